@@ -1,0 +1,41 @@
+# Every target does its own set-up: on a fresh machine `make demo` is the first thing to type.
+PYTHON ?= python3
+BIN := .venv/bin
+PHOTOS ?= ../shared/data/photos
+
+.PHONY: setup demo test lint format bench sketch clean
+
+setup: .venv/.ready
+
+# constraints.txt pins every version, torch first: a newer torch pulls gigabytes of CUDA packages.
+.venv/.ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: setup ## export the zoo checkpoint, translate a sample clip, leave out/demo.mp4 and out/demo.png
+	$(BIN)/python examples/demo.py
+
+test: setup ## the whole test suite
+	$(BIN)/python -m pytest
+
+lint: setup ## format, lint, layers, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup ## latency figures; leave the machine alone meanwhile
+	$(BIN)/python -m benchmarks
+
+sketch: setup ## train the zoo's sketch model again from a folder of photos (PHOTOS=DIR)
+	$(BIN)/python training/sketch.py $(PHOTOS)
+
+clean:
+	rm -rf .venv out build dist

@@ -1,0 +1,53 @@
+"""Every error that users of i2i-sdk meet.
+
+    I2IError
+    ├── InputError         what was given cannot be used: an image, an option, a path
+    ├── BundleError        a .i2i folder is invalid, tampered with, or too new
+    ├── BackendError       an engine is missing, cannot run here, or is not what was asked for
+    ├── MediaError         an image or video file cannot be read or written
+    ├── CheckpointError    a training checkpoint is truncated, foreign or hostile
+    ├── ExportError        a target could not be built
+    │   └── ParityError    it was built, but its pictures differ too much
+    └── TrainingError      data or options of a training run do not work
+
+Messages say what was given, what is allowed and what to do next. The command line prints them without
+a traceback and exits with 2.
+"""
+
+from __future__ import annotations
+
+
+class I2IError(Exception):
+    """Base of all errors raised on purpose by i2i-sdk."""
+
+
+class InputError(I2IError, ValueError):
+    """An image, option or path that was given cannot be used."""
+
+
+class BundleError(I2IError):
+    """A bundle is missing, invalid, tampered with, or written by a newer version."""
+
+
+class BackendError(I2IError):
+    """An engine is not installed, cannot run on this device, or does not do what was asked."""
+
+
+class MediaError(I2IError):
+    """An image or video file cannot be read or written."""
+
+
+class CheckpointError(I2IError):
+    """A training checkpoint cannot be read; nothing of it was executed."""
+
+
+class ExportError(I2IError):
+    """A target could not be built from the checkpoint; nothing was written."""
+
+
+class ParityError(ExportError):
+    """A target was built, but its pictures differ more from PyTorch's than its floor allows."""
+
+
+class TrainingError(I2IError):
+    """A training run cannot start or go on: its data, options or losses."""

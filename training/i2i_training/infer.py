@@ -1,0 +1,187 @@
+"""What an upstream state dict was trained as, told from its keys and shapes alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from i2i_training.networks import build_generator
+from i2i_training.networks.spec import (
+    GeneratorConfig,
+    MobileResnetConfig,
+    ResnetConfig,
+    UnetConfig,
+)
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+SUPPORTED = (
+    "generators of the upstream CycleGAN/pix2pix repository (resnet_Nblocks, unet_32 to unet_256), of GAN "
+    "Compression (mobile ResNet), and i2i-sdk's own .safetensors"
+)
+
+
+class UnknownArchitectureError(ValueError):
+    """The keys are not those of a supported generator; the message says what stands in the way."""
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """The architecture, and what the keys could not tell."""
+
+    config: GeneratorConfig
+    assumptions: tuple[str, ...]
+
+
+def infer_config(shapes: Shapes) -> Inferred:
+    """Architecture of a repaired state dict (see `repair`), from {key: shape}.
+
+    Raises UnknownArchitectureError, naming the first layers that do not fit.
+    """
+    if "model.model.0.weight" in shapes:
+        inferred = _infer_unet(shapes)
+    elif "model.1.weight" in shapes and any(".conv_block." in k for k in shapes):
+        inferred = _infer_resnet(shapes)
+    else:
+        some = ", ".join(list(shapes)[:4])
+        raise UnknownArchitectureError(f"it has layers named {some} …")
+    _compare(shapes, inferred.config)
+    return inferred
+
+
+def repair(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Undo the known quirks of upstream files; returns the state dict and one line per repair."""
+    repairs: list[str] = []
+    fixed = dict(state)
+    if fixed and all(k.startswith("module.") for k in fixed):
+        fixed = {k.removeprefix("module."): v for k, v in fixed.items()}
+        repairs.append("removed the prefix 'module.' that DataParallel adds to every key")
+
+    # InstanceNorm has no weights here, so statistics without a weight beside them are its own.
+    stats = re.compile(r"^(.*)\.(running_mean|running_var|num_batches_tracked)$")
+    stale = [k for k in fixed if (m := stats.match(k)) and f"{m[1]}.weight" not in fixed]
+    if stale:
+        fixed = {k: v for k, v in fixed.items() if k not in stale}
+        repairs.append(f"dropped {len(stale)} running statistics of InstanceNorm layers (old PyTorch kept them)")
+
+    means = [k for k in fixed if k.endswith(".running_mean")]
+    counters = [k.replace("running_mean", "num_batches_tracked") for k in means]
+    missing = [k for k in counters if k not in fixed]
+    if missing:
+        fixed |= {k: torch.tensor(0) for k in missing}
+        repairs.append(f"added {len(missing)} num_batches_tracked counters that PyTorch before 0.4.1 did not write")
+
+    other = {k: v.dtype for k, v in fixed.items() if v.is_floating_point() and v.dtype != torch.float32}
+    if other:
+        fixed = {k: v.float() if k in other else v for k, v in fixed.items()}
+        kinds = ", ".join(sorted({str(d).removeprefix("torch.") for d in other.values()}))
+        repairs.append(f"widened {len(other)} tensors from {kinds} to float32")
+    return fixed, tuple(repairs)
+
+
+def _infer_resnet(shapes: Shapes) -> Inferred:
+    indices = sorted({int(m[1]) for k in shapes if (m := re.match(r"model\.(\d+)\.conv_block\.", k))})
+    first_up, last = indices[-1] + 1, max(int(m[1]) for k in shapes if (m := re.match(r"model\.(\d+)\.", k)))
+    norm = _norm_of(shapes, "model.1", "model.2")
+    padding, dropout = _block_slots(shapes, f"model.{indices[0]}.conv_block")
+    assumptions = []
+    if padding == "reflect":
+        assumptions.append("padding inside the blocks: reflect (upstream's default; --padding replicate)")
+    # The output convolution is the last layer: two resize layers are longer than two transposed ones.
+    upsample = "transpose" if last == first_up + 7 else "nearest"
+    if upsample == "nearest":
+        assumptions.append("upsampling: nearest (the keys only say resize + convolution; --upsample bilinear)")
+    common = {
+        "in_channels": shapes["model.1.weight"][1],
+        "out_channels": shapes[f"model.{last}.weight"][0],
+        "norm": norm,
+        "padding": padding,
+        "upsample": upsample,
+        "dropout": dropout,
+    }
+    down = tuple(shapes[f"model.{i}.weight"][0] for i in (1, 4, 7) if f"model.{i}.weight" in shapes)
+    separable = any(".conv_block." in k and ".conv.0.weight" in k for k in shapes)
+    if not separable:
+        return Inferred(ResnetConfig(width=down[0], blocks=len(indices), **common), tuple(assumptions))
+
+    first, second = _block_convs(shapes, f"model.{indices[0]}.conv_block")
+    inner = tuple(shapes.get(f"model.{i}.conv_block.{first}.conv.2.weight", (0,))[0] for i in indices)
+    step = 3 if upsample == "transpose" else 5
+    conv = 0 if upsample == "transpose" else 2
+    weights = [shapes.get(f"model.{first_up + conv + step * n}.weight", (0, 0)) for n in (0, 1)]
+    up = tuple(w[1] if upsample == "transpose" else w[0] for w in weights)
+    if len(down) != 3 or len(up) != 2:
+        raise UnknownArchitectureError("it does not halve the image twice and double it twice")
+    config = MobileResnetConfig(down=down, inner=inner, up=up, **common)  # pyright: ignore[reportArgumentType]
+    return Inferred(config, tuple(assumptions))
+
+
+def _infer_unet(shapes: Shapes) -> Inferred:
+    downs, prefix = 1, "model.model.1.model"
+    while f"{prefix}.1.weight" in shapes:
+        downs, prefix = downs + 1, f"{prefix}.3.model"
+    if not 5 <= downs <= 8:
+        raise UnknownArchitectureError(f"it is a U-Net with {downs} downs; supported are 5 to 8")
+    config = UnetConfig(
+        in_channels=shapes["model.model.0.weight"][1],
+        out_channels=shapes["model.model.3.weight"][1] if "model.model.3.weight" in shapes else 0,
+        width=shapes["model.model.0.weight"][0],
+        downs=downs,
+        norm=_norm_of(shapes, "model.model.0", "model.model.1.model.2"),
+    )
+    return Inferred(config, ())
+
+
+def _norm_of(shapes: Shapes, conv: str, norm: str) -> str:
+    """Upstream gives a convolution a bias only before InstanceNorm."""
+    if f"{norm}.running_mean" in shapes:
+        return "batch"
+    return "instance" if f"{conv}.bias" in shapes else "none"
+
+
+def _block_convs(shapes: Shapes, block: str) -> list[int]:
+    pattern = re.compile(re.escape(block) + r"\.(\d+)\.(?:conv\.0\.)?weight$")
+    return sorted({int(m[1]) for k, s in shapes.items() if (m := pattern.match(k)) and len(s) == 4})
+
+
+def _block_slots(shapes: Shapes, block: str) -> tuple[str, bool]:
+    """Padding modules and dropout shift the indices of a block's two convolutions."""
+    slots = {(1, 5): ("reflect", False), (1, 6): ("reflect", True), (0, 3): ("zero", False), (0, 4): ("zero", True)}
+    found = tuple(_block_convs(shapes, block))
+    if found not in slots:
+        raise UnknownArchitectureError(f"{block} has convolutions at {found}; known are {', '.join(map(str, slots))}")
+    return slots[found]  # pyright: ignore[reportArgumentType]
+
+
+def _compare(shapes: Shapes, config: GeneratorConfig) -> None:
+    """The final word: the network built from the inference has exactly the file's keys and shapes."""
+    with torch.device("meta"):
+        expected = {k: tuple(v.shape) for k, v in build_generator(config).state_dict().items()}
+    wrong = [
+        f"{key}: {shapes.get(key, 'missing')}, expected {expected.get(key, 'nothing')}"
+        for key in sorted({*shapes, *expected})
+        if shapes.get(key) != expected.get(key)
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise UnknownArchitectureError(
+            f"it looks like a {config.architecture} generator, but these layers do not fit: {'; '.join(wrong[:3])}{more}"
+        )
+
+
+def override(config: GeneratorConfig, padding: str | None, upsample: str | None) -> GeneratorConfig:
+    """Replace what was assumed by what the user knows. Raises ValueError where it does not apply."""
+    changes = {k: v for k, v in (("padding", padding), ("upsample", upsample)) if v is not None}
+    for name, value in changes.items():
+        now = getattr(config, name, None)
+        free = {"padding": ("reflect", "replicate"), "upsample": ("nearest", "bilinear")}[name]
+        if now not in free or value not in free:
+            raise ValueError(
+                f"{name}={value!r} does not fit this file: its keys say {name}={now!r}"
+                + (f"; {' and '.join(free)} cannot be told apart by keys" if now in free else "")
+            )
+    return replace(config, **changes)

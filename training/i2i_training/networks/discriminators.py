@@ -1,0 +1,57 @@
+"""Discriminators: a map of "real or fake" scores, one per patch (Isola et al. 2017, section 3.2.2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from i2i_training.networks.layers import has_bias, norm_layer
+
+
+class PatchDiscriminator(nn.Module):
+    """PatchGAN; `layers=3` judges 70x70 patches. Scores are raw (no sigmoid).
+
+    `forward(y)` judges an image; `forward(x, y)` is the conditional one, which sees input and output
+    together: build it with `in_channels` = channels of x + channels of y.
+    float32 [N, C, H, W] each -> float32 [N, 1, h, w].
+    """
+
+    def __init__(
+        self, in_channels: int = 3, width: int = 64, layers: int = 3, norm: str = "instance"
+    ) -> None:
+        super().__init__()
+        bias = has_bias(norm)
+        net: list[nn.Module] = [nn.Conv2d(in_channels, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2, True)]
+        before = width
+        for n in range(1, layers + 1):
+            after = width * min(2**n, 8)
+            stride = 2 if n < layers else 1
+            net += [
+                nn.Conv2d(before, after, 4, stride=stride, padding=1, bias=bias),
+                norm_layer(norm, after),
+                nn.LeakyReLU(0.2, True),
+            ]
+            before = after
+        self.model = nn.Sequential(*net, nn.Conv2d(before, 1, 4, stride=1, padding=1))
+
+    def forward(self, *images: Tensor) -> Tensor:
+        return self.model(torch.cat(images, 1))
+
+
+class PixelDiscriminator(nn.Module):
+    """1x1 PatchGAN: judges colours only. Arguments and shapes as in PatchDiscriminator, h, w = H, W."""
+
+    def __init__(self, in_channels: int = 3, width: int = 64, norm: str = "instance") -> None:
+        super().__init__()
+        bias = has_bias(norm)
+        self.net = nn.Sequential(
+            nn.Conv2d(in_channels, width, 1),
+            nn.LeakyReLU(0.2, True),
+            nn.Conv2d(width, 2 * width, 1, bias=bias),
+            norm_layer(norm, 2 * width),
+            nn.LeakyReLU(0.2, True),
+            nn.Conv2d(2 * width, 1, 1, bias=bias),
+        )
+
+    def forward(self, *images: Tensor) -> Tensor:
+        return self.net(torch.cat(images, 1))

@@ -1,0 +1,32 @@
+"""Weight initialisation, as the papers do it: N(0, 0.02) for convolutions, N(1, 0.02) for norm gains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor, nn
+
+INITS: dict[str, Callable[[Tensor, float], object]] = {
+    "normal": lambda w, gain: nn.init.normal_(w, 0.0, gain),
+    "xavier": lambda w, gain: nn.init.xavier_normal_(w, gain=gain),
+    "kaiming": lambda w, _gain: nn.init.kaiming_normal_(w, a=0, mode="fan_in"),
+    "orthogonal": lambda w, gain: nn.init.orthogonal_(w, gain=gain),
+}
+
+
+def initialise(module: nn.Module, kind: str = "normal", gain: float = 0.02) -> nn.Module:
+    """Set all weights of `module` in place and return it. Raises ValueError for an unknown kind."""
+    if kind not in INITS:
+        raise ValueError(f"initialisation is {kind!r}; allowed: {', '.join(INITS)}")
+    return module.apply(partial(_initialise_layer, kind=kind, gain=gain))
+
+
+def _initialise_layer(layer: nn.Module, kind: str, gain: float) -> None:
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        INITS[kind](layer.weight, gain)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    elif isinstance(layer, nn.BatchNorm2d):
+        nn.init.normal_(layer.weight, 1.0, gain)
+        nn.init.zeros_(layer.bias)

@@ -1,0 +1,34 @@
+"""The small choices that every generator shares: normalisation, padding, upsampling."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+def norm_layer(kind: str, channels: int) -> nn.Module:
+    """The layer after a convolution; Identity keeps the index in a Sequential, as upstream does."""
+    if kind == "instance":
+        return nn.InstanceNorm2d(channels, affine=False, track_running_stats=False)
+    if kind == "batch":
+        return nn.BatchNorm2d(channels)
+    return nn.Identity()
+
+
+def has_bias(norm: str) -> bool:
+    """Upstream's rule: only InstanceNorm nets have biases in the convolutions before the norm."""
+    return norm == "instance"
+
+
+def padding_layers(kind: str, pixels: int) -> list[nn.Module]:
+    """The padding module before a convolution; none for zeros, which the convolution adds itself."""
+    if kind == "zero":
+        return []
+    return [nn.ReflectionPad2d(pixels) if kind == "reflect" else nn.ReplicationPad2d(pixels)]
+
+
+def upsample_layers(kind: str, in_channels: int, out_channels: int, bias: bool) -> list[nn.Module]:
+    """Double height and width: a transposed convolution, or resize + convolution (no checkerboard)."""
+    if kind == "transpose":
+        return [nn.ConvTranspose2d(in_channels, out_channels, 3, 2, padding=1, output_padding=1, bias=bias)]
+    resize = nn.Upsample(scale_factor=2.0, mode=kind, align_corners=None if kind == "nearest" else False)
+    return [resize, nn.ReflectionPad2d(1), nn.Conv2d(in_channels, out_channels, 3, bias=bias)]

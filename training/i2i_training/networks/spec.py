@@ -1,0 +1,140 @@
+"""What a generator is: its architecture's options, and where its weights come from."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+NORMS = ("instance", "batch", "none")
+PADDINGS = ("reflect", "replicate", "zero")
+UPSAMPLES = ("transpose", "nearest", "bilinear")
+NORM_MODES = ("batch_stats", "running_stats", "none")
+
+
+def _check(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
+
+
+@dataclass(frozen=True)
+class ResnetConfig:
+    """ResNet generator (Johnson et al. 2016, as in CycleGAN): 2 downs, `blocks` residual blocks, 2 ups."""
+
+    architecture: ClassVar[str] = "resnet"
+    multiple_of: ClassVar[int] = 4
+
+    in_channels: int = 3
+    out_channels: int = 3
+    width: int = 64  # channels after the first convolution ("ngf" upstream)
+    blocks: int = 9
+    norm: str = "instance"  # instance | batch | none
+    padding: str = "reflect"  # inside the blocks: reflect | replicate | zero
+    upsample: str = "transpose"  # transpose, or resize (nearest | bilinear) followed by a convolution
+    dropout: bool = False  # a dropout slot in each block; it shifts the keys of the second convolution
+
+    def __post_init__(self) -> None:
+        _check("norm", self.norm, NORMS)
+        _check("padding", self.padding, PADDINGS)
+        _check("upsample", self.upsample, UPSAMPLES)
+
+
+@dataclass(frozen=True)
+class MobileResnetConfig:
+    """ResNet with separable convolutions in its blocks and a width per layer (Li et al. 2020, GAN Compression)."""
+
+    architecture: ClassVar[str] = "mobile_resnet"
+    multiple_of: ClassVar[int] = 4
+
+    in_channels: int = 3
+    out_channels: int = 3
+    down: tuple[int, int, int] = (64, 128, 256)  # channels of the first and the two strided convolutions
+    inner: tuple[int, ...] = (256,) * 9  # channels between the two convolutions of each block
+    up: tuple[int, int] = (128, 64)  # channels of the two upsampling layers
+    norm: str = "instance"
+    padding: str = "reflect"
+    upsample: str = "transpose"
+    dropout: bool = True  # upstream always keeps the slot
+
+    def __post_init__(self) -> None:
+        _check("norm", self.norm, NORMS)
+        _check("padding", self.padding, PADDINGS)
+        _check("upsample", self.upsample, UPSAMPLES)
+
+
+@dataclass(frozen=True)
+class UnetConfig:
+    """U-Net generator (Isola et al. 2017): `downs` halvings with skip connections; 8 downs is "unet_256"."""
+
+    architecture: ClassVar[str] = "unet"
+
+    in_channels: int = 3
+    out_channels: int = 3
+    width: int = 64
+    downs: int = 8  # 5 to 8
+    norm: str = "batch"
+    dropout: bool = True  # in the inner blocks; it leaves no trace in the keys
+
+    def __post_init__(self) -> None:
+        _check("norm", self.norm, NORMS)
+        if not 5 <= self.downs <= 8:
+            raise ValueError(f"downs is {self.downs}; allowed: 5 to 8")
+
+    @property
+    def multiple_of(self) -> int:
+        """Input sides must divide by this."""
+        return 2**self.downs
+
+
+GeneratorConfig = ResnetConfig | MobileResnetConfig | UnetConfig
+CONFIGS: dict[str, type[GeneratorConfig]] = {
+    "resnet": ResnetConfig,
+    "mobile_resnet": MobileResnetConfig,
+    "unet": UnetConfig,
+}
+
+
+@dataclass(frozen=True)
+class GeneratorSpec:
+    """A generator and its history. It is the header of our checkpoints and feeds the bundle's manifest."""
+
+    config: GeneratorConfig
+    norm_mode: str = "none"  # how BatchNorm runs at test time: batch_stats | running_stats; none without it
+    # where the weights come from
+    recipe: str = "unknown"
+    direction: str = "AtoB"
+    steps: int | None = None  # optimiser steps of training
+    size: int | None = None  # crop size it was trained at, pixels
+    trained_on: str = "unknown"
+    licence: str = "unknown"
+    source_sha256: str = ""
+    # what was done and taken for granted while reading the file
+    repairs: tuple[str, ...] = field(default=())
+    assumptions: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        _check("norm_mode", self.norm_mode, NORM_MODES)
+        has_batch_norm = self.config.norm == "batch"
+        if has_batch_norm == (self.norm_mode == "none"):
+            raise ValueError(f"norm_mode is {self.norm_mode!r}, but the network's norm is {self.config.norm!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict for JSON; `from_json` reads it back."""
+        return {**dataclasses.asdict(self), "architecture": self.config.architecture}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> GeneratorSpec:
+        """Inverse of `to_json`. Raises ValueError for unknown architectures and options."""
+        data = dict(data)
+        architecture = data.pop("architecture", None)
+        if architecture not in CONFIGS:
+            raise ValueError(f"architecture is {architecture!r}; supported: {', '.join(CONFIGS)}")
+        config = _from_dict(CONFIGS[architecture], data.pop("config", {}))
+        return _from_dict(cls, {**data, "config": config})
+
+
+def _from_dict(kind: type, data: dict[str, Any]) -> Any:
+    unknown = set(data) - {f.name for f in dataclasses.fields(kind)}
+    if unknown:
+        raise ValueError(f"unknown options of {kind.__name__}: {', '.join(sorted(unknown))}")
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
