@@ -1,0 +1,164 @@
+"""How a run goes: steps, learning rate, progress, sample grids, checkpoints."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from i2i_sdk.errors import TrainingError
+from i2i_sdk.files import written_atomically
+from i2i_sdk.quality import psnr, ssim
+from i2i_training.checkpoint import save_generator, set_test_mode
+from i2i_training.data import Pair, batches, normalised, read_pairs, to_images, to_tensor
+from i2i_training.networks import build_generator
+from i2i_training.recipes.pix2pix import Pix2pix
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    # data
+    data: str = ""  # folder with train/ and val/ or test/
+    direction: str = "AtoB"
+    load_size: int | None = 286  # none keeps the images' size
+    crop_size: int = 256
+    flip: bool = True
+    trained_on: str = "unknown"  # a few words for the manifest
+    licence: str = "unknown"  # of the weights
+    # run
+    out: str = "out/run"
+    steps: int = 20000
+    decay_from: float = 0.5  # share of the steps after which the learning rate falls linearly to zero
+    batch: int = 1
+    precision: str = "32-true"  # Fabric's names: 32-true, bf16-mixed …
+    seed: int = 0
+    save_every: int = 500  # steps between checkpoints and sample grids
+
+
+def train(recipe: Pix2pix, run: RunOptions) -> Path:
+    """Train `recipe` and return the path of `latest_net_G.safetensors` in `run.out`.
+
+    Writes there: the resolved options, `losses.csv`, sample grids (input, output, target) of held-out
+    images with their PSNR and SSIM, and the generator, every `save_every` steps and at the end.
+    Raises TrainingError when the data cannot be used or a loss is not finite.
+    """
+    out = Path(run.out)
+    out.mkdir(parents=True, exist_ok=True)
+    pairs = read_pairs(Path(run.data), "train", run.direction, run.load_size)
+    held_out = _held_out(run)
+    (out / "options.json").write_text(json.dumps({"run": asdict(run), "recipe": asdict(recipe.options)}, indent=1))
+
+    fabric = Fabric(accelerator="auto", devices=1, precision=run.precision)  # pyright: ignore[reportArgumentType]
+    fabric.launch()
+    recipe.setup(fabric)
+    source = batches(pairs, run.batch, run.crop_size, run.flip, torch.Generator().manual_seed(run.seed))
+    with _progress() as progress, (out / "losses.csv").open("w", newline="") as file:
+        task = progress.add_task("training", total=run.steps, losses="", rate="")
+        log = _LossLog(file)
+        for step in range(1, run.steps + 1):
+            recipe.scale_learning_rate(learning_rate_factor(step, run.steps, run.decay_from))
+            a, b = (normalised(fabric.to_device(x)) for x in next(source))
+            losses = recipe.step(a, b)
+            progress.update(task, advance=1)
+            if step % 50 == 0 or step == run.steps:
+                text = log.add(step, {k: float(v) for k, v in losses.items()})
+                progress.update(task, losses=text, rate=f"{log.rate:.2f} steps/s")
+            if step % run.save_every == 0 or step == run.steps:
+                path = _save(recipe, run, step, out)
+                scores = _sample(recipe, held_out, out / f"sample_{step:06d}.jpg")
+                progress.console.print(f"step {step}: held-out PSNR {scores[0]:.2f} dB, SSIM {scores[1]:.3f}")
+    return path
+
+
+def learning_rate_factor(step: int, steps: int, decay_from: float) -> float:
+    """1 for the first `decay_from` of the steps, then linearly towards 0, as in the CycleGAN paper."""
+    start = decay_from * steps
+    return 1.0 if step <= start else max(0.0, (steps - step + 1) / (steps - start + 1))
+
+
+def _held_out(run: RunOptions) -> list[Pair]:
+    for split in ("val", "test"):
+        if (Path(run.data) / split).is_dir():
+            return read_pairs(Path(run.data), split, run.direction, run.load_size)
+    raise TrainingError(f"{run.data}: no val/ or test/ folder; held-out images show how the training goes")
+
+
+class _LossLog:
+    """losses.csv, and a check that numbers are numbers."""
+
+    def __init__(self, file: object) -> None:
+        self.writer = csv.writer(file)  # pyright: ignore[reportArgumentType]
+        self.last = (0, time.perf_counter())
+        self.rate = 0.0
+
+    def add(self, step: int, losses: dict[str, float]) -> str:
+        broken = [name for name, value in losses.items() if not np.isfinite(value)]
+        if broken:
+            raise TrainingError(
+                f"loss {', '.join(broken)} is not finite at step {step}; the last checkpoint is good. "
+                f"Try a lower --optim.lr or --precision 32-true"
+            )
+        if self.last[0] == 0:
+            self.writer.writerow(["step", *losses])
+        self.writer.writerow([step, *losses.values()])
+        now = time.perf_counter()
+        self.rate = (step - self.last[0]) / (now - self.last[1])
+        self.last = (step, now)
+        return "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]}  {task.fields[losses]}"),
+    )
+
+
+def _save(recipe: Pix2pix, run: RunOptions, step: int, out: Path) -> Path:
+    module = build_generator(recipe.config)
+    module.load_state_dict(recipe.generator.state_dict())
+    spec = recipe.spec(
+        direction=run.direction,
+        steps=step,
+        size=run.crop_size,
+        trained_on=run.trained_on,
+        licence=run.licence,
+    )
+    return save_generator(out / "latest_net_G.safetensors", module, spec)
+
+
+def _sample(recipe: Pix2pix, held_out: list[Pair], path: Path, rows: int = 6) -> tuple[float, float]:
+    """Write a grid of input, output, target; return mean PSNR and SSIM over all held-out pairs."""
+    module = build_generator(recipe.config)
+    module.load_state_dict(recipe.generator.state_dict())
+    set_test_mode(module, recipe.spec().norm_mode)
+    scores, grid = [], []
+    for index, pair in enumerate(held_out):
+        a, b = _trimmed(pair, recipe.config.multiple_of)
+        with torch.no_grad():
+            (output,) = to_images(module(normalised(to_tensor([a]))))
+        scores.append((psnr(output, b), ssim(output, b)))
+        if index < rows:
+            grid.append(np.hstack([a, output, b]))
+    width = min(row.shape[1] for row in grid)
+    sheet = np.vstack([cv2.resize(row, (width, round(row.shape[0] * width / row.shape[1]))) for row in grid])
+    with written_atomically(path) as temporary:
+        cv2.imwrite(str(temporary), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    mean = np.mean(scores, axis=0)
+    return float(mean[0]), float(mean[1])
+
+
+def _trimmed(pair: Pair, multiple: int) -> tuple[np.ndarray, np.ndarray]:
+    height, width = (side - side % multiple for side in pair.a.shape[:2])
+    return pair.a[:height, :width], pair.b[:height, :width]
