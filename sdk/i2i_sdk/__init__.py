@@ -1,1 +1,59 @@
+"""Image-to-image translation on live video: `from i2i_sdk import Translator`.
+
+    translate = Translator("sketch")          # a zoo name, a bundle (x.i2i) or an ONNX file
+    drawing = translate(frame)                # uint8 BGR of any size in, the same size out
+
+Importing this package loads NumPy and nothing heavier; an engine is loaded by the first Translator.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from i2i_sdk.errors import (
+    BackendError,
+    BundleError,
+    CheckpointError,
+    ExportError,
+    I2IError,
+    InputError,
+    MediaError,
+    ParityError,
+    TrainingError,
+)
+
+if TYPE_CHECKING:
+    from i2i_sdk.bundle import Bundle
+    from i2i_sdk.translator import Translator
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "BackendError",
+    "Bundle",
+    "BundleError",
+    "CheckpointError",
+    "ExportError",
+    "I2IError",
+    "InputError",
+    "MediaError",
+    "ParityError",
+    "TrainingError",
+    "Translator",
+    "__version__",
+]
+
+_LAZY = {"Translator": "i2i_sdk.translator", "Bundle": "i2i_sdk.bundle"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load the two classes when they are first used: they need OpenCV, which takes a while to import."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'i2i_sdk' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

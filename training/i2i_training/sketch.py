@@ -24,9 +24,9 @@ VARIANTS = {"clean": (False, False), "dark": (True, False), "noisy": (False, Tru
 
 # A small, fast generator: BatchNorm folds away in export, resize + convolution leaves no checkerboard.
 RECIPE = (
-    "pix2pix --load_size none --crop_size 192 --batch 8 --steps 6000 --precision bf16-mixed "
-    "--generator resnet --resnet.width 12 --resnet.blocks 4 --resnet.norm batch --resnet.dropout false "
-    "--norm_mode running_stats --discriminator.width 24 --gan_mode lsgan --optim.lr 1e-3 --decay_from 0.4"
+    "pix2pix --load_size none --crop_size 192 --batch 4 --steps 8000 --precision bf16-mixed "
+    "--generator resnet --resnet.width 12 --resnet.blocks 4 --resnet.norm batch --resnet.upsample nearest "
+    "--resnet.dropout false --norm_mode running_stats --discriminator.width 24 --discriminator.layers 2 --gan_mode lsgan --optim.lr 1e-3 --decay_from 0.4"
 )
 
 

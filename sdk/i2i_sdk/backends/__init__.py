@@ -1,0 +1,52 @@
+"""The engines. One file each; this dict is the whole list.
+
+A backend file has a class with `missing(requirements)`, which says why it cannot run here (or None), and
+a constructor that loads a variant's files. It is imported when it is first needed, so that
+`import i2i_sdk` loads no engine.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from i2i_sdk.backends.base import Backend, Engine
+from i2i_sdk.errors import BackendError
+from i2i_sdk.manifest import Variant
+
+BACKENDS: dict[str, str] = {
+    "openvino": "i2i_sdk.backends.openvino:OpenVinoEngine",
+    "ort": "i2i_sdk.backends.ort:OrtEngine",
+}
+
+# Which variant is taken where nothing was tuned: usually the fastest first.
+PREFERENCE = (
+    ("openvino", "bf16"),
+    ("openvino", "fp32"),
+    ("ort", "fp32"),
+)
+
+
+def backend_class(name: str) -> Backend:
+    """The class of a backend. Raises BackendError for a name that is not in the list."""
+    if name not in BACKENDS:
+        raise BackendError(f"backend {name!r} is not known to this version; known: {', '.join(BACKENDS)}")
+    module, attribute = BACKENDS[name].split(":")
+    found: Any = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def why_not(variant: Variant) -> str | None:
+    """Why `variant` cannot run on this device, or None if it can."""
+    if variant.backend not in BACKENDS:
+        return f"backend {variant.backend!r} is not known to this version"
+    return backend_class(variant.backend).missing(variant.precision)
+
+
+def open_variant(variant: Variant, files: tuple[Path, ...], threads: int | None) -> Engine:
+    """Load a variant's engine. Raises BackendError when it cannot run here or is not what was asked for."""
+    reason = why_not(variant)
+    if reason is not None:
+        raise BackendError(f"{variant.name} cannot run here: {reason}")
+    return backend_class(variant.backend)(files[0], variant.precision, threads)

@@ -1,0 +1,66 @@
+"""What every engine looks like from outside."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+T = TypeVar("T", bound="Engine")
+
+
+class Engine(ABC):
+    """A loaded graph with one input and one output. Not thread-safe; `Translator` serialises calls.
+
+    Attributes:
+        input_shape: as the graph declares it; None for a free dimension.
+        output_shape: likewise.
+        input_dtype: NumPy's name, "uint8" for every variant of a bundle.
+        precision: what the engine really computes in, read back after loading.
+        provider: what it really runs on, read back after loading.
+    """
+
+    input_shape: tuple[int | None, ...]
+    output_shape: tuple[int | None, ...]
+    input_dtype: str
+    precision: str
+    provider: str
+
+    @abstractmethod
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """uint8 [N, H, W, C_in] RGB -> uint8 [N, H, W, C_out] RGB, a new array. C-contiguous input."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the engine's memory. Calling it twice is allowed; running afterwards is not."""
+
+    def warmup(self, runs: int = 2) -> None:
+        """Run on zeros until lazy initialisation is done."""
+        shape = tuple(1 if side is None else side for side in self.input_shape)
+        zeros = np.zeros(shape, self.input_dtype)
+        for _ in range(runs):
+            self.run(zeros)
+
+    def __enter__(self: T) -> T:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Backend(Protocol):
+    """What a backend file offers: an Engine class that loads a graph."""
+
+    def __call__(self, graph: Path, precision: str, threads: int | None) -> Engine:
+        """Load `graph`. `threads` None takes the engine's default. Raises BackendError."""
+        ...
+
+    def missing(self, precision: str) -> str | None:
+        """Why this engine cannot run here with `precision`, with what to do; None if it can."""
+        ...

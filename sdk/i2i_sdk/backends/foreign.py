@@ -1,0 +1,81 @@
+"""ONNX files that others made: float in and out, with conventions only their author knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from i2i_sdk.backends.base import Engine
+from i2i_sdk.errors import InputError
+
+LAYOUTS = ("nchw", "nhwc")
+
+
+@dataclass(frozen=True)
+class ForeignContract:
+    """What a foreign graph expects and gives."""
+
+    input_range: tuple[float, float]  # the values that black and white have: (0, 255), (0, 1) or (-1, 1)
+    output_range: tuple[float, float]
+    layout: str  # "nchw" or "nhwc"
+    channel_order: str  # "rgb" or "bgr"
+
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise InputError(f"layout is {self.layout!r}; allowed: {', '.join(LAYOUTS)}")
+        if self.channel_order not in ("rgb", "bgr"):
+            raise InputError(f"channel_order is {self.channel_order!r}; allowed: rgb, bgr")
+        for name in ("input_range", "output_range"):
+            low, high = getattr(self, name)
+            if not low < high:
+                raise InputError(f"{name} is {(low, high)}; it is (black, white), for example (0, 255) or (-1, 1)")
+
+
+def to_foreign(batch: NDArray[np.uint8], contract: ForeignContract) -> NDArray[np.float32]:
+    """uint8 [N, H, W, C] RGB -> float32 as the graph expects it."""
+    low, high = contract.input_range
+    values = batch.astype(np.float32)
+    if (low, high) != (0, 255):
+        values = values * np.float32((high - low) / 255.0) + np.float32(low)
+    if contract.channel_order == "bgr":
+        values = values[..., ::-1]
+    if contract.layout == "nchw":
+        values = values.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(values)
+
+
+def from_foreign(output: NDArray[Any], contract: ForeignContract) -> NDArray[np.uint8]:
+    """What the graph gives -> uint8 [N, H, W, C] RGB, clipped to the range."""
+    low, high = contract.output_range
+    values = (output.astype(np.float32) - np.float32(low)) * np.float32(255.0 / (high - low))
+    if contract.layout == "nchw":
+        values = values.transpose(0, 2, 3, 1)
+    if contract.channel_order == "bgr":
+        values = values[..., ::-1]
+    return np.ascontiguousarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+
+
+class ForeignEngine(Engine):
+    """Gives a float engine the uint8 contract of a bundle's variants."""
+
+    def __init__(self, inner: Engine, contract: ForeignContract, size: tuple[int, int] | None) -> None:
+        self._inner, self._contract = inner, contract
+        batch, *rest = inner.input_shape
+        channels, height, width = rest if contract.layout == "nchw" else (rest[2], rest[0], rest[1])
+        if height is None or width is None:
+            if size is None:
+                raise InputError("this ONNX file takes any size; say which to run at: size=256 or size=(480, 640)")
+            height, width = size
+        self.input_shape = (batch, height, width, channels)
+        output = inner.output_shape
+        self.output_shape = (batch, None, None, output[1] if contract.layout == "nchw" else output[3])
+        self.input_dtype, self.precision, self.provider = "uint8", inner.precision, inner.provider
+
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        return from_foreign(self._inner.run(to_foreign(batch, self._contract)), self._contract)
+
+    def close(self) -> None:
+        self._inner.close()

@@ -1,0 +1,174 @@
+"""A bundle: the folder `name.i2i/` with a manifest and the files of its variants.
+
+The only contract between export and sdk. Bundles come from strangers: paths stay inside the folder,
+links are refused, sizes are bounded, and a file is used only after its SHA-256 matched.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from i2i_sdk.errors import BundleError
+from i2i_sdk.files import file_sha256, temporary_folder
+from i2i_sdk.manifest import FileEntry, Manifest, Reference, Variant, read_manifest
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+LARGEST_MANIFEST = 4 * 2**20  # bytes
+LARGEST_FILE = 4 * 2**30
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk, its manifest checked. Files are checked when they are opened."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Bundle:
+        """Read and check `path/manifest.json`.
+
+        Raises BundleError: no such folder, not valid, newer than this version, paths that leave the folder.
+        """
+        folder = Path(path)
+        file = folder / MANIFEST
+        if not file.is_file():
+            raise BundleError(f"{folder}: not a bundle: it has no {MANIFEST}. Make one with: i2i export CHECKPOINT")
+        if file.stat().st_size > LARGEST_MANIFEST:
+            raise BundleError(f"{file}: larger than {LARGEST_MANIFEST // 2**20} MB")
+        try:
+            manifest = read_manifest(json.loads(file.read_text(encoding="utf-8")))
+        except (BundleError, ValueError) as error:
+            raise BundleError(f"{folder}: {error}") from error
+        bundle = cls(folder, manifest)
+        for entry in manifest.files().values():
+            bundle._locate(entry)
+        return bundle
+
+    def file(self, entry: FileEntry) -> Path:
+        """The path of a file after its size and SHA-256 matched the manifest's. Raises BundleError."""
+        path = self._locate(entry)
+        size = path.stat().st_size
+        if size != entry.bytes:
+            raise BundleError(f"{path}: has {size} bytes, the manifest says {entry.bytes}; copy the bundle again")
+        if file_sha256(path) != entry.sha256:
+            raise BundleError(f"{path}: its content is not what the manifest's SHA-256 says; do not use it")
+        return path
+
+    def files_of(self, variant: Variant) -> tuple[Path, ...]:
+        """All files of a variant, each checked as by `file`."""
+        return tuple(self.file(entry) for entry in variant.files)
+
+    def reference_for(self, variant: Variant) -> Path:
+        """The FP32 graph that a variant is compared with, checked as by `file`."""
+        for reference in self.manifest.references:
+            if (reference.height, reference.width) == (variant.height, variant.width):
+                return self.file(reference.file)
+        raise BundleError(f"{self.path}: no reference for {variant.height}x{variant.width}")
+
+    def _locate(self, entry: FileEntry) -> Path:
+        parts = PurePosixPath(entry.path)
+        if parts.is_absolute() or ".." in parts.parts or "\\" in entry.path or ":" in entry.path or not parts.name:
+            raise BundleError(f"{self.path}: {entry.path!r} leaves the bundle; paths must be relative and inside")
+        if not 0 <= entry.bytes <= LARGEST_FILE:
+            raise BundleError(f"{self.path}: {entry.path} claims {entry.bytes} bytes; at most {LARGEST_FILE}")
+        path = self.path
+        for part in parts.parts:
+            path = path / part
+            if path.is_symlink():
+                raise BundleError(f"{path}: is a link; bundles hold plain files only")
+        if not path.is_file():
+            raise BundleError(f"{path}: is listed in the manifest but not there; copy the bundle again")
+        return path
+
+
+def file_entry(folder: Path, path: Path) -> FileEntry:
+    """The manifest's entry for `path`, a file inside `folder`."""
+    return FileEntry(path.relative_to(folder).as_posix(), file_sha256(path), path.stat().st_size)
+
+
+def write_bundle(out: Path, manifest: Manifest, built: Path, *, force: bool = False) -> Bundle:
+    """Make the bundle `out` of `manifest` and its files in the folder `built`; all or nothing.
+
+    An existing bundle made from the same checkpoint keeps its other variants; those that share a file
+    whose content changed are dropped, with a warning, because their parity was measured on the old one.
+    A bundle of another checkpoint is replaced only with `force`; any other folder never.
+
+    Raises BundleError when `out` exists and may not be replaced.
+    """
+    files = {path: built / path for path in manifest.files()}
+    if out.exists():
+        old = _replaceable(out, manifest, force)
+        if old is not None:
+            manifest, kept = _merged(old, manifest)
+            files |= {path: old.path / path for path in kept if path not in files}
+    with temporary_folder(out) as folder:
+        fresh = folder / "new"
+        for path, source in files.items():
+            (fresh / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, fresh / path)
+        (fresh / MANIFEST).write_text(json.dumps(manifest.to_json(), indent=1) + "\n", encoding="utf-8")
+        Bundle.read(fresh)
+        if out.exists():
+            out.rename(folder / "old")
+        try:
+            fresh.rename(out)
+        except OSError:
+            (folder / "old").rename(out)
+            raise
+    return Bundle.read(out)
+
+
+def _replaceable(out: Path, manifest: Manifest, force: bool) -> Bundle | None:
+    """The bundle to merge with, or None to replace it. Raises BundleError where neither is allowed."""
+    if not (out / MANIFEST).is_file():
+        raise BundleError(f"{out}: exists and is not a bundle; choose another name with -o")
+    try:
+        old = Bundle.read(out)
+    except BundleError as error:
+        if force:
+            return None
+        raise BundleError(f"{error}. --force replaces it") from error
+    if old.manifest.model.source_sha256 == manifest.model.source_sha256 and _same_rules(old.manifest, manifest):
+        return old
+    if not force:
+        raise BundleError(
+            f"{out}: was made from another checkpoint or with other options "
+            f"({old.manifest.model.name}); choose another name with -o, or --force to replace it"
+        )
+    return None
+
+
+def _same_rules(old: Manifest, new: Manifest) -> bool:
+    return (old.model.norm_mode, old.model.options, old.schema) == (new.model.norm_mode, _plain(new), new.schema)
+
+
+def _plain(manifest: Manifest) -> object:
+    """Options as they look after a trip through JSON, where tuples become lists."""
+    return json.loads(json.dumps(manifest.model.options))
+
+
+def _merged(old: Bundle, new: Manifest) -> tuple[Manifest, set[str]]:
+    """The union of two manifests, new variants first, and the old files that it needs."""
+    fresh = new.files()
+    names = {v.name for v in new.variants}
+    keep: list[Variant] = []
+    for variant in old.manifest.variants:
+        if variant.name in names:
+            continue
+        if any(f.path in fresh and fresh[f.path].sha256 != f.sha256 for f in variant.files):
+            log.warning("%s: dropped %s: a file it shares has changed; export it again", old.path, variant.name)
+            continue
+        keep.append(variant)
+    sizes = {(r.height, r.width) for r in new.references}
+    references: list[Reference] = [*new.references]
+    references += [r for r in old.manifest.references if (r.height, r.width) not in sizes]
+    merged = replace(new, variants=(*new.variants, *keep), references=tuple(references))
+    return merged, set(merged.files())

@@ -1,0 +1,97 @@
+"""Time, statistics and the description of a machine: the only copies in the project."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+PACKAGES = ("i2i-sdk", "numpy", "opencv-python", "onnxruntime", "openvino", "av", "torch", "onnx")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Statistics of many calls, in milliseconds."""
+
+    runs: int
+    min_ms: float
+    median_ms: float
+    p95_ms: float
+    p99_ms: float
+    mean_ms: float
+
+
+def statistics(milliseconds: list[float]) -> Timing:
+    """Summarise measured times. Percentiles interpolate linearly, as NumPy does by default."""
+    if not milliseconds:
+        raise ValueError("no times to summarise")
+    p50, p95, p99 = (float(np.percentile(milliseconds, q)) for q in (50, 95, 99))
+    mean = float(np.mean(milliseconds))
+    return Timing(len(milliseconds), min(milliseconds), p50, p95, p99, mean)
+
+
+def interleaved(
+    calls: Mapping[str, Callable[[], object]], *, rounds: int = 50, warmup: int = 5
+) -> dict[str, list[float]]:
+    """Time every call once per round, so that a slow moment of the machine hits all alike.
+
+    Returns the times in milliseconds per name, in order of measurement, so that ratios can be taken
+    round by round.
+    """
+    for call in calls.values():
+        for _ in range(warmup):
+            call()
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            times[name].append((time.perf_counter() - start) * 1000.0)
+    return times
+
+
+def machine() -> dict[str, str | int | float]:
+    """What a figure must be read with: processor, cores, system, versions, load."""
+    facts: dict[str, str | int | float] = {
+        "cpu": cpu_name(),
+        "cores": os.cpu_count() or 1,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+    for package in PACKAGES:
+        version = package_version(package)
+        if version is not None:
+            facts[package] = version
+    if hasattr(os, "getloadavg"):
+        facts["load_1min"] = round(os.getloadavg()[0], 2)
+    return facts
+
+
+@lru_cache(maxsize=1)
+def cpu_name() -> str:
+    """The processor's name and, on Linux, the features that decide about low precision."""
+    info = Path("/proc/cpuinfo")
+    if not info.is_file():
+        return platform.processor() or platform.machine()
+    text = info.read_text(errors="replace")
+    lines = [line.split(":", 1) for line in text.splitlines() if ":" in line]
+    values = {key.strip(): value.strip() for key, value in reversed(lines)}
+    name = values.get("model name") or values.get("Hardware") or platform.machine()
+    flags = values.get("flags", values.get("Features", "")).split()
+    wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimddp", "bf16", "i8mm")
+    return " ".join([name, *(f for f in wanted if f in flags)])
+
+
+def package_version(name: str) -> str | None:
+    """Version of an installed distribution, or None."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,299 @@
+"""The public face: a path becomes a function from frame to frame."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from i2i_sdk import frames
+from i2i_sdk.backends import backend_class, open_variant, why_not
+from i2i_sdk.backends.base import Engine
+from i2i_sdk.backends.foreign import ForeignContract, ForeignEngine
+from i2i_sdk.bundle import Bundle
+from i2i_sdk.choose import choose_variant
+from i2i_sdk.errors import BackendError, InputError
+from i2i_sdk.manifest import Variant
+from i2i_sdk.tuning import load_latencies
+from i2i_sdk.zoo import ZOO, zoo_path
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
+
+    from i2i_sdk.translate import FileSummary
+
+Image = NDArray[np.uint8]
+Size = int | tuple[int, int] | str
+Range = tuple[float, float]
+T = TypeVar("T", bound="Translator")
+
+
+class Translator:
+    """Translates images with one variant of a bundle.
+
+    Args:
+        source: a zoo name ("sketch"), a bundle ("x.i2i"), or an ONNX file ("x.onnx").
+        backend, precision: take this engine ("ort", "openvino") and precision ("fp32", "bf16") instead of
+            the fastest that runs here.
+        size: of the engine, where a bundle has several: 256, (height, width) or "HxW".
+        color: channel order of NumPy images, in and out: "bgr" (OpenCV's) or "rgb".
+        fit: how an image of another size meets the engine's: "resize" (stretch), "letterbox" (keep the
+            aspect, gray borders), "crop" (keep the aspect, translate the centre, leave the border as it
+            is), "pad" (1:1 pixels, reflected borders). Default: as the bundle says.
+        threads: of the engine; None takes the engine's default.
+        min_psnr: floor in dB against PyTorch for the automatic choice.
+        input_range, output_range, layout, channel_order: what a foreign ONNX file expects and gives, for
+            example (0, 255), (-1, 1), "nchw", "rgb". Not for bundles.
+
+    Thread safety: one Translator may be called from several threads; calls run one after another.
+
+    Raises:
+        InputError: an option is wrong, or the source is not there.
+        BundleError: the bundle is invalid, tampered with or too new.
+        BackendError: no variant can run here, or the engine is not what was asked for.
+
+    Example:
+        >>> import numpy as np
+        >>> with Translator("sketch", backend="ort") as translate:
+        ...     translate(np.zeros((480, 640, 3), np.uint8)).shape
+        (480, 640, 3)
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str],
+        *,
+        backend: str | None = None,
+        precision: str | None = None,
+        size: Size | None = None,
+        color: str = "bgr",
+        fit: str | None = None,
+        threads: int | None = None,
+        min_psnr: float = 35.0,
+        input_range: Range | None = None,
+        output_range: Range | None = None,
+        layout: str | None = None,
+        channel_order: str | None = None,
+    ) -> None:
+        if color not in frames.COLORS:
+            raise InputError(f"color is {color!r}; allowed: {', '.join(frames.COLORS)}")
+        if fit is not None and fit not in frames.FITS:
+            raise InputError(f"fit is {fit!r}; allowed: {', '.join(frames.FITS)}")
+        if threads is not None and threads < 1:
+            raise InputError(f"threads is {threads}; allowed: 1 or more, or None for the engine's default")
+        path, wanted = _find(source), None if size is None else parse_size(size)
+        foreign = {
+            "input_range": input_range,
+            "output_range": output_range,
+            "layout": layout,
+            "channel_order": channel_order,
+        }
+        self.color = color
+        self.bundle: Bundle | None = None
+        self.variant: Variant | None = None
+        self._lock = threading.Lock()
+        if path.suffix == ".onnx":
+            self._engine = _open_onnx(path, backend, precision, wanted, threads, foreign)
+            self.fit = fit or "resize"
+            self._max_batch = self._engine.input_shape[0] or 8
+        else:
+            if given := [name for name, value in foreign.items() if value is not None]:
+                raise InputError(f"{', '.join(given)}: only for foreign ONNX files; a bundle says this itself")
+            self.bundle = Bundle.read(path)
+            if self.bundle.manifest.model.kind != "translator":
+                kind = self.bundle.manifest.model.kind
+                raise InputError(f"{path} is a {kind}, not a translator: it takes noise, not images")
+            self.variant = choose_variant(
+                self.bundle.manifest.variants,
+                why_not=why_not,
+                latencies=load_latencies(self.bundle),
+                backend=backend,
+                precision=precision,
+                size=wanted,
+                min_psnr=min_psnr,
+            )
+            self._engine = open_variant(self.variant, self.bundle.files_of(self.variant), threads)
+            self.fit = fit or self.bundle.manifest.input.fit
+            self._max_batch = self.variant.max_batch
+        _, height, width, self._channels = self._engine.input_shape
+        if height is None or width is None or self._channels not in (1, 3):
+            shape = self._engine.input_shape
+            self._engine.close()
+            raise InputError(f"{path}: the engine takes {shape}; a fixed size with 1 or 3 channels is needed")
+        self.height, self.width = height, width
+
+    @property
+    def engine(self) -> Engine:
+        """The loaded engine: `engine.run(uint8 [N, height, width, C] RGB)` is the bare call."""
+        return self._engine
+
+    @overload
+    def __call__(self, image: NDArray[Any]) -> Image: ...
+    @overload
+    def __call__(self, image: PilImage) -> PilImage: ...
+    def __call__(self, image: Any) -> Any:
+        """Translate one image; the result has its kind, size and channels, and its alpha untouched.
+
+        Args:
+            image: uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] in the colour order `color`, contiguous
+                or not; or a PIL image of mode L, LA, RGB, RGBA or P (a palette gives RGB or RGBA).
+
+        Raises InputError for anything else, saying what is accepted.
+        """
+        return self.batch([image])[0]
+
+    @overload
+    def batch(self, images: Sequence[NDArray[Any]]) -> list[Image]: ...
+    @overload
+    def batch(self, images: Sequence[PilImage]) -> list[PilImage]: ...
+    def batch(self, images: Sequence[Any]) -> list[Any]:
+        """Translate several images, of any sizes, in as few engine calls as it allows. See `__call__`."""
+        arrays, orders = [], []
+        for image in images:
+            array = _from_pil(image) if _is_pil(image) else image
+            arrays.append(frames.check_image(array))
+            orders.append("rgb" if _is_pil(image) else self.color)
+        results: list[Any] = []
+        for start in range(0, len(arrays), self._max_batch):
+            end = start + self._max_batch
+            results += self._translated(arrays[start:end], orders[start:end])
+        return [_to_pil(r) if _is_pil(i) else r for r, i in zip(results, images, strict=True)]
+
+    def translate_file(
+        self, source: str | os.PathLike[str], out: str | os.PathLike[str], *, progress: bool = True, compare: bool = False
+    ) -> FileSummary:
+        """Translate an image, a folder of images, or a video; see `i2i_sdk.translate.translate_path`.
+
+        A video keeps its size, frame rate, every frame that decodes, and its sound. `compare` puts input and output
+        side by side. Raises InputError for paths that do not work, MediaError for unreadable files.
+        """
+        from i2i_sdk.translate import translate_path
+
+        if self.color != "bgr":
+            raise InputError("translate_file reads files in OpenCV's order: use a Translator with color='bgr'")
+        return translate_path(self, Path(source), Path(out), progress=progress, compare=compare)
+
+    def warmup(self, runs: int = 2) -> None:
+        """Run on zeros until the engine's lazy initialisation is done."""
+        with self._lock:
+            self._engine.warmup(runs)
+
+    def close(self) -> None:
+        """Free the engine. The Translator cannot be used afterwards."""
+        with self._lock:
+            self._engine.close()
+
+    def __enter__(self: T) -> T:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        name = self.variant.name if self.variant else f"foreign {self.height}x{self.width}"
+        return f"<Translator {name}, {self._engine.precision} on {self._engine.provider}, fit={self.fit}>"
+
+    def _translated(self, images: list[Image], orders: list[str]) -> list[Image]:
+        colors = [frames.color_of(image) for image in images]
+        places = [frames.place(*c.shape[:2], self.height, self.width, self.fit) for c in colors]
+        canvases = [
+            frames.to_engine(frames.onto_canvas(color, place, self.height, self.width), order, self._channels)
+            for color, place, order in zip(colors, places, orders, strict=True)
+        ]
+        with self._lock:
+            outputs = self._engine.run(np.stack(canvases) if len(canvases) > 1 else canvases[0][None])
+        return [
+            frames.like_original(
+                frames.from_canvas(frames.from_engine(output, order), place, color), image, order
+            )
+            for output, order, place, color, image in zip(outputs, orders, places, colors, images, strict=True)
+        ]
+
+
+def parse_size(size: Size) -> tuple[int, int]:
+    """256, (height, width), "256" or "HxW" -> (height, width). Raises InputError."""
+    if isinstance(size, str):
+        match = re.fullmatch(r"(\d+)(?:x(\d+))?", size)
+        if not match:
+            raise InputError(f"size is {size!r}; allowed: 256, or height x width as 480x640")
+        height, width = int(match[1]), int(match[2] or match[1])
+    else:
+        height, width = (size, size) if isinstance(size, int) else size
+    if not (0 < height <= 16384 and 0 < width <= 16384):
+        raise InputError(f"size is {height}x{width}; sides from 1 to 16384 are possible")
+    return height, width
+
+
+def _find(source: str | os.PathLike[str]) -> Path:
+    path = Path(source)
+    if path.exists():
+        if path.suffix == ".onnx" or path.is_dir():
+            return path
+        if path.suffix in (".pth", ".pt", ".safetensors"):
+            raise InputError(f"{path} is a checkpoint; make a bundle of it first: i2i export {path}")
+        raise InputError(f"{path}: a bundle (.i2i), an .onnx file or a zoo name is needed")
+    zoo = zoo_path(str(source))
+    if zoo is None:
+        raise InputError(f"{source}: no such bundle, and not in the zoo ({', '.join(ZOO)})")
+    return zoo
+
+
+def _open_onnx(
+    path: Path,
+    backend: str | None,
+    precision: str | None,
+    size: tuple[int, int] | None,
+    threads: int | None,
+    foreign: dict[str, Any],
+) -> Engine:
+    """Load an ONNX file: ours by its uint8 input, another's by what the caller says of it."""
+    kind, precision = backend_class(backend or "ort"), precision or "fp32"
+    if reason := kind.missing(precision):
+        raise BackendError(f"{path}: {backend or 'ort'} cannot run it here: {reason}")
+    engine = kind(path, precision, threads)
+    try:
+        if engine.input_dtype == "uint8" and len(engine.input_shape) == 4:
+            return engine
+        if len(engine.input_shape) != 4:
+            raise InputError(f"{path}: takes {engine.input_shape}; images have 4 dimensions")
+        missing = [name for name, value in foreign.items() if value is None]
+        if missing:
+            raise InputError(
+                f"{path}: takes {engine.input_dtype} {engine.input_shape} and does not say in which convention; "
+                f"give {', '.join(missing)}. For example: input_range=(0, 255), output_range=(-1, 1), "
+                f"layout='nchw', channel_order='rgb'"
+            )
+        return ForeignEngine(engine, ForeignContract(**foreign), size)
+    except BaseException:
+        engine.close()
+        raise
+
+
+def _is_pil(image: object) -> bool:
+    return type(image).__module__.startswith("PIL.")
+
+
+def _from_pil(image: Any) -> Image:
+    """A PIL image as an RGB, RGBA or gray array; LA becomes RGBA and is turned back by `_to_pil`."""
+    if image.mode == "P":
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    if image.mode == "LA":
+        image = image.convert("RGBA")
+    if image.mode not in ("L", "RGB", "RGBA"):
+        raise InputError(f"got a PIL image of mode {image.mode}; accepted: {frames.ACCEPTED}")
+    return np.asarray(image)
+
+
+def _to_pil(array: Image) -> Any:
+    from PIL import Image as PilModule
+
+    return PilModule.fromarray(array)

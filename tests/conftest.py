@@ -1,0 +1,31 @@
+"""Fixtures for every test: where the real images, clips and checkpoints are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real data in $I2I_SHARED_DATA, else ../shared/data; the test is skipped where there is none."""
+    path = Path(os.environ.get("I2I_SHARED_DATA", ROOT.parent / "shared" / "data")).resolve()
+    if not path.is_dir():
+        pytest.skip(f"needs real images and checkpoints: {path} does not exist; set I2I_SHARED_DATA")
+    return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests never read or change this device's tuned latencies."""
+    os.environ["I2I_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
