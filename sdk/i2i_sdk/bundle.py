@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from i2i_sdk.errors import BundleError
 from i2i_sdk.files import file_sha256, temporary_folder
-from i2i_sdk.manifest import FileEntry, Manifest, Reference, Variant, read_manifest
+from i2i_sdk.manifest import FileEntry, Manifest, ModelInfo, Reference, Variant, read_manifest
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,9 @@ class Bundle:
         folder = Path(path)
         file = folder / MANIFEST
         if not file.is_file():
-            raise BundleError(f"{folder}: not a bundle: it has no {MANIFEST}. Make one with: i2i export CHECKPOINT")
+            raise BundleError(
+                f"{folder}: not a bundle: it has no {MANIFEST}. Make one with: i2i export CHECKPOINT"
+            )
         if file.stat().st_size > LARGEST_MANIFEST:
             raise BundleError(f"{file}: larger than {LARGEST_MANIFEST // 2**20} MB")
         try:
@@ -57,7 +59,9 @@ class Bundle:
         path = self._locate(entry)
         size = path.stat().st_size
         if size != entry.bytes:
-            raise BundleError(f"{path}: has {size} bytes, the manifest says {entry.bytes}; copy the bundle again")
+            raise BundleError(
+                f"{path}: has {size} bytes, the manifest says {entry.bytes}; copy the bundle again"
+            )
         if file_sha256(path) != entry.sha256:
             raise BundleError(f"{path}: its content is not what the manifest's SHA-256 says; do not use it")
         return path
@@ -75,8 +79,16 @@ class Bundle:
 
     def _locate(self, entry: FileEntry) -> Path:
         parts = PurePosixPath(entry.path)
-        if parts.is_absolute() or ".." in parts.parts or "\\" in entry.path or ":" in entry.path or not parts.name:
-            raise BundleError(f"{self.path}: {entry.path!r} leaves the bundle; paths must be relative and inside")
+        if (
+            parts.is_absolute()
+            or ".." in parts.parts
+            or "\\" in entry.path
+            or ":" in entry.path
+            or not parts.name
+        ):
+            raise BundleError(
+                f"{self.path}: {entry.path!r} leaves the bundle; paths must be relative and inside"
+            )
         if not 0 <= entry.bytes <= LARGEST_FILE:
             raise BundleError(f"{self.path}: {entry.path} claims {entry.bytes} bytes; at most {LARGEST_FILE}")
         path = self.path
@@ -104,11 +116,10 @@ def write_bundle(out: Path, manifest: Manifest, built: Path, *, force: bool = Fa
     Raises BundleError when `out` exists and may not be replaced.
     """
     files = {path: built / path for path in manifest.files()}
-    if out.exists():
-        old = _replaceable(out, manifest, force)
-        if old is not None:
-            manifest, kept = _merged(old, manifest)
-            files |= {path: old.path / path for path in kept if path not in files}
+    old = existing_bundle(out, manifest.model, force)
+    if old is not None:
+        manifest, kept = _merged(old, manifest)
+        files |= {path: old.path / path for path in kept if path not in files}
     with temporary_folder(out) as folder:
         fresh = folder / "new"
         for path, source in files.items():
@@ -126,8 +137,13 @@ def write_bundle(out: Path, manifest: Manifest, built: Path, *, force: bool = Fa
     return Bundle.read(out)
 
 
-def _replaceable(out: Path, manifest: Manifest, force: bool) -> Bundle | None:
-    """The bundle to merge with, or None to replace it. Raises BundleError where neither is allowed."""
+def existing_bundle(out: Path, model: ModelInfo, force: bool) -> Bundle | None:
+    """The bundle at `out` that new variants of `model` may be added to; None where a new one is written.
+
+    Raises BundleError when `out` may not be replaced.
+    """
+    if not out.exists():
+        return None
     if not (out / MANIFEST).is_file():
         raise BundleError(f"{out}: exists and is not a bundle; choose another name with -o")
     try:
@@ -136,23 +152,19 @@ def _replaceable(out: Path, manifest: Manifest, force: bool) -> Bundle | None:
         if force:
             return None
         raise BundleError(f"{error}. --force replaces it") from error
-    if old.manifest.model.source_sha256 == manifest.model.source_sha256 and _same_rules(old.manifest, manifest):
+    if _identity(old.manifest.model) == _identity(model):
         return old
-    if not force:
-        raise BundleError(
-            f"{out}: was made from another checkpoint or with other options "
-            f"({old.manifest.model.name}); choose another name with -o, or --force to replace it"
-        )
-    return None
+    if force:
+        return None
+    raise BundleError(
+        f"{out}: was made from another checkpoint or with other options ({old.manifest.model.name}); "
+        f"choose another name with -o, or --force to replace it"
+    )
 
 
-def _same_rules(old: Manifest, new: Manifest) -> bool:
-    return (old.model.norm_mode, old.model.options, old.schema) == (new.model.norm_mode, _plain(new), new.schema)
-
-
-def _plain(manifest: Manifest) -> object:
-    """Options as they look after a trip through JSON, where tuples become lists."""
-    return json.loads(json.dumps(manifest.model.options))
+def _identity(model: ModelInfo) -> str:
+    """What variants of one bundle have in common, as they look in JSON."""
+    return json.dumps([model.source_sha256, model.norm_mode, model.options], sort_keys=True)
 
 
 def _merged(old: Bundle, new: Manifest) -> tuple[Manifest, set[str]]:
@@ -164,7 +176,9 @@ def _merged(old: Bundle, new: Manifest) -> tuple[Manifest, set[str]]:
         if variant.name in names:
             continue
         if any(f.path in fresh and fresh[f.path].sha256 != f.sha256 for f in variant.files):
-            log.warning("%s: dropped %s: a file it shares has changed; export it again", old.path, variant.name)
+            log.warning(
+                "%s: dropped %s: a file it shares has changed; export it again", old.path, variant.name
+            )
             continue
         keep.append(variant)
     sizes = {(r.height, r.width) for r in new.references}

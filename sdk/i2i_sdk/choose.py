@@ -52,7 +52,9 @@ def choose_variant(
     good = [v for v in runnable if precision is not None or _psnr(v) >= min_psnr]
     if not good:
         best = max(runnable, key=_psnr)
-        log.warning("no variant that runs here reaches %.0f dB; taking %s (%.1f dB)", min_psnr, best.name, _psnr(best))
+        log.warning(
+            "no variant that runs here reaches %.0f dB; taking %s (%.1f dB)", min_psnr, best.name, _psnr(best)
+        )
         return best
     return min(good, key=lambda v: _rank(v, latencies))
 

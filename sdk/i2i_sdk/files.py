@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def file_sha256(path: Path) -> str:
 
 
 @contextmanager
-def written_atomically(path: Path) -> Iterator[Path]:
+def written_atomically(path: Path) -> Generator[Path]:
     """Yield a temporary path with the same suffix beside `path`; it becomes `path` if the block succeeds.
 
     On any exception, an interrupt included, the temporary file is removed and `path` stays as it was.
@@ -30,14 +30,14 @@ def written_atomically(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.partial{os.getpid()}{path.suffix}")
     try:
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def temporary_folder(beside: Path) -> Iterator[Path]:
-    """A folder on the same file system as `beside`, so that moving it there is a rename; removed at the end."""
+def temporary_folder(beside: Path) -> Generator[Path]:
+    """A folder on the same file system as `beside`, so that moving is a rename; removed at the end."""
     beside.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{beside.name}.partial", dir=beside.parent))
     try:

@@ -6,7 +6,7 @@ Pure functions on uint8 arrays. An engine takes [H, W, C] RGB of one size; a cam
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -53,7 +53,7 @@ def check_image(image: object) -> Image:
     """Return `image` if it is an array that can be translated. Raises InputError saying what is accepted."""
     if not isinstance(image, np.ndarray):
         raise InputError(f"got {type(image).__name__}; accepted: {ACCEPTED}")
-    array: NDArray[Any] = image
+    array = cast("NDArray[Any]", image)
     if array.dtype != np.uint8:
         hint = ""
         if np.issubdtype(array.dtype, np.floating):
@@ -67,8 +67,10 @@ def check_image(image: object) -> Image:
         raise InputError(f"got an empty array of shape {array.shape}; accepted: {ACCEPTED}")
     if array.shape[0] * array.shape[1] > LARGEST_PIXELS:
         megapixels = array.shape[0] * array.shape[1] / 1e6
-        raise InputError(f"got {megapixels:.0f} megapixels; at most {LARGEST_PIXELS / 1e6:.0f} are translated at once")
-    return image
+        raise InputError(
+            f"got {megapixels:.0f} megapixels; at most {LARGEST_PIXELS / 1e6:.0f} are translated at once"
+        )
+    return array
 
 
 def place(frame_height: int, frame_width: int, height: int, width: int, fit: str) -> Placement:
@@ -92,8 +94,8 @@ def place(frame_height: int, frame_width: int, height: int, width: int, fit: str
     if fit == "pad":
         if frame_height > height or frame_width > width:
             raise InputError(
-                f"fit='pad' keeps every pixel, so a frame of {frame_width}x{frame_height} does not fit an engine "
-                f"of {width}x{height}; use fit='letterbox', or export a larger size"
+                f"fit='pad' keeps every pixel, so a frame of {frame_width}x{frame_height} does not fit an "
+                f"engine of {width}x{height}; use fit='letterbox', or export a larger size"
             )
         return Placement(whole, _centred(canvas, frame_height, frame_width), "reflect")
     raise InputError(f"fit is {fit!r}; allowed: {', '.join(FITS)}")

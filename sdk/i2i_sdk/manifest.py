@@ -141,7 +141,7 @@ def read_manifest(data: object) -> Manifest:
         raise BundleError(
             f"the manifest has schema {schema}, this version reads up to {SCHEMA}: pip install -U i2i-sdk"
         )
-    manifest = _decode(Manifest, data, "manifest")
+    manifest = _decode(Manifest, typing.cast(object, data), "manifest")
     if not manifest.variants or not manifest.references:
         raise BundleError("manifest: it has no variants or no reference")
     for index, variant in enumerate(manifest.variants):
@@ -194,7 +194,7 @@ def _value(hint: Any, value: object, where: str) -> Any:
         return {str(k): _value(arguments[1], v, f"{where}.{k}") for k, v in entries.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    expected = {tuple: list}.get(origin, origin) or hint
+    expected: type = list if origin is tuple else origin or hint
     if not isinstance(value, expected) or isinstance(value, bool) is not (expected is bool):
         raise BundleError(f"{where}: got {_kind_name(value)}, expected {expected.__name__}")
     return value

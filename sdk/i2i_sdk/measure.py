@@ -85,7 +85,17 @@ def cpu_name() -> str:
     values = {key.strip(): value.strip() for key, value in reversed(lines)}
     name = values.get("model name") or values.get("Hardware") or platform.machine()
     flags = values.get("flags", values.get("Features", "")).split()
-    wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimddp", "bf16", "i8mm")
+    wanted = (
+        "avx2",
+        "avx512f",
+        "avx512_vnni",
+        "avx512_bf16",
+        "amx_bf16",
+        "amx_int8",
+        "asimddp",
+        "bf16",
+        "i8mm",
+    )
     return " ".join([name, *(f for f in wanted if f in flags)])
 
 

@@ -105,7 +105,9 @@ class Translator:
             self._max_batch = self._engine.input_shape[0] or 8
         else:
             if given := [name for name, value in foreign.items() if value is not None]:
-                raise InputError(f"{', '.join(given)}: only for foreign ONNX files; a bundle says this itself")
+                raise InputError(
+                    f"{', '.join(given)}: only for foreign ONNX files; a bundle says this itself"
+                )
             self.bundle = Bundle.read(path)
             if self.bundle.manifest.model.kind != "translator":
                 kind = self.bundle.manifest.model.kind
@@ -122,12 +124,12 @@ class Translator:
             self._engine = open_variant(self.variant, self.bundle.files_of(self.variant), threads)
             self.fit = fit or self.bundle.manifest.input.fit
             self._max_batch = self.variant.max_batch
-        _, height, width, self._channels = self._engine.input_shape
-        if height is None or width is None or self._channels not in (1, 3):
+        _, height, width, channels = self._engine.input_shape
+        if height is None or width is None or channels not in (1, 3):
             shape = self._engine.input_shape
             self._engine.close()
             raise InputError(f"{path}: the engine takes {shape}; a fixed size with 1 or 3 channels is needed")
-        self.height, self.width = height, width
+        self.height, self.width, self._channels = height, width, channels
 
     @property
     def engine(self) -> Engine:
@@ -155,7 +157,8 @@ class Translator:
     def batch(self, images: Sequence[PilImage]) -> list[PilImage]: ...
     def batch(self, images: Sequence[Any]) -> list[Any]:
         """Translate several images, of any sizes, in as few engine calls as it allows. See `__call__`."""
-        arrays, orders = [], []
+        arrays: list[Image] = []
+        orders: list[str] = []
         for image in images:
             array = _from_pil(image) if _is_pil(image) else image
             arrays.append(frames.check_image(array))
@@ -164,20 +167,29 @@ class Translator:
         for start in range(0, len(arrays), self._max_batch):
             end = start + self._max_batch
             results += self._translated(arrays[start:end], orders[start:end])
-        return [_to_pil(r) if _is_pil(i) else r for r, i in zip(results, images, strict=True)]
+        return [_to_pil(r, i.mode) if _is_pil(i) else r for r, i in zip(results, images, strict=True)]
 
     def translate_file(
-        self, source: str | os.PathLike[str], out: str | os.PathLike[str], *, progress: bool = True, compare: bool = False
+        self,
+        source: str | os.PathLike[str],
+        out: str | os.PathLike[str],
+        *,
+        progress: bool = True,
+        compare: bool = False,
     ) -> FileSummary:
         """Translate an image, a folder of images, or a video; see `i2i_sdk.translate.translate_path`.
 
-        A video keeps its size, frame rate, every frame that decodes, and its sound. `compare` puts input and output
-        side by side. Raises InputError for paths that do not work, MediaError for unreadable files.
+        A video keeps its size, frame rate, every frame that decodes, and its sound. `compare` puts input
+        and output side by side.
+
+        Raises InputError for paths that do not work, MediaError for files that cannot be read.
         """
         from i2i_sdk.translate import translate_path
 
         if self.color != "bgr":
-            raise InputError("translate_file reads files in OpenCV's order: use a Translator with color='bgr'")
+            raise InputError(
+                "translate_file reads files in OpenCV's order: use a Translator with color='bgr'"
+            )
         return translate_path(self, Path(source), Path(out), progress=progress, compare=compare)
 
     def warmup(self, runs: int = 2) -> None:
@@ -204,7 +216,7 @@ class Translator:
 
     def _translated(self, images: list[Image], orders: list[str]) -> list[Image]:
         colors = [frames.color_of(image) for image in images]
-        places = [frames.place(*c.shape[:2], self.height, self.width, self.fit) for c in colors]
+        places = [frames.place(c.shape[0], c.shape[1], self.height, self.width, self.fit) for c in colors]
         canvases = [
             frames.to_engine(frames.onto_canvas(color, place, self.height, self.width), order, self._channels)
             for color, place, order in zip(colors, places, orders, strict=True)
@@ -215,7 +227,9 @@ class Translator:
             frames.like_original(
                 frames.from_canvas(frames.from_engine(output, order), place, color), image, order
             )
-            for output, order, place, color, image in zip(outputs, orders, places, colors, images, strict=True)
+            for output, order, place, color, image in zip(
+                outputs, orders, places, colors, images, strict=True
+            )
         ]
 
 
@@ -268,7 +282,7 @@ def _open_onnx(
         missing = [name for name, value in foreign.items() if value is None]
         if missing:
             raise InputError(
-                f"{path}: takes {engine.input_dtype} {engine.input_shape} and does not say in which convention; "
+                f"{path}: takes {engine.input_dtype} {engine.input_shape} in a convention of its own; "
                 f"give {', '.join(missing)}. For example: input_range=(0, 255), output_range=(-1, 1), "
                 f"layout='nchw', channel_order='rgb'"
             )
@@ -293,7 +307,8 @@ def _from_pil(image: Any) -> Image:
     return np.asarray(image)
 
 
-def _to_pil(array: Image) -> Any:
+def _to_pil(array: Image, mode: str) -> Any:
     from PIL import Image as PilModule
 
-    return PilModule.fromarray(array)
+    image = PilModule.fromarray(array)
+    return image.convert("LA") if mode == "LA" else image

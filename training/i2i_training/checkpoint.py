@@ -89,7 +89,9 @@ def save_generator(path: str | os.PathLike[str], module: nn.Module, spec: Genera
     with torch.device("meta"):
         expected = {k: v.shape for k, v in build_generator(spec.config).state_dict().items()}
     if expected != {k: v.shape for k, v in state.items()}:
-        raise CheckpointError(f"{path}: the module is not the {spec.config.architecture} that its spec describes")
+        raise CheckpointError(
+            f"{path}: the module is not the {spec.config.architecture} that its spec describes"
+        )
     with written_atomically(path) as temporary:
         safetensors.torch.save_file(state, temporary, metadata={HEADER: json.dumps(spec.to_json())})
     return path
@@ -117,14 +119,16 @@ def _check_file(path: Path) -> None:
     if size == 0:
         raise CheckpointError(f"{path}: the file is empty")
     if size > LARGEST_BYTES:
-        raise CheckpointError(f"{path}: {size / 1e9:.1f} GB is no generator; at most {LARGEST_BYTES / 1e9:.0f} GB")
+        raise CheckpointError(
+            f"{path}: {size / 1e9:.1f} GB is no generator; at most {LARGEST_BYTES / 1e9:.0f} GB"
+        )
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], GeneratorSpec]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            state = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118: no mapping
+            state = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: not a readable .safetensors file ({error})") from error
     if HEADER not in metadata:
@@ -139,7 +143,9 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], GeneratorSpec]:
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path}: its header is not valid: {error}") from error
     if expected != {k: v.shape for k, v in state.items()}:
-        raise CheckpointError(f"{path}: its tensors are not those of the {spec.config.architecture} in its header")
+        raise CheckpointError(
+            f"{path}: its tensors are not those of the {spec.config.architecture} in its header"
+        )
     return state, spec
 
 
@@ -150,7 +156,9 @@ def _read_upstream(
     try:
         inferred = infer_config({k: tuple(v.shape) for k, v in state.items()})
     except UnknownArchitectureError as error:
-        raise CheckpointError(f"{path}: not a supported generator: {error}. Supported: {SUPPORTED}") from error
+        raise CheckpointError(
+            f"{path}: not a supported generator: {error}. Supported: {SUPPORTED}"
+        ) from error
     try:
         config = override(inferred.config, padding, upsample)
     except ValueError as error:
@@ -160,7 +168,9 @@ def _read_upstream(
     norm_mode = "none"
     if config.norm == "batch":
         norm_mode = "batch_stats"
-        assumptions += ("BatchNorm uses batch statistics, as upstream's test script (--norm-mode running_stats)",)
+        assumptions += (
+            "BatchNorm uses batch statistics, as upstream's test script (--norm-mode running_stats)",
+        )
     return state, GeneratorSpec(config, norm_mode=norm_mode, repairs=repairs, assumptions=assumptions)
 
 
@@ -174,13 +184,24 @@ def _unpickle_tensors(path: Path) -> Mapping[str, Tensor]:
             f"{path}: refused: it holds more than tensors ({found}). Nothing of it was executed. "
             f"Supported is a bare state dict: torch.save(net.state_dict(), path)"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        IndexError,
+        TypeError,
+    ) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
             f"{path}: truncated or not a PyTorch file: {reason}. Copy it again and compare its size"
         ) from error
     if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path}: holds a {type(content).__name__}; supported is a bare state dict of tensors")
+        raise CheckpointError(
+            f"{path}: holds a {type(content).__name__}; supported is a bare state dict of tensors"
+        )
     others = [str(k) for k, v in content.items() if not isinstance(v, Tensor)]
     if others or not content:
         keys = ", ".join(map(str, list(content)[:6])) or "nothing"

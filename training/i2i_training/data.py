@@ -41,7 +41,9 @@ def read_pairs(root: Path, split: str, direction: str, load_size: int | None) ->
     folder = root / split
     paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES)
     if not paths:
-        raise TrainingError(f"{folder}: no images; expected side-by-side AB images ({', '.join(sorted(SUFFIXES))})")
+        raise TrainingError(
+            f"{folder}: no images; expected side-by-side AB images ({', '.join(sorted(SUFFIXES))})"
+        )
     pairs: list[Pair] = []
     bad: list[str] = []
     for path in paths:
@@ -51,9 +53,11 @@ def read_pairs(root: Path, split: str, direction: str, load_size: int | None) ->
         elif image.shape[1] % 2:
             bad.append(f"{path.name}: {image.shape[1]} pixels wide, so it has no two halves")
         else:
-            pairs.append(_split(path.stem, image, direction, load_size))
+            pairs.append(_split(path.stem, np.asarray(image, np.uint8), direction, load_size))
     if bad:
-        raise TrainingError(f"{folder}: {len(bad)} of {len(paths)} files cannot be used:\n  " + "\n  ".join(bad))
+        raise TrainingError(
+            f"{folder}: {len(bad)} of {len(paths)} files cannot be used:\n  " + "\n  ".join(bad)
+        )
     return pairs
 
 

@@ -66,14 +66,18 @@ def repair(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, .
     stale = [k for k in fixed if (m := stats.match(k)) and f"{m[1]}.weight" not in fixed]
     if stale:
         fixed = {k: v for k, v in fixed.items() if k not in stale}
-        repairs.append(f"dropped {len(stale)} running statistics of InstanceNorm layers (old PyTorch kept them)")
+        repairs.append(
+            f"dropped {len(stale)} running statistics of InstanceNorm layers (old PyTorch kept them)"
+        )
 
     means = [k for k in fixed if k.endswith(".running_mean")]
     counters = [k.replace("running_mean", "num_batches_tracked") for k in means]
     missing = [k for k in counters if k not in fixed]
     if missing:
         fixed |= {k: torch.tensor(0) for k in missing}
-        repairs.append(f"added {len(missing)} num_batches_tracked counters that PyTorch before 0.4.1 did not write")
+        repairs.append(
+            f"added {len(missing)} num_batches_tracked counters that PyTorch before 0.4.1 did not write"
+        )
 
     other = {k: v.dtype for k, v in fixed.items() if v.is_floating_point() and v.dtype != torch.float32}
     if other:
@@ -94,7 +98,9 @@ def _infer_resnet(shapes: Shapes) -> Inferred:
     # The output convolution is the last layer: two resize layers are longer than two transposed ones.
     upsample = "transpose" if last == first_up + 7 else "nearest"
     if upsample == "nearest":
-        assumptions.append("upsampling: nearest (the keys only say resize + convolution; --upsample bilinear)")
+        assumptions.append(
+            "upsampling: nearest (the keys only say resize + convolution; --upsample bilinear)"
+        )
     common = {
         "in_channels": shapes["model.1.weight"][1],
         "out_channels": shapes[f"model.{last}.weight"][0],
@@ -108,7 +114,7 @@ def _infer_resnet(shapes: Shapes) -> Inferred:
     if not separable:
         return Inferred(ResnetConfig(width=down[0], blocks=len(indices), **common), tuple(assumptions))
 
-    first, second = _block_convs(shapes, f"model.{indices[0]}.conv_block")
+    first = _block_convs(shapes, f"model.{indices[0]}.conv_block")[0]
     inner = tuple(shapes.get(f"model.{i}.conv_block.{first}.conv.2.weight", (0,))[0] for i in indices)
     step = 3 if upsample == "transpose" else 5
     conv = 0 if upsample == "transpose" else 2
@@ -150,10 +156,17 @@ def _block_convs(shapes: Shapes, block: str) -> list[int]:
 
 def _block_slots(shapes: Shapes, block: str) -> tuple[str, bool]:
     """Padding modules and dropout shift the indices of a block's two convolutions."""
-    slots = {(1, 5): ("reflect", False), (1, 6): ("reflect", True), (0, 3): ("zero", False), (0, 4): ("zero", True)}
+    slots = {
+        (1, 5): ("reflect", False),
+        (1, 6): ("reflect", True),
+        (0, 3): ("zero", False),
+        (0, 4): ("zero", True),
+    }
     found = tuple(_block_convs(shapes, block))
     if found not in slots:
-        raise UnknownArchitectureError(f"{block} has convolutions at {found}; known are {', '.join(map(str, slots))}")
+        raise UnknownArchitectureError(
+            f"{block} has convolutions at {found}; known are {', '.join(map(str, slots))}"
+        )
     return slots[found]  # pyright: ignore[reportArgumentType]
 
 
@@ -169,7 +182,8 @@ def _compare(shapes: Shapes, config: GeneratorConfig) -> None:
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise UnknownArchitectureError(
-            f"it looks like a {config.architecture} generator, but these layers do not fit: {'; '.join(wrong[:3])}{more}"
+            f"it looks like a {config.architecture} generator, but these layers do not fit: "
+            f"{'; '.join(wrong[:3])}{more}"
         )
 
 

@@ -22,6 +22,8 @@ from i2i_training.data import Pair, batches, normalised, read_pairs, to_images, 
 from i2i_training.networks import build_generator
 from i2i_training.recipes.pix2pix import Pix2pix
 
+LATEST = "latest_net_G.safetensors"  # upstream's name, so that people find it
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -50,11 +52,15 @@ def train(recipe: Pix2pix, run: RunOptions) -> Path:
     images with their PSNR and SSIM, and the generator, every `save_every` steps and at the end.
     Raises TrainingError when the data cannot be used or a loss is not finite.
     """
+    if run.steps < 1:
+        raise TrainingError(f"steps is {run.steps}; at least 1")
     out = Path(run.out)
     out.mkdir(parents=True, exist_ok=True)
     pairs = read_pairs(Path(run.data), "train", run.direction, run.load_size)
     held_out = _held_out(run)
-    (out / "options.json").write_text(json.dumps({"run": asdict(run), "recipe": asdict(recipe.options)}, indent=1))
+    (out / "options.json").write_text(
+        json.dumps({"run": asdict(run), "recipe": asdict(recipe.options)}, indent=1)
+    )
 
     fabric = Fabric(accelerator="auto", devices=1, precision=run.precision)  # pyright: ignore[reportArgumentType]
     fabric.launch()
@@ -72,10 +78,10 @@ def train(recipe: Pix2pix, run: RunOptions) -> Path:
                 text = log.add(step, {k: float(v) for k, v in losses.items()})
                 progress.update(task, losses=text, rate=f"{log.rate:.2f} steps/s")
             if step % run.save_every == 0 or step == run.steps:
-                path = _save(recipe, run, step, out)
+                _save(recipe, run, step, out)
                 scores = _sample(recipe, held_out, out / f"sample_{step:06d}.jpg")
                 progress.console.print(f"step {step}: held-out PSNR {scores[0]:.2f} dB, SSIM {scores[1]:.3f}")
-    return path
+    return out / LATEST
 
 
 def learning_rate_factor(step: int, steps: int, decay_from: float) -> float:
@@ -135,7 +141,7 @@ def _save(recipe: Pix2pix, run: RunOptions, step: int, out: Path) -> Path:
         trained_on=run.trained_on,
         licence=run.licence,
     )
-    return save_generator(out / "latest_net_G.safetensors", module, spec)
+    return save_generator(out / LATEST, module, spec)
 
 
 def _sample(recipe: Pix2pix, held_out: list[Pair], path: Path, rows: int = 6) -> tuple[float, float]:

@@ -6,11 +6,14 @@ bright the photo is) over soft shading in a few tones, on paper white.
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
+Light = NDArray[Any]  # float32 [H, W], 0..1; OpenCV's type hints lose the dtype
 
 
 def pencil_drawing(photo: Image) -> Image:
@@ -18,11 +21,11 @@ def pencil_drawing(photo: Image) -> Image:
     smooth = cv2.bilateralFilter(photo, 7, 30, 5)  # fur, leaves and sensor noise are not lines
     light = cv2.cvtColor(smooth, cv2.COLOR_BGR2GRAY).astype(np.float32) / 255.0
     drawing = 255.0 * _lines(light) * _shading(light)
-    return cv2.merge([np.clip(np.rint(drawing), 0, 255).astype(np.uint8)] * 3)
+    return np.repeat(np.clip(np.rint(drawing), 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
 
 
 def degraded(photo: Image, random: np.random.Generator, dark: bool, noisy: bool) -> Image:
-    """The photo as a bad camera sees it: underexposed (to 15-50 %), with sensor noise (sigma 4-14), or both."""
+    """The photo as a bad camera sees it: dark (15-50 % of the light), noisy (sigma 4-14), or both."""
     values = photo.astype(np.float32) / 255.0
     if dark:
         values = random.uniform(0.15, 0.5) * values ** random.uniform(1.0, 1.5)
@@ -31,12 +34,12 @@ def degraded(photo: Image, random: np.random.Generator, dark: bool, noisy: bool)
     return np.clip(np.rint(values * 255.0), 0, 255).astype(np.uint8)
 
 
-def _against_surroundings(light: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """Light relative to the neighbourhood within `sigma` pixels: 1 on flat areas, however bright the photo."""
+def _against_surroundings(light: Light, sigma: float) -> Light:
+    """Light relative to the surroundings within `sigma` pixels: 1 on flat areas, however bright."""
     return (light + 0.03) / (cv2.GaussianBlur(light, (0, 0), sigma) + 0.03)
 
 
-def _lines(light: NDArray[np.float32]) -> NDArray[np.float32]:
+def _lines(light: Light) -> Light:
     """Colour dodge at two widths: paper where nothing changes, a stroke on the dark side of every edge."""
     lines = np.ones_like(light)
     for sigma, strength in ((1.5, 1.5), (4.0, 0.9)):
@@ -45,7 +48,7 @@ def _lines(light: NDArray[np.float32]) -> NDArray[np.float32]:
     return lines
 
 
-def _shading(light: NDArray[np.float32]) -> NDArray[np.float32]:
+def _shading(light: Light) -> Light:
     """Soft pencil over what is darker than its wider surroundings, and a little over everything dark."""
     relative = np.clip(_against_surroundings(cv2.GaussianBlur(light, (0, 0), 1.5), 16.0), 0.0, 1.0)
     tone = np.clip(cv2.GaussianBlur(light, (0, 0), 2.0) * 2.0, 0.0, 1.0)

@@ -31,7 +31,9 @@ class ForeignContract:
         for name in ("input_range", "output_range"):
             low, high = getattr(self, name)
             if not low < high:
-                raise InputError(f"{name} is {(low, high)}; it is (black, white), for example (0, 255) or (-1, 1)")
+                raise InputError(
+                    f"{name} is {(low, high)}; it is (black, white), for example (0, 255) or (-1, 1)"
+                )
 
 
 def to_foreign(batch: NDArray[np.uint8], contract: ForeignContract) -> NDArray[np.float32]:
@@ -67,7 +69,9 @@ class ForeignEngine(Engine):
         channels, height, width = rest if contract.layout == "nchw" else (rest[2], rest[0], rest[1])
         if height is None or width is None:
             if size is None:
-                raise InputError("this ONNX file takes any size; say which to run at: size=256 or size=(480, 640)")
+                raise InputError(
+                    "this ONNX file takes any size; say which to run at: size=256 or size=(480, 640)"
+                )
             height, width = size
         self.input_shape = (batch, height, width, channels)
         output = inner.output_shape

@@ -23,21 +23,21 @@ class OpenVinoEngine(Engine):
 
     def __init__(self, graph: Path, precision: str, threads: int | None) -> None:
         import openvino as ov
-        import openvino.properties as props
-        import openvino.properties.hint as hints
 
-        config: dict[Any, Any] = {
-            hints.inference_precision: ov.Type(PRECISIONS[precision]),
-            hints.performance_mode: hints.PerformanceMode.LATENCY,
+        config: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
+            "PERFORMANCE_HINT": "LATENCY",
         }
         if threads is not None:
-            config[props.inference_num_threads] = threads
+            config["INFERENCE_NUM_THREADS"] = threads
         try:
             self._model: Any = ov.Core().compile_model(str(graph), "CPU", config)
         except RuntimeError as error:
-            raise BackendError(f"{graph}: OpenVINO cannot load it: {str(error).strip().splitlines()[-1]}") from error
+            raise BackendError(
+                f"{graph}: OpenVINO cannot load it: {str(error).strip().splitlines()[-1]}"
+            ) from error
         # OpenVINO takes a precision as a hint and may run another one: read back what it decided.
-        found = self._model.get_property(hints.inference_precision).to_string()
+        found: str = self._model.get_property("INFERENCE_PRECISION_HINT").to_string()
         self.precision = {v: k for k, v in PRECISIONS.items()}.get(found, found)
         if self.precision != precision:
             raise BackendError(f"{graph}: asked OpenVINO for {precision}, it would run {self.precision}")
@@ -49,15 +49,10 @@ class OpenVinoEngine(Engine):
 
     @staticmethod
     def missing(precision: str) -> str | None:
-        if precision not in PRECISIONS:
-            return f"OpenVINO runs {', '.join(PRECISIONS)} here, not {precision}"
         try:
-            capabilities = cpu_capabilities()
+            return missing_with(cpu_capabilities(), precision)
         except ImportError:
             return "the package is missing: pip install 'i2i-sdk[openvino]'"
-        if precision == "bf16" and "BF16" not in capabilities:
-            return "this CPU has no BF16 (needs AVX512_BF16 or AMX); take the fp32 variant"
-        return None
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         outputs = self._request.infer({0: batch}, share_inputs=True)
@@ -67,13 +62,21 @@ class OpenVinoEngine(Engine):
         self._request = self._model = None
 
 
+def missing_with(capabilities: tuple[str, ...], precision: str) -> str | None:
+    """Why a CPU with these capabilities cannot run `precision`, or None if it can."""
+    if precision not in PRECISIONS:
+        return f"OpenVINO runs {', '.join(PRECISIONS)} on a CPU, not {precision}"
+    if precision == "bf16" and "BF16" not in capabilities:
+        return "this CPU has no BF16 (needs AVX512_BF16 or AMX); take the fp32 variant"
+    return None
+
+
 @lru_cache(maxsize=1)
 def cpu_capabilities() -> tuple[str, ...]:
     """What OpenVINO says this CPU optimises for, for example ("FP32", "INT8", "BF16")."""
     import openvino as ov
-    import openvino.properties.device as device
 
-    return tuple(str(c) for c in ov.Core().get_property("CPU", device.capabilities))
+    return tuple(str(c) for c in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
 def _shape(partial: Any) -> tuple[int | None, ...]:

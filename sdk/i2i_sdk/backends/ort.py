@@ -1,6 +1,7 @@
 """ONNX Runtime. Always installed with i2i-sdk; runs every FP32 graph on the CPU."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false
 # onnxruntime ships no type information.
 
 from __future__ import annotations
@@ -34,7 +35,12 @@ class OrtEngine(Engine):
         if self._session.get_providers()[0] != PROVIDER:
             raise BackendError(f"{graph}: asked for {PROVIDER}, got {self._session.get_providers()}")
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type not in DTYPES or outputs[0].type not in DTYPES:
+        if (
+            len(inputs) != 1
+            or len(outputs) != 1
+            or inputs[0].type not in DTYPES
+            or outputs[0].type not in DTYPES
+        ):
             found = ", ".join(f"{x.name} {x.type}" for x in [*inputs, *outputs])
             raise BackendError(f"{graph}: one uint8 or float input and one output are needed; it has {found}")
         self._name: str = inputs[0].name

@@ -21,7 +21,10 @@ class PatchDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         bias = has_bias(norm)
-        net: list[nn.Module] = [nn.Conv2d(in_channels, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2, True)]
+        net: list[nn.Module] = [
+            nn.Conv2d(in_channels, width, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2, True),
+        ]
         before = width
         for n in range(1, layers + 1):
             after = width * min(2**n, 8)

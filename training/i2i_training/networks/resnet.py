@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from i2i_training.networks.layers import has_bias, norm_layer, padding_layers, upsample_layers
@@ -69,7 +71,7 @@ def decoder_layers(
 ) -> list[nn.Module]:
     """Two doublings and a 7x7 convolution with tanh: H/4, W/4 -> H, W."""
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers += upsample_layers(upsample, before, after, has_bias(norm))
         layers += [norm_layer(norm, after), nn.ReLU(True)]
     return [*layers, nn.ReflectionPad2d(3), nn.Conv2d(widths[-1], out_channels, 7), nn.Tanh()]

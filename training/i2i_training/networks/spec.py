@@ -41,7 +41,7 @@ class ResnetConfig:
 
 @dataclass(frozen=True)
 class MobileResnetConfig:
-    """ResNet with separable convolutions in its blocks and a width per layer (Li et al. 2020, GAN Compression)."""
+    """ResNet with separable blocks and a width per layer (Li et al. 2020, GAN Compression)."""
 
     architecture: ClassVar[str] = "mobile_resnet"
     multiple_of: ClassVar[int] = 4
@@ -116,7 +116,9 @@ class GeneratorSpec:
         _check("norm_mode", self.norm_mode, NORM_MODES)
         has_batch_norm = self.config.norm == "batch"
         if has_batch_norm == (self.norm_mode == "none"):
-            raise ValueError(f"norm_mode is {self.norm_mode!r}, but the network's norm is {self.config.norm!r}")
+            raise ValueError(
+                f"norm_mode is {self.norm_mode!r}, but the network's norm is {self.config.norm!r}"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict for JSON; `from_json` reads it back."""

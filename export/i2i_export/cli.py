@@ -1,0 +1,115 @@
+"""`i2i export CKPT --to ort,openvino …`, and the launchers in `export/`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from i2i_export.pipeline import Exported, ExportOptions, export_bundle, parse_targets
+from i2i_export.targets import TARGETS
+from i2i_sdk.commands.common import decibels, megabytes
+from i2i_sdk.errors import ExportError
+from i2i_sdk.tables import print_table
+from i2i_sdk.translator import parse_size
+
+GENERATORS = {"AtoB": ("latest_net_G_A", "latest_net_G"), "BtoA": ("latest_net_G_B", "latest_net_G")}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Export, print the table of variants and what to run next. Raises I2IError."""
+    parser = _parser("i2i export")
+    every = ",".join(TARGETS)
+    parser.add_argument(
+        "--to", default=every, help=f"NAME[:PRECISION],… of {', '.join(TARGETS)}; default {every}"
+    )
+    args = parser.parse_args(argv)
+    return _export(args, parse_targets(args.to))
+
+
+def launch(argv: Sequence[str]) -> int:
+    """The launchers' entry: the target first, its precision as an option. Raises I2IError."""
+    target, *rest = argv
+    parser = _parser(f"python {sys.argv[0]}")
+    parser.add_argument("--precision", choices=TARGETS[target].precisions, help="default: all that run here")
+    args = parser.parse_args(rest)
+    return _export(args, parse_targets(f"{target}:{args.precision}" if args.precision else target))
+
+
+def find_checkpoint(path: Path, direction: str) -> Path:
+    """A file as it is; in a run's folder the newest generator of `direction`. Raises ExportError."""
+    if not path.is_dir():
+        return path
+    for stem in GENERATORS[direction]:
+        for suffix in (".safetensors", ".pth"):
+            if (path / f"{stem}{suffix}").is_file():
+                return path / f"{stem}{suffix}"
+    raise ExportError(
+        f"{path}: no {' or '.join(GENERATORS[direction])} (.safetensors, .pth) for {direction} in it"
+    )
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog, description="Make a bundle: every variant is run on real frames and compared with PyTorch."
+    )
+    parser.add_argument("checkpoint", type=Path, help=".safetensors, upstream .pth, or the folder of a run")
+    parser.add_argument("-o", "--out", type=Path, help="the bundle, NAME.i2i; default: the checkpoint's name")
+    parser.add_argument("--size", type=parse_size, help="N or HxW; default: the training size, else 256")
+    parser.add_argument(
+        "--frames",
+        type=Path,
+        help="folder of images or video for the comparison; default: scikit-image's photos",
+    )
+    parser.add_argument("--direction", choices=tuple(GENERATORS), default="AtoB", help="of a run's folder")
+    parser.add_argument("--min-psnr", type=float, help="floor in dB instead of the precision's own")
+    parser.add_argument("--force", action="store_true", help="replace a bundle of another checkpoint")
+    group = parser.add_argument_group("what an upstream .pth cannot say of itself")
+    group.add_argument("--norm-mode", choices=("batch_stats", "running_stats"))
+    group.add_argument("--padding", choices=("reflect", "replicate"))
+    group.add_argument("--upsample", choices=("nearest", "bilinear"))
+    group.add_argument("--name", help="the model's name in the manifest")
+    group.add_argument("--licence", help="of the weights, for the manifest")
+    group.add_argument("--trained-on", help="a few words for the manifest")
+    return parser
+
+
+def _export(args: argparse.Namespace, targets: list[tuple[str, str]]) -> int:
+    checkpoint = find_checkpoint(args.checkpoint, args.direction)
+    out = args.out or Path(f"{checkpoint.stem}.i2i")
+    if out.suffix != ".i2i":
+        raise ExportError(f"-o {out}: a bundle is a folder whose name ends in .i2i")
+    names = (
+        "size",
+        "frames",
+        "min_psnr",
+        "force",
+        "norm_mode",
+        "padding",
+        "upsample",
+        "name",
+        "licence",
+        "trained_on",
+    )
+    options = ExportOptions(**{name: getattr(args, name) for name in names})
+    with Console(stderr=True).status(
+        f"exporting {checkpoint.name} to {', '.join(':'.join(t) for t in targets)}"
+    ):
+        exported = export_bundle(checkpoint, targets, out, options)
+    print_variants(exported)
+    print(f"wrote {out}\nnext: i2i run {out} SOURCE -o OUT")
+    return 0
+
+
+def print_variants(exported: Exported) -> None:
+    """One row per variant that was exported now."""
+    rows: list[list[str]] = []
+    for v in exported.variants:
+        assert v.parity is not None
+        times = (f"{ms[v.name]:.1f}" for ms in (exported.min_ms, exported.median_ms))
+        rows.append([v.name, megabytes(v), decibels(v), f"{v.parity.ssim:.4f}", *times, v.verified])
+    headings = ("variant", "size MB", "PSNR dB", "SSIM", "min ms", "median ms", "verified")
+    print_table(f"{exported.bundle.manifest.model.name}: variants measured here", headings, rows)

@@ -1,0 +1,84 @@
+"""Real frames for parity (and later calibration): from a folder, a video, or scikit-image's photos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from i2i_sdk import frames as sdk_frames
+from i2i_sdk.errors import ExportError
+from i2i_sdk.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, VideoReader, read_image
+
+T = TypeVar("T")
+
+MOST = 32  # frames; more change the mean PSNR by less than a tenth of a dB
+BUILTIN = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "immunohistochemistry", "cat")
+
+
+@dataclass(frozen=True)
+class NamedFrame:
+    """A frame at the engine's size: uint8 [H, W, C_in] RGB."""
+
+    name: str
+    image: NDArray[np.uint8]
+
+
+def read_frames(source: Path | None, height: int, width: int, channels: int) -> list[NamedFrame]:
+    """Up to 32 frames, spread evenly over `source`, at the engine's size.
+
+    `source` None takes the photos that scikit-image ships. Raises ExportError for an empty or missing
+    source, MediaError for files that cannot be read.
+    """
+    if source is None:
+        shots = _builtin()
+    elif source.is_dir():
+        paths = sorted(p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        shots = [(path.name, read_image(path)) for path in spread(paths, MOST)]
+    elif source.suffix.lower() in VIDEO_SUFFIXES:
+        with VideoReader(source) as video:
+            shots = [(f"{source.name}#{f.index}", f.image) for f in spread(video, MOST)]
+    else:
+        raise ExportError(f"--frames {source}: a folder of images or a video is needed")
+    if not shots:
+        raise ExportError(f"--frames {source}: no images in it ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return [NamedFrame(name, _at_size(image, height, width, channels)) for name, image in shots]
+
+
+def spread(items: Iterable[T], most: int) -> list[T]:
+    """At most `most` items, evenly spaced, of an iterable whose length is not known, keeping only 2 x `most`.
+
+    Example:
+        >>> spread(range(100), 5)
+        [0, 16, 32, 48, 64]
+    """
+    kept: list[T] = []
+    stride = 1
+    for index, item in enumerate(items):
+        if index % stride == 0:
+            kept.append(item)
+            if len(kept) > 2 * most:
+                kept, stride = kept[::2], stride * 2
+    step = -(-len(kept) // most)
+    return kept[::step] if step else kept
+
+
+def _builtin() -> list[tuple[str, NDArray[np.uint8]]]:
+    try:
+        from skimage import data
+    except ImportError as error:
+        raise ExportError(
+            "without --frames the photos of scikit-image are used: pip install scikit-image"
+        ) from error
+    photos = {name: getattr(data, name)() for name in BUILTIN}
+    return [(name, cv2.cvtColor(photo[:, :, :3], cv2.COLOR_RGB2BGR)) for name, photo in photos.items()]
+
+
+def _at_size(image: NDArray[np.uint8], height: int, width: int, channels: int) -> NDArray[np.uint8]:
+    color = sdk_frames.resized(sdk_frames.color_of(image), height, width)
+    return np.ascontiguousarray(sdk_frames.to_engine(color, "bgr", channels))

@@ -1,0 +1,58 @@
+"""Module -> canonical ONNX: FP32, uint8 in and out, static size, batch 1 to 8."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+
+from i2i_export.module import Uint8Translator
+from i2i_sdk.errors import ExportError
+
+MAX_BATCH = 8
+OPSET = 18
+
+
+def write_onnx(module: Uint8Translator, channels: int, height: int, width: int, path: Path) -> None:
+    """Export `module` to `path` as one self-contained file, checked by onnx's own checker.
+
+    Input "image": uint8 [batch, height, width, channels] RGB; output "translated" likewise.
+    Raises ExportError naming what PyTorch's exporter stumbled over.
+    """
+    example = torch.zeros(2, height, width, channels, dtype=torch.uint8)
+    batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
+    quiet = logging.getLogger("torch.onnx")
+    level = quiet.level
+    quiet.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # of the exporter's own making; the result is checked below
+            program = torch.onnx.export(
+                module,
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=["image"],
+                output_names=["translated"],
+                dynamic_shapes=({0: batch},),
+                verbose=False,
+            )
+    except Exception as error:  # the exporter raises many unrelated kinds
+        raise ExportError(
+            f"PyTorch cannot export this network to ONNX: {str(error).splitlines()[0]}"
+        ) from error
+    finally:
+        quiet.setLevel(level)
+    assert program is not None
+    program.save(str(path), external_data=False)
+    model = onnx.load(str(path))
+    model.doc_string = ""
+    del model.metadata_props[:]
+    for node in model.graph.node:  # stack traces of this machine, of no use elsewhere
+        del node.metadata_props[:]
+        node.doc_string = ""
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(path))

@@ -1,0 +1,30 @@
+"""ONNX Runtime runs the canonical graph as it is; the variant shares its file."""
+
+from __future__ import annotations
+
+from i2i_export.targets.job import Job
+from i2i_sdk.manifest import Requirements, Variant
+
+PRECISIONS = ("fp32",)
+
+
+def default_precisions() -> tuple[str, ...]:
+    """FP32: ONNX Runtime's CPU provider has nothing else that keeps these networks' pictures."""
+    return PRECISIONS
+
+
+def export(job: Job, precision: str) -> Variant:
+    """The variant; parity is measured by the pipeline."""
+    return Variant(
+        name=job.variant_name("ort", precision),
+        backend="ort",
+        precision=precision,
+        precision_found=precision,
+        height=job.height,
+        width=job.width,
+        max_batch=job.max_batch,
+        macs=job.macs,
+        files=(job.graph_entry,),
+        requires=Requirements("onnxruntime>=1.20"),
+        verified="structure",
+    )

@@ -1,0 +1,35 @@
+"""What several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from i2i_sdk.bundle import Bundle
+from i2i_sdk.manifest import Variant
+from i2i_sdk.zoo import zoo_path
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """--backend, --precision, --size, --fit, --threads: as the arguments of Translator."""
+    parser.add_argument("--backend", help="ort, openvino … instead of the fastest that runs here")
+    parser.add_argument("--precision", help="fp32, bf16 …")
+    parser.add_argument("--size", help="of the engine, N or HxW, where the bundle has several")
+    parser.add_argument("--fit", help="resize, letterbox, crop or pad; default: as the bundle says")
+    parser.add_argument("--threads", type=int, help="of the engine; default: its own choice")
+
+
+def read_bundle(source: str) -> Bundle:
+    """The bundle at a path, or of that name in the zoo. Raises BundleError."""
+    path = Path(source)
+    return Bundle.read(path if path.exists() else zoo_path(source) or path)
+
+
+def megabytes(variant: Variant) -> str:
+    """Size of a variant's files, 1 MB = 10^6 bytes."""
+    return f"{sum(f.bytes for f in variant.files) / 1e6:.2f}"
+
+
+def decibels(variant: Variant) -> str:
+    """PSNR of a variant, or a dash where it was not measured."""
+    return f"{variant.parity.psnr:.1f}" if variant.parity else "-"

@@ -1,0 +1,348 @@
+"""Writing images and videos so that a file appears whole or not at all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import cv2
+import numpy as np
+from av.container import InputContainer, OutputContainer
+from av.video import reformatter
+from numpy.typing import NDArray
+
+from i2i_sdk.errors import InputError, MediaError
+from i2i_sdk.files import written_atomically
+from i2i_sdk.sources import IMAGE_SUFFIXES
+
+ALPHA_SUFFIXES = (".png", ".webp", ".bmp")
+WRITABLE_VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov")
+
+# For live and long videos on small CPUs: visually lossless, several times faster than the default preset.
+H264_OPTIONS = {"preset": "veryfast", "crf": "18"}
+# What players read from these containers; FFmpeg's own lists name codecs that it then refuses to write.
+SOUND_IN_MP4 = {"aac", "mp2", "mp3", "ac3", "eac3", "alac", "opus", "flac"}
+SOUND_IN_MOV = {
+    "aac",
+    "mp2",
+    "mp3",
+    "ac3",
+    "eac3",
+    "alac",
+    "pcm_s16le",
+    "pcm_s16be",
+    "pcm_s24le",
+    "pcm_s24be",
+}
+AAC_BITS_PER_CHANNEL = 96_000  # per second
+AAC_MAX_RATE = 48_000  # samples per second that every AAC player knows
+
+
+def write_image(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write a uint8 image: BGR [H, W, 3], BGRA [H, W, 4] or gray [H, W]. The suffix decides the format.
+
+    JPEG is written with quality 95, WebP without loss. Folders are created. The file appears whole or
+    not at all. Raises MediaError for an unknown suffix, alpha in a format without it, or a failed write.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in IMAGE_SUFFIXES:
+        raise MediaError(f"cannot write {path}: images are written as {', '.join(IMAGE_SUFFIXES)}")
+    if image.ndim == 3 and image.shape[2] == 4 and suffix not in ALPHA_SUFFIXES:
+        raise MediaError(
+            f"cannot write {path}: the image has an alpha channel, which is kept in "
+            f"{', '.join(ALPHA_SUFFIXES)} only. Use one of these, or give BGR"
+        )
+    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix in (".jpg", ".jpeg") else []
+    try:
+        done, encoded = cv2.imencode(suffix, image, options)
+    except cv2.error:
+        done, encoded = False, None
+    if not done or encoded is None:
+        raise MediaError(f"cannot write {path}: OpenCV cannot encode {image.dtype} {image.shape} as {suffix}")
+    with _reported(path), written_atomically(path) as temporary:
+        encoded.tofile(temporary)  # not cv2.imwrite: on Windows it cannot write names that are not ASCII
+
+
+class VideoWriter:
+    """An H.264 video with the sound of another file. A context manager, for one thread.
+
+    path: .mp4, .mkv or .mov. width, height: of the frames that `write` takes, in pixels; an odd side is
+    padded by one pixel. fps: nominal frames per second. audio_from: a file whose audio tracks are kept,
+    in sync with its video track. sample_aspect: width of a pixel / its height.
+
+    notes: what the user should know about the file (padding, sound); complete after the `with` block.
+
+    The file appears when the `with` block ends without an exception; after one, an interrupt included,
+    nothing is left and an existing file stays as it was. Raises InputError for another suffix, size or
+    fps, MediaError if writing fails, no frame was written, or audio_from cannot be read.
+
+    Example:
+        with VideoWriter(Path("out.mp4"), 640, 480, 30.0, audio_from=None) as writer:
+            writer.write(np.zeros((480, 640, 3), np.uint8), time_ms=0.0)
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        width: int,
+        height: int,
+        fps: float,
+        audio_from: Path | None,
+        *,
+        sample_aspect: Fraction = Fraction(1),
+    ) -> None:
+        if path.suffix.lower() not in WRITABLE_VIDEO_SUFFIXES:
+            allowed = ", ".join(WRITABLE_VIDEO_SUFFIXES)
+            raise InputError(f"cannot write {path}: videos are written as {allowed}")
+        if width < 1 or height < 1 or not 0 < fps <= 1000:
+            raise InputError(f"a video needs a size and 0 < fps <= 1000; got {width}x{height} at {fps} fps")
+        self.path = path
+        self.width, self.height = width, height
+        self.notes: list[str] = []
+        self._audio_from = audio_from
+        self._sample_aspect = sample_aspect
+        self._clock = _Clock(fps)
+        self._colours = reformatter.VideoReformatter()
+        self._lifetime = self._open()
+
+    def __enter__(self) -> VideoWriter:
+        with _reported(self.path):
+            self._lifetime.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with _reported(self.path):
+            self._lifetime.__exit__(kind, error, trace)
+
+    def write(self, image: NDArray[np.uint8], time_ms: float) -> None:
+        """Append a frame, uint8 [height, width, 3] BGR 0..255, shown at `time_ms` from the start.
+
+        Times within a tenth of a frame of a multiple of 1/fps are moved onto it, so that a constant
+        frame rate stays one; others are kept. A time that is not after the one before is replaced by
+        one frame after it, and a note says so.
+
+        Raises InputError for another shape or dtype, MediaError if encoding fails.
+        """
+        if image.shape != (self.height, self.width, 3) or image.dtype != np.uint8:
+            wanted = f"uint8 ({self.height}, {self.width}, 3) in BGR"
+            raise InputError(f"a frame of {self.path.name} is {wanted}; got {image.dtype} {image.shape}")
+        with _reported(self.path):
+            frame = self._yuv(image)
+            frame.pts = self._clock.pts(time_ms)
+            frame.time_base = self._clock.time_base
+            frame.duration = self._clock.frame_ticks
+            _encode(self._sink, self._stream, frame)
+            if self._sound is not None:
+                self._sound.copy_until(frame.pts * frame.time_base)
+
+    def _yuv(self, image: NDArray[np.uint8]) -> av.VideoFrame:
+        if self.width % 2 or self.height % 2:
+            below, right = self.height % 2, self.width % 2
+            image = np.asarray(cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
+        how = reformatter.Interpolation
+        return self._colours.reformat(
+            av.VideoFrame.from_ndarray(image, format="bgr24"),
+            format="yuv420p",
+            dst_colorspace=reformatter.Colorspace.ITU709,
+            dst_color_range=reformatter.ColorRange.MPEG,
+            # Without the two flags swscale rounds down, and every generation is darker by half a step.
+            interpolation=how.AREA | how.ACCURATE_RND | how.FULL_CHR_H_INP,
+        )
+
+    @contextmanager
+    def _open(self) -> Generator[None]:
+        """The writer's life: open everything, hand over to the caller, then finish or leave nothing."""
+        # An absolute path, since FFmpeg takes "12:30.mp4" for a protocol called 12.
+        with written_atomically(self.path.absolute()) as temporary, ExitStack() as opened:
+            # The index goes to the front of MP4 and MOV, so that playing can start before the download ends.
+            indexed = {} if temporary.suffix.lower() == ".mkv" else {"movflags": "+faststart"}
+            self._sink = av.open(temporary, "w", container_options=indexed)
+            opened.callback(_close_quietly, self._sink)
+            self._stream = self._h264_stream()
+            self._sound = self._sound_tracks(opened)
+            yield
+            if not self._clock.used:
+                raise MediaError(f"cannot write {self.path}: not one frame was given")
+            _encode(self._sink, self._stream, None)
+            self.notes += self._clock.notes()
+            if self._sound is not None:
+                self._sound.copy_until(math.inf)
+                self.notes += self._sound.notes()
+            self._sink.close()
+
+    def _h264_stream(self) -> av.VideoStream:
+        stream = self._sink.add_stream("libx264", self._clock.rate, dict(H264_OPTIONS))  # pyright: ignore[reportUnknownMemberType]
+        stream.width, stream.height = self.width + self.width % 2, self.height + self.height % 2
+        if (stream.width, stream.height) != (self.width, self.height):
+            self.notes.append(
+                f"padded from {self.width}x{self.height} to {stream.width}x{stream.height} by repeating the "
+                "edge, because H.264 video needs even sides"
+            )
+        stream.pix_fmt = "yuv420p"
+        stream.color_range = reformatter.ColorRange.MPEG
+        stream.colorspace = reformatter.Colorspace.ITU709
+        stream.color_primaries = reformatter.ColorPrimaries.BT709
+        stream.color_trc = reformatter.ColorTrc.BT709
+        stream.sample_aspect_ratio = self._sample_aspect
+        stream.codec_context.time_base = self._clock.time_base
+        stream.thread_type = "AUTO"  # PyAV's default cuts frames into slices, which compresses worse
+        return stream
+
+    def _sound_tracks(self, opened: ExitStack) -> _SoundTracks | None:
+        if self._audio_from is None:
+            return None
+        try:
+            source = opened.enter_context(av.open(self._audio_from.absolute()))
+        except (av.FFmpegError, OSError) as error:
+            raise MediaError(f"cannot read the sound of {self._audio_from}: {error}") from error
+        tracks = _SoundTracks(source, self._sink)
+        self._clock.start_later(tracks.video_delay)
+        return tracks
+
+
+class _Clock:
+    """From a frame's time in milliseconds to its time stamp, a strictly increasing integer."""
+
+    def __init__(self, fps: float) -> None:
+        self.rate = Fraction(fps).limit_denominator(100_000)  # 29.97002997… becomes 30000/1001 again
+        # Fine enough for real time stamps, and a whole number of ticks per frame for constant rates.
+        ticks_per_second = self.rate.numerator * math.ceil(90_000 / self.rate.numerator)
+        self.time_base = Fraction(1, ticks_per_second)
+        self.frame_ticks = int(ticks_per_second / self.rate)
+        # A tenth of a frame. At high rates a millisecond, since Matroska rounds to whole milliseconds.
+        self._tolerance = min(max(0.1, float(self.rate) / 1000), 0.4)
+        self._delay = 0
+        self._last: int | None = None
+        self._out_of_order = 0
+
+    @property
+    def used(self) -> bool:
+        return self._last is not None
+
+    def start_later(self, seconds: Fraction) -> None:
+        self._delay = round(seconds / self.time_base)
+
+    def pts(self, time_ms: float) -> int:
+        """The time stamp, in units of `time_base`."""
+        last = -math.inf if self._last is None else self._last
+        frames = time_ms / 1000 * float(self.rate)
+        pts = self._delay + round(frames) * self.frame_ticks
+        if abs(frames - round(frames)) > self._tolerance or pts <= last:
+            pts = self._delay + round(time_ms / 1000 / self.time_base)
+        if self._last is not None and pts <= self._last:
+            pts = self._last + self.frame_ticks
+            self._out_of_order += 1
+        self._last = pts
+        return pts
+
+    def notes(self) -> list[str]:
+        if not self._out_of_order:
+            return []
+        step = f"{1000 / self.rate:.1f} ms"
+        return [f"{self._out_of_order} frames had no time after the frame before: shown {step} after it"]
+
+
+class _SoundTracks:
+    """The audio tracks of a file on their way into another: copied where it takes the codec, else AAC."""
+
+    def __init__(self, source: InputContainer, sink: OutputContainer) -> None:
+        self._sink = sink
+        self._notes: list[str] = []
+        self._damaged = 0
+        tracks = source.streams.audio
+        self._outputs = {track.index: self._output(track) for track in tracks}
+        video_start = _start(source.streams.video[0]) if source.streams.video else Fraction(0)
+        # Times count from whatever starts first: sound before the first picture is kept, and so is sync.
+        self._origin = min([video_start, *(_start(track) for track in tracks)])
+        self.video_delay = video_start - self._origin
+        self._packets = source.demux(tracks) if tracks else iter(())
+        self._next = next(self._packets, None)
+
+    def copy_until(self, seconds: float | Fraction) -> None:
+        """Move the packets that start by `seconds`, so that picture and sound lie side by side."""
+        while (packet := self._next) is not None:
+            # The empty packets that end each track have no time.
+            if packet.dts is not None and packet.dts * packet.time_base - self._origin > seconds:
+                return
+            output = self._outputs[packet.stream.index]
+            (self._encode if output.codec_context.is_encoder else self._copy)(packet, output)
+            self._next = next(self._packets, None)
+
+    def notes(self) -> list[str]:
+        lost = [f"{self._damaged} damaged packets of sound were left out"] if self._damaged else []
+        return self._notes + lost
+
+    def _output(self, track: av.AudioStream) -> av.AudioStream:
+        codec, container = track.codec_context.codec.canonical_name, self._sink.format.name
+        taken = {"mp4": SOUND_IN_MP4, "mov": SOUND_IN_MOV}.get(container, self._sink.supported_codecs)
+        if codec in taken:
+            output = self._sink.add_stream_from_template(track)  # pyright: ignore[reportUnknownMemberType]
+        else:
+            output = self._sink.add_stream("aac", min(track.sample_rate, AAC_MAX_RATE))  # pyright: ignore[reportUnknownMemberType]
+            output.layout = track.layout
+            output.bit_rate = AAC_BITS_PER_CHANNEL * track.channels
+            self._notes.append(f"sound encoded from {codec} to AAC, because {container} does not take it")
+        for key in ("language", "title"):
+            if key in track.metadata:
+                output.metadata[key] = track.metadata[key]
+        output.disposition = track.disposition
+        return output
+
+    def _copy(self, packet: av.Packet[av.AudioStream], output: av.AudioStream) -> None:
+        if packet.dts is None or packet.pts is None:
+            return
+        shift = round(self._origin / packet.time_base)
+        packet.dts, packet.pts = packet.dts - shift, packet.pts - shift
+        packet.stream = output
+        self._sink.mux(packet)  # pyright: ignore[reportUnknownMemberType]
+
+    def _encode(self, packet: av.Packet[av.AudioStream], output: av.AudioStream) -> None:
+        try:
+            frames = packet.decode()
+        except av.InvalidDataError:
+            self._damaged += 1
+            return
+        for frame in frames:
+            if frame.pts is not None and frame.time_base is not None:
+                frame.pts -= round(self._origin / frame.time_base)
+            _encode(self._sink, output, frame)
+        if packet.dts is None:
+            _encode(self._sink, output, None)
+
+
+def _start(stream: av.AudioStream | av.VideoStream) -> Fraction:
+    """When a track starts, in seconds of the file's clock."""
+    if stream.start_time is None or stream.time_base is None:
+        return Fraction(0)
+    return stream.start_time * stream.time_base
+
+
+def _encode(
+    sink: OutputContainer,
+    stream: av.VideoStream | av.AudioStream,
+    frame: av.VideoFrame | av.AudioFrame | None,
+) -> None:
+    """Encode a frame, or with None what the encoder still holds, and write what comes out."""
+    sink.mux(stream.encode(frame))  # pyright: ignore
+
+
+def _close_quietly(sink: OutputContainer) -> None:
+    """Close after a failure, whose own error is the one worth seeing. Does nothing when closed before."""
+    with suppress(av.FFmpegError):
+        sink.close()
+
+
+@contextmanager
+def _reported(path: Path) -> Generator[None]:
+    """Errors of FFmpeg and of the file system as MediaError."""
+    try:
+        yield
+    except (av.FFmpegError, OSError) as error:
+        raise MediaError(f"cannot write {path}: {error.strerror or error}") from error

@@ -1,0 +1,28 @@
+"""Tables on the terminal: plain columns that still read well at 80 characters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under headings; the first column is text, the others are set to the right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1),
+        pad_edge=False,
+    )
+    for index, heading in enumerate(headings):
+        table.add_column(
+            heading, justify="left" if index == 0 else "right", no_wrap=index < len(headings) - 1
+        )
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
