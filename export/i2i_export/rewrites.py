@@ -30,8 +30,9 @@ def batch_norm_to_instance_norm(module: nn.Module) -> None:
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.BatchNorm2d):
-                norm = nn.InstanceNorm2d(child.num_features, eps=child.eps, affine=True)
-                norm.load_state_dict({"weight": child.weight, "bias": child.bias})
+                weight = child.weight
+                norm = nn.InstanceNorm2d(child.num_features, child.eps, affine=True).to(weight)
+                norm.load_state_dict({"weight": weight, "bias": child.bias})
                 setattr(parent, name, norm)
 
 

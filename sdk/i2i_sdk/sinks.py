@@ -13,6 +13,7 @@ import av
 import cv2
 import numpy as np
 from av.container import InputContainer, OutputContainer
+from av.error import FFmpegError, InvalidDataError
 from av.video import reformatter
 from numpy.typing import NDArray
 
@@ -64,7 +65,7 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
         done, encoded = False, None
     if not done or encoded is None:
         raise MediaError(f"cannot write {path}: OpenCV cannot encode {image.dtype} {image.shape} as {suffix}")
-    with _reported(path), written_atomically(path) as temporary:
+    with _reported("write", path), written_atomically(path) as temporary:
         encoded.tofile(temporary)  # not cv2.imwrite: on Windows it cannot write names that are not ASCII
 
 
@@ -111,14 +112,14 @@ class VideoWriter:
         self._lifetime = self._open()
 
     def __enter__(self) -> VideoWriter:
-        with _reported(self.path):
+        with _reported("write", self.path):
             self._lifetime.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with _reported(self.path):
+        with _reported("write", self.path):
             self._lifetime.__exit__(kind, error, trace)
 
     def write(self, image: NDArray[np.uint8], time_ms: float) -> None:
@@ -133,7 +134,7 @@ class VideoWriter:
         if image.shape != (self.height, self.width, 3) or image.dtype != np.uint8:
             wanted = f"uint8 ({self.height}, {self.width}, 3) in BGR"
             raise InputError(f"a frame of {self.path.name} is {wanted}; got {image.dtype} {image.shape}")
-        with _reported(self.path):
+        with _reported("write", self.path):
             frame = self._yuv(image)
             frame.pts = self._clock.pts(time_ms)
             frame.time_base = self._clock.time_base
@@ -166,7 +167,7 @@ class VideoWriter:
             self._sink = av.open(temporary, "w", container_options=indexed)
             opened.callback(_close_quietly, self._sink)
             self._stream = self._h264_stream()
-            self._sound = self._sound_tracks(opened)
+            self._sound = self._sound_tracks(self._audio_from, opened) if self._audio_from else None
             yield
             if not self._clock.used:
                 raise MediaError(f"cannot write {self.path}: not one frame was given")
@@ -195,14 +196,11 @@ class VideoWriter:
         stream.thread_type = "AUTO"  # PyAV's default cuts frames into slices, which compresses worse
         return stream
 
-    def _sound_tracks(self, opened: ExitStack) -> _SoundTracks | None:
-        if self._audio_from is None:
-            return None
-        try:
-            source = opened.enter_context(av.open(self._audio_from.absolute()))
-        except (av.FFmpegError, OSError) as error:
-            raise MediaError(f"cannot read the sound of {self._audio_from}: {error}") from error
-        tracks = _SoundTracks(source, self._sink)
+    def _sound_tracks(self, source: Path, opened: ExitStack) -> _SoundTracks:
+        with _reported("read the sound of", source):
+            # Titles in old files are not always UTF-8.
+            file = opened.enter_context(av.open(source.absolute(), "r", metadata_errors="replace"))
+            tracks = _SoundTracks(file, self._sink)
         self._clock.start_later(tracks.video_delay)
         return tracks
 
@@ -219,25 +217,24 @@ class _Clock:
         # A tenth of a frame. At high rates a millisecond, since Matroska rounds to whole milliseconds.
         self._tolerance = min(max(0.1, float(self.rate) / 1000), 0.4)
         self._delay = 0
-        self._last: int | None = None
+        self._last = -math.inf
         self._out_of_order = 0
 
     @property
     def used(self) -> bool:
-        return self._last is not None
+        return self._last > -math.inf
 
     def start_later(self, seconds: Fraction) -> None:
         self._delay = round(seconds / self.time_base)
 
     def pts(self, time_ms: float) -> int:
         """The time stamp, in units of `time_base`."""
-        last = -math.inf if self._last is None else self._last
         frames = time_ms / 1000 * float(self.rate)
         pts = self._delay + round(frames) * self.frame_ticks
-        if abs(frames - round(frames)) > self._tolerance or pts <= last:
+        if abs(frames - round(frames)) > self._tolerance or pts <= self._last:
             pts = self._delay + round(time_ms / 1000 / self.time_base)
-        if self._last is not None and pts <= self._last:
-            pts = self._last + self.frame_ticks
+        if pts <= self._last:
+            pts = int(self._last) + self.frame_ticks
             self._out_of_order += 1
         self._last = pts
         return pts
@@ -245,8 +242,8 @@ class _Clock:
     def notes(self) -> list[str]:
         if not self._out_of_order:
             return []
-        step = f"{1000 / self.rate:.1f} ms"
-        return [f"{self._out_of_order} frames had no time after the frame before: shown {step} after it"]
+        step = f"{1000 / float(self.rate):.1f} ms"
+        return [f"{self._out_of_order} frame(s) were not later than the frame before: shown {step} after it"]
 
 
 class _SoundTracks:
@@ -256,6 +253,7 @@ class _SoundTracks:
         self._sink = sink
         self._notes: list[str] = []
         self._damaged = 0
+        self._last: dict[int, int] = {}
         tracks = source.streams.audio
         self._outputs = {track.index: self._output(track) for track in tracks}
         video_start = _start(source.streams.video[0]) if source.streams.video else Fraction(0)
@@ -264,19 +262,26 @@ class _SoundTracks:
         self.video_delay = video_start - self._origin
         self._packets = source.demux(tracks) if tracks else iter(())
         self._next = next(self._packets, None)
+        if subtitles := len(source.streams.subtitles):
+            self._notes.append(f"{subtitles} subtitle track(s) not copied")
 
     def copy_until(self, seconds: float | Fraction) -> None:
         """Move the packets that start by `seconds`, so that picture and sound lie side by side."""
         while (packet := self._next) is not None:
-            # The empty packets that end each track have no time.
+            track = packet.stream.index
             if packet.dts is not None and packet.dts * packet.time_base - self._origin > seconds:
                 return
-            output = self._outputs[packet.stream.index]
-            (self._encode if output.codec_context.is_encoder else self._copy)(packet, output)
+            if packet.dts is None and packet.size == 0:  # the end of a track
+                self._move(packet, self._outputs[track])
+            elif packet.dts is None or packet.dts <= self._last.get(track, -math.inf):
+                self._damaged += 1
+            else:
+                self._last[track] = packet.dts
+                self._move(packet, self._outputs[track])
             self._next = next(self._packets, None)
 
     def notes(self) -> list[str]:
-        lost = [f"{self._damaged} damaged packets of sound were left out"] if self._damaged else []
+        lost = [f"{self._damaged} damaged packet(s) of sound left out"] if self._damaged else []
         return self._notes + lost
 
     def _output(self, track: av.AudioStream) -> av.AudioStream:
@@ -286,7 +291,8 @@ class _SoundTracks:
             output = self._sink.add_stream_from_template(track)  # pyright: ignore[reportUnknownMemberType]
         else:
             output = self._sink.add_stream("aac", min(track.sample_rate, AAC_MAX_RATE))  # pyright: ignore[reportUnknownMemberType]
-            output.layout = track.layout
+            unnamed = track.layout.name.endswith("channels")  # as in AVI: take the usual layout of that many
+            output.layout = f"{track.channels}c" if unnamed else track.layout
             output.bit_rate = AAC_BITS_PER_CHANNEL * track.channels
             self._notes.append(f"sound encoded from {codec} to AAC, because {container} does not take it")
         for key in ("language", "title"):
@@ -295,18 +301,20 @@ class _SoundTracks:
         output.disposition = track.disposition
         return output
 
-    def _copy(self, packet: av.Packet[av.AudioStream], output: av.AudioStream) -> None:
-        if packet.dts is None or packet.pts is None:
-            return
-        shift = round(self._origin / packet.time_base)
-        packet.dts, packet.pts = packet.dts - shift, packet.pts - shift
-        packet.stream = output
-        self._sink.mux(packet)  # pyright: ignore[reportUnknownMemberType]
+    def _move(self, packet: av.Packet[av.AudioStream], output: av.AudioStream) -> None:
+        if output.codec_context.is_encoder:
+            self._encode(packet, output)
+        elif packet.dts is not None:
+            shift = round(self._origin / packet.time_base)
+            pts = packet.dts if packet.pts is None else packet.pts
+            packet.dts, packet.pts = packet.dts - shift, pts - shift
+            packet.stream = output
+            self._sink.mux(packet)  # pyright: ignore[reportUnknownMemberType]
 
     def _encode(self, packet: av.Packet[av.AudioStream], output: av.AudioStream) -> None:
         try:
             frames = packet.decode()
-        except av.InvalidDataError:
+        except InvalidDataError:
             self._damaged += 1
             return
         for frame in frames:
@@ -335,14 +343,14 @@ def _encode(
 
 def _close_quietly(sink: OutputContainer) -> None:
     """Close after a failure, whose own error is the one worth seeing. Does nothing when closed before."""
-    with suppress(av.FFmpegError):
+    with suppress(FFmpegError):
         sink.close()
 
 
 @contextmanager
-def _reported(path: Path) -> Generator[None]:
+def _reported(action: str, path: Path) -> Generator[None]:
     """Errors of FFmpeg and of the file system as MediaError."""
     try:
         yield
-    except (av.FFmpegError, OSError) as error:
-        raise MediaError(f"cannot write {path}: {error.strerror or error}") from error
+    except (FFmpegError, OSError) as error:
+        raise MediaError(f"cannot {action} {path}: {error.strerror or error}") from error

@@ -1,0 +1,7 @@
+"""`python -m i2i_sdk` is `i2i`."""
+
+import sys
+
+from i2i_sdk.cli import main
+
+sys.exit(main())

@@ -1,0 +1,241 @@
+"""From a checkpoint to a bundle: every variant is checked, and nothing is written when one fails."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+from skimage import data
+
+from i2i_export import pipeline
+from i2i_export.frames import read_frames, spread
+from i2i_export.parity import FLOORS
+from i2i_export.pipeline import ExportOptions, export_bundle, parse_targets
+from i2i_sdk import Bundle, BundleError, CheckpointError, ExportError, MediaError, ParityError, Translator
+from i2i_sdk.quality import psnr
+from i2i_training.checkpoint import load_generator
+from i2i_training.networks import UnetConfig
+from tests.export.conftest import SMALL, make_generator
+
+ALL = [("ort", "fp32"), ("openvino", "fp32")]
+SIZE = ExportOptions(size=(64, 64))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_network_keeps_its_pictures(name: str, checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    exported = export_bundle(checkpoints[name], ALL, tmp_path / "x.i2i", SIZE)
+    assert [v.name for v in exported.variants] == ["ort-fp32-64x64", "openvino-fp32-64x64"]
+    for variant in exported.variants:
+        assert variant.verified == "device"
+        assert variant.parity is not None and variant.parity.psnr >= FLOORS["fp32"]
+        assert variant.parity.frames_from == "builtin"
+    graph = onnx.load(str(tmp_path / "x.i2i" / "reference.onnx"))
+    operators = Counter(node.op_type for node in graph.graph.node)
+    assert "BatchNormalization" not in operators
+    if SMALL[name].norm == "batch":  # running statistics leave no normalisation at all
+        assert "InstanceNormalization" not in operators
+
+
+def test_reference_graph_obeys_the_uint8_contract(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    export_bundle(
+        checkpoints["resnet_gray"], [("ort", "fp32")], tmp_path / "x.i2i", ExportOptions(size=(64, 96))
+    )
+    graph = onnx.load(str(tmp_path / "x.i2i" / "reference.onnx")).graph
+    (image,), (translated,) = graph.input, graph.output
+    for value, channels in ((image, 1), (translated, 3)):
+        kind = value.type.tensor_type
+        assert kind.elem_type == onnx.TensorProto.UINT8
+        assert [d.dim_value or d.dim_param for d in kind.shape.dim] == ["batch", 64, 96, channels]
+    assert not any(
+        "/" in node.doc_string or node.metadata_props for node in graph.node
+    )  # no paths of this machine
+
+
+def test_batches_up_to_eight_equal_single_frames(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "x.i2i"
+    export_bundle(checkpoints["unet_instance"], ALL, out, SIZE)
+    frames = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8)
+    for backend in ("ort", "openvino"):
+        with Translator(out, backend=backend) as t:
+            together = t.engine.run(frames)
+            single = np.concatenate([t.engine.run(f[None]) for f in frames])
+            assert psnr(together.reshape(-1, 64, 3), single.reshape(-1, 64, 3)) > 60
+
+
+@pytest.mark.parametrize("norm_mode", ["batch_stats", "running_stats"])
+def test_upstream_pth_in_both_norm_modes(norm_mode: str, tmp_path: Path) -> None:
+    path = tmp_path / "latest_net_G.pth"
+    torch.save(make_generator(UnetConfig(width=8, downs=5)).state_dict(), path)
+    options = ExportOptions(size=(64, 64), norm_mode=norm_mode)
+    exported = export_bundle(path, [("ort", "fp32")], tmp_path / "x.i2i", options)
+    assert exported.bundle.manifest.model.norm_mode == norm_mode
+    parity = exported.variants[0].parity
+    assert parity is not None and parity.psnr >= 50
+
+
+def test_manifest_tells_the_checkpoints_story(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    options = ExportOptions(size=(64, 64), licence="CC0", trained_on="drawn shapes", name="shapes")
+    manifest = export_bundle(checkpoints["resnet"], ALL, tmp_path / "x.i2i", options).bundle.manifest
+    _, spec = load_generator(checkpoints["resnet"])
+    assert (manifest.model.name, manifest.model.licence, manifest.model.trained_on) == (
+        "shapes",
+        "CC0",
+        "drawn shapes",
+    )
+    assert manifest.model.source_sha256 == spec.source_sha256
+    assert manifest.model.steps == 1
+    assert manifest.input.multiple_of == 4
+    assert manifest.variants[0].files == manifest.variants[1].files  # OpenVINO reads ONNX Runtime's file
+    assert manifest.variants[0].macs > 1_000_000
+
+
+def test_sizes_and_targets_are_added_to_a_bundle(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "x.i2i"
+    export_bundle(checkpoints["resnet"], [("ort", "fp32")], out, SIZE)
+    export_bundle(checkpoints["resnet"], [("openvino", "fp32")], out, SIZE)
+    export_bundle(checkpoints["resnet"], [("ort", "fp32")], out, ExportOptions(size=(32, 96)))
+    bundle = Bundle.read(out)
+    assert {v.name for v in bundle.manifest.variants} == {
+        "ort-fp32-64x64",
+        "openvino-fp32-64x64",
+        "ort-fp32-32x96",
+    }
+    assert sorted(p.name for p in out.iterdir()) == [
+        "manifest.json",
+        "reference.onnx",
+        "reference_32x96.onnx",
+    ]
+    with Translator(out, size=(32, 96)) as t:
+        assert (t.height, t.width) == (32, 96)
+
+
+def test_another_checkpoint_needs_force(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "x.i2i"
+    export_bundle(checkpoints["resnet"], ALL, out, SIZE)
+    with pytest.raises(BundleError, match=r"another checkpoint.*--force"):
+        export_bundle(checkpoints["mobile"], ALL, out, SIZE)
+    forced = ExportOptions(size=(64, 64), force=True)
+    exported = export_bundle(checkpoints["mobile"], [("ort", "fp32")], out, forced)
+    assert [v.name for v in Bundle.read(out).manifest.variants] == ["ort-fp32-64x64"]
+    assert exported.bundle.manifest.model.architecture == "mobile_resnet"
+
+
+def test_a_variant_below_its_floor_writes_nothing(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    options = ExportOptions(size=(64, 64), min_psnr=121.0)
+    with pytest.raises(ParityError, match=r"the floor is 121 dB .*Nothing was written"):
+        export_bundle(checkpoints["resnet"], ALL, tmp_path / "x.i2i", options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_rewrite_is_caught(
+    checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parity compares with the unrewritten module, so the rewrite cannot check itself."""
+    right = pipeline.deployed
+    monkeypatch.setattr(pipeline, "deployed", lambda module, spec: right(_other_gain(module), spec))
+    with pytest.raises(ParityError):
+        export_bundle(checkpoints["resnet_batch"], ALL, tmp_path / "x.i2i", SIZE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _other_gain(module: torch.nn.Module) -> torch.nn.Module:
+    import copy
+
+    module = copy.deepcopy(module)
+    norm = next(m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    with torch.no_grad():
+        norm.weight.mul_(1.3)
+    return module
+
+
+def test_interruption_leaves_the_old_bundle(
+    checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "x.i2i"
+    export_bundle(checkpoints["resnet"], [("ort", "fp32")], out, SIZE)
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "measure_parity", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export_bundle(checkpoints["resnet"], ALL, out, SIZE)
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    assert [p.name for p in tmp_path.iterdir()] == ["x.i2i"]
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "nearest"),
+    [("resnet", (66, 64), "64x64"), ("unet", (64, 100), "64x96"), ("unet", (16, 32), "32x32")],
+)
+def test_sizes_that_do_not_divide_are_refused(
+    name: str, size: tuple[int, int], nearest: str, checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(ExportError, match=f"multiples of .*the nearest is {nearest}"):
+        export_bundle(checkpoints[name], ALL, tmp_path / "x.i2i", ExportOptions(size=size))
+
+
+def test_targets_are_parsed_and_refused() -> None:
+    assert parse_targets("ort,openvino:fp32,ort:fp32") == ALL
+    with pytest.raises(ExportError, match="target 'tensorflow' is not known; known: ort, openvino"):
+        parse_targets("ort,tensorflow")
+    with pytest.raises(ExportError, match="ort has no precision 'bf16'; it has fp32"):
+        parse_targets("ort:bf16")
+
+
+def test_broken_checkpoints_write_nothing(shared_data: Path, tmp_path: Path) -> None:
+    for path in sorted((shared_data / "checkpoints" / "broken").iterdir()):
+        with pytest.raises(CheckpointError, match=path.name):
+            export_bundle(path, ALL, tmp_path / "x.i2i", SIZE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_frames_come_from_a_folder_a_video_or_the_builtin_photos(tmp_path: Path) -> None:
+    for index in range(3):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((20, 30, 3), 60 * index, np.uint8))
+    (tmp_path / "notes.txt").write_text("not an image")
+    shots = read_frames(tmp_path, 16, 24, 3)
+    assert [s.name for s in shots] == ["0.png", "1.png", "2.png"]
+    assert [int(s.image.mean()) for s in shots] == [0, 60, 120]
+    assert shots[0].image.shape == (16, 24, 3)
+    builtin = read_frames(None, 32, 32, 3)
+    assert builtin[0].name == "astronaut"
+    expected = cv2.resize(data.astronaut(), (32, 32), interpolation=cv2.INTER_AREA)
+    assert psnr(builtin[0].image, expected) > 28  # RGB, not BGR
+    assert read_frames(None, 32, 32, 1)[0].image.shape == (32, 32, 1)
+
+
+def test_missing_and_unreadable_frames_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="no images in it"):
+        read_frames(tmp_path, 16, 16, 3)
+    with pytest.raises(ExportError, match="a folder of images or a video is needed"):
+        read_frames(tmp_path / "absent", 16, 16, 3)
+    (tmp_path / "broken.jpg").write_bytes(b"not a jpeg")
+    with pytest.raises(MediaError, match=r"broken\.jpg"):
+        read_frames(tmp_path, 16, 16, 3)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 31, 32, 33, 64, 65, 100, 1000])
+def test_spread_is_even_and_bounded(count: int) -> None:
+    kept = spread(range(count), 32)
+    assert len(kept) == count if count <= 32 else 16 <= len(kept) <= 32
+    steps = {b - a for a, b in pairwise(kept)}
+    assert len(steps) <= 1
+
+
+def test_real_checkpoint_keeps_its_pictures(shared_data: Path, tmp_path: Path) -> None:
+    """The horse-to-zebra generator on real photos: the promise of the README."""
+    source = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
+    options = ExportOptions(size=(256, 256), frames=shared_data / "photos")
+    exported = export_bundle(source, parse_targets("ort,openvino"), tmp_path / "h2z.i2i", options)
+    for variant in exported.variants:
+        assert variant.parity is not None
+        assert variant.parity.frames == 32
+        assert variant.parity.psnr >= {"fp32": 50, "bf16": 40}[variant.precision]
