@@ -109,7 +109,8 @@ def print_variants(exported: Exported) -> None:
     rows: list[list[str]] = []
     for v in exported.variants:
         assert v.parity is not None
+        ssim = "-" if v.parity.ssim is None else f"{v.parity.ssim:.4f}"
         times = (f"{ms[v.name]:.1f}" for ms in (exported.min_ms, exported.median_ms))
-        rows.append([v.name, megabytes(v), decibels(v), f"{v.parity.ssim:.4f}", *times, v.verified])
+        rows.append([v.name, megabytes(v), decibels(v), ssim, *times, v.verified])
     headings = ("variant", "size MB", "PSNR dB", "SSIM", "min ms", "median ms", "verified")
     print_table(f"{exported.bundle.manifest.model.name}: variants measured here", headings, rows)

@@ -40,15 +40,16 @@ def measure_parity(
     engine: Engine, frames: Sequence[NamedFrame], expected: Sequence[Image], frames_from: str
 ) -> Parity:
     """Run every frame through `engine` and compare with `expected`."""
-    scores: list[tuple[float, float, int]] = []
+    scores: list[tuple[float, float | None, int]] = []
     for frame, picture in zip(frames, expected, strict=True):
         output = engine.run(frame.image[None])[0]
-        similarity = ssim(output, picture) if min(picture.shape[:2]) >= 11 else float("nan")
+        similarity = ssim(output, picture) if min(picture.shape[:2]) >= 11 else None
         scores.append((psnr(output, picture), similarity, max_abs(output, picture)))
+    similarities = [s[1] for s in scores if s[1] is not None]
     worst = min(range(len(scores)), key=lambda i: scores[i][0])
     return Parity(
         psnr=round(float(np.mean([s[0] for s in scores])), 2),
-        ssim=round(float(np.mean([s[1] for s in scores])), 5),
+        ssim=round(float(np.mean(similarities)), 5) if similarities else None,
         max_abs=max(s[2] for s in scores),
         frames=len(scores),
         frames_from=frames_from,

@@ -12,6 +12,7 @@ import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any, cast
 
 from i2i_sdk.errors import BundleError
 from i2i_sdk.files import file_sha256, temporary_folder
@@ -39,6 +40,10 @@ class Bundle:
         """
         folder = Path(path)
         file = folder / MANIFEST
+        if not folder.exists():
+            raise BundleError(f"{folder}: no such folder. Make a bundle with: i2i export CHECKPOINT")
+        if file.is_symlink():
+            raise BundleError(f"{file}: is a link; bundles hold plain files only")
         if not file.is_file():
             raise BundleError(
                 f"{folder}: not a bundle: it has no {MANIFEST}. Make one with: i2i export CHECKPOINT"
@@ -47,6 +52,8 @@ class Bundle:
             raise BundleError(f"{file}: larger than {LARGEST_MANIFEST // 2**20} MB")
         try:
             manifest = read_manifest(json.loads(file.read_text(encoding="utf-8")))
+        except RecursionError:
+            raise BundleError(f"{folder}: {MANIFEST} is nested too deep") from None
         except (BundleError, ValueError) as error:
             raise BundleError(f"{folder}: {error}") from error
         bundle = cls(folder, manifest)
@@ -92,11 +99,15 @@ class Bundle:
         if not 0 <= entry.bytes <= LARGEST_FILE:
             raise BundleError(f"{self.path}: {entry.path} claims {entry.bytes} bytes; at most {LARGEST_FILE}")
         path = self.path
-        for part in parts.parts:
-            path = path / part
-            if path.is_symlink():
-                raise BundleError(f"{path}: is a link; bundles hold plain files only")
-        if not path.is_file():
+        try:
+            for part in parts.parts:
+                path = path / part
+                if path.is_symlink():
+                    raise BundleError(f"{path}: is a link; bundles hold plain files only")
+            found = path.is_file()
+        except OSError as error:  # a name longer than the file system allows
+            raise BundleError(f"{self.path}: a path in the manifest cannot be opened: {error}") from error
+        if not found:
             raise BundleError(f"{path}: is listed in the manifest but not there; copy the bundle again")
         return path
 
@@ -127,12 +138,14 @@ def write_bundle(out: Path, manifest: Manifest, built: Path, *, force: bool = Fa
             shutil.copyfile(source, fresh / path)
         (fresh / MANIFEST).write_text(json.dumps(manifest.to_json(), indent=1) + "\n", encoding="utf-8")
         Bundle.read(fresh)
-        if out.exists():
-            out.rename(folder / "old")
+        aside = folder / "old"
         try:
+            if out.exists():
+                out.rename(aside)
             fresh.rename(out)
-        except OSError:
-            (folder / "old").rename(out)
+        except BaseException:  # an interrupt between the two would lose the old bundle with `folder`
+            if aside.exists() and not out.exists():
+                aside.rename(out)
             raise
     return Bundle.read(out)
 
@@ -144,7 +157,7 @@ def existing_bundle(out: Path, model: ModelInfo, force: bool) -> Bundle | None:
     """
     if not out.exists():
         return None
-    if not (out / MANIFEST).is_file():
+    if not _looks_like_bundle(out):
         raise BundleError(f"{out}: exists and is not a bundle; choose another name with -o")
     try:
         old = Bundle.read(out)
@@ -160,6 +173,20 @@ def existing_bundle(out: Path, model: ModelInfo, force: bool) -> Bundle | None:
         f"{out}: was made from another checkpoint or with other options ({old.manifest.model.name}); "
         f"choose another name with -o, or --force to replace it"
     )
+
+
+def _looks_like_bundle(folder: Path) -> bool:
+    """Is this a bundle, a broken one included? Web sites and extensions have a manifest.json too."""
+    file = folder / MANIFEST
+    if not file.is_file():
+        return False
+    if folder.suffix == ".i2i":
+        return True
+    try:
+        data: Any = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and {"schema", "model", "variants"} <= set(cast("dict[str, Any]", data))
 
 
 def _identity(model: ModelInfo) -> str:

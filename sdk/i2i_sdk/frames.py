@@ -5,6 +5,7 @@ Pure functions on uint8 arrays. An engine takes [H, W, C] RGB of one size; a cam
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -129,17 +130,25 @@ def from_canvas(canvas: Image, placement: Placement, frame: Image) -> Image:
 def resized(image: Image, height: int, width: int) -> Image:
     """[H, W, C] -> [height, width, C]: linear, with the averaging that shrinking needs against aliasing.
 
-    Shrinking by more than 2 goes linearly to twice the target and averages the rest: near the quality
-    of INTER_AREA at a fraction of its time.
+    OpenCV's INTER_AREA is fast for blocks of 2 or 4 only. So an image that shrinks goes linearly to such a
+    multiple of the target, and its blocks are averaged: 50 dB from INTER_AREA, several times faster.
     """
     if image.shape[:2] == (height, width):
         return image
-    rows, columns = image.shape[0] / height, image.shape[1] / width
-    if rows <= 1 and columns <= 1:
-        return _with_channels(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))
-    if 2 < rows <= 4 and 2 < columns <= 6:
-        image = _with_channels(cv2.resize(image, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR))
+    rows, columns = _blocks(image.shape[0] / height), _blocks(image.shape[1] / width)
+    blocks = (columns * width, rows * height)
+    if image.shape[1::-1] != blocks:
+        image = _with_channels(cv2.resize(image, blocks, interpolation=cv2.INTER_LINEAR))
+    if (rows, columns) == (1, 1):
+        return image
     return _with_channels(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def _blocks(shrink: float) -> int:
+    """How many pixels per target pixel to average, so that the linear step skips almost none."""
+    if shrink <= 1:
+        return 1
+    return 2 ** max(1, math.ceil(math.log2(shrink / 2.5)))
 
 
 def color_of(image: Image) -> Image:

@@ -7,6 +7,7 @@ strict: unknown keys, missing keys and wrong types are errors that name the plac
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ T = TypeVar("T")
 SCHEMA = 1  # raised when older readers would misunderstand a manifest
 
 VERIFIED = ("device", "graph", "structure")
+
+LARGEST_NUMBER = 2**63  # a count beyond this is no count, and would not survive a division
+DEEPEST_OPTION = 8  # an architecture's options are scalars and short lists
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Parity:
     """How close a variant's pictures are to PyTorch's, on uint8 RGB."""
 
     psnr: float  # dB, mean over frames; 120 means identical
-    ssim: float  # mean over frames
+    ssim: float | None  # mean over frames; None for pictures of less than 11 pixels a side
     max_abs: int  # largest difference of a single value, 0..255
     frames: int
     frames_from: str  # "user", or "builtin" for scikit-image's bundled photos
@@ -137,26 +141,39 @@ def read_manifest(data: object) -> Manifest:
     Raises BundleError that names the place, for example `manifest.variants[0].height: got str, expected int`.
     """
     schema = typing.cast("dict[str, Any]", data).get("schema") if isinstance(data, dict) else None
-    if isinstance(schema, int) and schema > SCHEMA:
+    if isinstance(schema, int) and SCHEMA < schema < LARGEST_NUMBER:
         raise BundleError(
             f"the manifest has schema {schema}, this version reads up to {SCHEMA}: pip install -U i2i-sdk"
         )
     manifest = _decode(Manifest, typing.cast(object, data), "manifest")
+    if manifest.schema < 1:
+        raise BundleError(f"manifest.schema: got {manifest.schema}, schemas are counted from 1")
     if not manifest.variants or not manifest.references:
         raise BundleError("manifest: it has no variants or no reference")
+    for index, reference in enumerate(manifest.references):
+        _check_size(reference, f"manifest.references[{index}]")
     for index, variant in enumerate(manifest.variants):
         where = f"manifest.variants[{index}]"
+        _check_size(variant, where)
         if variant.verified not in VERIFIED:
             raise BundleError(f"{where}.verified: got {variant.verified!r}, allowed: {', '.join(VERIFIED)}")
-        if not (0 < variant.height <= 16384 and 0 < variant.width <= 16384 and variant.max_batch > 0):
-            raise BundleError(f"{where}: its size {variant.height}x{variant.width} is not possible")
+        if variant.max_batch < 1:
+            raise BundleError(f"{where}.max_batch: got {variant.max_batch}, at least 1 is needed")
         if not variant.files:
             raise BundleError(f"{where}: it has no files")
+    names = [variant.name for variant in manifest.variants]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise BundleError(f"manifest.variants: two are named {twice[0]!r}")
     hashes: dict[str, FileEntry] = {}
     for entry in [*(r.file for r in manifest.references), *(f for v in manifest.variants for f in v.files)]:
         if hashes.setdefault(entry.path, entry) != entry:
             raise BundleError(f"manifest: {entry.path} is listed with two different hashes or sizes")
     return manifest
+
+
+def _check_size(of: Variant | Reference, where: str) -> None:
+    if not (0 < of.height <= 16384 and 0 < of.width <= 16384):
+        raise BundleError(f"{where}: its size {of.height}x{of.width} is not possible")
 
 
 def _decode(kind: type[T], data: object, where: str) -> T:
@@ -181,7 +198,7 @@ def _decode(kind: type[T], data: object, where: str) -> T:
 def _value(hint: Any, value: object, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
-        return value
+        return _plain(value, where, 0)
     if origin in (typing.Union, types.UnionType):
         return None if value is None else _value(arguments[0], value, where)
     if dataclasses.is_dataclass(hint):
@@ -192,8 +209,9 @@ def _value(hint: Any, value: object, where: str) -> Any:
     if origin is dict and isinstance(value, dict):
         entries = typing.cast("dict[str, object]", value)
         return {str(k): _value(arguments[1], v, f"{where}.{k}") for k, v in entries.items()}
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        _check_number(value, where)
+        value = float(value) if hint is float else value
     expected: type = list if origin is tuple else origin or hint
     if not isinstance(value, expected) or isinstance(value, bool) is not (expected is bool):
         raise BundleError(f"{where}: got {_kind_name(value)}, expected {expected.__name__}")
@@ -202,3 +220,24 @@ def _value(hint: Any, value: object, where: str) -> Any:
 
 def _kind_name(value: object) -> str:
     return "null" if value is None else type(value).__name__
+
+
+def _check_number(value: float, where: str) -> None:
+    possible = abs(value) < LARGEST_NUMBER if isinstance(value, int) else math.isfinite(value)
+    if not possible:
+        raise BundleError(f"{where}: got a number that is infinite, not a number or beyond 2^63")
+
+
+def _plain(value: object, where: str, depth: int) -> object:
+    """An option as JSON gave it, after checking that it can be printed, compared and written again."""
+    if depth > DEEPEST_OPTION:
+        raise BundleError(f"{where}: is nested more than {DEEPEST_OPTION} deep")
+    if isinstance(value, int | float):
+        _check_number(value, where)
+    elif isinstance(value, list | tuple):
+        for item in typing.cast("list[object]", value):
+            _plain(item, where, depth + 1)
+    elif isinstance(value, dict):
+        for item in typing.cast("dict[str, object]", value).values():
+            _plain(item, where, depth + 1)
+    return value

@@ -48,8 +48,11 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
     """Write a uint8 image: BGR [H, W, 3], BGRA [H, W, 4] or gray [H, W]. The suffix decides the format.
 
     JPEG is written with quality 95, WebP without loss. Folders are created. The file appears whole or
-    not at all. Raises MediaError for an unknown suffix, alpha in a format without it, or a failed write.
+    not at all. Raises MediaError for an unknown suffix, alpha in a format without it, or a failed write;
+    InputError for another dtype.
     """
+    if image.dtype != np.uint8:  # OpenCV would write 0.5 as 0
+        raise InputError(f"cannot write {path}: images are written from uint8; got {image.dtype}")
     suffix = path.suffix.lower()
     if suffix not in IMAGE_SUFFIXES:
         raise MediaError(f"cannot write {path}: images are written as {', '.join(IMAGE_SUFFIXES)}")

@@ -79,7 +79,8 @@ class Frame:
 class VideoReader:
     """Every frame of a video file that decodes, in order, one at a time. For one thread.
 
-    width, height: of the frames as delivered, in pixels, after the rotation that the file asks for.
+    width, height: of the frames as delivered, in pixels, after the rotation that the file asks for. Should
+    the size change on the way, OpenCV scales to that of the first frame.
     fps: frames per second as the container says; an average when the frame rate varies.
     frame_count_hint: number of frames as the container says, often off by a few; None when unknown.
     sample_aspect: width of a pixel / its height; 1 nearly always.
@@ -127,15 +128,8 @@ class VideoReader:
             yield frame
 
     def read(self) -> Frame | None:
-        """The next frame, or None at the end. Raises MediaError if the frame size changes on the way."""
+        """The next frame, or None at the end."""
         frame, self._first = self._first or self._decode(), None
-        if frame is not None and frame.image.shape[:2] != (self.height, self.width):
-            height, width = frame.image.shape[:2]
-            raise MediaError(
-                f"frame {frame.index} of {self.path} is {width}x{height}, those before it are "
-                f"{self.width}x{self.height}; only videos of one size are supported. "
-                f"`ffmpeg -i IN -vf scale={self.width}:{self.height} OUT.mp4` makes it one size"
-            )
         return frame
 
     def close(self) -> None:

@@ -10,9 +10,10 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(
-        title=title,
+        title=Text(title),
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
@@ -24,5 +25,5 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str
             heading, justify="left" if index == 0 else "right", no_wrap=index < len(headings) - 1
         )
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # as text: "[openvino]" and names of strangers are no markup
     Console().print(table)
