@@ -48,7 +48,7 @@ def run(target: str, argv: Sequence[str]) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         return load(target)(argv)
-    except I2IError as error:
+    except (I2IError, OSError) as error:  # OSError: a full disk, a folder that may not be written
         print(f"error: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:

@@ -165,7 +165,7 @@ def like_original(color: Image, original: Image, order: str) -> Image:
         return np.asarray(cv2.cvtColor(color, code), np.uint8).reshape(original.shape)
     if original.shape[2] == 4:
         return np.dstack([color, original[:, :, 3]])
-    return color
+    return np.ascontiguousarray(color)  # with fit="pad" it is a view of the canvas
 
 
 def to_engine(canvas: Image, order: str, channels: int) -> Image:

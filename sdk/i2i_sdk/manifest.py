@@ -10,6 +10,7 @@ import dataclasses
 import math
 import types
 import typing
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -198,7 +199,8 @@ def _decode(kind: type[T], data: object, where: str) -> T:
 def _value(hint: Any, value: object, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
-        return _plain(value, where, 0)
+        _check_plain(value, where, 0)
+        return value
     if origin in (typing.Union, types.UnionType):
         return None if value is None else _value(arguments[0], value, where)
     if dataclasses.is_dataclass(hint):
@@ -208,14 +210,14 @@ def _value(hint: Any, value: object, where: str) -> Any:
         return tuple(_value(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(items))
     if origin is dict and isinstance(value, dict):
         entries = typing.cast("dict[str, object]", value)
-        return {str(k): _value(arguments[1], v, f"{where}.{k}") for k, v in entries.items()}
+        return {_text(k, where): _value(arguments[1], v, f"{where}.{k}") for k, v in entries.items()}
     if isinstance(value, int | float) and not isinstance(value, bool):
         _check_number(value, where)
         value = float(value) if hint is float else value
     expected: type = list if origin is tuple else origin or hint
     if not isinstance(value, expected) or isinstance(value, bool) is not (expected is bool):
         raise BundleError(f"{where}: got {_kind_name(value)}, expected {expected.__name__}")
-    return value
+    return _text(value, where) if isinstance(value, str) else value
 
 
 def _kind_name(value: object) -> str:
@@ -228,16 +230,24 @@ def _check_number(value: float, where: str) -> None:
         raise BundleError(f"{where}: got a number that is infinite, not a number or beyond 2^63")
 
 
-def _plain(value: object, where: str, depth: int) -> object:
-    """An option as JSON gave it, after checking that it can be printed, compared and written again."""
+def _text(value: str, where: str) -> str:
+    """Return a text that a terminal can show: commands print what strangers wrote into a manifest."""
+    if bad := [c for c in value if unicodedata.category(c) in ("Cc", "Cs")]:
+        raise BundleError(f"{where}: {bad[0]!a} may not stand in a text")
+    return value
+
+
+def _check_plain(value: object, where: str, depth: int) -> None:
+    """Check that an option of any type can be printed, compared and written again."""
     if depth > DEEPEST_OPTION:
         raise BundleError(f"{where}: is nested more than {DEEPEST_OPTION} deep")
     if isinstance(value, int | float):
         _check_number(value, where)
+    elif isinstance(value, str):
+        _text(value, where)
     elif isinstance(value, list | tuple):
         for item in typing.cast("list[object]", value):
-            _plain(item, where, depth + 1)
+            _check_plain(item, where, depth + 1)
     elif isinstance(value, dict):
-        for item in typing.cast("dict[str, object]", value).values():
-            _plain(item, where, depth + 1)
-    return value
+        for key, item in typing.cast("dict[str, object]", value).items():
+            _check_plain(item, f"{where}.{_text(key, where)}", depth + 1)

@@ -12,13 +12,14 @@ from types import TracebackType
 import av
 import cv2
 import numpy as np
-from av.container import InputContainer, OutputContainer
-from av.error import FFmpegError, InvalidDataError
-from av.video import reformatter
+from av.container import OutputContainer
+from av.error import FFmpegError
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from i2i_sdk.errors import InputError, MediaError
 from i2i_sdk.files import written_atomically
+from i2i_sdk.sound import SoundTracks, encode, first_picture
 from i2i_sdk.sources import IMAGE_SUFFIXES
 
 ALPHA_SUFFIXES = (".png", ".webp", ".bmp")
@@ -26,22 +27,11 @@ WRITABLE_VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov")
 
 # For live and long videos on small CPUs: visually lossless, several times faster than the default preset.
 H264_OPTIONS = {"preset": "veryfast", "crf": "18"}
-# What players read from these containers; FFmpeg's own lists name codecs that it then refuses to write.
-SOUND_IN_MP4 = {"aac", "mp2", "mp3", "ac3", "eac3", "alac", "opus", "flac"}
-SOUND_IN_MOV = {
-    "aac",
-    "mp2",
-    "mp3",
-    "ac3",
-    "eac3",
-    "alac",
-    "pcm_s16le",
-    "pcm_s16be",
-    "pcm_s24le",
-    "pcm_s24be",
-}
-AAC_BITS_PER_CHANNEL = 96_000  # per second
-AAC_MAX_RATE = 48_000  # samples per second that every AAC player knows
+# Numbers of FFmpeg, for which PyAV has names only since version 18, which needs Python 3.11.
+BT709, LIMITED = 1, 1
+# SWS_AREA, SWS_FULL_CHR_H_INP, SWS_ACCURATE_RND: without the last two, swscale rounds down, and every
+# generation of a video is darker than the one before.
+EXACT = 0x20 | 0x4000 | 0x40000
 
 
 def write_image(path: Path, image: NDArray[np.uint8]) -> None:
@@ -77,7 +67,7 @@ class VideoWriter:
 
     path: .mp4, .mkv or .mov. width, height: of the frames that `write` takes, in pixels; an odd side is
     padded by one pixel. fps: nominal frames per second. audio_from: a file whose audio tracks are kept,
-    in sync with its video track. sample_aspect: width of a pixel / its height.
+    in sync with its first video frame. sample_aspect: width of a pixel / its height.
 
     notes: what the user should know about the file (padding, sound); complete after the `with` block.
 
@@ -111,7 +101,7 @@ class VideoWriter:
         self._audio_from = audio_from
         self._sample_aspect = sample_aspect
         self._clock = _Clock(fps)
-        self._colours = reformatter.VideoReformatter()
+        self._colours = VideoReformatter()
         self._lifetime = self._open()
 
     def __enter__(self) -> VideoWriter:
@@ -126,7 +116,7 @@ class VideoWriter:
             self._lifetime.__exit__(kind, error, trace)
 
     def write(self, image: NDArray[np.uint8], time_ms: float) -> None:
-        """Append a frame, uint8 [height, width, 3] BGR 0..255, shown at `time_ms` from the start.
+        """Append a frame, uint8 [height, width, 3] BGR 0..255, shown `time_ms` after the first.
 
         Times within a tenth of a frame of a multiple of 1/fps are moved onto it, so that a constant
         frame rate stays one; others are kept. A time that is not after the one before is replaced by
@@ -142,7 +132,7 @@ class VideoWriter:
             frame.pts = self._clock.pts(time_ms)
             frame.time_base = self._clock.time_base
             frame.duration = self._clock.frame_ticks
-            _encode(self._sink, self._stream, frame)
+            encode(self._sink, self._stream, frame)
             if self._sound is not None:
                 self._sound.copy_until(frame.pts * frame.time_base)
 
@@ -150,14 +140,12 @@ class VideoWriter:
         if self.width % 2 or self.height % 2:
             below, right = self.height % 2, self.width % 2
             image = np.asarray(cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
-        how = reformatter.Interpolation
         return self._colours.reformat(
             av.VideoFrame.from_ndarray(image, format="bgr24"),
             format="yuv420p",
-            dst_colorspace=reformatter.Colorspace.ITU709,
-            dst_color_range=reformatter.ColorRange.MPEG,
-            # Without the two flags swscale rounds down, and every generation is darker by half a step.
-            interpolation=how.AREA | how.ACCURATE_RND | how.FULL_CHR_H_INP,
+            dst_colorspace=BT709,
+            dst_color_range=LIMITED,
+            interpolation=EXACT,
         )
 
     @contextmanager
@@ -174,7 +162,7 @@ class VideoWriter:
             yield
             if not self._clock.used:
                 raise MediaError(f"cannot write {self.path}: not one frame was given")
-            _encode(self._sink, self._stream, None)
+            encode(self._sink, self._stream, None)
             self.notes += self._clock.notes()
             if self._sound is not None:
                 self._sound.copy_until(math.inf)
@@ -190,20 +178,18 @@ class VideoWriter:
                 "edge, because H.264 video needs even sides"
             )
         stream.pix_fmt = "yuv420p"
-        stream.color_range = reformatter.ColorRange.MPEG
-        stream.colorspace = reformatter.Colorspace.ITU709
-        stream.color_primaries = reformatter.ColorPrimaries.BT709
-        stream.color_trc = reformatter.ColorTrc.BT709
+        stream.colorspace = stream.color_primaries = stream.color_trc = BT709
+        stream.color_range = LIMITED
         stream.sample_aspect_ratio = self._sample_aspect
         stream.codec_context.time_base = self._clock.time_base
         stream.thread_type = "AUTO"  # PyAV's default cuts frames into slices, which compresses worse
         return stream
 
-    def _sound_tracks(self, source: Path, opened: ExitStack) -> _SoundTracks:
+    def _sound_tracks(self, source: Path, opened: ExitStack) -> SoundTracks:
         with _reported("read the sound of", source):
             # Titles in old files are not always UTF-8.
             file = opened.enter_context(av.open(source.absolute(), "r", metadata_errors="replace"))
-            tracks = _SoundTracks(file, self._sink)
+            tracks = SoundTracks(file, self._sink, first_picture(source))
         self._clock.start_later(tracks.video_delay)
         return tracks
 
@@ -247,101 +233,6 @@ class _Clock:
             return []
         step = f"{1000 / float(self.rate):.1f} ms"
         return [f"{self._out_of_order} frame(s) were not later than the frame before: shown {step} after it"]
-
-
-class _SoundTracks:
-    """The audio tracks of a file on their way into another: copied where it takes the codec, else AAC."""
-
-    def __init__(self, source: InputContainer, sink: OutputContainer) -> None:
-        self._sink = sink
-        self._notes: list[str] = []
-        self._damaged = 0
-        self._last: dict[int, int] = {}
-        tracks = source.streams.audio
-        self._outputs = {track.index: self._output(track) for track in tracks}
-        video_start = _start(source.streams.video[0]) if source.streams.video else Fraction(0)
-        # Times count from whatever starts first: sound before the first picture is kept, and so is sync.
-        self._origin = min([video_start, *(_start(track) for track in tracks)])
-        self.video_delay = video_start - self._origin
-        self._packets = source.demux(tracks) if tracks else iter(())
-        self._next = next(self._packets, None)
-        if subtitles := len(source.streams.subtitles):
-            self._notes.append(f"{subtitles} subtitle track(s) not copied")
-
-    def copy_until(self, seconds: float | Fraction) -> None:
-        """Move the packets that start by `seconds`, so that picture and sound lie side by side."""
-        while (packet := self._next) is not None:
-            track = packet.stream.index
-            if packet.dts is not None and packet.dts * packet.time_base - self._origin > seconds:
-                return
-            if packet.dts is None and packet.size == 0:  # the end of a track
-                self._move(packet, self._outputs[track])
-            elif packet.dts is None or packet.dts <= self._last.get(track, -math.inf):
-                self._damaged += 1
-            else:
-                self._last[track] = packet.dts
-                self._move(packet, self._outputs[track])
-            self._next = next(self._packets, None)
-
-    def notes(self) -> list[str]:
-        lost = [f"{self._damaged} damaged packet(s) of sound left out"] if self._damaged else []
-        return self._notes + lost
-
-    def _output(self, track: av.AudioStream) -> av.AudioStream:
-        codec, container = track.codec_context.codec.canonical_name, self._sink.format.name
-        taken = {"mp4": SOUND_IN_MP4, "mov": SOUND_IN_MOV}.get(container, self._sink.supported_codecs)
-        if codec in taken:
-            output = self._sink.add_stream_from_template(track)  # pyright: ignore[reportUnknownMemberType]
-        else:
-            output = self._sink.add_stream("aac", min(track.sample_rate, AAC_MAX_RATE))  # pyright: ignore[reportUnknownMemberType]
-            unnamed = track.layout.name.endswith("channels")  # as in AVI: take the usual layout of that many
-            output.layout = f"{track.channels}c" if unnamed else track.layout
-            output.bit_rate = AAC_BITS_PER_CHANNEL * track.channels
-            self._notes.append(f"sound encoded from {codec} to AAC, because {container} does not take it")
-        for key in ("language", "title"):
-            if key in track.metadata:
-                output.metadata[key] = track.metadata[key]
-        output.disposition = track.disposition
-        return output
-
-    def _move(self, packet: av.Packet[av.AudioStream], output: av.AudioStream) -> None:
-        if output.codec_context.is_encoder:
-            self._encode(packet, output)
-        elif packet.dts is not None:
-            shift = round(self._origin / packet.time_base)
-            pts = packet.dts if packet.pts is None else packet.pts
-            packet.dts, packet.pts = packet.dts - shift, pts - shift
-            packet.stream = output
-            self._sink.mux(packet)  # pyright: ignore[reportUnknownMemberType]
-
-    def _encode(self, packet: av.Packet[av.AudioStream], output: av.AudioStream) -> None:
-        try:
-            frames = packet.decode()
-        except InvalidDataError:
-            self._damaged += 1
-            return
-        for frame in frames:
-            if frame.pts is not None and frame.time_base is not None:
-                frame.pts -= round(self._origin / frame.time_base)
-            _encode(self._sink, output, frame)
-        if packet.dts is None:
-            _encode(self._sink, output, None)
-
-
-def _start(stream: av.AudioStream | av.VideoStream) -> Fraction:
-    """When a track starts, in seconds of the file's clock."""
-    if stream.start_time is None or stream.time_base is None:
-        return Fraction(0)
-    return stream.start_time * stream.time_base
-
-
-def _encode(
-    sink: OutputContainer,
-    stream: av.VideoStream | av.AudioStream,
-    frame: av.VideoFrame | av.AudioFrame | None,
-) -> None:
-    """Encode a frame, or with None what the encoder still holds, and write what comes out."""
-    sink.mux(stream.encode(frame))  # pyright: ignore
 
 
 def _close_quietly(sink: OutputContainer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -67,8 +67,8 @@ class Frame:
     """One frame of a video.
 
     index: 0, 1, 2 … in the order of decoding. image: uint8 [H, W, 3] BGR, 0..255, upright.
-    time_ms: presentation time in milliseconds from the start of the video track. It is what the
-    container says; damaged and very old files have frames whose time does not follow the one before.
+    time_ms: when it is shown, in milliseconds after the first frame. It is what the container says;
+    damaged and very old files have frames whose time is not after that of the frame before.
     """
 
     index: int
@@ -104,6 +104,7 @@ class VideoReader:
         self.frame_count_hint = int(count) if count > 0 else None
         self.undecodable = 0
         self._index = 0
+        self._start_ms = 0.0
         first = self._decode()
         if first is None:
             self._capture.release()
@@ -112,7 +113,8 @@ class VideoReader:
                 "this OpenCV does not have. `ffmpeg -i IN -c:v libx264 OUT.mp4` converts most files"
             )
         # The first frame is decoded here, so that what is reported is what comes, not what a header claims.
-        self._first: Frame | None = first
+        self._first: Frame | None = replace(first, time_ms=0.0)
+        self._start_ms = first.time_ms  # not always 0, and not always what the header says
         self.height, self.width = first.image.shape[:2]
         self.fps = self._frame_rate()
         self.sample_aspect = self._sample_aspect()
@@ -144,7 +146,7 @@ class VideoReader:
         for failed in range(max(left, END_OF_FILE_READS)):
             found, image = self._capture.read()
             if found:
-                time_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+                time_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC) - self._start_ms
                 frame = Frame(self._index, np.asarray(image, np.uint8), time_ms)
                 self._index += 1
                 self.undecodable += failed

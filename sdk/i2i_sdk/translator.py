@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from i2i_sdk import frames
-from i2i_sdk.backends import backend_class, open_variant, why_not
+from i2i_sdk.backends import backend_class, check_threads, open_variant, why_not
 from i2i_sdk.backends.base import Engine
 from i2i_sdk.backends.foreign import ForeignContract, ForeignEngine
 from i2i_sdk.bundle import Bundle
@@ -86,8 +87,7 @@ class Translator:
             raise InputError(f"color is {color!r}; allowed: {', '.join(frames.COLORS)}")
         if fit is not None and fit not in frames.FITS:
             raise InputError(f"fit is {fit!r}; allowed: {', '.join(frames.FITS)}")
-        if threads is not None and threads < 1:
-            raise InputError(f"threads is {threads}; allowed: 1 or more, or None for the engine's default")
+        check_threads(threads)
         path, wanted = _find(source), None if size is None else parse_size(size)
         foreign = {
             "input_range": input_range,
@@ -101,8 +101,7 @@ class Translator:
         self._lock = threading.Lock()
         if path.suffix == ".onnx":
             self._engine = _open_onnx(path, backend, precision, wanted, threads, foreign)
-            self.fit = fit or "resize"
-            self._max_batch = self._engine.input_shape[0] or 8
+            self.fit, self._max_batch = fit or "resize", 8
         else:
             if given := [name for name, value in foreign.items() if value is not None]:
                 raise InputError(
@@ -124,12 +123,14 @@ class Translator:
             self._engine = open_variant(self.variant, self.bundle.files_of(self.variant), threads)
             self.fit = fit or self.bundle.manifest.input.fit
             self._max_batch = self.variant.max_batch
-        _, height, width, channels = self._engine.input_shape
-        if height is None or width is None or channels not in (1, 3):
-            shape = self._engine.input_shape
+            wanted = self.variant.height, self.variant.width
+        try:
+            self.height, self.width, self._channels = _checked_shape(self._engine, path, wanted)
+        except InputError:
             self._engine.close()
-            raise InputError(f"{path}: the engine takes {shape}; a fixed size with 1 or 3 channels is needed")
-        self.height, self.width, self._channels = height, width, channels
+            raise
+        self._fixed_batch = self._engine.input_shape[0]
+        self._max_batch = self._fixed_batch or self._max_batch
 
     @property
     def engine(self) -> Engine:
@@ -157,6 +158,10 @@ class Translator:
     def batch(self, images: Sequence[PilImage]) -> list[PilImage]: ...
     def batch(self, images: Sequence[Any]) -> list[Any]:
         """Translate several images, of any sizes, in as few engine calls as it allows. See `__call__`."""
+        if isinstance(images, np.ndarray) and images.ndim < 4:
+            shape = cast("NDArray[Any]", images).shape
+            raise InputError(f"batch takes a list of images; got one array of shape {shape}")
+        images = list(images)
         arrays: list[Image] = []
         orders: list[str] = []
         for image in images:
@@ -198,7 +203,7 @@ class Translator:
             self._engine.warmup(runs)
 
     def close(self) -> None:
-        """Free the engine. The Translator cannot be used afterwards."""
+        """Free the engine. Calling it twice is allowed; translating afterwards raises BackendError."""
         with self._lock:
             self._engine.close()
 
@@ -221,8 +226,7 @@ class Translator:
             frames.to_engine(frames.onto_canvas(color, place, self.height, self.width), order, self._channels)
             for color, place, order in zip(colors, places, orders, strict=True)
         ]
-        with self._lock:
-            outputs = self._engine.run(np.stack(canvases) if len(canvases) > 1 else canvases[0][None])
+        outputs = self._run(canvases)
         return [
             frames.like_original(
                 frames.from_canvas(frames.from_engine(output, order), place, color), image, order
@@ -232,16 +236,33 @@ class Translator:
             )
         ]
 
+    def _run(self, canvases: list[Image]) -> NDArray[np.uint8]:
+        """One engine call for [H, W, C] canvases; an engine of fixed batch gets the last one repeated."""
+        count = len(canvases)
+        spare = 0 if self._fixed_batch is None else self._fixed_batch - count
+        batch = np.stack([*canvases, *canvases[-1:] * spare]) if count + spare > 1 else canvases[0][None]
+        with self._lock:
+            outputs = self._engine.run(np.ascontiguousarray(batch))[:count]
+        if outputs.shape[:3] != (count, self.height, self.width) or outputs.shape[3:] not in ((1,), (3,)):
+            raise BackendError(
+                f"the engine gave {outputs.shape} for {batch.shape}; a translator gives pictures of the size "
+                f"it takes, with 1 or 3 channels"
+            )
+        return outputs
+
 
 def parse_size(size: Size) -> tuple[int, int]:
     """256, (height, width), "256" or "HxW" -> (height, width). Raises InputError."""
-    if isinstance(size, str):
-        match = re.fullmatch(r"(\d+)(?:x(\d+))?", size)
-        if not match:
-            raise InputError(f"size is {size!r}; allowed: 256, or height x width as 480x640")
-        height, width = int(match[1]), int(match[2] or match[1])
+    given: Any = size
+    if isinstance(given, str):
+        match = re.fullmatch(r"([0-9]{1,9})(?:x([0-9]{1,9}))?", given)
+        sides = [int(match[1]), int(match[2] or match[1])] if match else []
     else:
-        height, width = (size, size) if isinstance(size, int) else size
+        sides = cast("Sequence[Any]", given) if isinstance(given, tuple | list) else [given, given]
+    try:
+        height, width = (operator.index(side) for side in sides)  # NumPy's integers too, but no fractions
+    except (TypeError, ValueError):
+        raise InputError(f"size is {given!r}; allowed: 256, (height, width), or a text as 480x640") from None
     if not (0 < height <= 16384 and 0 < width <= 16384):
         raise InputError(f"size is {height}x{width}; sides from 1 to 16384 are possible")
     return height, width
@@ -276,6 +297,10 @@ def _open_onnx(
     engine = kind(path, precision, threads)
     try:
         if engine.input_dtype == "uint8" and len(engine.input_shape) == 4:
+            if given := [name for name, value in foreign.items() if value is not None]:
+                raise InputError(
+                    f"{path}: takes uint8 pictures, so {', '.join(given)} cannot be chosen; leave them out"
+                )
             return engine
         if len(engine.input_shape) != 4:
             raise InputError(f"{path}: takes {engine.input_shape}; images have 4 dimensions")
@@ -290,6 +315,29 @@ def _open_onnx(
     except BaseException:
         engine.close()
         raise
+
+
+def _checked_shape(engine: Engine, path: Path, wanted: tuple[int, int] | None) -> tuple[int, int, int]:
+    """The engine's height, width and input channels. Raises InputError unless it keeps the engine contract.
+
+    Files come from strangers: what a manifest or a caller says of one need not be true.
+    """
+    taken, given = engine.input_shape, engine.output_shape
+    height, width, channels = taken[1:] if len(taken) == 4 else (None, None, None)
+    if height is None or width is None or channels not in (1, 3):
+        raise InputError(f"{path}: the engine takes {taken}; a fixed size with 1 or 3 channels is needed")
+    if wanted not in (None, (height, width)):
+        raise InputError(f"{path}: the engine works at {height}x{width} only, not at {wanted[0]}x{wanted[1]}")
+    if (engine.input_dtype, engine.output_dtype) != ("uint8", "uint8"):
+        types = f"takes {engine.input_dtype} and gives {engine.output_dtype}"
+        raise InputError(f"{path}: the engine {types}; pictures are uint8 on both sides")
+    possible = ((None, height), (None, width), (None, 1, 3))
+    if given and (len(given) != 4 or any(g not in p for g, p in zip(given[1:], possible, strict=True))):
+        raise InputError(
+            f"{path}: the engine gives {given} for {taken}; a translator gives pictures of the size it "
+            f"takes, with 1 or 3 channels"
+        )
+    return height, width, channels
 
 
 def _is_pil(image: object) -> bool:

@@ -36,7 +36,7 @@ def load_latencies(bundle: Bundle) -> dict[str, float]:
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
         return {str(name): float(ms) for name, ms in data["median_ms"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         log.warning("%s: not readable (%s), so tuned latencies are not used; run: i2i tune", path, error)
         return {}
 

@@ -10,10 +10,11 @@ import av
 import cv2
 import numpy as np
 import pytest
-from i2i_sdk.errors import MediaError
-from i2i_sdk.sources import VIDEO_SUFFIXES, Frame, VideoReader, read_image
 from PIL import Image, ImageOps
 from skimage import data
+
+from i2i_sdk.errors import MediaError
+from i2i_sdk.sources import VIDEO_SUFFIXES, Frame, VideoReader, read_image
 
 
 def drawn(width: int = 64, height: int = 48, index: int = 0) -> np.ndarray:
@@ -44,6 +45,7 @@ def make_video(
     codec: str = "libx264",
     sound: dict[str, np.ndarray] | None = None,
     sound_start: Fraction = Fraction(0),
+    languages: tuple[str, ...] = (),
     sample_aspect: Fraction = Fraction(1),
     ticks: int = 90_000,
 ) -> Path:
@@ -59,6 +61,8 @@ def make_video(
         time_base = Fraction(1) / fps if codec in ("mpeg4", "mjpeg", "mpeg2video") else Fraction(1, ticks)
         video.codec_context.time_base = time_base
         tracks = [(file.add_stream(name, rate=48_000, layout="mono"), s) for name, s in (sound or {}).items()]
+        for (track, _), language in zip(tracks, languages, strict=False):
+            track.metadata["language"] = language
         for image, time in zip(images, times, strict=True):
             frame = av.VideoFrame.from_ndarray(image, format="bgr24")
             frame.pts, frame.time_base = round(time / time_base), time_base
@@ -207,9 +211,7 @@ def test_variable_frame_rate_gives_real_times(tmp_path: Path, suffix: str) -> No
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
 def test_rotation_is_obeyed(tmp_path: Path, degrees: int) -> None:
-    path = make_video(
-        tmp_path / "phone.mp4", [drawn()] * 3, constant(3, 30), sample_aspect=Fraction(4, 3)
-    )
+    path = make_video(tmp_path / "phone.mp4", [drawn()] * 3, constant(3, 30), sample_aspect=Fraction(4, 3))
     rotate_in_header(path, degrees)
     upright = np.rot90(drawn(), -degrees // 90)
     with VideoReader(path) as video:

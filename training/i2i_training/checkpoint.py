@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import pickle
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +20,8 @@ from torch import Tensor, nn
 from i2i_sdk.errors import CheckpointError
 from i2i_sdk.files import file_sha256, written_atomically
 from i2i_training.infer import SUPPORTED, UnknownArchitectureError, infer_config, override, repair
-from i2i_training.networks import GeneratorSpec, build_generator
+from i2i_training.networks import GeneratorConfig, GeneratorSpec, build_generator
+from i2i_training.pth import read_state_dict
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ def load_generator(
             legacy format), whose architecture is inferred.
         norm_mode: for BatchNorm networks, how they run at test time: "batch_stats" (upstream's default)
             or "running_stats" (upstream's `--eval`).
-        padding, upsample: replace what the keys of a `.pth` cannot tell.
+        padding, upsample: replace what the keys of a `.pth` cannot tell; a `.safetensors` tells.
 
     Returns:
         The module on the CPU, float32, in the mode it is meant to be run in (see `set_test_mode`):
@@ -61,6 +60,7 @@ def load_generator(
     path = Path(path)
     _check_file(path)
     if path.suffix == ".safetensors":
+        _refuse_overrides(path, padding, upsample)
         state, spec = _read_safetensors(path)
     else:
         state, spec = _read_upstream(path, padding, upsample)
@@ -86,11 +86,9 @@ def save_generator(path: str | os.PathLike[str], module: nn.Module, spec: Genera
     if path.suffix != ".safetensors":
         raise CheckpointError(f"{path}: generators are written as .safetensors, not '{path.suffix}'")
     state = {k: v.detach().to("cpu").contiguous() for k, v in module.state_dict().items()}
-    with torch.device("meta"):
-        expected = {k: v.shape for k, v in build_generator(spec.config).state_dict().items()}
-    if expected != {k: v.shape for k, v in state.items()}:
+    if wrong := _differences(state, spec.config):
         raise CheckpointError(
-            f"{path}: the module is not the {spec.config.architecture} that its spec describes"
+            f"{path}: the module is not the {spec.config.architecture} that its spec describes: {wrong}"
         )
     with written_atomically(path) as temporary:
         safetensors.torch.save_file(state, temporary, metadata={HEADER: json.dumps(spec.to_json())})
@@ -108,16 +106,17 @@ def set_test_mode(module: nn.Module, norm_mode: str) -> nn.Module:
         for layer in module.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.train()
-                layer.momentum = 0.0
+                layer.track_running_stats = False
     return module
 
 
 def _check_file(path: Path) -> None:
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; give a .safetensors or .pth generator")
+        found = "a folder" if path.is_dir() else "no such file"
+        raise CheckpointError(f"{path}: {found}; give a .safetensors or .pth generator")
     size = path.stat().st_size
     if size == 0:
-        raise CheckpointError(f"{path}: the file is empty")
+        raise CheckpointError(f"{path}: the file is empty; give a .safetensors or .pth generator")
     if size > LARGEST_BYTES:
         raise CheckpointError(
             f"{path}: {size / 1e9:.1f} GB is no generator; at most {LARGEST_BYTES / 1e9:.0f} GB"
@@ -130,7 +129,9 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], GeneratorSpec]:
             metadata = file.metadata() or {}
             state = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: not a readable .safetensors file ({error})") from error
+        raise CheckpointError(
+            f"{path}: truncated, damaged or no .safetensors file: {error}. Supported: {SUPPORTED}"
+        ) from error
     if HEADER not in metadata:
         raise CheckpointError(
             f"{path}: a .safetensors file without i2i-sdk's header, so its architecture is not known; "
@@ -138,21 +139,40 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], GeneratorSpec]:
         )
     try:
         spec = GeneratorSpec.from_json(json.loads(metadata[HEADER]))
-        with torch.device("meta"):
-            expected = {k: v.shape for k, v in build_generator(spec.config).state_dict().items()}
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path}: its header is not valid: {error}") from error
-    if expected != {k: v.shape for k, v in state.items()}:
+    if wrong := _differences(state, spec.config):
         raise CheckpointError(
-            f"{path}: its tensors are not those of the {spec.config.architecture} in its header"
+            f"{path}: its tensors are not those of the {spec.config.architecture} in its header: {wrong}"
         )
     return state, spec
+
+
+def _differences(state: dict[str, Tensor], config: GeneratorConfig) -> str:
+    """The first tensors whose shape or type is not what `config` makes; empty when all are."""
+    with torch.device("meta"):
+        network = build_generator(config).state_dict()
+    found, expected = (
+        {k: f"{str(v.dtype).removeprefix('torch.')} {list(v.shape)}" for k, v in tensors.items()}
+        for tensors in (state, network)
+    )
+    wrong = [k for k in {**expected, **found} if found.get(k) != expected.get(k)]
+    lines = [f"{k}: {found.get(k, 'missing')}, expected {expected.get(k, 'nothing')}" for k in wrong[:3]]
+    return "; ".join(lines) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+
+
+def _refuse_overrides(path: Path, padding: str | None, upsample: str | None) -> None:
+    given = [n for n, value in (("padding", padding), ("upsample", upsample)) if value is not None]
+    if given:
+        raise CheckpointError(
+            f"{path}: {' and '.join(given)} cannot be replaced; the file's header says how it was trained"
+        )
 
 
 def _read_upstream(
     path: Path, padding: str | None, upsample: str | None
 ) -> tuple[dict[str, Tensor], GeneratorSpec]:
-    state, repairs = repair(_unpickle_tensors(path))
+    state, repairs = repair(read_state_dict(path))
     try:
         inferred = infer_config({k: tuple(v.shape) for k, v in state.items()})
     except UnknownArchitectureError as error:
@@ -172,44 +192,6 @@ def _read_upstream(
             "BatchNorm uses batch statistics, as upstream's test script (--norm-mode running_stats)",
         )
     return state, GeneratorSpec(config, norm_mode=norm_mode, repairs=repairs, assumptions=assumptions)
-
-
-def _unpickle_tensors(path: Path) -> Mapping[str, Tensor]:
-    """The tensors of a `.pth`, read by the restricted unpickler."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = str(error).split("WeightsUnpickler error:")[-1].strip().splitlines()[0]
-        raise CheckpointError(
-            f"{path}: refused: it holds more than tensors ({found}). Nothing of it was executed. "
-            f"Supported is a bare state dict: torch.save(net.state_dict(), path)"
-        ) from error
-    except (
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        IndexError,
-        TypeError,
-    ) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(
-            f"{path}: truncated or not a PyTorch file: {reason}. Copy it again and compare its size"
-        ) from error
-    if not isinstance(content, Mapping):
-        raise CheckpointError(
-            f"{path}: holds a {type(content).__name__}; supported is a bare state dict of tensors"
-        )
-    others = [str(k) for k, v in content.items() if not isinstance(v, Tensor)]
-    if others or not content:
-        keys = ", ".join(map(str, list(content)[:6])) or "nothing"
-        raise CheckpointError(
-            f"{path}: not a bare state dict; it holds {keys}. Save the generator alone: "
-            f"torch.save(net.state_dict(), path)"
-        )
-    return content
 
 
 def _with_norm_mode(spec: GeneratorSpec, norm_mode: str, path: Path) -> GeneratorSpec:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.loop import RunOptions, train
-from i2i_training.options import flatten, parse_flags
+from i2i_training.options import flag_pairs, flatten, parse_flags, unknown_option
 from i2i_training.recipes.pix2pix import Pix2pix, Pix2pixOptions
 
 RECIPES = {"pix2pix": (Pix2pix, Pix2pixOptions)}
@@ -16,13 +16,13 @@ RECIPES = {"pix2pix": (Pix2pix, Pix2pixOptions)}
 
 def main(argv: Sequence[str]) -> int:
     """Train and print what to run next. Returns the exit code; raises TrainingError for bad options."""
-    if not argv or argv[0] in ("-h", "--help"):
+    if not argv or {"-h", "--help"} & set(argv):
         print(usage())
         return 0
     if argv[0] not in RECIPES:
         raise TrainingError(f"recipe {argv[0]!r} is not known; there is: {', '.join(RECIPES)}")
     recipe_class, options_class = RECIPES[argv[0]]
-    run_flags, recipe_flags = _split_flags(argv[1:])
+    run_flags, recipe_flags = _split_flags(argv[1:], dict(flatten(options_class())))
     run = parse_flags(RunOptions(), run_flags)
     options = parse_flags(options_class(), recipe_flags)
     if not run.data:
@@ -42,12 +42,13 @@ def usage() -> str:
     return "\n".join(lines)
 
 
-def _split_flags(flags: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Flags of the run and flags of the recipe; unknown ones go to the recipe, which refuses them."""
-    names = {f"--{name.replace('_', '-')}" for name, _ in flatten(RunOptions())}
+def _split_flags(flags: Sequence[str], of_recipe: Collection[str]) -> tuple[list[str], list[str]]:
+    """Flags of the run and flags of the recipe. Raises TrainingError for those of neither."""
+    of_run = dict(flatten(RunOptions()))
     run: list[str] = []
     recipe: list[str] = []
-    for index in range(0, len(flags), 2):
-        target = run if flags[index].replace("_", "-") in names else recipe
-        target += flags[index : index + 2]
+    for name, value in flag_pairs(flags):
+        if name not in of_run and name not in of_recipe:
+            raise unknown_option(name, [*of_run, *of_recipe])
+        (run if name in of_run else recipe).extend((f"--{name}", value))
     return run, recipe

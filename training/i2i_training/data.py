@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
+from i2i_training.networks.spec import DIRECTIONS
 
 Image = NDArray[np.uint8]
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
@@ -38,6 +39,8 @@ def read_pairs(root: Path, split: str, direction: str, load_size: int | None) ->
 
     Raises TrainingError naming every file that cannot be read or split.
     """
+    if direction not in DIRECTIONS:
+        raise TrainingError(f"direction is {direction!r}; allowed: {', '.join(DIRECTIONS)}")
     folder = root / split
     paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES)
     if not paths:

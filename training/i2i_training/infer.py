@@ -23,6 +23,7 @@ SUPPORTED = (
     "generators of the upstream CycleGAN/pix2pix repository (resnet_Nblocks, unet_32 to unet_256), of GAN "
     "Compression (mobile ResNet), and i2i-sdk's own .safetensors"
 )
+BLOCK = re.compile(r"model\.(\d+)\.conv_block\.")
 
 
 class UnknownArchitectureError(ValueError):
@@ -42,13 +43,16 @@ def infer_config(shapes: Shapes) -> Inferred:
 
     Raises UnknownArchitectureError, naming the first layers that do not fit.
     """
-    if "model.model.0.weight" in shapes:
-        inferred = _infer_unet(shapes)
-    elif "model.1.weight" in shapes and any(".conv_block." in k for k in shapes):
-        inferred = _infer_resnet(shapes)
-    else:
-        some = ", ".join(list(shapes)[:4])
-        raise UnknownArchitectureError(f"it has layers named {some} …")
+    try:
+        if "model.model.0.weight" in shapes:
+            inferred = _infer_unet(shapes)
+        elif "model.1.weight" in shapes and any(BLOCK.match(k) for k in shapes):
+            inferred = _infer_resnet(shapes)
+        else:
+            some = ", ".join(list(shapes)[:4])
+            raise UnknownArchitectureError(f"it has layers named {some} …")
+    except ValueError as error:  # an option that no generator has, such as no channels at all
+        raise UnknownArchitectureError(str(error)) from error
     _compare(shapes, inferred.config)
     return inferred
 
@@ -88,7 +92,7 @@ def repair(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, .
 
 
 def _infer_resnet(shapes: Shapes) -> Inferred:
-    indices = sorted({int(m[1]) for k in shapes if (m := re.match(r"model\.(\d+)\.conv_block\.", k))})
+    indices = sorted({int(m[1]) for k in shapes if (m := BLOCK.match(k))})
     first_up, last = indices[-1] + 1, max(int(m[1]) for k in shapes if (m := re.match(r"model\.(\d+)\.", k)))
     norm = _norm_of(shapes, "model.1", "model.2")
     padding, dropout = _block_slots(shapes, f"model.{indices[0]}.conv_block")
@@ -102,26 +106,23 @@ def _infer_resnet(shapes: Shapes) -> Inferred:
             "upsampling: nearest (the keys only say resize + convolution; --upsample bilinear)"
         )
     common = {
-        "in_channels": shapes["model.1.weight"][1],
-        "out_channels": shapes[f"model.{last}.weight"][0],
+        "in_channels": _size(shapes, "model.1.weight", 1),
+        "out_channels": _size(shapes, f"model.{last}.weight", 0),
         "norm": norm,
         "padding": padding,
         "upsample": upsample,
         "dropout": dropout,
     }
-    down = tuple(shapes[f"model.{i}.weight"][0] for i in (1, 4, 7) if f"model.{i}.weight" in shapes)
+    down = tuple(_size(shapes, f"model.{i}.weight", 0) for i in (1, 4, 7))
     separable = any(".conv_block." in k and ".conv.0.weight" in k for k in shapes)
     if not separable:
         return Inferred(ResnetConfig(width=down[0], blocks=len(indices), **common), tuple(assumptions))
 
     first = _block_convs(shapes, f"model.{indices[0]}.conv_block")[0]
-    inner = tuple(shapes.get(f"model.{i}.conv_block.{first}.conv.2.weight", (0,))[0] for i in indices)
-    step = 3 if upsample == "transpose" else 5
-    conv = 0 if upsample == "transpose" else 2
-    weights = [shapes.get(f"model.{first_up + conv + step * n}.weight", (0, 0)) for n in (0, 1)]
-    up = tuple(w[1] if upsample == "transpose" else w[0] for w in weights)
-    if len(down) != 3 or len(up) != 2:
-        raise UnknownArchitectureError("it does not halve the image twice and double it twice")
+    inner = tuple(_size(shapes, f"model.{i}.conv_block.{first}.conv.2.weight", 0) for i in indices)
+    # The two doublings: their indices, and the axis of the output channels.
+    ups, axis = ((0, 3), 1) if upsample == "transpose" else ((2, 7), 0)
+    up = tuple(_size(shapes, f"model.{first_up + i}.weight", axis) for i in ups)
     config = MobileResnetConfig(down=down, inner=inner, up=up, **common)  # pyright: ignore[reportArgumentType]
     return Inferred(config, tuple(assumptions))
 
@@ -133,13 +134,23 @@ def _infer_unet(shapes: Shapes) -> Inferred:
     if not 5 <= downs <= 8:
         raise UnknownArchitectureError(f"it is a U-Net with {downs} downs; supported are 5 to 8")
     config = UnetConfig(
-        in_channels=shapes["model.model.0.weight"][1],
-        out_channels=shapes["model.model.3.weight"][1] if "model.model.3.weight" in shapes else 0,
-        width=shapes["model.model.0.weight"][0],
+        in_channels=_size(shapes, "model.model.0.weight", 1),
+        out_channels=_size(shapes, "model.model.3.weight", 1),
+        width=_size(shapes, "model.model.0.weight", 0),
         downs=downs,
         norm=_norm_of(shapes, "model.model.0", "model.model.1.model.2"),
     )
     return Inferred(config, ())
+
+
+def _size(shapes: Shapes, key: str, axis: int) -> int:
+    """One side of a convolution's weights."""
+    shape = shapes.get(key)
+    if shape is None or len(shape) != 4:
+        raise UnknownArchitectureError(
+            f"{key} is {'missing' if shape is None else shape}; expected a convolution's weights"
+        )
+    return shape[axis]
 
 
 def _norm_of(shapes: Shapes, conv: str, norm: str) -> str:
@@ -192,6 +203,10 @@ def override(config: GeneratorConfig, padding: str | None, upsample: str | None)
     changes = {k: v for k, v in (("padding", padding), ("upsample", upsample)) if v is not None}
     for name, value in changes.items():
         now = getattr(config, name, None)
+        if now is None:
+            raise ValueError(
+                f"{name}={value!r} does not fit this file: a {config.architecture} has no {name}"
+            )
         free = {"padding": ("reflect", "replicate"), "upsample": ("nearest", "bilinear")}[name]
         if now not in free or value not in free:
             raise ValueError(

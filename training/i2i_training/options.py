@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from i2i_sdk.errors import TrainingError
 
 T = TypeVar("T")
+
+NEEDED = {int: "a whole number", float: "a number"}
 
 
 def parse_flags(defaults: T, flags: Sequence[str]) -> T:
@@ -26,15 +28,35 @@ def parse_flags(defaults: T, flags: Sequence[str]) -> T:
         >>> parse_flags(Options(), ["--steps", "20"])
         Options(steps=20)
     """
-    names = dict(flatten(defaults))
-    if len(flags) % 2:
-        raise TrainingError(f"{flags[-1]} has no value; flags come as --name value")
-    for flag, text in zip(flags[::2], flags[1::2], strict=True):
-        name = flag.removeprefix("--").replace("-", "_")
-        if not flag.startswith("--") or name not in names:
-            raise TrainingError(f"unknown option {flag}; known: {', '.join(f'--{n}' for n in names)}")
-        defaults = _replaced(defaults, name.split("."), text)
+    known = dict(flatten(defaults))
+    for name, text in flag_pairs(flags):
+        if name not in known:
+            raise unknown_option(name, known)
+        try:
+            defaults = _replaced(defaults, name.split("."), text)
+        except ValueError as error:
+            raise TrainingError(f"--{name} {text}: {error}") from error
     return defaults
+
+
+def flag_pairs(flags: Sequence[str]) -> list[tuple[str, str]]:
+    """("optim.lr", "1e-4") of every `--optim.lr 1e-4`. Raises TrainingError where they do not alternate."""
+    pairs: list[tuple[str, str]] = []
+    rest = list(flags)
+    while rest:
+        flag, *values = rest
+        if not flag.startswith("--"):
+            raise TrainingError(f"{flag!r} is no option; options come as --name value")
+        if not values or values[0].startswith("--"):
+            raise TrainingError(f"{flag} has no value; options come as --name value")
+        pairs.append((flag.removeprefix("--").replace("-", "_"), values[0]))
+        rest = values[1:]
+    return pairs
+
+
+def unknown_option(name: str, known: Iterable[str]) -> TrainingError:
+    """The error for an option that nobody has."""
+    return TrainingError(f"unknown option --{name}; known: {', '.join(f'--{n}' for n in known)}")
 
 
 def flatten(options: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -52,10 +74,7 @@ def _replaced(options: Any, path: list[str], text: str) -> Any:
     if rest:
         return dataclasses.replace(options, **{name: _replaced(getattr(options, name), rest, text)})
     kind = typing.get_type_hints(type(options))[name]
-    try:
-        return dataclasses.replace(options, **{name: _value(kind, text)})
-    except ValueError as error:
-        raise TrainingError(f"--{name} {text}: {error}") from error
+    return dataclasses.replace(options, **{name: _value(kind, text)})
 
 
 def _value(kind: Any, text: str) -> Any:
@@ -68,5 +87,12 @@ def _value(kind: Any, text: str) -> Any:
             raise ValueError("allowed: true, false")
         return text.lower() == "true"
     if typing.get_origin(kind) is tuple:
-        return tuple(int(part) for part in text.split(","))
-    return kind(text)
+        return tuple(_number(int, part) for part in text.split(","))
+    return _number(kind, text) if kind in NEEDED else kind(text)
+
+
+def _number(kind: type, text: str) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not {NEEDED[kind]}") from None

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from i2i_sdk.errors import TrainingError
+from i2i_sdk.files import temporary_folder
 from i2i_training.cli import main as train_main
 from i2i_training.data import SUFFIXES
 from i2i_training.pencil import degraded, pencil_drawing
@@ -45,13 +46,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def make_pairs(photos: Path, out: Path) -> None:
-    """Write side-by-side (photo, drawing) images to `out/train` and `out/val`."""
+    """Write side-by-side (photo, drawing) images to `out/train` and `out/val`, all of them or none.
+
+    Raises TrainingError for too few photos, or one that cannot be read.
+    """
     paths = sorted(p for p in photos.glob("*") if p.suffix.lower() in SUFFIXES)
     if len(paths) < 2 * HELD_OUT:
         raise TrainingError(f"{photos}: {len(paths)} photos; at least {2 * HELD_OUT} are needed")
+    with temporary_folder(out) as folder:
+        _write_pairs(paths, folder / "pairs")
+        (folder / "pairs").rename(out)
+
+
+def _write_pairs(paths: list[Path], out: Path) -> None:
     random = np.random.default_rng(0)
     for split in ("train", "val"):
-        (out / split).mkdir(parents=True, exist_ok=True)
+        (out / split).mkdir(parents=True)
     for index, path in enumerate(paths):
         photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if photo is None:

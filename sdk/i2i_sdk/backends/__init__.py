@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from i2i_sdk.backends.base import Backend, Engine
-from i2i_sdk.errors import BackendError
+from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.manifest import Variant
 
 BACKENDS: dict[str, str] = {
@@ -42,6 +42,14 @@ def why_not(variant: Variant) -> str | None:
     if variant.backend not in BACKENDS:
         return f"backend {variant.backend!r} is not known to this version"
     return backend_class(variant.backend).missing(variant.precision)
+
+
+def check_threads(threads: int | None) -> None:
+    """Raise InputError unless `threads` is None (the engine's default) or a whole number from 1."""
+    given: Any = threads
+    if given is None or (isinstance(given, int) and not isinstance(given, bool) and given >= 1):
+        return
+    raise InputError(f"threads is {given!r}; allowed: 1 or more, or None for the engine's default")
 
 
 def open_variant(variant: Variant, files: tuple[Path, ...], threads: int | None) -> Engine:

@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 
 T = TypeVar("T", bound="Engine")
 
+CLOSED = "this engine is closed: make a new Translator"
+
 
 class Engine(ABC):
     """A loaded graph with one input and one output. Not thread-safe; `Translator` serialises calls.
 
     Attributes:
         input_shape: as the graph declares it; None for a free dimension.
-        output_shape: likewise.
-        input_dtype: NumPy's name, "uint8" for every variant of a bundle.
+        output_shape: likewise; () where the graph does not say even how many dimensions it gives.
+        input_dtype, output_dtype: NumPy's names, "uint8" for every variant of a bundle.
         precision: what the engine really computes in, read back after loading.
         provider: what it really runs on, read back after loading.
     """
@@ -27,16 +29,20 @@ class Engine(ABC):
     input_shape: tuple[int | None, ...]
     output_shape: tuple[int | None, ...]
     input_dtype: str
+    output_dtype: str
     precision: str
     provider: str
 
     @abstractmethod
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """uint8 [N, H, W, C_in] RGB -> uint8 [N, H, W, C_out] RGB, a new array. C-contiguous input."""
+        """uint8 [N, H, W, C_in] RGB -> uint8 [N, H, W, C_out] RGB, a new array. C-contiguous input.
+
+        Raises BackendError when the engine is closed or fails.
+        """
 
     @abstractmethod
     def close(self) -> None:
-        """Free the engine's memory. Calling it twice is allowed; running afterwards is not."""
+        """Free the engine's memory. Calling it twice is allowed; running afterwards raises BackendError."""
 
     def warmup(self, runs: int = 2) -> None:
         """Run on zeros until lazy initialisation is done."""

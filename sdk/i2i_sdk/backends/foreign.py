@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2i_sdk.backends.base import Engine
-from i2i_sdk.errors import InputError
+from i2i_sdk.errors import BackendError, InputError
 
 LAYOUTS = ("nchw", "nhwc")
 
@@ -29,10 +30,14 @@ class ForeignContract:
         if self.channel_order not in ("rgb", "bgr"):
             raise InputError(f"channel_order is {self.channel_order!r}; allowed: rgb, bgr")
         for name in ("input_range", "output_range"):
-            low, high = getattr(self, name)
-            if not low < high:
+            given: Any = getattr(self, name)
+            try:
+                low, high = (float(value) for value in given)
+            except (TypeError, ValueError):
+                low = high = math.nan
+            if not -math.inf < low < high < math.inf:
                 raise InputError(
-                    f"{name} is {(low, high)}; it is (black, white), for example (0, 255) or (-1, 1)"
+                    f"{name} is {given!r}; it is (black, white), for example (0, 255) or (-1, 1)"
                 )
 
 
@@ -72,14 +77,21 @@ class ForeignEngine(Engine):
                 raise InputError(
                     "this ONNX file takes any size; say which to run at: size=256 or size=(480, 640)"
                 )
-            height, width = size
+            height, width = height or size[0], width or size[1]
         self.input_shape = (batch, height, width, channels)
         output = inner.output_shape
-        self.output_shape = (batch, None, None, output[1] if contract.layout == "nchw" else output[3])
-        self.input_dtype, self.precision, self.provider = "uint8", inner.precision, inner.provider
+        if len(output) == 4 and contract.layout == "nchw":
+            output = (output[0], output[2], output[3], output[1])
+        self.output_shape = output
+        self.input_dtype = self.output_dtype = "uint8"
+        self.precision, self.provider = inner.precision, inner.provider
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        return from_foreign(self._inner.run(to_foreign(batch, self._contract)), self._contract)
+        """uint8 [N, H, W, C] RGB -> the same, through the graph's own convention."""
+        output = self._inner.run(to_foreign(batch, self._contract))
+        if output.ndim != 4:
+            raise BackendError(f"the engine gave {output.shape}; pictures have 4 dimensions")
+        return from_foreign(output, self._contract)
 
     def close(self) -> None:
         self._inner.close()

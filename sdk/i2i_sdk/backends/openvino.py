@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk.backends.base import Engine
+from i2i_sdk.backends.base import CLOSED, Engine
 from i2i_sdk.errors import BackendError
 
 PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
+DTYPES = {"uint8", "float32"}
 
 
 class OpenVinoEngine(Engine):
@@ -41,10 +42,16 @@ class OpenVinoEngine(Engine):
         self.precision = {v: k for k, v in PRECISIONS.items()}.get(found, found)
         if self.precision != precision:
             raise BackendError(f"{graph}: asked OpenVINO for {precision}, it would run {self.precision}")
+        ports = [*self._model.inputs, *self._model.outputs]
+        types = [np.dtype(port.element_type.to_dtype()).name for port in ports]
+        if len(self._model.inputs) != 1 or len(ports) != 2 or not DTYPES.issuperset(types):
+            found = ", ".join(
+                f"{p.any_name if p.names else '?'} {t}" for p, t in zip(ports, types, strict=True)
+            )
+            raise BackendError(f"{graph}: one uint8 or float input and one output are needed; it has {found}")
         self._request: Any = self._model.create_infer_request()
-        self.input_shape = _shape(self._model.input(0).partial_shape)
-        self.output_shape = _shape(self._model.output(0).partial_shape)
-        self.input_dtype = np.dtype(self._model.input(0).element_type.to_dtype()).name
+        self.input_shape, self.output_shape = (_shape(port.partial_shape) for port in ports)
+        self.input_dtype, self.output_dtype = types
         self.provider = "CPU"
 
     @staticmethod
@@ -55,7 +62,13 @@ class OpenVinoEngine(Engine):
             return "the package is missing: pip install 'i2i-sdk[openvino]'"
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        outputs = self._request.infer({0: batch}, share_inputs=True)
+        if self._request is None:
+            raise BackendError(CLOSED)
+        try:
+            outputs = self._request.infer({0: batch}, share_inputs=True)
+        except RuntimeError as error:
+            given, reason = f"{batch.dtype} {batch.shape}", str(error).strip().splitlines()[-1]
+            raise BackendError(f"OpenVINO failed on {given}: {reason}") from error
         return outputs[0].copy()  # the request reuses its own buffer
 
     def close(self) -> None:

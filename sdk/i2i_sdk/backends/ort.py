@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from i2i_sdk.backends.base import Engine
+from i2i_sdk.backends.base import CLOSED, Engine
 from i2i_sdk.errors import BackendError
 
 DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
@@ -46,7 +46,7 @@ class OrtEngine(Engine):
         self._name: str = inputs[0].name
         self.input_shape = _shape(inputs[0].shape)
         self.output_shape = _shape(outputs[0].shape)
-        self.input_dtype = DTYPES[inputs[0].type]
+        self.input_dtype, self.output_dtype = DTYPES[inputs[0].type], DTYPES[outputs[0].type]
         self.precision = "fp32"  # the CPU provider runs the graph's own types
         self.provider = PROVIDER
 
@@ -61,7 +61,13 @@ class OrtEngine(Engine):
         return None
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        return self._session.run(None, {self._name: batch})[0]
+        if self._session is None:
+            raise BackendError(CLOSED)
+        try:
+            return self._session.run(None, {self._name: batch})[0]
+        except Exception as error:  # onnxruntime's errors share no base class
+            given = f"{batch.dtype} {batch.shape}"
+            raise BackendError(f"ONNX Runtime failed on {given}: {_first_line(error)}") from error
 
     def close(self) -> None:
         self._session = None

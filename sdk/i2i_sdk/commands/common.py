@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from i2i_sdk.bundle import Bundle
+from i2i_sdk.errors import InputError
 from i2i_sdk.manifest import Variant
-from i2i_sdk.zoo import zoo_path
+from i2i_sdk.zoo import ZOO, zoo_path
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -20,9 +21,14 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_bundle(source: str) -> Bundle:
-    """The bundle at a path, or of that name in the zoo. Raises BundleError."""
+    """The bundle at a path, or of that name in the zoo. Raises InputError, BundleError."""
     path = Path(source)
-    return Bundle.read(path if path.exists() else zoo_path(source) or path)
+    if path.exists():
+        return Bundle.read(path)
+    zoo = zoo_path(source)
+    if zoo is None:
+        raise InputError(f"{source}: no such bundle, and not in the zoo ({', '.join(ZOO)})")
+    return Bundle.read(zoo)
 
 
 def megabytes(variant: Variant) -> str:

@@ -48,8 +48,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _range(text: str) -> tuple[float, float]:
-    low, high = text.split(",")
-    return float(low), float(high)
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"got {text!r}; give black and white as 0,255 or -1,1") from None
+    return low, high
 
 
 def _negative_values_allowed(argv: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from i2i_sdk.backends import open_variant, why_not
+from i2i_sdk.backends import check_threads, open_variant, why_not
 from i2i_sdk.backends.base import Engine
 from i2i_sdk.bundle import Bundle
 from i2i_sdk.commands.common import decibels, read_bundle
@@ -29,6 +29,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     if args.rounds < 3:
         raise InputError(f"--rounds {args.rounds}: at least 3 are needed for a median that means something")
+    check_threads(args.threads)
     bundle = read_bundle(args.bundle)
     timings = measure_variants(bundle, args.rounds, args.threads)
     _print_table(bundle, timings)
@@ -53,9 +54,8 @@ def measure_variants(bundle: Bundle, rounds: int, threads: int | None) -> dict[s
 
 
 def _call(engine: Engine) -> Callable[[], object]:
-    _, height, width, channels = engine.input_shape
-    assert height and width and channels
-    frame = np.random.default_rng(0).integers(0, 256, (1, height, width, channels), np.uint8)
+    shape = tuple(side or 1 for side in engine.input_shape)
+    frame = np.random.default_rng(0).integers(0, 256, shape).astype(engine.input_dtype)
     return lambda: engine.run(frame)
 
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from torch import nn
 
+from i2i_training.networks.spec import NORMS
+
 
 def norm_layer(kind: str, channels: int) -> nn.Module:
-    """The layer after a convolution; Identity keeps the index in a Sequential, as upstream does."""
+    """The layer after a convolution; Identity keeps the index in a Sequential, as upstream does.
+
+    Raises ValueError for an unknown kind.
+    """
     if kind == "instance":
         return nn.InstanceNorm2d(channels, affine=False, track_running_stats=False)
     if kind == "batch":
         return nn.BatchNorm2d(channels)
-    return nn.Identity()
+    if kind == "none":
+        return nn.Identity()
+    raise ValueError(f"norm is {kind!r}; allowed: {', '.join(NORMS)}")
 
 
 def has_bias(norm: str) -> bool:

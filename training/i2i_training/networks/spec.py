@@ -10,11 +10,32 @@ NORMS = ("instance", "batch", "none")
 PADDINGS = ("reflect", "replicate", "zero")
 UPSAMPLES = ("transpose", "nearest", "bilinear")
 NORM_MODES = ("batch_stats", "running_stats", "none")
+DIRECTIONS = ("AtoB", "BtoA")
+# Far above any generator, and small enough to build from a hostile header.
+MOST_CHANNELS = 4096
+MOST_BLOCKS = 256
+CHOICES = {"norm": NORMS, "padding": PADDINGS, "upsample": UPSAMPLES}
 
 
 def _check(name: str, value: object, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
+
+
+def _check_options(config: GeneratorConfig) -> None:
+    """Every option has its default's type, numbers count something, words are known ones."""
+    for option in dataclasses.fields(config):
+        name, kind, value = option.name, type(option.default), getattr(config, option.name)
+        if type(value) is not kind:
+            raise ValueError(f"{name} is {value!r}; needed: {kind.__name__}")
+        numbers = value if kind is tuple else (value,) if kind is int else ()
+        if kind is tuple and not 1 <= len(numbers) <= MOST_BLOCKS:
+            raise ValueError(f"{name} has {len(numbers)} numbers; allowed: 1 to {MOST_BLOCKS}")
+        most = MOST_BLOCKS if name == "blocks" else MOST_CHANNELS
+        if not all(type(n) is int and 1 <= n <= most for n in numbers):
+            raise ValueError(f"{name} is {value!r}; allowed: whole numbers from 1 to {most}")
+        if name in CHOICES:
+            _check(name, value, CHOICES[name])
 
 
 @dataclass(frozen=True)
@@ -34,9 +55,7 @@ class ResnetConfig:
     dropout: bool = False  # a dropout slot in each block; it shifts the keys of the second convolution
 
     def __post_init__(self) -> None:
-        _check("norm", self.norm, NORMS)
-        _check("padding", self.padding, PADDINGS)
-        _check("upsample", self.upsample, UPSAMPLES)
+        _check_options(self)
 
 
 @dataclass(frozen=True)
@@ -57,9 +76,10 @@ class MobileResnetConfig:
     dropout: bool = True  # upstream always keeps the slot
 
     def __post_init__(self) -> None:
-        _check("norm", self.norm, NORMS)
-        _check("padding", self.padding, PADDINGS)
-        _check("upsample", self.upsample, UPSAMPLES)
+        _check_options(self)
+        for name, value, length in (("down", self.down, 3), ("up", self.up, 2)):
+            if len(value) != length:
+                raise ValueError(f"{name} is {value!r}; needed: {length} numbers")
 
 
 @dataclass(frozen=True)
@@ -76,7 +96,7 @@ class UnetConfig:
     dropout: bool = True  # in the inner blocks; it leaves no trace in the keys
 
     def __post_init__(self) -> None:
-        _check("norm", self.norm, NORMS)
+        _check_options(self)
         if not 5 <= self.downs <= 8:
             raise ValueError(f"downs is {self.downs}; allowed: 5 to 8")
 
@@ -113,6 +133,7 @@ class GeneratorSpec:
     assumptions: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
+        _check_history(self)
         _check("norm_mode", self.norm_mode, NORM_MODES)
         has_batch_norm = self.config.norm == "batch"
         if has_batch_norm == (self.norm_mode == "none"):
@@ -135,7 +156,25 @@ class GeneratorSpec:
         return _from_dict(cls, {**data, "config": config})
 
 
-def _from_dict(kind: type, data: dict[str, Any]) -> Any:
+def _check_history(spec: GeneratorSpec) -> None:
+    """Types of everything that a file's header may claim about its weights."""
+    _check("direction", spec.direction, DIRECTIONS)
+    for name in ("recipe", "trained_on", "licence", "source_sha256"):
+        if not isinstance(getattr(spec, name), str):
+            raise ValueError(f"{name} is {getattr(spec, name)!r}; needed: text")
+    for name in ("steps", "size"):
+        value = getattr(spec, name)
+        if value is not None and (type(value) is not int or value < 0):
+            raise ValueError(f"{name} is {value!r}; needed: a whole number, or none")
+    for name in ("repairs", "assumptions"):
+        value = getattr(spec, name)
+        if not isinstance(value, tuple) or not all(isinstance(line, str) for line in value):
+            raise ValueError(f"{name} is {value!r}; needed: lines of text")
+
+
+def _from_dict(kind: type, data: object) -> Any:
+    if not isinstance(data, dict):
+        raise ValueError(f"the options of {kind.__name__} are {data!r}; needed: names and values")
     unknown = set(data) - {f.name for f in dataclasses.fields(kind)}
     if unknown:
         raise ValueError(f"unknown options of {kind.__name__}: {', '.join(sorted(unknown))}")

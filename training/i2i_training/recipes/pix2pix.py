@@ -9,6 +9,7 @@ The noise z is dropout inside the generator. The discriminator sees input and ou
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.networks import (
+    INITS,
     GeneratorSpec,
     PatchDiscriminator,
     ResnetConfig,
@@ -24,9 +26,16 @@ from i2i_training.networks import (
     build_generator,
     initialise,
 )
+from i2i_training.networks.spec import NORMS
 from i2i_training.objectives import GAN_OBJECTIVES
 
 GENERATORS = ("unet", "resnet")
+TEST_NORM_MODES = ("batch_stats", "running_stats")
+
+
+def _check(name: str, value: str, allowed: Collection[str]) -> None:
+    if value not in allowed:
+        raise TrainingError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,17 @@ class DiscriminatorOptions:
     width: int = 64
     layers: int = 3  # 3 judges 70x70 patches
     norm: str = "batch"
+
+    def __post_init__(self) -> None:
+        _check("discriminator.norm", self.norm, NORMS)
+        for name, value in (("width", self.width), ("layers", self.layers)):
+            if value < 1:
+                raise TrainingError(f"discriminator.{name} is {value}; at least 1")
+
+    @property
+    def smallest(self) -> int:
+        """Pixels that an image's sides need, so that the last convolution has something to judge."""
+        return 3 * 2**self.layers
 
 
 @dataclass(frozen=True)
@@ -59,10 +79,10 @@ class Pix2pixOptions:
     optim: OptimOptions = field(default_factory=OptimOptions)
 
     def __post_init__(self) -> None:
-        if self.generator not in GENERATORS:
-            raise TrainingError(f"generator is {self.generator!r}; allowed: {', '.join(GENERATORS)}")
-        if self.gan_mode not in GAN_OBJECTIVES:
-            raise TrainingError(f"gan_mode is {self.gan_mode!r}; allowed: {', '.join(GAN_OBJECTIVES)}")
+        _check("generator", self.generator, GENERATORS)
+        _check("norm_mode", self.norm_mode, TEST_NORM_MODES)
+        _check("init", self.init, INITS)
+        _check("gan_mode", self.gan_mode, GAN_OBJECTIVES)
 
 
 class Pix2pix:

@@ -1,0 +1,269 @@
+"""The engines themselves: what they compute in is read back, what they cannot do is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from known_bundles import ANSWERS, HEIGHT, WIDTH, noise, save_graph, save_onnx
+from onnx import TensorProto, helper
+
+from i2i_sdk.backends import (
+    BACKENDS,
+    PREFERENCE,
+    backend_class,
+    check_threads,
+    open_variant,
+    openvino,
+    ort,
+    why_not,
+)
+from i2i_sdk.backends.base import Engine
+from i2i_sdk.bundle import Bundle
+from i2i_sdk.errors import BackendError, InputError
+
+FLOAT, U8 = TensorProto.FLOAT, TensorProto.UINT8
+
+
+@pytest.fixture(params=sorted(BACKENDS))
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def graph(known: Callable[[str], Path]) -> Path:
+    return known("invert") / "reference.onnx"
+
+
+def test_every_backend_of_the_list_can_be_preferred() -> None:
+    assert {name for name, _ in PREFERENCE} == set(BACKENDS)
+    for name in BACKENDS:
+        assert issubclass(backend_class(name), Engine)  # type: ignore[arg-type]
+
+
+def test_an_engine_reads_back_what_it_is(backend: str, graph: Path) -> None:
+    with backend_class(backend)(graph, "fp32", 1) as engine:
+        assert engine.input_shape == engine.output_shape == (None, HEIGHT, WIDTH, 3)
+        assert (engine.input_dtype, engine.output_dtype) == ("uint8", "uint8")
+        assert engine.precision == "fp32"
+        assert engine.provider == {"ort": "CPUExecutionProvider", "openvino": "CPU"}[backend]
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 1])
+def test_batches(backend: str, graph: Path, count: int) -> None:
+    batch = noise(count, HEIGHT, WIDTH, 3)
+    with backend_class(backend)(graph, "fp32", None) as engine:
+        assert (engine.run(batch) == 255 - batch).all()
+
+
+def test_results_are_new_arrays(backend: str, graph: Path) -> None:
+    """Engines reuse their buffers; a result that changes with the next frame would be a torn picture."""
+    first, second = noise(1, HEIGHT, WIDTH, 3), noise(1, HEIGHT, WIDTH, 3, seed=1)
+    with backend_class(backend)(graph, "fp32", None) as engine:
+        result = engine.run(first)
+        engine.run(second)
+        assert (result == 255 - first).all()
+        result[:] = 0
+        assert (engine.run(first) == 255 - first).all()
+    assert result.flags.writeable
+
+
+def test_the_batch_is_not_modified(backend: str, graph: Path) -> None:
+    batch = noise(2, HEIGHT, WIDTH, 3)
+    before = batch.copy()
+    batch.flags.writeable = False
+    with backend_class(backend)(graph, "fp32", None) as engine:
+        engine.run(batch)
+        engine.warmup(1)
+    assert (batch == before).all()
+
+
+def test_after_close(backend: str, graph: Path) -> None:
+    engine = backend_class(backend)(graph, "fp32", None)
+    engine.close()
+    engine.close()
+    for use in (lambda: engine.run(noise(1, HEIGHT, WIDTH, 3)), engine.warmup):
+        with pytest.raises(BackendError, match="this engine is closed"):
+            use()
+
+
+def test_what_an_engine_cannot_run_is_a_backend_error(backend: str, graph: Path) -> None:
+    names = {"ort": "ONNX Runtime", "openvino": "OpenVINO"}
+    with (
+        backend_class(backend)(graph, "fp32", None) as engine,
+        pytest.raises(BackendError, match=rf"{names[backend]} failed on uint8 \(1, 5, 7, 3\): \S"),
+    ):
+        engine.run(noise(1, 5, 7, 3))
+
+
+def test_a_file_that_is_no_graph(backend: str, tmp_path: Path) -> None:
+    file = tmp_path / "broken.onnx"
+    file.write_bytes(b"\x08\x01nonsense")
+    for path in (file, tmp_path / "nowhere.onnx"):
+        with pytest.raises(BackendError, match=rf"{path.name}.*cannot load it: \S") as caught:
+            backend_class(backend)(path, "fp32", None)
+        assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_truncated_graph(backend: str, graph: Path, tmp_path: Path) -> None:
+    file = tmp_path / "half.onnx"
+    file.write_bytes(graph.read_bytes()[: graph.stat().st_size // 2])
+    with pytest.raises(BackendError, match="cannot load it"):
+        backend_class(backend)(file, "fp32", None)
+
+
+def test_two_inputs_two_outputs_and_other_types(backend: str, tmp_path: Path) -> None:
+    shape = [1, 3, HEIGHT, WIDTH]
+    x, z, y, w = (name for name in "xzyw")
+    node = helper.make_node
+    two_in = save_onnx(
+        tmp_path / "in.onnx",
+        [node("Add", [x, z], [y])],
+        [],
+        [(x, FLOAT, shape), (z, FLOAT, shape)],
+        [(y, FLOAT, shape)],
+    )
+    two_out = save_onnx(
+        tmp_path / "out.onnx",
+        [node("Neg", [x], [y]), node("Abs", [x], [w])],
+        [],
+        [(x, FLOAT, shape)],
+        [(y, FLOAT, shape), (w, FLOAT, shape)],
+    )
+    half = TensorProto.FLOAT16
+    f16 = save_onnx(
+        tmp_path / "f16.onnx", [node("Neg", [x], [y])], [], [(x, half, shape)], [(y, half, shape)]
+    )
+    for path in (two_in, two_out, f16):
+        with pytest.raises(BackendError, match=r"one uint8 or float input and one output are needed; it has"):
+            backend_class(backend)(path, "fp32", None)
+
+
+def test_weights_outside_of_the_graphs_folder_are_refused(backend: str, tmp_path: Path) -> None:
+    """ONNX may name other files for its weights; a stranger's graph must not read the user's."""
+    secret = tmp_path / "secret.bin"
+    secret.write_bytes(bytes(HEIGHT * WIDTH * 3 * 4))
+    for place in ("../secret.bin", str(secret)):
+        weights = TensorProto(
+            name="w", data_type=FLOAT, dims=[1, 3, HEIGHT, WIDTH], data_location=TensorProto.EXTERNAL
+        )
+        weights.external_data.add(key="location", value=place)
+        shape = [1, 3, HEIGHT, WIDTH]
+        graph = helper.make_graph(
+            [helper.make_node("Add", ["x", "w"], ["y"])],
+            "g",
+            [helper.make_tensor_value_info("x", FLOAT, shape)],
+            [helper.make_tensor_value_info("y", FLOAT, shape)],
+            [weights],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        path = tmp_path / "bundle" / "a.onnx"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(model.SerializeToString())
+        with pytest.raises(BackendError, match="cannot load it"):
+            backend_class(backend)(path, "fp32", None)
+
+
+# precisions
+
+
+def test_openvino_without_bf16_refuses_and_says_what_to_take() -> None:
+    old_cpu = ("FP32", "INT8", "BIN")
+    assert openvino.missing_with(old_cpu, "fp32") is None
+    reason = openvino.missing_with(old_cpu, "bf16")
+    assert reason is not None and "no BF16" in reason and "take the fp32 variant" in reason
+    assert openvino.missing_with(("FP32", "BF16"), "bf16") is None
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16", "", "FP32"])
+def test_openvino_names_the_precisions_it_has(precision: str) -> None:
+    reason = openvino.missing_with(("FP32", "BF16"), precision)
+    assert reason == f"OpenVINO runs fp32, bf16 on a CPU, not {precision}"
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8", "fp16"])
+def test_onnx_runtime_refuses_what_it_has_not(precision: str) -> None:
+    assert ort.OrtEngine.missing("fp32") is None
+    assert ort.OrtEngine.missing(precision) == (
+        f"ONNX Runtime's CPU provider has no {precision}; it runs fp32"
+    )
+
+
+def test_openvino_decides_and_is_asked(graph: Path) -> None:
+    for precision in ("fp32", "bf16"):
+        if openvino.OpenVinoEngine.missing(precision) is None:
+            with backend_class("openvino")(graph, precision, None) as engine:
+                assert engine.precision == precision
+
+
+def test_openvino_that_runs_something_else_is_an_error(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO takes a precision as a hint; here it answers FP32 with BF16."""
+    import openvino as ov
+
+    class Compiled:
+        def get_property(self, name: str) -> object:
+            assert name == "INFERENCE_PRECISION_HINT"
+            return ov.Type.bf16
+
+    class Core:
+        def compile_model(self, *_: object) -> Compiled:
+            return Compiled()
+
+    monkeypatch.setattr(ov, "Core", Core)
+    with pytest.raises(BackendError, match="asked OpenVINO for fp32, it would run bf16"):
+        backend_class("openvino")(graph, "fp32", None)
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, graph: Path) -> None:
+    def gone() -> tuple[str, ...]:
+        raise ImportError("No module named 'openvino'")
+
+    monkeypatch.setattr(openvino, "cpu_capabilities", gone)
+    assert openvino.OpenVinoEngine.missing("fp32") == (
+        "the package is missing: pip install 'i2i-sdk[openvino]'"
+    )
+
+
+# variants
+
+
+def test_variants_open_or_say_why_not(known: Callable[[str], Path]) -> None:
+    bundle = Bundle.read(known("swap"))
+    frame = noise(1, HEIGHT, WIDTH, 3)
+    for variant in bundle.manifest.variants:
+        if why_not(variant) is None:
+            with open_variant(variant, bundle.files_of(variant), 1) as engine:
+                assert (engine.run(frame)[0] == ANSWERS["swap"].of(frame[0])).all()
+                assert engine.precision == variant.precision
+    first = bundle.manifest.variants[0]
+    stranger = replace(first, name="a", backend="trt")
+    assert why_not(stranger) == "backend 'trt' is not known to this version"
+    with pytest.raises(BackendError, match=r"a cannot run here: backend 'trt' is not known"):
+        open_variant(stranger, bundle.files_of(first), None)
+    with pytest.raises(BackendError, match=r"cannot run here: ONNX Runtime's CPU provider has no bf16"):
+        open_variant(replace(first, precision="bf16"), bundle.files_of(first), None)
+
+
+def test_an_unknown_backend_lists_the_known() -> None:
+    with pytest.raises(BackendError, match=r"'cuda' is not known to this version; known: openvino, ort"):
+        backend_class("cuda")
+
+
+@pytest.mark.parametrize("threads", [0, -1, True, 1.5, "2"])
+def test_threads(threads: object) -> None:
+    check_threads(None)
+    check_threads(1)
+    with pytest.raises(InputError, match=rf"threads is {threads!r}; allowed: 1 or more, or None"):
+        check_threads(threads)  # type: ignore[arg-type]
+
+
+def test_warm_up_of_a_graph_with_fixed_batch(backend: str, tmp_path: Path) -> None:
+    path = save_graph(tmp_path / "four.onnx", "invert", batch=4)
+    with backend_class(backend)(path, "fp32", None) as engine:
+        engine.warmup()
+        assert engine.input_shape == (4, HEIGHT, WIDTH, 3)
+        zeros = np.zeros((4, HEIGHT, WIDTH, 3), np.uint8)
+        assert (engine.run(zeros) == 255).all()

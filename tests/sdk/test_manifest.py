@@ -1,0 +1,277 @@
+"""Reading a manifest is strict: what it accepts it reproduces, everything else is a BundleError."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from known_bundles import describe, save_graph
+
+from i2i_sdk.errors import BundleError
+from i2i_sdk.manifest import SCHEMA, Manifest, read_manifest
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    folder = tmp_path_factory.mktemp("manifest")
+    return describe(folder, save_graph(folder / "reference.onnx", "identity"), "identity")
+
+
+@pytest.fixture
+def data(manifest: Manifest) -> dict[str, Any]:
+    """The manifest as its JSON file holds it; a test may change it."""
+    return json.loads(json.dumps(manifest.to_json()))
+
+
+def test_round_trip(manifest: Manifest) -> None:
+    data = json.loads(json.dumps(manifest.to_json()))
+    again = read_manifest(data)
+    assert again == manifest
+    assert json.loads(json.dumps(again.to_json())) == data
+    assert isinstance(again.variants, tuple) and isinstance(again.model.assumptions, tuple)
+
+
+def test_optional_keys_may_be_left_out(data: dict[str, Any]) -> None:
+    for variant in data["variants"]:
+        for key in ("parity", "precision_kept", "calibration_sha256"):
+            del variant[key]
+    del data["model"]["repairs"], data["input"]["fit"]
+    manifest = read_manifest(data)
+    assert manifest.variants[0].parity is None and manifest.variants[0].precision_kept == {}
+    assert manifest.model.repairs == () and manifest.input.fit == "resize"
+
+
+def test_ssim_of_tiny_pictures_is_null(data: dict[str, Any]) -> None:
+    data["variants"][0]["parity"]["ssim"] = None
+    parity = read_manifest(data).variants[0].parity
+    assert parity is not None and parity.ssim is None
+
+
+def test_whole_numbers_are_floats_where_floats_are_meant(data: dict[str, Any]) -> None:
+    data["variants"][0]["parity"]["psnr"] = 120
+    parity = read_manifest(data).variants[0].parity
+    assert parity is not None and isinstance(parity.psnr, float) and parity.psnr == 120.0
+
+
+def _set(path: str, value: object) -> Callable[[dict[str, Any]], None]:
+    """Change one place of the JSON: "variants.0.height"."""
+
+    def change(data: Any) -> None:
+        *above, last = [int(k) if k.isdigit() else k for k in path.split(".")]
+        for key in above:
+            data = data[key]
+        data[last] = value
+
+    return change
+
+
+REFUSED: list[tuple[str, object, str]] = [
+    ("colour", 1, r"manifest: unknown key 'colour'.*newer"),
+    ("variants.0.speed", 1, r"manifest.variants\[0\]: unknown key 'speed'"),
+    ("variants.1.height", "24", r"manifest.variants\[1\].height: got str, expected int"),
+    ("variants.0.height", True, r"manifest.variants\[0\].height: got bool, expected int"),
+    ("variants.0.height", 24.0, r"manifest.variants\[0\].height: got float, expected int"),
+    ("variants.0.height", None, r"manifest.variants\[0\].height: got null, expected int"),
+    ("variants.0.height", 0, r"variants\[0\]: its size 0x40 is not possible"),
+    ("variants.0.width", 16385, r"variants\[0\]: its size 24x16385 is not possible"),
+    ("references.0.height", -24, r"references\[0\]: its size -24x40 is not possible"),
+    ("variants.0.max_batch", 0, r"max_batch: got 0, at least 1"),
+    ("variants.0.macs", 10**400, r"variants\[0\].macs: got a number that is .*beyond"),
+    ("variants.0.parity.psnr", 10**400, r"parity.psnr: got a number"),
+    ("variants.0.parity.psnr", float("nan"), r"parity.psnr: got a number"),
+    ("variants.0.parity.psnr", float("inf"), r"parity.psnr: got a number"),
+    ("variants.0.parity.psnr", "60", r"parity.psnr: got str, expected float"),
+    ("variants.0.parity", [], r"variants\[0\].parity: got list, expected an object"),
+    ("variants.0.verified", "trust me", r"verified: got 'trust me', allowed: device, graph, structure"),
+    ("variants.0.files", [], r"variants\[0\]: it has no files"),
+    ("variants.0.files", {}, r"variants\[0\].files: got dict, expected list"),
+    ("variants.0.files.0", "reference.onnx", r"files\[0\]: got str, expected an object"),
+    ("variants.0.precision_kept", [], r"precision_kept: got list, expected dict"),
+    ("variants.0.precision_kept", {"head": 32}, r"precision_kept.head: got int, expected str"),
+    ("variants.0.requires.cpu", "bf16", r"requires.cpu: got str, expected list"),
+    ("variants", [], r"no variants"),
+    ("references", [], r"no reference"),
+    ("schema", 0, r"manifest.schema: got 0"),
+    ("schema", "1", r"manifest.schema: got str, expected int"),
+    ("schema", True, r"manifest.schema: got bool, expected int"),
+    ("model", None, r"manifest.model: got null, expected an object"),
+    ("model.name", "a\x1b[31mred", r"manifest.model.name: '\\x1b' may not stand in a text"),
+    ("model.name", "\ud800", r"manifest.model.name: '\\ud800' may not"),
+    ("model.options", {"a\nb": 1}, r"manifest.model.options: '\\n' may not"),
+    ("model.options", {"a": [{"b": "c\x07"}]}, r"manifest.model.options.a.b: '\\x07' may not"),
+    ("model.options", {"a": float("nan")}, r"manifest.model.options.a: got a number"),
+    ("model.options", {"a": [[[[[[[[[[1]]]]]]]]]]}, r"options.a: is nested more than 8 deep"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), REFUSED)
+def test_refused_with_the_place(data: dict[str, Any], path: str, value: object, message: str) -> None:
+    _set(path, value)(data)
+    with pytest.raises(BundleError, match=message) as caught:
+        read_manifest(data)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("path", ["schema", "model.name", "variants.0.requires.engine", "references.0.file"])
+def test_missing_key(data: dict[str, Any], path: str) -> None:
+    *above, last = path.split(".")
+    place: Any = data
+    for key in above:
+        place = place[int(key) if key.isdigit() else key]
+    del place[last]
+    with pytest.raises(BundleError, match=f"the key '{last}' is missing"):
+        read_manifest(data)
+
+
+def test_newer_schema_says_how_to_read_it(data: dict[str, Any]) -> None:
+    data |= {"schema": SCHEMA + 1, "something new": {}}
+    with pytest.raises(
+        BundleError, match=rf"schema {SCHEMA + 1}.*reads up to {SCHEMA}.*pip install -U i2i-sdk"
+    ):
+        read_manifest(data)
+
+
+@pytest.mark.parametrize("value", [None, [], 1, "manifest", True, 1.5])
+def test_no_object(value: object) -> None:
+    with pytest.raises(BundleError, match=r"manifest: got \w+, expected an object"):
+        read_manifest(value)
+
+
+@pytest.mark.parametrize("change", [{"sha256": "f" * 64}, {"bytes": 1}])
+def test_two_hashes_for_one_path(data: dict[str, Any], change: dict[str, Any]) -> None:
+    data["variants"][1]["files"][0] |= change
+    with pytest.raises(BundleError, match=r"reference.onnx is listed with two different hashes"):
+        read_manifest(data)
+
+
+def test_two_variants_of_one_name(data: dict[str, Any]) -> None:
+    data["variants"][1]["name"] = data["variants"][0]["name"]
+    with pytest.raises(BundleError, match="two are named 'ort-fp32-24x40'"):
+        read_manifest(data)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def _places(data: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Every place of a JSON document, its root included."""
+    keys = list(data) if isinstance(data, dict) else range(len(data)) if isinstance(data, list) else []
+    return [path, *(place for key in keys for place in _places(data[key], (*path, key)))]
+
+
+@lru_cache(maxsize=1)
+def _valid() -> str:
+    entry = {"path": "a.onnx", "sha256": "0" * 64, "bytes": 3}
+    variant = {
+        "name": "a",
+        "backend": "ort",
+        "precision": "fp32",
+        "precision_found": "fp32",
+        "height": 8,
+        "width": 12,
+        "max_batch": 1,
+        "macs": 5,
+        "files": [entry],
+        "requires": {"engine": "onnxruntime>=1", "cpu": ["avx"]},
+        "verified": "graph",
+        "parity": {
+            "psnr": 50.5,
+            "ssim": 0.5,
+            "max_abs": 3,
+            "frames": 2,
+            "frames_from": "user",
+            "worst_frame": "b",
+            "worst_psnr": 40.0,
+        },
+        "precision_kept": {"head": "fp32"},
+        "calibration_sha256": None,
+    }
+    model = {
+        "name": "m",
+        "kind": "translator",
+        "architecture": "resnet",
+        "options": {"widths": [16, 32], "dropout": False, "x": None},
+        "norm_mode": "running_stats",
+        "recipe": "pix2pix",
+        "direction": "AtoB",
+        "steps": None,
+        "parameters": 7,
+        "source_sha256": "1" * 64,
+        "licence": "Apache-2.0",
+        "trained_on": "photos",
+        "repairs": ["a"],
+        "assumptions": [],
+    }
+    contract = {"in_channels": 3, "out_channels": 1, "multiple_of": 4, "fit": "pad"}
+    references = [{"height": 8, "width": 12, "file": entry}]
+    return json.dumps(
+        {
+            "schema": 1,
+            "created_by": "test",
+            "model": model,
+            "input": contract,
+            "references": references,
+            "variants": [variant],
+        }
+    )
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_any_change_is_valid_or_a_bundle_error(draw: st.DataObject) -> None:
+    """One place is replaced, removed or gets a neighbour: the result reads back as it is, or is refused."""
+    data: Any = json.loads(_valid())
+    path = draw.draw(st.sampled_from(_places(data)))
+    value = draw.draw(JSON)
+    action = draw.draw(st.sampled_from(["replace", "remove", "add"]))
+    if not path:
+        data = value
+    else:
+        holder = data
+        for key in path[:-1]:
+            holder = holder[key]
+        if action == "replace":
+            holder[path[-1]] = value
+        elif action == "remove":
+            del holder[path[-1]]
+        elif isinstance(holder, list):
+            holder.insert(int(path[-1]), value)
+        else:
+            holder[draw.draw(st.text(max_size=8))] = value
+    before = copy.deepcopy(data)
+    try:
+        manifest = read_manifest(data)
+    except BundleError as error:
+        assert str(error)
+        return
+    written = json.loads(json.dumps(manifest.to_json(), allow_nan=False))
+    assert written == _with_defaults(before)
+    assert read_manifest(written) == manifest
+
+
+def _with_defaults(data: Any) -> Any:
+    """The document with the optional keys that a reader fills in."""
+    for variant in data["variants"]:
+        for key, default in (("parity", None), ("precision_kept", {}), ("calibration_sha256", None)):
+            variant.setdefault(key, default)
+        variant["requires"].setdefault("cpu", [])
+    data["model"].setdefault("repairs", [])
+    data["model"].setdefault("assumptions", [])
+    data["input"].setdefault("fit", "resize")
+    return data
+
+
+def test_the_document_that_is_changed_above_is_valid(tmp_path: Path) -> None:
+    data = json.loads(_valid())
+    assert json.loads(json.dumps(read_manifest(data).to_json())) == data

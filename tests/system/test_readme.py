@@ -1,0 +1,64 @@
+"""The README's and the tour's words lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from skimage import data, io
+
+from i2i_sdk.cli import COMMANDS
+
+DOCS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "models/sketch/README.md")
+
+
+@pytest.mark.parametrize("name", DOCS)
+def test_links_and_pictures_exist(name: str, root: Path) -> None:
+    text = (root / name).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)", text):
+        if not target.startswith("http"):
+            assert ((root / name).parent / target).exists(), target
+
+
+@pytest.mark.parametrize("name", DOCS)
+def test_commands_exist(name: str, root: Path) -> None:
+    text = (root / name).read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text(), re.MULTILINE))
+    code = "\n".join([*re.findall(r"```\n(.*?)```", text, re.DOTALL), *re.findall(r"`([^`\n]+)`", text)])
+    assert set(re.findall(r"^i2i ([a-z]+)", code, re.MULTILINE)) <= set(COMMANDS)
+    assert set(re.findall(r"^make ([a-z]+)", code, re.MULTILINE)) <= targets
+
+
+def test_paths_of_the_tour_exist(root: Path) -> None:
+    text = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    files = {path.name for path in root.rglob("*.py") if ".venv" not in path.parts}
+    for path in re.findall(r"`((?:sdk|export|training|tests|benchmarks)/[\w/.]*)`", text):
+        assert (root / path).exists(), path
+    assert set(re.findall(r"`([a-z_]+\.py)`", text)) <= files
+
+
+def test_python_snippet_runs(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (root / "README.md").read_text(encoding="utf-8")
+    snippet = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
+    monkeypatch.chdir(tmp_path)
+    io.imsave("photo.jpg", data.chelsea())
+    names: dict[str, object] = {}
+    exec(snippet, names)  # the README's own words
+    assert getattr(names["drawing"], "shape", None) == data.chelsea().shape
+
+
+def test_demo_leaves_a_video_and_a_picture(root: Path) -> None:
+    import subprocess
+    import sys
+
+    import cv2
+
+    subprocess.run([sys.executable, str(root / "examples" / "demo.py")], check=True, capture_output=True)
+    capture = cv2.VideoCapture(str(root / "out" / "demo.mp4"))
+    size = (capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    assert size == (1280, 480)
+    assert capture.get(cv2.CAP_PROP_FPS) == 30
+    code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode()
+    assert code.lower() in ("h264", "avc1")
+    assert cv2.imread(str(root / "out" / "demo.png")) is not None

@@ -1,0 +1,131 @@
+"""The main job on real files: the horse-to-zebra checkpoint, a real clip, in two commands."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from i2i_sdk import Translator
+from i2i_sdk.quality import psnr
+from i2i_training.checkpoint import load_generator
+
+
+def i2i(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user does."""
+    return subprocess.run(
+        [sys.executable, "-m", "i2i_sdk", *map(str, words)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def bundle(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first command."""
+    out = tmp_path_factory.mktemp("real") / "h2z.i2i"
+    source = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
+    done = i2i(
+        "export", source, "--to", "ort,openvino", "--size", 256, "--frames", shared_data / "photos", "-o", out
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ort-fp32-256x256" in done.stdout and f"next: i2i run {out}" in done.stdout
+    assert "assumed: padding inside the blocks: reflect" in done.stderr
+    return out
+
+
+@pytest.mark.parametrize("clip", ["book.mkv", "help.mkv", "bigbuckbunny.mp4"])
+def test_video_keeps_size_rate_and_every_frame(
+    clip: str, bundle: Path, shared_data: Path, tmp_path: Path
+) -> None:
+    source, out = shared_data / "clips" / clip, tmp_path / "out.mp4"
+    done = i2i("run", bundle, source, "-o", out)
+    assert done.returncode == 0, done.stderr
+    before, after = read_video(source), read_video(out)
+    assert len(after[0]) == len(before[0]) > 30
+    assert after[0][0].shape == before[0][0].shape
+    assert after[1] == pytest.approx(before[1], rel=1e-3)
+    with Translator(bundle) as translate:
+        for index in (0, len(before[0]) // 2, len(before[0]) - 1):  # the right pictures, in the right order
+            assert psnr(after[0][index], translate(before[0][index])) > 30
+
+
+def test_frames_look_as_in_pytorch(bundle: Path, shared_data: Path) -> None:
+    """What a user of PyTorch would do by hand, against Translator at the engine's own size."""
+    source = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
+    module, _ = load_generator(source)
+    frame = cv2.resize(read_video(shared_data / "clips" / "book.mkv")[0][20], (256, 256))
+    x = torch.from_numpy(frame[:, :, ::-1].copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+    with torch.no_grad():
+        y = ((module(x)[0] + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    for precision, floor in (("fp32", 50), (None, 40)):
+        with Translator(bundle, precision=precision) as translate:
+            assert psnr(translate(frame), np.ascontiguousarray(y[:, :, ::-1])) > floor
+
+
+def test_launchers_work_from_a_checkout(root: Path, shared_data: Path, tmp_path: Path) -> None:
+    source = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
+    for launcher, extra in (("ort.py", []), ("ov.py", ["--precision", "fp32"])):
+        done = subprocess.run(
+            [sys.executable, str(root / "export" / launcher), str(source), *extra],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert i2i("info", tmp_path / "latest_net_G.i2i").stdout.count("runs") == 2
+
+
+def test_launchers_without_an_install_say_what_to_run(root: Path, tmp_path: Path) -> None:
+    """An interpreter without site-packages is a machine where nothing was installed."""
+    for launcher in ("export/ort.py", "export/ov.py", "training/train.py", "training/sketch.py"):
+        done = subprocess.run(
+            [sys.executable, "-S", str(root / launcher), "x.pth"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "make setup" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_info_reads_a_checkpoint_and_a_bundle(bundle: Path, shared_data: Path) -> None:
+    source = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
+    about = i2i("info", source)
+    assert (
+        "mobile_resnet" in about.stdout and "356,867" in about.stdout and "1.85 G at 256x256" in about.stdout
+    )
+    assert "356,867" in i2i("info", bundle).stdout
+
+
+def test_user_errors_are_one_line(bundle: Path, shared_data: Path, tmp_path: Path) -> None:
+    broken = next((shared_data / "checkpoints" / "broken").iterdir())
+    foreign = shared_data / "checkpoints" / "foreign" / "encoder_decoder_generator.pth"
+    for words in (
+        ("export", broken, "-o", tmp_path / "x.i2i"),
+        ("export", foreign, "-o", tmp_path / "x.i2i"),
+        ("info", foreign),
+        ("run", bundle, tmp_path / "absent.mp4", "-o", tmp_path / "y.mp4"),
+        ("run", "nothing", tmp_path, "-o", tmp_path / "y"),
+    ):
+        done = i2i(*words)
+        assert done.returncode == 2
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1 and "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def read_video(path: Path) -> tuple[list[np.ndarray], float]:
+    """All frames that decode, BGR, and the frame rate."""
+    capture = cv2.VideoCapture(str(path))
+    frames = []
+    while True:
+        ok, frame = capture.read()
+        if not ok:
+            return frames, capture.get(cv2.CAP_PROP_FPS)
+        frames.append(frame)

@@ -1,0 +1,246 @@
+"""The architecture told from keys and shapes: every network that can be built, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_networks import CONFIGS, tiny
+from torch import Tensor
+
+from i2i_training.infer import UnknownArchitectureError, infer_config, override, repair
+from i2i_training.networks import (
+    GeneratorConfig,
+    MobileResnetConfig,
+    ResnetConfig,
+    UnetConfig,
+    build_generator,
+)
+
+quick = settings(max_examples=60, deadline=None)
+
+counts = st.integers(1, 9)
+norms = st.sampled_from(["instance", "batch", "none"])
+paddings = st.sampled_from(["reflect", "replicate", "zero"])
+upsamples = st.sampled_from(["transpose", "nearest", "bilinear"])
+
+resnets = st.builds(
+    ResnetConfig,
+    in_channels=counts,
+    out_channels=counts,
+    width=counts,
+    blocks=st.integers(1, 12),
+    norm=norms,
+    padding=paddings,
+    upsample=upsamples,
+    dropout=st.booleans(),
+)
+mobiles = st.builds(
+    MobileResnetConfig,
+    in_channels=counts,
+    out_channels=counts,
+    down=st.tuples(counts, counts, counts),
+    inner=st.lists(counts, min_size=1, max_size=12).map(tuple),
+    up=st.tuples(counts, counts),
+    norm=norms,
+    padding=paddings,
+    upsample=upsamples,
+    dropout=st.booleans(),
+)
+unets = st.builds(
+    UnetConfig,
+    in_channels=counts,
+    out_channels=counts,
+    width=counts,
+    downs=st.integers(5, 8),
+    norm=norms,
+    dropout=st.booleans(),
+)
+
+
+def shapes_of(config: GeneratorConfig) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        return {k: tuple(v.shape) for k, v in build_generator(config).state_dict().items()}
+
+
+def told_by_keys(config: GeneratorConfig) -> GeneratorConfig:
+    """Upstream's default wherever keys cannot tell."""
+    if isinstance(config, UnetConfig):
+        return replace(config, dropout=True)
+    padding = "reflect" if config.padding == "replicate" else config.padding
+    upsample = "nearest" if config.upsample == "bilinear" else config.upsample
+    return replace(config, padding=padding, upsample=upsample)
+
+
+@quick
+@given(config=st.one_of(resnets, mobiles, unets))
+def test_every_network_is_recognised(config: GeneratorConfig) -> None:
+    assert infer_config(shapes_of(config)).config == told_by_keys(config)
+
+
+@quick
+@given(config=st.one_of(resnets, mobiles))
+def test_assumptions_name_what_keys_cannot_tell_and_only_that(config: ResnetConfig) -> None:
+    assumed = " ".join(infer_config(shapes_of(config)).assumptions)
+    assert ("padding" in assumed) == (config.padding != "zero")
+    assert ("upsampling" in assumed) == (config.upsample != "transpose")
+
+
+@quick
+@given(config=st.one_of(resnets, mobiles))
+def test_what_the_user_knows_gives_the_original_back(config: ResnetConfig) -> None:
+    found = infer_config(shapes_of(config)).config
+    padding = None if config.padding == "zero" else config.padding
+    upsample = None if config.upsample == "transpose" else config.upsample
+    assert override(found, padding, upsample) == config
+
+
+def test_the_order_of_keys_does_not_matter() -> None:
+    for config in CONFIGS:
+        backwards = dict(reversed(shapes_of(config).items()))
+        assert infer_config(backwards).config == told_by_keys(config)
+
+
+def changed(shapes: dict[str, tuple[int, ...]], key: str, how: str) -> dict[str, tuple[int, ...]]:
+    """`shapes` with one tensor dropped, renamed, reshaped, emptied or grown."""
+    shape = shapes[key]
+    rest = {k: v for k, v in shapes.items() if k != key}
+    return {
+        "drop": rest,
+        "rename": {**rest, f"{key}x": shape},
+        "elsewhere": {**rest, f"other.{key}": shape},
+        "flat": {**rest, key: (97,)},
+        "planes": {**rest, key: (3, 3, 3)},
+        "empty": {**rest, key: tuple(0 for _ in shape) or (0,)},
+        "grow": {**rest, key: tuple(n + 1 for n in shape) or (1,)},
+        "huge": {**rest, key: tuple(10**9 for _ in shape) or (10**9,)},
+    }[how]
+
+
+HOW = ["drop", "rename", "elsewhere", "flat", "planes", "empty", "grow", "huge"]
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_one_wrong_tensor_is_noticed_whichever_it_is(config: GeneratorConfig, how: str) -> None:
+    shapes = shapes_of(config)
+    convolutions = [k for k in shapes if len(shapes[k]) == 4]
+    for key in {*convolutions, *list(shapes)[:: max(1, len(shapes) // 12)]}:
+        with pytest.raises(UnknownArchitectureError) as caught:
+            infer_config(changed(shapes, key, how))
+        assert str(caught.value)
+
+
+@quick
+@given(
+    config=st.sampled_from(CONFIGS),
+    edits=st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from(HOW)), min_size=2, max_size=6),
+)
+def test_many_wrong_tensors_are_one_kind_of_error(
+    config: GeneratorConfig, edits: list[tuple[int, str]]
+) -> None:
+    shapes = shapes_of(config)
+    for position, how in edits:
+        shapes = changed(shapes, sorted(shapes)[position % len(shapes)], how) or shapes
+    try:
+        found = infer_config(shapes).config
+    except UnknownArchitectureError:
+        return
+    assert shapes_of(found) == shapes  # the edits made another network
+
+
+@quick
+@given(
+    shapes=st.dictionaries(
+        st.sampled_from(
+            [
+                "model.1.weight",
+                "model.4.weight",
+                "model.10.conv_block.1.weight",
+                "model.10.conv_block.x",
+                "model.x.conv_block.1.weight",
+                "model.10.conv_block.1.conv.0.weight",
+                "model.10.conv_block.5.weight",
+                "model.99999999999999999999.weight",
+                "model.model.0.weight",
+                "model.model.1.model.1.weight",
+                "model.model.3.weight",
+                "",
+            ]
+        ),
+        st.lists(st.integers(0, 4), max_size=5).map(tuple),
+    )
+)
+def test_nonsense_is_one_kind_of_error(shapes: dict[str, tuple[int, ...]]) -> None:
+    with pytest.raises(UnknownArchitectureError):
+        infer_config(shapes)
+
+
+def test_errors_say_what_was_found() -> None:
+    with pytest.raises(UnknownArchitectureError, match=r"layers named conv1\.weight, conv2\.weight"):
+        infer_config({"conv1.weight": (1, 1, 1, 1), "conv2.weight": (1, 1, 1, 1)})
+    shapes = shapes_of(ResnetConfig(width=2, blocks=1))
+    with pytest.raises(UnknownArchitectureError, match=r"resnet .*extra\.weight: \(5,\), expected nothing"):
+        infer_config({**shapes, "extra.weight": (5,)})
+    shifted = {k.replace("conv_block.5", "conv_block.7"): v for k, v in shapes.items()}
+    with pytest.raises(UnknownArchitectureError, match=r"convolutions at \(1, 7\); known are \(1, 5\)"):
+        infer_config(shifted)
+
+
+def test_unets_of_other_depths_are_refused_by_depth() -> None:
+    deep = shapes_of(UnetConfig(width=1, downs=8))
+    inner = "model.model.1" + ".model.3" * 6 + ".model"
+    deeper = {**deep, f"{inner}.3.model.1.weight": (8, 8, 4, 4)}
+    with pytest.raises(UnknownArchitectureError, match=r"U-Net with 9 downs; supported are 5 to 8"):
+        infer_config(deeper)
+
+
+def test_at_most_three_layers_are_listed() -> None:
+    shapes = {**shapes_of(ResnetConfig(width=2, blocks=1)), **{f"extra.{n}": (1,) for n in range(9)}}
+    with pytest.raises(UnknownArchitectureError, match="and 6 more"):
+        infer_config(shapes)
+
+
+# ---------------------------------------------------------------- repairs
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_good_files_are_not_repaired(config: GeneratorConfig) -> None:
+    state = tiny(config).state_dict()
+    fixed, repairs = repair(state)
+    assert repairs == ()
+    assert list(fixed) == list(state)
+    assert all(fixed[k] is v for k, v in state.items())
+
+
+def test_repairing_leaves_the_original_alone() -> None:
+    state = {f"module.{k}": v.half() for k, v in tiny(CONFIGS[1]).state_dict().items()}
+    before = dict(state)
+    _, repairs = repair(state)
+    assert len(repairs) == 2
+    assert list(state) == list(before)
+    assert all(state[k] is before[k] for k in state)
+
+
+def test_the_prefix_is_only_removed_when_all_have_it() -> None:
+    state: dict[str, Tensor] = {"module.a.weight": torch.zeros(1), "b.weight": torch.zeros(1)}
+    assert repair(state)[0].keys() == state.keys()
+
+
+def test_statistics_of_batch_norm_are_never_dropped() -> None:
+    state = tiny(ResnetConfig(width=2, blocks=1, norm="batch")).state_dict()
+    fixed, _ = repair(state)
+    kept = [k for k in state if k.endswith(("running_mean", "running_var"))]
+    assert kept
+    assert all(k in fixed for k in kept)
+
+
+def test_repaired_files_are_recognised() -> None:
+    config = UnetConfig(width=2, downs=5)
+    state = tiny(config).state_dict()
+    old = {f"module.{k}": v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+    fixed, _ = repair(old)
+    assert infer_config({k: tuple(v.shape) for k, v in fixed.items()}).config == config

@@ -1,0 +1,413 @@
+"""Networks: upstream's keys and pictures, sizes, costs, receptive fields, initialisation."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import pytest
+import torch
+from tiny_networks import with_random_statistics
+from torch import nn
+from upstream_oracle import (
+    UpstreamResnet,
+    UpstreamUnet,
+    mobile_keys,
+    patch_keys,
+    pixel_keys,
+    resnet_keys,
+    unet_keys,
+)
+
+from i2i_training.networks import (
+    INITS,
+    MobileResnetConfig,
+    PatchDiscriminator,
+    PixelDiscriminator,
+    ResnetConfig,
+    UnetConfig,
+    build_generator,
+    count_macs,
+    count_parameters,
+    initialise,
+)
+
+NORMS = ("instance", "batch", "none")
+
+# Copied out by hand, so that the rules in upstream_oracle.py are checked as well.
+RESNET_2_BLOCKS = """
+model.1.weight model.1.bias model.4.weight model.4.bias model.7.weight model.7.bias
+model.10.conv_block.1.weight model.10.conv_block.1.bias
+model.10.conv_block.5.weight model.10.conv_block.5.bias
+model.11.conv_block.1.weight model.11.conv_block.1.bias
+model.11.conv_block.5.weight model.11.conv_block.5.bias
+model.12.weight model.12.bias model.15.weight model.15.bias model.19.weight model.19.bias
+"""
+
+UNET_32 = """
+model.model.0.weight
+model.model.1.model.1.weight
+model.model.1.model.2.weight model.model.1.model.2.bias model.model.1.model.2.running_mean
+model.model.1.model.2.running_var model.model.1.model.2.num_batches_tracked
+model.model.1.model.3.model.1.weight
+model.model.1.model.3.model.2.weight model.model.1.model.3.model.2.bias
+model.model.1.model.3.model.2.running_mean model.model.1.model.3.model.2.running_var
+model.model.1.model.3.model.2.num_batches_tracked
+model.model.1.model.3.model.3.model.1.weight
+model.model.1.model.3.model.3.model.2.weight model.model.1.model.3.model.3.model.2.bias
+model.model.1.model.3.model.3.model.2.running_mean model.model.1.model.3.model.3.model.2.running_var
+model.model.1.model.3.model.3.model.2.num_batches_tracked
+model.model.1.model.3.model.3.model.3.model.1.weight
+model.model.1.model.3.model.3.model.3.model.3.weight
+model.model.1.model.3.model.3.model.3.model.4.weight model.model.1.model.3.model.3.model.3.model.4.bias
+model.model.1.model.3.model.3.model.3.model.4.running_mean
+model.model.1.model.3.model.3.model.3.model.4.running_var
+model.model.1.model.3.model.3.model.3.model.4.num_batches_tracked
+model.model.1.model.3.model.3.model.5.weight
+model.model.1.model.3.model.3.model.6.weight model.model.1.model.3.model.3.model.6.bias
+model.model.1.model.3.model.3.model.6.running_mean model.model.1.model.3.model.3.model.6.running_var
+model.model.1.model.3.model.3.model.6.num_batches_tracked
+model.model.1.model.3.model.5.weight
+model.model.1.model.3.model.6.weight model.model.1.model.3.model.6.bias
+model.model.1.model.3.model.6.running_mean model.model.1.model.3.model.6.running_var
+model.model.1.model.3.model.6.num_batches_tracked
+model.model.1.model.5.weight
+model.model.1.model.6.weight model.model.1.model.6.bias model.model.1.model.6.running_mean
+model.model.1.model.6.running_var model.model.1.model.6.num_batches_tracked
+model.model.3.weight model.model.3.bias
+"""
+
+PATCH_70_BATCH = """
+model.0.weight model.0.bias
+model.2.weight model.3.weight model.3.bias
+model.3.running_mean model.3.running_var model.3.num_batches_tracked
+model.5.weight model.6.weight model.6.bias
+model.6.running_mean model.6.running_var model.6.num_batches_tracked
+model.8.weight model.9.weight model.9.bias
+model.9.running_mean model.9.running_var model.9.num_batches_tracked
+model.11.weight model.11.bias
+"""
+
+MOBILE_1_BLOCK = """
+model.1.weight model.1.bias model.4.weight model.4.bias model.7.weight model.7.bias
+model.10.conv_block.1.conv.0.weight model.10.conv_block.1.conv.0.bias
+model.10.conv_block.1.conv.2.weight model.10.conv_block.1.conv.2.bias
+model.10.conv_block.6.conv.0.weight model.10.conv_block.6.conv.0.bias
+model.10.conv_block.6.conv.2.weight model.10.conv_block.6.conv.2.bias
+model.11.weight model.11.bias model.14.weight model.14.bias model.18.weight model.18.bias
+"""
+
+
+def keys(config: ResnetConfig | MobileResnetConfig | UnetConfig) -> list[str]:
+    with torch.device("meta"):
+        return list(build_generator(config).state_dict())
+
+
+def test_keys_copied_out_by_hand() -> None:
+    assert keys(ResnetConfig(width=2, blocks=2)) == RESNET_2_BLOCKS.split()
+    assert keys(UnetConfig(width=2, downs=5)) == UNET_32.split()
+    assert keys(MobileResnetConfig(down=(4, 4, 4), inner=(4,), up=(4, 4))) == MOBILE_1_BLOCK.split()
+    assert list(PatchDiscriminator(6, 2, 3, "batch").state_dict()) == PATCH_70_BATCH.split()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("padding", ["reflect", "replicate", "zero"])
+@pytest.mark.parametrize("dropout", [False, True])
+def test_resnet_keys_are_upstreams(norm: str, padding: str, dropout: bool) -> None:
+    for blocks in (1, 6, 9):
+        config = ResnetConfig(width=2, blocks=blocks, norm=norm, padding=padding, dropout=dropout)
+        assert keys(config) == resnet_keys(blocks, norm, padding, dropout)
+
+
+@pytest.mark.parametrize("upsample", ["nearest", "bilinear"])
+@pytest.mark.parametrize("norm", NORMS)
+def test_resize_convolutions_take_three_slots_each(upsample: str, norm: str) -> None:
+    config = ResnetConfig(width=2, blocks=6, norm=norm, upsample=upsample)
+    assert keys(config) == resnet_keys(6, norm, resize=True)
+
+
+@pytest.mark.parametrize("padding", ["reflect", "replicate", "zero"])
+@pytest.mark.parametrize("dropout", [False, True])
+def test_mobile_resnet_keys_are_gan_compressions(padding: str, dropout: bool) -> None:
+    config = MobileResnetConfig(down=(2, 3, 5), inner=(4, 1, 7), up=(6, 2), padding=padding, dropout=dropout)
+    assert keys(config) == mobile_keys(3, padding, dropout)
+
+
+@pytest.mark.parametrize("downs", [5, 6, 7, 8])
+@pytest.mark.parametrize("norm", NORMS)
+def test_unet_keys_are_upstreams_whatever_the_dropout(downs: int, norm: str) -> None:
+    for dropout in (False, True):
+        assert keys(UnetConfig(width=1, downs=downs, norm=norm, dropout=dropout)) == unet_keys(downs, norm)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_discriminator_keys_are_upstreams(norm: str) -> None:
+    for layers in (1, 2, 3, 5):
+        assert list(PatchDiscriminator(3, 2, layers, norm).state_dict()) == patch_keys(layers, norm)
+    assert list(PixelDiscriminator(3, 2, norm).state_dict()) == pixel_keys(norm)
+
+
+def test_shapes_of_upstreams_pix2pix_and_cyclegan_files() -> None:
+    with torch.device("meta"):
+        unet = build_generator(UnetConfig()).state_dict()
+        resnet = build_generator(ResnetConfig()).state_dict()
+        patch = PatchDiscriminator(6, norm="batch").state_dict()
+    deepest = "model.model.1" + ".model.3" * 6 + ".model"
+    assert unet["model.model.0.weight"].shape == (64, 3, 4, 4)
+    assert unet[f"{deepest}.1.weight"].shape == unet[f"{deepest}.3.weight"].shape == (512, 512, 4, 4)
+    assert unet["model.model.3.weight"].shape == (128, 3, 4, 4)
+    assert resnet["model.7.weight"].shape == (256, 128, 3, 3)
+    assert resnet["model.18.conv_block.5.weight"].shape == (256, 256, 3, 3)
+    assert resnet["model.19.weight"].shape == (256, 128, 3, 3)  # transposed: input channels first
+    assert resnet["model.26.weight"].shape == (3, 64, 7, 7)
+    assert [patch[f"model.{i}.weight"].shape[:2] for i in (0, 2, 5, 8, 11)] == [
+        (64, 6),
+        (128, 64),
+        (256, 128),
+        (512, 256),
+        (1, 512),
+    ]
+
+
+def test_parameter_counts_are_the_published_ones() -> None:
+    with torch.device("meta"):
+        counts = [
+            count_parameters(net)
+            for net in (
+                build_generator(ResnetConfig()),
+                build_generator(UnetConfig()),
+                PatchDiscriminator(3),
+                PatchDiscriminator(6, norm="batch"),
+            )
+        ]
+    # Upstream prints 11.378 M, 54.414 M, 2.765 M and 2.769 M for these.
+    assert [round(n / 1e6, 3) for n in counts] == [11.378, 54.414, 2.765, 2.769]
+
+
+@pytest.mark.parametrize(
+    ("norm", "padding", "dropout"), list(product(NORMS, ["reflect", "replicate", "zero"], [False, True]))
+)
+def test_resnet_makes_upstreams_pictures(norm: str, padding: str, dropout: bool) -> None:
+    torch.manual_seed(0)
+    config = ResnetConfig(2, 1, width=3, blocks=2, norm=norm, padding=padding, dropout=dropout)
+    ours = with_random_statistics(build_generator(config)).eval()
+    theirs = UpstreamResnet((2, 1), 3, norm, 2, padding, dropout).eval()
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    x = torch.rand(2, 2, 16, 24) * 2 - 1
+    with torch.no_grad():
+        assert torch.equal(ours(x), theirs(x.clone()))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("training", [False, True])
+def test_unet_skips_carry_what_upstreams_in_place_activation_leaves(norm: str, training: bool) -> None:
+    torch.manual_seed(0)
+    ours = with_random_statistics(build_generator(UnetConfig(2, 4, 3, 6, norm, dropout=False)))
+    theirs = UpstreamUnet((2, 4), 3, norm, 6, dropout=False)
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    x = torch.rand(2, 2, 64, 128) * 2 - 1
+    with torch.no_grad():
+        expected = theirs.train(training)(x.clone())
+        assert torch.equal(ours.train(training)(x), expected)
+    assert expected.std() > 0.05  # the comparison is of something
+
+
+def test_unet_input_is_left_alone() -> None:
+    x = torch.full((1, 3, 32, 32), -1.0)
+    with torch.no_grad():
+        build_generator(UnetConfig(width=1, downs=5)).eval()(x)
+    assert torch.equal(x, torch.full((1, 3, 32, 32), -1.0))
+
+
+GENERATORS = [
+    ResnetConfig(3, 1, width=2, blocks=1),
+    ResnetConfig(1, 3, width=5, blocks=4, norm="batch", padding="zero", dropout=True),
+    ResnetConfig(width=1, blocks=3, norm="none", padding="replicate", upsample="nearest"),
+    ResnetConfig(width=2, blocks=2, upsample="bilinear"),
+    MobileResnetConfig(2, 5, down=(3, 1, 4), inner=(1, 5, 9, 2), up=(6, 5)),
+    MobileResnetConfig(down=(2, 3, 5), inner=(4,), up=(6, 2), norm="batch", upsample="nearest"),
+    UnetConfig(1, 2, width=1, downs=5),
+    UnetConfig(width=2, downs=6, norm="instance", dropout=False),
+    UnetConfig(3, 4, width=1, downs=7, norm="none"),
+]
+
+
+@pytest.mark.parametrize("config", GENERATORS, ids=str)
+def test_outputs_have_the_inputs_size_and_stay_within_one(
+    config: ResnetConfig | MobileResnetConfig | UnetConfig,
+) -> None:
+    torch.manual_seed(0)
+    net = initialise(build_generator(config), gain=2.0).eval()  # large weights: tanh has to work
+    step = config.multiple_of
+    for height, width in ((step * 2, step * 2), (step * 3, step * 5)):
+        if config.architecture != "unet" and min(height, width) < 8:
+            continue  # reflection needs more pixels than it adds
+        with torch.no_grad():
+            y = net(torch.rand(2, config.in_channels, height, width) * 2 - 1)
+        assert y.shape == (2, config.out_channels, height, width)
+        assert y.dtype == torch.float32
+        assert y.abs().max() <= 1.0
+        assert y.abs().max() > 0.9
+
+
+def test_smallest_unet_input_is_one_multiple() -> None:
+    net = build_generator(UnetConfig(width=1, downs=8)).eval()
+    with torch.no_grad():
+        assert net(torch.zeros(1, 3, 256, 256)).shape == (1, 3, 256, 256)
+
+
+def test_dropout_is_noise_in_training_only() -> None:
+    torch.manual_seed(0)
+    for config in (UnetConfig(width=2, downs=6, norm="none"), ResnetConfig(width=2, blocks=1, dropout=True)):
+        net = initialise(build_generator(config), gain=0.3)
+        x = torch.rand(1, 3, 64, 64)
+        with torch.no_grad():
+            assert not torch.equal(net.train()(x), net(x))
+            assert torch.equal(net.eval()(x), net(x))
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (ResnetConfig(), "49.6"),
+        (UnetConfig(), "6.05"),
+        (ResnetConfig(width=32, blocks=6), "9.07"),
+    ],
+    ids=["resnet-9", "unet-256", "resnet-6-32"],
+)
+def test_macs_count_multiplications_that_are_done(config: ResnetConfig | UnetConfig, expected: str) -> None:
+    with torch.device("meta"):
+        net = build_generator(config)
+    assert f"{count_macs(net, 3, 256, 256) / 1e9:.3g}" == expected
+
+
+def test_macs_of_single_layers() -> None:
+    assert count_macs(nn.Conv2d(3, 8, 3, padding=1), 3, 10, 20) == 3 * 8 * 9 * 200
+    assert count_macs(nn.Conv2d(4, 8, 4, stride=2, padding=1), 4, 10, 20) == 4 * 8 * 16 * 50
+    assert count_macs(nn.Conv2d(6, 6, 3, padding=1, groups=6), 6, 10, 20) == 6 * 9 * 200
+    assert count_macs(nn.ConvTranspose2d(4, 2, 4, stride=2, padding=1), 4, 10, 20) == 4 * 2 * 16 * 200
+
+
+def test_counting_leaves_the_network_as_it_was() -> None:
+    net = build_generator(ResnetConfig(width=2, blocks=1))
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    count_macs(net, 3, 64, 64)
+    assert net.training
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    assert not any(layer._forward_hooks for layer in net.modules())
+
+
+@pytest.mark.parametrize(("layers", "field"), [(1, 16), (2, 34), (3, 70)])
+def test_patchgan_scores_see_patches_of_the_papers_size(layers: int, field: int) -> None:
+    net = PatchDiscriminator(1, 1, layers, norm="none").double()
+    for weights in net.parameters():
+        nn.init.constant_(weights, 0.1)  # positive everywhere: gradients cannot cancel
+    x = torch.rand(1, 1, 160, 160, dtype=torch.float64, requires_grad=True)
+    scores = net(x)
+    scores[0, 0, scores.shape[2] // 2, scores.shape[3] // 2].backward()
+    rows, columns = torch.nonzero(x.grad[0, 0], as_tuple=True)
+    assert (rows.max() - rows.min() + 1, columns.max() - columns.min() + 1) == (field, field)
+    assert len(rows) == field * field
+
+
+def test_pixelgan_scores_see_one_pixel() -> None:
+    net = PixelDiscriminator(3, 4, norm="none")
+    x = torch.rand(1, 3, 8, 8, requires_grad=True)
+    scores = net(x)
+    assert scores.shape == (1, 1, 8, 8)
+    scores[0, 0, 3, 5].backward()
+    assert torch.nonzero(x.grad.abs().sum(1)[0]).tolist() == [[3, 5]]
+
+
+def test_discriminators_see_input_and_output_together() -> None:
+    torch.manual_seed(0)
+    x, y, other = (torch.rand(2, 3, 64, 64) for _ in range(3))
+    for net in (PatchDiscriminator(6, 4), PixelDiscriminator(6, 4)):
+        scores = net(x, y)
+        assert scores.shape[:2] == (2, 1)
+        assert torch.equal(scores, net(torch.cat([x, y], 1)))
+        assert not torch.equal(scores, net(other, y))
+        assert not torch.equal(scores, net(x, other))
+
+
+def test_patchgan_scores_are_raw_numbers() -> None:
+    torch.manual_seed(0)
+    scores = initialise(PatchDiscriminator(3, 4), gain=2.0)(torch.rand(1, 3, 70, 70))
+    assert scores.shape == (1, 1, 6, 6)  # 70 -> 35 -> 17 -> 8 -> 7 -> 6
+    assert scores.min() < 0.0
+    assert scores.max() > 1.0
+
+
+def test_a_misspelt_norm_is_an_error_not_no_norm() -> None:
+    for make in (
+        lambda: PatchDiscriminator(3, norm="bacth"),
+        lambda: PixelDiscriminator(3, norm="bacth"),
+        lambda: ResnetConfig(norm="bacth"),
+        lambda: UnetConfig(norm="bacth"),
+    ):
+        with pytest.raises(ValueError, match="'bacth'; allowed: instance, batch, none"):
+            make()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: UnetConfig(downs=9), "downs is 9; allowed: 5 to 8"),
+        (lambda: UnetConfig(downs=4), "downs is 4; allowed: 5 to 8"),
+        (lambda: ResnetConfig(padding="mirror"), "padding is 'mirror'; allowed: reflect, replicate, zero"),
+        (
+            lambda: ResnetConfig(upsample="pixel"),
+            "upsample is 'pixel'; allowed: transpose, nearest, bilinear",
+        ),
+        (lambda: ResnetConfig(blocks=0), "blocks is 0; allowed: whole numbers from 1"),
+        (lambda: ResnetConfig(width=10**9), "width is 1000000000; allowed"),
+        (lambda: ResnetConfig(width=2.0), "width is 2.0; needed: int"),
+        (lambda: MobileResnetConfig(down=(1, 2)), "down is .1, 2.; needed: 3 numbers"),
+        (lambda: MobileResnetConfig(up=(1, 2, 3)), "up is .1, 2, 3.; needed: 2 numbers"),
+        (lambda: MobileResnetConfig(inner=()), "inner has 0 numbers; allowed: 1 to 256"),
+    ],
+)
+def test_impossible_options_are_named_with_what_is_allowed(make: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()  # pyright: ignore[reportCallIssue]
+
+
+def weights_of(module: nn.Module) -> torch.Tensor:
+    kinds = nn.Conv2d | nn.ConvTranspose2d
+    return torch.cat([m.weight.flatten() for m in module.modules() if isinstance(m, kinds)]).detach()
+
+
+def test_normal_initialisation_has_the_papers_statistics() -> None:
+    torch.manual_seed(0)
+    net = initialise(build_generator(ResnetConfig(width=16, blocks=2, norm="batch")))
+    weights = weights_of(net)
+    assert abs(weights.mean()) < 0.0005
+    assert weights.std().item() == pytest.approx(0.02, rel=0.02)
+    gains = torch.cat([m.weight for m in net.modules() if isinstance(m, nn.BatchNorm2d)])
+    assert gains.mean().item() == pytest.approx(1.0, abs=0.005)
+    assert gains.std().item() == pytest.approx(0.02, rel=0.2)
+    for layer in net.modules():
+        if getattr(layer, "bias", None) is not None:
+            assert not layer.bias.any()
+
+
+@pytest.mark.parametrize("kind", ["xavier", "kaiming"])
+def test_scaled_initialisations_follow_their_formulas(kind: str) -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(32, 64, 3)
+    initialise(layer, kind, gain=0.5)
+    fan_in, fan_out = 32 * 9, 64 * 9
+    expected = {"xavier": 0.5 * math.sqrt(2 / (fan_in + fan_out)), "kaiming": math.sqrt(2 / fan_in)}[kind]
+    assert layer.weight.std().item() == pytest.approx(expected, rel=0.03)
+    assert not layer.bias.any()
+
+
+def test_orthogonal_initialisation_is_orthogonal() -> None:
+    layer = initialise(nn.Conv2d(8, 16, 3), "orthogonal", gain=0.5)
+    rows = layer.weight.detach().flatten(1)
+    torch.testing.assert_close(rows @ rows.T, 0.25 * torch.eye(16), atol=1e-5, rtol=0)
+
+
+def test_unknown_initialisation_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=f"'uniform'; allowed: {', '.join(INITS)}"):
+        initialise(nn.Conv2d(1, 1, 1), "uniform")

@@ -1,0 +1,215 @@
+"""Pencil drawings, bad cameras, and the pairs that the sketch model is trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage import data
+
+from i2i_sdk.errors import TrainingError
+from i2i_training.checkpoint import load_generator
+from i2i_training.data import read_pairs
+from i2i_training.pencil import degraded, pencil_drawing
+from i2i_training.sketch import HELD_OUT, main, make_pairs, shrink
+
+Image = NDArray[np.uint8]
+
+
+def bgr(photo: Image) -> Image:
+    return np.ascontiguousarray(photo[:, :, ::-1])
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen small photos: quarters of scikit-image's."""
+    folder = tmp_path_factory.mktemp("photos")
+    for name in ("astronaut", "chelsea", "coffee", "rocket"):
+        photo = bgr(getattr(data, name)())
+        height, width = (side // 2 for side in photo.shape[:2])
+        for n in range(4):
+            quarter = photo[n // 2 * height :, n % 2 * width :][:height, :width]
+            cv2.imwrite(str(folder / f"{name}{n}.png"), cv2.resize(quarter, (150, 100)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("made") / "deep" / "pairs"
+    make_pairs(photos, out)
+    return out
+
+
+# ---------------------------------------------------------------- drawings
+
+
+@pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
+def test_drawings_of_photos_are_gray_lines_on_paper(name: str) -> None:
+    photo = bgr(getattr(data, name)())
+    before = photo.copy()
+    drawing = pencil_drawing(photo)
+    assert drawing.shape == photo.shape
+    assert drawing.dtype == np.uint8
+    assert np.array_equal(drawing[:, :, 0], drawing[:, :, 1])
+    assert np.array_equal(drawing[:, :, 0], drawing[:, :, 2])
+    assert np.mean(drawing > 160) > 0.5  # mostly paper
+    assert drawing.min() < 60  # and strokes
+    assert np.array_equal(photo, before)
+
+
+@pytest.mark.parametrize("level", [60, 130, 255])
+def test_flat_areas_get_no_lines(level: int) -> None:
+    drawing = pencil_drawing(np.full((64, 96, 3), level, np.uint8))
+    assert np.ptp(drawing) == 0
+    assert drawing.min() > 200
+
+
+def test_white_stays_white() -> None:
+    assert pencil_drawing(np.full((64, 64, 3), 255, np.uint8)).min() == 255
+
+
+def test_edges_become_strokes_on_their_dark_side() -> None:
+    photo = np.full((80, 120, 3), 190, np.uint8)
+    photo[:, :60] = 90
+    row = pencil_drawing(photo)[40, :, 0].astype(int)
+    stroke = int(row.argmin())
+    assert 54 <= stroke < 60
+    assert row[stroke] < row[10] - 80
+    assert row[stroke] < row[110] - 80
+    assert abs(row[62:].min() - row[110]) < 15  # nothing on the bright side
+
+
+def test_lines_do_not_care_how_bright_the_photo_is() -> None:
+    photo = bgr(data.astronaut())
+    lines = pencil_drawing(photo)[:, :, 0] < 128
+    darker = pencil_drawing((photo * 0.6).astype(np.uint8))[:, :, 0] < 128
+    assert lines.mean() > 0.02
+    assert (lines & darker).sum() / (lines | darker).sum() > 0.7
+
+
+def test_a_mirrored_photo_gives_the_mirrored_drawing() -> None:
+    photo = bgr(data.chelsea())
+    mirrored = pencil_drawing(np.ascontiguousarray(photo[:, ::-1]))[:, ::-1]
+    difference = np.abs(mirrored.astype(int) - pencil_drawing(photo))
+    assert difference.mean() < 1.0
+
+
+# ---------------------------------------------------------------- bad cameras
+
+
+def test_a_good_camera_changes_nothing() -> None:
+    photo = bgr(data.coffee())
+    assert np.array_equal(degraded(photo, np.random.default_rng(0), dark=False, noisy=False), photo)
+
+
+def test_darkness_leaves_15_to_50_percent_of_the_light() -> None:
+    white = np.full((8, 8, 3), 255, np.uint8)
+    random = np.random.default_rng(0)
+    shares = [degraded(white, random, dark=True, noisy=False).mean() / 255 for _ in range(300)]
+    assert 0.14 < min(shares) < 0.2
+    assert 0.45 < max(shares) < 0.51
+
+
+def test_noise_has_4_to_14_levels_and_no_bias() -> None:
+    gray = np.full((64, 64, 3), 128, np.uint8)
+    random = np.random.default_rng(0)
+    noisy = [degraded(gray, random, dark=False, noisy=True).astype(float) for _ in range(100)]
+    assert 3.8 < min(n.std() for n in noisy) < 5.5
+    assert 12.5 < max(n.std() for n in noisy) < 14.5
+    assert np.mean(noisy) == pytest.approx(128, abs=0.2)
+
+
+def test_noise_at_the_ends_is_clipped_not_wrapped() -> None:
+    black = np.zeros((32, 32, 3), np.uint8)
+    assert degraded(black, np.random.default_rng(0), dark=False, noisy=True).max() < 100
+
+
+def test_the_same_generator_gives_the_same_camera() -> None:
+    photo = bgr(data.coffee())
+    first, again, other = (
+        degraded(photo, np.random.default_rng(seed), dark=True, noisy=True) for seed in (1, 1, 2)
+    )
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+# ---------------------------------------------------------------- pairs
+
+
+def test_every_photo_is_seen_clean_dark_noisy_and_both(photos: Path, made: Path) -> None:
+    train, val = (read_pairs(made, split, "AtoB", None) for split in ("train", "val"))
+    count = len(list(photos.iterdir()))
+    assert len(train) + len(val) == 4 * count
+    assert len(val) == 4 * count // HELD_OUT
+    kinds = {"clean", "dark", "noisy", "both"}
+    stems = {p.stem for p in photos.iterdir()}
+    assert {p.name for p in [*train, *val]} == {f"{stem}_{kind}" for stem in stems for kind in kinds}
+    trained_on, held_out = ({p.name.rsplit("_", 1)[0] for p in pairs} for pairs in (train, val))
+    assert not trained_on & held_out  # no photo is in both
+
+
+def test_targets_are_drawings_of_the_clean_photo(photos: Path, made: Path) -> None:
+    by_name = {p.name: p for p in read_pairs(made, "train", "AtoB", None)}
+    photo = shrink(cv2.imread(str(photos / "coffee1.png")), 288)
+    clean = by_name["coffee1_clean"]
+    assert np.array_equal(clean.a[:, :, ::-1], photo)  # left, and the photo itself
+    assert np.array_equal(clean.b, pencil_drawing(photo))  # right
+    for kind in ("dark", "noisy", "both"):
+        pair = by_name[f"coffee1_{kind}"]
+        assert np.array_equal(pair.b, clean.b)
+        assert not np.array_equal(pair.a, clean.a)
+    assert by_name["coffee1_dark"].a.mean() < 0.55 * clean.a.mean()
+    assert by_name["coffee1_both"].a.mean() < 0.6 * clean.a.mean()
+    assert abs(by_name["coffee1_noisy"].a.mean() - clean.a.mean()) < 2
+
+
+def test_pairs_are_the_same_every_time(photos: Path, made: Path, tmp_path: Path) -> None:
+    make_pairs(photos, tmp_path / "again")
+    files = sorted(p.relative_to(made) for p in made.rglob("*.png"))
+    assert files
+    assert all((made / f).read_bytes() == (tmp_path / "again" / f).read_bytes() for f in files)
+
+
+@pytest.mark.parametrize("size", [(100, 150), (600, 400), (288, 288), (50, 999)])
+def test_shrinking_keeps_the_shape(size: tuple[int, int]) -> None:
+    photo = np.zeros((*size, 3), np.uint8)
+    small = shrink(photo, 96)
+    assert min(small.shape[:2]) == 96
+    assert small.shape[1] / small.shape[0] == pytest.approx(size[1] / size[0], rel=0.02)
+
+
+def test_too_few_photos_are_refused_with_the_number_needed(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "one.png"), np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(TrainingError, match=f"1 photos; at least {2 * HELD_OUT}"):
+        make_pairs(tmp_path, tmp_path / "pairs")
+    assert not (tmp_path / "pairs").exists()
+
+
+def test_an_unreadable_photo_is_named_and_no_half_data_set_stays(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for path in photos.iterdir():
+        (folder / path.name).symlink_to(path)
+    (folder / "zebra.jpg").write_text("no image")
+    with pytest.raises(TrainingError, match=r"zebra\.jpg: cannot be read"):
+        make_pairs(folder, tmp_path / "out" / "pairs")
+    assert not list((tmp_path / "out").iterdir())  # a later run would train on what is there
+
+
+def test_the_command_makes_pairs_and_trains_the_zoos_network(
+    photos: Path, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "sketch"
+    out.mkdir()
+    (out / "pairs").symlink_to(made)
+    small = "--steps 1 --crop_size 32 --batch 1 --precision 32-true --resnet.width 2 --discriminator.width 2"
+    assert main([str(photos), "--out", str(out), *small.split()]) == 0
+    assert "next: i2i export" in capsys.readouterr().out
+    _, spec = load_generator(out / "latest_net_G.safetensors")
+    assert spec.norm_mode == "running_stats"
+    assert (spec.config.norm, spec.config.upsample, spec.config.width) == ("batch", "nearest", 2)
+    assert spec.licence == "Apache-2.0"
+    assert photos.name in spec.trained_on

@@ -1,0 +1,65 @@
+"""Small generators with weights that matter, of every architecture."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from i2i_training.networks import (
+    GeneratorConfig,
+    GeneratorSpec,
+    MobileResnetConfig,
+    ResnetConfig,
+    UnetConfig,
+    build_generator,
+    initialise,
+)
+
+CONFIGS: list[GeneratorConfig] = [
+    ResnetConfig(width=2, blocks=2),
+    ResnetConfig(1, 2, width=3, blocks=1, norm="batch", dropout=True),
+    ResnetConfig(2, 1, width=1, blocks=3, norm="none", padding="zero"),
+    ResnetConfig(width=2, blocks=1, norm="batch", padding="zero", upsample="nearest", dropout=True),
+    MobileResnetConfig(down=(2, 3, 5), inner=(4, 1, 7), up=(6, 2)),
+    MobileResnetConfig(1, 2, down=(3, 1, 2), inner=(2,), up=(1, 4), padding="zero", upsample="nearest"),
+    MobileResnetConfig(down=(2, 2, 2), inner=(3, 2), up=(2, 2), norm="batch", dropout=False),
+    UnetConfig(width=1, downs=5),
+    UnetConfig(1, 4, width=2, downs=6, norm="instance"),
+    UnetConfig(2, 1, width=1, downs=7, norm="none"),
+]
+
+
+def with_random_statistics(module: nn.Module) -> nn.Module:
+    """Weights large enough to matter, and running statistics that are not 0 and 1."""
+    initialise(module, gain=0.3)
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.running_mean, 0.0, 0.3)
+            nn.init.uniform_(layer.running_var, 0.5, 1.5)
+            nn.init.normal_(layer.bias, 0.0, 0.2)
+            layer.num_batches_tracked.fill_(7)
+    return module
+
+
+def tiny(config: GeneratorConfig, seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return with_random_statistics(build_generator(config))
+
+
+def spec_of(config: GeneratorConfig, **history: object) -> GeneratorSpec:
+    """As a recipe writes it: BatchNorm on batch statistics."""
+    mode = "batch_stats" if config.norm == "batch" else "none"
+    return GeneratorSpec(config, **{"norm_mode": mode, **history})
+
+
+def picture(config: GeneratorConfig, batch: int = 2, seed: int = 1) -> Tensor:
+    """float32 [N, C, H, W] in -1..1, sides that the network takes."""
+    side = max(16, config.multiple_of)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(batch, config.in_channels, side, 2 * side, generator=generator) * 2 - 1
+
+
+def same_weights(a: nn.Module, b: nn.Module) -> bool:
+    """Same names, types and bits."""
+    x, y = a.state_dict(), b.state_dict()
+    return list(x) == list(y) and all(x[k].dtype == y[k].dtype and torch.equal(x[k], y[k]) for k in x)
