@@ -13,8 +13,8 @@ from i2i_export.pipeline import Exported, ExportOptions, export_bundle, parse_ta
 from i2i_export.targets import TARGETS
 from i2i_sdk.commands.common import decibels, megabytes
 from i2i_sdk.errors import ExportError
+from i2i_sdk.opening import parse_size
 from i2i_sdk.tables import print_table
-from i2i_sdk.translator import parse_size
 
 GENERATORS = {"AtoB": ("latest_net_G_A", "latest_net_G"), "BtoA": ("latest_net_G_B", "latest_net_G")}
 

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from i2i_sdk.errors import BundleError
 from i2i_sdk.files import file_sha256, temporary_folder
-from i2i_sdk.manifest import FileEntry, Manifest, ModelInfo, Reference, Variant, read_manifest
+from i2i_sdk.manifest import FileEntry, Manifest, ModelInfo, Variant, read_manifest
 
 log = logging.getLogger(__name__)
 
@@ -195,21 +195,18 @@ def _identity(model: ModelInfo) -> str:
 
 
 def _merged(old: Bundle, new: Manifest) -> tuple[Manifest, set[str]]:
-    """The union of two manifests, new variants first, and the old files that it needs."""
-    fresh = new.files()
-    names = {v.name for v in new.variants}
-    keep: list[Variant] = []
+    """The union of two manifests, and its files; the first variant, whose size is the default, stays first."""
+    fresh, exported = new.files(), {v.name: v for v in new.variants}
+    variants: list[Variant] = []
     for variant in old.manifest.variants:
-        if variant.name in names:
-            continue
-        if any(f.path in fresh and fresh[f.path].sha256 != f.sha256 for f in variant.files):
+        if variant.name in exported:
+            variants.append(exported.pop(variant.name))
+        elif any(f.path in fresh and fresh[f.path].sha256 != f.sha256 for f in variant.files):
             log.warning(
                 "%s: dropped %s: a file it shares has changed; export it again", old.path, variant.name
             )
-            continue
-        keep.append(variant)
-    sizes = {(r.height, r.width) for r in new.references}
-    references: list[Reference] = [*new.references]
-    references += [r for r in old.manifest.references if (r.height, r.width) not in sizes]
-    merged = replace(new, variants=(*new.variants, *keep), references=tuple(references))
+        else:
+            variants.append(variant)
+    references = {(r.height, r.width): r for r in (*old.manifest.references, *new.references)}
+    merged = replace(new, variants=(*variants, *exported.values()), references=tuple(references.values()))
     return merged, set(merged.files())

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows under headings; the first column is text, the others are set to the right."""
-    from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -16,9 +15,8 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str
         title=Text(title),
         title_justify="left",
         title_style="bold",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1),
-        pad_edge=False,
+        box=None,
+        padding=(0, 2, 0, 0),
     )
     for index, heading in enumerate(headings):
         table.add_column(

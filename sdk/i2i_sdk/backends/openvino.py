@@ -65,11 +65,11 @@ class OpenVinoEngine(Engine):
         if self._request is None:
             raise BackendError(CLOSED)
         try:
-            outputs = self._request.infer({0: batch}, share_inputs=True)
+            outputs = self._request.infer({0: batch}, share_inputs=True, share_outputs=False)
         except RuntimeError as error:
             given, reason = f"{batch.dtype} {batch.shape}", str(error).strip().splitlines()[-1]
             raise BackendError(f"OpenVINO failed on {given}: {reason}") from error
-        return outputs[0].copy()  # the request reuses its own buffer
+        return outputs[0]  # a copy: the request reuses its own buffer
 
     def close(self) -> None:
         self._request = self._model = None

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from i2i_sdk.bundle import Bundle
-from i2i_sdk.errors import InputError
 from i2i_sdk.manifest import Variant
-from i2i_sdk.zoo import ZOO, zoo_path
+from i2i_sdk.opening import find_source
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -22,13 +20,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 def read_bundle(source: str) -> Bundle:
     """The bundle at a path, or of that name in the zoo. Raises InputError, BundleError."""
-    path = Path(source)
-    if path.exists():
-        return Bundle.read(path)
-    zoo = zoo_path(source)
-    if zoo is None:
-        raise InputError(f"{source}: no such bundle, and not in the zoo ({', '.join(ZOO)})")
-    return Bundle.read(zoo)
+    return Bundle.read(find_source(source))
 
 
 def megabytes(variant: Variant) -> str:

@@ -30,7 +30,7 @@ class SkipBlock(nn.Module):
     """One level of the U: what comes back from below is concatenated to the activated input.
 
     Upstream's first LeakyReLU works in place, so what its skip connection carries is leaky_relu(x), not
-    x. Trained weights depend on it; here it is written out.
+    x. Here it is written out. (The ReLU that follows every concatenation makes both the same picture.)
     """
 
     def __init__(self, layers: list[nn.Module]) -> None:

@@ -1,0 +1,187 @@
+"""From a path to a loaded engine: a zoo name, a bundle, or an ONNX file."""
+
+from __future__ import annotations
+
+import operator
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from i2i_sdk import frames
+from i2i_sdk.backends import backend_class, check_threads, open_variant, why_not
+from i2i_sdk.backends.base import Engine
+from i2i_sdk.backends.foreign import ForeignContract, ForeignEngine
+from i2i_sdk.bundle import Bundle
+from i2i_sdk.choose import choose_variant
+from i2i_sdk.errors import BackendError, InputError
+from i2i_sdk.manifest import Variant
+from i2i_sdk.tuning import load_latencies
+from i2i_sdk.zoo import ZOO, zoo_path
+
+Size = int | tuple[int, int] | str
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a caller asks for; None leaves it to the bundle and the device. See `Translator`."""
+
+    backend: str | None = None
+    precision: str | None = None
+    size: Size | None = None
+    fit: str | None = None
+    threads: int | None = None
+    min_psnr: float = 35.0
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An engine that maps uint8 [N, height, width, channels] to uint8 [N, height, width, 1 or 3]."""
+
+    engine: Engine
+    bundle: Bundle | None  # None for an ONNX file
+    variant: Variant | None
+    height: int
+    width: int
+    channels: int  # 1 or 3
+    fit: str
+    max_batch: int
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The only batch size that the engine takes, if there is one."""
+        return self.engine.input_shape[0]
+
+
+def open_source(source: str | os.PathLike[str], wanted: Wanted, foreign: dict[str, Any]) -> Opened:
+    """Find `source`, choose a variant, load it, and check that it is a translator.
+
+    `foreign` holds the four conventions of a foreign ONNX file, None where not given.
+    Raises InputError, BundleError, BackendError.
+    """
+    if wanted.fit is not None and wanted.fit not in frames.FITS:
+        raise InputError(f"fit is {wanted.fit!r}; allowed: {', '.join(frames.FITS)}")
+    check_threads(wanted.threads)
+    path, size = find_source(source), None if wanted.size is None else parse_size(wanted.size)
+    bundle = variant = None
+    if path.suffix == ".onnx":
+        engine = _open_onnx(path, wanted, size, foreign)
+        fit, max_batch = "resize", 8
+    else:
+        bundle = _open_bundle(path, foreign)
+        variant = choose_variant(
+            bundle.manifest.variants,
+            why_not=why_not,
+            latencies=load_latencies(bundle),
+            backend=wanted.backend,
+            precision=wanted.precision,
+            size=size,
+            min_psnr=wanted.min_psnr,
+        )
+        engine = open_variant(variant, bundle.files_of(variant), wanted.threads)
+        fit, max_batch, size = bundle.manifest.input.fit, variant.max_batch, (variant.height, variant.width)
+    try:
+        height, width, channels = _checked_shape(engine, path, size)
+        if (fit := wanted.fit or fit) not in frames.FITS:
+            raise InputError(f"{path}: its fit is {fit!r}; choose one: {', '.join(frames.FITS)}")
+    except InputError:
+        engine.close()
+        raise
+    return Opened(engine, bundle, variant, height, width, channels, fit, engine.input_shape[0] or max_batch)
+
+
+def find_source(source: str | os.PathLike[str]) -> Path:
+    """The bundle or ONNX file that `source` names; zoo names come first. Raises InputError."""
+    zoo = zoo_path(str(source))
+    if zoo is not None:
+        return zoo
+    path = Path(source)
+    if path.is_dir() or (path.exists() and path.suffix == ".onnx"):
+        return path
+    if not path.exists():
+        raise InputError(f"{source}: no such bundle, and not in the zoo ({', '.join(ZOO)})")
+    if path.suffix in (".pth", ".pt", ".safetensors"):
+        raise InputError(f"{path} is a checkpoint; make a bundle of it first: i2i export {path}")
+    raise InputError(f"{path}: a bundle (.i2i), an .onnx file or a zoo name is needed")
+
+
+def parse_size(size: Size) -> tuple[int, int]:
+    """256, (height, width), "256" or "HxW" -> (height, width). Raises InputError."""
+    given: Any = size
+    if isinstance(given, str):
+        match = re.fullmatch(r"([0-9]{1,9})(?:x([0-9]{1,9}))?", given)
+        sides = [int(match[1]), int(match[2] or match[1])] if match else []
+    else:
+        sides = cast("Sequence[Any]", given) if isinstance(given, tuple | list) else [given, given]
+    try:
+        height, width = (operator.index(side) for side in sides)  # NumPy's integers too, but no fractions
+    except (TypeError, ValueError):
+        raise InputError(f"size is {given!r}; allowed: 256, (height, width), or a text as 480x640") from None
+    if not (0 < height <= 16384 and 0 < width <= 16384):
+        raise InputError(f"size is {height}x{width}; sides from 1 to 16384 are possible")
+    return height, width
+
+
+def _open_bundle(path: Path, foreign: dict[str, Any]) -> Bundle:
+    """Read the bundle of a translator. Raises BundleError, and InputError for what is no translator."""
+    if given := [name for name, value in foreign.items() if value is not None]:
+        raise InputError(f"{', '.join(given)}: only for foreign ONNX files; a bundle says this itself")
+    bundle = Bundle.read(path)
+    kind = bundle.manifest.model.kind
+    if kind != "translator":
+        raise InputError(f"{path} is a {kind}, not a translator: it takes noise, not images")
+    return bundle
+
+
+def _open_onnx(path: Path, wanted: Wanted, size: tuple[int, int] | None, foreign: dict[str, Any]) -> Engine:
+    """Load an ONNX file: ours by its uint8 input, another's by what the caller says of it."""
+    backend, precision = wanted.backend or "ort", wanted.precision or "fp32"
+    kind = backend_class(backend)
+    if reason := kind.missing(precision):
+        raise BackendError(f"{path}: {backend} cannot run it here: {reason}")
+    engine = kind(path, precision, wanted.threads)
+    try:
+        if engine.input_dtype == "uint8" and len(engine.input_shape) == 4:
+            if given := [name for name, value in foreign.items() if value is not None]:
+                raise InputError(
+                    f"{path}: takes uint8 pictures, so {', '.join(given)} cannot be chosen; leave them out"
+                )
+            return engine
+        if len(engine.input_shape) != 4:
+            raise InputError(f"{path}: takes {engine.input_shape}; images have 4 dimensions")
+        missing = [name for name, value in foreign.items() if value is None]
+        if missing:
+            raise InputError(
+                f"{path}: takes {engine.input_dtype} {engine.input_shape} in a convention of its own; "
+                f"give {', '.join(missing)}. For example: input_range=(0, 255), output_range=(-1, 1), "
+                f"layout='nchw', channel_order='rgb'"
+            )
+        return ForeignEngine(engine, ForeignContract(**foreign), size)
+    except BaseException:
+        engine.close()
+        raise
+
+
+def _checked_shape(engine: Engine, path: Path, wanted: tuple[int, int] | None) -> tuple[int, int, int]:
+    """The engine's height, width and input channels. Raises InputError unless it keeps the engine contract.
+
+    Files come from strangers: what a manifest or a caller says of one need not be true.
+    """
+    taken, given = engine.input_shape, engine.output_shape
+    height, width, channels = taken[1:] if len(taken) == 4 else (None, None, None)
+    if height is None or width is None or channels not in (1, 3):
+        raise InputError(f"{path}: the engine takes {taken}; a fixed size with 1 or 3 channels is needed")
+    if wanted not in (None, (height, width)):
+        raise InputError(f"{path}: the engine works at {height}x{width} only, not at {wanted[0]}x{wanted[1]}")
+    if (engine.input_dtype, engine.output_dtype) != ("uint8", "uint8"):
+        types = f"takes {engine.input_dtype} and gives {engine.output_dtype}"
+        raise InputError(f"{path}: the engine {types}; pictures are uint8 on both sides")
+    possible = ((None, height), (None, width), (None, 1, 3))
+    if given and (len(given) != 4 or any(g not in p for g, p in zip(given[1:], possible, strict=True))):
+        raise InputError(
+            f"{path}: the engine gives {given} for {taken}; a translator gives pictures of the size it "
+            f"takes, with 1 or 3 channels"
+        )
+    return height, width, channels

@@ -1,0 +1,248 @@
+"""Opening a Translator: options, sources, and graphs that are not what they claim to be."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from known_bundles import HEIGHT, WIDTH, noise, save_onnx
+from onnx import TensorProto, helper
+
+from i2i_sdk import BackendError, I2IError, InputError, Translator
+from i2i_sdk.translator import parse_size
+
+Known = Callable[[str], Path]
+
+
+# options
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"color": "BGR"}, "color is 'BGR'; allowed: bgr, rgb"),
+        ({"color": None}, "color is None"),
+        ({"fit": "stretch"}, "fit is 'stretch'; allowed: resize, letterbox, crop, pad"),
+        ({"threads": 0}, "threads is 0; allowed: 1 or more"),
+        ({"threads": 2.5}, "threads is 2.5"),
+        ({"backend": "cuda"}, "no variant for backend=cuda.*ort-fp32-24x40, openvino-fp32-24x40"),
+        ({"precision": "int8"}, "no variant for .*precision=int8.*the bundle has: ort-fp32"),
+        ({"backend": "ort", "precision": "bf16"}, "no variant for backend=ort, precision=bf16"),
+        ({"size": 256}, "size=256x256; the bundle has: ort-fp32-24x40"),
+        ({"size": "big"}, "size is 'big'; allowed: 256"),
+        ({"input_range": (0, 255)}, "input_range: only for foreign ONNX files; a bundle says this itself"),
+        ({"layout": "nchw", "channel_order": "rgb"}, "layout, channel_order: only for foreign"),
+    ],
+)
+def test_options_that_are_refused(known: Known, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Translator(known("invert"), **options)
+
+
+def test_unknown_options_are_errors(known: Known) -> None:
+    with pytest.raises(TypeError, match="quality"):
+        Translator(known("invert"), quality=9)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("size", "parsed"),
+    [
+        (256, (256, 256)),
+        ((480, 640), (480, 640)),
+        ([480, 640], (480, 640)),
+        ("256", (256, 256)),
+        ("480x640", (480, 640)),
+        (np.int64(64), (64, 64)),
+        ((np.uint16(24), np.int32(40)), (24, 40)),
+        (1, (1, 1)),
+        (16384, (16384, 16384)),
+    ],
+)
+def test_sizes(size: Any, parsed: tuple[int, int]) -> None:
+    result = parse_size(size)
+    assert result == parsed and all(type(side) is int for side in result)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        *("", "x", "480x", "x640", "480x640x3", "480 x 640", "-1", "1e3", "٢٥٦", "big"),
+        *(0, -5, 16385, (0, 5), (5, 99999), 2.5, 256.0, (1, 2, 3), (1,), (), (1.5, 2), None, {}, np.zeros(2)),
+        pytest.param("9" * 5000, id="more digits than Python converts"),
+    ],
+)
+def test_sizes_that_are_refused(size: Any) -> None:
+    with pytest.raises(InputError, match=r"size is .*(allowed: 256|from 1 to 16384)"):
+        parse_size(size)
+
+
+def test_numpys_integers_choose_a_size(known: Known) -> None:
+    with Translator(known("invert"), size=(np.int64(HEIGHT), np.int32(WIDTH))) as translate:  # type: ignore[arg-type]
+        assert (translate.height, translate.width) == (HEIGHT, WIDTH)
+
+
+# sources
+
+
+def test_paths_as_text_and_as_path(known: Known, tmp_path: Path) -> None:
+    class Somewhere:
+        def __fspath__(self) -> str:
+            return str(known("invert"))
+
+    for source in (known("invert"), str(known("invert")), Somewhere(), f"{known('invert')}/"):
+        with Translator(source) as translate:
+            assert translate.bundle is not None and translate.bundle.manifest.model.name == "invert"
+
+
+@pytest.mark.parametrize("name", ["scetch", "Sketch", "nowhere.i2i", "a/b/c.onnx"])
+def test_unknown_names_list_the_zoo(name: str) -> None:
+    with pytest.raises(InputError, match=rf"{name}: no such bundle, and not in the zoo \(sketch"):
+        Translator(name)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors"])
+def test_checkpoints_say_what_to_run(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"latest_net_G{suffix}"
+    file.write_bytes(b"")
+    with pytest.raises(InputError, match=rf"is a checkpoint.*i2i export .*latest_net_G\{suffix}"):
+        Translator(file)
+
+
+def test_other_files_and_folders(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"")
+    with pytest.raises(InputError, match=r"photo\.jpg: a bundle \(\.i2i\), an \.onnx file or a zoo name"):
+        Translator(tmp_path / "photo.jpg")
+    with pytest.raises(I2IError, match="not a bundle"):
+        Translator(tmp_path)
+
+
+def _edited(known: Known, tmp_path: Path, change: Callable[[Any], object]) -> Path:
+    copy = Path(shutil.copytree(known("invert"), tmp_path / "x.i2i"))
+    data = json.loads((copy / "manifest.json").read_text())
+    change(data)
+    (copy / "manifest.json").write_text(json.dumps(data))
+    return copy
+
+
+def test_samplers_are_refused(known: Known, tmp_path: Path) -> None:
+    sampler = _edited(known, tmp_path, lambda data: data["model"].update(kind="sampler"))
+    with pytest.raises(InputError, match="is a sampler, not a translator: it takes noise, not images"):
+        Translator(sampler)
+
+
+def test_variants_that_lie_about_their_size_are_refused(known: Known, tmp_path: Path) -> None:
+    def change(data: Any) -> None:
+        for variant in data["variants"]:
+            variant["height"] = 48
+
+    with pytest.raises(InputError, match="the engine works at 24x40 only, not at 48x40"):
+        Translator(_edited(known, tmp_path, change))
+
+
+def test_variants_of_newer_versions_are_passed_over(known: Known, tmp_path: Path) -> None:
+    def change(data: Any) -> None:
+        data["variants"].insert(0, data["variants"][0] | {"name": "new", "backend": "quantum"})
+
+    with Translator(_edited(known, tmp_path, change)) as translate:
+        assert translate.variant is not None and translate.variant.name != "new"
+    with pytest.raises(BackendError, match="new: backend 'quantum' is not known to this version"):
+        Translator(tmp_path / "x.i2i", backend="quantum")
+
+
+def test_below_the_floor_says_so(known: Known, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING), Translator(known("invert"), min_psnr=99) as translate:
+        assert translate.variant is not None
+    assert "no variant that runs here reaches 99 dB" in caplog.text
+
+
+@pytest.mark.parametrize("backend", ["ort", "openvino"])
+@pytest.mark.parametrize(
+    "shape", [[1, 48, 80, 3], [1, 12, 20, 3], [1, HEIGHT, WIDTH, 2], [1, HEIGHT * WIDTH * 3]]
+)
+def test_graphs_that_give_something_else_are_refused(tmp_path: Path, backend: str, shape: list[int]) -> None:
+    """A picture of another size would be cut in silence: half of it shown at twice the scale."""
+    count = int(np.prod(shape))
+    graph = save_onnx(
+        tmp_path / "x.onnx",
+        [
+            helper.make_node("Concat", ["x"] * (-(-count // (HEIGHT * WIDTH * 3))), ["c"], axis=0),
+            helper.make_node("Reshape", ["c", "flat"], ["f"]),
+            helper.make_node("Slice", ["f", "from", "to"], ["s"]),
+            helper.make_node("Reshape", ["s", "shape"], ["y"]),
+        ],
+        [
+            helper.make_tensor("flat", TensorProto.INT64, [1], [-1]),
+            helper.make_tensor("from", TensorProto.INT64, [1], [0]),
+            helper.make_tensor("to", TensorProto.INT64, [1], [count]),
+            helper.make_tensor("shape", TensorProto.INT64, [len(shape)], shape),
+        ],
+        [("x", TensorProto.UINT8, [1, HEIGHT, WIDTH, 3])],
+        [("y", TensorProto.UINT8, shape)],
+    )
+    with pytest.raises(
+        InputError, match=r"the engine gives \(1, .*a translator gives pictures of the size it"
+    ):
+        Translator(graph, backend=backend)
+
+
+@pytest.mark.parametrize("backend", ["ort", "openvino"])
+def test_sizes_that_only_running_shows(tmp_path: Path, backend: str) -> None:
+    """A graph that keeps as many rows as its brightest value says."""
+    graph = save_onnx(
+        tmp_path / "x.onnx",
+        [
+            helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMax", ["f"], ["m"], keepdims=0),
+            helper.make_node("Cast", ["m"], ["i"], to=TensorProto.INT64),
+            helper.make_node("Unsqueeze", ["i", "zero"], ["to"]),
+            helper.make_node("Slice", ["x", "zero", "to", "axes"], ["y"]),
+        ],
+        [
+            helper.make_tensor("zero", TensorProto.INT64, [1], [0]),
+            helper.make_tensor("axes", TensorProto.INT64, [1], [1]),
+        ],
+        [("x", TensorProto.UINT8, ["n", HEIGHT, WIDTH, 3])],
+        [("y", TensorProto.UINT8, ["n", "h", "w", 3])],
+    )
+    with Translator(graph, backend=backend) as translate:
+        whole = np.full((HEIGHT, WIDTH, 3), HEIGHT, np.uint8)
+        assert (translate(whole) == whole).all()
+        with pytest.raises(
+            BackendError, match=r"gave \(1, 12, 40, 3\) for \(1, 24, 40, 3\); a translator gives"
+        ):
+            translate(whole // 2)
+
+
+def test_float_results_of_uint8_graphs_are_refused(tmp_path: Path) -> None:
+    shape = ["n", HEIGHT, WIDTH, 3]
+    graph = save_onnx(
+        tmp_path / "x.onnx",
+        [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)],
+        [],
+        [("x", TensorProto.UINT8, shape)],
+        [("y", TensorProto.FLOAT, shape)],
+    )
+    with pytest.raises(InputError, match="takes uint8 and gives float32; pictures are uint8 on both sides"):
+        Translator(graph)
+
+
+def test_own_graphs_run_without_a_bundle(known: Known) -> None:
+    graph, image = known("swap") / "reference.onnx", noise(HEIGHT, WIDTH, 3)
+    with Translator(graph, size=(HEIGHT, WIDTH)) as translate:
+        assert translate.bundle is None and translate.variant is None
+        assert (translate(image) == image[..., ::-1]).all()
+        assert "fp32" in repr(translate)
+    with pytest.raises(InputError, match="the engine works at 24x40 only, not at 256x256"):
+        Translator(graph, size=256)
+    with pytest.raises(InputError, match="takes uint8 pictures, so layout cannot be chosen"):
+        Translator(graph, layout="nhwc")
+    with pytest.raises(BackendError, match=r"ort cannot run it here: .*no bf16"):
+        Translator(graph, precision="bf16")
+    with pytest.raises(BackendError, match="'cuda' is not known"):
+        Translator(graph, backend="cuda")

@@ -1,0 +1,55 @@
+"""What the checkpoint tests share: writing small files, and looking at a refusal from all sides."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_networks import spec_of, tiny
+from torch import Tensor
+
+from i2i_sdk.errors import CheckpointError
+from i2i_training.checkpoint import load_generator, save_generator
+from i2i_training.networks import ResnetConfig
+
+RESNET = ResnetConfig(width=2, blocks=2)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def listing(folder: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of everything in a folder."""
+    found = sorted(folder.rglob("*"))
+    return [(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in found]
+
+
+def refused(path: Path, **options: str) -> str:
+    """Loading raises one CheckpointError, of one line, that names the file; nothing is written."""
+    before = listing(path.parent)
+    with warnings.catch_warnings(record=True) as said, pytest.raises(CheckpointError) as caught:
+        warnings.simplefilter("always")
+        load_generator(path, **options)
+    message = str(caught.value)
+    assert not said  # one error, nothing else
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    assert "weights_only" not in message  # PyTorch's advice to unpickle anything is not passed on
+    assert listing(path.parent) == before
+    return message
+
+
+def says_what_is_supported(message: str) -> bool:
+    return "Supported" in message or "give a .safetensors or .pth generator" in message
+
+
+def saved(path: Path, config: ResnetConfig = RESNET, **history: object) -> Path:
+    return save_generator(path, tiny(config), spec_of(config, **history))
+
+
+def upstream_file(path: Path, state: dict[str, Tensor], legacy: bool = False) -> Path:
+    torch.save(state, path, _use_new_zipfile_serialization=not legacy)
+    return path
