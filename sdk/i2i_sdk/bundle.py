@@ -195,7 +195,7 @@ def _identity(model: ModelInfo) -> str:
 
 
 def _merged(old: Bundle, new: Manifest) -> tuple[Manifest, set[str]]:
-    """The union of two manifests, and its files; the first variant, whose size is the default, stays first."""
+    """The union of two manifests, and its files; the first variant, whose size is the default, stays so."""
     fresh, exported = new.files(), {v.name: v for v in new.variants}
     variants: list[Variant] = []
     for variant in old.manifest.variants:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from known_bundles import affine, noise
 
-from i2i_sdk import Bundle, __version__, cli
+from i2i_sdk import Bundle, Translator, __version__, cli, opening
 from i2i_sdk.cli import COMMANDS, main
 from i2i_sdk.commands import common, doctor
 from i2i_sdk.errors import InputError
@@ -214,9 +214,15 @@ def test_info_says_what_to_install(known: Known, monkeypatch: pytest.MonkeyPatch
     assert f"no: {reason}" in capsys.readouterr().out
 
 
-def test_zoo_names_come_after_paths(known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(common, "zoo_path", lambda name: known("swap") if name == "sketch" else None)
+def test_commands_find_what_a_translator_finds(
+    known: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Zoo names first, so that a folder of that name in the working directory changes nothing."""
+    monkeypatch.setattr(opening, "zoo_path", lambda name: known("swap") if name == "sketch" else None)
+    (tmp_path / "sketch").mkdir()
     assert common.read_bundle("sketch").manifest.model.name == "swap"
+    with Translator("sketch") as translate:
+        assert translate.bundle is not None and translate.bundle.manifest.model.name == "swap"
     assert common.read_bundle(str(known("invert"))).manifest.model.name == "invert"
     with pytest.raises(InputError, match="not in the zoo"):
         common.read_bundle("nowhere")

@@ -15,7 +15,7 @@ from known_bundles import HEIGHT, WIDTH, noise, save_onnx
 from onnx import TensorProto, helper
 
 from i2i_sdk import BackendError, I2IError, InputError, Translator
-from i2i_sdk.translator import parse_size
+from i2i_sdk.opening import parse_size
 
 Known = Callable[[str], Path]
 
