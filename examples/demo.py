@@ -71,7 +71,7 @@ def view(photo: Image, time: float) -> Image:
     height, width = photo.shape[:2]
     scale = max(WIDTH / width, HEIGHT / height) * (1.05 + 0.25 * time)
     centre_x = width * (0.5 + 0.08 * np.sin(np.pi * (time - 0.5)))
-    centre_y = height * (0.5 - 0.06 * time)
+    centre_y = height * (0.4 - 0.06 * time)
     free_x, free_y = width - WIDTH / scale, height - HEIGHT / scale
     left = np.clip(centre_x - WIDTH / scale / 2, 0, free_x)
     top = np.clip(centre_y - HEIGHT / scale / 2, 0, free_y)
