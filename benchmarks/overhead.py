@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
                 frame = np.ascontiguousarray(np.resize(photo, (height, width, 3)))
                 calls[f"frame {width}x{height}"] = lambda t=translate, f=frame: t(f)
             times = interleaved(calls, rounds=200, warmup=20)
-        show(f"overhead {backend} {precision}: sketch 256x256", times, "engine")
+        show(f"overhead {backend} {precision}: sketch 256x256", times, None)
         for height, width in SIZES:
             extra = np.asarray(times[f"frame {width}x{height}"]) - np.asarray(times["engine"])
             print(f"{width}x{height}: {np.median(extra):.2f} ms more than the engine (median of differences)")

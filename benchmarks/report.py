@@ -19,17 +19,21 @@ def ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
     return float(np.median(np.asarray(slow) / np.asarray(fast)))
 
 
-def show(title: str, times: Mapping[str, Sequence[float]], baseline: str, **facts: object) -> None:
-    """Print minimum, median, p95 and ratio to `baseline` of each row, and write out/bench/TITLE.json."""
+def show(title: str, times: Mapping[str, Sequence[float]], baseline: str | None, **facts: object) -> None:
+    """Print minimum, median, p95 of each row, how much faster than `baseline`, and write out/bench/TITLE.json."""
     rows: list[list[str]] = []
     results: dict[str, dict[str, object]] = {}
     for name, milliseconds in times.items():
         t: Timing = statistics(list(milliseconds))
-        faster = ratio(times[baseline], milliseconds)
-        rows.append([name, f"{t.min_ms:.2f}", f"{t.median_ms:.2f}", f"{t.p95_ms:.2f}", f"{faster:.2f}x"])
-        results[name] = {**vars(t), "times_faster_than_baseline": faster}
+        rows.append([name, f"{t.min_ms:.2f}", f"{t.median_ms:.2f}", f"{t.p95_ms:.2f}"])
+        results[name] = dict(vars(t))
+        if baseline is not None:
+            faster = ratio(times[baseline], milliseconds)
+            rows[-1].append(f"{faster:.2f}x")
+            results[name]["times_faster_than_baseline"] = faster
     where = machine()
-    print_table(title, ("", "min ms", "median ms", "p95 ms", f"against {baseline}"), rows)
+    headings = ["", "min ms", "median ms", "p95 ms"] + ([f"faster than {baseline}"] if baseline else [])
+    print_table(title, headings, rows)
     print("; ".join(f"{k} {v}" for k, v in {**facts, **where}.items()))
     OUT.mkdir(parents=True, exist_ok=True)
     record = {"title": title, "machine": where, "facts": facts, "baseline": baseline, "results": results}
