@@ -20,7 +20,7 @@ def ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
 
 
 def show(title: str, times: Mapping[str, Sequence[float]], baseline: str | None, **facts: object) -> None:
-    """Print minimum, median, p95 of each row, how much faster than `baseline`, and write out/bench/TITLE.json."""
+    """Print minimum, median, p95 and gain over `baseline` of each row; write out/bench/TITLE.json."""
     rows: list[list[str]] = []
     results: dict[str, dict[str, object]] = {}
     for name, milliseconds in times.items():
