@@ -11,17 +11,13 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        title=Text(title),
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        padding=(0, 2, 0, 0),
-    )
+    table = Table(box=None, padding=(0, 2, 0, 0))
     for index, heading in enumerate(headings):
-        table.add_column(
-            heading, justify="left" if index == 0 else "right", no_wrap=index < len(headings) - 1
-        )
+        last = index == len(headings) - 1
+        table.add_column(heading, justify="right" if index else "left", no_wrap=not last)
     for row in rows:
         table.add_row(*map(Text, row))  # as text: "[openvino]" and names of strangers are no markup
-    Console().print(table)
+    console = Console()
+    if title:
+        console.print(Text(title, style="bold"), soft_wrap=True)
+    console.print(table)
