@@ -1,7 +1,6 @@
 # Every target does its own set-up: on a fresh machine `make demo` is the first thing to type.
 PYTHON ?= python3
 BIN := .venv/bin
-PHOTOS ?= ../shared/data/photos
 
 .PHONY: setup demo test lint format bench sketch clean
 
@@ -35,6 +34,7 @@ bench: setup ## latency figures; leave the machine alone meanwhile
 	$(BIN)/python -m benchmarks
 
 sketch: setup ## train the zoo's sketch model again from a folder of photos (PHOTOS=DIR)
+	@test -n "$(PHOTOS)" || { echo "say where photos are: make sketch PHOTOS=DIR"; exit 2; }
 	$(BIN)/python training/sketch.py $(PHOTOS)
 
 clean:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 from skimage import data
 
@@ -27,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
         with translate:
             calls: dict[str, Callable[[], object]] = {"engine": lambda t=translate: _bare(t)}
             for height, width in SIZES:
-                frame = np.ascontiguousarray(np.resize(photo, (height, width, 3)))
+                frame = cv2.resize(photo, (width, height))
                 calls[f"frame {width}x{height}"] = lambda t=translate, f=frame: t(f)
             times = interleaved(calls, rounds=200, warmup=20)
         show(f"overhead {backend} {precision}: sketch 256x256", times, None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +42,7 @@ def launch(argv: Sequence[str]) -> int:
 
 
 def find_checkpoint(path: Path, direction: str) -> Path:
-    """A file as it is; in a run's folder the newest generator of `direction`. Raises ExportError."""
+    """A file as it is; in a run's folder its latest generator of `direction`. Raises ExportError."""
     if not path.is_dir():
         return path
     for stem in GENERATORS[direction]:
@@ -58,13 +60,13 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("checkpoint", type=Path, help=".safetensors, upstream .pth, or the folder of a run")
     parser.add_argument("-o", "--out", type=Path, help="the bundle, NAME.i2i; default: the checkpoint's name")
-    parser.add_argument("--size", type=parse_size, help="N or HxW; default: the training size, else 256")
+    parser.add_argument("--size", help="N or HxW; default: the training size, else 256")
     parser.add_argument(
         "--frames",
         type=Path,
         help="folder of images or video for the comparison; default: scikit-image's photos",
     )
-    parser.add_argument("--direction", choices=tuple(GENERATORS), default="AtoB", help="of a run's folder")
+    parser.add_argument("--direction", choices=tuple(GENERATORS), help="of a run with two generators")
     parser.add_argument("--min-psnr", type=float, help="floor in dB instead of the precision's own")
     parser.add_argument("--force", action="store_true", help="replace a bundle of another checkpoint")
     group = parser.add_argument_group("what an upstream .pth cannot say of itself")
@@ -78,29 +80,19 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 
 
 def _export(args: argparse.Namespace, targets: list[tuple[str, str]]) -> int:
-    checkpoint = find_checkpoint(args.checkpoint, args.direction)
-    out = args.out or Path(f"{checkpoint.stem}.i2i")
+    checkpoint = find_checkpoint(args.checkpoint, args.direction or "AtoB")
+    name = args.checkpoint.resolve().name if args.checkpoint.is_dir() else checkpoint.stem
+    out = args.out or Path(f"{name}.i2i")
     if out.suffix != ".i2i":
         raise ExportError(f"-o {out}: a bundle is a folder whose name ends in .i2i")
-    names = (
-        "size",
-        "frames",
-        "min_psnr",
-        "force",
-        "norm_mode",
-        "padding",
-        "upsample",
-        "name",
-        "licence",
-        "trained_on",
-    )
-    options = ExportOptions(**{name: getattr(args, name) for name in names})
+    args.size = parse_size(args.size) if args.size else None
+    options = ExportOptions(**{f.name: getattr(args, f.name) for f in dataclasses.fields(ExportOptions)})
     with Console(stderr=True).status(
         f"exporting {checkpoint.name} to {', '.join(':'.join(t) for t in targets)}"
     ):
         exported = export_bundle(checkpoint, targets, out, options)
     print_variants(exported)
-    print(f"wrote {out}\nnext: i2i run {out} SOURCE -o OUT")
+    print(f"wrote {out}\nnext: i2i run {shlex.quote(str(out))} SOURCE -o OUT")
     return 0
 
 

@@ -18,7 +18,7 @@ from i2i_sdk.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, VideoReader, read_im
 T = TypeVar("T")
 
 MOST = 32  # frames; more change the mean PSNR by less than a tenth of a dB
-BUILTIN = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "immunohistochemistry", "cat")
+BUILTIN = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "immunohistochemistry")
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ def read_frames(source: Path | None, height: int, width: int, channels: int) -> 
     elif source.suffix.lower() in VIDEO_SUFFIXES:
         with VideoReader(source) as video:
             shots = [(f"{source.name}#{f.index}", f.image) for f in spread(video, MOST)]
+    elif not source.exists():
+        raise ExportError(f"--frames {source}: no such file or folder")
     else:
         raise ExportError(f"--frames {source}: a folder of images or a video is needed")
     if not shots:

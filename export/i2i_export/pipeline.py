@@ -36,6 +36,7 @@ class ExportOptions:
     frames: Path | None = None  # folder or video for parity; default: scikit-image's photos
     min_psnr: float | None = None  # dB; default: the precision's floor
     force: bool = False  # replace a bundle of another checkpoint
+    direction: str | None = None  # refused when the checkpoint says another one
     # what a .pth cannot say of itself
     norm_mode: str | None = None
     padding: str | None = None
@@ -67,6 +68,8 @@ def export_bundle(
     module, spec = load_generator(
         checkpoint, norm_mode=options.norm_mode, padding=options.padding, upsample=options.upsample
     )
+    if options.direction not in (None, spec.direction) and spec.direction != "unknown":
+        raise ExportError(f"{checkpoint}: was trained {spec.direction}, not {options.direction}")
     height, width = checked_size(options.size or _default_size(spec), spec)
     model = describe_model(checkpoint, spec, count_parameters(module), options)
     old = existing_bundle(out, model, options.force)
@@ -129,7 +132,7 @@ def describe_model(
         options=asdict(spec.config),
         norm_mode=spec.norm_mode,
         recipe=spec.recipe,
-        direction=spec.direction,
+        direction=options.direction or spec.direction,
         steps=spec.steps,
         parameters=parameters,
         source_sha256=spec.source_sha256,

@@ -1,9 +1,9 @@
-"""Image-to-image translation on live video: `from i2i_sdk import Translator`.
+"""Image-to-image translation of images and video: `from i2i_sdk import Translator`.
 
     translate = Translator("sketch")          # a zoo name, a bundle (x.i2i) or an ONNX file
     drawing = translate(frame)                # uint8 BGR of any size in, the same size out
 
-Importing this package loads NumPy and nothing heavier; an engine is loaded by the first Translator.
+Importing this package loads nothing heavy; OpenCV and an engine are loaded by the first Translator.
 """
 
 from __future__ import annotations

@@ -130,7 +130,8 @@ def write_bundle(out: Path, manifest: Manifest, built: Path, *, force: bool = Fa
     old = existing_bundle(out, manifest.model, force)
     if old is not None:
         manifest, kept = _merged(old, manifest)
-        files |= {path: old.path / path for path in kept if path not in files}
+        entries = manifest.files()  # kept files are checked: a tampered one must not get a fresh manifest
+        files |= {path: old.file(entries[path]) for path in kept if path not in files}
     with temporary_folder(out) as folder:
         fresh = folder / "new"
         for path, source in files.items():

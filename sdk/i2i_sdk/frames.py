@@ -53,7 +53,8 @@ class Placement:
 def check_image(image: object) -> Image:
     """Return `image` if it is an array that can be translated. Raises InputError saying what is accepted."""
     if not isinstance(image, np.ndarray):
-        raise InputError(f"got {type(image).__name__}; accepted: {ACCEPTED}")
+        hint = "; cv2.imread gives None for a file that it cannot read" if image is None else ""
+        raise InputError(f"got {type(image).__name__}; accepted: {ACCEPTED}{hint}")
     array = cast("NDArray[Any]", image)
     if array.dtype != np.uint8:
         hint = ""

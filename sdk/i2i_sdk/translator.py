@@ -175,7 +175,7 @@ class Translator:
         self.close()
 
     def __repr__(self) -> str:
-        name = self.variant.name if self.variant else f"foreign {self.height}x{self.width}"
+        name = self.variant.name if self.variant else f"ONNX file {self.height}x{self.width}"
         return f"<Translator {name}, {self._engine.precision} on {self._engine.provider}, fit={self.fit}>"
 
     def _translated(self, images: list[Image], orders: list[str]) -> list[Image]:

@@ -18,9 +18,10 @@ from i2i_export.frames import read_frames, spread
 from i2i_export.parity import FLOORS
 from i2i_export.pipeline import ExportOptions, export_bundle, parse_targets
 from i2i_sdk import Bundle, BundleError, CheckpointError, ExportError, MediaError, ParityError, Translator
+from i2i_sdk.cli import main as i2i
 from i2i_sdk.quality import psnr
-from i2i_training.checkpoint import load_generator
-from i2i_training.networks import UnetConfig
+from i2i_training.checkpoint import load_generator, save_generator
+from i2i_training.networks import GeneratorSpec, UnetConfig
 from tests.export.conftest import SMALL, make_generator
 
 ALL = [("ort", "fp32"), ("openvino", "fp32")]
@@ -216,8 +217,10 @@ def test_frames_come_from_a_folder_a_video_or_the_builtin_photos(tmp_path: Path)
 def test_missing_and_unreadable_frames_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="no images in it"):
         read_frames(tmp_path, 16, 16, 3)
-    with pytest.raises(ExportError, match="a folder of images or a video is needed"):
+    with pytest.raises(ExportError, match="no such file or folder"):
         read_frames(tmp_path / "absent", 16, 16, 3)
+    with pytest.raises(ExportError, match="a folder of images or a video is needed"):
+        read_frames(Path(__file__), 16, 16, 3)
     (tmp_path / "broken.jpg").write_bytes(b"not a jpeg")
     with pytest.raises(MediaError, match=r"broken\.jpg"):
         read_frames(tmp_path, 16, 16, 3)
@@ -240,3 +243,39 @@ def test_real_checkpoint_keeps_its_pictures(shared_data: Path, tmp_path: Path) -
         assert variant.parity is not None
         assert variant.parity.frames == 32
         assert variant.parity.psnr >= {"fp32": 50, "bf16": 40}[variant.precision]
+
+
+def test_a_direction_that_the_checkpoint_denies_is_refused(tmp_path: Path) -> None:
+    config = SMALL["resnet"]
+    spec = GeneratorSpec(config, direction="AtoB", size=64)
+    path = save_generator(tmp_path / "latest_net_G.safetensors", make_generator(config), spec)
+    with pytest.raises(ExportError, match="was trained AtoB, not BtoA"):
+        export_bundle(path, ALL, tmp_path / "x.i2i", ExportOptions(direction="BtoA"))
+    exported = export_bundle(path, [("ort", "fp32")], tmp_path / "x.i2i", ExportOptions(direction="AtoB"))
+    assert exported.bundle.manifest.model.direction == "AtoB"
+
+
+def test_an_upstream_pth_takes_the_direction_it_is_given(tmp_path: Path) -> None:
+    path = tmp_path / "latest_net_G_B.pth"
+    torch.save(make_generator(SMALL["resnet"]).state_dict(), path)
+    for direction, recorded in ((None, "unknown"), ("BtoA", "BtoA")):
+        options = ExportOptions(size=(32, 32), direction=direction, force=True)
+        exported = export_bundle(path, [("ort", "fp32")], tmp_path / f"{recorded}.i2i", options)
+        assert exported.bundle.manifest.model.direction == recorded
+
+
+def test_a_runs_folder_names_the_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = GeneratorSpec(SMALL["resnet"], size=32)
+    save_generator(tmp_path / "zebras" / "latest_net_G.safetensors", make_generator(spec.config), spec)
+    assert i2i(["export", "zebras", "--to", "ort"]) == 0
+    assert "next: i2i run zebras.i2i SOURCE -o OUT" in capsys.readouterr().out
+    assert i2i(["export", "zebras", "--to", "ort", "--size", "abc"]) == 2
+    assert "size is 'abc'; allowed: 256" in capsys.readouterr().err
+
+
+def test_builtin_photos_are_all_different() -> None:
+    shots = [s.image.tobytes() for s in read_frames(None, 32, 32, 3)]
+    assert len(set(shots)) == len(shots) >= 6

@@ -232,3 +232,15 @@ def test_a_name_that_cannot_be_taken_leaves_the_old_bundle(
     with pytest.raises(PermissionError):
         write_known(out, "invert")
     assert contents(out) == before
+
+
+def test_a_tampered_file_gets_no_fresh_manifest(tmp_path: Path) -> None:
+    """Adding a size to a bundle whose other files were changed must not bless them."""
+    out = tmp_path / "x.i2i"
+    write_known(out, "invert", engines=[("ort", "fp32")], file="old.onnx")
+    graph = out / "old.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1] + b"?")
+    before = contents(out)
+    with pytest.raises(BundleError, match=r"old\.onnx"):
+        write_known(out, "invert", engines=[("openvino", "fp32")], file="reference.onnx")
+    assert contents(out) == before

@@ -123,7 +123,7 @@ def test_a_translator_takes_the_fastest(bundle: Bundle, fastest: str) -> None:
 
 def test_tune_measures_what_runs_and_remembers_it(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(bundle.path)
-    assert main(["tune", str(bundle.path), "--rounds", "3", "--threads", "1"]) == 0
+    assert main(["tune", str(bundle.path), "--rounds", "3"]) == 0
     output = capsys.readouterr().out
     runs = {v.name for v in bundle.manifest.variants if why_not(v) is None}
     latencies = load_latencies(bundle)
@@ -135,6 +135,14 @@ def test_tune_measures_what_runs_and_remembers_it(bundle: Bundle, capsys: pytest
     with Translator(bundle.path) as translate:
         assert translate.variant is not None
         assert translate.variant.name == min(latencies, key=lambda name: latencies[name])
+
+
+def test_tune_with_other_threads_is_not_remembered(
+    bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tune", str(bundle.path), "--rounds", "3", "--threads", "1"]) == 0
+    assert "not remembered" in capsys.readouterr().out
+    assert load_latencies(bundle) == {}
 
 
 @pytest.mark.parametrize(

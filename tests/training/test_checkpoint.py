@@ -242,8 +242,8 @@ def test_repairs_survive_saving(tmp_path: Path) -> None:
         (replace(RESNET, padding="zero"), []),
         (replace(RESNET, upsample="nearest"), ["padding", "upsampling"]),
         (replace(RESNET, norm="batch"), ["padding", "BatchNorm"]),
-        (UnetConfig(width=1, downs=5), ["BatchNorm"]),
-        (UnetConfig(width=1, downs=5, norm="instance"), []),
+        (UnetConfig(width=1, downs=5), ["dropout", "BatchNorm"]),
+        (UnetConfig(width=1, downs=5, norm="instance"), ["dropout"]),
     ],
     ids=str,
 )

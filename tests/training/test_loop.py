@@ -302,3 +302,21 @@ def test_bad_flags_are_explained(
         main(["pix2pix", *flags, *out])
     assert i2i.main(["train", "pix2pix", *flags, *out]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_an_earlier_run_is_not_overwritten(pairs: Path, tmp_path: Path) -> None:
+    run = run_of(pairs, tmp_path / "run", steps=1)
+    path = train(Pix2pix(TINY), run)
+    before = {p.name: p.read_bytes() for p in path.parent.iterdir()}
+    with pytest.raises(TrainingError, match=r"holds a trained generator.*--overwrite true"):
+        train(Pix2pix(TINY), run)
+    with pytest.raises(TrainingError, match="crop_size"):  # nor by a run that cannot start
+        train(Pix2pix(TINY), replace(run, crop_size=4096, load_size=None, overwrite=True))
+    assert {p.name: p.read_bytes() for p in path.parent.iterdir()} == before
+    train(Pix2pix(TINY), replace(run, overwrite=True))
+
+
+@pytest.mark.parametrize("options", [{"lr": -1.0}, {"lr": float("nan")}, {"beta1": 2.0}, {"beta2": -0.1}])
+def test_optimiser_options_that_cannot_work_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(TrainingError, match=f"optim.{next(iter(options))} is"):
+        OptimOptions(**options)

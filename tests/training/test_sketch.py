@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -213,3 +214,13 @@ def test_the_command_makes_pairs_and_trains_the_zoos_network(
     assert (spec.config.norm, spec.config.upsample, spec.config.width) == ("batch", "nearest", 2)
     assert spec.licence == "Apache-2.0"
     assert photos.name in spec.trained_on
+
+
+def test_pairs_of_other_photos_are_not_taken_for_these(photos: Path, made: Path, tmp_path: Path) -> None:
+    """Otherwise the checkpoint would name photos that it never saw."""
+    shutil.copytree(made, tmp_path / "run" / "pairs")
+    others = Path(shutil.copytree(photos, tmp_path / "others"))
+    one = next(others.iterdir())
+    one.rename(others / f"another{one.suffix}")
+    with pytest.raises(TrainingError, match="was made from other photos"):
+        main([str(others), "--out", str(tmp_path / "run")])

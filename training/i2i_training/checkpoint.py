@@ -63,7 +63,7 @@ def load_generator(
         _refuse_overrides(path, padding, upsample)
         state, spec = _read_safetensors(path)
     else:
-        state, spec = _read_upstream(path, padding, upsample)
+        state, spec = _read_upstream(path, padding, upsample, norm_mode)
     if norm_mode is not None:
         spec = _with_norm_mode(spec, norm_mode, path)
     spec = replace(spec, source_sha256=file_sha256(path))
@@ -90,8 +90,11 @@ def save_generator(path: str | os.PathLike[str], module: nn.Module, spec: Genera
         raise CheckpointError(
             f"{path}: the module is not the {spec.config.architecture} that its spec describes: {wrong}"
         )
-    with written_atomically(path) as temporary:
-        safetensors.torch.save_file(state, temporary, metadata={HEADER: json.dumps(spec.to_json())})
+    try:
+        with written_atomically(path) as temporary:
+            safetensors.torch.save_file(state, temporary, metadata={HEADER: json.dumps(spec.to_json())})
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot be written: {error}") from error
     return path
 
 
@@ -170,7 +173,7 @@ def _refuse_overrides(path: Path, padding: str | None, upsample: str | None) -> 
 
 
 def _read_upstream(
-    path: Path, padding: str | None, upsample: str | None
+    path: Path, padding: str | None, upsample: str | None, norm_mode: str | None
 ) -> tuple[dict[str, Tensor], GeneratorSpec]:
     state, repairs = repair(read_state_dict(path))
     try:
@@ -183,20 +186,20 @@ def _read_upstream(
         config = override(inferred.config, padding, upsample)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    known = {name for name, value in (("padding", padding), ("upsampling", upsample)) if value is not None}
-    assumptions = tuple(line for line in inferred.assumptions if line.split()[0].rstrip(":") not in known)
-    norm_mode = "none"
+    assumed = dict(inferred.assumptions)
     if config.norm == "batch":
-        norm_mode = "batch_stats"
-        assumptions += (
-            "BatchNorm uses batch statistics, as upstream's test script (--norm-mode running_stats)",
+        assumed["norm_mode"] = (
+            "BatchNorm uses the statistics of each image, as upstream's test script does; "
+            "if you test with --eval, give --norm-mode running_stats"
         )
-    return state, GeneratorSpec(config, norm_mode=norm_mode, repairs=repairs, assumptions=assumptions)
+    given = {"padding": padding, "upsample": upsample, "norm_mode": norm_mode}
+    assumptions = tuple(line for option, line in assumed.items() if given.get(option) is None)
+    mode = "batch_stats" if config.norm == "batch" else "none"
+    return state, GeneratorSpec(config, norm_mode=mode, repairs=repairs, assumptions=assumptions)
 
 
 def _with_norm_mode(spec: GeneratorSpec, norm_mode: str, path: Path) -> GeneratorSpec:
     try:
-        assumptions = tuple(line for line in spec.assumptions if not line.startswith("BatchNorm"))
-        return replace(spec, norm_mode=norm_mode, assumptions=assumptions)
+        return replace(spec, norm_mode=norm_mode)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error

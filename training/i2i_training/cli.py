@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Sequence
 
 import torch
@@ -29,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
         raise TrainingError("--data DIR is needed: a folder with train/ and val/ of side-by-side AB images")
     torch.manual_seed(run.seed)
     path = train(recipe_class(options), run)
-    print(f"wrote {path}\nnext: i2i export {path}")
+    print(f"wrote {path}\nnext: i2i export {shlex.quote(str(path))}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +21,7 @@ def main(argv: Sequence[str]) -> int:
         "checkpoint": path,
         "network": spec.config.architecture,
         **{f"  {name}": value for name, value in asdict(spec.config).items()},
-        "BatchNorm": spec.norm_mode,
+        "norm mode": spec.norm_mode,
         "parameters": f"{count_parameters(module):,}",
         "multiply-accumulates": f"{macs / 1e9:.2f} G at {size}x{size}",
         "sides": f"multiples of {spec.config.multiple_of}",
@@ -30,5 +31,5 @@ def main(argv: Sequence[str]) -> int:
     }
     for name, value in rows.items():
         print(f"{name:<22}{value}")
-    print(f"next: i2i export {path}")
+    print(f"next: i2i export {shlex.quote(str(path))}")
     return 0

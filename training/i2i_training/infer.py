@@ -20,8 +20,8 @@ from i2i_training.networks.spec import (
 Shapes = Mapping[str, tuple[int, ...]]
 
 SUPPORTED = (
-    "generators of the upstream CycleGAN/pix2pix repository (resnet_Nblocks, unet_32 to unet_256), of GAN "
-    "Compression (mobile ResNet), and i2i-sdk's own .safetensors"
+    "generators of the upstream CycleGAN/pix2pix repository (resnet_Nblocks; unet_256 and smaller), of "
+    "GAN Compression (mobile ResNet), and i2i-sdk's own .safetensors"
 )
 BLOCK = re.compile(r"model\.(\d+)\.conv_block\.")
 
@@ -35,7 +35,7 @@ class Inferred:
     """The architecture, and what the keys could not tell."""
 
     config: GeneratorConfig
-    assumptions: tuple[str, ...]
+    assumptions: dict[str, str]  # option -> what was taken for granted
 
 
 def infer_config(shapes: Shapes) -> Inferred:
@@ -96,13 +96,15 @@ def _infer_resnet(shapes: Shapes) -> Inferred:
     first_up, last = indices[-1] + 1, max(int(m[1]) for k in shapes if (m := re.match(r"model\.(\d+)\.", k)))
     norm = _norm_of(shapes, "model.1", "model.2")
     padding, dropout = _block_slots(shapes, f"model.{indices[0]}.conv_block")
-    assumptions = []
+    assumptions: dict[str, str] = {}
     if padding == "reflect":
-        assumptions.append("padding inside the blocks: reflect (upstream's default; --padding replicate)")
+        assumptions["padding"] = (
+            "padding inside the blocks: reflect (upstream's default; --padding replicate)"
+        )
     # The output convolution is the last layer: two resize layers are longer than two transposed ones.
     upsample = "transpose" if last == first_up + 7 else "nearest"
     if upsample == "nearest":
-        assumptions.append(
+        assumptions["upsample"] = (
             "upsampling: nearest (the keys only say resize + convolution; --upsample bilinear)"
         )
     common = {
@@ -116,7 +118,7 @@ def _infer_resnet(shapes: Shapes) -> Inferred:
     down = tuple(_size(shapes, f"model.{i}.weight", 0) for i in (1, 4, 7))
     separable = any(".conv_block." in k and ".conv.0.weight" in k for k in shapes)
     if not separable:
-        return Inferred(ResnetConfig(width=down[0], blocks=len(indices), **common), tuple(assumptions))
+        return Inferred(ResnetConfig(width=down[0], blocks=len(indices), **common), assumptions)
 
     first = _block_convs(shapes, f"model.{indices[0]}.conv_block")[0]
     inner = tuple(_size(shapes, f"model.{i}.conv_block.{first}.conv.2.weight", 0) for i in indices)
@@ -124,7 +126,7 @@ def _infer_resnet(shapes: Shapes) -> Inferred:
     ups, axis = ((0, 3), 1) if upsample == "transpose" else ((2, 7), 0)
     up = tuple(_size(shapes, f"model.{first_up + i}.weight", axis) for i in ups)
     config = MobileResnetConfig(down=down, inner=inner, up=up, **common)  # pyright: ignore[reportArgumentType]
-    return Inferred(config, tuple(assumptions))
+    return Inferred(config, assumptions)
 
 
 def _infer_unet(shapes: Shapes) -> Inferred:
@@ -140,7 +142,8 @@ def _infer_unet(shapes: Shapes) -> Inferred:
         downs=downs,
         norm=_norm_of(shapes, "model.model.0", "model.model.1.model.2"),
     )
-    return Inferred(config, ())
+    dropout = "dropout in the inner blocks: off, although upstream's test script without --eval leaves it on"
+    return Inferred(config, {"dropout": dropout})
 
 
 def _size(shapes: Shapes, key: str, axis: int) -> int:

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import cv2
@@ -41,6 +42,7 @@ class RunOptions:
     licence: str = "unknown"  # of the weights
     # run
     out: str = "out/run"
+    overwrite: bool = False  # replace the generator of an earlier run in `out`
     steps: int = 20000
     decay_from: float = 0.5  # share of the steps after which the learning rate falls linearly to zero
     batch: int = 1
@@ -52,6 +54,8 @@ class RunOptions:
         for name in ("crop_size", "steps", "batch", "save_every"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; at least 1")
+        if not 0 <= self.decay_from <= 1:
+            raise TrainingError(f"decay_from is {self.decay_from}; it is a share of the steps, 0 to 1")
         if self.direction not in DIRECTIONS:
             raise TrainingError(f"direction is {self.direction!r}; allowed: {', '.join(DIRECTIONS)}")
 
@@ -66,21 +70,24 @@ def train(recipe: Pix2pix, run: RunOptions) -> Path:
     _check_sizes(recipe, run)
     pairs = read_pairs(Path(run.data), "train", run.direction, run.load_size)
     held_out = _held_out(run, max(recipe.config.multiple_of, SMALLEST_SSIM))
+    source = batches(pairs, run.batch, run.crop_size, run.flip, torch.Generator().manual_seed(run.seed))
+    first = next(source)  # crops that do not fit are found before anything is written
+    fabric = _fabric(run.precision)
     out = Path(run.out)
+    if (out / LATEST).exists() and not run.overwrite:
+        raise TrainingError(f"{out} holds a trained generator; choose another --out, or --overwrite true")
     out.mkdir(parents=True, exist_ok=True)
     (out / "options.json").write_text(
         json.dumps({"run": asdict(run), "recipe": asdict(recipe.options)}, indent=1)
     )
 
-    fabric = _fabric(run.precision)
     recipe.setup(fabric)
-    source = batches(pairs, run.batch, run.crop_size, run.flip, torch.Generator().manual_seed(run.seed))
     with _progress() as progress, (out / "losses.csv").open("w", newline="") as file:
         task = progress.add_task("training", total=run.steps, losses="", rate="")
         log = _LossLog(file)
-        for step in range(1, run.steps + 1):
+        for step, batch in enumerate(islice(chain([first], source), run.steps), start=1):
             recipe.scale_learning_rate(learning_rate_factor(step, run.steps, run.decay_from))
-            a, b = (normalised(fabric.to_device(x)) for x in next(source))
+            a, b = (normalised(fabric.to_device(x)) for x in batch)
             losses = recipe.step(a, b)
             progress.update(task, advance=1)
             saving = step % run.save_every == 0 or step == run.steps

@@ -14,12 +14,13 @@ import cv2
 import numpy as np
 
 from i2i_sdk.errors import TrainingError
-from i2i_sdk.files import temporary_folder
+from i2i_sdk.files import file_sha256, temporary_folder
 from i2i_training.cli import main as train_main
 from i2i_training.data import SUFFIXES
 from i2i_training.pencil import degraded, pencil_drawing
 
 SHORT_SIDE = 288  # pixels: the size at which a camera frame reaches a 256x256 engine, with room to crop
+ORIGIN = "photos.txt"  # beside the pairs: the photos they were made from
 HELD_OUT = 8  # every eighth photo is never trained on
 VARIANTS = {"clean": (False, False), "dark": (True, False), "noisy": (False, True), "both": (True, True)}
 
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     data = args.out / "pairs"
     if not data.exists():
         make_pairs(args.photos, data)
+    elif (data / ORIGIN).read_text(encoding="utf-8") != _origin(_photo_paths(args.photos)):
+        raise TrainingError(f"{data} was made from other photos than {args.photos}; choose another --out")
     origin = ["--trained_on", f"pencil drawings of {args.photos.name} by OpenCV", "--licence", "Apache-2.0"]
     return train_main([*RECIPE.split(), "--data", str(data), "--out", str(args.out), *origin, *more])
 
@@ -50,12 +53,23 @@ def make_pairs(photos: Path, out: Path) -> None:
 
     Raises TrainingError for too few photos, or one that cannot be read.
     """
+    paths = _photo_paths(photos)
+    with temporary_folder(out) as folder:
+        _write_pairs(paths, folder / "pairs")
+        (folder / "pairs" / ORIGIN).write_text(_origin(paths), encoding="utf-8")
+        (folder / "pairs").rename(out)
+
+
+def _photo_paths(photos: Path) -> list[Path]:
     paths = sorted(p for p in photos.glob("*") if p.suffix.lower() in SUFFIXES)
     if len(paths) < 2 * HELD_OUT:
         raise TrainingError(f"{photos}: {len(paths)} photos; at least {2 * HELD_OUT} are needed")
-    with temporary_folder(out) as folder:
-        _write_pairs(paths, folder / "pairs")
-        (folder / "pairs").rename(out)
+    return paths
+
+
+def _origin(paths: list[Path]) -> str:
+    """Which photos a set of pairs was made from: a line of name and SHA-256 for each."""
+    return "".join(f"{path.name} {file_sha256(path)}\n" for path in paths)
 
 
 def _write_pairs(paths: list[Path], out: Path) -> None:

@@ -1,7 +1,7 @@
 """What a checkpoint can become. One file per target; this dict is the whole list.
 
-A target file has PRECISIONS (the first is the default of its launcher), `default_precisions()` for a
-bare `--to NAME`, and `export(job, precision) -> Variant`, which writes files into `job.folder`.
+A target file has PRECISIONS, `default_precisions()` for a `--to NAME` without a precision, and
+`export(job, precision) -> Variant`, which writes files into `job.folder`.
 """
 
 from __future__ import annotations

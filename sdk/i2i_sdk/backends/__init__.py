@@ -1,6 +1,6 @@
 """The engines. One file each; this dict is the whole list.
 
-A backend file has a class with `missing(requirements)`, which says why it cannot run here (or None), and
+A backend file has a class with `missing(precision)`, which says why it cannot run here (or None), and
 a constructor that loads a variant's files. It is imported when it is first needed, so that
 `import i2i_sdk` loads no engine.
 """

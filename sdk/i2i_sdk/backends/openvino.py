@@ -52,7 +52,9 @@ class OpenVinoEngine(Engine):
         self._request: Any = self._model.create_infer_request()
         self.input_shape, self.output_shape = (_shape(port.partial_shape) for port in ports)
         self.input_dtype, self.output_dtype = types
-        self.provider = "CPU"
+        self.provider = ",".join(self._model.get_property("EXECUTION_DEVICES"))
+        if self.provider != "CPU":
+            raise BackendError(f"{graph}: asked OpenVINO for the CPU, it would run on {self.provider}")
 
     @staticmethod
     def missing(precision: str) -> str | None:

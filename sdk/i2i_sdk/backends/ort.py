@@ -47,7 +47,9 @@ class OrtEngine(Engine):
         self.input_shape = _shape(inputs[0].shape)
         self.output_shape = _shape(outputs[0].shape)
         self.input_dtype, self.output_dtype = DTYPES[inputs[0].type], DTYPES[outputs[0].type]
-        self.precision = "fp32"  # the CPU provider runs the graph's own types
+        self.precision = (
+            "fp32"  # not read back: the CPU provider runs the types of the graph, ours are float32
+        )
         self.provider = PROVIDER
 
     @staticmethod

@@ -39,7 +39,7 @@ def _print_model(manifest: Manifest) -> None:
     rows = {
         "model": f"{model.name} ({model.kind}), {contract.in_channels} -> {contract.out_channels} channels",
         "network": f"{model.architecture}: {options}",
-        "BatchNorm": model.norm_mode,
+        "norm mode": model.norm_mode,
         "parameters": f"{model.parameters:,}",
         "trained": f"{model.recipe}, {model.direction}, {model.steps or 'unknown'} steps",
         "on": model.trained_on,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
@@ -33,8 +34,12 @@ def main(argv: Sequence[str]) -> int:
     bundle = read_bundle(args.bundle)
     timings = measure_variants(bundle, args.rounds, args.threads)
     _print_table(bundle, timings)
-    path = save_latencies(bundle, {name: t.median_ms for name, t in timings.items()})
-    print(f"remembered in {path}\nnext: i2i run {args.bundle} SOURCE -o OUT")
+    if args.threads is None:
+        path = save_latencies(bundle, {name: t.median_ms for name, t in timings.items()})
+        print(f"remembered in {path}")
+    else:
+        print("not remembered: with --threads the order may be another than without")
+    print(f"next: i2i run {shlex.quote(args.bundle)} SOURCE -o OUT")
     return 0
 
 

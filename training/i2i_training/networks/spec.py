@@ -122,7 +122,7 @@ class GeneratorSpec:
     norm_mode: str = "none"  # how BatchNorm runs at test time: batch_stats | running_stats; none without it
     # where the weights come from
     recipe: str = "unknown"
-    direction: str = "AtoB"
+    direction: str = "unknown"  # AtoB or BtoA of the data set
     steps: int | None = None  # optimiser steps of training
     size: int | None = None  # crop size it was trained at, pixels
     trained_on: str = "unknown"
@@ -158,7 +158,7 @@ class GeneratorSpec:
 
 def _check_history(spec: GeneratorSpec) -> None:
     """Types of everything that a file's header may claim about its weights."""
-    _check("direction", spec.direction, DIRECTIONS)
+    _check("direction", spec.direction, (*DIRECTIONS, "unknown"))
     for name in ("recipe", "trained_on", "licence", "source_sha256"):
         if not isinstance(getattr(spec, name), str):
             raise ValueError(f"{name} is {getattr(spec, name)!r}; needed: text")

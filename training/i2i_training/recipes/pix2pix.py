@@ -62,6 +62,13 @@ class OptimOptions:
     beta1: float = 0.5
     beta2: float = 0.999
 
+    def __post_init__(self) -> None:
+        if not self.lr > 0:
+            raise TrainingError(f"optim.lr is {self.lr}; it must be positive")
+        for name, value in (("beta1", self.beta1), ("beta2", self.beta2)):
+            if not 0 <= value < 1:
+                raise TrainingError(f"optim.{name} is {value}; allowed: 0 up to, not including, 1")
+
 
 @dataclass(frozen=True)
 class Pix2pixOptions:
