@@ -99,10 +99,10 @@ def _export(args: argparse.Namespace, targets: list[tuple[str, str]]) -> int:
 def print_variants(exported: Exported) -> None:
     """One row per variant that was exported now."""
     rows: list[list[str]] = []
-    for v in exported.variants:
+    for v, timing in exported.variants:
         assert v.parity is not None
         ssim = "-" if v.parity.ssim is None else f"{v.parity.ssim:.4f}"
-        times = (f"{ms[v.name]:.1f}" for ms in (exported.min_ms, exported.median_ms))
+        times = f"{timing.min_ms:.1f}", f"{timing.median_ms:.1f}"
         rows.append([v.name, megabytes(v), decibels(v), ssim, *times, v.verified])
     headings = ("variant", "size MB", "PSNR dB", "SSIM", "min ms", "median ms", "verified")
     print_table(f"{exported.bundle.manifest.model.name}: variants measured here", headings, rows)

@@ -57,7 +57,7 @@ def spread(items: Iterable[T], most: int) -> list[T]:
 
     Example:
         >>> spread(range(100), 5)
-        [0, 16, 32, 48, 64]
+        [0, 32, 64, 96]
     """
     kept: list[T] = []
     stride = 1

@@ -21,7 +21,7 @@ from i2i_sdk.bundle import Bundle, existing_bundle, file_entry, write_bundle
 from i2i_sdk.errors import ExportError
 from i2i_sdk.files import temporary_folder
 from i2i_sdk.manifest import SCHEMA, InputContract, Manifest, ModelInfo, Reference, Variant
-from i2i_sdk.measure import interleaved, statistics
+from i2i_sdk.measure import Timing, interleaved, statistics
 from i2i_training.checkpoint import load_generator
 from i2i_training.networks import GeneratorSpec, count_macs, count_parameters
 
@@ -48,12 +48,10 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class Exported:
-    """The bundle, and the minimum and median milliseconds measured here for each new variant."""
+    """The bundle, and each new variant with how long one frame took here."""
 
     bundle: Bundle
-    variants: tuple[Variant, ...]
-    min_ms: dict[str, float]
-    median_ms: dict[str, float]
+    variants: tuple[tuple[Variant, Timing], ...]
 
 
 def export_bundle(
@@ -79,11 +77,10 @@ def export_bundle(
 
     with temporary_folder(out) as folder:
         graph = folder / _reference_name(old, height, width)
-        exportable = deployed(module, spec)
-        write_onnx(exportable, spec.config.in_channels, height, width, graph)
+        write_onnx(deployed(module, spec), spec.config.in_channels, height, width, graph)
         macs = count_macs(module, spec.config.in_channels, height, width)
         entry = file_entry(folder, graph)
-        job = Job(exportable, graph, entry, folder, height, width, MAX_BATCH, macs)
+        job = Job(graph, entry, folder, height, width, MAX_BATCH, macs)
         built = [TARGETS[target].export(job, precision) for target, precision in targets]
         checked = [_verified(v, folder, frames, expected, frames_from, options.min_psnr) for v in built]
         manifest = Manifest(
@@ -97,13 +94,7 @@ def export_bundle(
             variants=tuple(variant for variant, _ in checked),
         )
         bundle = write_bundle(out, manifest, folder, force=options.force)
-    times = {variant.name: statistics(ms) for variant, ms in checked}
-    return Exported(
-        bundle,
-        manifest.variants,
-        {name: t.min_ms for name, t in times.items()},
-        {name: t.median_ms for name, t in times.items()},
-    )
+    return Exported(bundle, tuple(checked))
 
 
 def checked_size(size: tuple[int, int], spec: GeneratorSpec) -> tuple[int, int]:
@@ -162,13 +153,14 @@ def _verified(
     expected: Sequence[NDArray[np.uint8]],
     frames_from: str,
     min_psnr: float | None,
-) -> tuple[Variant, list[float]]:
-    """Run the variant as a user would: its parity, its effective precision, its times in milliseconds."""
+) -> tuple[Variant, Timing]:
+    """Run the variant as a user would: its parity, its effective precision, its time."""
     with open_variant(variant, tuple(folder / f.path for f in variant.files), threads=None) as engine:
         parity = measure_parity(engine, frames, expected, frames_from)
         require_floor(variant.name, variant.precision, parity, min_psnr)
         times = interleaved({"run": lambda: engine.run(frames[0].image[None])}, rounds=30)["run"]
-        return replace(variant, parity=parity, precision_found=engine.precision, verified="device"), times
+        found = replace(variant, parity=parity, precision_found=engine.precision, verified="device")
+        return found, statistics(times)
 
 
 def parse_targets(text: str) -> list[tuple[str, str]]:

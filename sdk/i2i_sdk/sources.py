@@ -19,6 +19,7 @@ VIDEO_SUFFIXES = (
     *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts"),
     *(".mpg", ".mpeg", ".wmv", ".flv", ".3gp"),
 )
+JPEG = b"\xff\xd8"  # how every JPEG file begins
 END_OF_FILE_READS = 100  # failing reads in a row that end a video whose header promises no more frames
 
 
@@ -35,19 +36,24 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         encoded = np.fromfile(path, np.uint8)
     except OSError as error:
         raise MediaError(f"cannot read {path}: {error.strerror or error}") from error
+    if encoded[:2].tobytes() != JPEG:  # a JPEG has no alpha, so the usual photo is decoded once
+        stored = _decoded(path, encoded, cv2.IMREAD_UNCHANGED)
+        if stored.ndim == 3 and stored.shape[2] == 4:
+            return _with_alpha(path, stored)
+    return np.asarray(_decoded(path, encoded, cv2.IMREAD_COLOR), np.uint8)
+
+
+def _decoded(path: Path, encoded: NDArray[np.uint8], mode: int) -> NDArray[np.generic]:
     try:
-        stored = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
-        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+        image = cv2.imdecode(encoded, mode)
     except cv2.error:  # an empty file, or more pixels than OpenCV allows
-        stored = image = None
-    if stored is None or image is None:  # pyright: ignore[reportUnnecessaryComparison]  # OpenCV's stub is wrong
+        image = None
+    if image is None:  # pyright: ignore[reportUnnecessaryComparison]  # OpenCV's stub is wrong
         raise MediaError(
             f"cannot decode {path} as an image: it is damaged, empty or of another format. "
             f"Readable are {', '.join(IMAGE_SUFFIXES)}"
         )
-    if stored.ndim == 3 and stored.shape[2] == 4:
-        return _with_alpha(path, stored)
-    return np.asarray(image, np.uint8)
+    return image
 
 
 def _with_alpha(path: Path, stored: NDArray[np.generic]) -> NDArray[np.uint8]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
+import pkgutil
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from skimage import data, io
 
@@ -62,3 +66,14 @@ def test_demo_leaves_a_video_and_a_picture(root: Path) -> None:
     code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode()
     assert code.lower() in ("h264", "avc1")
     assert cv2.imread(str(root / "out" / "demo.png")) is not None
+
+
+@pytest.mark.parametrize("package", ["i2i_sdk", "i2i_export", "i2i_training"])
+def test_examples_in_docstrings_are_true(package: str) -> None:
+    tried = 0
+    for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+        if not module.name.endswith("__main__"):
+            result = doctest.testmod(importlib.import_module(module.name), extraglobs={"np": np})
+            assert result.failed == 0, module.name
+            tried += result.attempted
+    assert tried > 0

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
+from i2i_sdk.sources import IMAGE_SUFFIXES
 from i2i_training.networks.spec import DIRECTIONS
 
 Image = NDArray[np.uint8]
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ def read_pairs(root: Path, split: str, direction: str, load_size: int | None) ->
     if direction not in DIRECTIONS:
         raise TrainingError(f"direction is {direction!r}; allowed: {', '.join(DIRECTIONS)}")
     folder = root / split
-    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES)
+    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
         raise TrainingError(
-            f"{folder}: no images; expected side-by-side AB images ({', '.join(sorted(SUFFIXES))})"
+            f"{folder}: no images; expected side-by-side AB images ({', '.join(IMAGE_SUFFIXES)})"
         )
     pairs: list[Pair] = []
     bad: list[str] = []

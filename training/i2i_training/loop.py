@@ -18,8 +18,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
-from i2i_sdk.files import written_atomically
+from i2i_sdk.frames import swapped
 from i2i_sdk.quality import psnr, ssim
+from i2i_sdk.sinks import write_image
 from i2i_training.checkpoint import save_generator, set_test_mode
 from i2i_training.data import Pair, batches, normalised, read_pairs, to_images, to_tensor
 from i2i_training.networks import build_generator
@@ -224,8 +225,7 @@ def _sample(recipe: Pix2pix, held_out: list[Pair], path: Path, rows: int = 6) ->
             grid.append(np.hstack([a, output, b]))
     width = min(row.shape[1] for row in grid)
     sheet = np.vstack([cv2.resize(row, (width, round(row.shape[0] * width / row.shape[1]))) for row in grid])
-    with written_atomically(path) as temporary:
-        cv2.imwrite(str(temporary), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    write_image(path, swapped(sheet))
     mean = np.mean(scores, axis=0)
     return float(mean[0]), float(mean[1])
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from i2i_sdk.errors import TrainingError
 from i2i_sdk.files import file_sha256, temporary_folder
+from i2i_sdk.sinks import write_image
+from i2i_sdk.sources import IMAGE_SUFFIXES
 from i2i_training.cli import main as train_main
-from i2i_training.data import SUFFIXES
 from i2i_training.pencil import degraded, pencil_drawing
 
 SHORT_SIDE = 288  # pixels: the size at which a camera frame reaches a 256x256 engine, with room to crop
@@ -61,7 +62,7 @@ def make_pairs(photos: Path, out: Path) -> None:
 
 
 def _photo_paths(photos: Path) -> list[Path]:
-    paths = sorted(p for p in photos.glob("*") if p.suffix.lower() in SUFFIXES)
+    paths = sorted(p for p in photos.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     if len(paths) < 2 * HELD_OUT:
         raise TrainingError(f"{photos}: {len(paths)} photos; at least {2 * HELD_OUT} are needed")
     return paths
@@ -85,7 +86,7 @@ def _write_pairs(paths: list[Path], out: Path) -> None:
         split = "val" if index % HELD_OUT == 0 else "train"
         for name, (dark, noisy) in VARIANTS.items():
             pair = np.hstack([degraded(photo, random, dark, noisy), drawing])
-            cv2.imwrite(str(out / split / f"{path.stem}_{name}.png"), pair)
+            write_image(out / split / f"{path.stem}_{name}.png", pair)
 
 
 def shrink(photo: np.ndarray, short_side: int) -> np.ndarray:

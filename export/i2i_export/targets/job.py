@@ -6,15 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from i2i_export.module import Uint8Translator
-from i2i_sdk.manifest import FileEntry, Variant
+from i2i_sdk.manifest import FileEntry, Requirements, Variant
 
 
 @dataclass(frozen=True)
 class Job:
     """One network at one size, on its way into a bundle."""
 
-    module: Uint8Translator  # for targets that convert from PyTorch
     graph: Path  # the canonical ONNX, inside `folder`
     graph_entry: FileEntry
     folder: Path  # the bundle that is being built; targets write here
@@ -23,9 +21,23 @@ class Job:
     max_batch: int
     macs: int
 
-    def variant_name(self, backend: str, precision: str) -> str:
-        """ "openvino-bf16-256x256"."""
-        return f"{backend}-{precision}-{self.height}x{self.width}"
+    def variant(
+        self, backend: str, precision: str, files: tuple[FileEntry, ...], needs: Requirements
+    ) -> Variant:
+        """What a target returns: not measured yet, so `verified` is "structure" and there is no parity."""
+        return Variant(
+            name=f"{backend}-{precision}-{self.height}x{self.width}",
+            backend=backend,
+            precision=precision,
+            precision_found=precision,
+            height=self.height,
+            width=self.width,
+            max_batch=self.max_batch,
+            macs=self.macs,
+            files=files,
+            requires=needs,
+            verified="structure",
+        )
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from i2i_export.targets import ort
 from i2i_export.targets.job import Job
 from i2i_sdk.backends import backend_class
 from i2i_sdk.manifest import Requirements, Variant
@@ -20,9 +17,5 @@ def default_precisions() -> tuple[str, ...]:
 
 def export(job: Job, precision: str) -> Variant:
     """The variant, sharing the graph's file with ONNX Runtime's; parity is measured by the pipeline."""
-    return replace(
-        ort.export(job, precision),
-        name=job.variant_name("openvino", precision),
-        backend="openvino",
-        requires=Requirements("openvino>=2025.0", cpu=("bf16",) if precision == "bf16" else ()),
-    )
+    requires = Requirements("openvino>=2025.0", cpu=("bf16",) if precision == "bf16" else ())
+    return job.variant("openvino", precision, (job.graph_entry,), requires)

@@ -15,16 +15,4 @@ def default_precisions() -> tuple[str, ...]:
 
 def export(job: Job, precision: str) -> Variant:
     """The variant; parity is measured by the pipeline."""
-    return Variant(
-        name=job.variant_name("ort", precision),
-        backend="ort",
-        precision=precision,
-        precision_found=precision,
-        height=job.height,
-        width=job.width,
-        max_batch=job.max_batch,
-        macs=job.macs,
-        files=(job.graph_entry,),
-        requires=Requirements("onnxruntime>=1.20"),
-        verified="structure",
-    )
+    return job.variant("ort", precision, (job.graph_entry,), Requirements("onnxruntime>=1.20"))
