@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.console import Console
 
 from i2i_export.pipeline import Exported, ExportOptions, export_bundle, parse_targets
 from i2i_export.targets import TARGETS
-from i2i_sdk.commands.common import decibels, megabytes
+from i2i_sdk.commands.common import decibels, how_to_use, megabytes
 from i2i_sdk.errors import ExportError
 from i2i_sdk.opening import parse_size
 from i2i_sdk.tables import print_table
@@ -92,7 +91,7 @@ def _export(args: argparse.Namespace, targets: list[tuple[str, str]]) -> int:
     ):
         exported = export_bundle(checkpoint, targets, out, options)
     print_variants(exported)
-    print(f"wrote {out}\nnext: i2i run {shlex.quote(str(out))} SOURCE -o OUT")
+    print(f"wrote {out}\nnext: {how_to_use(str(out), exported.bundle.manifest.model.kind)}")
     return 0
 
 

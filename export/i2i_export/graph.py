@@ -1,4 +1,4 @@
-"""Module -> canonical ONNX: FP32, uint8 in and out, static size, batch 1 to 8."""
+"""Module -> canonical ONNX: FP32, uint8 in and out (a sampler: noise in), static size, batch 1 to 8."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 
 import onnx
 import torch
+from torch import Tensor, nn
 
-from i2i_export.module import Uint8Translator
 from i2i_sdk.errors import ExportError
 
 MAX_BATCH = 8
 OPSET = 18
 
 
-def write_onnx(module: Uint8Translator, channels: int, height: int, width: int, path: Path) -> None:
+def write_onnx(module: nn.Module, example: Tensor, path: Path) -> None:
     """Export `module` to `path` as one self-contained file, checked by onnx's own checker.
 
-    Input "image": uint8 [batch, height, width, channels] RGB; output "translated" likewise.
+    `example`: a batch of two inputs. Input "image": uint8 [batch, height, width, channels] RGB, and output
+    "translated" likewise; a sampler's input is "latent", float32 [batch, z].
     Raises ExportError naming what PyTorch's exporter stumbled over.
     """
-    example = torch.zeros(2, height, width, channels, dtype=torch.uint8)
     batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
     quiet = logging.getLogger("torch.onnx")
     level = quiet.level
@@ -35,8 +35,8 @@ def write_onnx(module: Uint8Translator, channels: int, height: int, width: int, 
                 (example,),
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=["image"],
-                output_names=["translated"],
+                input_names=["image" if example.dtype == torch.uint8 else "latent"],
+                output_names=["translated" if example.dtype == torch.uint8 else "image"],
                 dynamic_shapes=({0: batch},),
                 verbose=False,
             )

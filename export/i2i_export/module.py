@@ -1,7 +1,8 @@
-"""The engine contract as a PyTorch module: uint8 images in, uint8 images out."""
+"""The engine contract as a PyTorch module: uint8 images in (a sampler: noise), uint8 images out."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from i2i_export.rewrites import ready_for_export
@@ -20,10 +21,33 @@ class Uint8Translator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         x = images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
-        y = self.generator(x) * 127.5 + 127.5
-        return y.permute(0, 2, 3, 1).round().clamp(0, 255).byte()
+        return _to_pixels(self.generator(x))
 
 
-def deployed(generator: nn.Module, spec: GeneratorSpec) -> Uint8Translator:
+class Uint8Sampler(nn.Module):
+    """float32 [N, z] from N(0, 1) -> uint8 [N, H, W, C_out] RGB around a -1..1 sampler."""
+
+    def __init__(self, generator: nn.Module) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return _to_pixels(self.generator(latents))
+
+
+def _to_pixels(values: Tensor) -> Tensor:
+    """float32 [N, C, H, W] in -1..1 -> uint8 [N, H, W, C]."""
+    return (values * 127.5 + 127.5).permute(0, 2, 3, 1).round().clamp(0, 255).byte()
+
+
+def deployed(generator: nn.Module, spec: GeneratorSpec) -> Uint8Translator | Uint8Sampler:
     """The exportable form of a loaded generator, which itself stays as it is."""
-    return Uint8Translator(ready_for_export(generator, spec.norm_mode)).eval()
+    wrapper = Uint8Sampler if spec.kind == "sampler" else Uint8Translator
+    return wrapper(ready_for_export(generator, spec.norm_mode)).eval()
+
+
+def example_input(spec: GeneratorSpec, height: int, width: int, batch: int) -> Tensor:
+    """Zeros that `deployed` takes: uint8 [batch, height, width, C], or a sampler's float32 [batch, z]."""
+    if spec.kind == "sampler":
+        return torch.zeros(batch, spec.config.in_channels)
+    return torch.zeros(batch, height, width, spec.config.in_channels, dtype=torch.uint8)

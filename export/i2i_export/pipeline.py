@@ -1,4 +1,4 @@
-"""checkpoint -> module -> graph -> target -> parity on real frames -> bundle."""
+"""checkpoint -> module -> graph -> target -> parity on real frames (a sampler: latents) -> bundle."""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from i2i_export.frames import NamedFrame, read_frames
 from i2i_export.graph import MAX_BATCH, write_onnx
-from i2i_export.module import deployed
-from i2i_export.parity import measure_parity, pytorch_pictures, require_floor
+from i2i_export.module import deployed, example_input
+from i2i_export.parity import Trial, make_trial, measure_parity, require_floor
 from i2i_export.targets import TARGETS, Job
 from i2i_sdk import __version__
 from i2i_sdk.backends import open_variant
@@ -71,18 +67,16 @@ def export_bundle(
     height, width = checked_size(options.size or _default_size(spec), spec)
     model = describe_model(checkpoint, spec, count_parameters(module), options)
     old = existing_bundle(out, model, options.force)
-    frames = read_frames(options.frames, height, width, spec.config.in_channels)
-    expected = pytorch_pictures(module, frames)
-    frames_from = "builtin" if options.frames is None else "user"
+    trial = make_trial(module, spec, options.frames, height, width)
 
     with temporary_folder(out) as folder:
         graph = folder / _reference_name(old, height, width)
-        write_onnx(deployed(module, spec), spec.config.in_channels, height, width, graph)
-        macs = count_macs(module, spec.config.in_channels, height, width)
+        write_onnx(deployed(module, spec), example_input(spec, height, width, batch=2), graph)
+        macs = count_macs(module, *spec.input_shape(height, width))
         entry = file_entry(folder, graph)
         job = Job(graph, entry, folder, height, width, MAX_BATCH, macs)
         built = [TARGETS[target].export(job, precision) for target, precision in targets]
-        checked = [_verified(v, folder, frames, expected, frames_from, options.min_psnr) for v in built]
+        checked = [_verified(v, folder, trial, options.min_psnr) for v in built]
         manifest = Manifest(
             schema=SCHEMA,
             created_by=f"i2i-sdk {__version__}",
@@ -100,6 +94,10 @@ def export_bundle(
 def checked_size(size: tuple[int, int], spec: GeneratorSpec) -> tuple[int, int]:
     """Return `size` if the network can take it. Raises ExportError naming the nearest sizes that it can."""
     multiple = spec.config.multiple_of
+    if spec.kind == "sampler" and size != (multiple, multiple):
+        raise ExportError(
+            f"size {size[0]}x{size[1]}: this sampler makes {multiple}x{multiple} only; leave --size out"
+        )
     if any(side % multiple or side < multiple for side in size):
         near = [max(multiple, round(side / multiple) * multiple) for side in size]
         raise ExportError(
@@ -118,7 +116,7 @@ def describe_model(
     )
     return ModelInfo(
         name=name or checkpoint.stem,
-        kind="translator",
+        kind=spec.kind,
         architecture=spec.config.architecture,
         options=asdict(spec.config),
         norm_mode=spec.norm_mode,
@@ -135,7 +133,8 @@ def describe_model(
 
 
 def _default_size(spec: GeneratorSpec) -> tuple[int, int]:
-    return (spec.size, spec.size) if spec.size else (256, 256)
+    side = spec.config.multiple_of if spec.kind == "sampler" else spec.size or 256
+    return side, side
 
 
 def _reference_name(old: Bundle | None, height: int, width: int) -> str:
@@ -146,19 +145,12 @@ def _reference_name(old: Bundle | None, height: int, width: int) -> str:
     return f"reference_{height}x{width}.onnx" if old else "reference.onnx"
 
 
-def _verified(
-    variant: Variant,
-    folder: Path,
-    frames: Sequence[NamedFrame],
-    expected: Sequence[NDArray[np.uint8]],
-    frames_from: str,
-    min_psnr: float | None,
-) -> tuple[Variant, Timing]:
+def _verified(variant: Variant, folder: Path, trial: Trial, min_psnr: float | None) -> tuple[Variant, Timing]:
     """Run the variant as a user would: its parity, its effective precision, its time."""
     with open_variant(variant, tuple(folder / f.path for f in variant.files), threads=None) as engine:
-        parity = measure_parity(engine, frames, expected, frames_from)
+        parity = measure_parity(engine, trial)
         require_floor(variant.name, variant.precision, parity, min_psnr)
-        times = interleaved({"run": lambda: engine.run(frames[0].image[None])}, rounds=30)["run"]
+        times = interleaved({"run": lambda: engine.run(trial.inputs[0][None])}, rounds=30)["run"]
         found = replace(variant, parity=parity, precision_found=engine.precision, verified="device")
         return found, statistics(times)
 

@@ -15,15 +15,20 @@ from i2i_sdk.errors import I2IError
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("i2i_sdk.commands.run:main", "translate an image, a folder or a video with a bundle"),
     "info": ("i2i_sdk.commands.info:main", "what a bundle or a checkpoint is: network, variants, quality"),
+    "sample": ("i2i_sdk.commands.sample:main", "pictures that a sampler makes of noise, in a grid"),
     "tune": ("i2i_sdk.commands.tune:main", "measure a bundle's variants here and remember the fastest"),
     "zoo": ("i2i_sdk.commands.zoo:main", "the bundles that come with i2i-sdk"),
     "doctor": ("i2i_sdk.commands.doctor:main", "engines, CPU, display, cameras: what a bug report needs"),
     "export": ("i2i_export.cli:main", "make a bundle from a checkpoint, every variant checked"),
+    "convert": ("i2i_training.convert:main", "generators between .safetensors and upstream's .pth"),
     "train": ("i2i_training.cli:main", "train a generator"),
 }
 
 # `i2i info FILE` for files that need another package to be read.
 INSPECTORS: dict[str, str] = dict.fromkeys((".pth", ".pt", ".safetensors"), "i2i_training.describe:main")
+
+# `i2i sample FILE` likewise.
+SAMPLERS: dict[str, str] = {".safetensors": "i2i_training.sample:main"}
 
 # What to install when a command's package needs something that is not there.
 EXTRAS = {"i2i_export": "export", "i2i_training": "train"}

@@ -37,13 +37,13 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Parity:
-    """How close a variant's pictures are to PyTorch's, on uint8 RGB."""
+    """How close a variant's pictures are to PyTorch's, on uint8 RGB, over real frames or seeded latents."""
 
     psnr: float  # dB, mean over frames; 120 means identical
     ssim: float | None  # mean over frames; None for pictures of less than 11 pixels a side
     max_abs: int  # largest difference of a single value, 0..255
     frames: int
-    frames_from: str  # "user", or "builtin" for scikit-image's bundled photos
+    frames_from: str  # "user", "builtin" for scikit-image's bundled photos, "latents" for a sampler's noise
     worst_frame: str
     worst_psnr: float
 
@@ -107,9 +107,13 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class InputContract:
-    """Every variant is one function: uint8 [N, H, W, C] RGB -> uint8 [N, H, W, C] RGB."""
+    """Every variant is one function: uint8 [N, H, W, C] RGB -> uint8 [N, H, W, C] RGB.
 
-    in_channels: int
+    A sampler's are float32 [N, z] from N(0, 1) -> uint8 [N, H, W, C] RGB: `in_channels` is z, and `fit`
+    means nothing.
+    """
+
+    in_channels: int  # 1 or 3; a sampler's: how many numbers a latent has
     out_channels: int
     multiple_of: int  # sides of an exported size divide by this
     fit: str = "resize"  # how frames of other sizes are brought to the engine's size by default

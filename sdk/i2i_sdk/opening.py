@@ -131,7 +131,10 @@ def _open_bundle(path: Path, foreign: dict[str, Any]) -> Bundle:
     bundle = Bundle.read(path)
     kind = bundle.manifest.model.kind
     if kind != "translator":
-        raise InputError(f"{path} is a {kind}, not a translator: it takes noise, not images")
+        raise InputError(
+            f"{path} is a {kind}, not a translator: it takes noise, not images. "
+            f"Make pictures with: i2i sample {path}"
+        )
     return bundle
 
 

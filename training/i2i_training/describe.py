@@ -15,8 +15,8 @@ def main(argv: Sequence[str]) -> int:
     """Print architecture, size and history of a checkpoint. Raises CheckpointError."""
     path = Path(argv[0])
     module, spec = load_generator(path)
-    size = spec.size or 256
-    macs = count_macs(module, spec.config.in_channels, size, size)
+    size = spec.config.multiple_of if spec.kind == "sampler" else spec.size or 256
+    macs = count_macs(module, *spec.input_shape(size, size))
     rows = {
         "checkpoint": path,
         "network": spec.config.architecture,

@@ -21,7 +21,8 @@ class Engine(ABC):
     Attributes:
         input_shape: as the graph declares it; None for a free dimension.
         output_shape: likewise; () where the graph does not say even how many dimensions it gives.
-        input_dtype, output_dtype: NumPy's names, "uint8" for every variant of a bundle.
+        input_dtype, output_dtype: NumPy's names, "uint8" for every variant of a bundle; a sampler takes
+            "float32".
         precision: what the engine really computes in, read back after loading.
         provider: what it really runs on, read back after loading.
     """
@@ -36,6 +37,8 @@ class Engine(ABC):
     @abstractmethod
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """uint8 [N, H, W, C_in] RGB -> uint8 [N, H, W, C_out] RGB, a new array. C-contiguous input.
+
+        A sampler takes float32 [N, z].
 
         Raises BackendError when the engine is closed or fails.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from i2i_sdk.bundle import Bundle
 from i2i_sdk.manifest import Variant
@@ -21,6 +22,12 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 def read_bundle(source: str) -> Bundle:
     """The bundle at a path, or of that name in the zoo. Raises InputError, BundleError."""
     return Bundle.read(find_source(source))
+
+
+def how_to_use(source: str, kind: str) -> str:
+    """The command that makes pictures with a bundle of this kind, for the last line of other commands."""
+    name = shlex.quote(source)
+    return f"i2i sample {name} -o OUT" if kind == "sampler" else f"i2i run {name} SOURCE -o OUT"
 
 
 def megabytes(variant: Variant) -> str:

@@ -35,9 +35,10 @@ def main(argv: Sequence[str]) -> int:
 
 def _print_model(manifest: Manifest) -> None:
     model, contract = manifest.model, manifest.input
+    takes = f"{contract.in_channels}{' random numbers' if model.kind == 'sampler' else ''}"
     options = ", ".join(f"{k}={v}" for k, v in model.options.items())
     rows = {
-        "model": f"{model.name} ({model.kind}), {contract.in_channels} -> {contract.out_channels} channels",
+        "model": f"{model.name} ({model.kind}), {takes} -> {contract.out_channels} channels",
         "network": f"{model.architecture}: {options}",
         "norm mode": model.norm_mode,
         "parameters": f"{model.parameters:,}",

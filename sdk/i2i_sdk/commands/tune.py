@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
@@ -12,7 +11,7 @@ import numpy as np
 from i2i_sdk.backends import check_threads, open_variant, why_not
 from i2i_sdk.backends.base import Engine
 from i2i_sdk.bundle import Bundle
-from i2i_sdk.commands.common import decibels, read_bundle
+from i2i_sdk.commands.common import decibels, how_to_use, read_bundle
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.measure import Timing, interleaved, machine, statistics
 from i2i_sdk.tables import print_table
@@ -39,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"remembered in {path}")
     else:
         print("not remembered: with --threads the order may be another than without")
-    print(f"next: i2i run {shlex.quote(args.bundle)} SOURCE -o OUT")
+    print(f"next: {how_to_use(args.bundle, bundle.manifest.model.kind)}")
     return 0
 
 

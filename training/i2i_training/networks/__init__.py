@@ -1,6 +1,6 @@
-"""The networks, with the state-dict keys of the upstream CycleGAN and pix2pix repository.
+"""The networks; ResNets, U-Nets and patch discriminators keep the state-dict keys of the upstream repository.
 
-Files therefore travel both ways. `spec.py` holds the frozen options of each architecture,
+Their files therefore travel both ways. `spec.py` holds the frozen options of each architecture,
 `build_generator` turns options into a module.
 """
 
@@ -8,35 +8,54 @@ from __future__ import annotations
 
 from torch import nn
 
+from i2i_training.networks.dcgan import DcganDiscriminator, DcganGenerator
 from i2i_training.networks.discriminators import PatchDiscriminator, PixelDiscriminator
+from i2i_training.networks.encoder_decoder import EncoderDecoderGenerator
 from i2i_training.networks.init import INITS, initialise
 from i2i_training.networks.macs import count_macs, count_parameters
 from i2i_training.networks.mobile import MobileResnetGenerator
+from i2i_training.networks.patch_features import PatchSampler, encoder_features, feature_channels
 from i2i_training.networks.resnet import ResnetGenerator
 from i2i_training.networks.spec import (
+    DcganConfig,
+    EncoderDecoderConfig,
     GeneratorConfig,
     GeneratorSpec,
     MobileResnetConfig,
     ResnetConfig,
     UnetConfig,
+    UnitConfig,
 )
 from i2i_training.networks.unet import UnetGenerator
+from i2i_training.networks.unit import UnitNetworks, UnitOutputs, UnitTranslator
 
 __all__ = [
     "INITS",
+    "DcganConfig",
+    "DcganDiscriminator",
+    "DcganGenerator",
+    "EncoderDecoderConfig",
+    "EncoderDecoderGenerator",
     "GeneratorConfig",
     "GeneratorSpec",
     "MobileResnetConfig",
     "MobileResnetGenerator",
     "PatchDiscriminator",
+    "PatchSampler",
     "PixelDiscriminator",
     "ResnetConfig",
     "ResnetGenerator",
     "UnetConfig",
     "UnetGenerator",
+    "UnitConfig",
+    "UnitNetworks",
+    "UnitOutputs",
+    "UnitTranslator",
     "build_generator",
     "count_macs",
     "count_parameters",
+    "encoder_features",
+    "feature_channels",
     "initialise",
 ]
 
@@ -44,7 +63,7 @@ __all__ = [
 def build_generator(config: GeneratorConfig) -> nn.Module:
     """A generator with fresh weights: float32 [N, C_in, H, W] in -1..1 -> [N, C_out, H, W] in -1..1.
 
-    H and W must be multiples of `config.multiple_of`.
+    H and W must be multiples of `config.multiple_of`. A sampler takes [N, latent] instead, from N(0, 1).
     """
     match config:
         case ResnetConfig():
@@ -53,3 +72,9 @@ def build_generator(config: GeneratorConfig) -> nn.Module:
             return MobileResnetGenerator(config)
         case UnetConfig():
             return UnetGenerator(config)
+        case UnitConfig():
+            return UnitTranslator(config)
+        case EncoderDecoderConfig():
+            return EncoderDecoderGenerator(config)
+        case DcganConfig():
+            return DcganGenerator(config)

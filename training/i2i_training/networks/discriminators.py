@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 from i2i_training.networks.layers import has_bias, norm_layer
 
@@ -11,13 +12,22 @@ from i2i_training.networks.layers import has_bias, norm_layer
 class PatchDiscriminator(nn.Module):
     """PatchGAN; `layers=3` judges 70x70 patches. Scores are raw (no sigmoid).
 
+    Sides must be at least 3 * 2**layers: six layers, the most that UNIT uses, take 192 pixels and more.
+    `spectral_norm` divides every weight by its largest singular value (Miyato et al. 2018,
+    arXiv:1802.05957); the keys of the weights change with it.
+
     `forward(y)` judges an image; `forward(x, y)` is the conditional one, which sees input and output
     together: build it with `in_channels` = channels of x + channels of y.
     float32 [N, C, H, W] each -> float32 [N, 1, h, w].
     """
 
     def __init__(
-        self, in_channels: int = 3, width: int = 64, layers: int = 3, norm: str = "instance"
+        self,
+        in_channels: int = 3,
+        width: int = 64,
+        layers: int = 3,
+        norm: str = "instance",
+        spectral_norm: bool = False,
     ) -> None:
         super().__init__()
         bias = has_bias(norm)
@@ -36,6 +46,8 @@ class PatchDiscriminator(nn.Module):
             ]
             before = after
         self.model = nn.Sequential(*net, nn.Conv2d(before, 1, 4, stride=1, padding=1))
+        if spectral_norm:
+            add_spectral_norm(self)
 
     def forward(self, *images: Tensor) -> Tensor:
         return self.model(torch.cat(images, 1))
@@ -44,7 +56,9 @@ class PatchDiscriminator(nn.Module):
 class PixelDiscriminator(nn.Module):
     """1x1 PatchGAN: judges colours only. Arguments and shapes as in PatchDiscriminator, h, w = H, W."""
 
-    def __init__(self, in_channels: int = 3, width: int = 64, norm: str = "instance") -> None:
+    def __init__(
+        self, in_channels: int = 3, width: int = 64, norm: str = "instance", spectral_norm: bool = False
+    ) -> None:
         super().__init__()
         bias = has_bias(norm)
         self.net = nn.Sequential(
@@ -55,6 +69,15 @@ class PixelDiscriminator(nn.Module):
             nn.LeakyReLU(0.2, True),
             nn.Conv2d(2 * width, 1, 1, bias=bias),
         )
+        if spectral_norm:
+            add_spectral_norm(self)
 
     def forward(self, *images: Tensor) -> Tensor:
         return self.net(torch.cat(images, 1))
+
+
+def add_spectral_norm(module: nn.Module) -> None:
+    """Divide the weight of every convolution in `module` by its largest singular value, in place."""
+    for layer in list(module.modules()):
+        if isinstance(layer, nn.Conv2d):
+            parametrizations.spectral_norm(layer)

@@ -14,8 +14,8 @@ def count_parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def count_macs(module: nn.Module, channels: int, height: int, width: int) -> int:
-    """Multiply-accumulates of one image [1, channels, height, width].
+def count_macs(module: nn.Module, *shape: int) -> int:
+    """Multiply-accumulates of one input [1, *shape]: channels, height, width; or a sampler's latent.
 
     Transposed convolutions count at the input's resolution: papers that count them at the output's
     (for example 56.8 G for ResNet-9 at 256x256) include multiplications by inserted zeros.
@@ -35,5 +35,5 @@ def count_macs(module: nn.Module, channels: int, height: int, width: int) -> int
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             layer.register_forward_hook(add)
     with torch.no_grad():
-        shadow(torch.empty(1, channels, height, width, device="meta"))
+        shadow(torch.empty(1, *shape, device="meta"))
     return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -25,6 +26,21 @@ class ResnetGenerator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model(x)
+
+    def features(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """What the layers of `model` with these numbers give, in their order; nothing after the last runs.
+
+        float32 [N, C_in, H, W] in -1..1 -> one [N, C, h, w] for each number. For `layers` see
+        `patch_features.encoder_features`. Raises ValueError for numbers that are not there or not rising.
+        """
+        if list(layers) != sorted({*layers} & {*range(len(self.model))}) or not layers:
+            raise ValueError(f"layers is {layers!r}; needed: rising numbers from 0 to {len(self.model) - 1}")
+        kept: list[Tensor] = []
+        for number in range(layers[-1] + 1):
+            x = self.model[number](x)
+            if number in layers:
+                kept.append(x.clone())  # the ReLU that follows may work in place
+        return kept
 
 
 class ResnetBlock(nn.Module):

@@ -14,6 +14,7 @@ DIRECTIONS = ("AtoB", "BtoA")
 # Far above any generator, and small enough to build from a hostile header.
 MOST_CHANNELS = 4096
 MOST_BLOCKS = 256
+DCGAN_SIZES = (32, 64, 128, 256)
 CHOICES = {"norm": NORMS, "padding": PADDINGS, "upsample": UPSAMPLES}
 
 
@@ -106,11 +107,93 @@ class UnetConfig:
         return 2**self.downs
 
 
-GeneratorConfig = ResnetConfig | MobileResnetConfig | UnetConfig
+@dataclass(frozen=True)
+class UnitConfig:
+    """Encoder of one domain and generator of the other (Liu, Breuel, Kautz 2017, UNIT).
+
+    3 convolutions and `blocks` residual blocks to a latent map, as many back; the `shared_blocks` around
+    the latent map are common to both domains.
+    """
+
+    architecture: ClassVar[str] = "unit"
+    multiple_of: ClassVar[int] = 4
+
+    in_channels: int = 3
+    out_channels: int = 3
+    width: int = 64  # channels after the first convolution; the latent map has 4 times as many
+    blocks: int = 4  # residual blocks on each side of the latent map
+    shared_blocks: int = 1  # of these, on each side, how many both domains share
+    norm: str = "instance"  # inside the residual blocks: instance | batch | none
+    padding: str = "reflect"  # reflect | replicate | zero
+    upsample: str = "transpose"  # transpose, or resize (nearest | bilinear) followed by a convolution
+
+    def __post_init__(self) -> None:
+        _check_options(self)
+        if self.shared_blocks > self.blocks:
+            raise ValueError(f"shared_blocks is {self.shared_blocks}; there are {self.blocks} blocks")
+
+
+@dataclass(frozen=True)
+class EncoderDecoderConfig:
+    """Plain encoder-decoder: `downs` strided convolutions of `width` to a latent map, as many back."""
+
+    architecture: ClassVar[str] = "encoder_decoder"
+
+    in_channels: int = 3
+    out_channels: int = 3
+    width: int = 128  # of every layer
+    downs: int = 4  # halvings, 1 to 8
+    norm: str = "none"  # instance | batch | none
+
+    def __post_init__(self) -> None:
+        _check_options(self)
+        if self.downs > 8:
+            raise ValueError(f"downs is {self.downs}; allowed: 1 to 8")
+
+    @property
+    def multiple_of(self) -> int:
+        """Input sides must divide by this."""
+        return 2**self.downs
+
+
+@dataclass(frozen=True)
+class DcganConfig:
+    """DCGAN generator (Radford et al. 2016): a sampler, which makes a picture of `latent` random numbers."""
+
+    architecture: ClassVar[str] = "dcgan"
+
+    latent: int = 100  # numbers, independent and N(0, 1), that one picture is made of
+    out_channels: int = 3
+    width: int = 64  # channels before the last layer; they double towards the latent, up to 16 times
+    size: int = 64  # height and width of the pictures: a power of two, 32 to 256
+    norm: str = "batch"  # batch | instance | none
+
+    def __post_init__(self) -> None:
+        _check_options(self)
+        if self.size not in DCGAN_SIZES:
+            raise ValueError(f"size is {self.size}; allowed: {', '.join(map(str, DCGAN_SIZES))}")
+
+    @property
+    def in_channels(self) -> int:
+        """A latent is a map of one pixel with this many channels."""
+        return self.latent
+
+    @property
+    def multiple_of(self) -> int:
+        """It makes pictures of one size only."""
+        return self.size
+
+
+GeneratorConfig = (
+    ResnetConfig | MobileResnetConfig | UnetConfig | UnitConfig | EncoderDecoderConfig | DcganConfig
+)
 CONFIGS: dict[str, type[GeneratorConfig]] = {
     "resnet": ResnetConfig,
     "mobile_resnet": MobileResnetConfig,
     "unet": UnetConfig,
+    "unit": UnitConfig,
+    "encoder_decoder": EncoderDecoderConfig,
+    "dcgan": DcganConfig,
 }
 
 
@@ -140,6 +223,18 @@ class GeneratorSpec:
             raise ValueError(
                 f"norm_mode is {self.norm_mode!r}, but the network's norm is {self.config.norm!r}"
             )
+        if self.kind == "sampler" and self.norm_mode == "batch_stats":
+            raise ValueError("norm_mode is 'batch_stats'; a sampler makes single pictures: running_stats")
+
+    @property
+    def kind(self) -> str:
+        """ "translator" for image -> image, "sampler" for noise -> image."""
+        return "sampler" if isinstance(self.config, DcganConfig) else "translator"
+
+    def input_shape(self, height: int, width: int) -> tuple[int, ...]:
+        """What one input looks like, without the batch: (channels, height, width), or (latent,)."""
+        config = self.config
+        return (config.latent,) if isinstance(config, DcganConfig) else (config.in_channels, height, width)
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict for JSON; `from_json` reads it back."""

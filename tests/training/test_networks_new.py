@@ -1,0 +1,347 @@
+"""UNIT, encoder-decoder, DCGAN, CUT's patches, spectral norm: shapes, sharing, files, starting weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_networks import same_weights, with_random_statistics
+from torch import Tensor, nn
+
+from i2i_training.checkpoint import load_generator, save_generator
+from i2i_training.networks import (
+    INITS,
+    DcganConfig,
+    DcganDiscriminator,
+    EncoderDecoderConfig,
+    GeneratorConfig,
+    GeneratorSpec,
+    PatchDiscriminator,
+    PatchSampler,
+    PixelDiscriminator,
+    ResnetConfig,
+    UnitConfig,
+    UnitNetworks,
+    build_generator,
+    count_macs,
+    count_parameters,
+    encoder_features,
+    feature_channels,
+    initialise,
+)
+
+CONFIGS: list[GeneratorConfig] = [
+    UnitConfig(1, 2, width=2, blocks=2),
+    UnitConfig(width=1, blocks=3, shared_blocks=3, norm="batch", padding="zero", upsample="nearest"),
+    UnitConfig(width=2, blocks=1, norm="none", padding="replicate", upsample="bilinear"),
+    EncoderDecoderConfig(2, 1, width=3, downs=1),
+    EncoderDecoderConfig(width=4, downs=3, norm="batch"),
+    EncoderDecoderConfig(width=2, downs=4, norm="instance"),
+    DcganConfig(latent=5, width=2, size=32),
+    DcganConfig(latent=3, out_channels=1, width=1, size=64, norm="none"),
+    DcganConfig(latent=3, width=1, size=256, norm="instance"),
+]
+
+
+def spec_of(config: GeneratorConfig) -> GeneratorSpec:
+    return GeneratorSpec(config, norm_mode="running_stats" if config.norm == "batch" else "none")
+
+
+def inputs(spec: GeneratorSpec, batch: int = 2) -> Tensor:
+    side = max(16, 2 * spec.config.multiple_of)
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(batch, *spec.input_shape(side, 2 * side), generator=generator) * 2 - 1
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_files_keep_new_networks_bit_for_bit(config: GeneratorConfig, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    spec = spec_of(config)
+    net = with_random_statistics(build_generator(config)).eval()
+    assert GeneratorSpec.from_json(spec.to_json()) == spec
+    loaded, found = load_generator(save_generator(tmp_path / "net.safetensors", net, spec))
+    assert found.config == config and same_weights(loaded, net)
+    x = inputs(spec)
+    with torch.no_grad():
+        y = net(x)
+        assert torch.equal(loaded(x), y)
+    if spec.kind == "sampler":
+        assert y.shape == (2, config.out_channels, config.multiple_of, config.multiple_of)
+    else:
+        assert y.shape == (2, config.out_channels, *x.shape[2:])
+    assert y.dtype == torch.float32 and y.abs().max() <= 1 and y.std() > 1e-4
+    assert count_macs(net, *x.shape[1:]) > 0
+
+
+# ---------------------------------------------------------------- UNIT
+
+TINY = UnitConfig(in_channels=1, out_channels=3, width=2, blocks=2)
+
+
+def domains(count: int = 2) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    return tuple(torch.rand(count, c, 16, 24, generator=generator) * 2 - 1 for c in (1, 3))  # pyright: ignore[reportReturnType]
+
+
+def test_unit_layers_are_the_papers() -> None:
+    with torch.device("meta"):
+        net = build_generator(UnitConfig())
+    shapes = {k: tuple(v.shape) for k, v in net.state_dict().items() if k.endswith("weight")}
+    assert shapes["encoder.own.1.weight"] == (64, 3, 7, 7)
+    assert shapes["encoder.own.4.weight"] == (128, 64, 3, 3)
+    assert shapes["encoder.own.7.weight"] == (256, 128, 3, 3)
+    assert shapes["decoder.own.3.weight"] == (256, 128, 3, 3)  # transposed: input channels first
+    assert shapes["decoder.own.7.weight"] == (3, 64, 1, 1)
+    blocks = [k for k in shapes if "conv_block" in k]
+    assert len(blocks) == 2 * (4 + 4)  # two convolutions each
+    assert [k for k in blocks if "shared" in k] == [
+        f"{side}.shared.0.conv_block.{i}.weight" for side in ("encoder", "decoder") for i in (1, 5)
+    ]
+
+
+def test_unit_shares_the_same_tensors_and_nothing_else() -> None:
+    nets = UnitNetworks(TINY)
+    for first, second in ((nets.encoder_a, nets.encoder_b), (nets.decoder_a, nets.decoder_b)):
+        assert first.shared is second.shared
+        ours, theirs = dict(first.named_parameters()), dict(second.named_parameters())
+        shared = {k for k in ours if ours[k].data_ptr() == theirs[k].data_ptr()}
+        assert shared == {k for k in ours if k.startswith("shared.")} and shared
+    assert nets.encoder_a.shared is not nets.decoder_a.shared
+    whole = {p for side in (nets.encoder_a, nets.encoder_b) for p in side.parameters()}
+    assert sum(p in whole for p in nets.parameters()) == len(whole)  # each counted once
+    one = count_parameters(nets.encoder_a) + count_parameters(nets.encoder_b)
+    assert sum(p.numel() for p in whole) == one - count_parameters(nets.encoder_a.shared)
+
+
+def test_training_one_domain_moves_the_other_ones_shared_layers() -> None:
+    nets = UnitNetworks(TINY)
+    before = {k: v.clone() for k, v in nets.encoder_b.state_dict().items()}
+    optimiser = torch.optim.SGD(nets.encoder_a.parameters(), lr=1.0)
+    nets.encoder_a(domains()[0]).square().sum().backward()
+    optimiser.step()
+    changed = {k for k, v in nets.encoder_b.state_dict().items() if not torch.equal(v, before[k])}
+    assert changed and all(k.startswith("shared.") for k in changed)
+
+
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_unit_translators_are_ordinary_generators(direction: str, tmp_path: Path) -> None:
+    nets = initialise(UnitNetworks(TINY), gain=0.3).eval()
+    assert isinstance(nets, UnitNetworks)
+    a, b = domains()
+    config = nets.config_of(direction)
+    path = save_generator(tmp_path / "net.safetensors", nets.translator(direction), GeneratorSpec(config))
+    alone, _ = load_generator(path)
+    with torch.no_grad():
+        outputs = nets(a, b)
+        x, y = (a, outputs.ab) if direction == "AtoB" else (b, outputs.ba)
+        assert torch.equal(alone(x), y)
+        assert torch.equal(alone(x), alone(x))  # no noise
+    with pytest.raises(ValueError, match="'AtoA'; allowed: AtoB, BtoA"):
+        nets.translator("AtoA")
+
+
+def test_unit_step_has_every_picture_and_mean() -> None:
+    nets = initialise(UnitNetworks(TINY), gain=0.3)
+    assert isinstance(nets, UnitNetworks)
+    a, b = domains()
+    out = nets(a, b, torch.Generator().manual_seed(3))
+    assert all(getattr(out, name).shape == a.shape for name in ("aa", "ba", "aba"))
+    assert all(getattr(out, name).shape == b.shape for name in ("bb", "ab", "bab"))
+    assert all(getattr(out, f"mean_{name}").shape == (2, 8, 4, 6) for name in ("a", "b", "ab", "ba"))
+    assert torch.equal(out.mean_ab, nets.encoder_b(out.ab)) and torch.equal(
+        out.mean_ba, nets.encoder_a(out.ba)
+    )
+    sum(each.square().mean() for each in out).backward()
+    assert all(p.grad is not None for p in nets.parameters())  # DistributedDataParallel waits for all
+
+
+def test_unit_noise_is_standard_normal_drawn_from_the_generator_given() -> None:
+    nets = UnitNetworks(TINY)
+    a, b = domains()
+    seen: list[Tensor] = []
+    nets.decoder_a.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    with torch.no_grad():
+        out = nets(a.repeat(40, 1, 1, 1), b.repeat(40, 1, 1, 1), torch.Generator().manual_seed(4))
+        noise = seen[1] - out.mean_a  # G_A takes z_b, z_a, z_ab in this order
+        assert noise.mean().abs() < 0.03 and noise.std() == pytest.approx(1.0, abs=0.03)
+        state = torch.random.get_rng_state()
+        first, again, other = (nets(a, b, torch.Generator().manual_seed(s)) for s in (5, 5, 6))
+        assert torch.equal(state, torch.random.get_rng_state())
+        assert torch.equal(first.bab, again.bab) and not torch.equal(first.bab, other.bab)
+        quiet = nets.eval()(a, b, torch.Generator().manual_seed(5))
+        assert torch.equal(quiet.aa, nets.decoder_a(quiet.mean_a))
+
+
+# ---------------------------------------------------------------- encoder-decoder, DCGAN
+
+
+def test_encoder_decoder_is_four_strided_convolutions_of_128() -> None:
+    with torch.device("meta"):
+        net = build_generator(EncoderDecoderConfig())
+        convs = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+        assert net.encoder(torch.empty(1, 3, 64, 96)).shape == (1, 128, 4, 6)
+    assert [(c.out_channels, c.kernel_size[0], c.stride[0]) for c in convs] == [(128, 3, 2)] * 7 + [(3, 3, 2)]
+    slopes = [m.negative_slope for m in net.modules() if isinstance(m, nn.LeakyReLU)]
+    assert slopes == [0.2] * 7
+
+
+@pytest.mark.parametrize(
+    ("size", "widths"),
+    [(32, [256, 128, 64]), (64, [512, 256, 128, 64]), (256, [1024, 1024, 512, 256, 128, 64])],
+)
+def test_dcgan_widths(size: int, widths: list[int]) -> None:
+    with torch.device("meta"):
+        net, judge = build_generator(DcganConfig(size=size)), DcganDiscriminator(size=size)
+        ups = [m for m in net.modules() if isinstance(m, nn.ConvTranspose2d)]
+        downs = [m for m in judge.modules() if isinstance(m, nn.Conv2d)]
+        assert net(torch.empty(2, 100)).shape == (2, 3, size, size)
+        assert judge(torch.empty(2, 3, size, size)).shape == (2, 1, 1, 1)
+    assert [m.out_channels for m in ups] == [*widths, 3]
+    assert [m.out_channels for m in downs] == [*widths[::-1], 1]
+    for module in (net, judge):
+        assert sum(isinstance(m, nn.BatchNorm2d) for m in module.modules()) == len(widths) - (module is judge)
+
+
+def test_dcgan_pictures_stand_alone_at_test_time() -> None:
+    torch.manual_seed(0)
+    net = with_random_statistics(build_generator(CONFIGS[6])).eval()
+    z = torch.randn(4, 5)
+    with torch.no_grad():
+        torch.testing.assert_close(net(z)[:1], net(z[:1]))
+        assert (net(z)[0] - net(z)[1]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: UnitConfig(blocks=2, shared_blocks=3), "shared_blocks is 3; there are 2 blocks"),
+        (lambda: UnitConfig(norm="layer"), "norm is 'layer'; allowed: instance, batch, none"),
+        (lambda: EncoderDecoderConfig(downs=9), "downs is 9; allowed: 1 to 8"),
+        (lambda: DcganConfig(size=96), "size is 96; allowed: 32, 64, 128, 256"),
+        (lambda: DcganConfig(latent=0), "latent is 0; allowed: whole numbers from 1"),
+        (lambda: GeneratorSpec(DcganConfig(), norm_mode="batch_stats"), "a sampler makes single pictures"),
+    ],
+)
+def test_impossible_options_of_new_networks(make: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()  # pyright: ignore[reportCallIssue]
+
+
+# ---------------------------------------------------------------- CUT
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch", "none"])
+def test_features_are_the_layers_outputs_and_change_nothing(norm: str) -> None:
+    torch.manual_seed(0)
+    config = ResnetConfig(width=2, blocks=6, norm=norm)
+    net = with_random_statistics(build_generator(config)).eval()
+    layers = encoder_features(config)
+    assert layers == (0, 4, 7, 10, 14)
+    seen: dict[int, Tensor] = {}
+    for number in range(len(net.model)):
+        net.model[number].register_forward_hook(lambda _, __, y, n=number: seen.update({n: y.clone()}))
+    x = torch.rand(2, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        found = net.features(x, layers)
+        assert max(seen) == 14  # nothing after the last
+        assert all(torch.equal(f, seen[n]) for f, n in zip(found, layers, strict=True))
+        assert torch.equal(found[0][:, :, 3:-3, 3:-3], x)  # the picture itself
+    assert feature_channels(config, layers) == tuple(f.shape[1] for f in found) == (3, 4, 8, 8, 8)
+    for wrong in ((), (4, 0), (0, 99), (0, 0), (-1, 3)):
+        with pytest.raises(ValueError, match="rising numbers from 0 to"):
+            net.features(x, wrong)
+
+
+def test_fewer_blocks_have_fewer_features() -> None:
+    assert [encoder_features(ResnetConfig(blocks=n)) for n in (1, 2, 5)] == [
+        (0, 4, 7, 10),
+        (0, 4, 7, 10, 11),
+        (0, 4, 7, 10, 14),
+    ]
+
+
+def test_patches_come_from_the_same_places_of_both_lists() -> None:
+    torch.manual_seed(0)
+    maps = [torch.randn(2, 3, 20, 20), torch.randn(2, 5, 4, 4)]
+    sampler = PatchSampler([3, 5], patches=64, width=7)
+    assert len(list(sampler.parameters())) == 2 * 4  # there before the first call
+    first, second = sampler(maps, [2 * m for m in maps], torch.Generator().manual_seed(1))
+    same, _ = sampler(maps, maps, torch.Generator().manual_seed(1))
+    other, _ = sampler(maps, maps, torch.Generator().manual_seed(2))
+    assert [v.shape for v in first] == [(2, 64, 7), (2, 16, 7)]  # 16: all there are
+    for vectors in (*first, *second):
+        torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(vectors.shape[:2]))
+    assert torch.equal(first[0], same[0]) and not torch.equal(first[0], other[0])
+    # Every vector is the head's of one pixel, and the second list's is that of the same pixel.
+    once, twice = (
+        nn.functional.normalize(sampler.heads[0](scale * maps[0].flatten(2).transpose(1, 2)), dim=-1)
+        for scale in (1, 2)
+    )
+    places = torch.cdist(first[0][1], once[1]).argmin(dim=1)
+    assert len(places.unique()) == 64
+    torch.testing.assert_close(first[0], once[:, places])
+    torch.testing.assert_close(second[0], twice[:, places])
+    with pytest.raises(ValueError, match="zip"):
+        sampler(maps, maps[:1])
+
+
+# ---------------------------------------------------------------- discriminators and starting weights
+
+
+@pytest.mark.parametrize("layers", [4, 5, 6])
+def test_deep_patchgans_of_unit(layers: int) -> None:
+    net = PatchDiscriminator(3, 2, layers)
+    assert net(torch.rand(1, 3, 3 * 2**layers, 2 ** (layers + 2))).shape == (1, 1, 1, 2)
+    assert sum(isinstance(m, nn.Conv2d) for m in net.modules()) == layers + 2
+
+
+@pytest.mark.parametrize("make", [PatchDiscriminator, PixelDiscriminator, DcganDiscriminator])
+def test_spectral_norm_bounds_every_layer(make: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    net = initialise(make(3, 4, spectral_norm=True), gain=0.5)
+    convs = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
+    x = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        for _ in range(30):  # one power iteration each
+            net(x)
+        for conv in convs:
+            norm = torch.linalg.matrix_norm(conv.weight.flatten(1), 2)
+            assert norm.item() == pytest.approx(1.0, abs=0.05)
+            original = conv.parametrizations.weight.original
+            assert original.std().item() > 0.2  # initialise reached what is trained
+    net(x).sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+    plain = make(3, 4)
+    assert all("parametrizations" not in key for key in plain.state_dict())
+
+
+@pytest.mark.parametrize("kind", INITS)
+@pytest.mark.parametrize(
+    "net",
+    [
+        UnitNetworks(TINY),
+        build_generator(EncoderDecoderConfig(width=4)),
+        build_generator(DcganConfig(width=4)),
+        DcganDiscriminator(width=4, spectral_norm=True),
+        PatchSampler([8, 4], width=8),
+    ],
+    ids=lambda net: type(net).__name__,
+)
+def test_every_initialisation_reaches_every_layer(kind: str, net: nn.Module) -> None:
+    for parameter in net.parameters():
+        nn.init.constant_(parameter, 9.0)
+    torch.manual_seed(0)
+    initialise(net, kind)
+    for name, parameter in net.named_parameters():
+        assert parameter.abs().max() < 9.0, name
+        assert (parameter == 0).all() if name.endswith("bias") else parameter.std() > 0, name
+
+
+def test_a_config_of_another_network_is_refused(tmp_path: Path) -> None:
+    spec = spec_of(EncoderDecoderConfig(width=2))
+    data = spec.to_json() | {"architecture": "unit"}
+    with pytest.raises(ValueError, match="unknown options of UnitConfig: downs"):
+        GeneratorSpec.from_json(data)
+    assert spec.kind == "translator" and replace(spec, config=DcganConfig(norm="none")).kind == "sampler"

@@ -1,0 +1,82 @@
+"""DCGAN, noise to image: https://arxiv.org/abs/1511.06434, section 3 and figure 1."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from i2i_training.networks.discriminators import add_spectral_norm
+from i2i_training.networks.layers import norm_layer
+from i2i_training.networks.spec import DcganConfig
+
+SMALLEST = 4  # height and width of the first map of the generator, and of the discriminator's last
+MOST_TIMES = 16  # 1024 channels at width 64, as in figure 1
+
+
+class DcganGenerator(nn.Module):
+    """float32 [N, latent] of N(0, 1) -> float32 [N, C, size, size] in -1..1.
+
+    The first layer, a transposed convolution from one pixel to 4x4, is the paper's "project and reshape".
+    """
+
+    def __init__(self, config: DcganConfig) -> None:
+        super().__init__()
+        bias = config.norm == "none"
+        widths = widths_towards_the_middle(config.width, config.size)[::-1]
+        layers: list[nn.Module] = [nn.ConvTranspose2d(config.latent, widths[0], SMALLEST, bias=bias)]
+        for before, after in pairwise(widths):
+            layers += [norm_layer(config.norm, before), nn.ReLU(True)]
+            layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=bias)]
+        layers += [norm_layer(config.norm, widths[-1]), nn.ReLU(True)]
+        last = nn.ConvTranspose2d(widths[-1], config.out_channels, 4, stride=2, padding=1)
+        self.model = nn.Sequential(*layers, last, nn.Tanh())
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.model(latents[:, :, None, None])
+
+
+class DcganDiscriminator(nn.Module):
+    """float32 [N, C, size, size] in -1..1 -> one raw score per image, float32 [N, 1, 1, 1].
+
+    No norm after the first and the last convolution (section 3). `width` and `size` as in DcganConfig;
+    `spectral_norm` as in PatchDiscriminator.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        width: int = 64,
+        size: int = 64,
+        norm: str = "batch",
+        spectral_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        widths = widths_towards_the_middle(width, size)
+        layers: list[nn.Module] = [
+            nn.Conv2d(in_channels, width, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2, True),
+        ]
+        for before, after in pairwise(widths):
+            layers += [
+                nn.Conv2d(before, after, 4, stride=2, padding=1, bias=norm == "none"),
+                norm_layer(norm, after),
+                nn.LeakyReLU(0.2, True),
+            ]
+        self.model = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, SMALLEST))
+        if spectral_norm:
+            add_spectral_norm(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model(images)
+
+
+def widths_towards_the_middle(width: int, size: int) -> list[int]:
+    """Channels of the maps of half the size, a quarter, … down to 4x4.
+
+    Example:
+        >>> widths_towards_the_middle(64, 64)
+        [64, 128, 256, 512]
+    """
+    halvings = (size // SMALLEST).bit_length() - 1
+    return [width * min(2**n, MOST_TIMES) for n in range(halvings)]

@@ -1,0 +1,77 @@
+"""Patches of an encoder's feature maps, for CUT's contrastive loss: https://arxiv.org/abs/2007.15651.
+
+Section 3.2: patches at the same place of input and output shall be alike, those of other places not.
+Which layers: appendix C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from i2i_training.networks.resnet import ResnetGenerator
+from i2i_training.networks.spec import ResnetConfig
+
+
+class PatchSampler(nn.Module):
+    """One head H_l (linear, ReLU, linear) per feature layer, on the same random places of two lists of maps.
+
+    channels: of each layer's maps. patches: places taken of each map, all where it has fewer. width: of
+    the vectors. All weights exist from the start, so that optimisers and DistributedDataParallel see them.
+    """
+
+    def __init__(self, channels: Sequence[int], patches: int = 256, width: int = 256) -> None:
+        super().__init__()
+        self.patches = patches
+        self.heads = nn.ModuleList(
+            nn.Sequential(nn.Linear(before, width), nn.ReLU(), nn.Linear(width, width)) for before in channels
+        )
+
+    def forward(
+        self, first: Sequence[Tensor], second: Sequence[Tensor], places: torch.Generator | None = None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Two lists of [N, C_l, H_l, W_l] -> two lists of vectors [N, patches, width] of length 1.
+
+        Vector p of both lists comes from the same place of a map, drawn from `places` (None: PyTorch's own
+        generator) once per layer for the whole batch. Vectors are float32 at least. The lists must be as
+        long as `channels`; ValueError.
+        """
+        vectors: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for head, x, y in zip(self.heads, first, second, strict=True):
+            chosen = self._chosen(x, places)
+            for found, maps in zip(vectors, (x, y), strict=True):
+                patches = head(maps.flatten(2)[:, :, chosen].transpose(1, 2))
+                exact = patches.to(torch.promote_types(patches.dtype, torch.float32))
+                found.append(F.normalize(exact, dim=-1, eps=1e-7))
+        return vectors
+
+    def _chosen(self, maps: Tensor, places: torch.Generator | None) -> Tensor:
+        """Indices of at most `patches` different pixels: int64 [P]."""
+        device = maps.device if places is None else places.device
+        count = maps.shape[-2] * maps.shape[-1]
+        return torch.randperm(count, generator=places, device=device)[: self.patches].to(maps.device)
+
+
+def encoder_features(config: ResnetConfig) -> tuple[int, ...]:
+    """The layers of a ResNet generator's `model` that CUT compares.
+
+    The picture itself (after its padding), the two strided convolutions, the first and the fifth residual
+    block; with fewer blocks the last one. Upstream numbers them 0, 4, 8, 12, 16, because its network has
+    two more layers, which blur before the strides.
+
+    Example:
+        >>> encoder_features(ResnetConfig(blocks=9))
+        (0, 4, 7, 10, 14)
+    """
+    last = 10 + min(5, config.blocks) - 1
+    return (0, 4, 7, 10, last) if last > 10 else (0, 4, 7, 10)
+
+
+def feature_channels(config: ResnetConfig, layers: Sequence[int]) -> tuple[int, ...]:
+    """Channels of what `ResnetGenerator(config).features` gives at `layers`; nothing is computed."""
+    with torch.device("meta"), torch.no_grad():
+        maps = ResnetGenerator(config).features(torch.empty(1, config.in_channels, 32, 32), layers)
+    return tuple(each.shape[1] for each in maps)

@@ -1,0 +1,196 @@
+"""UNIT: two VAEs whose inner layers are shared: https://arxiv.org/abs/1703.00848, section 3 and appendix.
+
+One latent space for both domains: an encoder per domain gives the means of q(z|x) = N(E(x), I), a
+generator per domain makes a picture of z. The last blocks of the encoders and the first of the generators
+are common to both. As in the authors' code only residual blocks are normalised, and the slope of
+LeakyReLU is 0.01.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from i2i_training.networks.layers import norm_layer, padding_layers, upsample_layers
+from i2i_training.networks.spec import DIRECTIONS, UnitConfig
+
+
+class UnitOutputs(NamedTuple):
+    """Everything that one UNIT step needs. Pictures are float32 [N, C, H, W] in -1..1.
+
+    Means are [N, 4 x width, H/4, W/4]. A NamedTuple, because DistributedDataParallel and Fabric look into
+    one.
+    """
+
+    mean_a: Tensor  # E_A(a)
+    mean_b: Tensor  # E_B(b)
+    aa: Tensor  # G_A(z_a), the reconstruction of a
+    bb: Tensor  # G_B(z_b)
+    ab: Tensor  # G_B(z_a), a translated
+    ba: Tensor  # G_A(z_b)
+    mean_ab: Tensor  # E_B(ab), whose KL term belongs to the cycle loss
+    mean_ba: Tensor  # E_A(ba)
+    aba: Tensor  # G_A(z_ab), the cycle's reconstruction of a
+    bab: Tensor  # G_B(z_ba)
+
+
+class UnitNetworks(nn.Module):
+    """E_A, E_B, G_A and G_B in one module, as DistributedDataParallel needs; the shared blocks exist once.
+
+    `config.in_channels` are A's, `config.out_channels` are B's.
+    """
+
+    def __init__(self, config: UnitConfig) -> None:
+        super().__init__()
+        self.config = config
+        back = self.config_of("BtoA")
+        in_encoders, in_decoders = shared_blocks(config), shared_blocks(config)
+        self.encoder_a, self.encoder_b = UnitEncoder(config, in_encoders), UnitEncoder(back, in_encoders)
+        self.decoder_a, self.decoder_b = UnitDecoder(back, in_decoders), UnitDecoder(config, in_decoders)
+
+    def config_of(self, direction: str) -> UnitConfig:
+        """What `build_generator` needs for the translator of a direction, AtoB or BtoA."""
+        if direction not in DIRECTIONS:
+            raise ValueError(f"direction is {direction!r}; allowed: {', '.join(DIRECTIONS)}")
+        if direction == "AtoB":
+            return self.config
+        return replace(
+            self.config, in_channels=self.config.out_channels, out_channels=self.config.in_channels
+        )
+
+    def translator(self, direction: str) -> UnitTranslator:
+        """The translator of a direction, AtoB or BtoA; it shares all weights with this module.
+
+        Its state dict is that of `build_generator(self.config_of(direction))`.
+        """
+        config = self.config_of(direction)
+        if direction == "AtoB":
+            return UnitTranslator(config, self.encoder_a, self.decoder_b)
+        return UnitTranslator(config, self.encoder_b, self.decoder_a)
+
+    def forward(self, a: Tensor, b: Tensor, noise: torch.Generator | None = None) -> UnitOutputs:
+        """Reconstruct, translate and translate back both batches; see UnitOutputs.
+
+        In training mode z = mean + N(0, I) (equation 3), drawn from `noise`, None for PyTorch's own
+        generator; in eval mode z is the mean.
+        """
+        mean_a, mean_b = self.encoder_a(a), self.encoder_b(b)
+        z_a, z_b = self._sampled(mean_a, noise), self._sampled(mean_b, noise)
+        ab, ba = self.decoder_b(z_a), self.decoder_a(z_b)
+        mean_ab, mean_ba = self.encoder_b(ab), self.encoder_a(ba)
+        return UnitOutputs(
+            mean_a=mean_a,
+            mean_b=mean_b,
+            aa=self.decoder_a(z_a),
+            bb=self.decoder_b(z_b),
+            ab=ab,
+            ba=ba,
+            mean_ab=mean_ab,
+            mean_ba=mean_ba,
+            aba=self.decoder_a(self._sampled(mean_ab, noise)),
+            bab=self.decoder_b(self._sampled(mean_ba, noise)),
+        )
+
+    def _sampled(self, mean: Tensor, noise: torch.Generator | None) -> Tensor:
+        if not self.training:
+            return mean
+        device = mean.device if noise is None else noise.device  # a CPU generator gives all devices the same
+        return mean + torch.randn(mean.shape, generator=noise, device=device, dtype=mean.dtype).to(
+            mean.device
+        )
+
+
+class UnitTranslator(nn.Module):
+    """G_B(E_A(x)) with z = E_A(x), the mean: float32 [N, C_in, H, W] in -1..1 -> [N, C_out, H, W] likewise.
+
+    H and W are multiples of 4. Without `encoder` and `decoder` they are made with fresh weights.
+    """
+
+    def __init__(
+        self, config: UnitConfig, encoder: UnitEncoder | None = None, decoder: UnitDecoder | None = None
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder or UnitEncoder(config, shared_blocks(config))
+        self.decoder = decoder or UnitDecoder(config, shared_blocks(config))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decoder(self.encoder(x))
+
+
+class UnitEncoder(nn.Module):
+    """Float32 [N, in_channels, H, W] in -1..1 -> the mean of its latent, [N, 4 x width, H/4, W/4]."""
+
+    def __init__(self, config: UnitConfig, shared: nn.Module) -> None:
+        super().__init__()
+        w = config.width
+        self.own = nn.Sequential(
+            *convolution(config.in_channels, w, 7, 1, config.padding),
+            *convolution(w, 2 * w, 3, 2, config.padding),
+            *convolution(2 * w, 4 * w, 3, 2, config.padding),
+            *(UnitBlock(config) for _ in range(config.blocks - config.shared_blocks)),
+        )
+        self.shared = shared
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shared(self.own(x))
+
+
+class UnitDecoder(nn.Module):
+    """A latent, float32 [N, 4 x width, H/4, W/4] -> a picture [N, out_channels, H, W] in -1..1.
+
+    The last transposed convolution is 1x1 with stride 1, hence a convolution.
+    """
+
+    def __init__(self, config: UnitConfig, shared: nn.Module) -> None:
+        super().__init__()
+        w = config.width
+        self.shared = shared
+        self.own = nn.Sequential(
+            *(UnitBlock(config) for _ in range(config.blocks - config.shared_blocks)),
+            *upsample_layers(config.upsample, 4 * w, 2 * w, bias=True),
+            nn.LeakyReLU(0.01, True),
+            *upsample_layers(config.upsample, 2 * w, w, bias=True),
+            nn.LeakyReLU(0.01, True),
+            nn.Conv2d(w, config.out_channels, 1),
+            nn.Tanh(),
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.own(self.shared(z))
+
+
+class UnitBlock(nn.Module):
+    """x + conv(leaky_relu(conv(x))), both 3x3 and normalised, at 4 x width channels."""
+
+    def __init__(self, config: UnitConfig) -> None:
+        super().__init__()
+        channels = 4 * config.width
+
+        def conv() -> list[nn.Module]:
+            zeros = 1 if config.padding == "zero" else 0
+            return [
+                *padding_layers(config.padding, 1),
+                nn.Conv2d(channels, channels, 3, padding=zeros, bias=config.norm == "none"),
+                norm_layer(config.norm, channels),
+            ]
+
+        self.conv_block = nn.Sequential(*conv(), nn.LeakyReLU(0.01, True), *conv())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv_block(x)
+
+
+def shared_blocks(config: UnitConfig) -> nn.Sequential:
+    """The residual blocks next to the latent that both domains have in common."""
+    return nn.Sequential(*(UnitBlock(config) for _ in range(config.shared_blocks)))
+
+
+def convolution(before: int, after: int, kernel: int, stride: int, padding: str) -> list[nn.Module]:
+    """Padding, convolution, LeakyReLU: H, W -> H/stride, W/stride."""
+    pixels = kernel // 2
+    zeros = pixels if padding == "zero" else 0
+    conv = nn.Conv2d(before, after, kernel, stride, zeros)
+    return [*padding_layers(padding, pixels), conv, nn.LeakyReLU(0.01, True)]
