@@ -1,143 +1,81 @@
-"""Pairs of images: halves, directions, sizes, and crops that fit each other."""
+"""Batches: crops that fit each other, order, exact resume, shares of several processes, threads."""
 
 from __future__ import annotations
 
-from itertools import islice
+import shutil
+import threading
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
+from data_folders import located, noise, write, write_pairs
+from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
-from i2i_training.data import Pair, batches, normalised, read_pairs, to_images, to_tensor
+from i2i_training.data import Batch, DataOptions, TrainingData, open_training_data
 
-Image = NDArray[np.uint8]
-
-
-def write(path: Path, rgb: Image) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+OPTIONS = DataOptions(load_size=None, crop_size=16)
+CACHED, DECODED = 4.0, 0.0
 
 
-def noise(height: int, width: int, seed: int = 0) -> Image:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five pairs, `located` images and their negatives."""
+    root = tmp_path_factory.mktemp("pairs")
+    for split in ("train", "val"):
+        write_pairs(root / split, 5)
+    return root
 
 
-def located(number: int, height: int = 40, width: int = 48) -> Pair:
-    """`a` says at every pixel where it is and which image it is of; `b` is 255 - a."""
-    rows, columns = np.mgrid[:height, :width]
-    a = np.stack([rows, columns, np.full_like(rows, number)], axis=2).astype(np.uint8)
-    return Pair(f"image{number}", a, 255 - a)
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four images of A and seven of B, of different sizes."""
+    root = tmp_path_factory.mktemp("photos")
+    for n in range(4):
+        write(root / "trainA" / f"a{n}.png", located(n, 40 + n, 48 - n))
+    for n in range(7):
+        write(root / "trainB" / f"b{n}.png", located(100 + n, 30 + n, 50))
+    write(root / "testA" / "t.png", located(9))
+    return root
 
 
-def random(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def opened(root: Path, kind: str, batch: int = 2, seed: int = 0, **changes: object) -> TrainingData:
+    return open_training_data(replace(OPTIONS, data=str(root), **changes), kind, batch, seed)
 
 
-# ---------------------------------------------------------------- reading
+def levels(images: Tensor | None) -> Tensor:
+    """uint8 levels 0..255 of a batch."""
+    assert images is not None
+    assert images.dtype == torch.float32
+    return ((images + 1) * 127.5).round().long()
 
 
-def test_left_half_is_a_and_colours_are_rgb(tmp_path: Path) -> None:
-    left, right = noise(20, 30, 1), noise(20, 30, 2)
-    left[:] = (200, 100, 0)
-    write(tmp_path / "train" / "one.png", np.hstack([left, right]))
-    (pair,) = read_pairs(tmp_path, "train", "AtoB", None)
-    assert pair.name == "one"
-    assert np.array_equal(pair.a, left)
-    assert np.array_equal(pair.b, right)
-    (swapped,) = read_pairs(tmp_path, "train", "BtoA", None)
-    assert np.array_equal(swapped.a, right)
-    assert np.array_equal(swapped.b, left)
+def numbers(images: Tensor | None) -> list[int]:
+    """Which image each crop is of."""
+    return [int(image[2, 0, 0]) for image in levels(images)]
 
 
-def test_pairs_come_in_the_order_of_their_names_from_the_split_asked_for(tmp_path: Path) -> None:
-    for name in ("b.png", "a.PNG", "c.bmp"):
-        write(tmp_path / "train" / name, noise(8, 16))
-    write(tmp_path / "val" / "z.png", noise(8, 16))
-    (tmp_path / "train" / "notes.txt").write_text("not an image")
-    assert [p.name for p in read_pairs(tmp_path, "train", "AtoB", None)] == ["a", "b", "c"]
-    assert [p.name for p in read_pairs(tmp_path, "val", "AtoB", None)] == ["z"]
+def same(one: Batch, other: Batch) -> bool:
+    if (one.a is None) != (other.a is None):
+        return False
+    return torch.equal(one.b, other.b) and (one.a is None or other.a is None or torch.equal(one.a, other.a))
 
 
-@pytest.mark.parametrize("size", [16, 50])
-def test_load_size_stretches_both_halves(size: int, tmp_path: Path) -> None:
-    left, right = np.full((20, 30, 3), 50, np.uint8), np.full((20, 30, 3), 210, np.uint8)
-    write(tmp_path / "train" / "one.png", np.hstack([left, right]))
-    (pair,) = read_pairs(tmp_path, "train", "AtoB", size)
-    assert pair.a.shape == pair.b.shape == (size, size, 3)
-    assert np.array_equal(pair.a, np.full_like(pair.a, 50))  # nothing of the other half leaks in
-    assert np.array_equal(pair.b, np.full_like(pair.b, 210))
+# ---------------------------------------------------------------- what a batch is
 
 
-def test_gray_images_become_rgb(tmp_path: Path) -> None:
-    (tmp_path / "train").mkdir()
-    cv2.imwrite(str(tmp_path / "train" / "gray.png"), np.full((8, 16), 77, np.uint8))
-    (pair,) = read_pairs(tmp_path, "train", "AtoB", None)
-    assert np.array_equal(pair.a, np.full((8, 8, 3), 77))
-
-
-def test_all_bad_files_are_listed_at_once(tmp_path: Path) -> None:
-    folder = tmp_path / "train"
-    write(folder / "good.png", noise(8, 16))
-    write(folder / "odd.png", noise(8, 15))
-    write(folder / "odder.png", noise(8, 17))
-    (folder / "text.jpg").write_text("no image")
-    (folder / "empty.png").touch()
-    (folder / "folder.png").mkdir()
-    with pytest.raises(TrainingError) as caught:
-        read_pairs(tmp_path, "train", "AtoB", None)
-    message = str(caught.value)
-    assert str(folder) in message
-    assert "5 of 6" in message
-    assert "odd.png: 15 pixels wide" in message
-    assert "odder.png: 17 pixels wide" in message
-    for name in ("text.jpg", "empty.png", "folder.png"):
-        assert f"{name}: cannot be read" in message
-    assert "good.png" not in message
-
-
-def test_no_images_says_what_is_expected(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    for split in ("empty", "missing"):
-        with pytest.raises(TrainingError, match="side-by-side AB images") as caught:
-            read_pairs(tmp_path, split, "AtoB", None)
-        assert str(tmp_path / split) in str(caught.value)
-
-
-def test_a_misspelt_direction_is_an_error(tmp_path: Path) -> None:
-    write(tmp_path / "train" / "one.png", noise(8, 16))
-    with pytest.raises(TrainingError, match="direction is 'atob'; allowed: AtoB, BtoA"):
-        read_pairs(tmp_path, "train", "atob", None)
-
-
-def test_real_pairs_are_photo_and_label(shared_data: Path, tmp_path: Path) -> None:
-    source = sorted((shared_data / "camvid_ab512" / "train").iterdir())[0]
-    (tmp_path / "train").mkdir()
-    (tmp_path / "train" / source.name).symlink_to(source)
-    (pair,) = read_pairs(tmp_path, "train", "AtoB", None)
-    assert pair.a.shape == pair.b.shape == (256, 256, 3)
-
-    def buildings(image: Image) -> float:
-        """Share of pixels in CamVid's colour of buildings, red 128."""
-        return float(np.mean(np.abs(image.astype(int) - (128, 0, 0)).max(axis=2) < 16))
-
-    assert buildings(pair.a) < 0.01
-    assert buildings(pair.b) > 0.05
-
-
-# ---------------------------------------------------------------- batches
-
-
+@pytest.mark.parametrize("cache_gb", [CACHED, DECODED])
 @pytest.mark.parametrize("flip", [False, True])
-def test_crop_and_flip_are_the_same_for_both(flip: bool) -> None:
-    pairs = [located(n) for n in range(3)]
+def test_crop_and_flip_are_the_same_for_both_of_a_pair(flip: bool, cache_gb: float, pairs: Path) -> None:
+    data = opened(pairs, "paired", flip=flip, cache_gb=cache_gb)
     flips: set[bool] = set()
     corners: set[tuple[int, int]] = set()
-    for a, b in islice(batches(pairs, 2, 16, flip, random()), 60):
-        assert a.dtype == b.dtype == torch.uint8
+    for _ in range(60):
+        batch = data.next("cpu")
+        a, b = levels(batch.a), levels(batch.b)
         assert a.shape == b.shape == (2, 3, 16, 16)
         assert torch.equal(b, 255 - a)
         for rows, columns, number in a:
@@ -145,76 +83,212 @@ def test_crop_and_flip_are_the_same_for_both(flip: bool) -> None:
             top, left = int(rows.min()), int(columns.min())
             flips.add(step == -1)
             corners.add((top, left))
-            assert abs(step) == 1
             expected = torch.arange(left, left + 16).flip(0) if step < 0 else torch.arange(left, left + 16)
-            assert torch.equal(columns.long(), expected.expand(16, 16))  # one solid crop
-            assert torch.equal(rows.long(), torch.arange(top, top + 16)[:, None].expand(16, 16))
+            assert torch.equal(columns, expected.expand(16, 16))  # one solid crop
+            assert torch.equal(rows, torch.arange(top, top + 16)[:, None].expand(16, 16))
             assert len(number.unique()) == 1
+    data.close()
     assert flips == ({True, False} if flip else {False})
     assert len(corners) > 50
     assert {c[0] for c in corners} >= {0, 24}  # the first and the last possible row
     assert {c[1] for c in corners} >= {0, 32}
 
 
+def test_direction_swaps_the_domains(pairs: Path) -> None:
+    one, other = opened(pairs, "paired").next("cpu"), opened(pairs, "paired", direction="BtoA").next("cpu")
+    assert one.a is not None
+    assert torch.equal(one.a, other.b)
+    assert same(one, Batch(other.b, torch.as_tensor(other.a)))
+
+
 @pytest.mark.parametrize("batch", [1, 2, 3, 5, 7, 12])
-def test_every_pair_is_seen_once_before_any_is_seen_twice(batch: int) -> None:
-    pairs = [located(n) for n in range(5)]
+def test_every_pair_is_seen_once_before_any_is_seen_twice(batch: int, pairs: Path) -> None:
+    data = opened(pairs, "paired", batch)
     seen: list[int] = []
-    for a, _ in islice(batches(pairs, batch, 8, True, random(3)), 30):
+    for _ in range(30):
+        a = data.next("cpu").a
+        assert a is not None
         assert len(a) == batch
-        seen += [int(image[2, 0, 0]) for image in a]
+        seen += numbers(a)
     rounds = [seen[i : i + 5] for i in range(0, len(seen) - 4, 5)]
     assert all(sorted(r) == [0, 1, 2, 3, 4] for r in rounds)
     assert len({tuple(r) for r in rounds}) > 1  # in a new order each time
 
 
-def test_all_randomness_comes_from_the_generator() -> None:
-    pairs = [located(n) for n in range(4)]
+def test_unpaired_domains_have_orders_and_crops_of_their_own(photos: Path) -> None:
+    data = opened(photos, "unpaired", 2, flip=False)
+    batches = [data.next("cpu") for _ in range(14)]
+    a, b = ([n for x in batches for n in numbers(images(x))] for images in (lambda x: x.a, lambda x: x.b))
+    assert all(sorted(a[i : i + 4]) == [0, 1, 2, 3] for i in range(0, 28, 4))
+    assert all(sorted(b[i : i + 7]) == list(range(100, 107)) for i in range(0, 28, 7))
+    assert any(not torch.equal(levels(x.a)[:, :2], levels(x.b)[:, :2]) for x in batches)
+    assert "4 + 7 images" in data.description
 
-    def run(seed: int) -> list[torch.Tensor]:
-        torch.manual_seed(np.random.default_rng().integers(2**31))
-        return [torch.cat(ab) for ab in islice(batches(pairs, 2, 8, True, random(seed)), 10)]
+
+def test_hidden_pairs_are_not_kept_together(pairs: Path) -> None:
+    data = opened(pairs, "unpaired", 5)
+    batches = [data.next("cpu") for _ in range(5)]
+    together = [
+        x == 255 - y for batch in batches for x, y in zip(numbers(batch.a), numbers(batch.b), strict=True)
+    ]
+    assert 0 <= sum(together) < 15  # 5 expected of 25
+    assert {n for batch in batches for n in numbers(batch.b)} == {255 - n for n in range(5)}
+
+
+def test_all_randomness_comes_from_the_seed(pairs: Path) -> None:
+    def run(seed: int) -> list[Batch]:
+        torch.manual_seed(int(np.random.default_rng().integers(2**31)))
+        data = opened(pairs, "paired", 2, seed, jitter=0.2)
+        return [data.next("cpu") for _ in range(6)]
 
     first, again, other = run(1), run(1), run(2)
-    assert all(torch.equal(x, y) for x, y in zip(first, again, strict=True))
-    assert not all(torch.equal(x, y) for x, y in zip(first, other, strict=True))
+    assert all(same(x, y) for x, y in zip(first, again, strict=True))
+    assert not any(same(x, y) for x, y in zip(first, other, strict=True))
 
 
-def test_a_crop_of_the_whole_image_is_the_image() -> None:
-    pair = located(0, 16, 16)
-    a, b = next(batches([pair], 1, 16, False, random()))
-    assert np.array_equal(a[0].permute(1, 2, 0).numpy(), pair.a)
-    assert np.array_equal(b[0].permute(1, 2, 0).numpy(), pair.b)
+def test_jitter_changes_photos_and_never_label_maps(pairs: Path) -> None:
+    plain = opened(pairs, "paired").next("cpu")
+    for labels, changed in (("none", (True, True)), ("A", (False, True)), ("B", (True, False))):
+        for direction in ("AtoB", "BtoA"):
+            batch = opened(pairs, "paired", labels=labels, jitter=0.5, direction=direction).next("cpu")
+            domains = (batch.a, batch.b) if direction == "AtoB" else (batch.b, batch.a)
+            found = tuple(
+                not torch.equal(levels(x), levels(y))
+                for x, y in zip(domains, (plain.a, plain.b), strict=True)
+            )
+            assert found == changed
 
 
-def test_a_crop_larger_than_an_image_is_an_error_naming_it() -> None:
-    pairs = [located(0, 40, 48), located(1, 30, 48), located(2, 40, 31)]
-    next(batches(pairs, 1, 30, True, random()))
-    with pytest.raises(TrainingError, match="crop_size 32 is larger than 2 images, first image1"):
-        next(batches(pairs, 1, 32, True, random()))
+def test_label_maps_get_no_new_colours_when_they_are_stretched(tmp_path: Path) -> None:
+    stripes = np.zeros((24, 24, 3), np.uint8)
+    stripes[:, ::3] = 255
+    for name in ("one", "two"):
+        write(tmp_path / f"{name}.png", np.hstack([stripes, stripes]))
+    batch = opened(tmp_path, "paired", load_size=40, crop_size=40, labels="B").next("cpu")
+    assert set(levels(batch.b).unique().tolist()) == {0, 255}
+    assert len(levels(batch.a).unique()) > 2
 
 
-def test_images_are_not_changed_by_batches() -> None:
-    pair = located(0)
-    a, _ = next(batches([pair], 1, 40, False, random()))
-    a.zero_()
-    assert np.array_equal(pair.a, located(0).a)
+def test_any_number_of_channels(tmp_path: Path) -> None:
+    for n in range(3):
+        array = np.random.default_rng(n).integers(0, 256, (20, 20, 5), np.uint8)
+        write(tmp_path / "A" / f"{n}.npy", array)
+        write(tmp_path / "B" / f"{n}.png", noise(20, 20, n))
+    batch = opened(tmp_path, "paired", channels_a=5, channels_b=1, jitter=0.1).next("cpu")
+    assert batch.a is not None
+    assert batch.a.shape == (2, 5, 16, 16)
+    assert batch.b.shape == (2, 1, 16, 16)
 
 
-# ---------------------------------------------------------------- tensors
+# ---------------------------------------------------------------- going on
 
 
-def test_every_value_survives_the_way_to_the_network_and_back() -> None:
-    image = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
-    values = normalised(to_tensor([image, 255 - image]))
-    assert values.shape == (2, 3, 16, 16)
-    assert values.dtype == torch.float32
-    assert (float(values.min()), float(values.max())) == (-1.0, 1.0)
-    back, inverse = to_images(values)
-    assert np.array_equal(back, image)
-    assert np.array_equal(inverse, 255 - image)
+def saved(data: TrainingData) -> dict:
+    """The state after a way through a file that is read without unpickling anything."""
+    file = BytesIO()
+    torch.save(data.state_dict(), file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
 
 
-def test_pictures_are_clipped_not_wrapped() -> None:
-    (image,) = to_images(torch.tensor([-3.0, 3.0]).reshape(1, 1, 1, 2).expand(1, 3, 1, 2))
-    assert image[0, :, 0].tolist() == [0, 255]
+@pytest.mark.parametrize("kind", ["paired", "unpaired", "single"])
+@pytest.mark.parametrize("cache_gb", [CACHED, DECODED, 12e-6])  # all, none, and some of the images
+def test_resume_is_exact(kind: str, cache_gb: float, pairs: Path) -> None:
+    data = opened(pairs, kind, 3, cache_gb=cache_gb, jitter=0.2)
+    for _ in range(5):
+        data.next("cpu")
+    state = saved(data)
+    expected = [data.next("cpu") for _ in range(5)]
+    data.load_state_dict(state)  # back, with batches already on their way
+    again = [data.next("cpu") for _ in range(5)]
+    data.close()
+    other = opened(pairs, kind, 3, seed=9, cache_gb=CACHED, jitter=0.2)
+    other.load_state_dict(state)
+    resumed = [other.next("cpu") for _ in range(5)]
+    assert all(same(x, y) for x, y in zip(expected, again, strict=True))
+    assert all(same(x, y) for x, y in zip(expected, resumed, strict=True))
+
+
+@pytest.mark.parametrize("cache_gb", [CACHED, DECODED])
+def test_state_before_the_first_batch(cache_gb: float, photos: Path) -> None:
+    data = opened(photos, "unpaired", cache_gb=cache_gb)
+    state = saved(data)
+    first = data.next("cpu")
+    data.load_state_dict(state)
+    assert same(first, data.next("cpu"))
+    data.close()
+
+
+def test_a_state_of_other_images_is_refused(pairs: Path, tmp_path: Path) -> None:
+    state = opened(pairs, "paired").state_dict()
+    shutil.copytree(pairs, tmp_path / "copy")
+    opened(tmp_path / "copy", "paired").load_state_dict(state)  # where they are does not matter
+    (tmp_path / "copy" / "train" / "image0.png").unlink()
+    fewer = opened(tmp_path / "copy", "paired")
+    with pytest.raises(TrainingError, match="5 targets where there are 4"):
+        fewer.load_state_dict(state)
+    with pytest.raises(TrainingError, match="another direction"):
+        opened(pairs, "paired", direction="BtoA").load_state_dict(state)
+
+
+# ---------------------------------------------------------------- processes and threads
+
+
+@pytest.mark.parametrize("kind", ["paired", "unpaired"])
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_share_what_one_would_see(kind: str, world: int, photos: Path, pairs: Path) -> None:
+    root = pairs if kind == "paired" else photos
+    options = replace(OPTIONS, data=str(root), jitter=0.3)
+    alone = open_training_data(options, kind, 6, 4)
+    shares = [open_training_data(options, kind, 6, 4, rank, world) for rank in range(world)]
+    for _ in range(8):
+        whole, parts = alone.next("cpu"), [share.next("cpu") for share in shares]
+        assert all(len(part.b) == 6 // world for part in parts)
+        a = torch.cat([torch.as_tensor(part.a) for part in parts])
+        assert same(whole, Batch(a, torch.cat([part.b for part in parts])))
+    with pytest.raises(TrainingError, match="batch is 5; it must be a multiple"):
+        open_training_data(options, kind, 5, 0, 0, world)
+
+
+def data_threads() -> list[threading.Thread]:
+    return [t for t in threading.enumerate() if t.name.startswith("i2i-data")]
+
+
+def test_no_thread_survives(photos: Path) -> None:
+    before = threading.active_count()
+    kept = opened(photos, "unpaired")
+    kept.next("cpu")
+    assert threading.active_count() == before  # what is in memory needs none
+    data = opened(photos, "unpaired", cache_gb=DECODED)
+    data.next("cpu")
+    assert data_threads()
+    data.close()
+    data.close()
+    kept.close()
+    assert threading.active_count() == before
+
+
+def test_images_that_are_not_kept_are_cut_as_those_that_are(photos: Path) -> None:
+    kept = opened(photos, "unpaired", 3, load_size=20)
+    decoded = opened(photos, "unpaired", 3, load_size=20, cache_gb=DECODED)
+    assert all(same(kept.next("cpu"), decoded.next("cpu")) for _ in range(10))
+    assert kept.waited_s > 0
+    decoded.close()
+
+
+def test_a_file_that_vanishes_is_named(photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(photos, tmp_path / "copy")
+    data = opened(tmp_path / "copy", "unpaired", cache_gb=DECODED)
+    (tmp_path / "copy" / "trainB" / "b3.png").unlink()
+    with pytest.raises(TrainingError, match=r"b3\.png: cannot be read.*good when training began"):
+        for _ in range(10):
+            data.next("cpu")
+    data.close()
+
+
+def test_batches_do_not_change_the_images(pairs: Path) -> None:
+    data = opened(pairs, "paired", 5, crop_size=40, flip=False)
+    first = data.next("cpu")
+    levels(first.b)
+    first.b.zero_()
+    assert all(torch.equal(levels(x.b), 255 - levels(x.a)) for x in (data.next("cpu") for _ in range(3)))

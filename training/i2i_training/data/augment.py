@@ -1,0 +1,52 @@
+"""Crops, mirroring and jitter."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from i2i_training.data.images import Image
+from i2i_training.data.plan import FLIP, JITTER, LEFT, TOP
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+def crop(image: Image, size: int, draws: Tensor) -> Image:
+    """A view of uint8 [size, size, C] at the place that the draws (float64 [DRAWS] in 0..1) say."""
+    top, left = (
+        int(float(draws[column]) * (side - size + 1))
+        for column, side in zip((TOP, LEFT), image.shape, strict=False)
+    )
+    return image[top : top + size, left : left + size]
+
+
+def flipped(images: Tensor, draws: Tensor) -> Tensor:
+    """[N, C, H, W] with those mirrored left to right whose draws (float64 [N, DRAWS]) say so: half."""
+    chosen = (draws[:, FLIP] < 0.5).to(images.device).reshape(-1, 1, 1, 1)
+    return torch.where(chosen, images.flip(3), images)
+
+
+def jittered(images: Tensor, draws: Tensor, strength: float) -> Tensor:
+    """float [N, C, H, W] in -1..1 with brightness, contrast and saturation changed, in -1..1.
+
+    Each of them is multiplied by its own factor, between 1 - strength and 1 + strength, for every image.
+    Saturation is only changed in RGB.
+    """
+    factors = (1 + strength * (2 * draws[:, JITTER] - 1)).to(images.device, images.dtype)
+    brightness, contrast, saturation = (f.reshape(-1, 1, 1, 1) for f in factors.unbind(1))
+    values = (images + 1) / 2 * brightness
+    gray = _gray(values)
+    middle = gray.mean(dim=(1, 2, 3), keepdim=True)
+    values = middle + contrast * (values - middle)
+    if values.shape[1] == 3:
+        gray = _gray(values)
+        values = gray + saturation * (values - gray)
+    return values.clamp(0, 1) * 2 - 1
+
+
+def _gray(values: Tensor) -> Tensor:
+    """Brightness [N, 1, H, W]."""
+    if values.shape[1] != 3:
+        return values.mean(dim=1, keepdim=True)
+    weights = torch.tensor(LUMA, device=values.device, dtype=values.dtype).reshape(1, 3, 1, 1)
+    return (values * weights).sum(dim=1, keepdim=True)

@@ -1,0 +1,69 @@
+"""What to train on, and how images are cut from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from i2i_sdk.errors import TrainingError
+from i2i_training.networks.spec import DIRECTIONS
+from i2i_training.options import option
+
+KINDS = ("paired", "unpaired", "single")
+LABELS = ("none", "A", "B", "both")
+MOST_CHANNELS = 16
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """A and B are the data set's own names: trainA and trainB, or the left and the right half."""
+
+    data: str = option("", "data set folder")
+    direction: str = option("AtoB", "BtoA translates from the data set's B to its A", choices=DIRECTIONS)
+    load_size: int | None = option(286, "images are stretched to that side, squared; none keeps their size")
+    crop_size: int = option(256, "side of the random crops")
+    flip: bool = option(True, "mirror half of the crops")
+    jitter: float = option(0.0, "strength of brightness, contrast, saturation changes of photos, 0 to 1")
+    labels: str = option("none", "domains of label maps: resized to the nearest, no jitter", choices=LABELS)
+    channels_a: int = option(3, "of domain A: 3 is RGB, 1 gray; others are .npy files, uint8 [H, W, C]")
+    channels_b: int = option(3, "of domain B")
+    skip_bad: bool = option(False, "go on without files that cannot be used")
+    cache_gb: float = option(4.0, "decoded images kept in memory; those beyond are decoded each time")
+
+    def channels(self, domain: str) -> int:
+        """Channels of the images of domain "A" or "B"."""
+        return self.channels_a if domain == "A" else self.channels_b
+
+    def are_labels(self, domain: str) -> bool:
+        """Whether domain "A" or "B" holds label maps."""
+        return self.labels in (domain, "both")
+
+
+def check_options(options: DataOptions, kind: str) -> None:
+    """Raise TrainingError for options that do not work, alone or together, for a recipe of `kind`."""
+    _allowed("kind", kind, KINDS)
+    _allowed("direction", options.direction, DIRECTIONS)
+    _allowed("labels", options.labels, LABELS)
+    _between("crop_size", options.crop_size, 1, None)
+    _between("jitter", options.jitter, 0, 1)
+    _between("channels_a", options.channels_a, 1, MOST_CHANNELS)
+    _between("channels_b", options.channels_b, 1, MOST_CHANNELS)
+    _between("cache_gb", options.cache_gb, 0, None)
+    if not options.data:
+        raise TrainingError("no data set; say where it is: --data DIR")
+    if options.load_size is not None and options.load_size < options.crop_size:
+        raise TrainingError(
+            f"crop_size is {options.crop_size}; crops are cut from images of load_size {options.load_size}, "
+            f"so it must not be larger: try --load_size {options.crop_size}"
+        )
+
+
+def _allowed(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise TrainingError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
+
+
+def _between(name: str, value: float, least: float, most: float | None) -> None:
+    if not value >= least:
+        raise TrainingError(f"{name} is {value}; at least {least}")
+    if most is not None and value > most:
+        raise TrainingError(f"{name} is {value}; at most {most}")

@@ -1,0 +1,159 @@
+"""Read every file once: find those that cannot be used, keep what fits into memory."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from i2i_sdk.errors import TrainingError
+from i2i_training.data.images import Image, decode, stretched, with_channels
+from i2i_training.data.layout import Source, Split
+from i2i_training.data.options import DataOptions
+
+THREADS = min(8, os.cpu_count() or 1)  # OpenCV decodes without holding Python's lock
+AT_ONCE = 256  # files whose decoded images wait in memory at the same time
+
+log = logging.getLogger(__name__)
+
+Shape = Callable[[Source, Image], Image]  # what is done to a decoded image, such as stretching
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a data set's files hold, after `shape`."""
+
+    images: dict[Source, Image]  # as many as fit into the limit
+    sizes: dict[Source, tuple[int, int]]  # height and width in the file
+    problems: dict[Path, str]
+
+
+def scan(sources: Sequence[Source], options: DataOptions, smallest: int, shape: Shape, limit: float) -> Scan:
+    """Decode the files of all sources, each once, in threads.
+
+    smallest: pixels that the shorter side of an image must have. limit: bytes of images to keep.
+    """
+    by_path: dict[Path, list[Source]] = {}
+    for source in sources:
+        by_path.setdefault(source.path, []).append(source)
+    result = Scan({}, {}, {})
+
+    def one(path: Path) -> dict[Source, tuple[Image, tuple[int, int]]] | str:
+        try:
+            decoded = decode(path)
+            parts = {s: part_of(decoded, s, options) for s in by_path[path]}
+            _check_size(next(iter(parts.values())), smallest)
+            return {s: (shape(s, part), _size(part)) for s, part in parts.items()}
+        except ValueError as error:
+            return str(error)
+
+    paths, kept = list(by_path), 0
+    with ThreadPoolExecutor(THREADS) as pool:
+        for start in range(0, len(paths), AT_ONCE):
+            some = paths[start : start + AT_ONCE]
+            for path, parts in zip(some, pool.map(one, some), strict=True):
+                if isinstance(parts, str):
+                    result.problems[path] = parts
+                    continue
+                for source, (image, size) in parts.items():
+                    result.sizes[source] = size
+                    kept += image.nbytes
+                    if kept <= limit:
+                        result.images[source] = image
+    return result
+
+
+def part_of(decoded: Image, source: Source, options: DataOptions) -> Image:
+    """The source's half of a decoded file, as uint8 [H, W, C] of its domain's channels.
+
+    Raises ValueError with the reason where that cannot be.
+    """
+    if source.half:
+        width = decoded.shape[1]
+        if width % 2:
+            raise ValueError(f"is {width} pixels wide, so it has no two halves")
+        left = source.domain == "A"
+        decoded = decoded[:, : width // 2] if left else decoded[:, width // 2 :]
+    try:
+        image = with_channels(decoded, options.channels(source.domain))
+    except ValueError as error:
+        raise ValueError(f"{error}, which --channels_{source.domain.lower()} asks for") from error
+    return np.ascontiguousarray(image)  # not a view, which would keep the other half alive
+
+
+def stretcher(options: DataOptions, multiple_of: int = 1) -> Shape:
+    """Stretches to a square of `load_size`, or the next lower multiple; load_size none changes nothing."""
+    if options.load_size is None:
+        return lambda source, image: image
+    side = options.load_size - options.load_size % multiple_of
+    return lambda source, image: stretched(image, side, side, options.are_labels(source.domain))
+
+
+def read_split(
+    split: Split, options: DataOptions, smallest: int, shape: Shape, limit: float, say: bool = True
+) -> tuple[Split, dict[Source, Image]]:
+    """The images of a split that can be used, both of a pair or none, and as many as fit into `limit` bytes.
+
+    say: whether to log what `skip_bad` goes on without, as one of several processes does.
+
+    Raises TrainingError listing every file that cannot be used, unless `skip_bad`.
+    """
+    sources = [*split.inputs, *split.targets]
+    found = scan(sources, options, smallest, shape, limit)
+    good, problems = usable(split, found)
+    total = len({s.path for s in sources}) + len(split.problems)
+    if problems:
+        listed = "\n  ".join(problems)
+        what = f"{options.data}: {len(problems)} of {total} files cannot be used:\n  {listed}"
+        if not options.skip_bad:
+            raise TrainingError(f"{what}\nRepair or remove them, or go on without them: --skip_bad true")
+        if say:
+            log.warning("going on without bad files; %s", what)
+    if not good.targets or (split.inputs and not good.inputs):
+        raise TrainingError(f"{options.data}: no image is left; all {total} files of a domain are bad")
+    left = {*good.inputs, *good.targets}
+    return good, {s: image for s, image in found.images.items() if s in left}
+
+
+def usable(split: Split, found: Scan) -> tuple[Split, list[str]]:
+    """The split without what cannot be used, and "file: why" of that."""
+    problems = dict.fromkeys(split.problems)  # in order, each once
+    problems.update(
+        {
+            f"{s.path}: {found.problems[s.path]}": None
+            for s in (*split.inputs, *split.targets)
+            if s.path in found.problems
+        }
+    )
+    inputs = [s for s in split.inputs if s in found.sizes]
+    targets = [s for s in split.targets if s in found.sizes]
+    if not split.paired:
+        return Split(inputs, targets), list(problems)
+    good: list[tuple[Source, Source]] = []
+    for a, b in zip(split.inputs, split.targets, strict=True):
+        if a in found.sizes and b in found.sizes:
+            if found.sizes[a] == found.sizes[b]:
+                good.append((a, b))
+            else:
+                problems[_different(a, b, found)] = None
+    return Split([a for a, _ in good], [b for _, b in good], paired=True), list(problems)
+
+
+def _different(a: Source, b: Source, found: Scan) -> str:
+    (height, width), (other_height, other_width) = found.sizes[a], found.sizes[b]
+    return f"{a.path}: is {width}x{height} pixels, but its partner {b.path} {other_width}x{other_height}"
+
+
+def _check_size(image: Image, smallest: int) -> None:
+    if min(_size(image)) < smallest:
+        height, width = _size(image)
+        raise ValueError(f"is {width}x{height} pixels; at least {smallest}x{smallest} are needed")
+
+
+def _size(image: Image) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
