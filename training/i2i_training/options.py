@@ -1,22 +1,93 @@
-"""Options of a run as frozen dataclasses, changed by dotted flags: `--optim.lr 1e-4 --resnet.blocks 6`."""
+"""Options of a run as frozen dataclasses, changed by dotted flags: `--optim.lr 1e-4 --resnet.blocks 6`.
+
+Wherever `options` are asked for, one dataclass will do (nested ones included), or a tuple of several that
+share one flat set of names: `run, recipe = parse_flags((RunOptions(), CycleGANOptions()), flags)`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import types
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from i2i_sdk.errors import TrainingError
 
 T = TypeVar("T")
 
-NEEDED = {int: "a whole number", float: "a number"}
+NEEDED = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+WIDEST_FLAG = 36  # characters of the help's first column; a longer flag pushes its sentence to the right
+
+
+@dataclass(frozen=True)
+class OptionHelp:
+    """One option, as `explain` finds it."""
+
+    name: str  # dotted: "optim.lr"
+    default: Any
+    kind: Any  # its annotation: int, str | None, Literal["a", "b"] …
+    help: str = ""  # a sentence; empty where the field has none
+    choices: tuple[Any, ...] = ()  # the only values allowed; empty: any of its kind
+
+
+def option(default: T, help: str, choices: Collection[Any] | None = None) -> T:
+    """A dataclass field that explains itself.
+
+    Args:
+        default: its value unless changed.
+        help: a few words for `--help`.
+        choices: the only values that flags, files and presets may give it. Where the annotation is a
+            Literal they are known already.
+
+    Example:
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Options:
+        ...     init: str = option("normal", "how weights start", choices=("normal", "xavier"))
+        >>> print(help_text(Options()))
+          --init normal  how weights start [normal, xavier]
+    """
+    metadata = {"help": help, "choices": tuple(choices or ())}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def explain(options: Any) -> list[OptionHelp]:
+    """Every option with its value, annotation, sentence and choices, in order of definition.
+
+    Raises ValueError when two of several dataclasses share a name: a mistake in the program, not the user's.
+    """
+    parts = options if isinstance(options, tuple) else (options,)
+    found = [leaf for part in parts for leaf in _leaves(part, "")]
+    names = [leaf.name for leaf in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        owners = ", ".join(type(part).__name__ for part in parts)
+        raise ValueError(f"{owners} share options: {', '.join(twice)}; each name may be used once")
+    return found
+
+
+def help_text(options: Any) -> str:
+    """Flags with their values and sentences, in aligned columns; each nested dataclass is a group.
+
+    A group is headed by its field's metadata "help", else by the first line of its class's docstring.
+    """
+    leaves = explain(options)
+    flags = [f"--{leaf.name} {as_text(leaf.default)}" for leaf in leaves]
+    width = max((len(flag) for flag in flags if len(flag) <= WIDEST_FLAG), default=0)
+    titles = dict(_titles(options))
+    sections: dict[str, list[str]] = {}
+    for leaf, flag in zip(leaves, flags, strict=True):
+        lines = sections.setdefault(leaf.name.rpartition(".")[0], [])
+        lines.append(f"  {flag:<{width}}  {_sentence(leaf)}".rstrip())
+    blocks = [
+        "\n".join([f"{name}:{titles[name]}", *lines] if name else lines)
+        for name, lines in sorted(sections.items(), key=lambda section: section[0] != "")
+    ]
+    return "\n\n".join(blocks)
 
 
 def parse_flags(defaults: T, flags: Sequence[str]) -> T:
-    """Return `defaults` (a frozen dataclass, nested ones included) with `--name value` pairs applied.
+    """Return `defaults` with `--name value` pairs applied.
 
     Raises TrainingError for an unknown flag, a missing value, or a value of the wrong type; the message
     lists what is allowed.
@@ -28,15 +99,18 @@ def parse_flags(defaults: T, flags: Sequence[str]) -> T:
         >>> parse_flags(Options(), ["--steps", "20"])
         Options(steps=20)
     """
-    known = dict(flatten(defaults))
+    known = {leaf.name: leaf for leaf in explain(defaults)}
+    changes: dict[str, Any] = {}
+    labels: dict[str, str] = {}
     for name, text in flag_pairs(flags):
         if name not in known:
             raise unknown_option(name, known)
+        labels[name] = f"--{name} {text}"
         try:
-            defaults = _replaced(defaults, name.split("."), text)
+            changes[name] = from_text(known[name], text)
         except ValueError as error:
-            raise TrainingError(f"--{name} {text}: {error}") from error
-    return defaults
+            raise TrainingError(f"{labels[name]}: {error}") from error
+    return replaced(defaults, changes, labels)
 
 
 def flag_pairs(flags: Sequence[str]) -> list[tuple[str, str]]:
@@ -59,40 +133,135 @@ def unknown_option(name: str, known: Iterable[str]) -> TrainingError:
     return TrainingError(f"unknown option --{name}; known: {', '.join(f'--{n}' for n in known)}")
 
 
-def flatten(options: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """All ("optim.lr", value) of nested dataclasses."""
-    for field in dataclasses.fields(options):
-        value = getattr(options, field.name)
-        if dataclasses.is_dataclass(value):
-            yield from flatten(value, f"{prefix}{field.name}.")
-        else:
-            yield f"{prefix}{field.name}", value
+def flatten(options: Any) -> Iterator[tuple[str, Any]]:
+    """All ("optim.lr", value)."""
+    return ((leaf.name, leaf.default) for leaf in explain(options))
 
 
-def _replaced(options: Any, path: list[str], text: str) -> Any:
-    name, *rest = path
-    if rest:
-        return dataclasses.replace(options, **{name: _replaced(getattr(options, name), rest, text)})
-    kind = typing.get_type_hints(type(options))[name]
-    return dataclasses.replace(options, **{name: _value(kind, text)})
+def replaced(options: T, changes: Mapping[str, Any], labels: Mapping[str, str]) -> T:
+    """`options` with {"optim.lr": 1e-4} applied, all at once: those that depend on each other need no order.
+
+    Names and types are right already. Raises TrainingError when a dataclass refuses its values, beginning
+    with the `labels` of what it was given.
+    """
+    if isinstance(options, tuple):
+        parts = [_of(dict(flatten(part)), changes) for part in options]
+        return tuple(replaced(p, c, labels) for p, c in zip(options, parts, strict=True))  # pyright: ignore[reportReturnType]
+    return _replaced(options, "", changes, labels)
 
 
-def _value(kind: Any, text: str) -> Any:
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        if text.lower() == "none":
-            return None
-        kind = next(k for k in typing.get_args(kind) if k is not type(None))
+def from_text(leaf: OptionHelp, text: str) -> Any:
+    """The value that a flag's text means. Raises ValueError that says what is needed."""
+    kind, optional = _without_none(leaf.kind)
+    if optional and text.lower() == "none":
+        return None
     if kind is bool:
         if text.lower() not in ("true", "false"):
             raise ValueError("allowed: true, false")
         return text.lower() == "true"
     if typing.get_origin(kind) is tuple:
         return tuple(_number(int, part) for part in text.split(","))
-    return _number(kind, text) if kind in NEEDED else kind(text)
+    if typing.get_origin(kind) is typing.Literal:
+        return _chosen({as_text(choice): choice for choice in typing.get_args(kind)}.get(text, text), leaf)
+    return _chosen(_number(kind, text) if kind in (int, float) else text, leaf)
 
 
-def _number(kind: type, text: str) -> Any:
+def checked(leaf: OptionHelp, value: Any) -> Any:
+    """`value`, as a file or a preset gives it, in the option's type: whole numbers may stand for numbers,
+    lists for tuples, "none" for None where that is allowed. Raises ValueError that says what is needed."""
+    kind, optional = _without_none(leaf.kind)
+    if optional and (value is None or (isinstance(value, str) and value.lower() == "none")):
+        return None
+    if typing.get_origin(kind) is typing.Literal:
+        return _chosen(value, leaf)
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple) or not all(type(number) is int for number in value):
+            raise ValueError(f"{value!r} is not a list of whole numbers")
+        return tuple(value)
+    if kind is float and type(value) is int:
+        value = _number(float, value)
+    if type(value) is not kind:
+        raise ValueError(f"{value!r} is not {NEEDED[kind]}{', or none' if optional else ''}")
+    return _chosen(value, leaf)
+
+
+def as_text(value: Any) -> str:
+    """A value as a flag takes it: 8,16,32 and true and none."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(map(as_text, value))
+    return str(value) if value != "" else '""'
+
+
+def _leaves(options: Any, prefix: str) -> Iterator[OptionHelp]:
+    kinds = typing.get_type_hints(type(options))
+    for field in dataclasses.fields(options):
+        name, value, kind = f"{prefix}{field.name}", getattr(options, field.name), kinds[field.name]
+        if dataclasses.is_dataclass(value):
+            yield from _leaves(value, f"{name}.")
+            continue
+        literal, _ = _without_none(kind)
+        of_kind = typing.get_args(literal) if typing.get_origin(literal) is typing.Literal else ()
+        choices = field.metadata.get("choices") or of_kind
+        yield OptionHelp(name, value, kind, field.metadata.get("help", ""), choices)
+
+
+def _titles(options: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """("optim", " its sentence") of every nested dataclass."""
+    for part in options if isinstance(options, tuple) else (options,):
+        for field in dataclasses.fields(part):
+            if dataclasses.is_dataclass(value := getattr(part, field.name)):
+                first_line = (type(value).__doc__ or "").partition("\n")[0]
+                written = not first_line.startswith(f"{type(value).__name__}(")  # else made by @dataclass
+                title = field.metadata.get("help") or (first_line if written else "")
+                yield f"{prefix}{field.name}", f" {title}".rstrip(" .")
+                yield from _titles(value, f"{prefix}{field.name}.")
+
+
+def _sentence(leaf: OptionHelp) -> str:
+    kind, optional = _without_none(leaf.kind)
+    allowed = ["true", "false"] if kind is bool else [as_text(choice) for choice in leaf.choices]
+    if allowed:
+        return f"{leaf.help} [{', '.join(allowed + ['none'] * optional)}]".strip()
+    return f"{leaf.help} (or none)".strip() if optional else leaf.help
+
+
+def _replaced(options: Any, prefix: str, changes: Mapping[str, Any], labels: Mapping[str, str]) -> Any:
+    values = {name: value for name, value in changes.items() if "." not in name}
+    for name in dict.fromkeys(path.partition(".")[0] for path in changes if "." in path):
+        inner = {
+            path.removeprefix(f"{name}."): v for path, v in changes.items() if path.startswith(f"{name}.")
+        }
+        values[name] = _replaced(getattr(options, name), f"{prefix}{name}.", inner, labels)
+    try:
+        return dataclasses.replace(options, **values)
+    except ValueError as error:
+        given = dict.fromkeys(labels[f"{prefix}{path}"] for path in changes)
+        raise TrainingError(f"{' '.join(given)}: {error}") from error
+
+
+def _of(names: Collection[str], changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in changes.items() if name in names}
+
+
+def _without_none(kind: Any) -> tuple[Any, bool]:
+    """(int, True) of `int | None`, (int, False) of `int`."""
+    if typing.get_origin(kind) not in (typing.Union, types.UnionType):
+        return kind, False
+    kinds = typing.get_args(kind)
+    return next(k for k in kinds if k is not type(None)), type(None) in kinds
+
+
+def _chosen(value: Any, leaf: OptionHelp) -> Any:
+    if leaf.choices and value not in leaf.choices:
+        none = ", none" if _without_none(leaf.kind)[1] else ""
+        raise ValueError(f"allowed: {', '.join(map(as_text, leaf.choices))}{none}")
+    return value
+
+
+def _number(kind: type, text: Any) -> Any:
     try:
         return kind(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is not {NEEDED[kind]}") from None
