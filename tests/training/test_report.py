@@ -1,0 +1,238 @@
+"""The page of a run: whole, self-contained, and safe whatever things are called."""
+
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from i2i_sdk.errors import TrainingError
+from i2i_sdk.sinks import write_image
+from i2i_training.curves import COLOURS, best, curve_svg, thinned
+from i2i_training.grids import sample_grid
+from i2i_training.journal import Journal
+from i2i_training.report import write_report
+
+VOID = {"meta", "img", "input", "link", "br"}
+
+
+class Page(HTMLParser):
+    """Checks that elements close in order; keeps text, tags and attributes."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.source = path.read_text(encoding="utf-8")
+        self.words: list[str] = []
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self._open: list[str] = []
+        self.feed(self.source)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open[-1:] != ["style"]:
+            self.words.append(data.strip())
+
+    @property
+    def text(self) -> str:
+        return " ".join(filter(None, self.words))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+CONFIG = """
+recipe = "cyclegan"
+data = "datasets/maps"
+steps = 1000
+trained_on = "maps <i>& more</i>"
+[optim]
+lr = 2e-4
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CycleGAN run of 1,000 steps as it could have been: falling losses, rising scores, grids."""
+    out = tmp_path_factory.mktemp("runs") / "my run"
+    random = np.random.default_rng(0)
+    target = cv2.resize(
+        random.integers(0, 256, (6, 6, 3), np.uint8), (64, 64), interpolation=cv2.INTER_NEAREST
+    )
+    with Journal(out, tensorboard=False, wandb="", resumed_at=0, config={}) as journal:
+        for step in range(5, 1001, 5):
+            left = float(np.exp(-step / 300))
+            cycle = {f"cycle_{side}": 0.5 + 2 * left + 0.1 * random.random() for side in "AB"}
+            discriminators = {f"D_{side}": 0.25 + 0.1 * random.random() for side in "AB"}
+            journal.losses(step, discriminators | cycle, lr=2e-4 * min(1, 2 - step / 500), rate=4.0)
+            if step % 100 == 0:
+                psnr = 22 - 8 * left - (2 if step == 1000 else 0)
+                journal.scores(step, {"psnr": psnr, "psnr_BtoA": 12.0, "swd": 60 * left + 9, "odd": 1.0})
+                output = np.asarray(cv2.GaussianBlur(target, (0, 0), 0.5 + 8 * left), np.uint8)
+                sheet = sample_grid({"input": [255 - target] * 3, "output": [output] * 3})
+                for name in ("AtoB", "BtoA"):
+                    write_image(out / "samples" / f"step_{step:06d}_{name}.jpg", sheet)
+    (out / "config.toml").write_text(CONFIG)
+    return out
+
+
+@pytest.fixture(scope="module")
+def page(run: Path) -> Page:
+    path = write_report(run)
+    assert path == run / "report.html"
+    return Page(path)
+
+
+def test_it_needs_nothing_else(page: Page) -> None:
+    for tag, attributes in page.found:
+        assert tag not in ("script", "link", "iframe", "object")
+        for name in ("src", "href", "xlink:href", "srcset", "data"):
+            value = attributes.get(name) or "#"
+            assert value.startswith(("data:image/jpeg;base64,", "#")), value
+    assert "@import" not in page.source
+    assert all(url.startswith("#") for url in re.findall(r"url\(([^)]*)\)", page.source))
+
+
+def test_what_the_run_was(page: Page) -> None:
+    assert "<title>cyclegan on maps</title>" in page.source
+    for words in ("1,000 of 1,000 steps", "4 steps per second", "s of training", "All 5 options", "optim.lr"):
+        assert words in page.text, words
+    assert "torch" in page.text
+    assert "i2i export" in page.text
+    assert "/my run'" in page.text  # quoted for the shell
+    assert page.all("details") == [{"class": "card"}]  # closed
+
+
+def test_scores_say_which_way_is_better(page: Page) -> None:
+    table = page.text[page.text.index("score final best") :]
+    assert re.search(r"PSNR ↑ higher is better 19\.\d+ dB 21\.\d+ dB step 900 ", table)
+    assert "PSNR BtoA ↑ higher is better 12 dB 12 dB step 100 " in table
+    assert re.search(r"Patch distance \(SWD\) ↓ lower is better (\S+) \1 step 1,000 ", table)
+    assert re.search(r"odd 1 (Scores|$)", table)  # nobody knows which way: no best
+
+
+def test_a_figure_per_quantity_with_both_sides_in_it(page: Page) -> None:
+    labels = [figure["aria-label"] for figure in page.all("svg")]
+    assert labels == ["psnr, psnr_BtoA", "swd", "odd", "D_A, D_B", "cycle_A, cycle_B", "lr", "rate"]
+    assert all("width" not in figure and figure["viewbox"] for figure in page.all("svg"))
+    assert COLOURS[0] in page.source and COLOURS[1] in page.source
+    assert "bands hold four of five values" in page.text
+
+
+def test_grids_of_the_first_a_middle_and_the_last_step(page: Page) -> None:
+    images = page.all("img")
+    assert len(images) == 6
+    assert [image["alt"] for image in images] == [
+        f"sample grid at step {step}" for step in ("1,000", "1,000", "100", "100", "500", "500")
+    ]
+    assert "AtoB at step 1,000" in page.text and "step 500 BtoA" in page.text
+    data = base64.b64decode(str(images[0]["src"]).partition(",")[2])
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    assert picture.shape[:2] == (int(images[0]["height"] or 0), int(images[0]["width"] or 0))
+
+
+def test_wide_grids_are_reduced(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('recipe = "dcgan"')
+    write_image(tmp_path / "samples" / "step_000010_samples.jpg", np.zeros((500, 2000, 3), np.uint8))
+    (image,) = Page(write_report(tmp_path)).all("img")
+    assert (image["width"], image["height"]) == ("1000", "250")
+
+
+# ---------------------------------------------------------------- runs with little to show
+
+
+def test_a_run_with_one_row_of_losses(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("step,kind,name,value\n50,loss,D,0.5\n")
+    page = Page(write_report(tmp_path))
+    assert [figure["aria-label"] for figure in page.all("svg")] == ["D"]
+    assert "50 steps" in page.text and "Held-out" not in page.text and "options" not in page.text
+    assert "bands" not in page.text
+
+
+def test_a_run_that_has_only_options(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(CONFIG)
+    page = Page(write_report(tmp_path))
+    assert "0 of 1,000 steps" in page.text
+    assert not page.all("svg")
+
+
+def test_values_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
+    rows = ["1,loss,D,0.5", "2,loss,D,nan", "3,loss,D,inf", "1,loss,G,nan", "1,score,psnr,nan"]
+    (tmp_path / "metrics.csv").write_text("\n".join(["step,kind,name,value", *rows, ""]))
+    page = Page(write_report(tmp_path))
+    assert [figure["aria-label"] for figure in page.all("svg")] == ["D"]
+
+
+def test_names_from_anywhere_stay_text(tmp_path: Path) -> None:
+    evil = "<script>alert('x')</script>"
+    with Journal(tmp_path, tensorboard=False, wandb="", resumed_at=0, config={}) as journal:
+        journal.losses(1, {evil: 1.0, f"{evil}_A": 1.0, "_$x^": 2.0, "_$x^_A": 1.0}, lr=1.0, rate=1.0)
+        journal.scores(1, {evil: 1.0})
+    (tmp_path / "config.toml").write_text(f'recipe = "{evil}"\ndata = "&<b>"\n["<i>"]\n"<u>" = "{evil}"\n')
+    (tmp_path / "machine.json").write_text('{"cpu": "<em>fast</em>"}')
+    page = Page(write_report(tmp_path))
+    assert not {"script", "i", "u", "em"} & {tag for tag, _ in page.found}
+    for words in (evil, "<em>fast</em>", "<i>.<u>", "on &<b>", "_$x^"):
+        assert words in page.text, words
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"no config.toml and no metrics.csv; give the folder"):
+        write_report(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["config.toml", "machine.json", "metrics.csv"])
+def test_what_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "config.toml").write_text(CONFIG)
+    (tmp_path / name).write_text("= [")
+    if name == "metrics.csv":
+        (tmp_path / name).write_text("a,b\n")
+    with pytest.raises(TrainingError, match=name):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+# ---------------------------------------------------------------- curves
+
+
+def test_long_curves_are_thinned_to_means_and_bands() -> None:
+    curve = [(step, float(step % 10)) for step in range(1000)]
+    few = thinned(curve, points=10)
+    assert few.steps.tolist() == [49.5 + 100 * n for n in range(10)]
+    assert np.allclose(few.mean, 4.5)
+    assert np.allclose(few.low, 0.9) and np.allclose(few.high, 8.1)
+    assert thinned(curve[:3], points=10).mean.tolist() == [0.0, 1.0, 2.0]
+
+
+def test_the_first_of_equal_best_values_counts() -> None:
+    curve = [(1, 3.0), (2, 1.0), (3, 3.0), (4, 1.0)]
+    assert best(curve, 1) == (1, 3.0)
+    assert best(curve, -1) == (2, 1.0)
+
+
+def test_drawing_leaves_matplotlib_as_it_was() -> None:
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    svg = curve_svg({"D": [(0, 0.0), (10, 0.0)]}, "loss", better=-1)
+    assert dict(matplotlib.rcParams) == before
+    assert svg == curve_svg({"D": [(0, 0.0), (10, 0.0)]}, "loss", better=-1)
+    assert ">loss<" in svg and ">step<" in svg

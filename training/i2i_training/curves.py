@@ -1,0 +1,140 @@
+"""Curves over the steps of a run as SVG, for a page: light cards, colours that everyone can tell apart."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+Curve = Sequence[tuple[int, float]]  # (step, finite value), in order of steps
+
+# Okabe and Ito, "Color Universal Design", 2008: told apart with every kind of colour vision.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+SIZE = (4.6, 2.8)  # inches; 331 points, so that text keeps its size on a phone
+POINTS = 80  # per line; of more values, each point is the mean of neighbours
+INK, LINES = "#33373d", "#d9dce1"
+
+
+def curve_svg(curves: Mapping[str, Curve], unit: str = "", better: int = 0) -> str:
+    """One figure as an `<svg>` element that takes the width of what it stands in.
+
+    curves: by name, at least one value each; the names are the legend of two or more. unit: of the
+    vertical axis. better: 1 or -1 rings the highest or lowest value of each curve, 0 none.
+
+    Of long curves the line is the mean of neighbouring values, and the band holds four of five of them.
+
+    Example:
+        >>> curve_svg({"D": [(50, 0.7), (100, 0.6)]})[:4]
+        '<svg'
+    """
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.add_subplot()
+    for curve, colour in zip(curves.values(), COLOURS * len(curves), strict=False):
+        _draw(axes, curve, colour, better)
+    _dress(axes, unit)
+    _fit(axes, curves.values())
+    if len(curves) > 1:
+        _explain(axes, list(curves))
+    return _svg(figure, ", ".join(curves))
+
+
+class Thinned(NamedTuple):
+    """A curve in few points: float64 [points] each."""
+
+    steps: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def thinned(curve: Curve, points: int = POINTS) -> Thinned:
+    """Runs of about as many neighbours: their mean step and value, 10th and 90th percentile.
+
+    Example:
+        >>> thinned([(1, 0.0), (2, 10.0), (3, 5.0), (4, 5.0)], points=2).mean.tolist()
+        [5.0, 5.0]
+    """
+    parts = np.array_split(np.asarray(curve, np.float64), min(points, len(curve)))
+    rows = [(*part.mean(axis=0), *np.percentile(part[:, 1], (10, 90))) for part in parts]
+    return Thinned(*np.asarray(rows).T)
+
+
+def best(curve: Curve, better: int) -> tuple[int, float]:
+    """(step, value) of the highest (better > 0) or lowest value; the first of equals."""
+    return max(curve, key=lambda point: point[1] * better)
+
+
+def _draw(axes: Axes, curve: Curve, colour: str, better: int) -> None:
+    steps, mean, low, high = thinned(curve)
+    marker = "o" if len(curve) <= 30 else ""
+    axes.plot(steps, mean, color=colour, linewidth=1.6, marker=marker, markersize=3.2, zorder=3)
+    if len(curve) > POINTS:
+        axes.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0, zorder=2)
+    if better:
+        step, value = best(curve, better)
+        ring = {"markersize": 9, "markerfacecolor": "none", "markeredgecolor": colour}
+        axes.plot(step, value, "o", zorder=4, **ring)
+
+
+def _dress(axes: Axes, unit: str) -> None:
+    axes.set_xlabel("step", fontsize=10, color=INK)
+    axes.set_ylabel(unit, fontsize=10, color=INK, parse_math=False)
+    axes.ticklabel_format(axis="y", scilimits=(-3, 5))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.tick_params(labelsize=10, colors=INK, length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(LINES)
+    axes.grid(axis="y", color=LINES, linewidth=0.7)
+
+
+def _fit(axes: Axes, curves: Iterable[Curve]) -> None:
+    """Room for all lines and all but the wildest of the bands, which would flatten everything else."""
+    few = [thinned(curve) for curve in curves]
+    bottom = min(min(c.mean.min(), np.percentile(c.low, 3)) for c in few)
+    top = max(max(c.mean.max(), np.percentile(c.high, 97)) for c in few)
+    margin = 0.08 * (top - bottom) or 0.05 * abs(top) or 1.0
+    axes.set_ylim(bottom - margin, top + margin)
+
+
+def _explain(axes: Axes, names: Sequence[str]) -> None:
+    """A legend above. Names are nobody's mathematics, and one that begins with "_" is shown too."""
+    lines = [line for line in axes.lines if line.get_zorder() == 3]
+    legend = axes.legend(
+        lines,
+        [f" {name}" for name in names],
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=3,
+        frameon=False,
+        fontsize=10,
+        handlelength=1.2,
+        labelcolor=INK,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def _svg(figure: Figure, label: str) -> str:
+    """The figure without what only a file needs, and with text as text, for the page's own font."""
+    with (
+        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "i2i"}),
+        io.StringIO() as file,
+    ):
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        text = file.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r'<g id="[^"]*"', "<g", text)  # the same in every figure: ids are once per page
+    head, rest = text.split(">", 1)
+    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
+    return f'{head} role="img" aria-label="{escape(label)}">{rest.strip()}'
