@@ -1,194 +1,180 @@
-"""How a run goes: steps, learning rate, progress, sample grids, checkpoints."""
+"""How a run goes: steps, checkpoints, held-out scores, and going on exactly where it stopped."""
 
 from __future__ import annotations
 
-import csv
-import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from itertools import chain, islice
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
 from lightning.fabric import Fabric
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
 from i2i_sdk.frames import swapped
-from i2i_sdk.quality import psnr, ssim
 from i2i_sdk.sinks import write_image
-from i2i_training.checkpoint import save_generator, set_test_mode
-from i2i_training.data import Pair, batches, normalised, read_pairs, to_images, to_tensor
-from i2i_training.networks import build_generator
-from i2i_training.networks.spec import DIRECTIONS
-from i2i_training.recipes.pix2pix import Pix2pix
+from i2i_training.checkpoint import save_generator
+from i2i_training.config_file import write_config
+from i2i_training.data import HeldOut, open_training_data, read_held_out
+from i2i_training.devices import agreed, launched
+from i2i_training.ema import Averages
+from i2i_training.networks import DcganConfig, GeneratorSpec
+from i2i_training.recipes.base import Recipe
+from i2i_training.report import CONFIG, write_report
+from i2i_training.run_options import RunOptions
+from i2i_training.schedules import LearningRate
+from i2i_training.scoring import SMALLEST, badness, best_by, evaluate, snapshot
+from i2i_training.state import STATE, Session, load_state, save_state
+from i2i_training.stopping import StopSignals
+from i2i_training.watch import Watch
 
-LATEST = "latest_net_G.safetensors"  # upstream's name, so that people find it
-SMALLEST_SSIM = 11  # pixels: its window
+SAMPLES = "samples"
+LATEST, BEST = "latest_net_G", "best_net_G"  # upstream's name, so that people find it
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    # data
-    data: str = ""  # folder with train/ and val/ or test/
-    direction: str = "AtoB"
-    load_size: int | None = 286  # none keeps the images' size
-    crop_size: int = 256
-    flip: bool = True
-    trained_on: str = "unknown"  # a few words for the manifest
-    licence: str = "unknown"  # of the weights
-    # run
-    out: str = "out/run"
-    overwrite: bool = False  # replace the generator of an earlier run in `out`
-    steps: int = 20000
-    decay_from: float = 0.5  # share of the steps after which the learning rate falls linearly to zero
-    batch: int = 1
-    precision: str = "32-true"  # Fabric's names: 32-true, bf16-mixed …
-    seed: int = 0
-    save_every: int = 500  # steps between checkpoints and sample grids
+class Outcome:
+    """How a run ended."""
 
-    def __post_init__(self) -> None:
-        for name in ("crop_size", "steps", "batch", "save_every"):
-            if getattr(self, name) < 1:
-                raise TrainingError(f"{name} is {getattr(self, name)}; at least 1")
-        if not 0 <= self.decay_from <= 1:
-            raise TrainingError(f"decay_from is {self.decay_from}; it is a share of the steps, 0 to 1")
-        if self.direction not in DIRECTIONS:
-            raise TrainingError(f"direction is {self.direction!r}; allowed: {', '.join(DIRECTIONS)}")
+    steps: int  # done so far
+    finished: bool
+    stopped_by: str  # "", "SIGINT", "SIGTERM" or "minutes"
+    generators: tuple[Path, ...]
 
 
-def train(recipe: Pix2pix, run: RunOptions) -> Path:
-    """Train `recipe` and return the path of `latest_net_G.safetensors` in `run.out`.
+def train(recipe: Recipe, run: RunOptions, resume: bool = False) -> Outcome:
+    """Train `recipe` as `run` says; the folder `run.out` holds what comes of it.
 
-    Writes there: the resolved options, `losses.csv`, sample grids (input, output, target) of held-out
-    images with their PSNR and SSIM, and the generator, every `save_every` steps and at the end.
-    Raises TrainingError when the data cannot be used or a loss is not finite.
+    Writes there, every `save_every` steps and at the end: `state.pt`, from which `resume=True` goes on as
+    if nothing had happened; the latest and the best generators; sample grids; `metrics.csv`; at the end
+    `report.html`. SIGINT and SIGTERM end the run after the step at hand, with its state saved.
+    Raises TrainingError when the data cannot be used or a loss is not finite, CheckpointError for a state
+    that cannot be resumed.
     """
-    _check_sizes(recipe, run)
-    pairs = read_pairs(Path(run.data), "train", run.direction, run.load_size)
-    held_out = _held_out(run, max(recipe.config.multiple_of, SMALLEST_SSIM))
-    source = batches(pairs, run.batch, run.crop_size, run.flip, torch.Generator().manual_seed(run.seed))
-    first = next(source)  # crops that do not fit are found before anything is written
-    fabric = _fabric(run.precision)
-    out = Path(run.out)
-    if (out / LATEST).exists() and not run.overwrite:
-        raise TrainingError(f"{out} holds a trained generator; choose another --out, or --overwrite true")
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "options.json").write_text(
-        json.dumps({"run": asdict(run), "recipe": asdict(recipe.options)}, indent=1)
+    check_sizes(recipe, run)
+    fabric = launched(run.precision)
+    out, multiple = Path(run.out), multiple_of(recipe)
+    held_out = read_held_out(run, recipe.data, multiple, max(multiple, SMALLEST), run.eval_images)
+    picks = best_by(run, held_out)
+    source = open_training_data(
+        run, recipe.data, run.batch, run.seed, rank=fabric.global_rank, world=fabric.world_size
     )
-
-    recipe.setup(fabric)
-    with _progress() as progress, (out / "losses.csv").open("w", newline="") as file:
-        task = progress.add_task("training", total=run.steps, losses="", rate="")
-        log = _LossLog(file)
-        for step, batch in enumerate(islice(chain([first], source), run.steps), start=1):
-            recipe.scale_learning_rate(learning_rate_factor(step, run.steps, run.decay_from))
-            a, b = (normalised(fabric.to_device(x)) for x in batch)
-            losses = recipe.step(a, b)
-            progress.update(task, advance=1)
-            saving = step % run.save_every == 0 or step == run.steps
-            if saving or step % 50 == 0:
-                _check_finite({f"loss {k}": v for k, v in losses.items()}, step, run)
-                text = log.add(step, {k: float(v) for k, v in losses.items()})
-                progress.update(task, losses=text, rate=f"{log.rate:.2f} steps/s")
-            if saving:
-                _save(recipe, run, step, out)
-                scores = _sample(recipe, held_out, out / f"sample_{step:06d}.jpg")
-                progress.console.print(f"step {step}: held-out PSNR {scores[0]:.2f} dB, SSIM {scores[1]:.3f}")
-    return out / LATEST
+    with closing(source) as data:
+        claim_folder(recipe, run, resume)
+        recipe.setup(fabric, run.compile)
+        rate = LearningRate(run.schedule, run.steps, run.decay_from)
+        session = Session(recipe, data, rate, Averages(recipe, run.ema))
+        torch.manual_seed(run.seed + fabric.global_rank)  # noise differs between processes, weights do not
+        if resume:
+            load_state(out / STATE, session, fabric)
+        watch = Watch(run, recipe.options, session.step, speaks=fabric.is_global_zero)
+        with watch, StopSignals() as signals:
+            stopped_by = _steps(session, run, fabric, watch, signals, held_out, picks)
+        if fabric.is_global_zero and session.step == run.steps:
+            write_report(out)
+    paths = tuple(out / f"{LATEST}{g.suffix}.safetensors" for g in recipe.generators(recipe.networks))
+    return Outcome(session.step, session.step >= run.steps, stopped_by, paths)
 
 
-def learning_rate_factor(step: int, steps: int, decay_from: float) -> float:
-    """1 for the first `decay_from` of the steps, then linearly towards 0, as in the CycleGAN paper."""
-    start = decay_from * steps
-    return 1.0 if step <= start else max(0.0, (steps - step + 1) / (steps - start + 1))
+def _steps(
+    session: Session,
+    run: RunOptions,
+    fabric: Fabric,
+    watch: Watch,
+    signals: StopSignals,
+    held_out: HeldOut,
+    picks: str,
+) -> str:
+    """From the session's step to the last one; returns what stopped it before, if anything did."""
+    deadline = time.monotonic() + 60 * (run.minutes or float("inf"))
+    saved = session.step
+    stopped_by = ""
+    while session.step < run.steps and not stopped_by:
+        step = session.step + 1
+        session.recipe.set_learning_rate(session.rate.factor(step))
+        losses = session.recipe.step(session.data.next(fabric.device))
+        session.averages.update()
+        session.step = step
+        stopped_by = agreed(fabric, signals.asked or ("minutes" if time.monotonic() > deadline else ""))
+        due = step % run.save_every == 0 or step == run.steps
+        if due or stopped_by or step % run.log_every == 0:
+            check_finite({f"loss {k}": v for k, v in losses.items()}, step, saved)
+            lr = session.recipe.options.optim.lr * session.rate.factor(step)
+            watch.step(step, {k: float(v) for k, v in losses.items()}, lr)
+        else:
+            watch.step(step)
+        if due:
+            _evaluate(session, run, fabric, watch, held_out, picks, saved)
+        if due or stopped_by:
+            _save(session, run, fabric, LATEST, saved)
+            saved = step
+    return stopped_by
 
 
-def _check_sizes(recipe: Pix2pix, run: RunOptions) -> None:
-    """Crops must suit both networks; said before anything is read."""
-    config, smallest = recipe.config, recipe.options.discriminator.smallest
-    if (config.in_channels, config.out_channels) != (3, 3):
-        raise TrainingError(
-            f"the {config.architecture} has {config.in_channels} input and {config.out_channels} output "
-            f"channels; training reads RGB images, which need 3 and 3"
+def _evaluate(
+    session: Session,
+    run: RunOptions,
+    fabric: Fabric,
+    watch: Watch,
+    held_out: HeldOut,
+    picks: str,
+    saved: int,
+) -> None:
+    """Score the held-out images; keep the generators if they are the best so far."""
+    score = 0.0
+    if fabric.is_global_zero:
+        generators = session.recipe.generators(session.averages.networks())
+        result = evaluate(generators, held_out, run, fabric)
+        watch.scores(session.step, result.scores, result.warnings)
+        for name, grid in result.grids.items():
+            path = Path(run.out) / SAMPLES / f"step_{session.step:06d}_{name}.jpg"
+            write_image(path, swapped(grid))
+            watch.grid(session.step, path)
+        score = badness(picks, result.scores[picks])
+    score = float(fabric.broadcast(score))
+    session.rate.observe(score)
+    if not session.best or score < session.best["score"]:
+        session.best = {"step": session.step, "score": score}
+        if fabric.is_global_zero:
+            write_generators(session, run, BEST, saved)
+
+
+def _save(session: Session, run: RunOptions, fabric: Fabric, name: str, saved: int) -> None:
+    """Generators first: they refuse weights that are not finite, and the state before stays."""
+    if fabric.is_global_zero:
+        write_generators(session, run, name, saved)
+        save_state(Path(run.out) / STATE, session)
+    fabric.barrier()
+
+
+def write_generators(session: Session, run: RunOptions, name: str, saved: int) -> None:
+    """All generators as `.safetensors`, each with its history."""
+    for g in session.recipe.generators(session.averages.networks()):
+        check_finite(g.module.state_dict(), session.step, saved)
+        spec = GeneratorSpec(
+            g.config,
+            norm_mode=g.norm_mode,
+            recipe=session.recipe.name,
+            direction=data_direction(g.direction, run.direction),
+            steps=session.step,
+            size=run.crop_size,
+            trained_on=run.trained_on,
+            licence=run.licence,
         )
-    if run.crop_size % config.multiple_of:
-        raise TrainingError(
-            f"crop_size is {run.crop_size}; the {config.architecture} needs multiples of {config.multiple_of}"
-        )
-    if run.load_size is not None and run.load_size < run.crop_size:
-        raise TrainingError(
-            f"crop_size is {run.crop_size}; crops are cut from images of load_size {run.load_size}"
-        )
-    if run.crop_size < smallest:
-        raise TrainingError(
-            f"crop_size is {run.crop_size}; a discriminator of {recipe.options.discriminator.layers} layers "
-            f"needs at least {smallest}"
-        )
+        save_generator(Path(run.out) / f"{name}{g.suffix}.safetensors", snapshot(g), spec)
 
 
-def _fabric(precision: str) -> Fabric:
-    if precision.startswith("16") and not torch.accelerator.is_available():
-        raise TrainingError(f"precision {precision} needs a GPU; here: 32-true, bf16-mixed")
-    try:
-        fabric = Fabric(accelerator="auto", devices=1, precision=precision)  # pyright: ignore[reportArgumentType]
-    except ValueError as error:
-        raise TrainingError(f"precision is {precision!r}: {error}") from error
-    fabric.launch()
-    return fabric
+def data_direction(generator: str, run: str) -> str:
+    """A generator's direction in the data set's own names: a BtoA run swaps them."""
+    return generator if run == "AtoB" else {"AtoB": "BtoA", "BtoA": "AtoB"}[generator]
 
 
-def _held_out(run: RunOptions, smallest: int) -> list[Pair]:
-    for split in ("val", "test"):
-        if (Path(run.data) / split).is_dir():
-            pairs = read_pairs(Path(run.data), split, run.direction, run.load_size)
-            small = [p.name for p in pairs if min(p.a.shape[:2]) < smallest]
-            if small:
-                raise TrainingError(
-                    f"{run.data}/{split}: {len(small)} images are smaller than {smallest} pixels, which the "
-                    f"generator and SSIM need; first {small[0]}"
-                )
-            return pairs
-    raise TrainingError(f"{run.data}: no val/ or test/ folder; held-out images show how the training goes")
-
-
-class _LossLog:
-    """losses.csv, and the pace."""
-
-    def __init__(self, file: object) -> None:
-        self.writer = csv.writer(file)  # pyright: ignore[reportArgumentType]
-        self.last = (0, time.perf_counter())
-        self.rate = 0.0
-
-    def add(self, step: int, losses: dict[str, float]) -> str:
-        if self.last[0] == 0:
-            self.writer.writerow(["step", *losses])
-        self.writer.writerow([step, *losses.values()])
-        now = time.perf_counter()
-        self.rate = (step - self.last[0]) / (now - self.last[1])
-        self.last = (step, now)
-        return "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[rate]}  {task.fields[losses]}"),
-    )
-
-
-def _check_finite(values: Mapping[str, Tensor], step: int, run: RunOptions) -> None:
+def check_finite(values: Mapping[str, Tensor], step: int, saved: int) -> None:
+    """Raise TrainingError naming the values that are not finite, and the last good checkpoint."""
     broken = [name for name, value in values.items() if not torch.isfinite(value).all()]
     if broken:
-        saved = (step - 1) // run.save_every * run.save_every
         kept = f"the checkpoint of step {saved} is good" if saved else "no checkpoint was written"
         raise TrainingError(
             f"{', '.join(broken[:3])} is not finite at step {step}; {kept}. "
@@ -196,40 +182,39 @@ def _check_finite(values: Mapping[str, Tensor], step: int, run: RunOptions) -> N
         )
 
 
-def _save(recipe: Pix2pix, run: RunOptions, step: int, out: Path) -> Path:
-    module = build_generator(recipe.config)
-    module.load_state_dict(recipe.generator.state_dict())
-    _check_finite(module.state_dict(), step, run)
-    spec = recipe.spec(
-        direction=run.direction,
-        steps=step,
-        size=run.crop_size,
-        trained_on=run.trained_on,
-        licence=run.licence,
-    )
-    return save_generator(out / LATEST, module, spec)
+def check_sizes(recipe: Recipe, run: RunOptions) -> None:
+    """Crops must suit all networks; said before anything is read."""
+    recipe.check_crop(run.crop_size)
+    if run.load_size is not None and run.load_size < run.crop_size:
+        raise TrainingError(
+            f"crop_size is {run.crop_size}; crops are cut from images of load_size {run.load_size}"
+        )
+    if recipe.trains_both_directions and run.direction != "AtoB":
+        raise TrainingError(
+            f"direction is {run.direction!r}; {recipe.name} trains both: leave it out, and say "
+            f"--direction {run.direction} when you export"
+        )
 
 
-def _sample(recipe: Pix2pix, held_out: list[Pair], path: Path, rows: int = 6) -> tuple[float, float]:
-    """Write a grid of input, output, target; return mean PSNR and SSIM over all held-out pairs."""
-    module = build_generator(recipe.config)
-    module.load_state_dict(recipe.generator.state_dict())
-    set_test_mode(module, recipe.spec().norm_mode)
-    scores, grid = [], []
-    for index, pair in enumerate(held_out):
-        a, b = _trimmed(pair, recipe.config.multiple_of)
-        with torch.no_grad():
-            (output,) = to_images(module(normalised(to_tensor([a]))))
-        scores.append((psnr(output, b), ssim(output, b)))
-        if index < rows:
-            grid.append(np.hstack([a, output, b]))
-    width = min(row.shape[1] for row in grid)
-    sheet = np.vstack([cv2.resize(row, (width, round(row.shape[0] * width / row.shape[1]))) for row in grid])
-    write_image(path, swapped(sheet))
-    mean = np.mean(scores, axis=0)
-    return float(mean[0]), float(mean[1])
+def multiple_of(recipe: Recipe) -> int:
+    """What the sides of held-out images must divide by: all generators take them."""
+    configs = [g.config for g in recipe.generators(recipe.networks)]
+    return max(1 if isinstance(config, DcganConfig) else config.multiple_of for config in configs)
 
 
-def _trimmed(pair: Pair, multiple: int) -> tuple[np.ndarray, np.ndarray]:
-    height, width = (side - side % multiple for side in pair.a.shape[:2])
-    return pair.a[:height, :width], pair.b[:height, :width]
+def claim_folder(recipe: Recipe, run: RunOptions, resume: bool) -> None:
+    """Make `run.out` and write the resolved options. Raises TrainingError where an earlier run would go."""
+    out = Path(run.out)
+    if resume:
+        write_config(out / CONFIG, recipe.name, run, recipe.options)  # it may go on with more steps
+        return
+    held = [path for path in (out / STATE, *out.glob(f"{LATEST}*.safetensors")) if path.exists()]
+    if held and not run.overwrite:
+        raise TrainingError(
+            f"{out} holds an earlier run ({held[0].name}); go on with it: i2i train --resume {out}; or "
+            f"choose another --out, or --overwrite true"
+        )
+    for path in (*held, *(out / SAMPLES).glob("step_*.jpg"), *out.glob(f"{BEST}*.safetensors")):
+        path.unlink()
+    out.mkdir(parents=True, exist_ok=True)
+    write_config(out / CONFIG, recipe.name, run, recipe.options)

@@ -1,22 +1,74 @@
-"""GAN objectives on raw discriminator scores, as functions."""
+"""GAN objectives on raw discriminator scores: what D wants of real and fake images, what G wants."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+Loss = Callable[[Tensor], Tensor]
 
 
-def vanilla(scores: Tensor, real: bool) -> Tensor:
-    """Cross entropy (Goodfellow et al. 2014, equation 1, non-saturating): -log sigmoid(s) for real."""
-    return F.binary_cross_entropy_with_logits(scores, torch.full_like(scores, float(real)))
+@dataclass(frozen=True)
+class Objective:
+    """Three losses, each from scores of any shape to a scalar."""
+
+    real: Loss  # D's, on scores of real images
+    fake: Loss  # D's, on scores of generated images
+    generator: Loss  # G's, on scores of generated images
+    gradient_penalty: float = 0.0  # weight of the penalty on D's gradient
 
 
-def lsgan(scores: Tensor, real: bool) -> Tensor:
-    """Least squares (Mao et al. 2017, equation 2 with a=0, b=c=1): (s - label)^2."""
-    return F.mse_loss(scores, torch.full_like(scores, float(real)))
+def _cross_entropy(label: float) -> Loss:
+    return lambda s: F.binary_cross_entropy_with_logits(s, torch.full_like(s, label))
 
 
-GAN_OBJECTIVES: dict[str, Callable[[Tensor, bool], Tensor]] = {"vanilla": vanilla, "lsgan": lsgan}
+def _squared(label: float) -> Loss:
+    return lambda s: F.mse_loss(s, torch.full_like(s, label))
+
+
+def _mean(s: Tensor) -> Tensor:
+    return s.mean()
+
+
+def _negative_mean(s: Tensor) -> Tensor:
+    return -s.mean()
+
+
+GAN_OBJECTIVES: dict[str, Objective] = {
+    # Goodfellow et al. 2014, equation 1, with the non-saturating -log sigmoid(s) for G (section 3).
+    "vanilla": Objective(_cross_entropy(1.0), _cross_entropy(0.0), _cross_entropy(1.0)),
+    # Least squares, Mao et al. 2017, equation 2 with a = 0, b = c = 1.
+    "lsgan": Objective(_squared(1.0), _squared(0.0), _squared(1.0)),
+    # Hinge, Lim and Ye 2017, equations 12 and 13.
+    "hinge": Objective(lambda s: F.relu(1 - s).mean(), lambda s: F.relu(1 + s).mean(), _negative_mean),
+    # Wasserstein with gradient penalty, Gulrajani et al. 2017, equation 3 (lambda = 10).
+    "wgan-gp": Objective(_negative_mean, _mean, _negative_mean, gradient_penalty=10.0),
+}
+
+
+def discriminator_loss(
+    objective: Objective, discriminator: nn.Module, real: Sequence[Tensor], fake: Sequence[Tensor]
+) -> Tensor:
+    """Half of (real + fake), as pix2pix and CycleGAN do, so that D learns at half of G's pace.
+
+    Args:
+        real, fake: what `discriminator` takes, each [N, C, H, W]; `fake` must not lead back to G.
+    """
+    loss = 0.5 * (objective.real(discriminator(*real)) + objective.fake(discriminator(*fake)))
+    if objective.gradient_penalty:
+        loss = loss + objective.gradient_penalty * gradient_penalty(discriminator, real, fake)
+    return loss
+
+
+def gradient_penalty(discriminator: nn.Module, real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+    """E[(|grad_x D(x)|_2 - 1)^2] on random mixtures x of real and fake (Gulrajani et al. 2017, eq. 3)."""
+    share = torch.rand(real[0].shape[0], 1, 1, 1, dtype=real[0].dtype, device=real[0].device)
+    mixed = [torch.lerp(r, f, share).requires_grad_() for r, f in zip(real, fake, strict=True)]
+    scores = discriminator(*mixed)
+    gradients = torch.autograd.grad(scores.sum(), mixed, create_graph=True)
+    norms = torch.cat([g.flatten(1) for g in gradients], 1).norm(dim=1)
+    return ((norms - 1) ** 2).mean()

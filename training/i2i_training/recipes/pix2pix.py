@@ -9,146 +9,107 @@ The noise z is dropout inside the generator. The discriminator sees input and ou
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 
-import torch
-from lightning.fabric import Fabric
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
-from i2i_sdk.errors import TrainingError
-from i2i_training.networks import (
-    INITS,
-    GeneratorSpec,
-    PatchDiscriminator,
-    ResnetConfig,
-    UnetConfig,
-    build_generator,
-    initialise,
+from i2i_training.data import Batch
+from i2i_training.networks import INITS, ResnetConfig, UnetConfig, build_generator, initialise
+from i2i_training.objectives import GAN_OBJECTIVES, discriminator_loss
+from i2i_training.options import option
+from i2i_training.recipes.base import Generator, Networks, Recipe, check_patches
+from i2i_training.recipes.parts import (
+    GENERATORS,
+    TEST_NORM_MODES,
+    DiscriminatorOptions,
+    OptimOptions,
+    check_choice,
+    check_common,
+    check_weights,
+    chosen_generator,
+    norm_mode_of,
 )
-from i2i_training.networks.spec import NORMS
-from i2i_training.objectives import GAN_OBJECTIVES
-
-GENERATORS = ("unet", "resnet")
-TEST_NORM_MODES = ("batch_stats", "running_stats")
-
-
-def _check(name: str, value: str, allowed: Collection[str]) -> None:
-    if value not in allowed:
-        raise TrainingError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
-
-
-@dataclass(frozen=True)
-class DiscriminatorOptions:
-    width: int = 64
-    layers: int = 3  # 3 judges 70x70 patches
-    norm: str = "batch"
-
-    def __post_init__(self) -> None:
-        _check("discriminator.norm", self.norm, NORMS)
-        for name, value in (("width", self.width), ("layers", self.layers)):
-            if value < 1:
-                raise TrainingError(f"discriminator.{name} is {value}; at least 1")
-
-    @property
-    def smallest(self) -> int:
-        """Pixels that an image's sides need, so that the last convolution has something to judge."""
-        return 3 * 2**self.layers
-
-
-@dataclass(frozen=True)
-class OptimOptions:
-    lr: float = 2e-4
-    beta1: float = 0.5
-    beta2: float = 0.999
-
-    def __post_init__(self) -> None:
-        if not self.lr > 0:
-            raise TrainingError(f"optim.lr is {self.lr}; it must be positive")
-        for name, value in (("beta1", self.beta1), ("beta2", self.beta2)):
-            if not 0 <= value < 1:
-                raise TrainingError(f"optim.{name} is {value}; allowed: 0 up to, not including, 1")
 
 
 @dataclass(frozen=True)
 class Pix2pixOptions:
-    # networks
-    generator: str = "unet"  # which of the next two is built
+    generator: str = option("unet", "which generator is built", choices=GENERATORS)
     unet: UnetConfig = field(default_factory=UnetConfig)
     resnet: ResnetConfig = field(default_factory=lambda: ResnetConfig(norm="batch", dropout=True))
-    norm_mode: str = "batch_stats"  # how BatchNorm runs at test time; running_stats folds away in export
-    discriminator: DiscriminatorOptions = field(default_factory=DiscriminatorOptions)
-    init: str = "normal"
-    # objective
-    gan_mode: str = "vanilla"
-    lambda_gan: float = 1.0
-    lambda_l1: float = 100.0
+    norm_mode: str = option(
+        "batch_stats", "how BatchNorm runs at test time; running_stats folds away in export", TEST_NORM_MODES
+    )
+    discriminator: DiscriminatorOptions = field(default_factory=lambda: DiscriminatorOptions(norm="batch"))
+    init: str = option("normal", "how weights start", choices=tuple(INITS))
+    gan_mode: str = option("vanilla", "the GAN's objective", choices=tuple(GAN_OBJECTIVES))
+    lambda_gan: float = option(1.0, "weight of the GAN loss")
+    lambda_l1: float = option(100.0, "weight of the L1 distance to the target")
     optim: OptimOptions = field(default_factory=OptimOptions)
 
     def __post_init__(self) -> None:
-        _check("generator", self.generator, GENERATORS)
-        _check("norm_mode", self.norm_mode, TEST_NORM_MODES)
-        _check("init", self.init, INITS)
-        _check("gan_mode", self.gan_mode, GAN_OBJECTIVES)
+        check_choice("generator", self.generator, GENERATORS)
+        check_choice("norm_mode", self.norm_mode, TEST_NORM_MODES)
+        check_common(self.init, self.gan_mode)
+        check_weights(lambda_gan=self.lambda_gan, lambda_l1=self.lambda_l1)
 
 
-class Pix2pix:
-    """Generator, discriminator and their optimisers; `step` is one update of both."""
+PRESETS = {
+    # The usual research settings, at the sizes they are known for.
+    "unet256": {},
+    "unet128": {"unet.downs": 7, "load_size": 143, "crop_size": 128},
+    "resnet9": {"generator": "resnet", "resnet.norm": "instance", "discriminator.norm": "instance"},
+    # For real time: BatchNorm folds away in export, resize + convolution leaves no checkerboard.
+    "edge": {
+        "generator": "resnet",
+        "resnet.width": 16,
+        "resnet.blocks": 6,
+        "resnet.upsample": "nearest",
+        "resnet.dropout": False,
+        "norm_mode": "running_stats",
+        "gan_mode": "lsgan",
+        "batch": 4,
+        "optim.lr": 1e-3,
+    },
+}
+
+
+class Pix2pix(Recipe):
+    """G: x -> y, and a discriminator of pairs (x, y)."""
 
     name = "pix2pix"
+    data = "paired"
 
-    def __init__(self, options: Pix2pixOptions) -> None:
+    def __init__(self, options: Pix2pixOptions, seed: int = 0) -> None:
         self.options = options
-        self.config = options.unet if options.generator == "unet" else options.resnet
-        channels = self.config.in_channels + self.config.out_channels
-        d = options.discriminator
-        self.generator: nn.Module = initialise(build_generator(self.config), options.init)
-        self.discriminator: nn.Module = initialise(
-            PatchDiscriminator(channels, d.width, d.layers, d.norm), options.init
-        )
-        o = options.optim
-        self.optimizers = {
-            name: torch.optim.Adam(net.parameters(), lr=o.lr, betas=(o.beta1, o.beta2))
-            for name, net in (("G", self.generator), ("D", self.discriminator))
-        }
+        self.config = chosen_generator(options.generator, options.unet, options.resnet)
         self.objective = GAN_OBJECTIVES[options.gan_mode]
+        channels = self.config.in_channels + self.config.out_channels
+        networks = {
+            "G": initialise(build_generator(self.config), options.init),
+            "D": options.discriminator.build(channels, options.init),
+        }
+        super().__init__(networks, options.optim, seed)
 
-    def setup(self, fabric: Fabric) -> None:
-        """Hand networks and optimisers to Fabric, which moves them and sets precision and processes."""
-        self.fabric = fabric
-        self.generator, self.optimizers["G"] = fabric.setup(self.generator, self.optimizers["G"])
-        self.discriminator, self.optimizers["D"] = fabric.setup(self.discriminator, self.optimizers["D"])
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Update D, then G, on x = batch.a and y = batch.b."""
+        assert batch.a is not None
+        x, y = batch.a, batch.b
+        fake = self.run["G"](x)
 
-    def step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """Update D, then G, on float32 [N, C, H, W] in -1..1; returns the losses, detached."""
-        self.generator.train()
-        fake = self.generator(x)
+        loss_d = discriminator_loss(self.objective, self.run["D"], (x, y), (x, fake.detach()))
+        self.update(loss_d, "D")
 
-        loss_d = 0.5 * (
-            self.objective(self.discriminator(x, y), True)
-            + self.objective(self.discriminator(x, fake.detach()), False)
-        )
-        self._update("D", loss_d)
-
-        self.discriminator.requires_grad_(False)
-        loss_gan = self.objective(self.discriminator(x, fake), True)
-        loss_l1 = torch.nn.functional.l1_loss(fake.float(), y)
-        self._update("G", self.options.lambda_gan * loss_gan + self.options.lambda_l1 * loss_l1)
-        self.discriminator.requires_grad_(True)
+        self.freeze(True, "D")
+        loss_gan = self.objective.generator(self.run["D"](x, fake))
+        loss_l1 = F.l1_loss(fake, y)
+        self.update(self.options.lambda_gan * loss_gan + self.options.lambda_l1 * loss_l1, "G")
+        self.freeze(False, "D")
         return {"D": loss_d.detach(), "G_gan": loss_gan.detach(), "G_l1": loss_l1.detach()}
 
-    def scale_learning_rate(self, factor: float) -> None:
-        """Set all learning rates to `factor` times the option's."""
-        for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = self.options.optim.lr * factor
+    def generators(self, networks: Networks) -> list[Generator]:
+        mode = norm_mode_of(self.config, self.options.norm_mode)
+        return [Generator("", "AtoB", self.config, mode, networks["G"])]
 
-    def spec(self, **history: object) -> GeneratorSpec:
-        """The generator's spec; `history` fills the fields about its training."""
-        mode = self.options.norm_mode if self.config.norm == "batch" else "none"
-        return GeneratorSpec(self.config, norm_mode=mode, recipe=self.name, **history)  # pyright: ignore[reportArgumentType]
-
-    def _update(self, name: str, loss: Tensor) -> None:
-        self.optimizers[name].zero_grad(set_to_none=True)
-        self.fabric.backward(loss)
-        self.optimizers[name].step()
+    def check_crop(self, size: int) -> None:
+        check_patches(self, size, self.options.discriminator)

@@ -1,0 +1,148 @@
+"""The few colours that label maps and drawn maps are made of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from i2i_sdk.errors import InputError, TrainingError
+from i2i_training.metrics.images import Image, as_rgb, check_images
+
+Palette = NDArray[np.uint8]  # [K, 3] RGB, 1 <= K <= 256
+
+_CHUNK = 1 << 16  # pixels whose distances are held at once: 16 MB for 64 colours
+_FLAT = 32  # gray levels within 3x3 pixels: JPEG noise stays below, edges and lettering above
+_RADIUS = 24.0  # RGB distance: JPEG noise of one colour is nearer, Google's white roads are 42 off its land
+_BIN = 4  # gray levels per histogram bin
+
+
+def parse_palette(text: str) -> Palette:
+    """Colours as a user writes them, "#ff0000,#00ff00" -> uint8 [K, 3] RGB.
+
+    Raises TrainingError naming the entry that is no colour, or colours given twice.
+
+    Example:
+        >>> parse_palette("#ff0000, #00ff00").tolist()
+        [[255, 0, 0], [0, 255, 0]]
+    """
+    entries = [entry.strip() for entry in text.split(",")]
+    for entry in entries:
+        if not re.fullmatch(r"#[0-9a-fA-F]{6}", entry):
+            raise TrainingError(
+                f"palette entry {entry!r} is no colour; write #rrggbb, with commas between: #ff0000,#00ff00"
+            )
+    twice = sorted({entry for entry in entries if [e.lower() for e in entries].count(entry.lower()) > 1})
+    if twice:
+        raise TrainingError(f"palette colours given twice: {', '.join(twice)}; give each class its own")
+    if len(entries) > 256:
+        raise TrainingError(f"a palette of {len(entries)} colours; at most 256 are allowed")
+    return np.array([list(bytes.fromhex(entry[1:])) for entry in entries], np.uint8)
+
+
+def check_palette(palette: Palette) -> None:
+    """uint8 [K, 3] with 1 to 256 colours, else InputError."""
+    if (
+        palette.dtype != np.uint8
+        or palette.ndim != 2
+        or palette.shape[1] != 3
+        or not 1 <= len(palette) <= 256
+    ):
+        raise InputError(f"the palette is {palette.dtype} {palette.shape}; allowed: uint8 [1..256, 3] RGB")
+
+
+def nearest_colour(image: Image, palette: Palette) -> NDArray[np.uint8]:
+    """The index of each pixel's nearest palette colour (Euclidean in RGB; the first of equals).
+
+    Args:
+        image: uint8 [H, W, 3] RGB, or [H, W, 1] gray.
+        palette: uint8 [K, 3] RGB, at most 256 colours.
+
+    Returns uint8 [H, W], 0..K-1. Raises InputError for other shapes or dtypes.
+    """
+    check_images([image], "image")
+    check_palette(palette)
+    pixels = as_rgb(image).reshape(-1, 3)
+    colours = palette.astype(np.float32)
+    squares = np.square(colours).sum(axis=1)[:, None]
+    nearest = np.empty(len(pixels), np.uint8)
+    for start in range(0, len(pixels), _CHUNK):
+        chunk = pixels[start : start + _CHUNK].astype(np.float32)
+        # |p - c|^2 = |p|^2 - 2 p.c + |c|^2, where |p|^2 is the same for all c. Integers below 2^24: exact.
+        nearest[start : start + _CHUNK] = np.argmin(squares - 2.0 * (colours @ chunk.T), axis=0)
+    return nearest.reshape(image.shape[:2])
+
+
+def dominant_colours(images: Sequence[Image], most: int = 12, least: float = 0.01) -> Palette:
+    """The colours that label maps or drawn maps really use, found in JPEG-noisy pictures.
+
+    Only flat places count (3x3 pixels within 32 gray levels), because edges, antialiasing and ringing
+    mix colours that nobody drew. Their colours are gathered greedily, the commonest first, with all that
+    lies within an RGB distance of 24; each becomes the mean of its surroundings. Deterministic.
+    Lines thinner than 3 pixels are not flat and classes rarer than `least` are not found: where the true
+    colours are known (CamVid's 11 classes, for example), give them instead. Photos have a result too, but
+    it means nothing.
+
+    Args:
+        images: uint8 [H, W, 3] RGB targets; a few dozen are enough.
+        most: at most so many colours.
+        least: share of the flat pixels that a colour must cover, 0..1.
+
+    Returns uint8 [K, 3] RGB, commonest first. Raises InputError for unusable images, TrainingError where
+    no colour covers so much.
+    """
+    check_images(images, "images")
+    counts, colours = _flat_colours(images)
+    left = counts.copy()
+    enough = max(1.0, least * float(counts.sum()))
+    found: list[tuple[int, NDArray[np.float64]]] = []
+    while left.sum() >= enough:
+        commonest = np.argmax(left)
+        centre = _densest(colours, counts, colours[commonest])
+        near = np.linalg.norm(colours - centre, axis=1) < _RADIUS
+        near[commonest] = True  # wherever the mean went, this one is used up
+        if left[near].sum() >= enough:
+            found.append((int(left[near].sum()), centre))
+        left[near] = 0
+    if not found:
+        raise TrainingError(
+            f"no colour covers {least:.0%} of the flat areas of these {len(images)} images, so they are no"
+            " label maps or drawn maps; leave the palette out, or give its colours as #rrggbb,#rrggbb"
+        )
+    found.sort(key=lambda pixels_and_colour: -pixels_and_colour[0])
+    return np.rint([colour for _, colour in found[:most]]).astype(np.uint8)
+
+
+def _flat_colours(images: Sequence[Image]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """A histogram of the flat pixels: counts int64 [M] and mean colours float64 [M, 3] of the used bins."""
+    bins = 256 // _BIN
+    counts = np.zeros(bins**3, np.int64)
+    sums = np.zeros((bins**3, 3))
+    window = np.ones((3, 3), np.uint8)
+    for image in images:
+        rgb = as_rgb(image)
+        spread = cv2.subtract(cv2.dilate(rgb, window), cv2.erode(rgb, window)).max(axis=2)
+        pixels = rgb[spread <= _FLAT]
+        red, green, blue = (pixels // _BIN).astype(np.int64).T
+        index = (red * bins + green) * bins + blue
+        counts += np.bincount(index, minlength=bins**3)
+        for channel in range(3):
+            sums[:, channel] += np.bincount(index, pixels[:, channel], minlength=bins**3)
+    used = counts > 0
+    return counts[used], sums[used] / counts[used][:, None]
+
+
+def _densest(
+    colours: NDArray[np.float64], counts: NDArray[np.int64], start: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Mean shift: from `start` to the mean of all pixels within half the radius, a few times."""
+    centre = start
+    for _ in range(5):
+        weights = counts * (np.linalg.norm(colours - centre, axis=1) < _RADIUS / 2)
+        if not weights.any():
+            break
+        centre = weights @ colours / weights.sum()
+    return centre

@@ -1,0 +1,122 @@
+"""What every method is made of: networks with optimisers, one training step, and generators to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+from i2i_sdk.errors import TrainingError
+from i2i_training.data import Batch
+from i2i_training.networks import GeneratorConfig
+from i2i_training.pool import ImagePool
+from i2i_training.recipes.parts import DiscriminatorOptions, OptimOptions
+
+Networks = Mapping[str, nn.Module]
+
+
+@dataclass(frozen=True)
+class Generator:
+    """One network that a run leaves behind."""
+
+    suffix: str  # of its file: latest_net_G{suffix}.safetensors
+    direction: str  # AtoB, or BtoA for the way back
+    config: GeneratorConfig
+    norm_mode: str  # how BatchNorm runs at test time
+    module: nn.Module  # its state dict is that of build_generator(config)
+
+
+class Recipe:
+    """A method. Subclasses build the networks, define `step`, and name the generators to keep.
+
+    `networks` are plain modules: what is saved, averaged and exported. Training calls `self.run[name]`,
+    the same weights behind Fabric's precision and processes. The optimiser of a network has its name.
+    """
+
+    name: ClassVar[str]
+    data: ClassVar[str]  # "paired", "unpaired" or "single": what a batch holds
+    generator_networks: ClassVar[tuple[str, ...]] = ("G",)  # averaged by EMA
+    trains_both_directions: ClassVar[bool] = False
+    options: Any  # the recipe's own frozen dataclass
+
+    def __init__(self, networks: dict[str, nn.Module], optim: OptimOptions, seed: int, pool_size: int = 0):
+        self.networks = networks
+        self.optimizers = {name: optim.adam(net) for name, net in networks.items()}
+        self.pools = {name: ImagePool(pool_size, seed) for name in networks if name.startswith("D")}
+        self.run: dict[str, Any] = dict(networks)
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Update all networks once; returns the losses, detached scalars."""
+        raise NotImplementedError
+
+    def generators(self, networks: Networks) -> list[Generator]:
+        """What to save and show, made of `networks`: the live ones, or their moving averages."""
+        raise NotImplementedError
+
+    def check_crop(self, size: int) -> None:
+        """Raise TrainingError when the networks cannot work on crops of `size` pixels a side."""
+        raise NotImplementedError
+
+    def setup(self, fabric: Fabric, compiled: bool = False) -> None:
+        """Hand networks and optimisers to Fabric, which moves them and sets precision and processes."""
+        self.fabric = fabric
+        for name, network in self.networks.items():
+            module = torch.compile(network) if compiled else network
+            self.run[name], self.optimizers[name] = fabric.setup(module, self.optimizers[name])
+
+    def update(self, loss: Tensor, *names: str) -> None:
+        """One optimiser step of the named networks against `loss`."""
+        for name in names:
+            self.optimizers[name].zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        for name in names:
+            self.optimizers[name].step()
+
+    def freeze(self, frozen: bool, *names: str) -> None:
+        """Whether G's loss, which flows through the discriminators, also computes their gradients."""
+        for name in names:
+            self.networks[name].requires_grad_(not frozen)
+
+    def set_learning_rate(self, factor: float) -> None:
+        """Set all learning rates to `factor` times the option's."""
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes while training: weights, optimisers, image pools."""
+        return {
+            kind: {name: part.state_dict() for name, part in parts.items()}
+            for kind, parts in (
+                ("networks", self.networks),
+                ("optimizers", self.optimizers),
+                ("pools", self.pools),
+            )
+        }
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Inverse of `state_dict`, after `setup`. Raises KeyError or RuntimeError for another's state."""
+        for name, network in self.networks.items():
+            network.load_state_dict(state["networks"][name])
+            self.optimizers[name].load_state_dict(state["optimizers"][name])
+        for name, pool in self.pools.items():
+            pool.load_state_dict(state["pools"][name], device)
+
+
+def check_patches(recipe: Recipe, size: int, discriminator: DiscriminatorOptions) -> None:
+    """Raise TrainingError unless crops of `size` suit the translators and their PatchGAN."""
+    for generator in recipe.generators(recipe.networks):
+        multiple = generator.config.multiple_of
+        if size % multiple:
+            raise TrainingError(
+                f"crop_size is {size}; the {generator.config.architecture} needs multiples of {multiple}"
+            )
+    if size < discriminator.smallest:
+        raise TrainingError(
+            f"crop_size is {size}; a discriminator of {discriminator.layers} layers needs at least "
+            f"{discriminator.smallest}"
+        )

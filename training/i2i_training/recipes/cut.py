@@ -1,0 +1,150 @@
+"""CUT (Park et al. 2020, https://arxiv.org/abs/2007.15651): no pairs, one direction, no way back.
+
+    L = L_GAN(G, D) + lambda_nce * (L_NCE(G, H, X) + L_NCE(G, H, Y)) / 2              (equation 5)
+    L_NCE = E[sum_l sum_s cross_entropy(v_l^s . vbar_l^r / tau, r = s)]               (equations 3, 4)
+
+A patch of the output must resemble the patch of the input at the same place more than those elsewhere
+in the same image: v are features of the output, vbar of the input, both of G's own encoder through the
+heads H. The second term does the same with images of Y, which G shall leave alone. As in the authors'
+code the two terms are averaged, and the input's features are targets that receive no gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from lightning.fabric import Fabric
+from torch import Tensor
+
+from i2i_sdk.errors import TrainingError
+from i2i_training.data import Batch
+from i2i_training.networks import INITS, PatchSampler, ResnetConfig, build_generator, initialise
+from i2i_training.networks.patch_features import encoder_features, feature_channels
+from i2i_training.objectives import GAN_OBJECTIVES, discriminator_loss
+from i2i_training.options import option
+from i2i_training.recipes.base import Generator, Networks, Recipe, check_patches
+from i2i_training.recipes.parts import (
+    TEST_NORM_MODES,
+    DiscriminatorOptions,
+    OptimOptions,
+    check_choice,
+    check_common,
+    check_weights,
+    norm_mode_of,
+)
+
+
+@dataclass(frozen=True)
+class CutOptions:
+    resnet: ResnetConfig = field(default_factory=ResnetConfig)
+    norm_mode: str = option("batch_stats", "how BatchNorm runs at test time", choices=TEST_NORM_MODES)
+    discriminator: DiscriminatorOptions = field(default_factory=DiscriminatorOptions)
+    init: str = option("xavier", "how weights start", choices=tuple(INITS))
+    gan_mode: str = option("lsgan", "the GAN's objective", choices=tuple(GAN_OBJECTIVES))
+    lambda_gan: float = option(1.0, "weight of the GAN loss")
+    lambda_nce: float = option(1.0, "weight of the contrastive loss")
+    identity: bool = option(True, "compare patches of B's own images too; FastCUT leaves it out")
+    patches: int = option(256, "places compared in each feature map")
+    temperature: float = option(0.07, "of the contrastive loss (tau)")
+    optim: OptimOptions = field(default_factory=OptimOptions)
+
+    def __post_init__(self) -> None:
+        check_choice("norm_mode", self.norm_mode, TEST_NORM_MODES)
+        check_common(self.init, self.gan_mode)
+        check_weights(lambda_gan=self.lambda_gan, lambda_nce=self.lambda_nce)
+        if self.patches < 2 or not self.temperature > 0:
+            raise TrainingError(
+                f"patches is {self.patches} and temperature {self.temperature}; needed: at least 2 patches, "
+                f"a positive temperature"
+            )
+
+
+PRESETS = {
+    "cut": {},
+    "fastcut": {"identity": False, "lambda_nce": 10.0},
+    "small": {
+        "resnet.blocks": 6,
+        "resnet.width": 32,
+        "discriminator.width": 32,
+        "load_size": 256,
+        "crop_size": 128,
+        "precision": "bf16-mixed",
+    },
+}
+
+
+class Cut(Recipe):
+    """One generator, one discriminator, and the heads H on the generator's features."""
+
+    name = "cut"
+    data = "unpaired"
+
+    def __init__(self, options: CutOptions, seed: int = 0) -> None:
+        self.options, self.config = options, options.resnet
+        if options.identity and self.config.in_channels != self.config.out_channels:
+            raise TrainingError(
+                f"{self.config.in_channels} input and {self.config.out_channels} output channels: an image "
+                f"of B is no input of G, so --identity false is needed"
+            )
+        self.objective = GAN_OBJECTIVES[options.gan_mode]
+        self.layers = encoder_features(self.config)
+        init = options.init
+        heads = PatchSampler(feature_channels(self.config, self.layers), options.patches)
+        networks = {
+            "G": initialise(build_generator(self.config), init),
+            "D": options.discriminator.build(self.config.out_channels, init),
+            "H": initialise(heads, init, gain=1.0),
+        }
+        super().__init__(networks, options.optim, seed)
+
+    def setup(self, fabric: Fabric, compiled: bool = False) -> None:
+        super().setup(fabric, compiled)
+        self.run["G"].mark_forward_method("features")
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Update D, then G and H."""
+        assert batch.a is not None
+        a, b, o = batch.a, batch.b, self.options
+        sources = torch.cat([a, b]) if o.identity else a
+        outputs = self.run["G"](sources)
+        fake = outputs[: len(a)]
+
+        loss_d = discriminator_loss(self.objective, self.run["D"], (b,), (fake.detach(),))
+        self.update(loss_d, "D")
+
+        self.freeze(True, "D")
+        loss_gan = self.objective.generator(self.run["D"](fake))
+        loss_nce = self._contrast(sources, outputs)
+        self.update(o.lambda_gan * loss_gan + o.lambda_nce * loss_nce, "G", "H")
+        self.freeze(False, "D")
+        return {"D": loss_d.detach(), "G_gan": loss_gan.detach(), "nce": loss_nce.detach()}
+
+    def generators(self, networks: Networks) -> list[Generator]:
+        mode = norm_mode_of(self.config, self.options.norm_mode)
+        return [Generator("", "AtoB", self.config, mode, networks["G"])]
+
+    def check_crop(self, size: int) -> None:
+        check_patches(self, size, self.options.discriminator)
+
+    def _contrast(self, sources: Tensor, outputs: Tensor) -> Tensor:
+        """L_NCE, the mean over layers, places and images."""
+        with torch.no_grad():
+            kept = self.run["G"].features(sources, self.layers)
+        made = self.run["G"].features(outputs, self.layers)
+        queries, keys = self.run["H"](made, kept)
+        losses = [
+            patch_nce(q, k.detach(), self.options.temperature) for q, k in zip(queries, keys, strict=True)
+        ]
+        return torch.stack(losses).mean()
+
+
+def patch_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
+    """Cross entropy of finding each query's place among the keys of the same image (equation 3).
+
+    float32 [N, P, C] each, of length 1 along C -> scalar.
+    """
+    logits = queries @ keys.transpose(1, 2) / temperature
+    places = torch.arange(queries.shape[1], device=queries.device).expand(len(queries), -1)
+    return F.cross_entropy(logits.flatten(0, 1), places.flatten())

@@ -1,0 +1,156 @@
+"""CycleGAN (Zhu et al. 2017, https://arxiv.org/abs/1703.10593): two domains, no pairs, both directions.
+
+    L = L_GAN(G_A, D_A) + L_GAN(G_B, D_B) + lambda_cycle * L_cyc + identity           (equation 3)
+    L_cyc = E[|G_B(G_A(a)) - a|_1] + E[|G_A(G_B(b)) - b|_1]                           (equation 2)
+    L_identity = E[|G_A(b) - b|_1] + E[|G_B(a) - a|_1]                                (section 5.2)
+
+G_A: A -> B, G_B: B -> A; D_A judges images of B, D_B those of A (upstream's names). The discriminators
+see a pool of the last 50 fakes (section 4). The identity loss weighs lambda_cycle * lambda_identity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from i2i_sdk.errors import TrainingError
+from i2i_training.data import Batch
+from i2i_training.networks import INITS, ResnetConfig, UnetConfig, build_generator, initialise
+from i2i_training.networks.spec import GeneratorConfig
+from i2i_training.objectives import GAN_OBJECTIVES, discriminator_loss
+from i2i_training.options import option
+from i2i_training.recipes.base import Generator, Networks, Recipe, check_patches
+from i2i_training.recipes.parts import (
+    GENERATORS,
+    TEST_NORM_MODES,
+    DiscriminatorOptions,
+    OptimOptions,
+    check_choice,
+    check_common,
+    check_weights,
+    chosen_generator,
+    norm_mode_of,
+)
+
+
+@dataclass(frozen=True)
+class CycleGANOptions:
+    generator: str = option("resnet", "which generator is built, twice", choices=GENERATORS)
+    resnet: ResnetConfig = field(default_factory=ResnetConfig)
+    unet: UnetConfig = field(default_factory=lambda: UnetConfig(norm="instance", dropout=False))
+    norm_mode: str = option("batch_stats", "how BatchNorm runs at test time", choices=TEST_NORM_MODES)
+    discriminator: DiscriminatorOptions = field(default_factory=DiscriminatorOptions)
+    init: str = option("normal", "how weights start", choices=tuple(INITS))
+    gan_mode: str = option("lsgan", "the GAN's objective", choices=tuple(GAN_OBJECTIVES))
+    lambda_cycle: float = option(
+        10.0, "weight of the cycle loss, of A and of B (lambda_A, lambda_B upstream)"
+    )
+    lambda_identity: float = option(0.5, "weight of the identity loss, as a share of lambda_cycle")
+    pool_size: int = option(50, "older fakes kept for each discriminator; 0 keeps none")
+    optim: OptimOptions = field(default_factory=OptimOptions)
+
+    def __post_init__(self) -> None:
+        check_choice("generator", self.generator, GENERATORS)
+        check_choice("norm_mode", self.norm_mode, TEST_NORM_MODES)
+        check_common(self.init, self.gan_mode)
+        check_weights(lambda_cycle=self.lambda_cycle, lambda_identity=self.lambda_identity)
+        if self.pool_size < 0:
+            raise TrainingError(f"pool_size is {self.pool_size}; 0 or more images")
+
+
+PRESETS = {
+    "resnet9_256": {},  # the paper's, for images of 256 pixels and more
+    "resnet6_128": {"resnet.blocks": 6, "load_size": 143, "crop_size": 128},  # the paper's, for 128
+    # For a CPU in an hour: half the width, crops of 128 from whole images.
+    "small": {
+        "resnet.blocks": 6,
+        "resnet.width": 32,
+        "discriminator.width": 32,
+        "crop_size": 128,
+        "precision": "bf16-mixed",
+    },
+}
+
+
+class CycleGAN(Recipe):
+    """Two generators and two discriminators."""
+
+    name = "cyclegan"
+    data = "unpaired"
+    generator_networks = ("G_A", "G_B")
+    trains_both_directions = True
+
+    def __init__(self, options: CycleGANOptions, seed: int = 0) -> None:
+        self.options = options
+        self.config = chosen_generator(options.generator, options.unet, options.resnet)
+        if self.config.in_channels != self.config.out_channels and options.lambda_identity:
+            raise TrainingError(
+                f"{self.config.in_channels} and {self.config.out_channels} channels: an image of B is no "
+                f"input of G_A, so the identity loss needs --lambda_identity 0"
+            )
+        self.objective = GAN_OBJECTIVES[options.gan_mode]
+        self.way_back = swapped_channels(self.config)
+        d, init = options.discriminator, options.init
+        networks = {
+            "G_A": initialise(build_generator(self.config), init),
+            "G_B": initialise(build_generator(self.way_back), init),
+            "D_A": d.build(self.config.out_channels, init),
+            "D_B": d.build(self.config.in_channels, init),
+        }
+        super().__init__(networks, options.optim, seed, options.pool_size)
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Update G_A and G_B together, then D_A and D_B, as upstream does."""
+        assert batch.a is not None
+        o, a, b = self.options, batch.a, batch.b
+        fake_b, same_b = self._translated("G_A", a, b)
+        fake_a, same_a = self._translated("G_B", b, a)
+
+        self.freeze(True, "D_A", "D_B")
+        gan_a = self.objective.generator(self.run["D_A"](fake_b))
+        gan_b = self.objective.generator(self.run["D_B"](fake_a))
+        cycle_a = F.l1_loss(self.run["G_B"](fake_b), a)
+        cycle_b = F.l1_loss(self.run["G_A"](fake_a), b)
+        identity = torch.zeros_like(cycle_a)
+        if same_a is not None and same_b is not None:
+            identity = F.l1_loss(same_b, b) + F.l1_loss(same_a, a)
+        loss_g = gan_a + gan_b + o.lambda_cycle * (cycle_a + cycle_b + o.lambda_identity * identity)
+        self.update(loss_g, "G_A", "G_B")
+        self.freeze(False, "D_A", "D_B")
+
+        losses = {"G_A": gan_a, "G_B": gan_b, "cycle_A": cycle_a, "cycle_B": cycle_b, "identity": identity}
+        for name, real, fake in (("D_A", b, fake_b), ("D_B", a, fake_a)):
+            older = self.pools[name].swap(fake.detach())
+            losses[name] = discriminator_loss(self.objective, self.run[name], (real,), (older,))
+            self.update(losses[name], name)
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def generators(self, networks: Networks) -> list[Generator]:
+        mode = norm_mode_of(self.config, self.options.norm_mode)
+        return [
+            Generator("_A", "AtoB", self.config, mode, networks["G_A"]),
+            Generator("_B", "BtoA", self.way_back, mode, networks["G_B"]),
+        ]
+
+    def check_crop(self, size: int) -> None:
+        check_patches(self, size, self.options.discriminator)
+
+    def _translated(self, name: str, x: Tensor, same: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The translation of `x`, and that of an image that already is in the target domain.
+
+        Both go through the network as one batch, which is faster; BatchNorm would mix their statistics.
+        """
+        if not self.options.lambda_identity:
+            return self.run[name](x), None
+        if self.config.norm == "batch":
+            return self.run[name](x), self.run[name](same)
+        fake, identity = self.run[name](torch.cat([x, same])).chunk(2)
+        return fake, identity
+
+
+def swapped_channels(config: GeneratorConfig) -> GeneratorConfig:
+    """The network of the way back."""
+    return replace(config, in_channels=config.out_channels, out_channels=config.in_channels)

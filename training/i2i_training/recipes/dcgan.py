@@ -1,0 +1,86 @@
+"""DCGAN (Radford et al. 2016, https://arxiv.org/abs/1511.06434): noise -> image.
+
+    min_G max_D  E[log D(x)] + E[log(1 - D(G(z)))],  z ~ N(0, I)          (Goodfellow et al. 2014, eq. 1)
+
+Strided convolutions down, transposed ones up, BatchNorm in both, Adam with lr 2e-4 and beta1 0.5
+(section 4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from i2i_sdk.errors import TrainingError
+from i2i_training.data import Batch
+from i2i_training.networks import INITS, DcganConfig, DcganDiscriminator, build_generator, initialise
+from i2i_training.objectives import GAN_OBJECTIVES, discriminator_loss
+from i2i_training.options import option
+from i2i_training.recipes.base import Generator, Networks, Recipe
+from i2i_training.recipes.parts import OptimOptions, check_common, norm_mode_of
+
+
+@dataclass(frozen=True)
+class DcganOptions:
+    network: DcganConfig = field(default_factory=DcganConfig)
+    discriminator_width: int = option(64, "channels after D's first convolution")
+    spectral_norm: bool = option(False, "spectral norm in D (Miyato et al. 2018)")
+    init: str = option("normal", "how weights start", choices=tuple(INITS))
+    gan_mode: str = option("vanilla", "the GAN's objective", choices=tuple(GAN_OBJECTIVES))
+    optim: OptimOptions = field(default_factory=OptimOptions)
+
+    def __post_init__(self) -> None:
+        check_common(self.init, self.gan_mode)
+
+
+PRESETS = {
+    "64": {"load_size": 72, "crop_size": 64, "batch": 64, "ema": 0.999},
+    "128": {"network.size": 128, "load_size": 143, "crop_size": 128, "batch": 64, "ema": 0.999},
+}
+
+
+class Dcgan(Recipe):
+    """G: float32 [N, latent] -> images; D: images -> one score each."""
+
+    name = "dcgan"
+    data = "single"
+
+    def __init__(self, options: DcganOptions, seed: int = 0) -> None:
+        self.options, self.config = options, options.network
+        self.objective = GAN_OBJECTIVES[options.gan_mode]
+        discriminator = DcganDiscriminator(
+            self.config.out_channels,
+            options.discriminator_width,
+            self.config.size,
+            spectral_norm=options.spectral_norm,
+        )
+        networks = {
+            "G": initialise(build_generator(self.config), options.init),
+            "D": initialise(discriminator, options.init),
+        }
+        super().__init__(networks, options.optim, seed)
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Update D, then G, against the same fakes."""
+        z = torch.randn(len(batch.b), self.config.latent).to(batch.b)
+        fake = self.run["G"](z)
+        loss_d = discriminator_loss(self.objective, self.run["D"], (batch.b,), (fake.detach(),))
+        self.update(loss_d, "D")
+
+        self.freeze(True, "D")
+        loss_g = self.objective.generator(self.run["D"](fake))
+        self.update(loss_g, "G")
+        self.freeze(False, "D")
+        return {"D": loss_d.detach(), "G_gan": loss_g.detach()}
+
+    def generators(self, networks: Networks) -> list[Generator]:
+        return [Generator("", "AtoB", self.config, norm_mode_of(self.config, "running_stats"), networks["G"])]
+
+    def check_crop(self, size: int) -> None:
+        if size != self.config.size:
+            raise TrainingError(
+                f"crop_size is {size}; pictures of network.size {self.config.size} are made: "
+                f"both must be the same"
+            )

@@ -1,0 +1,95 @@
+"""The plain unsupervised translator: encoder, decoder, an adversary; no pairs, no cycle.
+
+    L_G = lambda_gan * L_GAN(G, D) + lambda_rec * E[|G(a) - a|_1]
+
+D judges images of B (Goodfellow et al. 2014). Reconstruction keeps the input's layout, the adversary
+pulls towards B: the baseline that the other methods are measured against.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from i2i_sdk.errors import TrainingError
+from i2i_training.data import Batch
+from i2i_training.networks import INITS, EncoderDecoderConfig, build_generator, initialise
+from i2i_training.objectives import GAN_OBJECTIVES, discriminator_loss
+from i2i_training.options import option
+from i2i_training.recipes.base import Generator, Networks, Recipe, check_patches
+from i2i_training.recipes.parts import (
+    TEST_NORM_MODES,
+    DiscriminatorOptions,
+    OptimOptions,
+    check_choice,
+    check_common,
+    check_weights,
+    norm_mode_of,
+)
+
+
+@dataclass(frozen=True)
+class EncoderDecoderOptions:
+    network: EncoderDecoderConfig = field(default_factory=EncoderDecoderConfig)
+    norm_mode: str = option("batch_stats", "how BatchNorm runs at test time", choices=TEST_NORM_MODES)
+    discriminator: DiscriminatorOptions = field(default_factory=DiscriminatorOptions)
+    init: str = option("normal", "how weights start", choices=tuple(INITS))
+    gan_mode: str = option("vanilla", "the GAN's objective", choices=tuple(GAN_OBJECTIVES))
+    lambda_gan: float = option(1.0, "weight of the GAN loss")
+    lambda_rec: float = option(10.0, "weight of the reconstruction of the input")
+    optim: OptimOptions = field(default_factory=OptimOptions)
+
+    def __post_init__(self) -> None:
+        check_choice("norm_mode", self.norm_mode, TEST_NORM_MODES)
+        check_common(self.init, self.gan_mode)
+        check_weights(lambda_gan=self.lambda_gan, lambda_rec=self.lambda_rec)
+
+
+PRESETS = {
+    "small": {"load_size": 256, "crop_size": 128, "discriminator.width": 32, "precision": "bf16-mixed"},
+}
+
+
+class EncoderDecoder(Recipe):
+    """G: a -> an image of B's kind, and a discriminator of B."""
+
+    name = "encdec"
+    data = "unpaired"
+
+    def __init__(self, options: EncoderDecoderOptions, seed: int = 0) -> None:
+        self.options, self.config = options, options.network
+        if self.config.in_channels != self.config.out_channels and options.lambda_rec:
+            raise TrainingError(
+                f"{self.config.in_channels} input and {self.config.out_channels} output channels cannot be "
+                f"compared: the reconstruction needs equal ones, or --lambda_rec 0"
+            )
+        self.objective = GAN_OBJECTIVES[options.gan_mode]
+        networks = {
+            "G": initialise(build_generator(self.config), options.init),
+            "D": options.discriminator.build(self.config.out_channels, options.init),
+        }
+        super().__init__(networks, options.optim, seed)
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Update D, then G."""
+        assert batch.a is not None
+        a, b, o = batch.a, batch.b, self.options
+        fake = self.run["G"](a)
+        loss_d = discriminator_loss(self.objective, self.run["D"], (b,), (fake.detach(),))
+        self.update(loss_d, "D")
+
+        self.freeze(True, "D")
+        loss_gan = self.objective.generator(self.run["D"](fake))
+        loss_rec = F.l1_loss(fake, a) if o.lambda_rec else loss_gan.new_zeros(())
+        self.update(o.lambda_gan * loss_gan + o.lambda_rec * loss_rec, "G")
+        self.freeze(False, "D")
+        return {"D": loss_d.detach(), "G_gan": loss_gan.detach(), "rec": loss_rec.detach()}
+
+    def generators(self, networks: Networks) -> list[Generator]:
+        mode = norm_mode_of(self.config, self.options.norm_mode)
+        return [Generator("", "AtoB", self.config, mode, networks["G"])]
+
+    def check_crop(self, size: int) -> None:
+        check_patches(self, size, self.options.discriminator)

@@ -1,0 +1,107 @@
+"""Options that several recipes share, and what they build."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from i2i_sdk.errors import TrainingError
+from i2i_training.networks import (
+    INITS,
+    GeneratorConfig,
+    PatchDiscriminator,
+    ResnetConfig,
+    UnetConfig,
+    initialise,
+)
+from i2i_training.networks.spec import NORMS
+from i2i_training.objectives import GAN_OBJECTIVES
+from i2i_training.options import option
+
+GENERATORS = ("unet", "resnet")
+TEST_NORM_MODES = ("batch_stats", "running_stats")
+
+
+def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
+    """Raise TrainingError unless `value` is one of `allowed`."""
+    if value not in allowed:
+        raise TrainingError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
+
+
+def check_weights(**weights: float) -> None:
+    """Raise TrainingError for a loss weight below zero (or not a number)."""
+    for name, value in weights.items():
+        if not value >= 0:
+            raise TrainingError(f"{name} is {value}; a loss weight is 0 or more")
+
+
+@dataclass(frozen=True)
+class DiscriminatorOptions:
+    """A PatchGAN."""
+
+    width: int = option(64, "channels after the first convolution (ndf upstream)")
+    layers: int = option(3, "strided convolutions; 3 judges 70x70 patches")
+    norm: str = option("instance", "normalisation", choices=NORMS)
+    spectral_norm: bool = option(
+        False, "divide each weight by its largest singular value (Miyato et al. 2018)"
+    )
+
+    def __post_init__(self) -> None:
+        check_choice("discriminator.norm", self.norm, NORMS)
+        for name, value in (("width", self.width), ("layers", self.layers)):
+            if value < 1:
+                raise TrainingError(f"discriminator.{name} is {value}; at least 1")
+
+    @property
+    def smallest(self) -> int:
+        """Pixels that an image's sides need, so that the last convolution has something to judge."""
+        return 3 * 2**self.layers
+
+    def build(self, in_channels: int, init: str) -> nn.Module:
+        """With fresh weights; scores of float32 [N, in_channels, H, W] images in all."""
+        d = PatchDiscriminator(in_channels, self.width, self.layers, self.norm, self.spectral_norm)
+        return initialise(d, init)
+
+
+@dataclass(frozen=True)
+class OptimOptions:
+    """Adam (Kingma and Ba 2015)."""
+
+    lr: float = option(2e-4, "learning rate")
+    beta1: float = option(0.5, "decay of the gradient's mean")
+    beta2: float = option(0.999, "decay of the squared gradient's mean")
+
+    def __post_init__(self) -> None:
+        if not self.lr > 0:
+            raise TrainingError(f"optim.lr is {self.lr}; it must be positive")
+        for name, value in (("beta1", self.beta1), ("beta2", self.beta2)):
+            if not 0 <= value < 1:
+                raise TrainingError(f"optim.{name} is {value}; allowed: 0 up to, not including, 1")
+
+    def adam(self, network: nn.Module) -> torch.optim.Optimizer:
+        """Fused: one kernel for all parameters. `initial_lr` is what schedules multiply."""
+        optimizer = torch.optim.Adam(
+            network.parameters(), lr=self.lr, betas=(self.beta1, self.beta2), fused=True
+        )
+        for group in optimizer.param_groups:
+            group["initial_lr"] = self.lr
+        return optimizer
+
+
+def chosen_generator(generator: str, unet: UnetConfig, resnet: ResnetConfig) -> GeneratorConfig:
+    """The config that `--generator` names."""
+    return unet if generator == "unet" else resnet
+
+
+def norm_mode_of(config: GeneratorConfig, wanted: str) -> str:
+    """`wanted` where there is BatchNorm, which alone runs differently at test time."""
+    return wanted if config.norm == "batch" else "none"
+
+
+def check_common(init: str, gan_mode: str) -> None:
+    """Raise TrainingError for an initialisation or objective that does not exist."""
+    check_choice("init", init, INITS)
+    check_choice("gan_mode", gan_mode, GAN_OBJECTIVES)

@@ -1,0 +1,99 @@
+"""Everything that a run must remember to go on exactly where it stopped: `state.pt`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+
+from i2i_sdk.errors import CheckpointError
+from i2i_sdk.files import written_atomically
+from i2i_training.data import TrainingData
+from i2i_training.ema import Averages
+from i2i_training.recipes.base import Recipe
+from i2i_training.schedules import LearningRate
+
+STATE = "state.pt"
+VERSION = 1
+
+
+@dataclass
+class Session:
+    """A run in progress; `step` is the last one done."""
+
+    recipe: Recipe
+    data: TrainingData
+    rate: LearningRate
+    averages: Averages
+    step: int = 0
+    best: dict[str, float] = field(default_factory=dict)  # {"step": …, "score": …} of the best checkpoint
+
+
+def save_state(path: Path, session: Session) -> None:
+    """Write `state.pt` atomically: a process that is killed meanwhile leaves the one before."""
+    state = {
+        "version": VERSION,
+        "recipe_name": session.recipe.name,
+        "step": session.step,
+        "best": session.best,
+        "recipe": session.recipe.state_dict(),
+        "data": session.data.state_dict(),
+        "rate": session.rate.state_dict(),
+        "averages": session.averages.state_dict(),
+        "random": _random_state(),
+    }
+    with written_atomically(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load_state(path: Path, session: Session, fabric: Fabric) -> None:
+    """Continue `session` from `path`, which holds tensors and numbers only: nothing in it is executed.
+
+    The first process of a run goes on bit for bit on the CPU; further ones draw new noise.
+    Raises CheckpointError for a missing, truncated or foreign file.
+    """
+    state = _read(path)
+    if (state.get("version"), state.get("recipe_name")) != (VERSION, session.recipe.name):
+        raise CheckpointError(
+            f"{path}: state of version {state.get('version')} of {state.get('recipe_name')}; this run is "
+            f"version {VERSION} of {session.recipe.name}"
+        )
+    try:
+        session.recipe.load_state_dict(state["recipe"], fabric.device)
+        session.data.load_state_dict(state["data"])
+        session.rate.load_state_dict(state["rate"])
+        session.averages.load_state_dict(state["averages"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: does not fit the options of this run: {error}. A run is resumed with the options it "
+            f"was started with (its config.toml)"
+        ) from error
+    session.step, session.best = state["step"], state["best"]
+    _set_random_state(state["random"])
+    if fabric.global_rank:
+        torch.manual_seed(session.step * 1000 + fabric.global_rank)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; only a run that was started can be resumed")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for damaged files
+        raise CheckpointError(f"{path}: truncated, damaged or no state of a run: {error}") from error
+
+
+def _random_state() -> dict[str, Any]:
+    state: dict[str, Any] = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
