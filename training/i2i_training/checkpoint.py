@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from i2i_sdk.errors import CheckpointError
 from i2i_sdk.files import file_sha256, written_atomically
 from i2i_training.infer import SUPPORTED, UnknownArchitectureError, infer_config, override, repair
 from i2i_training.networks import GeneratorConfig, GeneratorSpec, build_generator
+from i2i_training.packing import is_packed, pack, unpack
 from i2i_training.pth import read_state_dict
 
 log = logging.getLogger(__name__)
@@ -76,8 +78,15 @@ def load_generator(
     return set_test_mode(module, spec.norm_mode), spec
 
 
-def save_generator(path: str | os.PathLike[str], module: nn.Module, spec: GeneratorSpec) -> Path:
+def save_generator(
+    path: str | os.PathLike[str],
+    module: nn.Module,
+    spec: GeneratorSpec,
+    coarseness: Mapping[str, float] | None = None,
+) -> Path:
     """Write weights and spec as one `.safetensors` file, atomically. Returns its path.
+
+    coarseness: tensors to round and compress, and how much; see packing.py.
 
     Raises CheckpointError when the module's layers are not those of `spec.config`, so that every file
     that exists can be loaded.
@@ -90,6 +99,7 @@ def save_generator(path: str | os.PathLike[str], module: nn.Module, spec: Genera
         raise CheckpointError(
             f"{path}: the module is not the {spec.config.architecture} that its spec describes: {wrong}"
         )
+    state = pack(state, coarseness or {})
     try:
         with written_atomically(path) as temporary:
             safetensors.torch.save_file(state, temporary, metadata={HEADER: json.dumps(spec.to_json())})
@@ -144,6 +154,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], GeneratorSpec]:
         spec = GeneratorSpec.from_json(json.loads(metadata[HEADER]))
     except (ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path}: its header is not valid: {error}") from error
+    if is_packed(state):
+        state = unpack(state, {k: v.shape for k, v in _network_state(spec.config).items()})
     if wrong := _differences(state, spec.config):
         raise CheckpointError(
             f"{path}: its tensors are not those of the {spec.config.architecture} in its header: {wrong}"
@@ -151,13 +163,17 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], GeneratorSpec]:
     return state, spec
 
 
+def _network_state(config: GeneratorConfig) -> dict[str, Tensor]:
+    """Names, shapes and types of the weights that `config` makes, without any memory behind them."""
+    with torch.device("meta"):
+        return build_generator(config).state_dict()
+
+
 def _differences(state: dict[str, Tensor], config: GeneratorConfig) -> str:
     """The first tensors whose shape or type is not what `config` makes; empty when all are."""
-    with torch.device("meta"):
-        network = build_generator(config).state_dict()
     found, expected = (
         {k: f"{str(v.dtype).removeprefix('torch.')} {list(v.shape)}" for k, v in tensors.items()}
-        for tensors in (state, network)
+        for tensors in (state, _network_state(config))
     )
     wrong = [k for k in {**expected, **found} if found.get(k) != expected.get(k)]
     lines = [f"{k}: {found.get(k, 'missing')}, expected {expected.get(k, 'nothing')}" for k in wrong[:3]]

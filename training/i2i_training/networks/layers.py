@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from i2i_training.networks.spec import NORMS
+
+
+class InstanceNorm(nn.InstanceNorm2d):
+    """InstanceNorm without weights, whose statistics are float32 at least.
+
+    On bfloat16 PyTorch keeps the mean in bfloat16 as well: where it is 5 standard deviations from zero
+    that makes 7 times the rounding error, and on a CPU takes twice as long.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        exact = input.to(torch.promote_types(input.dtype, torch.float32))
+        return super().forward(exact).to(input.dtype)
 
 
 def norm_layer(kind: str, channels: int) -> nn.Module:
@@ -13,7 +26,7 @@ def norm_layer(kind: str, channels: int) -> nn.Module:
     Raises ValueError for an unknown kind.
     """
     if kind == "instance":
-        return nn.InstanceNorm2d(channels, affine=False, track_running_stats=False)
+        return InstanceNorm(channels)
     if kind == "batch":
         return nn.BatchNorm2d(channels)
     if kind == "none":

@@ -1,0 +1,172 @@
+"""How good trained translators are on images they never saw, in one table.
+
+    python -m benchmarks.quality pairs DATA NAME=CHECKPOINT …      where the truth is known
+    python -m benchmarks.quality domains DATA NAME=CHECKPOINT …    where it is not
+
+`pairs` compares with the held-out targets. `domains` trains a classifier on the real images of both
+domains, which must tell held-out ones apart, and asks it what it takes the translations for. Copying the
+input is always in the table: what does not beat it has learnt nothing. The sheet of pictures is written
+beside the figures, because a number that approves a bad picture is the wrong number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning.fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from benchmarks.report import OUT
+from i2i_sdk.frames import swapped
+from i2i_sdk.measure import machine
+from i2i_sdk.sinks import write_image
+from i2i_sdk.tables import print_table
+from i2i_training.checkpoint import load_generator
+from i2i_training.data import DataOptions, HeldOut, open_training_data, read_held_out
+from i2i_training.grids import sample_grid
+from i2i_training.metrics import edge_similarity, paired_scores, sliced_wasserstein
+from i2i_training.networks import count_parameters
+from i2i_training.scoring import palette_of, translated
+
+Image = NDArray[np.uint8]
+Scores = dict[str, float]
+
+COPY = "copy the input"
+CLASSIFIER_STEPS, CLASSIFIER_CROP, CLASSIFIER_BATCH = 600, 128, 16
+TRUSTED = 0.9  # of held-out real images that the classifier must tell right
+
+
+def main(argv: Sequence[str]) -> int:
+    """Score the named checkpoints and write table and sheet to out/bench/."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality")
+    parser.add_argument("kind", choices=("pairs", "domains"))
+    parser.add_argument("data", type=Path)
+    parser.add_argument("checkpoints", nargs="+", metavar="NAME=CHECKPOINT")
+    parser.add_argument("--direction", default="AtoB")
+    parser.add_argument("--size", type=int, default=256, help="side that images are stretched to")
+    parser.add_argument("--palette", default="none", help="of pairs: auto, or #rrggbb,…")
+    parser.add_argument("--images", type=int, default=100, help="held-out images at most")
+    args = parser.parse_args(argv)
+    options = DataOptions(str(args.data), args.direction, load_size=args.size, crop_size=CLASSIFIER_CROP)
+    held_out = read_held_out(options, "unpaired", 16, 64, args.images)
+    outputs = {COPY: held_out.inputs, **translations(args.checkpoints, held_out.inputs)}
+    if args.kind == "pairs":
+        scores = {name: pair_scores(images, held_out, args.palette) for name, images in outputs.items()}
+    else:
+        scores = domain_scores(outputs, held_out, options)
+    show(args, scores, outputs, held_out)
+    return 0
+
+
+def translations(named: Sequence[str], inputs: Sequence[Image]) -> dict[str, list[Image]]:
+    """What each "NAME=CHECKPOINT" makes of the inputs, in FP32."""
+    fabric = Fabric(accelerator="auto", devices=1)
+    found: dict[str, list[Image]] = {}
+    for text in named:
+        name, _, path = text.partition("=")
+        module, spec = load_generator(path)
+        size = f"{count_parameters(module) / 1e6:.2f} M parameters, {spec.steps} steps"
+        found[f"{name} ({size})"] = translated(module.to(fabric.device), inputs, fabric)
+    return found
+
+
+def pair_scores(outputs: Sequence[Image], held_out: HeldOut, palette: str) -> Scores:
+    """Distances from the truth."""
+    if held_out.targets is None:
+        raise SystemExit("these images have no pairs; use: python -m benchmarks.quality domains")
+    scores = paired_scores(outputs, held_out.targets, palette_of(palette, held_out.targets))
+    return {**scores, "swd": sliced_wasserstein(outputs, held_out.others)["mean"]}
+
+
+def domain_scores(
+    outputs: Mapping[str, Sequence[Image]], held_out: HeldOut, options: DataOptions
+) -> dict[str, Scores]:
+    """What a classifier of the two domains takes the outputs for, and what is left of the input's edges."""
+    classifier = trained_classifier(options)
+    right = float(
+        np.mean([looks_like_b(classifier, held_out.others), 1 - looks_like_b(classifier, held_out.inputs)])
+    )
+    print(f"the classifier tells {100 * right:.1f} % of held-out real images right")
+    if right < TRUSTED:
+        raise SystemExit(
+            f"that is less than {100 * TRUSTED:.0f} %: its opinion of translations is worth nothing"
+        )
+    return {
+        name: {
+            "taken for B": looks_like_b(classifier, images),
+            "swd": sliced_wasserstein(images, held_out.others)["mean"],
+            "edge_similarity": edge_similarity(images, held_out.inputs),
+        }
+        for name, images in outputs.items()
+    }
+
+
+def trained_classifier(options: DataOptions) -> nn.Module:
+    """Which domain is a crop from? A score above 0 says B."""
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    for before, after in ((3, 32), (32, 64), (64, 128), (128, 128)):
+        layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
+    net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.3), nn.Linear(128, 1))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, CLASSIFIER_STEPS)
+    data = open_training_data(options, "unpaired", CLASSIFIER_BATCH, seed=0)
+    for _ in range(CLASSIFIER_STEPS):
+        batch = data.next("cpu")
+        assert batch.a is not None
+        scores = net(torch.cat([batch.a, batch.b])).squeeze(1)
+        labels = torch.cat([torch.zeros(len(batch.a)), torch.ones(len(batch.b))])
+        optimizer.zero_grad()
+        F.binary_cross_entropy_with_logits(scores, labels).backward()
+        optimizer.step()
+        schedule.step()
+    data.close()
+    return net.eval()
+
+
+def looks_like_b(classifier: nn.Module, images: Sequence[Image]) -> float:
+    """Share of the images that the classifier takes for B, by the mean score of their four quarters."""
+    with torch.no_grad():
+        return float(np.mean([float(classifier(quarters(image)).mean()) > 0 for image in images]))
+
+
+def quarters(image: Image) -> Tensor:
+    """Four crops as the classifier was trained on: float32 [4, 3, crop, crop] in -1..1."""
+    x = torch.from_numpy(image).permute(2, 0, 1).float() / 127.5 - 1
+    c = CLASSIFIER_CROP
+    return torch.stack([x[:, :c, :c], x[:, :c, -c:], x[:, -c:, :c], x[:, -c:, -c:]])
+
+
+def show(
+    args: argparse.Namespace,
+    scores: Mapping[str, Scores],
+    outputs: Mapping[str, list[Image]],
+    held_out: HeldOut,
+) -> None:
+    """The table on screen, the same as JSON, and the first rows as pictures."""
+    names = list(next(iter(scores.values())))
+    rows = [[method, *(f"{values[name]:.3f}" for name in names)] for method, values in scores.items()]
+    print_table(f"{args.data.name}, {len(held_out.inputs)} held-out images", ["", *names], rows)
+    columns = {"input": held_out.inputs}
+    columns |= {name.split(" (")[0]: images for name, images in outputs.items() if name != COPY}
+    if held_out.targets is not None:
+        columns["target"] = held_out.targets
+    OUT.mkdir(parents=True, exist_ok=True)
+    sheet = sample_grid({name: images[:6] for name, images in columns.items()})
+    path = OUT / f"quality_{args.data.name}"
+    write_image(path.with_suffix(".png"), swapped(sheet))
+    record = {"data": args.data.name, "images": len(held_out.inputs), "machine": machine(), "scores": scores}
+    path.with_suffix(".json").write_text(json.dumps(record, indent=1))
+    print(f"wrote {path}.png and {path}.json")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
