@@ -15,6 +15,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,11 +91,14 @@ def domain_scores(
     outputs: Mapping[str, Sequence[Image]], held_out: HeldOut, options: DataOptions
 ) -> dict[str, Scores]:
     """What a classifier of the two domains takes the outputs for, and what is left of the input's edges."""
-    classifier = trained_classifier(options)
-    right = float(
-        np.mean([looks_like_b(classifier, held_out.others), 1 - looks_like_b(classifier, held_out.inputs)])
+    # The way back holds out images of both domains even where there is no testB.
+    back = replace(options, direction="BtoA" if options.direction == "AtoB" else "AtoB")
+    real = read_held_out(back, "unpaired", 16, 64)
+    classifier = trained_classifier(back)
+    right = float(np.mean([looks_like_b(classifier, real.inputs), 1 - looks_like_b(classifier, real.others)]))
+    print(
+        f"the classifier tells {100 * right:.1f} % of {len(real.inputs)}+{len(real.others)} real images right"
     )
-    print(f"the classifier tells {100 * right:.1f} % of held-out real images right")
     if right < TRUSTED:
         raise SystemExit(
             f"that is less than {100 * TRUSTED:.0f} %: its opinion of translations is worth nothing"
@@ -109,8 +113,8 @@ def domain_scores(
     }
 
 
-def trained_classifier(options: DataOptions) -> nn.Module:
-    """Which domain is a crop from? A score above 0 says B."""
+def trained_classifier(back: DataOptions) -> nn.Module:
+    """Which domain is a crop from? `back` translates from B to A; a score above 0 says B."""
     torch.manual_seed(0)
     layers: list[nn.Module] = []
     for before, after in ((3, 32), (32, 64), (64, 128), (128, 128)):
@@ -118,12 +122,12 @@ def trained_classifier(options: DataOptions) -> nn.Module:
     net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.3), nn.Linear(128, 1))
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, CLASSIFIER_STEPS)
-    data = open_training_data(options, "unpaired", CLASSIFIER_BATCH, seed=0)
+    data = open_training_data(back, "unpaired", CLASSIFIER_BATCH, seed=0)
     for _ in range(CLASSIFIER_STEPS):
         batch = data.next("cpu")
         assert batch.a is not None
         scores = net(torch.cat([batch.a, batch.b])).squeeze(1)
-        labels = torch.cat([torch.zeros(len(batch.a)), torch.ones(len(batch.b))])
+        labels = torch.cat([torch.ones(len(batch.a)), torch.zeros(len(batch.b))])
         optimizer.zero_grad()
         F.binary_cross_entropy_with_logits(scores, labels).backward()
         optimizer.step()
