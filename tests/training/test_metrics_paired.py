@@ -1,0 +1,167 @@
+"""Scores with known truth, and the palettes behind the per-class ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from skimage import data
+from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
+
+import i2i_training.metrics as metrics
+from i2i_sdk.errors import InputError, TrainingError
+from i2i_sdk.quality import psnr, ssim
+from i2i_training.metrics import dominant_colours, nearest_colour, paired_scores, parse_palette
+
+Image = NDArray[np.uint8]
+
+PALETTE = parse_palette("#000000,#ff0000,#00ff00,#0000ff,#ffffff")
+
+
+def _labels(seed: int, classes: int = 4) -> NDArray[np.int64]:
+    return np.random.default_rng(seed).integers(0, classes, (2, 24, 20))
+
+
+def _drawn(labels: NDArray[np.int64]) -> list[Image]:
+    """Label maps in PALETTE's colours, with noise that never reaches half the way to another colour."""
+    noise = np.random.default_rng(9).integers(-40, 41, (*labels.shape, 3))
+    return list(np.clip(PALETTE[labels].astype(int) + noise, 0, 255).astype(np.uint8))
+
+
+def test_l1_psnr_ssim_are_means_over_images() -> None:
+    photos = [data.astronaut()[:64, :80], data.coffee()[:48, :48], data.camera()[:40, :60, None]]
+    others = [
+        np.clip(p.astype(int) + step, 0, 255).astype(np.uint8)
+        for p, step in zip(photos, (3, 9, -7), strict=True)
+    ]
+    scores = paired_scores(others, photos)
+    l1 = [np.mean(np.abs(o.astype(float) - p)) for o, p in zip(others, photos, strict=True)]
+    assert scores["l1"] == pytest.approx(np.mean(l1), abs=1e-9)
+    assert scores["psnr"] == pytest.approx(np.mean([psnr(o, p) for o, p in zip(others, photos, strict=True)]))
+    assert scores["ssim"] == pytest.approx(np.mean([ssim(o, p) for o, p in zip(others, photos, strict=True)]))
+    assert set(scores) == {"l1", "psnr", "ssim"}
+
+
+def test_class_scores_equal_torchmetrics() -> None:
+    """Class 4 (white) occurs nowhere and must not lower the mean."""
+    targets, outputs = _labels(0), np.where(_labels(1) == 0, _labels(2), _labels(0))
+    scores = paired_scores(_drawn(outputs), _drawn(targets), PALETTE)
+    truth, guess = torch.from_numpy(targets), torch.from_numpy(outputs)
+    accuracy = MulticlassAccuracy(len(PALETTE), average="micro")(guess, truth)
+    jaccard = MulticlassJaccardIndex(len(PALETTE))(guess, truth)
+    assert scores["pixel_accuracy"] == pytest.approx(float(accuracy), abs=1e-6)
+    assert scores["miou"] == pytest.approx(float(jaccard), abs=1e-6)
+    assert 0.3 < scores["miou"] < scores["pixel_accuracy"] < 1
+
+
+def test_miou_by_hand() -> None:
+    """Long et al. 2015 on 2 x 2 halves: one image right, one of class 1 called 2; 2 is in outputs only."""
+    target = [np.full((12, 12, 3), PALETTE[0]), np.full((12, 12, 3), PALETTE[1])]
+    output = [np.full((12, 12, 3), PALETTE[0]), np.full((12, 12, 3), PALETTE[2])]
+    scores = paired_scores(output, target, PALETTE)
+    assert scores["pixel_accuracy"] == 0.5
+    assert scores["miou"] == pytest.approx(1 / 3)  # IoU 1 (class 0), 0 (1), 0 (2); 3 and 4 left out
+
+
+def test_nearest_colour_is_brute_force() -> None:
+    random = np.random.default_rng(0)
+    image = random.integers(0, 256, (301, 299, 3), dtype=np.uint8)  # more pixels than one chunk
+    palette = random.integers(0, 256, (256, 3), dtype=np.uint8)
+    rows = image[::50].astype(np.int64)
+    expected = np.square(rows[:, :, None] - palette.astype(np.int64)).sum(axis=-1).argmin(axis=-1)
+    found = nearest_colour(image, palette)
+    assert found.dtype == np.uint8 and found.shape == (301, 299)
+    assert np.array_equal(found[::50], expected)
+    gray = nearest_colour(np.array([[[0], [100], [255]]], np.uint8), parse_palette("#ffffff,#000000"))
+    assert gray.tolist() == [[1, 1, 0]]
+
+
+def test_dominant_colours_of_a_drawing() -> None:
+    """Three drawn colours, one of 0.5 % and a blurred border: the three come back, commonest first."""
+    drawing = np.full((200, 200, 3), (230, 228, 220), np.uint8)
+    drawing[:, 120:] = (176, 208, 255)
+    drawing[150:] = (250, 250, 252)
+    drawing[:14, :14] = (255, 0, 0)
+    drawing[:, 119] = (203, 218, 238)
+    noise = np.random.default_rng(0).integers(-5, 6, drawing.shape)
+    noisy = np.clip(drawing.astype(int) + noise, 0, 255).astype(np.uint8)
+    found = dominant_colours([noisy])
+    assert np.abs(found.astype(int) - [(230, 228, 220), (176, 208, 255), (250, 250, 252)]).max() <= 2
+    assert np.array_equal(found, dominant_colours([noisy]))
+    assert len(dominant_colours([noisy], most=2)) == 2
+    assert dominant_colours([noisy], least=0.002).shape == (4, 3)
+
+
+def test_dominant_colours_of_real_targets(shared_data: Path) -> None:
+    """CamVid's published label colours come back from JPEGs; maps give land, water, park and roads."""
+    camvid = _right_halves(shared_data / "camvid_ab512/train", 6)
+    sky, building, road, tree = (128, 128, 128), (128, 0, 0), (128, 64, 128), (128, 128, 0)
+    car, void, sidewalk = (64, 0, 128), (0, 0, 0), (60, 40, 222)
+    _each_found(dominant_colours(camvid), [sky, building, road, tree, car, void, sidewalk])
+    maps = _right_halves(shared_data / "maps_ab512/train", 8)
+    land, water, park, white = (232, 229, 222), (177, 208, 254), (203, 223, 173), (254, 254, 252)
+    palette = dominant_colours(maps)
+    _each_found(palette, [land, water, park, white])
+    assert len(palette) <= 8
+    scores = paired_scores(maps[:5], maps[:5], palette)
+    assert scores["pixel_accuracy"] == scores["miou"] == 1.0 and scores["l1"] == 0.0
+
+
+def _right_halves(folder: Path, step: int) -> list[Image]:
+    images = [np.asarray(cv2.imread(str(path))) for path in sorted(folder.glob("*.jpg"))[::step]]
+    return [np.asarray(image[:, image.shape[1] // 2 :, ::-1], np.uint8) for image in images]
+
+
+def _each_found(palette: NDArray[np.uint8], colours: list[tuple[int, int, int]]) -> None:
+    for colour in colours:
+        assert np.abs(palette.astype(int) - colour).max(axis=1).min() <= 6, (colour, palette.tolist())
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "#rrggbb"),
+        ("red", "'red'"),
+        ("#ff0000,#00ff0", "'#00ff0'"),
+        ("#ff0000,", "''"),
+        ("#ff00zz", "'#ff00zz'"),
+        ("#ff0000,#FF0000", "twice: #FF0000, #ff0000"),
+        (",".join(f"#{i:06x}" for i in range(257)), "257"),
+    ],
+)
+def test_bad_palettes_are_named(text: str, says: str) -> None:
+    with pytest.raises(TrainingError, match=says):
+        parse_palette(text)
+
+
+def test_bad_images_are_named() -> None:
+    image = np.zeros((16, 16, 3), np.uint8)
+    cases = [
+        ([], [], "outputs: 0 images"),
+        ([image], [image, image], "1 outputs for 2 targets"),
+        ([image, image], [image, image[:12]], r"outputs\[1\] is \(16, 16, 3\), targets\[1\] \(12, 16, 3\)"),
+        ([image.astype(np.float32)], [image], r"outputs\[0\] is float32"),
+        ([image], [image[..., 0]], r"targets\[0\] is uint8 \(16, 16\)"),
+    ]
+    for outputs, targets, says in cases:
+        with pytest.raises(InputError, match=says):
+            paired_scores(outputs, targets)
+    with pytest.raises(InputError, match="the palette is float64"):
+        paired_scores([image], [image], PALETTE.astype(float))  # pyright: ignore[reportArgumentType]
+    speckled = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    with pytest.raises(TrainingError, match="no colour covers 1%"):
+        dominant_colours([speckled])
+
+
+def test_directions_cover_every_figure() -> None:
+    image = data.astronaut()[:32, :32]
+    figures = {*paired_scores([image], [image], PALETTE), "swd", "fid", "kid", "edge_similarity"}
+    assert set(metrics.HIGHER_IS_BETTER) == figures
+    worse = paired_scores([255 - image], [image], PALETTE)
+    for name, best in paired_scores([image], [image], PALETTE).items():
+        assert (best > worse[name]) == metrics.HIGHER_IS_BETTER[name], name
+    assert all(hasattr(metrics, name) for name in metrics.__all__)

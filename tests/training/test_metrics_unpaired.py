@@ -1,0 +1,172 @@
+"""Kept edges, and the colour-shift detector: what must set it off, and what must not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage import data
+
+from i2i_sdk.errors import InputError
+from i2i_training.metrics import colour_shift, edge_similarity
+
+Image = NDArray[np.uint8]
+
+WRONG: dict[str, tuple[Callable[[Image], Image], str]] = {
+    "inverted": (lambda x: 255 - x, "light and dark are inverted"),
+    "red and blue swapped": (lambda x: x[..., ::-1], "blue and yellow are turned round"),
+    "reddish": (lambda x: _added(x, (50, 0, 0)), "a tint of"),
+    "greenish": (lambda x: _added(x, (0, 50, 0)), "a tint of"),
+    "bluish": (lambda x: _added(x, (0, 0, 50)), "a tint of"),
+    "red filtered out": (lambda x: (x * np.array([0.5, 1, 1])).astype(np.uint8), "a tint of"),
+}
+
+
+def _added(image: Image, colour: tuple[int, int, int]) -> Image:
+    return np.clip(image.astype(int) + np.array(colour), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def photos() -> list[Image]:
+    """Pieces of scikit-image's photos, so that each set has a dozen images."""
+    whole = [data.astronaut(), data.chelsea(), data.coffee(), data.rocket()]
+    return [
+        np.ascontiguousarray(p[y : y + 200, x : x + 200]) for p in whole for x in (0, 200) for y in (0, 90)
+    ]
+
+
+def _read(folder: Path, count: int) -> list[Image]:
+    """Quarter-size RGB images: enough for the colours of areas, and quick."""
+    images = [np.asarray(cv2.imread(str(path))) for path in sorted(folder.glob("*.jpg"))[:count]]
+    small = [cv2.resize(x, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA) for x in images]
+    return [np.asarray(x[..., ::-1], np.uint8) for x in small]
+
+
+def _lab(image: Image) -> NDArray[np.float32]:
+    return np.asarray(cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
+
+
+def _moved(images: list[Image], references: list[Image]) -> list[Image]:
+    """Reinhard et al. 2001: mean and deviation of each Lab channel become the other set's."""
+    ours, theirs = (np.concatenate([_lab(x).reshape(-1, 3) for x in s]) for s in (images, references))
+    scale = theirs.std(axis=0) / ours.std(axis=0)
+    moved = [(_lab(x) - ours.mean(axis=0)) * scale + theirs.mean(axis=0) for x in images]
+    rgb = [cv2.cvtColor(x.astype(np.float32), cv2.COLOR_LAB2RGB) for x in moved]
+    return [np.clip(np.rint(x * 255), 0, 255).astype(np.uint8) for x in rgb]
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_colours_are_found(photos: list[Image], name: str) -> None:
+    change, says = WRONG[name]
+    found = colour_shift([change(x) for x in photos], photos, photos)
+    assert found.shifted and says in found.reason and "identity loss" in found.reason
+
+
+def test_figures_name_what_happened(photos: list[Image]) -> None:
+    inverted = colour_shift([255 - x for x in photos], photos, photos)
+    swapped = colour_shift([x[..., ::-1] for x in photos], photos, photos)
+    assert inverted.light < -0.95 and inverted.blue_yellow < -0.7
+    assert swapped.light > 0.95 and swapped.blue_yellow < -0.7
+    red = colour_shift([_added(x, (50, 0, 0)) for x in photos], photos, photos)
+    assert red.light > 0.95 and red.tint > red.tint_allowed > 10
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x,
+        lambda x: x // 2,
+        lambda x: 80 + x // 2,
+        lambda x: np.asarray(cv2.GaussianBlur(x, (0, 0), 5), np.uint8),
+        lambda x: np.repeat(cv2.cvtColor(x, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2),
+    ],
+    ids=["identity", "darker", "paler", "blurred", "gray"],
+)
+def test_harmless_changes_are_not(photos: list[Image], change: Callable[[Image], Image]) -> None:
+    found = colour_shift([change(x) for x in photos], photos, photos)
+    assert not found.shifted and found.reason == "colours keep their order and have no foreign tint"
+
+
+def test_identity_is_never_shifted_whatever_the_references(photos: list[Image]) -> None:
+    red = [_added(x, (120, 0, 0)) for x in photos]
+    found = colour_shift(photos, photos, red)
+    assert not found.shifted and found.tint == pytest.approx(0, abs=1e-9)
+    assert found.light == found.green_red == found.blue_yellow == pytest.approx(1)
+    assert not colour_shift(red, photos, red).shifted  # the tint that the target domain has
+    assert colour_shift(red, photos, photos).shifted
+
+
+def test_gray_images_are_judged_by_light_alone() -> None:
+    gray = [data.camera()[y : y + 200, :, None] for y in (0, 150, 300)]
+    same = colour_shift(gray, gray, gray)
+    assert not same.shifted and same.light == pytest.approx(1) and same.blue_yellow == 0
+    assert colour_shift([255 - x for x in gray], gray, gray).shifted
+
+
+@pytest.mark.parametrize("paintings", ["monet2photo/trainB", "paintings/vangogh", "paintings/ukiyoe"])
+def test_photos_to_paintings(shared_data: Path, paintings: str) -> None:
+    """Moved to real paintings' colours it is quiet; the same, inverted or swapped before, is found."""
+    inputs, references = _read(shared_data / "monet2photo/testA", 30), _read(shared_data / paintings, 60)
+    for outputs in (inputs, _moved(inputs, references)):
+        found = colour_shift(outputs, inputs, references)
+        assert not found.shifted, found
+    each = [_moved([x], [y])[0] for x, y in zip(inputs, references[:30], strict=True)]
+    assert not colour_shift(each, inputs, references).shifted
+    for name in ("inverted", "red and blue swapped"):
+        change, says = WRONG[name]
+        moved = _moved([change(x) for x in inputs], references)  # the discriminator sees right statistics
+        assert says in colour_shift(moved, inputs, references).reason
+    for tint in ((60, 0, 0), (0, 40, 0), (0, 0, 40)):
+        assert colour_shift([_added(x, tint) for x in inputs], inputs, references).shifted
+
+
+def test_true_maps_are_no_shift(shared_data: Path) -> None:
+    """The hardest true translation here: water is dark in aerial photos and light on maps."""
+    pairs = _read(shared_data / "maps_ab512/val", 80)
+    aerial, maps = [x[:, :64] for x in pairs], [x[:, 64:] for x in pairs]
+    assert not colour_shift(maps[:40], aerial[:40], maps[40:]).shifted
+    assert not colour_shift(aerial[:40], maps[:40], aerial[40:]).shifted
+    assert colour_shift([255 - x for x in maps[:40]], aerial[:40], maps[40:]).shifted
+
+
+def test_edges(photos: list[Image]) -> None:
+    assert edge_similarity(photos, photos) == pytest.approx(1)
+    assert edge_similarity([255 - x for x in photos], photos) > 0.99  # luma is rounded
+    assert edge_similarity([x // 2 + 60 for x in photos], photos) > 0.95
+    blurred = edge_similarity([np.asarray(cv2.GaussianBlur(x, (0, 0), 3), np.uint8) for x in photos], photos)
+    shuffled = edge_similarity(photos[4:] + photos[:4], photos)
+    assert 0.9 > blurred > 0.3 > shuffled
+    expected = _correlation_of_gradients(photos[0], photos[1])
+    assert edge_similarity([photos[0]], [photos[1]]) == pytest.approx(expected, abs=1e-6)
+
+
+def _correlation_of_gradients(a: Image, b: Image) -> float:
+    """By scipy's Sobel, which mirrors without repeating the border as OpenCV does."""
+    from scipy.ndimage import sobel
+
+    strengths = []
+    for image in (a, b):
+        light = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(float)
+        strengths.append(np.hypot(sobel(light, 0, mode="mirror"), sobel(light, 1, mode="mirror")).ravel())
+    return float(np.corrcoef(*strengths)[0, 1])
+
+
+def test_images_without_edges() -> None:
+    flat, photo = np.full((32, 32, 3), 9, np.uint8), data.coffee()[:32, :32]
+    assert edge_similarity([flat], [flat]) == 1.0
+    assert edge_similarity([flat], [photo]) == 0.0
+    assert edge_similarity([photo[..., :1]], [photo[..., :1]]) == pytest.approx(1)
+
+
+def test_bad_sets_are_named() -> None:
+    image = np.zeros((32, 32, 3), np.uint8)
+    with pytest.raises(InputError, match=r"outputs\[0\] is \(32, 32, 3\), inputs\[0\] \(16, 32, 3\)"):
+        edge_similarity([image], [image[:16]])
+    with pytest.raises(InputError, match="1 outputs for 2 inputs"):
+        colour_shift([image], [image, image], [image])
+    with pytest.raises(InputError, match="references: 0 images"):
+        colour_shift([image], [image], [])
