@@ -43,7 +43,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(root: Path, kind: str, batch: int = 2, seed: int = 0, **changes: object) -> TrainingData:
-    return open_training_data(replace(OPTIONS, data=str(root), **changes), kind, batch, seed)
+    options = replace(OPTIONS, data=str(root), **{"noise": 0.0, **changes})
+    return open_training_data(options, kind, batch, seed)
 
 
 def levels(images: Tensor | None) -> Tensor:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-TOP, LEFT, FLIP, JITTER = 0, 1, 2, slice(3, 6)  # columns of the draws
-DRAWS = 6
+TOP, LEFT, FLIP, JITTER, NOISE = 0, 1, 2, slice(3, 6), 6  # columns of the draws
+DRAWS = 7
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
-from i2i_training.data.augment import crop, flipped, jittered
+from i2i_training.data.augment import crop, dequantised, flipped, jittered
 from i2i_training.data.images import Image, decode, normalised
 from i2i_training.data.labels import check_labels
 from i2i_training.data.layout import HELD_OUT, Source, Split, find_layout
@@ -176,7 +176,7 @@ class TrainingData:
         values = normalised(images)
         if self._options.jitter and not self._options.are_labels(domain):
             values = jittered(values, draws, self._options.jitter)
-        return values
+        return dequantised(values, draws, self._options.noise) if self._options.noise else values
 
 
 def _fingerprint(split: Split) -> int:
