@@ -70,9 +70,8 @@ def compare(name: str, folder: Path, args: argparse.Namespace) -> None:
     """One recipe: both loops interleaved, then the parts of our step."""
     run, options = run_of(name, folder)
     with closing(opened(name, run)) as data:
-        ours = prepared(name, options, args.precision, args.compile)
-        plain = prepared(name, options, "32-true", False)
-        device = ours.fabric.device
+        ours, device = prepared(name, options, args.precision, args.compile)
+        plain, _ = prepared(name, options, "32-true", False)
         if name == "cyclegan":
             plain_step = PlainCycleGAN(plain, options.pool_size).step
         else:
@@ -84,7 +83,7 @@ def compare(name: str, folder: Path, args: argparse.Namespace) -> None:
             "i2i train": lambda: synchronised(ours.step(data.next(device)), device),
         }
         times = interleaved(calls, rounds=args.rounds, warmup=3)
-        parts = breakdown(ours, data, rounds=args.rounds)
+        parts = breakdown(ours, data, device, rounds=args.rounds)
     per_second = {k: f"{1000 * run.batch / np.median(v):.2f} images/s" for k, v in times.items()}
     show(
         f"training {name}: one step at {run.crop_size}x{run.crop_size}, batch {run.batch}",
@@ -110,12 +109,12 @@ def opened(name: str, run: RunOptions) -> TrainingData:
     return open_training_data(run, RECIPES[name].recipe.data, run.batch, run.seed)
 
 
-def prepared(name: str, options: Any, precision: str, compiled: bool) -> Recipe:
-    """A recipe on its device, weights as seed 0 makes them."""
+def prepared(name: str, options: Any, precision: str, compiled: bool) -> tuple[Recipe, torch.device]:
+    """A recipe and its device, weights as seed 0 makes them."""
     torch.manual_seed(0)
-    recipe = RECIPES[name].recipe(options, 0)
-    recipe.setup(launched(precision), compiled)
-    return recipe
+    recipe, fabric = RECIPES[name].recipe(options, 0), launched(precision)
+    recipe.setup(fabric, compiled)
+    return recipe, fabric.device
 
 
 def unfuse(recipe: Recipe) -> None:
@@ -180,11 +179,11 @@ def decoded_batches(run: RunOptions, name: str, device: torch.device) -> Iterato
         b: list[Tensor] = []
         for _ in range(run.batch):
             if name == "pix2pix":
-                both = cv2.imread(str(random.choice(pairs)))
+                both = cv2.imread(str(pairs[random.integers(len(pairs))]))
                 assert both is not None
                 left, right = np.hsplit(both, 2)
             else:
-                left, right = (cv2.imread(str(random.choice(files[side]))) for side in "AB")
+                left, right = (cv2.imread(str(files[s][random.integers(len(files[s]))])) for s in "AB")
             assert left is not None and right is not None
             a.append(cropped(left, run, random))
             b.append(cropped(right, run, random))
@@ -201,10 +200,9 @@ def cropped(image: np.ndarray, run: RunOptions, random: np.random.Generator) -> 
     return torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 127.5 - 1
 
 
-def breakdown(recipe: Recipe, data: TrainingData, rounds: int) -> dict[str, str]:
+def breakdown(recipe: Recipe, data: TrainingData, device: torch.device, rounds: int) -> dict[str, str]:
     """Shares of our step: waiting for data, backward passes, optimisers; the rest is forward passes."""
     spent: dict[str, float] = {"data": 0.0, "backward": 0.0, "optimisers": 0.0}
-    device = recipe.fabric.device
 
     def timed(part: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def measured(*args: Any, **kwargs: Any) -> Any:
@@ -216,8 +214,8 @@ def breakdown(recipe: Recipe, data: TrainingData, rounds: int) -> dict[str, str]
 
         return measured
 
-    backward, steps = recipe.fabric.backward, {n: o.step for n, o in recipe.optimizers.items()}
-    recipe.fabric.backward = timed("backward", backward)
+    backward, steps = recipe.backward, {n: o.step for n, o in recipe.optimizers.items()}
+    recipe.backward = timed("backward", backward)
     for name, step in steps.items():
         recipe.optimizers[name].step = timed("optimisers", step)
     next_batch = timed("data", data.next)
@@ -225,7 +223,7 @@ def breakdown(recipe: Recipe, data: TrainingData, rounds: int) -> dict[str, str]
     for _ in range(rounds):
         synchronised(recipe.step(next_batch(device)), device)
     total = time.perf_counter() - start
-    recipe.fabric.backward = backward
+    recipe.backward = backward
     for name, step in steps.items():
         recipe.optimizers[name].step = step
     shares = {part: seconds / total for part, seconds in spent.items()}
@@ -245,10 +243,10 @@ def print_memory(folder: Path, steps: int) -> int:
     given = {"data": str(folder / "domains"), "load_size": 48, "crop_size": 32, "ema": 0.999}
     given |= {"resnet": {"width": 8, "blocks": 2}, "discriminator": {"width": 8, "layers": 2}}
     run, options = apply_config((RunOptions(), RECIPES["cyclegan"].options()), given)
-    recipe = prepared("cyclegan", options, "bf16-mixed", False)
+    recipe, device = prepared("cyclegan", options, "bf16-mixed", False)
     with closing(opened("cyclegan", run)) as data:
         for step in range(1, steps + 1):
-            recipe.step(data.next(recipe.fabric.device))
+            recipe.step(data.next(device))
             if step % max(1, steps // 10) == 0:
                 gc.collect()
                 print(f"step {step}: {resident_mb():.1f} MB")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.config_file import apply_config, apply_preset, check_recipe, read_config
+from i2i_training.data.layout import LAYOUTS
 from i2i_training.loop import Outcome, train
 from i2i_training.options import flag_pairs, help_text, parse_flags
-from i2i_training.recipes import RECIPES, Method
-from i2i_training.report import CONFIG
+from i2i_training.recipes import RECIPES, Method, Recipe
+from i2i_training.report import CONFIG, REPORT, write_report
 from i2i_training.run_options import RunOptions
 
 STOPPED = 130  # the exit code of a run that a signal ended; its state is saved
@@ -26,8 +28,9 @@ def main(argv: Sequence[str]) -> int:
         return 0
     named, flags = _name_and_flags(argv)
     sources, flags = _taken_out(flags, "resume", "config", "preset")
-    if "resume" in sources:
-        sources["config"] = str(_config_of(Path(sources["resume"])))
+    resumed = sources.get("resume")
+    if resumed is not None:
+        sources["config"] = str(_config_of(Path(resumed)))
     table = read_config(Path(sources["config"])) if "config" in sources else {}
     name = named or str(table.get("recipe", ""))
     check_recipe(table, name, sources.get("config", "config"))
@@ -37,17 +40,17 @@ def main(argv: Sequence[str]) -> int:
         options = apply_preset(options, method.presets, sources["preset"])
     if table:
         options = apply_config(options, table, sources["config"])
+    if resumed is not None:
+        options = (_where_it_is(options[0], resumed, flags), options[1])
     run, recipe_options = parse_flags(options, flags)
-    if "resume" in sources and Path(run.out) != Path(sources["resume"]):
-        raise TrainingError(f"a run is resumed where it is: leave out --out {run.out}")
     if not run.data:
-        raise TrainingError(
-            "--data DIR is needed: a folder of images; i2i train --help says in which layouts"
-        )
+        raise TrainingError("--data DIR is needed: a folder of images; i2i train --help lists the layouts")
     torch.manual_seed(run.seed)
     recipe = method.recipe(recipe_options, run.seed)
-    outcome = train(recipe, run, resume="resume" in sources)
-    return _report(outcome, run, "sample" if recipe.data == "single" else "export")
+    outcome = train(recipe, run, resume=resumed is not None)
+    if outcome.finished and outcome.first:
+        write_report(Path(run.out))
+    return _told(outcome, run, recipe)
 
 
 def usage(recipe: str | None = None) -> str:
@@ -61,6 +64,7 @@ def usage(recipe: str | None = None) -> str:
     ]
     if recipe is None:
         lines += [f"  {name:<10}{method.summary}" for name, method in RECIPES.items()]
+        lines += ["", "layouts of the data folder:", *(f"  {layout}" for layout in LAYOUTS)]
         lines += ["", "i2i train RECIPE --help lists its options and presets; those of every run:", ""]
         return "\n".join([*lines, help_text(RunOptions())])
     method = RECIPES[recipe]
@@ -94,20 +98,43 @@ def _config_of(folder: Path) -> Path:
     return folder / CONFIG
 
 
+def _where_it_is(run: RunOptions, folder: str, flags: Sequence[str]) -> RunOptions:
+    """A run goes on in its folder, even if that was moved or is named from elsewhere."""
+    given = dict(flag_pairs(flags)).get("out", folder)
+    if Path(given).resolve() != Path(folder).resolve():
+        raise TrainingError(f"a run is resumed where it is: leave out --out {given}")
+    return replace(run, out=folder)
+
+
 def _method(name: str) -> Method:
     if name not in RECIPES:
-        raise TrainingError(f"recipe {name!r} is not known; there is: {', '.join(RECIPES)}")
+        what = f"recipe {name!r} is not known" if name else "no recipe is named"
+        raise TrainingError(f"{what}; there is: {', '.join(RECIPES)}. i2i train RECIPE --data DIR")
     return RECIPES[name]
 
 
-def _report(outcome: Outcome, run: RunOptions, command: str) -> int:
-    out = shlex.quote(run.out)
-    for path in outcome.generators:
-        print(f"wrote {path}")
+def _told(outcome: Outcome, run: RunOptions, recipe: Recipe) -> int:
+    """Print what there is now and what to run next; the exit code. Only one of several processes prints."""
+    lines = [f"wrote {path}" for path in outcome.generators]
     if outcome.finished:
-        print(f"report: {Path(run.out) / 'report.html'}")
-        print(f"next: i2i {command} {out}")
-        return 0
-    print(f"stopped by {outcome.stopped_by} after step {outcome.steps} of {run.steps}; the state is saved")
-    print(f"next: i2i train --resume {out}")
-    return 0 if outcome.stopped_by == "minutes" else STOPPED
+        lines += [f"report: {Path(run.out) / REPORT}", *_next(outcome.generators, run, recipe)]
+    else:
+        lines += [
+            f"stopped by {outcome.stopped_by} after step {outcome.steps} of {run.steps}, with its state"
+        ]
+        lines += [f"next: i2i train --resume {shlex.quote(run.out)}"]
+    if outcome.first:
+        print("\n".join(lines))
+    return 0 if outcome.finished or outcome.stopped_by == "minutes" else STOPPED
+
+
+def _next(generators: Sequence[Path], run: RunOptions, recipe: Recipe) -> list[str]:
+    """The commands that show what was trained."""
+    if recipe.data == "single":
+        return [f"next: i2i sample {shlex.quote(str(generators[0]))}"]
+    out = shlex.quote(run.out)
+    lines = [f"next: i2i export {out}"]
+    if recipe.trains_both_directions:
+        back = shlex.quote(f"{Path(run.out).resolve().name}_BtoA.i2i")
+        lines += [f"      i2i export {out} --direction BtoA -o {back}"]
+    return lines

@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 import os
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.strategies.ddp import DDPStrategy
+from torch.nn.parallel import DistributedDataParallel
 
 from i2i_sdk.errors import TrainingError
+
+REASONS = ("", "minutes", "SIGINT", "SIGTERM")  # why a run may stop early; a later one tells more
+# A GAN's step runs a network several times before going back; buffers that change in between would be an
+# error. PyTorch 2.13 has another name for it.
+_PARAMETERS = inspect.signature(DistributedDataParallel).parameters
+UNSYNCED = "forward_sync_buffers" if "forward_sync_buffers" in _PARAMETERS else "broadcast_buffers"
 
 
 def launched(precision: str) -> Fabric:
     """A launched Fabric: one process, or as many as `fabric run` or `torchrun` started, over machines too.
 
-    Raises TrainingError for a precision that does not exist or cannot run here.
+    Raises TrainingError for a precision that cannot run here.
     """
     if precision.startswith("16") and not torch.accelerator.is_available():
         raise TrainingError(f"precision {precision} needs a GPU; here: 32-true, bf16-mixed")
+    for name in ("lightning.fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # no lists of devices, no tips
+    unsynced: dict[str, Any] = {UNSYNCED: False}
+    by_fabric_run = "LT_CLI_USED" in os.environ  # then it has said where, and launched
     local, world = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
-    # `fabric run` says itself how many devices there are, and refuses to hear it twice.
-    places = {} if "LT_CLI_USED" in os.environ else {"devices": local, "num_nodes": world // local}
-    try:
-        fabric = Fabric(
-            accelerator="auto",
-            # A GAN's step runs a network several times before going back; buffers that change in between
-            # would be an error.
-            strategy=DDPStrategy(broadcast_buffers=False) if world > 1 else "auto",
-            precision=precision,  # pyright: ignore[reportArgumentType]
-            **places,  # pyright: ignore[reportArgumentType]
-        )
-    except ValueError as error:
-        raise TrainingError(f"precision is {precision!r}: {error}") from error
-    fabric.launch()
+    places = {} if by_fabric_run else {"devices": local, "num_nodes": world // local}
+    fabric = Fabric(
+        accelerator="auto",
+        strategy=DDPStrategy(**unsynced) if world > 1 else "auto",
+        precision=precision,  # pyright: ignore[reportArgumentType]
+        **places,  # pyright: ignore[reportArgumentType]
+    )
+    if not by_fabric_run:
+        fabric.launch()
     return fabric
 
 
 def agreed(fabric: Fabric, reason: str) -> str:
-    """The first process's reason to stop, so that all stop after the same step."""
-    return reason if fabric.world_size == 1 else str(fabric.broadcast(reason))
+    """One of REASONS that any process has to stop, so that all stop after the same step."""
+    if fabric.world_size == 1:
+        return reason
+    code = torch.tensor(REASONS.index(reason), device=fabric.device)
+    latest = fabric.all_reduce(code, reduce_op="max")
+    assert isinstance(latest, torch.Tensor)
+    return REASONS[int(latest)]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,15 +18,15 @@ from i2i_sdk.frames import swapped
 from i2i_sdk.sinks import write_image
 from i2i_training.checkpoint import save_generator
 from i2i_training.config_file import write_config
-from i2i_training.data import HeldOut, open_training_data, read_held_out
+from i2i_training.data import open_training_data, read_held_out
 from i2i_training.devices import agreed, launched
 from i2i_training.ema import Averages
 from i2i_training.networks import DcganConfig, GeneratorSpec
 from i2i_training.recipes.base import Recipe
-from i2i_training.report import CONFIG, write_report
+from i2i_training.report import CONFIG, REPORT
 from i2i_training.run_options import RunOptions
 from i2i_training.schedules import LearningRate
-from i2i_training.scoring import SMALLEST, badness, best_by, evaluate, snapshot
+from i2i_training.scoring import SMALLEST, Examination, badness, evaluate, examination, snapshot
 from i2i_training.state import STATE, Session, load_state, save_state
 from i2i_training.stopping import StopSignals
 from i2i_training.watch import Watch
@@ -42,117 +43,122 @@ class Outcome:
     finished: bool
     stopped_by: str  # "", "SIGINT", "SIGTERM" or "minutes"
     generators: tuple[Path, ...]
+    first: bool = True  # of several processes, the one that tells
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What stays the same while the steps go by."""
+
+    run: RunOptions
+    fabric: Fabric
+    exam: Examination
+    watch: Watch
+    signals: StopSignals
 
 
 def train(recipe: Recipe, run: RunOptions, resume: bool = False) -> Outcome:
     """Train `recipe` as `run` says; the folder `run.out` holds what comes of it.
 
     Writes there, every `save_every` steps and at the end: `state.pt`, from which `resume=True` goes on as
-    if nothing had happened; the latest and the best generators; sample grids; `metrics.csv`; at the end
-    `report.html`. SIGINT and SIGTERM end the run after the step at hand, with its state saved.
-    Raises TrainingError when the data cannot be used or a loss is not finite, CheckpointError for a state
-    that cannot be resumed.
+    if nothing had happened; the latest and the best generators; sample grids; `metrics.csv`. SIGINT and
+    SIGTERM end the run after the step at hand, with its state saved. Of several processes all train, and
+    the first one writes.
+    Raises TrainingError when options or data cannot be used or a loss is not finite, CheckpointError for a
+    state that cannot be resumed.
     """
-    check_sizes(recipe, run)
+    check_options(recipe, run)
     fabric = launched(run.precision)
     out, multiple = Path(run.out), multiple_of(recipe)
     held_out = read_held_out(run, recipe.data, multiple, max(multiple, SMALLEST), run.eval_images)
-    picks = best_by(run, held_out)
+    exam = examination([g.direction for g in recipe.generators(recipe.networks)], held_out, run)
     source = open_training_data(
         run, recipe.data, run.batch, run.seed, rank=fabric.global_rank, world=fabric.world_size
     )
     with closing(source) as data:
-        claim_folder(recipe, run, resume)
+        if not resume:
+            check_folder(out, run.overwrite)
         recipe.setup(fabric, run.compile)
         rate = LearningRate(run.schedule, run.steps, run.decay_from)
         session = Session(recipe, data, rate, Averages(recipe, run.ema))
         torch.manual_seed(run.seed + fabric.global_rank)  # noise differs between processes, weights do not
         if resume:
             load_state(out / STATE, session, fabric)
+        fabric.barrier()  # all have looked at the folder before the first one changes it
+        if fabric.is_global_zero:
+            prepare_folder(recipe, run, resume)
         watch = Watch(run, recipe.options, session.step, speaks=fabric.is_global_zero)
         with watch, StopSignals() as signals:
-            stopped_by = _steps(session, run, fabric, watch, signals, held_out, picks)
-        if fabric.is_global_zero and session.step == run.steps:
-            write_report(out)
+            stopped_by = _steps(session, Setting(run, fabric, exam, watch, signals))
     paths = tuple(out / f"{LATEST}{g.suffix}.safetensors" for g in recipe.generators(recipe.networks))
-    return Outcome(session.step, session.step >= run.steps, stopped_by, paths)
+    return Outcome(session.step, session.step >= run.steps, stopped_by, paths, fabric.is_global_zero)
 
 
-def _steps(
-    session: Session,
-    run: RunOptions,
-    fabric: Fabric,
-    watch: Watch,
-    signals: StopSignals,
-    held_out: HeldOut,
-    picks: str,
-) -> str:
+def _steps(session: Session, setting: Setting) -> str:
     """From the session's step to the last one; returns what stopped it before, if anything did."""
-    deadline = time.monotonic() + 60 * (run.minutes or float("inf"))
-    saved = session.step
+    run, fabric, watch = setting.run, setting.fabric, setting.watch
+    deadline = time.monotonic() + 60 * (float("inf") if run.minutes is None else run.minutes)
     stopped_by = ""
     while session.step < run.steps and not stopped_by:
         step = session.step + 1
-        session.recipe.set_learning_rate(session.rate.factor(step))
+        factor = session.rate.factor(step)
+        session.recipe.set_learning_rate(factor)
         losses = session.recipe.step(session.data.next(fabric.device))
         session.averages.update()
         session.step = step
-        stopped_by = agreed(fabric, signals.asked or ("minutes" if time.monotonic() > deadline else ""))
+        late = "minutes" if time.monotonic() > deadline else ""
+        stopped_by = agreed(fabric, setting.signals.asked or late)
         due = step % run.save_every == 0 or step == run.steps
         if due or stopped_by or step % run.log_every == 0:
-            check_finite({f"loss {k}": v for k, v in losses.items()}, step, saved)
-            lr = session.recipe.options.optim.lr * session.rate.factor(step)
+            _check_finite({f"loss {k}": v for k, v in losses.items()}, session, run)
+            lr = session.recipe.options.optim.lr * factor
             watch.step(step, {k: float(v) for k, v in losses.items()}, lr)
         else:
             watch.step(step)
-        if due:
-            _evaluate(session, run, fabric, watch, held_out, picks, saved)
         if due or stopped_by:
-            _save(session, run, fabric, LATEST, saved)
-            saved = step
+            _check_weights(session, run)
+        if due:
+            _evaluate(session, setting)
+        if due or stopped_by:
+            _save(session, setting)
     return stopped_by
 
 
-def _evaluate(
-    session: Session,
-    run: RunOptions,
-    fabric: Fabric,
-    watch: Watch,
-    held_out: HeldOut,
-    picks: str,
-    saved: int,
-) -> None:
+def _evaluate(session: Session, setting: Setting) -> None:
     """Score the held-out images; keep the generators if they are the best so far."""
+    run, fabric, exam = setting.run, setting.fabric, setting.exam
     score = 0.0
     if fabric.is_global_zero:
-        generators = session.recipe.generators(session.averages.networks())
-        result = evaluate(generators, held_out, run, fabric)
-        watch.scores(session.step, result.scores, result.warnings)
+        result = evaluate(session.recipe.generators(session.averages.networks()), exam, fabric)
+        setting.watch.scores(session.step, result.scores, result.warnings)
         for name, grid in result.grids.items():
             path = Path(run.out) / SAMPLES / f"step_{session.step:06d}_{name}.jpg"
             write_image(path, swapped(grid))
-            watch.grid(session.step, path)
-        score = badness(picks, result.scores[picks])
+            setting.watch.grid(session.step, path)
+        if exam.best_by:
+            score = badness(exam.best_by, result.scores[exam.best_by])
+    if not exam.best_by:
+        return
     score = float(fabric.broadcast(score))
     session.rate.observe(score)
     if not session.best or score < session.best["score"]:
         session.best = {"step": session.step, "score": score}
         if fabric.is_global_zero:
-            write_generators(session, run, BEST, saved)
+            write_generators(session, run, BEST)
 
 
-def _save(session: Session, run: RunOptions, fabric: Fabric, name: str, saved: int) -> None:
-    """Generators first: they refuse weights that are not finite, and the state before stays."""
-    if fabric.is_global_zero:
-        write_generators(session, run, name, saved)
-        save_state(Path(run.out) / STATE, session)
-    fabric.barrier()
+def _save(session: Session, setting: Setting) -> None:
+    """The latest generators and the state. Killed in between, the run goes on from the state before."""
+    if setting.fabric.is_global_zero:
+        write_generators(session, setting.run, LATEST)
+        save_state(Path(setting.run.out) / STATE, session)
+    setting.fabric.barrier()
+    session.saved = session.step
 
 
-def write_generators(session: Session, run: RunOptions, name: str, saved: int) -> None:
+def write_generators(session: Session, run: RunOptions, name: str) -> None:
     """All generators as `.safetensors`, each with its history."""
     for g in session.recipe.generators(session.averages.networks()):
-        check_finite(g.module.state_dict(), session.step, saved)
         spec = GeneratorSpec(
             g.config,
             norm_mode=g.norm_mode,
@@ -171,29 +177,46 @@ def data_direction(generator: str, run: str) -> str:
     return generator if run == "AtoB" else {"AtoB": "BtoA", "BtoA": "AtoB"}[generator]
 
 
-def check_finite(values: Mapping[str, Tensor], step: int, saved: int) -> None:
+def _check_weights(session: Session, run: RunOptions) -> None:
+    """The losses were computed before the step; nothing that it broke may replace a good checkpoint."""
+    for name, network in session.averages.networks().items():
+        _check_finite({f"{name}.{k}": v for k, v in network.state_dict().items()}, session, run)
+
+
+def _check_finite(values: Mapping[str, Tensor], session: Session, run: RunOptions) -> None:
     """Raise TrainingError naming the values that are not finite, and the last good checkpoint."""
     broken = [name for name, value in values.items() if not torch.isfinite(value).all()]
-    if broken:
-        kept = f"the checkpoint of step {saved} is good" if saved else "no checkpoint was written"
-        raise TrainingError(
-            f"{', '.join(broken[:3])} is not finite at step {step}; {kept}. "
-            f"Try a lower --optim.lr or --precision 32-true"
-        )
+    if not broken:
+        return
+    kept, start = "no checkpoint was written", "Begin again with"
+    if session.saved:
+        kept = f"the checkpoint of step {session.saved} in {run.out} is good"
+        start = f"Go on from there: i2i train --resume {shlex.quote(run.out)}, with"
+    raise TrainingError(
+        f"{', '.join(broken[:3])} is not finite at step {session.step}; {kept}. "
+        f"{start} a lower --optim.lr or --precision 32-true"
+    )
 
 
-def check_sizes(recipe: Recipe, run: RunOptions) -> None:
-    """Crops must suit all networks; said before anything is read."""
+def check_options(recipe: Recipe, run: RunOptions) -> None:
+    """What recipe and run must agree about; said before anything is read. Raises TrainingError."""
     recipe.check_crop(run.crop_size)
-    if run.load_size is not None and run.load_size < run.crop_size:
-        raise TrainingError(
-            f"crop_size is {run.crop_size}; crops are cut from images of load_size {run.load_size}"
-        )
     if recipe.trains_both_directions and run.direction != "AtoB":
         raise TrainingError(
             f"direction is {run.direction!r}; {recipe.name} trains both: leave it out, and say "
             f"--direction {run.direction} when you export"
         )
+    for g in recipe.generators(recipe.networks):
+        source, target = data_direction(g.direction, run.direction).split("to")
+        ends = [(target, "gives", g.config.out_channels)]
+        if not isinstance(g.config, DcganConfig):
+            ends = [(source, "takes", g.config.in_channels), *ends]
+        for domain, verb, channels in ends:
+            if channels != run.channels(domain):
+                raise TrainingError(
+                    f"channels_{domain.lower()} is {run.channels(domain)}, but the network {verb} "
+                    f"{channels}: set its in_channels and out_channels, or those of the data"
+                )
 
 
 def multiple_of(recipe: Recipe) -> int:
@@ -202,19 +225,31 @@ def multiple_of(recipe: Recipe) -> int:
     return max(1 if isinstance(config, DcganConfig) else config.multiple_of for config in configs)
 
 
-def claim_folder(recipe: Recipe, run: RunOptions, resume: bool) -> None:
-    """Make `run.out` and write the resolved options. Raises TrainingError where an earlier run would go."""
-    out = Path(run.out)
-    if resume:
-        write_config(out / CONFIG, recipe.name, run, recipe.options)  # it may go on with more steps
+def check_folder(out: Path, overwrite: bool) -> None:
+    """Raise TrainingError where an earlier run would go."""
+    held = [path for path in _left(out) if path.name == STATE or path.name.startswith(LATEST)]
+    if not held or overwrite:
         return
-    held = [path for path in (out / STATE, *out.glob(f"{LATEST}*.safetensors")) if path.exists()]
-    if held and not run.overwrite:
-        raise TrainingError(
-            f"{out} holds an earlier run ({held[0].name}); go on with it: i2i train --resume {out}; or "
-            f"choose another --out, or --overwrite true"
-        )
-    for path in (*held, *(out / SAMPLES).glob("step_*.jpg"), *out.glob(f"{BEST}*.safetensors")):
-        path.unlink()
+    resume = f"go on with it: i2i train --resume {shlex.quote(str(out))}; or " * (out / STATE).exists()
+    raise TrainingError(
+        f"{out} holds an earlier run ({held[0].name}); {resume}choose another --out, or --overwrite true"
+    )
+
+
+def prepare_folder(recipe: Recipe, run: RunOptions, resume: bool) -> None:
+    """Make `run.out`, remove an earlier run unless it goes on, and write the resolved options.
+
+    What a killed process left half-written goes too. The permission to overwrite is not written: it was
+    given once.
+    """
+    out = Path(run.out)
     out.mkdir(parents=True, exist_ok=True)
-    write_config(out / CONFIG, recipe.name, run, recipe.options)
+    for path in (*([] if resume else _left(out)), *out.glob(".*.partial*")):
+        path.unlink()
+    write_config(out / CONFIG, recipe.name, replace(run, overwrite=False), recipe.options)
+
+
+def _left(out: Path) -> list[Path]:
+    """What an earlier run left behind that a new one may not replace."""
+    patterns = (STATE, f"{LATEST}*.safetensors", f"{BEST}*.safetensors", f"{SAMPLES}/step_*.jpg", REPORT)
+    return [path for pattern in patterns for path in sorted(out.glob(pattern))]

@@ -51,23 +51,35 @@ GAN_OBJECTIVES: dict[str, Objective] = {
 
 
 def discriminator_loss(
-    objective: Objective, discriminator: nn.Module, real: Sequence[Tensor], fake: Sequence[Tensor]
+    objective: Objective,
+    discriminator: nn.Module,
+    real: Sequence[Tensor],
+    fake: Sequence[Tensor],
+    plain: nn.Module | None = None,
 ) -> Tensor:
-    """Half of (real + fake), as pix2pix and CycleGAN do, so that D learns at half of G's pace.
+    """Half of (real + fake + penalty), as pix2pix and CycleGAN do, so that D learns at half of G's pace.
 
     Args:
         real, fake: what `discriminator` takes, each [N, C, H, W]; `fake` must not lead back to G.
+        plain: `discriminator` outside mixed precision and torch.compile, neither of which can go back twice,
+            as the gradient of a gradient must; None where it is plain itself.
     """
-    loss = 0.5 * (objective.real(discriminator(*real)) + objective.fake(discriminator(*fake)))
+    loss = objective.real(discriminator(*real)) + objective.fake(discriminator(*fake))
     if objective.gradient_penalty:
-        loss = loss + objective.gradient_penalty * gradient_penalty(discriminator, real, fake)
-    return loss
+        loss = loss + objective.gradient_penalty * gradient_penalty(plain or discriminator, real, fake)
+    return 0.5 * loss
 
 
 def gradient_penalty(discriminator: nn.Module, real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
-    """E[(|grad_x D(x)|_2 - 1)^2] on random mixtures x of real and fake (Gulrajani et al. 2017, eq. 3)."""
-    share = torch.rand(real[0].shape[0], 1, 1, 1, dtype=real[0].dtype, device=real[0].device)
-    mixed = [torch.lerp(r, f, share).requires_grad_() for r, f in zip(real, fake, strict=True)]
+    """E[(|grad_x D(x)|_2 - 1)^2] on random mixtures x of real and fake (Gulrajani et al. 2017, eq. 3).
+
+    D(x) is the sum of a map of scores, as upstream. Computed in the type of D's weights.
+    """
+    dtype = next(discriminator.parameters()).dtype
+    share = torch.rand(real[0].shape[0], 1, 1, 1, dtype=dtype, device=real[0].device)
+    mixed = [
+        torch.lerp(r.to(dtype), f.to(dtype), share).requires_grad_() for r, f in zip(real, fake, strict=True)
+    ]
     scores = discriminator(*mixed)
     gradients = torch.autograd.grad(scores.sum(), mixed, create_graph=True)
     norms = torch.cat([g.flatten(1) for g in gradients], 1).norm(dim=1)

@@ -10,6 +10,8 @@ from i2i_training.networks.spec import DIRECTIONS
 from i2i_training.options import option
 from i2i_training.schedules import SCHEDULES
 
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")  # Fabric's names; weights are never halved
+
 
 @dataclass(frozen=True)
 class RunOptions(DataOptions):
@@ -24,7 +26,7 @@ class RunOptions(DataOptions):
     ema: float = option(0.0, "decay of a moving average of the weights, which is what is kept; 0 is off")
     minutes: float | None = option(None, "stop after so long, with the state saved; --resume goes on")
     # machine
-    precision: str = option("32-true", "Fabric's names: 32-true, bf16-mixed, 16-mixed (GPU), 64-true")
+    precision: str = option("32-true", "of the computation; 16-mixed needs a GPU", choices=PRECISIONS)
     compile: bool = option(False, "compile the networks with torch.compile")
     seed: int = option(0, "of weights, order and augmentation")
     # what is left behind
@@ -43,11 +45,18 @@ class RunOptions(DataOptions):
         for name in ("crop_size", "steps", "batch", "save_every", "log_every", "eval_images"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; at least 1")
+        if self.minutes is not None and not self.minutes > 0:
+            raise TrainingError(f"minutes is {self.minutes}; more than 0, or none for no limit")
+        if not 0 <= self.seed < 2**32:
+            raise TrainingError(f"seed is {self.seed}; allowed: 0 to {2**32 - 1}")
         if not 0 <= self.decay_from <= 1:
             raise TrainingError(f"decay_from is {self.decay_from}; it is a share of the steps, 0 to 1")
         if not 0 <= self.ema < 1:
             raise TrainingError(f"ema is {self.ema}; it is a decay, 0 (off) up to, not including, 1")
-        if self.direction not in DIRECTIONS:
-            raise TrainingError(f"direction is {self.direction!r}; allowed: {', '.join(DIRECTIONS)}")
-        if self.schedule not in SCHEDULES:
-            raise TrainingError(f"schedule is {self.schedule!r}; allowed: {', '.join(SCHEDULES)}")
+        for name, allowed in (
+            ("direction", DIRECTIONS),
+            ("schedule", SCHEDULES),
+            ("precision", PRECISIONS),
+        ):
+            if getattr(self, name) not in allowed:
+                raise TrainingError(f"{name} is {getattr(self, name)!r}; allowed: {', '.join(allowed)}")

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from i2i_sdk.errors import TrainingError
+
 SCHEDULES = ("constant", "linear", "cosine", "step", "plateau")
 STEP_FACTOR = 0.1  # at each drop of "step"
 PLATEAU_FACTOR = 0.5
@@ -23,6 +25,8 @@ class LearningRate:
         steps: of the whole run.
         start: share of the steps, 0 to 1, after which the rate falls.
 
+    Raises TrainingError for an unknown kind, and for "step" with less than a step between two drops.
+
     Example:
         >>> rate = LearningRate("linear", steps=100, start=0.5)
         >>> rate.factor(50), round(rate.factor(100), 3)
@@ -36,17 +40,26 @@ class LearningRate:
     waited: int = field(default=0, init=False)
     drops: int = field(default=0, init=False)
 
+    def __post_init__(self) -> None:
+        if self.kind not in SCHEDULES:
+            raise TrainingError(f"schedule is {self.kind!r}; allowed: {', '.join(SCHEDULES)}")
+        if self.kind == "step" and self.start * self.steps < 1:
+            raise TrainingError(
+                f"schedule step drops after each {self.start} of {self.steps} steps, which is less than one; "
+                f"try --decay_from 0.25"
+            )
+
     def factor(self, step: int) -> float:
         """Of step 1 to `steps`."""
         start = self.start * self.steps
-        left = (self.steps - step + 1) / (self.steps - start + 1)  # 1 at the start, nearly 0 at the end
+        left = max(0.0, (self.steps - step + 1) / (self.steps - start + 1))  # 1 at the start, ~0 at the end
         match self.kind:
             case "linear":
-                return 1.0 if step <= start else max(0.0, left)
+                return 1.0 if step <= start else left
             case "cosine":
                 return 1.0 if step <= start else 0.5 * (1 + math.cos(math.pi * (1 - left)))
             case "step":
-                return STEP_FACTOR ** math.floor((step - 1) / start) if start >= 1 else 1.0
+                return STEP_FACTOR ** math.floor((step - 1) / start)
             case "plateau":
                 return PLATEAU_FACTOR**self.drops
             case _:
@@ -58,7 +71,7 @@ class LearningRate:
             self.best, self.waited = score, 0
             return
         self.waited += 1
-        if self.waited > PLATEAU_PATIENCE:
+        if self.waited >= PLATEAU_PATIENCE:
             self.drops, self.waited = self.drops + 1, 0
 
     def state_dict(self) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class Session:
     rate: LearningRate
     averages: Averages
     step: int = 0
+    saved: int = 0  # the last step whose checkpoint is whole
     best: dict[str, float] = field(default_factory=dict)  # {"step": …, "score": …} of the best checkpoint
 
 
@@ -53,7 +54,7 @@ def load_state(path: Path, session: Session, fabric: Fabric) -> None:
     """Continue `session` from `path`, which holds tensors and numbers only: nothing in it is executed.
 
     The first process of a run goes on bit for bit on the CPU; further ones draw new noise.
-    Raises CheckpointError for a missing, truncated or foreign file.
+    Raises CheckpointError for a missing, truncated or foreign file, TrainingError for other images.
     """
     state = _read(path)
     if (state.get("version"), state.get("recipe_name")) != (VERSION, session.recipe.name):
@@ -66,24 +67,28 @@ def load_state(path: Path, session: Session, fabric: Fabric) -> None:
         session.data.load_state_dict(state["data"])
         session.rate.load_state_dict(state["rate"])
         session.averages.load_state_dict(state["averages"])
-    except (KeyError, RuntimeError, ValueError) as error:
+        session.step, session.saved, session.best = state["step"], state["step"], state["best"]
+        _set_random_state(state["random"])
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(line.strip() for line in str(error).splitlines()[:2])  # torch lists every tensor
         raise CheckpointError(
-            f"{path}: does not fit the options of this run: {error}. A run is resumed with the options it "
+            f"{path}: does not fit the options of this run: {reason}. A run is resumed with the networks it "
             f"was started with (its config.toml)"
         ) from error
-    session.step, session.best = state["step"], state["best"]
-    _set_random_state(state["random"])
     if fabric.global_rank:
         torch.manual_seed(session.step * 1000 + fabric.global_rank)
 
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; only a run that was started can be resumed")
+        raise CheckpointError(f"{path}: no such file; only a run that saved its state can be resumed")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files
         raise CheckpointError(f"{path}: truncated, damaged or no state of a run: {error}") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path}: no state of a run: it holds a {type(state).__name__}")
+    return state
 
 
 def _random_state() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from i2i_sdk.errors import TrainingError
 from i2i_training.data import Batch
 from i2i_training.networks import GeneratorConfig
+from i2i_training.objectives import GAN_OBJECTIVES, discriminator_loss
 from i2i_training.pool import ImagePool
 from i2i_training.recipes.parts import DiscriminatorOptions, OptimOptions
 
@@ -34,20 +35,25 @@ class Recipe:
     """A method. Subclasses build the networks, define `step`, and name the generators to keep.
 
     `networks` are plain modules: what is saved, averaged and exported. Training calls `self.run[name]`,
-    the same weights behind Fabric's precision and processes. The optimiser of a network has its name.
+    which after `setup` are the same weights behind Fabric's devices, precision and processes; without it a
+    recipe steps all the same, in float32 in one process. The optimiser of a network has its name.
     """
 
     name: ClassVar[str]
     data: ClassVar[str]  # "paired", "unpaired" or "single": what a batch holds
     generator_networks: ClassVar[tuple[str, ...]] = ("G",)  # averaged by EMA
     trains_both_directions: ClassVar[bool] = False
-    options: Any  # the recipe's own frozen dataclass
 
-    def __init__(self, networks: dict[str, nn.Module], optim: OptimOptions, seed: int, pool_size: int = 0):
+    def __init__(self, options: Any, networks: dict[str, nn.Module], seed: int, pool_size: int = 0):
+        """`options`: the recipe's own frozen dataclass, with `gan_mode` and `optim` among its fields."""
+        self.options = options
+        self.objective = GAN_OBJECTIVES[options.gan_mode]
         self.networks = networks
+        optim: OptimOptions = options.optim
         self.optimizers = {name: optim.adam(net) for name, net in networks.items()}
         self.pools = {name: ImagePool(pool_size, seed) for name in networks if name.startswith("D")}
         self.run: dict[str, Any] = dict(networks)
+        self.backward: Callable[[Tensor], object] = Tensor.backward
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Update all networks once; returns the losses, detached scalars."""
@@ -63,18 +69,22 @@ class Recipe:
 
     def setup(self, fabric: Fabric, compiled: bool = False) -> None:
         """Hand networks and optimisers to Fabric, which moves them and sets precision and processes."""
-        self.fabric = fabric
+        self.backward = fabric.backward
         for name, network in self.networks.items():
-            module = torch.compile(network) if compiled else network
+            module: Any = torch.compile(network) if compiled else network
             self.run[name], self.optimizers[name] = fabric.setup(module, self.optimizers[name])
 
     def update(self, loss: Tensor, *names: str) -> None:
         """One optimiser step of the named networks against `loss`."""
         for name in names:
             self.optimizers[name].zero_grad(set_to_none=True)
-        self.fabric.backward(loss)
+        self.backward(loss)
         for name in names:
             self.optimizers[name].step()
+
+    def discriminator_loss(self, name: str, real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+        """What the discriminator `name` is to minimise; see `objectives.discriminator_loss`."""
+        return discriminator_loss(self.objective, self.run[name], real, fake, self.networks[name])
 
     def freeze(self, frozen: bool, *names: str) -> None:
         """Whether G's loss, which flows through the discriminators, also computes their gradients."""
@@ -85,7 +95,7 @@ class Recipe:
         """Set all learning rates to `factor` times the option's."""
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * factor
+                group["lr"] = self.options.optim.lr * factor
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes while training: weights, optimisers, image pools."""
@@ -99,10 +109,15 @@ class Recipe:
         }
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Inverse of `state_dict`, after `setup`. Raises KeyError or RuntimeError for another's state."""
+        """Inverse of `state_dict`, after `setup`. Raises KeyError or RuntimeError for another's state.
+
+        Learning rate and decays stay those of this recipe's options.
+        """
         for name, network in self.networks.items():
             network.load_state_dict(state["networks"][name])
-            self.optimizers[name].load_state_dict(state["optimizers"][name])
+            optimizer = self.optimizers[name]
+            own = {"param_groups": optimizer.state_dict()["param_groups"]}
+            optimizer.load_state_dict({**state["optimizers"][name], **own})
         for name, pool in self.pools.items():
             pool.load_state_dict(state["pools"][name], device)
 

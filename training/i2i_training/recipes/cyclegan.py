@@ -20,7 +20,7 @@ from i2i_sdk.errors import TrainingError
 from i2i_training.data import Batch
 from i2i_training.networks import INITS, ResnetConfig, UnetConfig, build_generator, initialise
 from i2i_training.networks.spec import GeneratorConfig
-from i2i_training.objectives import GAN_OBJECTIVES, discriminator_loss
+from i2i_training.objectives import GAN_OBJECTIVES
 from i2i_training.options import option
 from i2i_training.recipes.base import Generator, Networks, Recipe, check_patches
 from i2i_training.recipes.parts import (
@@ -64,12 +64,14 @@ class CycleGANOptions:
 PRESETS = {
     "resnet9_256": {},  # the paper's, for images of 256 pixels and more
     "resnet6_128": {"resnet.blocks": 6, "load_size": 143, "crop_size": 128},  # the paper's, for 128
-    # For a CPU in an hour: half the width, crops of 128 from whole images.
+    # For a CPU in an hour.
     "small": {
         "resnet.blocks": 6,
         "resnet.width": 32,
         "discriminator.width": 32,
+        "load_size": 256,
         "crop_size": 128,
+        "steps": 8000,
         "precision": "bf16-mixed",
     },
 }
@@ -84,14 +86,12 @@ class CycleGAN(Recipe):
     trains_both_directions = True
 
     def __init__(self, options: CycleGANOptions, seed: int = 0) -> None:
-        self.options = options
         self.config = chosen_generator(options.generator, options.unet, options.resnet)
         if self.config.in_channels != self.config.out_channels and options.lambda_identity:
             raise TrainingError(
                 f"{self.config.in_channels} and {self.config.out_channels} channels: an image of B is no "
                 f"input of G_A, so the identity loss needs --lambda_identity 0"
             )
-        self.objective = GAN_OBJECTIVES[options.gan_mode]
         self.way_back = swapped_channels(self.config)
         d, init = options.discriminator, options.init
         networks = {
@@ -100,7 +100,7 @@ class CycleGAN(Recipe):
             "D_A": d.build(self.config.out_channels, init),
             "D_B": d.build(self.config.in_channels, init),
         }
-        super().__init__(networks, options.optim, seed, options.pool_size)
+        super().__init__(options, networks, seed, options.pool_size)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Update G_A and G_B together, then D_A and D_B, as upstream does."""
@@ -124,7 +124,7 @@ class CycleGAN(Recipe):
         losses = {"G_A": gan_a, "G_B": gan_b, "cycle_A": cycle_a, "cycle_B": cycle_b, "identity": identity}
         for name, real, fake in (("D_A", b, fake_b), ("D_B", a, fake_a)):
             older = self.pools[name].swap(fake.detach())
-            losses[name] = discriminator_loss(self.objective, self.run[name], (real,), (older,))
+            losses[name] = self.discriminator_loss(name, (real,), (older,))
             self.update(losses[name], name)
         return {name: loss.detach() for name, loss in losses.items()}
 

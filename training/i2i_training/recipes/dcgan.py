@@ -16,16 +16,20 @@ from torch import Tensor
 from i2i_sdk.errors import TrainingError
 from i2i_training.data import Batch
 from i2i_training.networks import INITS, DcganConfig, DcganDiscriminator, build_generator, initialise
-from i2i_training.objectives import GAN_OBJECTIVES, discriminator_loss
+from i2i_training.networks.spec import NORMS
+from i2i_training.objectives import GAN_OBJECTIVES
 from i2i_training.options import option
 from i2i_training.recipes.base import Generator, Networks, Recipe
-from i2i_training.recipes.parts import OptimOptions, check_common, norm_mode_of
+from i2i_training.recipes.parts import OptimOptions, check_choice, check_common, norm_mode_of
 
 
 @dataclass(frozen=True)
 class DcganOptions:
     network: DcganConfig = field(default_factory=DcganConfig)
     discriminator_width: int = option(64, "channels after D's first convolution")
+    discriminator_norm: str = option(
+        "batch", "normalisation in D; wgan-gp judges single images: instance or none", choices=NORMS
+    )
     spectral_norm: bool = option(False, "spectral norm in D (Miyato et al. 2018)")
     init: str = option("normal", "how weights start", choices=tuple(INITS))
     gan_mode: str = option("vanilla", "the GAN's objective", choices=tuple(GAN_OBJECTIVES))
@@ -33,9 +37,22 @@ class DcganOptions:
 
     def __post_init__(self) -> None:
         check_common(self.init, self.gan_mode)
+        check_choice("discriminator_norm", self.discriminator_norm, NORMS)
+        if self.discriminator_width < 1:
+            raise TrainingError(f"discriminator_width is {self.discriminator_width}; at least 1")
 
 
 PRESETS = {
+    # For a CPU in an hour.
+    "small": {
+        "network.width": 32,
+        "discriminator_width": 32,
+        "load_size": 72,
+        "crop_size": 64,
+        "batch": 32,
+        "ema": 0.999,
+        "precision": "bf16-mixed",
+    },
     "64": {"load_size": 72, "crop_size": 64, "batch": 64, "ema": 0.999},
     "128": {"network.size": 128, "load_size": 143, "crop_size": 128, "batch": 64, "ema": 0.999},
 }
@@ -48,25 +65,25 @@ class Dcgan(Recipe):
     data = "single"
 
     def __init__(self, options: DcganOptions, seed: int = 0) -> None:
-        self.options, self.config = options, options.network
-        self.objective = GAN_OBJECTIVES[options.gan_mode]
+        self.config = options.network
         discriminator = DcganDiscriminator(
             self.config.out_channels,
             options.discriminator_width,
             self.config.size,
-            spectral_norm=options.spectral_norm,
+            options.discriminator_norm,
+            options.spectral_norm,
         )
         networks = {
             "G": initialise(build_generator(self.config), options.init),
             "D": initialise(discriminator, options.init),
         }
-        super().__init__(networks, options.optim, seed)
+        super().__init__(options, networks, seed)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Update D, then G, against the same fakes."""
         z = torch.randn(len(batch.b), self.config.latent).to(batch.b)
         fake = self.run["G"](z)
-        loss_d = discriminator_loss(self.objective, self.run["D"], (batch.b,), (fake.detach(),))
+        loss_d = self.discriminator_loss("D", (batch.b,), (fake.detach(),))
         self.update(loss_d, "D")
 
         self.freeze(True, "D")

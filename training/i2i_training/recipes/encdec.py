@@ -16,7 +16,7 @@ from torch import Tensor
 from i2i_sdk.errors import TrainingError
 from i2i_training.data import Batch
 from i2i_training.networks import INITS, EncoderDecoderConfig, build_generator, initialise
-from i2i_training.objectives import GAN_OBJECTIVES, discriminator_loss
+from i2i_training.objectives import GAN_OBJECTIVES
 from i2i_training.options import option
 from i2i_training.recipes.base import Generator, Networks, Recipe, check_patches
 from i2i_training.recipes.parts import (
@@ -59,25 +59,24 @@ class EncoderDecoder(Recipe):
     data = "unpaired"
 
     def __init__(self, options: EncoderDecoderOptions, seed: int = 0) -> None:
-        self.options, self.config = options, options.network
+        self.config = options.network
         if self.config.in_channels != self.config.out_channels and options.lambda_rec:
             raise TrainingError(
                 f"{self.config.in_channels} input and {self.config.out_channels} output channels cannot be "
                 f"compared: the reconstruction needs equal ones, or --lambda_rec 0"
             )
-        self.objective = GAN_OBJECTIVES[options.gan_mode]
         networks = {
             "G": initialise(build_generator(self.config), options.init),
             "D": options.discriminator.build(self.config.out_channels, options.init),
         }
-        super().__init__(networks, options.optim, seed)
+        super().__init__(options, networks, seed)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Update D, then G."""
         assert batch.a is not None
         a, b, o = batch.a, batch.b, self.options
         fake = self.run["G"](a)
-        loss_d = discriminator_loss(self.objective, self.run["D"], (b,), (fake.detach(),))
+        loss_d = self.discriminator_loss("D", (b,), (fake.detach(),))
         self.update(loss_d, "D")
 
         self.freeze(True, "D")

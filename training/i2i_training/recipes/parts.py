@@ -82,13 +82,8 @@ class OptimOptions:
                 raise TrainingError(f"optim.{name} is {value}; allowed: 0 up to, not including, 1")
 
     def adam(self, network: nn.Module) -> torch.optim.Optimizer:
-        """Fused: one kernel for all parameters. `initial_lr` is what schedules multiply."""
-        optimizer = torch.optim.Adam(
-            network.parameters(), lr=self.lr, betas=(self.beta1, self.beta2), fused=True
-        )
-        for group in optimizer.param_groups:
-            group["initial_lr"] = self.lr
-        return optimizer
+        """Fused: one kernel for all parameters."""
+        return torch.optim.Adam(network.parameters(), lr=self.lr, betas=(self.beta1, self.beta2), fused=True)
 
 
 def chosen_generator(generator: str, unet: UnetConfig, resnet: ResnetConfig) -> GeneratorConfig:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from i2i_training.data import Batch
 from i2i_training.networks import INITS, ResnetConfig, UnetConfig, build_generator, initialise
-from i2i_training.objectives import GAN_OBJECTIVES, discriminator_loss
+from i2i_training.objectives import GAN_OBJECTIVES
 from i2i_training.options import option
 from i2i_training.recipes.base import Generator, Networks, Recipe, check_patches
 from i2i_training.recipes.parts import (
@@ -58,6 +58,15 @@ PRESETS = {
     # The usual research settings, at the sizes they are known for.
     "unet256": {},
     "unet128": {"unet.downs": 7, "load_size": 143, "crop_size": 128},
+    # For a CPU in an hour.
+    "small": {
+        "unet.downs": 7,
+        "unet.width": 32,
+        "discriminator.width": 32,
+        "load_size": 143,
+        "crop_size": 128,
+        "precision": "bf16-mixed",
+    },
     "resnet9": {"generator": "resnet", "resnet.norm": "instance", "discriminator.norm": "instance"},
     # For real time: BatchNorm folds away in export, resize + convolution leaves no checkerboard.
     "edge": {
@@ -81,15 +90,13 @@ class Pix2pix(Recipe):
     data = "paired"
 
     def __init__(self, options: Pix2pixOptions, seed: int = 0) -> None:
-        self.options = options
         self.config = chosen_generator(options.generator, options.unet, options.resnet)
-        self.objective = GAN_OBJECTIVES[options.gan_mode]
         channels = self.config.in_channels + self.config.out_channels
         networks = {
             "G": initialise(build_generator(self.config), options.init),
             "D": options.discriminator.build(channels, options.init),
         }
-        super().__init__(networks, options.optim, seed)
+        super().__init__(options, networks, seed)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Update D, then G, on x = batch.a and y = batch.b."""
@@ -97,7 +104,7 @@ class Pix2pix(Recipe):
         x, y = batch.a, batch.b
         fake = self.run["G"](x)
 
-        loss_d = discriminator_loss(self.objective, self.run["D"], (x, y), (x, fake.detach()))
+        loss_d = self.discriminator_loss("D", (x, y), (x, fake.detach()))
         self.update(loss_d, "D")
 
         self.freeze(True, "D")

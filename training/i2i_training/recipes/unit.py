@@ -18,7 +18,7 @@ from torch import Tensor
 
 from i2i_training.data import Batch
 from i2i_training.networks import INITS, UnitConfig, UnitNetworks, initialise
-from i2i_training.objectives import GAN_OBJECTIVES, discriminator_loss
+from i2i_training.objectives import GAN_OBJECTIVES
 from i2i_training.options import option
 from i2i_training.recipes.base import Generator, Networks, Recipe, check_patches
 from i2i_training.recipes.parts import (
@@ -54,11 +54,13 @@ class UnitOptions:
 
 PRESETS = {
     "256": {},
+    # For a CPU in an hour.
     "small": {
         "network.width": 32,
         "discriminator.width": 32,
         "load_size": 256,
         "crop_size": 128,
+        "steps": 8000,
         "precision": "bf16-mixed",
     },
 }
@@ -72,15 +74,14 @@ class Unit(Recipe):
     trains_both_directions = True
 
     def __init__(self, options: UnitOptions, seed: int = 0) -> None:
-        self.options, self.config = options, options.network
-        self.objective = GAN_OBJECTIVES[options.gan_mode]
+        self.config = options.network
         d, init = options.discriminator, options.init
         networks = {
             "G": initialise(UnitNetworks(self.config), init),
             "D_A": d.build(self.config.in_channels, init),  # judges images of A, as in the paper
             "D_B": d.build(self.config.out_channels, init),
         }
-        super().__init__(networks, options.optim, seed)
+        super().__init__(options, networks, seed)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Update D_A and D_B, then all encoders and generators."""
@@ -89,9 +90,7 @@ class Unit(Recipe):
         x = self.run["G"](a, b)
         losses: dict[str, Tensor] = {}
         for name, real, fake in (("D_A", a, x.ba), ("D_B", b, x.ab)):
-            losses[name] = o.lambda_gan * discriminator_loss(
-                self.objective, self.run[name], (real,), (fake.detach(),)
-            )
+            losses[name] = o.lambda_gan * self.discriminator_loss(name, (real,), (fake.detach(),))
             self.update(losses[name], name)
 
         self.freeze(True, "D_A", "D_B")

@@ -1,0 +1,62 @@
+"""One of several processes of a run; started by test_distributed.py."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from tiny_runs import TINY, fresh, run_of
+from torch import Tensor
+
+from i2i_training.data import Batch
+from i2i_training.loop import train
+from i2i_training.recipes import Recipe
+
+# Nothing is drawn that differs between processes, and every image is normalised alone.
+ALIKE: dict[str, Any] = {
+    "cyclegan": replace(
+        TINY["cyclegan"], resnet=replace(TINY["cyclegan"].resnet, dropout=False), pool_size=0
+    ),
+    "pix2pix": replace(
+        TINY["pix2pix"],
+        unet=replace(TINY["pix2pix"].unet, norm="instance", dropout=False),
+        discriminator=replace(TINY["pix2pix"].discriminator, norm="instance"),
+    ),
+    "encdec": replace(TINY["encdec"], gan_mode="lsgan"),
+}
+
+
+def in_double(recipe: Recipe) -> Recipe:
+    """Fabric hands tensors of the default type from one network to the next."""
+    step = recipe.step
+
+    def double_step(batch: Batch) -> dict[str, Tensor]:
+        torch.set_default_dtype(torch.float64)
+        losses = step(batch)
+        torch.set_default_dtype(torch.float32)
+        return losses
+
+    recipe.step = double_step
+    return recipe
+
+
+def main(argv: list[str]) -> int:
+    """Train in float64: recipe, data, folder, changes of the run. Leaves weights and gradients in the cwd."""
+    name, data, out, changes = argv
+    recipe = in_double(fresh(name, ALIKE.get(name)))
+    run = run_of(Path(data), Path(out), precision="64-true", **json.loads(changes))
+    outcome = train(recipe, run)
+    networks = {name: network.state_dict() for name, network in recipe.networks.items()}
+    gradients = {
+        f"{name}.{key}": p.grad
+        for name, network in recipe.networks.items()
+        for key, p in network.named_parameters()
+    }
+    rank = os.environ.get("RANK", "0")
+    found = {"networks": networks, "gradients": gradients, "steps": outcome.steps, "by": outcome.stopped_by}
+    torch.save(found, f"process{rank}.pt")
+    return 0 if outcome.finished else 130

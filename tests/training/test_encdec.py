@@ -1,0 +1,63 @@
+"""The baseline: reconstruction and an adversary, nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from tiny_recipe import PAPERS, assert_step, batch_of, colour_error, doubled, recipe_of
+from torch import Tensor
+
+from i2i_training.networks import EncoderDecoderConfig
+from i2i_training.recipes.parts import OptimOptions
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"gan_mode": "hinge", "lambda_gan": 0.3, "lambda_rec": 4.0}, {"lambda_rec": 0.0}], ids=str
+)
+def test_a_step_follows_the_equation(changes: dict[str, Any]) -> None:
+    # Weights of other starts than the default's hardly let the input through a network without norm.
+    recipe = doubled(recipe_of("encdec", **{"init": "kaiming", **changes}))
+    batch = batch_of(recipe, dtype=torch.float64)
+    a, b, o = batch.a, batch.b, recipe.options
+    assert a is not None
+    real, unreal, fooled = PAPERS[o.gan_mode]
+
+    def expected() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        g, d = recipe.networks["G"], recipe.networks["D"]
+        fake = g(a)
+        loss_d = (real(d(b)) + unreal(d(fake.detach()))) / 2
+        gan = fooled(d(fake))
+        rec = (fake - a).abs().mean()
+        losses = {"D": loss_d, "G_gan": gan, "rec": rec if o.lambda_rec else 0 * rec}
+        return losses, {"D": loss_d, "G": o.lambda_gan * gan + o.lambda_rec * rec}
+
+    assert_step(recipe, batch, expected)
+
+
+def test_without_an_adversary_it_is_an_autoencoder() -> None:
+    recipe = recipe_of(
+        "encdec",
+        network=EncoderDecoderConfig(width=16, downs=1),
+        init="kaiming",
+        lambda_gan=0.0,
+        optim=OptimOptions(lr=5e-3),
+    )
+    batch = batch_of(recipe)
+    first = float(recipe.step(batch)["rec"])
+    for _ in range(60):
+        last = float(recipe.step(batch)["rec"])
+    assert last < first / 2
+
+
+def test_gray_becomes_orange_without_pairs() -> None:
+    recipe = recipe_of(
+        "encdec",
+        network=EncoderDecoderConfig(width=16, downs=1),
+        init="kaiming",
+        lambda_rec=1.0,
+        optim=OptimOptions(lr=5e-3),
+    )
+    translated, untouched = colour_error(recipe, steps=100)
+    assert translated < 0.4 * untouched

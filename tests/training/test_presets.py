@@ -1,0 +1,44 @@
+"""Every preset of every recipe: its options exist, its networks take its crops and learn from them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from i2i_training.config_file import apply_preset
+from i2i_training.data import Batch
+from i2i_training.recipes import RECIPES
+from i2i_training.run_options import RunOptions
+
+PRESETS = [(name, preset) for name, method in RECIPES.items() for preset in method.presets]
+
+
+@pytest.mark.parametrize(("name", "preset"), PRESETS)
+def test_presets_make_runs_that_work(name: str, preset: str) -> None:
+    """At full size, with tensors that have shapes and no numbers: nothing is computed."""
+    method = RECIPES[name]
+    run, options = apply_preset((RunOptions(), method.options()), method.presets, preset)
+    assert run.load_size is None or run.load_size >= run.crop_size
+    with FakeTensorMode():
+        recipe = method.recipe(options, run.seed)
+        recipe.check_crop(run.crop_size)
+        configs = [g.config for g in recipe.generators(recipe.networks)]
+        assert configs
+        a, b = (
+            torch.empty(run.batch, channels, run.crop_size, run.crop_size)
+            for channels in (
+                configs[0].in_channels if recipe.data != "single" else 1,
+                configs[0].out_channels,
+            )
+        )
+        losses = recipe.step(Batch(None if recipe.data == "single" else a, b))
+    assert all(loss.shape == () for loss in losses.values())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_has_a_small_preset_for_the_cpu(name: str) -> None:
+    method = RECIPES[name]
+    assert "small" in method.presets
+    run, _ = apply_preset((RunOptions(), method.options()), method.presets, "small")
+    assert run.crop_size <= 128 and run.steps <= RunOptions().steps

@@ -1,0 +1,343 @@
+"""What every recipe promises: a step trains all its networks, and a run goes on where it stopped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.fabric import Fabric
+from tiny_recipe import FAST, OPTIONS, TINY_D, TINY_DCGAN, batch_of, copied, recipe_of
+from torch import Tensor
+
+from i2i_sdk.errors import TrainingError
+from i2i_training.ema import Averages
+from i2i_training.networks import (
+    INITS,
+    EncoderDecoderConfig,
+    ResnetConfig,
+    UnitConfig,
+    build_generator,
+)
+from i2i_training.objectives import GAN_OBJECTIVES
+from i2i_training.recipes import RECIPES, Recipe
+from i2i_training.recipes.parts import DiscriminatorOptions, OptimOptions
+
+every_recipe = pytest.mark.parametrize("name", RECIPES)
+OneToThree = ResnetConfig(1, 3, width=4, blocks=1)
+ThreeToOne = ResnetConfig(3, 1, width=4, blocks=1)
+SPECTRAL_D: dict[str, Any] = {"discriminator": replace(TINY_D, spectral_norm=True)}
+
+
+def test_every_recipe_is_known_by_its_name() -> None:
+    assert set(RECIPES) == set(OPTIONS)
+    for name, method in RECIPES.items():
+        assert method.recipe.name == name
+        assert isinstance(OPTIONS[name], method.options)
+        assert method.recipe.data in ("paired", "unpaired", "single")
+
+
+# ---------------------------------------------------------------- a step
+
+
+@every_recipe
+def test_a_step_trains_every_layer_of_every_network(name: str) -> None:
+    recipe = recipe_of(name)
+    before = {n: copied(network) for n, network in recipe.networks.items()}
+    losses = recipe.step(batch_of(recipe))
+    assert losses and all(v.isfinite() and not v.requires_grad for v in losses.values())
+    for n, network in recipe.networks.items():
+        weights = [key for key, _ in network.named_parameters() if key.endswith("weight")]
+        assert weights
+        assert [k for k in weights if torch.equal(network.state_dict()[k], before[n][k])] == []
+        assert all(p.requires_grad and p.grad is not None for p in network.parameters())
+
+
+@every_recipe
+def test_a_network_without_learning_rate_stays(name: str) -> None:
+    """Nobody else's loss moves it."""
+    for still in recipe_of(name).networks:
+        recipe = recipe_of(name)
+        for group in recipe.optimizers[still].param_groups:
+            group["lr"] = 0.0
+        before = {n: copied(network) for n, network in recipe.networks.items()}
+        recipe.step(batch_of(recipe))
+        for n, network in recipe.networks.items():
+            moved = any(not torch.equal(p, before[n][k]) for k, p in network.named_parameters())
+            assert moved == (n != still)
+
+
+@every_recipe
+def test_lightning_fabric_changes_nothing_on_the_cpu(name: str) -> None:
+    """Bit for bit; and what Fabric trains are the recipe's own networks."""
+    states = []
+    for fabric in (None, Fabric(accelerator="cpu", devices=1)):
+        recipe = recipe_of(name)
+        if fabric:
+            recipe.setup(fabric)
+            assert all(recipe.run[n] is not network for n, network in recipe.networks.items())
+        for seed in range(2):
+            recipe.step(batch_of(recipe, seed))
+        states.append(recipe.state_dict())
+    assert_same(*states)
+
+
+@every_recipe
+@pytest.mark.parametrize("mode", GAN_OBJECTIVES)
+def test_every_objective_works_in_mixed_precision(name: str, mode: str) -> None:
+    """The gradient penalty goes back through D twice, which Fabric's mixed precision refuses."""
+    recipe = recipe_of(name, gan_mode=mode)
+    recipe.setup(Fabric(accelerator="cpu", devices=1, precision="bf16-mixed"))
+    losses = recipe.step(batch_of(recipe))
+    assert all(v.isfinite() and v.dtype == torch.float32 for v in losses.values())
+
+
+@every_recipe
+@pytest.mark.parametrize("init", INITS)
+def test_every_initialisation_trains(name: str, init: str) -> None:
+    recipe = recipe_of(name, init=init)
+    assert all(v.isfinite() for v in recipe.step(batch_of(recipe)).values())
+    other = recipe_of(name, init="normal" if init != "normal" else "xavier")
+    for n, network in recipe.networks.items():  # all of them were started that way
+        layer = next(k for k, p in network.named_parameters() if p.dim() == 4 or n == "H")
+        stds = [dict(r.networks[n].named_parameters())[layer].detach().std() for r in (recipe, other)]
+        assert abs(stds[0] / stds[1] - 1) > 0.02
+
+
+@every_recipe
+def test_spectral_norm_trains(name: str) -> None:
+    recipe = recipe_of(name, **({"spectral_norm": True} if name == "dcgan" else SPECTRAL_D))
+    judges = [network for n, network in recipe.networks.items() if n.startswith("D")]
+    for network in judges:
+        assert any(key.endswith("weight.original") for key in network.state_dict())
+    before = copied(judges[0])
+    assert all(v.isfinite() for v in recipe.step(batch_of(recipe)).values())
+    changed = [k for k, v in judges[0].state_dict().items() if not torch.equal(v, before[k])]
+    assert any(k.endswith("weight.original") for k in changed)
+
+
+# ---------------------------------------------------------------- what is left behind
+
+
+@every_recipe
+def test_generators_are_what_their_config_says(name: str) -> None:
+    recipe = recipe_of(name)
+    recipe.step(batch_of(recipe))
+    made = recipe.generators(recipe.networks)
+    both = [("_A", "AtoB"), ("_B", "BtoA")]
+    assert [(g.suffix, g.direction) for g in made] == (
+        both if recipe.trains_both_directions else [("", "AtoB")]
+    )
+    assert recipe.trains_both_directions == (name in ("cyclegan", "unit"))
+    batch = batch_of(recipe, 3)
+    for g, x in zip(made, (batch.a, batch.b), strict=False):
+        x = torch.randn(2, 3) if x is None else x
+        alone = build_generator(g.config)
+        alone.load_state_dict(g.module.state_dict())
+        with torch.no_grad():
+            assert torch.equal(alone.eval()(x), g.module.eval()(x))
+
+
+CHANNELS: dict[str, list[dict[str, Any]]] = {
+    "pix2pix": [{"resnet": OneToThree}, {"resnet": ThreeToOne}],
+    "cyclegan": [{"resnet": c, "lambda_identity": 0.0} for c in (OneToThree, ThreeToOne)],
+    "unit": [{"network": UnitConfig(a, b, width=2, blocks=1)} for a, b in ((1, 3), (3, 1))],
+    "encdec": [
+        {"network": EncoderDecoderConfig(a, b, width=4, downs=2), "lambda_rec": 0.0}
+        for a, b in ((1, 3), (3, 1))
+    ],
+}
+
+
+@pytest.mark.parametrize(("name", "changes"), [(n, c) for n, cs in CHANNELS.items() for c in cs])
+def test_domains_may_differ_in_channels(name: str, changes: dict[str, Any]) -> None:
+    recipe = recipe_of(name, **changes)
+    batch = batch_of(recipe)
+    assert batch.a is not None and batch.a.shape[1] != batch.b.shape[1]
+    assert all(v.isfinite() for v in recipe.step(batch).values())
+    there_and_back = [(batch.a, batch.b), (batch.b, batch.a)]
+    for g, (x, y) in zip(recipe.generators(recipe.networks), there_and_back, strict=False):
+        assert (g.config.in_channels, g.config.out_channels) == (x.shape[1], y.shape[1])
+        assert g.module(x).shape == y.shape
+
+
+def test_noise_becomes_gray_pictures() -> None:
+    recipe = recipe_of("dcgan", network=replace(TINY_DCGAN, out_channels=1))
+    assert all(v.isfinite() for v in recipe.step(batch_of(recipe)).values())
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("cut", {"resnet": OneToThree}, "1 input and 3 output channels: .* they must be equal"),
+        ("cyclegan", {"resnet": OneToThree}, "1 and 3 channels: .* --lambda_identity 0"),
+        (
+            "encdec",
+            {"network": EncoderDecoderConfig(1, 3, width=2, downs=1)},
+            "1 input and 3 output channels .* --lambda_rec 0",
+        ),
+    ],
+)
+def test_losses_that_compare_a_with_b_need_equal_channels(
+    name: str, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(TrainingError, match=message):
+        recipe_of(name, **changes)
+
+
+# ---------------------------------------------------------------- resuming
+
+
+def assert_same(left: Any, right: Any) -> None:
+    """Equal to the last bit, through dicts and lists."""
+    if isinstance(left, dict):
+        assert left.keys() == right.keys()
+        for key in left:
+            assert_same(left[key], right[key])
+    elif isinstance(left, list | tuple):
+        assert len(left) == len(right)
+        for one, other in zip(left, right, strict=True):
+            assert_same(one, other)
+    elif isinstance(left, Tensor):
+        assert left.dtype == right.dtype and torch.equal(left, right)
+    else:
+        assert left == right
+
+
+def advance(recipe: Recipe, averages: Averages, steps: range) -> dict[str, Any]:
+    for seed in steps:
+        recipe.set_learning_rate(1 / (1 + seed))
+        recipe.step(batch_of(recipe, seed))
+        averages.update()
+    state = {"recipe": recipe.state_dict(), "averages": averages.state_dict()}
+    return {**state, "random": torch.get_rng_state()}
+
+
+@every_recipe
+def test_six_steps_are_three_and_three_more_after_a_restart(name: str, tmp_path: Path) -> None:
+    """With noise, pools, optimisers, power iterations and moving averages in between."""
+    changes: dict[str, Any] = {"spectral_norm": True} if name == "dcgan" else SPECTRAL_D
+    if hasattr(OPTIONS[name], "resnet"):
+        changes = changes | {"resnet": replace(OPTIONS[name].resnet, dropout=True)}
+
+    def begun(seed: int) -> tuple[Recipe, Averages]:
+        recipe = recipe_of(name, seed, **changes)
+        recipe.setup(Fabric(accelerator="cpu", devices=1))
+        return recipe, Averages(recipe, 0.9)
+
+    whole = advance(*begun(0), range(6))
+
+    torch.save(advance(*begun(0), range(3)), tmp_path / "state.pt")
+    recipe, averages = begun(1)  # other weights, other pools
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    recipe.load_state_dict(state["recipe"], torch.device("cpu"))
+    averages.load_state_dict(state["averages"])
+    torch.set_rng_state(state["random"])
+    assert_same(advance(recipe, averages, range(3, 6)), whole)
+
+
+def test_a_state_does_not_bring_its_learning_rate() -> None:
+    """Options say it; the moments of the gradient come from the state."""
+    old = recipe_of("encdec")
+    old.step(batch_of(old))
+    new = recipe_of("encdec", optim=replace(FAST, lr=5e-4, beta1=0.9))
+    new.load_state_dict(old.state_dict(), torch.device("cpu"))
+    for name, optimizer in new.optimizers.items():
+        assert [(group["lr"], group["betas"]) for group in optimizer.param_groups] == [(5e-4, (0.9, 0.999))]
+        assert_same(optimizer.state_dict()["state"], old.optimizers[name].state_dict()["state"])
+
+
+@pytest.mark.parametrize("other", ["cut", "unit"])
+def test_another_methods_state_is_refused(other: str) -> None:
+    state = recipe_of(other).state_dict()
+    with pytest.raises((KeyError, RuntimeError)):
+        recipe_of("encdec").load_state_dict(state, torch.device("cpu"))
+
+
+# ---------------------------------------------------------------- learning rate and options
+
+
+def test_learning_rate_reaches_every_optimiser() -> None:
+    recipe = recipe_of("cyclegan")
+    recipe.set_learning_rate(0.25)
+    recipe.set_learning_rate(0.5)  # of the option, not of what it was
+    for optimizer in recipe.optimizers.values():
+        assert [group["lr"] for group in optimizer.param_groups] == [5e-4]
+
+
+def changed(name: str, **changes: Any) -> Any:
+    return lambda: replace(OPTIONS[name], **changes)
+
+
+MODES = ", ".join(GAN_OBJECTIVES)
+RUN_MODES = "batch_stats, running_stats"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        *((changed(n, gan_mode="wgan"), f"gan_mode is 'wgan'; allowed: {MODES}") for n in RECIPES),
+        *((changed(n, init="ones"), f"init is 'ones'; allowed: {', '.join(INITS)}") for n in RECIPES),
+        *(
+            (changed(n, norm_mode="eval"), f"norm_mode is 'eval'; allowed: {RUN_MODES}")
+            for n in ("pix2pix", "cyclegan", "cut", "encdec")
+        ),
+        (changed("pix2pix", generator="vit"), "generator is 'vit'; allowed: unet, resnet"),
+        (changed("cyclegan", generator="vit"), "generator is 'vit'; allowed: unet, resnet"),
+        (changed("pix2pix", lambda_l1=-1.0), "lambda_l1 is -1.0; a loss weight is 0 or more"),
+        (changed("pix2pix", lambda_gan=float("nan")), "lambda_gan is nan; a loss weight is 0 or more"),
+        (changed("cyclegan", lambda_cycle=-1.0), "lambda_cycle is -1.0; a loss weight"),
+        (changed("cyclegan", lambda_identity=-1.0), "lambda_identity is -1.0; a loss weight"),
+        (changed("cyclegan", pool_size=-1), "pool_size is -1; 0 or more"),
+        (changed("cut", lambda_nce=-1.0), "lambda_nce is -1.0; a loss weight"),
+        (changed("cut", patches=1), "patches is 1 .* at least 2 patches"),
+        (changed("cut", temperature=0.0), "temperature 0.0; needed: .* a positive temperature"),
+        (changed("unit", lambda_kl=-1.0), "lambda_kl is -1.0; a loss weight"),
+        (changed("encdec", lambda_rec=-1.0), "lambda_rec is -1.0; a loss weight"),
+        (changed("dcgan", discriminator_width=0), "discriminator_width is 0; at least 1"),
+        (
+            changed("dcgan", discriminator_norm="layer"),
+            "discriminator_norm is 'layer'; allowed: instance, batch",
+        ),
+        (
+            lambda: DiscriminatorOptions(norm="bacth"),
+            "discriminator.norm is 'bacth'; allowed: instance, batch",
+        ),
+        (lambda: DiscriminatorOptions(layers=0), "discriminator.layers is 0; at least 1"),
+        (lambda: DiscriminatorOptions(width=0), "discriminator.width is 0; at least 1"),
+        (lambda: OptimOptions(lr=0.0), "optim.lr is 0.0; it must be positive"),
+        (lambda: OptimOptions(beta1=1.0), "optim.beta1 is 1.0; allowed: 0 up to, not including, 1"),
+        (lambda: OptimOptions(beta2=-0.1), "optim.beta2 is -0.1; allowed: 0 up to"),
+    ],
+)
+def test_impossible_options_are_named_with_what_is_allowed(make: Any, message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        ("pix2pix", 18, "crop_size is 18; the resnet needs multiples of 4"),
+        ("cyclegan", 18, "crop_size is 18; the resnet needs multiples of 4"),
+        ("cut", 18, "crop_size is 18; the resnet needs multiples of 4"),
+        ("unit", 18, "crop_size is 18; the unit needs multiples of 4"),
+        ("encdec", 18, "crop_size is 18; the encoder_decoder needs multiples of 4"),
+        ("pix2pix", 4, "crop_size is 4; a discriminator of 1 layers needs at least 6"),
+        ("dcgan", 64, "crop_size is 64; pictures of network.size 32 are made"),
+    ],
+)
+def test_crops_must_suit_the_networks(name: str, size: int, message: str) -> None:
+    recipe = recipe_of(name)
+    recipe.check_crop(32)
+    with pytest.raises(TrainingError, match=message):
+        recipe.check_crop(size)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3, 4])
+def test_the_smallest_crop_that_is_allowed_can_be_judged(layers: int) -> None:
+    options = replace(TINY_D, layers=layers, width=1)
+    judge = options.build(3, "normal")
+    assert judge(torch.zeros(1, 3, options.smallest, options.smallest)).shape == (1, 1, 1, 1)

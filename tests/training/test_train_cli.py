@@ -1,0 +1,338 @@
+"""`i2i train`: its help, where options come from, what it says to do next, and signals."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+from tiny_runs import PIX2PIX, write_pictures
+from warm import PATIENCE, until, warm
+
+from i2i_sdk import cli as i2i
+from i2i_sdk.errors import TrainingError
+from i2i_training.checkpoint import load_generator
+from i2i_training.cli import STOPPED, main
+from i2i_training.config_file import read_config
+from i2i_training.data.layout import LAYOUTS
+from i2i_training.networks import ResnetConfig
+from i2i_training.options import flatten
+from i2i_training.recipes import RECIPES
+from i2i_training.recipes.pix2pix import Pix2pix
+from i2i_training.run_options import RunOptions
+
+DISCRIMINATOR = "--discriminator.width 1"
+NARROW = {
+    "pix2pix": f"--unet.width 1 --resnet.width 1 {DISCRIMINATOR}",
+    "cyclegan": f"--resnet.width 1 {DISCRIMINATOR}",
+    "cut": f"--resnet.width 1 {DISCRIMINATOR}",
+    "unit": f"--network.width 1 {DISCRIMINATOR}",
+    "encdec": f"--network.width 1 {DISCRIMINATOR}",
+    "dcgan": "--network.width 1 --discriminator_width 1",
+}
+SMALL = [*PIX2PIX.split(), "--steps", "1"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="module")
+def finished(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one step."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    assert main([*SMALL, "--data", str(pictures), "--out", str(out)]) == 0
+    return out
+
+
+def paths(data: Path, out: Path) -> list[str]:
+    return ["--data", str(data), "--out", str(out)]
+
+
+# ---------------------------------------------------------------- help
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_help_of_a_recipe_lists_every_option(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert i2i.main(["train", name, "--help"]) == 0
+    text = capsys.readouterr().out
+    for option, _ in [*flatten(RunOptions()), *flatten(RECIPES[name].options())]:
+        assert re.search(rf"--{re.escape(option)} ", text), option
+    assert f"presets: {', '.join(RECIPES[name].presets)}" in text
+    assert max(map(len, text.splitlines())) <= 140
+
+
+@pytest.mark.parametrize("flags", [[], ["-h"], ["--help"]])
+def test_help_lists_recipes_and_layouts(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(flags) == 0
+    text = capsys.readouterr().out
+    for name, method in RECIPES.items():
+        assert re.search(rf"^  {name} +{re.escape(method.summary)}$", text, re.MULTILINE)
+    assert all(layout in text for layout in LAYOUTS)
+    assert "i2i train --resume DIR" in text
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_presets_fit_their_recipe(name: str, tmp_path: Path) -> None:
+    """They are good up to the data: options that refuse each other, or their crops, would stop before."""
+    for preset in RECIPES[name].presets:
+        flags = [name, "--preset", preset, *NARROW[name].split(), *paths(Path("/nowhere"), tmp_path / "run")]
+        with pytest.raises(TrainingError, match="there is no data set folder /nowhere"):
+            main([*flags, "--precision", "32-true"])
+
+
+# ---------------------------------------------------------------- flags that do not work
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["pix3pix", "--data", "x"],
+            "'pix3pix' is not known; there is: pix2pix, cyclegan, cut, unit, encdec",
+        ),
+        (["--data", "x"], "no recipe is named; there is: pix2pix, .*i2i train RECIPE --data DIR"),
+        (["pix2pix"], "--data DIR is needed.*i2i train --help lists the layouts"),
+        (["pix2pix", "--data"], "--data has no value"),
+        (["pix2pix", "--steps", "--data", "x"], "--steps has no value"),
+        (["pix2pix", "--data", "x", "--optim.lr", "fast"], "--optim.lr fast: 'fast' is not a number"),
+        (["pix2pix", "--data", "x", "--optim.lr", "-1"], "optim.lr is -1.0; it must be positive"),
+        (["pix2pix", "--data", "x", "--steps", "0"], "steps is 0; at least 1"),
+        (["pix2pix", "--data", "x", "--unet.downs", "9"], "--unet.downs 9: downs is 9; allowed: 5 to 8"),
+        (["pix2pix", "--data", "x", "--precision", "8-bit"], "--precision 8-bit: allowed: 32-true, bf16-mix"),
+        (["pix2pix", "--data", "x", "--stepz", "5"], "unknown option --stepz; known: --data, .*--lambda_l1"),
+        (["pix2pix", "--data", "/nowhere"], "there is no data set folder /nowhere"),
+        (["pix2pix", "--preset", "huge", "--data", "x"], "preset 'huge' is not known; there is: unet256"),
+        (["pix2pix", "--config", "/nowhere.toml"], "/nowhere.toml: cannot be read"),
+        (["--resume", "/nowhere"], "--resume /nowhere: no config.toml in it; give the --out folder"),
+        (["--resume", "x", "--config", "y"], "leave out --config"),
+        (["--resume", "x", "--preset", "y"], "leave out --preset"),
+    ],
+)
+def test_bad_flags_are_explained(
+    flags: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TrainingError, match=message):
+        main(flags)
+    assert i2i.main(["train", *flags]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_data_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        TrainingError, match=r"no layout that is known; it holds nothing(.|\n)*trainA/ and trainB/"
+    ):
+        main([*SMALL, *paths(tmp_path, tmp_path / "run")])
+
+
+# ---------------------------------------------------------------- where options come from
+
+
+def test_flags_win_over_files_and_files_over_presets(pictures: Path, tmp_path: Path) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text(
+        'recipe = "pix2pix"\nsteps = 2\nseed = 5\nbatch = 2\n[optim]\nbeta1 = 0.25\n[resnet]\nwidth = 2\n'
+    )
+    flags = "--preset edge --discriminator.width 2 --discriminator.layers 1 --load_size 36 --crop_size 32"
+    more = [*flags.split(), "--steps", "1", "--resnet.blocks", "1", *paths(pictures, tmp_path / "run")]
+    assert main(["--config", str(config), *more]) == 0
+    table = read_config(tmp_path / "run" / "config.toml")
+    assert (table["recipe"], table["seed"], table["generator"]) == ("pix2pix", 5, "resnet")
+    assert table["batch"] == 2  # 4 in the preset
+    assert table["steps"] == 1  # 2 in the file
+    assert table["optim"]["lr"] == 1e-3  # the preset's
+    assert table["optim"]["beta1"] == 0.25
+    _, spec = load_generator(tmp_path / "run" / "latest_net_G.safetensors")
+    assert isinstance(spec.config, ResnetConfig)
+    assert (spec.config.width, spec.config.blocks, spec.config.upsample) == (2, 1, "nearest")
+    assert spec.norm_mode == "running_stats"
+
+
+def test_the_written_config_trains_the_same_again(finished: Path, tmp_path: Path) -> None:
+    config = finished / "config.toml"
+    assert main(["pix2pix", "--config", str(config), "--out", str(tmp_path / "again")]) == 0
+    name = "latest_net_G.safetensors"
+    assert (tmp_path / "again" / name).read_bytes() == (finished / name).read_bytes()
+    with pytest.raises(TrainingError, match="holds an earlier run"):  # in its own folder
+        main(["--config", str(config)])
+    with pytest.raises(TrainingError, match="it is for recipe 'pix2pix', not 'cut'"):
+        main(["cut", "--config", str(config)])
+
+
+def test_overwriting_is_allowed_once(pictures: Path, tmp_path: Path) -> None:
+    flags = [*SMALL, *paths(pictures, tmp_path / "run")]
+    assert main([*flags, "--overwrite", "true"]) == 0
+    assert main([*flags, "--overwrite", "true", "--seed", "1"]) == 0
+    with pytest.raises(TrainingError, match="--overwrite true"):
+        main(["--config", str(tmp_path / "run" / "config.toml")])
+
+
+def test_resume_takes_further_flags(finished: Path, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert main([*SMALL, *paths(pictures, out)]) == 0
+    assert main(["--resume", str(out), "--steps", "2"]) == 0
+    assert load_generator(out / "latest_net_G.safetensors")[1].steps == 2
+    assert main(["pix2pix", "--resume", str(out), "--steps", "3", "--out", f"{out}/"]) == 0
+    with pytest.raises(TrainingError, match="it is for recipe 'pix2pix', not 'cyclegan'"):
+        main(["cyclegan", "--resume", str(out)])
+    with pytest.raises(TrainingError, match="a run is resumed where it is: leave out --out"):
+        main(["--resume", str(out), "--out", str(finished)])
+
+
+def test_resume_from_elsewhere_and_after_a_move(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its config names the folder as it was called then."""
+    monkeypatch.chdir(tmp_path)
+    assert main([*SMALL, *paths(pictures, Path("out/run"))]) == 0
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    assert main(["--resume", "../out/run", "--steps", "2"]) == 0
+    (tmp_path / "out").rename(tmp_path / "moved")
+    assert main(["--resume", "../moved/run", "--steps", "3"]) == 0
+    assert load_generator(tmp_path / "moved" / "run" / "latest_net_G.safetensors")[1].steps == 3
+    assert not list((tmp_path / "other").iterdir())
+    assert not (tmp_path / "out").exists()
+
+
+# ---------------------------------------------------------------- what to do next
+
+
+def next_commands(text: str) -> list[list[str]]:
+    """The commands after `next:`, as a shell would split them, without `i2i`."""
+    lines = text.partition("next: ")[2].splitlines()
+    return [shlex.split(line)[1:] for line in lines if line.strip()]
+
+
+def test_the_end_names_what_was_written(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "my run"
+    assert main([*SMALL, *paths(pictures, out)]) == 0
+    text = capsys.readouterr().out
+    assert f"wrote {out}/latest_net_G.safetensors\nreport: {out}/report.html\n" in text
+    assert (out / "report.html").is_file()
+    assert next_commands(text) == [["export", str(out)]]
+
+
+@pytest.mark.parametrize("name", ["pix2pix", "cyclegan", "dcgan"])
+def test_next_commands_work(
+    name: str,
+    pictures: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny = {
+        "pix2pix": "--unet.downs 5",
+        "cyclegan": "--resnet.blocks 1 --discriminator.layers 1",
+        "dcgan": "--network.size 32",
+    }[name]
+    flags = f"{NARROW[name]} {tiny} --steps 1 --load_size 36 --crop_size 32 --eval_images 1".split()
+    assert main([name, *flags, *paths(pictures, Path("out/run"))]) == 0
+    commands = next_commands(capsys.readouterr().out)
+    assert len(commands) == (2 if name == "cyclegan" else 1)
+    for command in commands:
+        quick = ["--to", "ort:fp32", "--min-psnr", "1"] if command[0] == "export" else []
+        assert i2i.main([*command, *quick]) == 0, capsys.readouterr().err
+    made = {"pix2pix": {"run.i2i"}, "cyclegan": {"run.i2i", "run_BtoA.i2i"}, "dcgan": {"grid.png"}}[name]
+    assert {path.name for path in tmp_path.iterdir()} == {"out", *made}
+    if name == "dcgan":
+        assert cv2.imread("grid.png").shape[2] == 3
+
+
+# ---------------------------------------------------------------- signals
+
+
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_signals_save_and_say_how_to_go_on(asked: signal.Signals, pictures: Path, tmp_path: Path) -> None:
+    out, log = tmp_path / "run", tmp_path / "log"
+    flags = [*PIX2PIX.split(), *paths(pictures, out), "--steps", "1000000", "--log_every", "1"]
+    pid = warm().start(["train", *flags], log)
+    until(lambda: "step 3/" in log.read_text(), log)
+    os.kill(pid, asked)
+    assert warm().wait(pid) == STOPPED == 130
+    text = log.read_text()
+    step = torch.load(out / "state.pt", weights_only=True)["step"]
+    assert step >= 3
+    assert f"stopped by {asked.name} after step {step} of 1000000, with its state\n" in text
+    assert "Traceback" not in text
+    assert load_generator(out / "latest_net_G.safetensors")[1].steps == step
+    assert not list(out.glob(".*"))
+    assert not (out / "report.html").exists()
+
+    ((*command,),) = next_commands(text)
+    assert command == ["train", "--resume", str(out)]
+    code, text = warm().run([*command, "--steps", str(step + 1)], log)
+    assert code == 0, text
+    assert next_commands(text) == [["export", str(out)]]
+
+
+def test_ctrl_c_of_the_real_command(pictures: Path, tmp_path: Path) -> None:
+    """Started as people start it, with the signal to the whole group as a terminal sends it."""
+    out, log = tmp_path / "run", tmp_path / "log"
+    command = [str(Path(sys.executable).with_name("i2i")), "train", *PIX2PIX.split(), *paths(pictures, out)]
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [*command, "--steps", "1000000", "--log_every", "1"],
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+    try:
+        until(lambda: "step 2/" in log.read_text() or process.poll() is not None, log)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(PATIENCE) == STOPPED
+    finally:
+        process.kill()
+        process.wait()
+    assert f"next: i2i train --resume {out}\n" in log.read_text()
+
+
+def test_minutes_are_a_plan_not_an_interruption(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert main([*SMALL, *paths(pictures, out), "--steps", "9", "--minutes", "0.000001"]) == 0
+    text = capsys.readouterr().out
+    assert "stopped by minutes after step 1 of 9, with its state" in text
+    assert next_commands(text) == [["train", "--resume", str(out)]]
+
+
+def test_the_second_ctrl_c_does_not_wait(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def impatient(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Pix2pix, "step", impatient)
+    assert i2i.main(["train", *SMALL, *paths(pictures, tmp_path / "run")]) == STOPPED
+    assert capsys.readouterr().err == "interrupted\n"
+    assert not (tmp_path / "run" / "state.pt").exists()
+
+
+def test_losses_that_are_not_finite_end_with_an_error(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [*SMALL, *paths(pictures, tmp_path / "run"), "--steps", "9", "--optim.lr", "1e30"]
+    assert i2i.main(["train", *flags]) == 2
+    captured = capsys.readouterr()
+    assert re.search(r"^error: loss .* is not finite at step 9; no checkpoint was written", captured.err)
+    assert "next:" not in captured.out

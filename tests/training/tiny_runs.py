@@ -1,0 +1,70 @@
+"""Whole runs in small: a data set, and for every recipe networks of a few channels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from i2i_training.loop import Outcome, train
+from i2i_training.networks import DcganConfig, EncoderDecoderConfig, ResnetConfig, UnetConfig, UnitConfig
+from i2i_training.recipes import RECIPES, Recipe
+from i2i_training.recipes.cut import CutOptions
+from i2i_training.recipes.cyclegan import CycleGANOptions
+from i2i_training.recipes.dcgan import DcganOptions
+from i2i_training.recipes.encdec import EncoderDecoderOptions
+from i2i_training.recipes.parts import DiscriminatorOptions
+from i2i_training.recipes.pix2pix import Pix2pixOptions
+from i2i_training.recipes.unit import UnitOptions
+from i2i_training.run_options import RunOptions
+
+D = DiscriminatorOptions(width=2, layers=1)
+RESNET = ResnetConfig(width=2, blocks=1, dropout=True)
+
+# With whatever draws random numbers or remembers something: dropout, noise, pools, power iterations.
+TINY: dict[str, Any] = {
+    "pix2pix": Pix2pixOptions(unet=UnetConfig(width=2, downs=5), discriminator=replace(D, norm="batch")),
+    "cyclegan": CycleGANOptions(resnet=RESNET, discriminator=replace(D, spectral_norm=True), pool_size=3),
+    "cut": CutOptions(resnet=RESNET, discriminator=D, patches=4),
+    "unit": UnitOptions(network=UnitConfig(width=2, blocks=1), discriminator=D),
+    "encdec": EncoderDecoderOptions(
+        network=EncoderDecoderConfig(width=2, downs=2), discriminator=D, gan_mode="wgan-gp"
+    ),
+    "dcgan": DcganOptions(network=DcganConfig(latent=4, width=2, size=32), discriminator_width=2),
+}
+
+RUN = RunOptions(load_size=36, crop_size=32, steps=12, save_every=5, log_every=5, eval_images=1)
+
+PIX2PIX = (
+    "pix2pix --generator resnet --resnet.width 2 --resnet.blocks 1 --discriminator.width 2 "
+    "--discriminator.layers 1 --load_size 36 --crop_size 32 --eval_images 1"
+)
+
+
+def write_pictures(root: Path, train: int = 5, val: int = 2) -> Path:
+    """Pairs of 40x40, side by side: smooth noise, and its negative. Good for every recipe."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", train), ("val", val)):
+        (root / split).mkdir(parents=True)
+        for n in range(count):
+            a = cv2.resize(random.integers(0, 256, (5, 5, 3), np.uint8), (40, 40))
+            assert cv2.imwrite(str(root / split / f"{n}.png"), np.hstack([a, 255 - a]))
+    return root
+
+
+def run_of(data: Path, out: Path, **changes: Any) -> RunOptions:
+    return replace(RUN, **{"data": str(data), "out": str(out), **changes})
+
+
+def fresh(name: str, options: Any = None) -> Recipe:
+    """As the command line makes it with seed 0."""
+    torch.manual_seed(0)
+    return RECIPES[name].recipe(options or TINY[name], 0)
+
+
+def go(run: RunOptions, name: str = "pix2pix", resume: bool = False, options: Any = None) -> Outcome:
+    return train(fresh(name, options), run, resume)
