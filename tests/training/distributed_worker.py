@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny_runs import TINY, fresh, run_of
+from tiny_runs import TINY, UNET, fresh, run_of
 from torch import Tensor
 
 from i2i_training.data import Batch
@@ -23,7 +23,8 @@ ALIKE: dict[str, Any] = {
     ),
     "pix2pix": replace(
         TINY["pix2pix"],
-        unet=replace(TINY["pix2pix"].unet, norm="instance", dropout=False),
+        generator="unet",
+        unet=replace(UNET, norm="instance", dropout=False),
         discriminator=replace(TINY["pix2pix"].discriminator, norm="instance"),
     ),
     "encdec": replace(TINY["encdec"], gan_mode="lsgan"),

@@ -15,7 +15,7 @@ import pytest
 import torch
 from data_folders import write
 from tiny_networks import same_weights
-from tiny_runs import RESNET, TINY, D, fresh, go, run_of, write_pictures
+from tiny_runs import RESNET, TINY, UNET, D, fresh, go, run_of, write_pictures
 from torch import Tensor
 
 from i2i_sdk.errors import I2IError, TrainingError
@@ -24,14 +24,15 @@ from i2i_training.config_file import apply_config, read_config
 from i2i_training.data import Batch
 from i2i_training.journal import read_metrics
 from i2i_training.loop import train
-from i2i_training.networks import ResnetConfig, UnetConfig
+from i2i_training.networks import ResnetConfig
 from i2i_training.recipes import RECIPES, Recipe
 from i2i_training.recipes.parts import OptimOptions
 from i2i_training.run_options import RunOptions
 from i2i_training.stopping import StopSignals
 
 TWO_WAYS = ("cyclegan", "unit")
-RESNET_PIX2PIX = replace(TINY["pix2pix"], generator="resnet", resnet=replace(RESNET, width=4))
+PIX2PIX = TINY["pix2pix"]
+UNET_PIX2PIX = {"generator": "unet", "unet": UNET}
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +88,9 @@ def test_a_run_of_the_other_direction(pictures: Path, tmp_path: Path) -> None:
     assert load_generator(outcome.generators[0])[1].direction == "BtoA"
     sheet = cv2.imread(str(next((tmp_path / "samples").glob("*.jpg"))))
     image = cv2.imread(str(pictures / "val" / "0.png"))
-    shown = sheet[-132:-4, 4:132]  # the last row's first cell: the input, enlarged four times
-    right = cv2.resize(image[:, 40:], (32, 32), interpolation=cv2.INTER_AREA)
-    assert np.abs(cv2.resize(shown, (32, 32)).astype(int) - right).mean() < 12  # JPEG
+    shown = sheet[-148:-4, 4:148]  # the last row's first cell: the input, enlarged four times
+    right = cv2.resize(image[:, 40:], (36, 36), interpolation=cv2.INTER_AREA)
+    assert np.abs(cv2.resize(shown, (36, 36)).astype(int) - right).mean() < 12  # JPEG
 
 
 @pytest.mark.parametrize("name", TWO_WAYS)
@@ -110,7 +111,7 @@ def test_averages_are_what_is_kept(pictures: Path, tmp_path: Path) -> None:
 
 def test_training_learns_on_held_out_pictures(pictures: Path, tmp_path: Path) -> None:
     options = replace(
-        RESNET_PIX2PIX, resnet=ResnetConfig(width=8, blocks=1), optim=OptimOptions(lr=3e-3), discriminator=D
+        PIX2PIX, resnet=ResnetConfig(width=8, blocks=1), optim=OptimOptions(lr=3e-3), discriminator=D
     )
     run = run_of(pictures, tmp_path, steps=120, save_every=120, batch=2, load_size=None, schedule="constant")
     module, _ = load_generator(go(run, options=options).generators[0])
@@ -144,7 +145,7 @@ def test_many_channels_and_gray_train_too(tmp_path: Path) -> None:
 
     def left(direction: str, resnet: ResnetConfig) -> tuple[set[str], set[tuple[str, str]]]:
         out = tmp_path / direction
-        options = replace(RESNET_PIX2PIX, resnet=resnet)
+        options = replace(PIX2PIX, resnet=resnet)
         run = run_of(tmp_path, out, direction=direction, channels_a=5, channels_b=1, load_size=None)
         go(replace(run, steps=2), options=options)
         return {p.name for p in out.rglob("*.*")}, set(read_metrics(out / "metrics.csv"))
@@ -180,7 +181,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_loss_that_is_not_finite_is_named_before_anything_was_saved(pictures: Path, tmp_path: Path) -> None:
-    options = replace(TINY["pix2pix"], optim=OptimOptions(lr=1e30))
+    options = replace(PIX2PIX, optim=OptimOptions(lr=1e30))
     run = run_of(pictures, tmp_path, save_every=100, log_every=100)
     with pytest.raises(TrainingError, match=r"loss .*G_l1.* is not finite at step 12") as caught:
         go(run, options=options)
@@ -289,13 +290,18 @@ def test_signals_are_for_the_main_thread() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "changes", "message"),
     [
-        ("pix2pix", {}, {"crop_size": 36}, "crop_size is 36; the unet needs multiples of 32"),
+        (
+            "pix2pix",
+            UNET_PIX2PIX,
+            {"crop_size": 48, "load_size": 48},
+            "crop_size is 48; the unet needs multiples of 32",
+        ),
         ("pix2pix", {}, {"crop_size": 64}, "crop_size is 64; crops are cut from images of load_size 36"),
         ("pix2pix", {"discriminator": replace(D, layers=4)}, {}, "4 layers needs at least 48"),
         ("cut", {}, {"load_size": None, "crop_size": 44}, "is 40x40 pixels; at least 44x44"),
         (
             "pix2pix",
-            {"unet": UnetConfig(in_channels=1, width=2, downs=5)},
+            {"resnet": replace(RESNET, in_channels=1, norm="batch")},
             {},
             "is 3, but the network takes 1",
         ),

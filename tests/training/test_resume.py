@@ -203,7 +203,7 @@ def test_another_network_is_refused_and_nothing_is_lost(pictures: Path, tmp_path
     go(run)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     options = TINY["pix2pix"]
-    wider = replace(options, unet=replace(options.unet, width=3))
+    wider = replace(options, resnet=replace(options.resnet, width=3))
     with pytest.raises(
         CheckpointError, match=r"state\.pt: does not fit the options of this run: .*size mismatch for"
     ):

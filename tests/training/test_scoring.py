@@ -87,12 +87,7 @@ def test_evaluating_changes_neither_weights_nor_random_numbers(name: str, precis
 
 def test_scores_are_those_of_the_generator_as_it_is_used() -> None:
     """BatchNorm on running statistics and without dropout, unlike in training."""
-    options = replace(
-        TINY["pix2pix"],
-        generator="resnet",
-        resnet=replace(TINY["cyclegan"].resnet, norm="batch", dropout=True),
-        norm_mode="running_stats",
-    )
+    options = replace(TINY["pix2pix"], norm_mode="running_stats")
     recipe = fresh("pix2pix", options)
     for layer in recipe.networks["G"].modules():
         if isinstance(layer, nn.BatchNorm2d):
@@ -146,7 +141,10 @@ def test_what_is_promised_is_computed(
         out_channels=held_out.others[0].shape[2],
     )
     result = evaluated(
-        "pix2pix", held_out, options, replace(TINY["pix2pix"], generator="resnet", resnet=resnet)
+        "pix2pix",
+        held_out,
+        options,
+        replace(TINY["pix2pix"], resnet=resnet),
     )
     assert list(result.scores) == exam.ways["AtoB"].scores
     assert all(np.isfinite(value) for value in result.scores.values())
@@ -232,7 +230,7 @@ def test_the_best_checkpoint_is_kept(best_by: str, tmp_path: Path) -> None:
 
     def step(batch: Any) -> dict[str, torch.Tensor]:
         """The last layer gives one gray, near to or far from the truth."""
-        last = [m for m in recipe.networks["G"].modules() if isinstance(m, nn.ConvTranspose2d)][-1]
+        last = [m for m in recipe.networks["G"].modules() if isinstance(m, nn.Conv2d)][-1]
         with torch.no_grad():
             for p in recipe.networks["G"].parameters():
                 p.zero_()

@@ -23,11 +23,14 @@ from i2i_training.recipes.unit import UnitOptions
 from i2i_training.run_options import RunOptions
 
 D = DiscriminatorOptions(width=2, layers=1)
+UNET = UnetConfig(width=2, downs=5)  # too flat for dropout
 RESNET = ResnetConfig(width=2, blocks=1, dropout=True)
 
 # With whatever draws random numbers or remembers something: dropout, noise, pools, power iterations.
 TINY: dict[str, Any] = {
-    "pix2pix": Pix2pixOptions(unet=UnetConfig(width=2, downs=5), discriminator=replace(D, norm="batch")),
+    "pix2pix": Pix2pixOptions(
+        generator="resnet", resnet=replace(RESNET, norm="batch"), discriminator=replace(D, norm="batch")
+    ),
     "cyclegan": CycleGANOptions(resnet=RESNET, discriminator=replace(D, spectral_norm=True), pool_size=3),
     "cut": CutOptions(resnet=RESNET, discriminator=D, patches=4),
     "unit": UnitOptions(network=UnitConfig(width=2, blocks=1), discriminator=D),

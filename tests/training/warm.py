@@ -39,7 +39,8 @@ class Warm:
 
         more: env, a dict of variables; cwd.
         """
-        return self._ask(argv=list(map(str, argv)), log=str(log), target=target, **more)
+        log.write_text("")  # there is something to read at once
+        return self._ask(argv=argv, log=str(log), target=target, **more)
 
     def wait(self, pid: int) -> int:
         """The exit code of a child, or minus the signal that killed it."""

@@ -35,7 +35,8 @@ class EncoderDecoderOptions:
     network: EncoderDecoderConfig = field(default_factory=EncoderDecoderConfig)
     norm_mode: str = option("batch_stats", "how BatchNorm runs at test time", choices=TEST_NORM_MODES)
     discriminator: DiscriminatorOptions = field(default_factory=DiscriminatorOptions)
-    init: str = option("normal", "how weights start", choices=tuple(INITS))
+    # Without norm layers N(0, 0.02) lets nothing of the input through, and training does not mend it.
+    init: str = option("kaiming", "how weights start", choices=tuple(INITS))
     gan_mode: str = option("vanilla", "the GAN's objective", choices=tuple(GAN_OBJECTIVES))
     lambda_gan: float = option(1.0, "weight of the GAN loss")
     lambda_rec: float = option(10.0, "weight of the reconstruction of the input")
