@@ -175,3 +175,12 @@ def test_jitter_changes_brightness_contrast_and_saturation(channels: int) -> Non
         assert torch.allclose(grayer, images, atol=1e-6)
     bright = jittered(torch.ones(1, channels, 4, 4), torch.ones(1, DRAWS), 1.0)
     assert float(bright.max()) <= 1
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 5, 9, 16])
+@pytest.mark.parametrize("side", [8, 40])
+def test_any_count_of_channels_is_stretched(channels: int, side: int) -> None:
+    image = np.broadcast_to(np.arange(channels, dtype=np.uint8) * 10, (20, 20, channels)).copy()
+    resized = stretched(image, side, side, labels=False)
+    assert resized.shape == (side, side, channels)
+    assert (resized == np.arange(channels) * 10).all()

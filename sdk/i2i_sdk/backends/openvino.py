@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,28 @@ class OpenVinoEngine(Engine):
 
     def close(self) -> None:
         self._request = self._model = None
+        _leave_signal_stack()
+
+
+def _leave_signal_stack() -> None:
+    """Take the calling thread's signals off the stack that OpenVINO gave them.
+
+    Its CPU plugin sets an alternative signal stack in the thread that compiles, and frees it with the
+    model while the thread still uses it: the next Ctrl-C or SIGTERM was a segmentation fault.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.sigaltstack(ctypes.byref(_SignalStack(None, SS_DISABLE, 0)), None)
+
+
+SS_DISABLE = 2  # signal.h
+
+
+class _SignalStack(ctypes.Structure):
+    """stack_t of signal.h on Linux."""
+
+    _fields_ = (("pointer", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
 
 
 def missing_with(capabilities: tuple[str, ...], precision: str) -> str | None:

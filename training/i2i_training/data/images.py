@@ -68,8 +68,11 @@ def stretched(image: Image, height: int, width: int, labels: bool) -> Image:
         how = cv2.INTER_NEAREST_EXACT
     else:  # an area's mean on the way down, upstream's bicubic on the way up
         how = cv2.INTER_AREA if height * width < image.shape[0] * image.shape[1] else cv2.INTER_CUBIC
-    resized = cv2.resize(image, (width, height), interpolation=how)
-    return np.asarray(resized, np.uint8).reshape(height, width, image.shape[2])
+    planes = [  # OpenCV takes areas of at most 4 channels at once
+        cv2.resize(image[:, :, i : i + 4], (width, height), interpolation=how).reshape(height, width, -1)
+        for i in range(0, image.shape[2], 4)
+    ]
+    return np.asarray(np.concatenate(planes, axis=2), np.uint8)
 
 
 def to_tensor(images: list[Image]) -> Tensor:
