@@ -83,8 +83,9 @@ class OpenVinoEngine(Engine):
 def _leave_signal_stack() -> None:
     """Take the calling thread's signals off the stack that OpenVINO gave them.
 
-    Its CPU plugin sets an alternative signal stack in the thread that compiles, and frees it with the
-    model while the thread still uses it: the next Ctrl-C or SIGTERM was a segmentation fault.
+    Its CPU plugin gives the thread that compiles an alternative signal stack, and closing puts back what
+    was there before. Of two models closed in the order they were opened, the second puts back the freed
+    stack of the first: the next Ctrl-C or SIGTERM was a segmentation fault.
     """
     if not sys.platform.startswith("linux"):
         return
