@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import PIX2PIX, TINY, write_pictures
+from tiny_runs import PIX2PIX, TINY
 from torch import Tensor
 from warm import PATIENCE, until, warm
 
@@ -22,11 +22,6 @@ from i2i_training.checkpoint import load_generator
 from i2i_training.journal import read_metrics
 
 WORKER = "distributed_worker:main"
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 def as_torchrun(processes: int) -> list[dict[str, str]]:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from data_folders import write
 from tiny_networks import same_weights
-from tiny_runs import RESNET, TINY, UNET, D, fresh, go, run_of, write_pictures
+from tiny_runs import RESNET, TINY, UNET, D, fresh, go, run_of
 from torch import Tensor
 
 from i2i_sdk.errors import I2IError, TrainingError
@@ -33,11 +33,6 @@ from i2i_training.stopping import StopSignals
 TWO_WAYS = ("cyclegan", "unit")
 PIX2PIX = TINY["pix2pix"]
 UNET_PIX2PIX = {"generator": "unet", "unet": UNET}
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 def with_step(recipe: Recipe, change: Callable[[Batch, Callable[[Batch], dict[str, Tensor]]], Any]) -> Recipe:
@@ -282,82 +277,6 @@ def test_signals_are_for_the_main_thread() -> None:
     thread.start()
     thread.join()
     assert asked == [""]
-
-
-# ---------------------------------------------------------------- what cannot work is said first
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "changes", "message"),
-    [
-        (
-            "pix2pix",
-            UNET_PIX2PIX,
-            {"crop_size": 48, "load_size": 48},
-            "crop_size is 48; the unet needs multiples of 32",
-        ),
-        ("pix2pix", {}, {"crop_size": 64}, "crop_size is 64; crops are cut from images of load_size 36"),
-        ("pix2pix", {"discriminator": replace(D, layers=4)}, {}, "4 layers needs at least 48"),
-        ("cut", {}, {"load_size": None, "crop_size": 44}, "is 40x40 pixels; at least 44x44"),
-        (
-            "pix2pix",
-            {"resnet": replace(RESNET, in_channels=1, norm="batch")},
-            {},
-            "is 3, but the network takes 1",
-        ),
-        ("cyclegan", {}, {"channels_b": 1}, "channels_b is 1, but the network gives 3"),
-        ("dcgan", {}, {"channels_b": 1}, "channels_b is 1, but the network gives 3"),
-        ("dcgan", {}, {"load_size": 72, "crop_size": 64}, "crop_size is 64; pictures of network.size 32"),
-        ("pix2pix", {}, {"data": "/nowhere"}, "there is no data set folder /nowhere"),
-        ("pix2pix", {}, {"best_by": "beauty"}, "best_by is 'beauty'; allowed: auto, l1, psnr, ssim, swd"),
-        ("pix2pix", {}, {"best_by": "miou"}, "best_by is 'miou', which need --palette: it is not computed"),
-        ("pix2pix", {}, {"best_by": "fid"}, "best_by is 'fid', which need --inception"),
-        ("dcgan", {}, {"best_by": "l1"}, "best_by is 'l1': it is not computed for these.*auto, swd$"),
-        ("pix2pix", {}, {"palette": "red"}, "palette entry 'red' is no colour"),
-        ("dcgan", {}, {"palette": "#ff0000"}, "palette is '#ff0000', but no pairs"),
-        ("pix2pix", {}, {"inception": "/nowhere.pt"}, "/nowhere.pt: no such file; download https://"),
-    ],
-)
-def test_what_does_not_fit_is_said_before_training(
-    name: str, options: dict[str, Any], changes: dict[str, Any], message: str, pictures: Path, tmp_path: Path
-) -> None:
-    run = replace(run_of(pictures, tmp_path / "run"), **changes)
-    with pytest.raises(TrainingError, match=message):
-        go(run, name, options=replace(TINY[name], **options))
-    assert not (tmp_path / "run").exists()
-
-
-def test_half_precision_without_a_gpu_is_refused_not_replaced(pictures: Path, tmp_path: Path) -> None:
-    if torch.accelerator.is_available():
-        pytest.skip("has a GPU")
-    with pytest.raises(TrainingError, match="16-mixed needs a GPU; here: 32-true, bf16-mixed"):
-        go(run_of(pictures, tmp_path, precision="16-mixed"))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"steps": 0}, "steps is 0; at least 1"),
-        ({"batch": -1}, "batch is -1; at least 1"),
-        ({"save_every": 0}, "save_every is 0"),
-        ({"log_every": 0}, "log_every is 0"),
-        ({"eval_images": 0}, "eval_images is 0"),
-        ({"crop_size": 0}, "crop_size is 0"),
-        ({"minutes": 0.0}, "minutes is 0.0; more than 0, or none"),
-        ({"minutes": float("nan")}, "minutes is nan"),
-        ({"decay_from": 1.5}, "decay_from is 1.5; it is a share"),
-        ({"decay_from": float("nan")}, "decay_from is nan"),
-        ({"ema": 1.0}, "ema is 1.0; it is a decay"),
-        ({"seed": -1}, "seed is -1; allowed: 0 to"),
-        ({"seed": 2**32}, "seed is 4294967296"),
-        ({"direction": "BtoC"}, "direction is 'BtoC'; allowed: AtoB, BtoA"),
-        ({"schedule": "never"}, "schedule is 'never'; allowed: constant, linear"),
-        ({"precision": "8-bit"}, "precision is '8-bit'; allowed: 32-true, bf16-mixed"),
-    ],
-)
-def test_options_of_a_run_are_checked(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(TrainingError, match=message):
-        RunOptions(**changes)
 
 
 # ---------------------------------------------------------------- the folder

@@ -28,11 +28,6 @@ MEMORY: dict[str, Any] = {"steps": STEPS, "batch": 2, "ema": 0.9, "jitter": 0.3,
 MEMORY["save_every"] = 10
 
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pictures(tmp_path_factory.mktemp("pictures"))
-
-
 def left(out: Path) -> dict[str, bytes]:
     """The weights that a run leaves, as bytes by file name."""
     return {path.name: path.read_bytes() for path in out.glob("*.safetensors")}

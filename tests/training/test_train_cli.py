@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
-from tiny_runs import PIX2PIX, write_pictures
+from tiny_runs import PIX2PIX
 from warm import PATIENCE, until, warm
 
 from i2i_sdk import cli as i2i
@@ -38,11 +38,6 @@ NARROW = {
     "dcgan": "--network.width 1 --discriminator_width 1",
 }
 SMALL = [*PIX2PIX.split(), "--steps", "1"]
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module")

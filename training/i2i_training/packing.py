@@ -49,7 +49,8 @@ def unpack(packed: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) ->
 
     Raises CheckpointError for data that is damaged or unpacks to more than its tensor holds.
     """
-    state = {name: value for name, value in packed.items() if not name.endswith((CODES, STEPS))}
+    parts = {name + part for name in shapes for part in (CODES, STEPS)}
+    state = {name: value for name, value in packed.items() if name not in parts}
     for name, shape in shapes.items():
         if name + CODES not in packed:
             continue

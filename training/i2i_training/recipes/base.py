@@ -15,7 +15,7 @@ from i2i_training.data import Batch
 from i2i_training.networks import GeneratorConfig
 from i2i_training.objectives import GAN_OBJECTIVES, discriminator_loss
 from i2i_training.pool import ImagePool
-from i2i_training.recipes.parts import DiscriminatorOptions, OptimOptions
+from i2i_training.recipes.parts import DiscriminatorOptions, OptimOptions, norm_mode_of
 
 Networks = Mapping[str, nn.Module]
 
@@ -43,6 +43,7 @@ class Recipe:
     data: ClassVar[str]  # "paired", "unpaired" or "single": what a batch holds
     generator_networks: ClassVar[tuple[str, ...]] = ("G",)  # averaged by EMA
     trains_both_directions: ClassVar[bool] = False
+    config: Any  # the generator's, of the way from A to B
 
     def __init__(self, options: Any, networks: dict[str, nn.Module], seed: int, pool_size: int = 0):
         """`options`: the recipe's own frozen dataclass, with `gan_mode` and `optim` among its fields."""
@@ -60,12 +61,27 @@ class Recipe:
         raise NotImplementedError
 
     def generators(self, networks: Networks) -> list[Generator]:
-        """What to save and show, made of `networks`: the live ones, or their moving averages."""
-        raise NotImplementedError
+        """What to save and show, made of `networks`: the live ones, or their moving averages.
+
+        Here that is G, from A to B.
+        """
+        mode = norm_mode_of(self.config, self.options.norm_mode)
+        return [Generator("", "AtoB", self.config, mode, networks["G"])]
 
     def check_crop(self, size: int) -> None:
-        """Raise TrainingError when the networks cannot work on crops of `size` pixels a side."""
-        raise NotImplementedError
+        """Raise TrainingError unless crops of `size` pixels a side suit the translators and their D."""
+        for generator in self.generators(self.networks):
+            multiple = generator.config.multiple_of
+            if size % multiple:
+                raise TrainingError(
+                    f"crop_size is {size}; the {generator.config.architecture} needs multiples of {multiple}"
+                )
+        judge: DiscriminatorOptions = self.options.discriminator
+        if size < judge.smallest:
+            raise TrainingError(
+                f"crop_size is {size}; a discriminator of {judge.layers} layers needs at least "
+                f"{judge.smallest}"
+            )
 
     def setup(self, fabric: Fabric, compiled: bool = False) -> None:
         """Hand networks and optimisers to Fabric, which moves them and sets precision and processes."""
@@ -120,18 +136,3 @@ class Recipe:
             optimizer.load_state_dict({**state["optimizers"][name], **own})
         for name, pool in self.pools.items():
             pool.load_state_dict(state["pools"][name], device)
-
-
-def check_patches(recipe: Recipe, size: int, discriminator: DiscriminatorOptions) -> None:
-    """Raise TrainingError unless crops of `size` suit the translators and their PatchGAN."""
-    for generator in recipe.generators(recipe.networks):
-        multiple = generator.config.multiple_of
-        if size % multiple:
-            raise TrainingError(
-                f"crop_size is {size}; the {generator.config.architecture} needs multiples of {multiple}"
-            )
-    if size < discriminator.smallest:
-        raise TrainingError(
-            f"crop_size is {size}; a discriminator of {discriminator.layers} layers needs at least "
-            f"{discriminator.smallest}"
-        )

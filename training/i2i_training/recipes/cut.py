@@ -24,7 +24,7 @@ from i2i_training.networks import INITS, PatchSampler, ResnetConfig, build_gener
 from i2i_training.networks.patch_features import encoder_features, feature_channels
 from i2i_training.objectives import GAN_OBJECTIVES
 from i2i_training.options import option
-from i2i_training.recipes.base import Generator, Networks, Recipe, check_patches
+from i2i_training.recipes.base import Recipe
 from i2i_training.recipes.parts import (
     TEST_NORM_MODES,
     DiscriminatorOptions,
@@ -32,7 +32,6 @@ from i2i_training.recipes.parts import (
     check_choice,
     check_common,
     check_weights,
-    norm_mode_of,
 )
 
 
@@ -64,7 +63,7 @@ class CutOptions:
 PRESETS = {
     "cut": {},
     "fastcut": {"identity": False, "lambda_nce": 10.0},  # without the authors' flip-equivariance
-    # For a CPU in an hour.
+    # Small enough for a CPU.
     "small": {
         "resnet.blocks": 6,
         "resnet.width": 32,
@@ -121,13 +120,6 @@ class Cut(Recipe):
         self.update(o.lambda_gan * loss_gan + o.lambda_nce * loss_nce, "G", "H")
         self.freeze(False, "D")
         return {"D": loss_d.detach(), "G_gan": loss_gan.detach(), "nce": loss_nce.detach()}
-
-    def generators(self, networks: Networks) -> list[Generator]:
-        mode = norm_mode_of(self.config, self.options.norm_mode)
-        return [Generator("", "AtoB", self.config, mode, networks["G"])]
-
-    def check_crop(self, size: int) -> None:
-        check_patches(self, size, self.options.discriminator)
 
     def _contrast(self, sources: Tensor, outputs: Tensor) -> Tensor:
         """L_NCE, the mean over layers, places and images."""

@@ -22,7 +22,7 @@ from i2i_training.networks import INITS, ResnetConfig, UnetConfig, build_generat
 from i2i_training.networks.spec import GeneratorConfig
 from i2i_training.objectives import GAN_OBJECTIVES
 from i2i_training.options import option
-from i2i_training.recipes.base import Generator, Networks, Recipe, check_patches
+from i2i_training.recipes.base import Generator, Networks, Recipe
 from i2i_training.recipes.parts import (
     GENERATORS,
     TEST_NORM_MODES,
@@ -64,7 +64,7 @@ class CycleGANOptions:
 PRESETS = {
     "resnet9_256": {},  # the paper's, for images of 256 pixels and more
     "resnet6_128": {"resnet.blocks": 6, "load_size": 143, "crop_size": 128},  # the paper's, for 128
-    # For a CPU in an hour.
+    # Small enough for a CPU.
     "small": {
         "resnet.blocks": 6,
         "resnet.width": 32,
@@ -134,9 +134,6 @@ class CycleGAN(Recipe):
             Generator("_A", "AtoB", self.config, mode, networks["G_A"]),
             Generator("_B", "BtoA", self.way_back, mode, networks["G_B"]),
         ]
-
-    def check_crop(self, size: int) -> None:
-        check_patches(self, size, self.options.discriminator)
 
     def _translated(self, name: str, x: Tensor, same: Tensor) -> tuple[Tensor, Tensor | None]:
         """The translation of `x`, and that of an image that already is in the target domain.

@@ -43,7 +43,7 @@ class DcganOptions:
 
 
 PRESETS = {
-    # For a CPU in an hour.
+    # Small enough for a CPU.
     "small": {
         "network.width": 32,
         "discriminator_width": 32,

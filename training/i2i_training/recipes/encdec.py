@@ -18,7 +18,7 @@ from i2i_training.data import Batch
 from i2i_training.networks import INITS, EncoderDecoderConfig, build_generator, initialise
 from i2i_training.objectives import GAN_OBJECTIVES
 from i2i_training.options import option
-from i2i_training.recipes.base import Generator, Networks, Recipe, check_patches
+from i2i_training.recipes.base import Recipe
 from i2i_training.recipes.parts import (
     TEST_NORM_MODES,
     DiscriminatorOptions,
@@ -26,7 +26,6 @@ from i2i_training.recipes.parts import (
     check_choice,
     check_common,
     check_weights,
-    norm_mode_of,
 )
 
 
@@ -86,10 +85,3 @@ class EncoderDecoder(Recipe):
         self.update(o.lambda_gan * loss_gan + o.lambda_rec * loss_rec, "G")
         self.freeze(False, "D")
         return {"D": loss_d.detach(), "G_gan": loss_gan.detach(), "rec": loss_rec.detach()}
-
-    def generators(self, networks: Networks) -> list[Generator]:
-        mode = norm_mode_of(self.config, self.options.norm_mode)
-        return [Generator("", "AtoB", self.config, mode, networks["G"])]
-
-    def check_crop(self, size: int) -> None:
-        check_patches(self, size, self.options.discriminator)

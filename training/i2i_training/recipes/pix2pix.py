@@ -18,7 +18,7 @@ from i2i_training.data import Batch
 from i2i_training.networks import INITS, ResnetConfig, UnetConfig, build_generator, initialise
 from i2i_training.objectives import GAN_OBJECTIVES
 from i2i_training.options import option
-from i2i_training.recipes.base import Generator, Networks, Recipe, check_patches
+from i2i_training.recipes.base import Recipe
 from i2i_training.recipes.parts import (
     GENERATORS,
     TEST_NORM_MODES,
@@ -28,7 +28,6 @@ from i2i_training.recipes.parts import (
     check_common,
     check_weights,
     chosen_generator,
-    norm_mode_of,
 )
 
 
@@ -58,7 +57,7 @@ PRESETS = {
     # The usual research settings, at the sizes they are known for.
     "unet256": {},
     "unet128": {"unet.downs": 7, "load_size": 143, "crop_size": 128},
-    # For a CPU in an hour.
+    # Small enough for a CPU.
     "small": {
         "unet.downs": 7,
         "unet.width": 32,
@@ -113,10 +112,3 @@ class Pix2pix(Recipe):
         self.update(self.options.lambda_gan * loss_gan + self.options.lambda_l1 * loss_l1, "G")
         self.freeze(False, "D")
         return {"D": loss_d.detach(), "G_gan": loss_gan.detach(), "G_l1": loss_l1.detach()}
-
-    def generators(self, networks: Networks) -> list[Generator]:
-        mode = norm_mode_of(self.config, self.options.norm_mode)
-        return [Generator("", "AtoB", self.config, mode, networks["G"])]
-
-    def check_crop(self, size: int) -> None:
-        check_patches(self, size, self.options.discriminator)

@@ -20,7 +20,7 @@ from i2i_training.data import Batch
 from i2i_training.networks import INITS, UnitConfig, UnitNetworks, initialise
 from i2i_training.objectives import GAN_OBJECTIVES
 from i2i_training.options import option
-from i2i_training.recipes.base import Generator, Networks, Recipe, check_patches
+from i2i_training.recipes.base import Generator, Networks, Recipe
 from i2i_training.recipes.parts import (
     DiscriminatorOptions,
     OptimOptions,
@@ -54,7 +54,7 @@ class UnitOptions:
 
 PRESETS = {
     "256": {},
-    # For a CPU in an hour.
+    # Small enough for a CPU.
     "small": {
         "network.width": 32,
         "discriminator.width": 32,
@@ -118,9 +118,6 @@ class Unit(Recipe):
             Generator("_A", "AtoB", self.config, mode, both.translator("AtoB")),
             Generator("_B", "BtoA", both.config_of("BtoA"), mode, both.translator("BtoA")),
         ]
-
-    def check_crop(self, size: int) -> None:
-        check_patches(self, size, self.options.discriminator)
 
 
 def kl(mean: Tensor) -> Tensor:
