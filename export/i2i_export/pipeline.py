@@ -9,7 +9,7 @@ from pathlib import Path
 
 from i2i_export.graph import MAX_BATCH, write_onnx
 from i2i_export.module import deployed, example_input
-from i2i_export.parity import Trial, make_trial, measure_parity, require_floor
+from i2i_export.parity import make_trial, require_floor
 from i2i_export.targets import TARGETS, Job
 from i2i_sdk import __version__
 from i2i_sdk.backends import open_variant
@@ -18,6 +18,7 @@ from i2i_sdk.errors import ExportError
 from i2i_sdk.files import temporary_folder
 from i2i_sdk.manifest import SCHEMA, InputContract, Manifest, ModelInfo, Reference, Variant
 from i2i_sdk.measure import Timing, interleaved, statistics
+from i2i_sdk.parity import Trial, measure_parity
 from i2i_training.checkpoint import load_generator
 from i2i_training.networks import GeneratorSpec, count_macs, count_parameters
 

@@ -21,15 +21,20 @@ def file_sha256(path: Path) -> str:
 
 
 @contextmanager
-def written_atomically(path: Path) -> Generator[Path]:
+def written_atomically(path: Path, durable: bool = False) -> Generator[Path]:
     """Yield a temporary path with the same suffix beside `path`; it becomes `path` if the block succeeds.
 
-    On any exception, an interrupt included, the temporary file is removed and `path` stays as it was.
+    durable: its content is on the disk before it does, so that even a power cut leaves the old file or the
+    new one. On any exception, an interrupt included, the temporary file is removed and `path` stays as it
+    was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.partial{os.getpid()}{path.suffix}")
     try:
         yield temporary
+        if durable:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import pairwise
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnx
 import pytest
 import torch
-from skimage import data
 
 from i2i_export import pipeline
-from i2i_export.frames import read_frames, spread
-from i2i_export.parity import FLOORS
 from i2i_export.pipeline import ExportOptions, export_bundle, parse_targets
-from i2i_sdk import Bundle, BundleError, CheckpointError, ExportError, MediaError, ParityError, Translator
+from i2i_sdk import Bundle, BundleError, CheckpointError, ExportError, ParityError, Translator
 from i2i_sdk.cli import main as i2i
+from i2i_sdk.parity import FLOORS
 from i2i_sdk.quality import psnr
 from i2i_training.checkpoint import load_generator, save_generator
 from i2i_training.networks import GeneratorSpec, UnetConfig
@@ -199,41 +195,6 @@ def test_broken_checkpoints_write_nothing(shared_data: Path, tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_frames_come_from_a_folder_a_video_or_the_builtin_photos(tmp_path: Path) -> None:
-    for index in range(3):
-        cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((20, 30, 3), 60 * index, np.uint8))
-    (tmp_path / "notes.txt").write_text("not an image")
-    shots = read_frames(tmp_path, 16, 24, 3)
-    assert [s.name for s in shots] == ["0.png", "1.png", "2.png"]
-    assert [int(s.image.mean()) for s in shots] == [0, 60, 120]
-    assert shots[0].image.shape == (16, 24, 3)
-    builtin = read_frames(None, 32, 32, 3)
-    assert builtin[0].name == "astronaut"
-    expected = cv2.resize(data.astronaut(), (32, 32), interpolation=cv2.INTER_AREA)
-    assert psnr(builtin[0].image, expected) > 28  # RGB, not BGR
-    assert read_frames(None, 32, 32, 1)[0].image.shape == (32, 32, 1)
-
-
-def test_missing_and_unreadable_frames_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="no images in it"):
-        read_frames(tmp_path, 16, 16, 3)
-    with pytest.raises(ExportError, match="no such file or folder"):
-        read_frames(tmp_path / "absent", 16, 16, 3)
-    with pytest.raises(ExportError, match="a folder of images or a video is needed"):
-        read_frames(Path(__file__), 16, 16, 3)
-    (tmp_path / "broken.jpg").write_bytes(b"not a jpeg")
-    with pytest.raises(MediaError, match=r"broken\.jpg"):
-        read_frames(tmp_path, 16, 16, 3)
-
-
-@pytest.mark.parametrize("count", [0, 1, 5, 31, 32, 33, 64, 65, 100, 1000])
-def test_spread_is_even_and_bounded(count: int) -> None:
-    kept = spread(range(count), 32)
-    assert len(kept) == count if count <= 32 else 16 <= len(kept) <= 32
-    steps = {b - a for a, b in pairwise(kept)}
-    assert len(steps) <= 1
-
-
 def test_real_checkpoint_keeps_its_pictures(shared_data: Path, tmp_path: Path) -> None:
     """The horse-to-zebra generator on real photos: the promise of the README."""
     source = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
@@ -274,8 +235,3 @@ def test_a_runs_folder_names_the_bundle(
     assert "next: i2i run zebras.i2i SOURCE -o OUT" in capsys.readouterr().out
     assert i2i(["export", "zebras", "--to", "ort", "--size", "abc"]) == 2
     assert "size is 'abc'; allowed: 256" in capsys.readouterr().err
-
-
-def test_builtin_photos_are_all_different() -> None:
-    shots = [s.image.tobytes() for s in read_frames(None, 32, 32, 3)]
-    assert len(set(shots)) == len(shots) >= 6

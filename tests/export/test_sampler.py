@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from i2i_export import pipeline
-from i2i_export.parity import FLOORS
 from i2i_export.pipeline import ExportOptions, export_bundle
 from i2i_sdk import ExportError, InputError, ParityError, Translator
 from i2i_sdk.cli import main as i2i
+from i2i_sdk.parity import FLOORS
 from i2i_sdk.sampling import latents, sample_bundle
 from i2i_training.checkpoint import load_generator, save_generator
 from i2i_training.networks import (

@@ -9,6 +9,7 @@ import torch
 from tiny_recipe import PAPERS, assert_step, batch_of, colour_error, doubled, recipe_of
 from torch import Tensor, nn
 
+from i2i_training.devices import launched
 from i2i_training.networks import ResnetConfig, encoder_features
 from i2i_training.recipes.cut import CutOptions, patch_nce
 from i2i_training.recipes.parts import OptimOptions
@@ -95,7 +96,22 @@ def test_the_other_domains_images_are_compared_too() -> None:
         recipe.networks["G"].register_forward_hook(lambda _n, x, _y, to=sizes: to.append(len(x[0])))
         recipe.step(batch_of(recipe))
         seen.append(sizes)
-    assert seen == [[4], [2]]  # one pass of the generator, half as much as CycleGAN's
+    assert seen == [[4, 4], [2, 2]]  # the generator once, and its encoder on what it made
+
+
+@pytest.mark.parametrize(
+    ("precision", "computed"), [("bf16-mixed", torch.bfloat16), ("64-true", torch.float64)]
+)
+def test_every_pass_computes_in_the_runs_precision(precision: str, computed: torch.dtype) -> None:
+    recipe = recipe_of("cut")
+    recipe.setup(launched(precision))
+    seen: list[torch.dtype] = []
+    for layer in (m for m in recipe.networks["G"].modules() if isinstance(m, nn.Conv2d)):
+        layer.register_forward_hook(lambda _n, _x, y: seen.append(y.dtype))
+    batch = batch_of(recipe, dtype=torch.float64 if precision == "64-true" else torch.float32)
+    losses = recipe.step(batch)
+    assert set(seen) == {computed}
+    assert losses["nce"].dtype == torch.float32  # which Fabric hands out
 
 
 def test_defaults_are_the_papers() -> None:

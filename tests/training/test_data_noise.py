@@ -62,3 +62,15 @@ def test_noise_keeps_the_gradient_of_flat_images_in_bounds(flat: Path) -> None:
 def test_negative_noise_is_refused(flat: Path) -> None:
     with pytest.raises(TrainingError, match="noise"):
         batch_of(flat, noise=-1.0)
+
+
+def test_the_noise_of_a_pair_is_not_the_same(tmp_path: Path) -> None:
+    """Else the target's could be read off the input."""
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+        cv2.imwrite(str(tmp_path / split / "0.png"), np.full((40, 80, 3), 90, np.uint8))
+    given = DataOptions(str(tmp_path), load_size=None, crop_size=32)
+    batch = open_training_data(given, "paired", 1, seed=3).next("cpu")
+    assert batch.a is not None
+    noises = torch.stack([batch.a.flatten(), batch.b.flatten()])
+    assert abs(float(torch.corrcoef(noises)[0, 1])) < 0.1

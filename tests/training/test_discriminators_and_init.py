@@ -98,3 +98,11 @@ def test_orthogonal_initialisation_is_orthogonal() -> None:
 def test_unknown_initialisation_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match=f"'uniform'; allowed: {', '.join(INITS)}"):
         initialise(nn.Conv2d(1, 1, 1), "uniform")
+
+
+def test_spectral_norm_begins_with_the_weights_that_are_trained() -> None:
+    """Its power iteration starts anew after the initialisation, so the first norms are 1 already."""
+    torch.manual_seed(0)
+    net = initialise(PatchDiscriminator(3, 16, 3, "instance", spectral_norm=True))
+    for layer in (m for m in net.modules() if isinstance(m, nn.Conv2d)):
+        assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1.0, abs=0.05)

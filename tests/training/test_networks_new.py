@@ -244,14 +244,17 @@ def test_features_are_the_layers_outputs_and_change_nothing(norm: str) -> None:
         net.model[number].register_forward_hook(lambda _, __, y, n=number: seen.update({n: y.clone()}))
     x = torch.rand(2, 3, 32, 32) * 2 - 1
     with torch.no_grad():
-        found = net.features(x, layers)
+        found = net(x, layers, picture=False)
         assert max(seen) == 14  # nothing after the last
         assert all(torch.equal(f, seen[n]) for f, n in zip(found, layers, strict=True))
+        picture, again = net(x, layers)
+        assert torch.equal(picture, net(x))
+        assert all(torch.equal(f, g) for f, g in zip(found, again, strict=True))
         assert torch.equal(found[0][:, :, 3:-3, 3:-3], x)  # the picture itself
     assert feature_channels(config, layers) == tuple(f.shape[1] for f in found) == (3, 4, 8, 8, 8)
-    for wrong in ((), (4, 0), (0, 99), (0, 0), (-1, 3)):
+    for wrong in ((4, 0), (0, 99), (0, 0), (-1, 3)):
         with pytest.raises(ValueError, match="rising numbers from 0 to"):
-            net.features(x, wrong)
+            net(x, wrong)
 
 
 def test_fewer_blocks_have_fewer_features() -> None:

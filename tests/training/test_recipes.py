@@ -238,6 +238,52 @@ def test_six_steps_are_three_and_three_more_after_a_restart(name: str, tmp_path:
     assert_same(advance(recipe, averages, range(3, 6)), whole)
 
 
+def scaled(recipe: Recipe, scale: float) -> Recipe:
+    """As 16-mixed has it, on the CPU: a scale of the losses that doubles after every update."""
+    recipe.setup(Fabric(accelerator="cpu", devices=1))
+    recipe.scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=1)
+    recipe.backward = lambda loss: recipe.scaler.scale(loss).backward()
+    return recipe
+
+
+@every_recipe
+def test_the_scale_of_losses_changes_nothing(name: str) -> None:
+    """All optimisers of a loss divide by the scale that it was multiplied with."""
+    torch.manual_seed(0)
+    plain = recipe_of(name)
+    torch.manual_seed(0)
+    other = scaled(recipe_of(name), 2.0**10)
+    for recipe in (plain, other):
+        torch.manual_seed(1)
+        for seed in range(3):
+            recipe.step(batch_of(recipe, seed))
+    assert other.scaler.get_scale() >= 2.0**16  # two updates a step at least
+    for n, network in plain.networks.items():
+        for key, value in copied(network).items():
+            torch.testing.assert_close(other.networks[n].state_dict()[key], value, rtol=1e-3, atol=1e-5)
+
+
+def test_the_scale_of_losses_is_remembered() -> None:
+    old = scaled(recipe_of("cut"), 2.0**10)
+    old.step(batch_of(old))
+    new = scaled(recipe_of("cut"), 2.0**3)
+    new.load_state_dict(old.state_dict(), torch.device("cpu"))
+    assert new.scaler.get_scale() == old.scaler.get_scale() != 2.0**3
+    new.load_state_dict(recipe_of("cut").state_dict(), torch.device("cpu"))  # of a run without a scale
+    assert new.scaler.get_scale() == old.scaler.get_scale()
+
+
+def test_every_pool_decides_for_itself() -> None:
+    recipe = recipe_of("cyclegan")
+    seen: list[list[bool]] = []
+    for rank in (0, 1):
+        recipe.restart_pools(rank)
+        for pool in recipe.pools.values():
+            images = [torch.full((1, 1, 1, 1), float(n)) for n in range(60)]
+            seen.append([torch.equal(pool.swap(image), image) for image in images])
+    assert len({tuple(decisions) for decisions in seen}) == 4
+
+
 def test_a_state_does_not_bring_its_learning_rate() -> None:
     """Options say it; the moments of the gradient come from the state."""
     old = recipe_of("encdec")
@@ -341,3 +387,20 @@ def test_the_smallest_crop_that_is_allowed_can_be_judged(layers: int) -> None:
     options = replace(TINY_D, layers=layers, width=1)
     judge = options.build(3, "normal")
     assert judge(torch.zeros(1, 3, options.smallest, options.smallest)).shape == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("name", ["cyclegan", "cut"])
+def test_running_statistics_of_both_domains_are_refused(name: str) -> None:
+    norm = ResnetConfig(width=4, blocks=1, norm="batch")
+    with pytest.raises(TrainingError, match=r"running_stats.*also sees images of the other domain"):
+        recipe_of(name, resnet=norm, norm_mode="running_stats")
+    assert recipe_of(name, resnet=norm, norm_mode="batch_stats").config.norm == "batch"
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_crops_that_leave_a_norm_one_value_are_refused(norm: str) -> None:
+    recipe = recipe_of("encdec", network=EncoderDecoderConfig(width=4, downs=5, norm=norm))
+    with pytest.raises(TrainingError, match=r"crop_size is 32: 5 halvings leave one value.*crops of 64"):
+        recipe.check_crop(32)
+    recipe.check_crop(64)
+    recipe_of("encdec", network=EncoderDecoderConfig(width=4, downs=5)).check_crop(32)

@@ -275,3 +275,15 @@ def test_the_resolved_options_are_those_of_the_last_part(pictures: Path, tmp_pat
     found, recipe_options = apply_config((RunOptions(), RECIPES["pix2pix"].options()), table)
     assert found == replace(run, steps=3, overwrite=False)  # permission was given once
     assert recipe_options == TINY["pix2pix"]
+
+
+def test_another_score_to_go_by_begins_a_new_comparison(pictures: Path, tmp_path: Path) -> None:
+    """A best L1 says nothing about the SSIM that is to be the best from now on."""
+    run = run_of(pictures, tmp_path, steps=8, save_every=2, minutes=None, best_by="l1")
+    train(stopping("pix2pix", 4), run)
+    assert state_of(tmp_path)["best"]["by"] == "l1"
+    train(fresh("pix2pix"), replace(run, best_by="ssim"), resume=True)
+    best = state_of(tmp_path)["best"]
+    assert best["by"] == "ssim" and best["step"] > 4
+    scores = dict(read_metrics(tmp_path / "metrics.csv")["score", "ssim"])
+    assert -best["score"] == max(value for step, value in scores.items() if step > 4)

@@ -192,7 +192,8 @@ def _evaluated_as(module: nn.Module, generator: Generator, exam: Any) -> dict[st
     from i2i_training.scoring import _scores, translated
 
     way = exam.ways[generator.direction]
-    return _scores(translated(module, way.inputs, launched("32-true")), way)
+    fabric = launched("32-true")
+    return _scores(translated(module, way.inputs, fabric), way, fabric.device)
 
 
 def test_palettes_that_cannot_be_used_are_refused() -> None:
@@ -246,7 +247,7 @@ def test_the_best_checkpoint_is_kept(best_by: str, tmp_path: Path) -> None:
     assert load_generator(tmp_path / "run" / "best_net_G.safetensors")[1].steps == 2
     assert load_generator(tmp_path / "run" / "latest_net_G.safetensors")[1].steps == 5
     state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
-    assert state["best"] == {"step": 2, "score": badness(best_by, scores[2])}
+    assert state["best"] == {"step": 2, "score": badness(best_by, scores[2]), "by": best_by}
 
     # A resumed run knows what was best before.
     go(replace(run, steps=6), resume=True)

@@ -37,14 +37,18 @@ def curve_svg(curves: Mapping[str, Curve], unit: str = "", better: int = 0) -> s
         '<svg'
     """
     figure = Figure(figsize=SIZE, layout="constrained")
-    axes = figure.add_subplot()
+    draw_curves(figure.add_subplot(), curves, unit, better)
+    return _svg(figure, ", ".join(curves))
+
+
+def draw_curves(axes: Axes, curves: Mapping[str, Curve], unit: str = "", better: int = 0) -> None:
+    """The curves of `curve_svg` on axes of a figure that the caller arranges."""
     for curve, colour in zip(curves.values(), COLOURS * len(curves), strict=False):
         _draw(axes, curve, colour, better)
     _dress(axes, unit)
     _fit(axes, curves.values())
     if len(curves) > 1:
         _explain(axes, list(curves))
-    return _svg(figure, ", ".join(curves))
 
 
 class Thinned(NamedTuple):

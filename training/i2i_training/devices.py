@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from i2i_sdk.errors import TrainingError
 
 REASONS = ("", "minutes", "SIGINT", "SIGTERM")  # why a run may stop early; a later one tells more
+ASK_EVERY = 10  # steps
 # A GAN's step runs a network several times before going back; buffers that change in between would be an
 # error. PyTorch 2.13 has another name for it.
 _PARAMETERS = inspect.signature(DistributedDataParallel).parameters
@@ -45,11 +47,26 @@ def launched(precision: str) -> Fabric:
     return fabric
 
 
-def agreed(fabric: Fabric, reason: str) -> str:
-    """One of REASONS that any process has to stop, so that all stop after the same step."""
+def agreed(fabric: Fabric, step: int, reason: str) -> str:
+    """One of REASONS that any process has to stop, so that all stop after the same step.
+
+    GPUs are asked every ASK_EVERY steps only, because each answer waits for them.
+    """
     if fabric.world_size == 1:
         return reason
+    if fabric.device.type == "cuda" and step % ASK_EVERY:
+        return ""
     code = torch.tensor(REASONS.index(reason), device=fabric.device)
     latest = fabric.all_reduce(code, reduce_op="max")
     assert isinstance(latest, torch.Tensor)
     return REASONS[int(latest)]
+
+
+def averaged(fabric: Fabric, losses: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """Losses as numbers: the mean over all processes, each of which saw its own share of the batch."""
+    values = torch.stack([loss.detach().float() for loss in losses.values()])
+    if fabric.world_size > 1:
+        reduced = fabric.all_reduce(values, reduce_op="mean")
+        assert isinstance(reduced, torch.Tensor)
+        values = reduced
+    return dict(zip(losses, values.tolist(), strict=True))

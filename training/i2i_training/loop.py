@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
 from i2i_sdk.frames import swapped
@@ -19,8 +18,9 @@ from i2i_sdk.sinks import write_image
 from i2i_training.checkpoint import save_generator
 from i2i_training.config_file import write_config
 from i2i_training.data import open_training_data, read_held_out
-from i2i_training.devices import agreed, launched
+from i2i_training.devices import agreed, averaged, launched
 from i2i_training.ema import Averages
+from i2i_training.finite import FirstBreak, broken_weights
 from i2i_training.networks import DcganConfig, GeneratorSpec
 from i2i_training.recipes.base import Recipe
 from i2i_training.report import CONFIG, REPORT
@@ -55,6 +55,7 @@ class Setting:
     exam: Examination
     watch: Watch
     signals: StopSignals
+    breaks: FirstBreak
 
 
 def train(recipe: Recipe, run: RunOptions, resume: bool = False) -> Outcome:
@@ -89,7 +90,7 @@ def train(recipe: Recipe, run: RunOptions, resume: bool = False) -> Outcome:
             prepare_folder(recipe, run, resume)
         watch = Watch(run, recipe.options, session.step, speaks=fabric.is_global_zero)
         with watch, StopSignals() as signals:
-            stopped_by = _steps(session, Setting(run, fabric, exam, watch, signals))
+            stopped_by = _steps(session, Setting(run, fabric, exam, watch, signals, FirstBreak()))
     paths = tuple(out / f"{LATEST}{g.suffix}.safetensors" for g in recipe.generators(recipe.networks))
     return Outcome(session.step, session.step >= run.steps, stopped_by, paths, fabric.is_global_zero)
 
@@ -104,15 +105,16 @@ def _steps(session: Session, setting: Setting) -> str:
         factor = session.rate.factor(step)
         session.recipe.set_learning_rate(factor)
         losses = session.recipe.step(session.data.next(fabric.device))
+        setting.breaks.look(step, losses)
         session.averages.update()
         session.step = step
         late = "minutes" if time.monotonic() > deadline else ""
-        stopped_by = agreed(fabric, setting.signals.asked or late)
+        stopped_by = agreed(fabric, step, setting.signals.asked or late)
         due = step % run.save_every == 0 or step == run.steps
         if due or stopped_by or step % run.log_every == 0:
-            _check_finite({f"loss {k}": v for k, v in losses.items()}, session, run)
+            _check_losses(session, setting)
             lr = session.recipe.options.optim.lr * factor
-            watch.step(step, {k: float(v) for k, v in losses.items()}, lr)
+            watch.step(step, averaged(fabric, losses), lr)
         else:
             watch.step(step)
         if due or stopped_by:
@@ -127,6 +129,9 @@ def _steps(session: Session, setting: Setting) -> str:
 def _evaluate(session: Session, setting: Setting) -> None:
     """Score the held-out images; keep the generators if they are the best so far."""
     run, fabric, exam = setting.run, setting.fabric, setting.exam
+    if session.best.get("by", exam.best_by) != exam.best_by:  # resumed with another --best_by
+        session.best = {}
+        session.rate.forget()
     score = 0.0
     if fabric.is_global_zero:
         result = evaluate(session.recipe.generators(session.averages.networks()), exam, fabric)
@@ -142,7 +147,7 @@ def _evaluate(session: Session, setting: Setting) -> None:
     score = float(fabric.broadcast(score))
     session.rate.observe(score)
     if not session.best or score < session.best["score"]:
-        session.best = {"step": session.step, "score": score}
+        session.best = {"step": session.step, "score": score, "by": exam.best_by}
         if fabric.is_global_zero:
             write_generators(session, run, BEST)
 
@@ -180,20 +185,25 @@ def data_direction(generator: str, run: str) -> str:
 def _check_weights(session: Session, run: RunOptions) -> None:
     """The losses were computed before the step; nothing that it broke may replace a good checkpoint."""
     for name, network in session.averages.networks().items():
-        _check_finite({f"{name}.{k}": v for k, v in network.state_dict().items()}, session, run)
+        if broken := broken_weights({f"{name}.{k}": v for k, v in network.state_dict().items()}):
+            _fail(broken, session.step, session, run)
 
 
-def _check_finite(values: Mapping[str, Tensor], session: Session, run: RunOptions) -> None:
-    """Raise TrainingError naming the values that are not finite, and the last good checkpoint."""
-    broken = [name for name, value in values.items() if not torch.isfinite(value).all()]
-    if not broken:
-        return
+def _check_losses(session: Session, setting: Setting) -> None:
+    """Raise TrainingError if a loss was not finite in any step so far."""
+    step, names = setting.breaks.found(setting.fabric)
+    if names:
+        _fail([f"loss {name}" for name in names], step, session, setting.run)
+
+
+def _fail(broken: list[str], step: int, session: Session, run: RunOptions) -> NoReturn:
+    """Raise TrainingError naming what is not finite, and the last good checkpoint."""
     kept, start = "no checkpoint was written", "Begin again with"
     if session.saved:
         kept = f"the checkpoint of step {session.saved} in {run.out} is good"
         start = f"Go on from there: i2i train --resume {shlex.quote(run.out)}, with"
     raise TrainingError(
-        f"{', '.join(broken[:3])} is not finite at step {session.step}; {kept}. "
+        f"{', '.join(broken[:3])} is not finite at step {step}; {kept}. "
         f"{start} a lower --optim.lr or --precision 32-true"
     )
 

@@ -74,6 +74,10 @@ class LearningRate:
         if self.waited >= PLATEAU_PATIENCE:
             self.drops, self.waited = self.drops + 1, 0
 
+    def forget(self) -> None:
+        """Scores are of another kind from now on."""
+        self.best, self.waited = math.inf, 0
+
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "waited": self.waited, "drops": self.drops}
 

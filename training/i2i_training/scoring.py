@@ -144,7 +144,7 @@ def evaluate(generators: Sequence[Generator], exam: Examination, fabric: Fabric)
         if shown:
             grids[generator.direction] = sample_grid(shown)
         suffix = "" if generator.direction == "AtoB" else "_BtoA"
-        scores |= {f"{name}{suffix}": value for name, value in _scores(outputs, way).items()}
+        scores |= {f"{name}{suffix}": value for name, value in _scores(outputs, way, fabric.device).items()}
         warnings += [f"{generator.direction}: {reason}" for reason in _wrong_colours(outputs, way)]
     return Evaluation(scores, grids, warnings)
 
@@ -221,7 +221,7 @@ def palette_of(palette: str, targets: Sequence[Image]) -> NDArray[np.uint8] | No
     return dominant_colours(targets) if palette == "auto" else parse_palette(palette)
 
 
-def _scores(outputs: Sequence[Image], way: Way) -> dict[str, float]:
+def _scores(outputs: Sequence[Image], way: Way, device: torch.device) -> dict[str, float]:
     """`way.scores` with their values."""
     if not is_picture(outputs[0]):
         return {} if way.targets is None else {"l1": _l1(outputs, way.targets)}
@@ -232,7 +232,7 @@ def _scores(outputs: Sequence[Image], way: Way) -> dict[str, float]:
     left, right = ([_centre(image, side) for image in images] for images in (outputs, way.others))
     scores["swd"] = sliced_wasserstein(left, right)["mean"]
     if way.inception:
-        scores |= inception_scores(left, right, Path(way.inception))
+        scores |= inception_scores(left, right, Path(way.inception), device)
     if way.same_kind:
         scores["edge_similarity"] = edge_similarity(outputs, way.inputs)
     return scores

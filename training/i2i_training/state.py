@@ -30,7 +30,7 @@ class Session:
     averages: Averages
     step: int = 0
     saved: int = 0  # the last step whose checkpoint is whole
-    best: dict[str, float] = field(default_factory=dict)  # {"step": …, "score": …} of the best checkpoint
+    best: dict[str, Any] = field(default_factory=dict)  # {"step": …, "score": …, "by": …}, best checkpoint's
 
 
 def save_state(path: Path, session: Session) -> None:
@@ -46,14 +46,15 @@ def save_state(path: Path, session: Session) -> None:
         "averages": session.averages.state_dict(),
         "random": _random_state(),
     }
-    with written_atomically(path) as temporary:
+    with written_atomically(path, durable=True) as temporary:
         torch.save(state, temporary)
 
 
 def load_state(path: Path, session: Session, fabric: Fabric) -> None:
     """Continue `session` from `path`, which holds tensors and numbers only: nothing in it is executed.
 
-    The first process of a run goes on bit for bit on the CPU; further ones draw new noise.
+    The first process of a run goes on bit for bit on the CPU; further ones draw new noise, and their image
+    pools, which are not in the file, begin empty.
     Raises CheckpointError for a missing, truncated or foreign file, TrainingError for other images.
     """
     state = _read(path)
@@ -76,6 +77,7 @@ def load_state(path: Path, session: Session, fabric: Fabric) -> None:
             f"was started with (its config.toml)"
         ) from error
     if fabric.global_rank:
+        session.recipe.restart_pools(fabric.global_rank)
         torch.manual_seed(session.step * 1000 + fabric.global_rank)
 
 
@@ -92,13 +94,14 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _random_state() -> dict[str, Any]:
+    """Of this process, which has one GPU at most: another machine may have fewer."""
     state: dict[str, Any] = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state_all()
+        state["cuda"] = torch.cuda.get_rng_state()
     return state
 
 
 def _set_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["cpu"])
     if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+        torch.cuda.set_rng_state(state["cuda"])

@@ -22,7 +22,7 @@ def crop(image: Image, size: int, draws: Tensor) -> Image:
 
 def flipped(images: Tensor, draws: Tensor) -> Tensor:
     """[N, C, H, W] with those mirrored left to right whose draws (float64 [N, DRAWS]) say so: half."""
-    chosen = (draws[:, FLIP] < 0.5).to(images.device).reshape(-1, 1, 1, 1)
+    chosen = (draws[:, FLIP] < 0.5).to(images.device, non_blocking=True).reshape(-1, 1, 1, 1)
     return torch.where(chosen, images.flip(3), images)
 
 
@@ -32,7 +32,9 @@ def jittered(images: Tensor, draws: Tensor, strength: float) -> Tensor:
     Each of them is multiplied by its own factor, between 1 - strength and 1 + strength, for every image.
     Saturation is only changed in RGB.
     """
-    factors = (1 + strength * (2 * draws[:, JITTER] - 1)).to(images.device, images.dtype)
+    factors = (
+        (1 + strength * (2 * draws[:, JITTER] - 1)).to(images.dtype).to(images.device, non_blocking=True)
+    )
     brightness, contrast, saturation = (f.reshape(-1, 1, 1, 1) for f in factors.unbind(1))
     values = (images + 1) / 2 * brightness
     gray = _gray(values)
@@ -52,13 +54,15 @@ def dequantised(images: Tensor, draws: Tensor, levels: float) -> Tensor:
     in every layer. Measured on CycleGAN: norms of 1e9, which ruin Adam's averages, and in the end infinity.
     """
     seeds = (draws[:, NOISE] * 2**53).long().tolist()
-    noise = [torch.rand(images.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    return images + (torch.stack(noise).to(images) - 0.5) * (2 * levels / 127.5)
+    device, shape = images.device, images.shape[1:]
+    own = [torch.Generator(device).manual_seed(seed) for seed in seeds]  # drawn where they are needed
+    noise = torch.stack([torch.rand(shape, generator=generator, device=device) for generator in own])
+    return images + (noise.to(images.dtype) - 0.5) * (2 * levels / 127.5)
 
 
 def _gray(values: Tensor) -> Tensor:
     """Brightness [N, 1, H, W]."""
     if values.shape[1] != 3:
         return values.mean(dim=1, keepdim=True)
-    weights = torch.tensor(LUMA, device=values.device, dtype=values.dtype).reshape(1, 3, 1, 1)
-    return (values * weights).sum(dim=1, keepdim=True)
+    red, green, blue = values.split(1, dim=1)
+    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue

@@ -56,7 +56,11 @@ class Planner:
         targets, self._targets = self._targets.deal(batch, self._generator)
         target_draws = self._draws(batch)
         if self._paired:
-            return Plan(targets, targets, target_draws, target_draws)
+            input_draws = target_draws.clone()
+            input_draws[:, NOISE] = (
+                1 - target_draws[:, NOISE]
+            )  # else the target's could be read off the input
+            return Plan(targets, targets, input_draws, target_draws)
         if not len(self._inputs.order):
             return Plan([], targets, target_draws[:0], target_draws)
         inputs, self._inputs = self._inputs.deal(batch, self._generator)

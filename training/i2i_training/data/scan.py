@@ -17,7 +17,7 @@ from i2i_training.data.layout import Source, Split
 from i2i_training.data.options import DataOptions
 
 THREADS = min(8, os.cpu_count() or 1)  # OpenCV decodes without holding Python's lock
-AT_ONCE = 256  # files whose decoded images wait in memory at the same time
+AT_ONCE = 4 * THREADS  # files whose decoded images wait in memory at the same time
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch.nn.utils import parametrizations, parametrize
 
 INITS: dict[str, Callable[[Tensor, float], object]] = {
     "normal": lambda w, gain: nn.init.normal_(w, 0.0, gain),
@@ -25,16 +25,14 @@ def initialise(module: nn.Module, kind: str = "normal", gain: float = 0.02) -> n
 
 def _initialise_layer(layer: nn.Module, kind: str, gain: float) -> None:
     if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-        INITS[kind](_weight_of(layer), gain)
+        spectral = parametrize.is_parametrized(layer, "weight")
+        if spectral:
+            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
+        INITS[kind](layer.weight, gain)
+        if spectral:  # anew, because its power iteration begins with the weights that it finds
+            parametrizations.spectral_norm(layer)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
     elif isinstance(layer, nn.BatchNorm2d):
         nn.init.normal_(layer.weight, 1.0, gain)
         nn.init.zeros_(layer.bias)
-
-
-def _weight_of(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> Tensor:
-    """The tensor that is trained: with spectral norm `layer.weight` is computed from it at each call."""
-    if parametrize.is_parametrized(layer, "weight"):
-        return layer.get_parameter("parametrizations.weight.original")
-    return layer.weight

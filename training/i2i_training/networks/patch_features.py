@@ -71,7 +71,8 @@ def encoder_features(config: ResnetConfig) -> tuple[int, ...]:
 
 
 def feature_channels(config: ResnetConfig, layers: Sequence[int]) -> tuple[int, ...]:
-    """Channels of what `ResnetGenerator(config).features` gives at `layers`; nothing is computed."""
+    """Channels of the features of `ResnetGenerator(config)` at `layers`; nothing is computed."""
     with torch.device("meta"), torch.no_grad():
-        maps = ResnetGenerator(config).features(torch.empty(1, config.in_channels, 32, 32), layers)
+        image = torch.empty(1, config.in_channels, 32, 32)
+        maps = ResnetGenerator(config)(image, layers, picture=False)
     return tuple(each.shape[1] for each in maps)

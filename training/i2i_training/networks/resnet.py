@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -24,23 +25,23 @@ class ResnetGenerator(nn.Module):
             *decoder_layers((4 * w, 2 * w, w), config.out_channels, config.norm, config.upsample),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model(x)
+    def forward(self, x: Tensor, layers: Sequence[int] = (), picture: bool = True) -> Any:
+        """The picture; with `layers` also what those layers of `model` give, or that alone.
 
-    def features(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
-        """What the layers of `model` with these numbers give, in their order; nothing after the last runs.
-
-        float32 [N, C_in, H, W] in -1..1 -> one [N, C, h, w] for each number. For `layers` see
-        `patch_features.encoder_features`. Raises ValueError for numbers that are not there or not rising.
+        float32 [N, C_in, H, W] in -1..1. layers: rising numbers, see `patch_features.encoder_features`; the
+        result is then (picture, features), one [N, C, h, w] for each number. Without `picture` it is the
+        features, and nothing after the last of them runs. Raises ValueError for numbers that are not there.
         """
-        if list(layers) != sorted({*layers} & {*range(len(self.model))}) or not layers:
+        if not layers:
+            return self.model(x)
+        if list(layers) != sorted({*layers} & {*range(len(self.model))}):
             raise ValueError(f"layers is {layers!r}; needed: rising numbers from 0 to {len(self.model) - 1}")
-        kept: list[Tensor] = []
-        for number in range(layers[-1] + 1):
+        features: list[Tensor] = []
+        for number in range(len(self.model) if picture else layers[-1] + 1):
             x = self.model[number](x)
             if number in layers:
-                kept.append(x.clone())  # the ReLU that follows may work in place
-        return kept
+                features.append(x.clone())  # the ReLU that follows may work in place
+        return (x, features) if picture else features
 
 
 class ResnetBlock(nn.Module):

@@ -47,14 +47,16 @@ class Recipe:
 
     def __init__(self, options: Any, networks: dict[str, nn.Module], seed: int, pool_size: int = 0):
         """`options`: the recipe's own frozen dataclass, with `gan_mode` and `optim` among its fields."""
-        self.options = options
+        self.options, self.seed = options, seed
         self.objective = GAN_OBJECTIVES[options.gan_mode]
         self.networks = networks
         optim: OptimOptions = options.optim
-        self.optimizers = {name: optim.adam(net) for name, net in networks.items()}
-        self.pools = {name: ImagePool(pool_size, seed) for name in networks if name.startswith("D")}
+        self.optimizers: dict[str, Any] = {name: optim.adam(net) for name, net in networks.items()}
+        self.pools = {name: ImagePool(pool_size) for name in networks if name.startswith("D")}
+        self.restart_pools(rank=0)
         self.run: dict[str, Any] = dict(networks)
         self.backward: Callable[[Tensor], object] = Tensor.backward
+        self.scaler: Any = None  # torch.amp.GradScaler with 16-mixed
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Update all networks once; returns the losses, detached scalars."""
@@ -86,17 +88,29 @@ class Recipe:
     def setup(self, fabric: Fabric, compiled: bool = False) -> None:
         """Hand networks and optimisers to Fabric, which moves them and sets precision and processes."""
         self.backward = fabric.backward
+        self.scaler = getattr(fabric.strategy.precision, "scaler", None)
+        self.restart_pools(fabric.global_rank)
         for name, network in self.networks.items():
             module: Any = torch.compile(network) if compiled else network
             self.run[name], self.optimizers[name] = fabric.setup(module, self.optimizers[name])
+
+    def restart_pools(self, rank: int) -> None:
+        """Empty the image pools; each pool of each process then decides for itself."""
+        for number, name in enumerate(self.pools):
+            self.pools[name] = ImagePool(self.pools[name].size, self.seed + number + len(self.pools) * rank)
 
     def update(self, loss: Tensor, *names: str) -> None:
         """One optimiser step of the named networks against `loss`."""
         for name in names:
             self.optimizers[name].zero_grad(set_to_none=True)
         self.backward(loss)
-        for name in names:
-            self.optimizers[name].step()
+        if self.scaler is None:
+            for name in names:
+                self.optimizers[name].step()
+            return
+        for name in names:  # Fabric would change the scale between two optimisers of one loss
+            self.scaler.step(self.optimizers[name].optimizer)
+        self.scaler.update()
 
     def discriminator_loss(self, name: str, real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
         """What the discriminator `name` is to minimise; see `objectives.discriminator_loss`."""
@@ -114,15 +128,12 @@ class Recipe:
                 group["lr"] = self.options.optim.lr * factor
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that changes while training: weights, optimisers, image pools."""
-        return {
-            kind: {name: part.state_dict() for name, part in parts.items()}
-            for kind, parts in (
-                ("networks", self.networks),
-                ("optimizers", self.optimizers),
-                ("pools", self.pools),
-            )
+        """Everything that changes while training: weights, optimisers, image pools, the scale of losses."""
+        kinds = {"networks": self.networks, "optimizers": self.optimizers, "pools": self.pools}
+        state: dict[str, Any] = {
+            kind: {name: part.state_dict() for name, part in parts.items()} for kind, parts in kinds.items()
         }
+        return {**state, "scaler": {} if self.scaler is None else self.scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Inverse of `state_dict`, after `setup`. Raises KeyError or RuntimeError for another's state.
@@ -136,3 +147,5 @@ class Recipe:
             optimizer.load_state_dict({**state["optimizers"][name], **own})
         for name, pool in self.pools.items():
             pool.load_state_dict(state["pools"][name], device)
+        if self.scaler is not None and state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])

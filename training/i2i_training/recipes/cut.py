@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from lightning.fabric import Fabric
 from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
@@ -32,6 +31,7 @@ from i2i_training.recipes.parts import (
     check_choice,
     check_common,
     check_weights,
+    refuse_mixed_statistics,
 )
 
 
@@ -89,26 +89,23 @@ class Cut(Recipe):
                 f"{self.config.in_channels} input and {self.config.out_channels} output channels: G's own "
                 f"encoder looks at both, so they must be equal; cyclegan takes different ones"
             )
+        refuse_mixed_statistics(self.config, options.norm_mode)
         self.layers = encoder_features(self.config)
         init = options.init
         heads = PatchSampler(feature_channels(self.config, self.layers), options.patches)
         networks = {
             "G": initialise(build_generator(self.config), init),
             "D": options.discriminator.build(self.config.out_channels, init),
-            "H": initialise(heads, init, gain=1.0),
+            "H": initialise(heads, init),
         }
         super().__init__(options, networks, seed)
-
-    def setup(self, fabric: Fabric, compiled: bool = False) -> None:
-        super().setup(fabric, compiled)
-        self.run["G"].mark_forward_method("features")
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Update D, then G and H."""
         assert batch.a is not None
         a, b, o = batch.a, batch.b, self.options
         sources = torch.cat([a, b]) if o.identity else a
-        outputs = self.run["G"](sources)
+        outputs, features = self.run["G"](sources, self.layers)
         fake = outputs[: len(a)]
 
         loss_d = self.discriminator_loss("D", (b,), (fake.detach(),))
@@ -116,16 +113,15 @@ class Cut(Recipe):
 
         self.freeze(True, "D")
         loss_gan = self.objective.generator(self.run["D"](fake))
-        loss_nce = self._contrast(sources, outputs)
+        loss_nce = self._contrast(features, outputs)
         self.update(o.lambda_gan * loss_gan + o.lambda_nce * loss_nce, "G", "H")
         self.freeze(False, "D")
         return {"D": loss_d.detach(), "G_gan": loss_gan.detach(), "nce": loss_nce.detach()}
 
-    def _contrast(self, sources: Tensor, outputs: Tensor) -> Tensor:
-        """L_NCE, the mean over layers, places and images."""
-        with torch.no_grad():
-            kept = self.run["G"].features(sources, self.layers)
-        made = self.run["G"].features(outputs, self.layers)
+    def _contrast(self, features: list[Tensor], outputs: Tensor) -> Tensor:
+        """L_NCE, the mean over layers, places and images; `features` of what `outputs` were made of."""
+        made = self.run["G"](outputs, self.layers, picture=False)
+        kept = [each.detach() for each in features]
         queries, keys = self.run["H"](made, kept)
         losses = [
             patch_nce(q, k.detach(), self.options.temperature) for q, k in zip(queries, keys, strict=True)

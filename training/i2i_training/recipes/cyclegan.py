@@ -33,6 +33,7 @@ from i2i_training.recipes.parts import (
     check_weights,
     chosen_generator,
     norm_mode_of,
+    refuse_mixed_statistics,
 )
 
 
@@ -92,6 +93,7 @@ class CycleGAN(Recipe):
                 f"{self.config.in_channels} and {self.config.out_channels} channels: an image of B is no "
                 f"input of G_A, so the identity loss needs --lambda_identity 0"
             )
+        refuse_mixed_statistics(self.config, options.norm_mode)
         self.way_back = swapped_channels(self.config)
         d, init = options.discriminator, options.init
         networks = {

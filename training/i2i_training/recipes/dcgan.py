@@ -81,7 +81,7 @@ class Dcgan(Recipe):
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Update D, then G, against the same fakes."""
-        z = torch.randn(len(batch.b), self.config.latent).to(batch.b)
+        z = torch.randn(len(batch.b), self.config.latent).to(batch.b, non_blocking=True)
         fake = self.run["G"](z)
         loss_d = self.discriminator_loss("D", (batch.b,), (fake.detach(),))
         self.update(loss_d, "D")

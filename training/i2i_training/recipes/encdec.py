@@ -71,6 +71,14 @@ class EncoderDecoder(Recipe):
         }
         super().__init__(options, networks, seed)
 
+    def check_crop(self, size: int) -> None:
+        super().check_crop(size)
+        if self.config.norm != "none" and size == self.config.multiple_of:
+            raise TrainingError(
+                f"crop_size is {size}: {self.config.downs} halvings leave one value, which norms make "
+                f"zero; take crops of {2 * size}, fewer --network.downs or --network.norm none"
+            )
+
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Update D, then G."""
         assert batch.a is not None

@@ -96,6 +96,15 @@ def norm_mode_of(config: GeneratorConfig, wanted: str) -> str:
     return wanted if config.norm == "batch" else "none"
 
 
+def refuse_mixed_statistics(config: GeneratorConfig, norm_mode: str) -> None:
+    """Raise TrainingError where BatchNorm's running statistics would not be those of the input domain."""
+    if norm_mode_of(config, norm_mode) == "running_stats":
+        raise TrainingError(
+            "norm_mode is 'running_stats', but without pairs the generator also sees images of the other "
+            "domain and its own while it trains, and BatchNorm averages over all of them; take batch_stats"
+        )
+
+
 def check_common(init: str, gan_mode: str) -> None:
     """Raise TrainingError for an initialisation or objective that does not exist."""
     check_choice("init", init, INITS)

@@ -1,4 +1,4 @@
-"""Real frames for parity (and later calibration): from a folder, a video, or scikit-image's photos."""
+"""Real frames that variants are compared on: from a folder, a video, or scikit-image's photos."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2i_sdk import frames as sdk_frames
-from i2i_sdk.errors import ExportError
+from i2i_sdk.errors import InputError
 from i2i_sdk.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, VideoReader, read_image
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class NamedFrame:
 def read_frames(source: Path | None, height: int, width: int, channels: int) -> list[NamedFrame]:
     """Up to 32 frames, spread evenly over `source`, at the engine's size.
 
-    `source` None takes the photos that scikit-image ships. Raises ExportError for an empty or missing
+    `source` None takes the photos that scikit-image ships. Raises InputError for an empty or missing
     source, MediaError for files that cannot be read.
     """
     if source is None:
@@ -44,11 +44,11 @@ def read_frames(source: Path | None, height: int, width: int, channels: int) -> 
         with VideoReader(source) as video:
             shots = [(f"{source.name}#{f.index}", f.image) for f in spread(video, MOST)]
     elif not source.exists():
-        raise ExportError(f"--frames {source}: no such file or folder")
+        raise InputError(f"--frames {source}: no such file or folder")
     else:
-        raise ExportError(f"--frames {source}: a folder of images or a video is needed")
+        raise InputError(f"--frames {source}: a folder of images or a video is needed")
     if not shots:
-        raise ExportError(f"--frames {source}: no images in it ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        raise InputError(f"--frames {source}: no images in it ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return [NamedFrame(name, _at_size(image, height, width, channels)) for name, image in shots]
 
 
@@ -74,7 +74,7 @@ def _builtin() -> list[tuple[str, NDArray[np.uint8]]]:
     try:
         from skimage import data
     except ImportError as error:
-        raise ExportError(
+        raise InputError(
             "without --frames the photos of scikit-image are used: pip install scikit-image"
         ) from error
     photos = {name: getattr(data, name)() for name in BUILTIN}

@@ -1,0 +1,111 @@
+"""`i2i verify`: parity is measured again on this device, against the bundle's own reference."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from known_bundles import HEIGHT, WIDTH
+
+from i2i_sdk import Bundle
+from i2i_sdk.cli import main
+from i2i_sdk.commands.verify import verify_bundle
+from i2i_sdk.files import file_sha256
+from i2i_sdk.sinks import write_image
+
+
+@pytest.fixture
+def bundle(known: Callable[[str], Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(known("invert"), tmp_path / "x.i2i"))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    for index in range(3):
+        picture = random.integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+        write_image(tmp_path / "photos" / f"{index}.png", picture)
+    return tmp_path / "photos"
+
+
+def changed_manifest(bundle: Path, change: Callable[[dict], None]) -> None:
+    file = bundle / "manifest.json"
+    manifest = json.loads(file.read_text())
+    change(manifest)
+    file.write_text(json.dumps(manifest))
+
+
+def test_every_variant_that_runs_here_is_measured(bundle: Path, photos: Path) -> None:
+    found = verify_bundle(Bundle.read(bundle), photos, None)
+    assert set(found) >= {f"ort-fp32-{HEIGHT}x{WIDTH}", f"openvino-fp32-{HEIGHT}x{WIDTH}"}
+    for parity in found.values():
+        assert (parity.psnr, parity.frames, parity.frames_from) == (120.0, 3, "user")
+
+
+def test_the_command_says_what_holds(bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(bundle), "--frames", str(photos)]) == 0
+    out = capsys.readouterr().out
+    assert "holds 50 dB" in out and "3 frames (user)" in out
+    assert "every variant that runs here is verified" in out
+    assert main(["verify", str(bundle), "--frames", str(photos), "--min-psnr", "121"]) == 1
+    assert "misses 121 dB" in capsys.readouterr().out
+
+
+def test_a_variant_with_another_picture_is_found(
+    bundle: Path, photos: Path, known: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a manifest says of a variant is not believed."""
+    other = shutil.copy(known("swap") / "reference.onnx", bundle / "other.onnx")
+    entry = {"path": "other.onnx", "sha256": file_sha256(Path(other)), "bytes": Path(other).stat().st_size}
+
+    def change(manifest: dict) -> None:
+        manifest["variants"][1]["files"] = [entry]
+
+    changed_manifest(bundle, change)
+    assert main(["verify", str(bundle), "--frames", str(photos)]) == 1
+    out = capsys.readouterr().out
+    name = Bundle.read(bundle).manifest.variants[1].name
+    assert f"missed the floor: {name}" in out and "misses 50 dB" in out and "holds 50 dB" in out
+
+
+def test_a_variant_that_cannot_run_here_says_why(
+    bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def change(manifest: dict) -> None:
+        manifest["variants"][1]["backend"] = "abacus"
+
+    changed_manifest(bundle, change)
+    assert main(["verify", str(bundle), "--frames", str(photos)]) == 0
+    assert "not run: backend 'abacus' is not known" in " ".join(capsys.readouterr().out.split())
+
+
+def test_nothing_that_runs_is_an_error(
+    bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def change(manifest: dict) -> None:
+        for variant in manifest["variants"]:
+            variant["backend"] = "abacus"
+
+    changed_manifest(bundle, change)
+    assert main(["verify", str(bundle), "--frames", str(photos)]) == 2
+    assert "no variant can run on this device" in capsys.readouterr().err
+
+
+def test_a_tampered_reference_is_refused(
+    bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = bundle / "reference.onnx"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    assert main(["verify", str(bundle), "--frames", str(photos)]) == 2
+    assert "SHA-256" in capsys.readouterr().err
+
+
+def test_frames_that_are_not_there_are_refused(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(bundle), "--frames", str(bundle / "absent")]) == 2
+    assert "no such file or folder" in capsys.readouterr().err
