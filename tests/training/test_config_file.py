@@ -82,7 +82,7 @@ def test_written_files_can_be_read_by_people(tmp_path: Path) -> None:
     assert (
         path.read_text()
         == """\
-# i2i train cut --config config.toml trains with these options again.
+# i2i train --config config.toml --out ANOTHER trains with these options again.
 
 recipe = "cut"
 steps = 10
@@ -187,7 +187,7 @@ def test_files_that_are_no_toml(content: bytes, message: str, tmp_path: Path) ->
 
 def test_missing_files_and_folders_are_said(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none.toml"):
-        with pytest.raises(TrainingError, match=r"cannot be read: .*; give a \.toml file"):
+        with pytest.raises(TrainingError, match=r"cannot be read: .*; --config takes a TOML file"):
             read_config(path)
 
 
@@ -236,8 +236,8 @@ def test_presets_say_what_differs() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("big", "preset 'big' is not known; there is: paper, small, typo, wrong"),
-        ("typo", "preset typo: unknown option step; known: steps, flip"),
+        ("big", "preset 'big' is not known; known: paper, small, typo, wrong"),
+        ("typo", "preset typo: unknown option step; is steps meant?; known: steps, flip"),
         ("wrong", "preset wrong: nested.optim.lr = 'fast': 'fast' is not a number"),
     ],
 )
@@ -248,5 +248,5 @@ def test_presets_are_as_strict_as_files(name: str, message: str) -> None:
 
 
 def test_no_presets_at_all() -> None:
-    with pytest.raises(TrainingError, match="there is: none"):
+    with pytest.raises(TrainingError, match="known: none"):
         apply_preset(Run(), {}, "small")

@@ -362,3 +362,15 @@ def test_real_pairs_are_photo_and_label(shared_data: Path) -> None:
 
     assert buildings(found.inputs[0]) < 0.01
     assert buildings(found.targets[0]) > 0.05
+
+
+def test_ordinary_photos_are_no_pairs(tmp_path: Path) -> None:
+    """A folder of photos of many sizes is not cut into left and right halves."""
+    for index, (height, width) in enumerate([(48, 64), (64, 48), (40, 60), (50, 50)] * 3):
+        write(tmp_path / f"{index}.png", np.full((height, width, 3), 10 * index, np.uint8))
+    options = DataOptions(str(tmp_path), load_size=32, crop_size=32, skip_bad=True)
+    with pytest.raises(TrainingError, match=r"like ordinary images, not like pairs.*trainA/ and trainB/"):
+        open_training_data(options, "unpaired", 1, seed=0)
+    for path in tmp_path.iterdir():  # of one size they may be pairs: that cannot be known
+        write(path, np.zeros((64, 48, 3), np.uint8))
+    open_training_data(options, "unpaired", 1, seed=0).close()

@@ -171,7 +171,8 @@ def test_a_finished_run_goes_on_with_more_steps(pictures: Path, tmp_path: Path) 
     run = run_of(pictures, tmp_path, steps=5, schedule="constant")
     go(run)
     before = left(tmp_path)
-    assert go(run, resume=True).finished  # nothing to do
+    with pytest.raises(TrainingError, match="finished, 5 of 5 steps; nothing was trained"):
+        go(run, resume=True)
     assert left(tmp_path) == before
     assert go(replace(run, steps=8), resume=True).steps == 8
     assert load_generator(tmp_path / "latest_net_G.safetensors")[1].steps == 8
@@ -200,12 +201,12 @@ def test_another_network_is_refused_and_nothing_is_lost(pictures: Path, tmp_path
     options = TINY["pix2pix"]
     wider = replace(options, resnet=replace(options.resnet, width=3))
     with pytest.raises(
-        CheckpointError, match=r"state\.pt: does not fit the options of this run: .*size mismatch for"
+        CheckpointError, match=r"state\.pt: does not fit the options of this run: .*config.*size mismatch for"
     ):
         go(run, resume=True, options=wider)
     with pytest.raises(CheckpointError, match=r"version 1 of pix2pix; this run is version 1 of encdec"):
         go(run, "encdec", resume=True)
-    with pytest.raises(CheckpointError, match=r"does not fit the options of this run: 'G'"):
+    with pytest.raises(CheckpointError, match=r"does not fit the options of this run: .*\('G'\)"):
         go(replace(run, ema=0.9), resume=True)  # there is no average to go on with
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
     assert go(replace(run, steps=6), resume=True).steps == 6
@@ -245,9 +246,9 @@ def test_states_that_are_none(pictures: Path, tmp_path: Path) -> None:
     torch.save({"version": 99, "recipe_name": "pix2pix"}, state)
     refused("state of version 99 of pix2pix; this run is version 1")
     torch.save({**content, "recipe": {}}, state)
-    refused("does not fit the options of this run: 'networks'")
+    refused(r"does not fit the options of this run: .*\('networks'\)")
     torch.save({k: v for k, v in content.items() if k != "step"}, state)
-    refused("does not fit the options of this run: 'step'")
+    refused(r"does not fit the options of this run: .*\('step'\)")
     torch.save({**content, "random": {"cpu": torch.zeros(3)}}, state)
     refused("does not fit")
     state.write_bytes(whole)

@@ -23,7 +23,7 @@ from i2i_training.cli import STOPPED, main
 from i2i_training.config_file import read_config
 from i2i_training.data.layout import LAYOUTS
 from i2i_training.networks import ResnetConfig
-from i2i_training.options import flatten
+from i2i_training.options import UPSTREAM, flatten
 from i2i_training.recipes import RECIPES
 from i2i_training.recipes.pix2pix import Pix2pix
 from i2i_training.run_options import RunOptions
@@ -60,8 +60,13 @@ def test_help_of_a_recipe_lists_every_option(name: str, capsys: pytest.CaptureFi
     assert i2i.main(["train", name, "--help"]) == 0
     text = capsys.readouterr().out
     for option, _ in [*flatten(RunOptions()), *flatten(RECIPES[name].options())]:
-        assert re.search(rf"--{re.escape(option)} ", text), option
-    assert f"presets: {', '.join(RECIPES[name].presets)}" in text
+        refused = option == "direction" and RECIPES[name].recipe.trains_both_directions
+        assert bool(re.search(rf"^  --{re.escape(option)} ", text, re.MULTILINE)) is not refused, option
+    described = [line for line in text.splitlines() if line.startswith("  --")]
+    assert [line for line in described if len(line.split()) < 3] == []  # every option has its sentence
+    for preset, values in RECIPES[name].presets.items():
+        assert re.search(rf"^  {preset} +\S", text, re.MULTILINE)
+        assert all(option in text for option in values)
     assert max(map(len, text.splitlines())) <= 140
 
 
@@ -72,6 +77,7 @@ def test_help_lists_recipes_and_layouts(flags: list[str], capsys: pytest.Capture
     for name, method in RECIPES.items():
         assert re.search(rf"^  {name} +{re.escape(method.summary)}$", text, re.MULTILINE)
     assert all(layout in text for layout in LAYOUTS)
+    assert "images right in the folder" in text  # as dcgan takes them
     assert "i2i train --resume DIR" in text
 
 
@@ -92,9 +98,9 @@ def test_presets_fit_their_recipe(name: str, tmp_path: Path) -> None:
     [
         (
             ["pix3pix", "--data", "x"],
-            "'pix3pix' is not known; there is: pix2pix, cyclegan, cut, unit, encdec",
+            "'pix3pix' is not known; known: pix2pix, cyclegan, cut, unit, encdec",
         ),
-        (["--data", "x"], "no recipe is named; there is: pix2pix, .*i2i train RECIPE --data DIR"),
+        (["--data", "x"], "no recipe is named; known: pix2pix, .*i2i train RECIPE --data DIR"),
         (["pix2pix"], "--data DIR is needed.*i2i train --help lists the layouts"),
         (["pix2pix", "--data"], "--data has no value"),
         (["pix2pix", "--steps", "--data", "x"], "--steps has no value"),
@@ -103,9 +109,12 @@ def test_presets_fit_their_recipe(name: str, tmp_path: Path) -> None:
         (["pix2pix", "--data", "x", "--steps", "0"], "steps is 0; at least 1"),
         (["pix2pix", "--data", "x", "--unet.downs", "9"], "--unet.downs 9: downs is 9; allowed: 5 to 8"),
         (["pix2pix", "--data", "x", "--precision", "8-bit"], "--precision 8-bit: allowed: 32-true, bf16-mix"),
-        (["pix2pix", "--data", "x", "--stepz", "5"], "unknown option --stepz; known: --data, .*--lambda_l1"),
+        (
+            ["pix2pix", "--data", "x", "--stepz", "5"],
+            "unknown option --stepz; is --steps meant.; known: --data, .*--lambda_l1",
+        ),
         (["pix2pix", "--data", "/nowhere"], "there is no data set folder /nowhere"),
-        (["pix2pix", "--preset", "huge", "--data", "x"], "preset 'huge' is not known; there is: unet256"),
+        (["pix2pix", "--preset", "huge", "--data", "x"], "preset 'huge' is not known; known: unet256"),
         (["pix2pix", "--config", "/nowhere.toml"], "/nowhere.toml: cannot be read"),
         (["--resume", "/nowhere"], "--resume /nowhere: no config.toml in it; give the --out folder"),
         (["--resume", "x", "--config", "y"], "leave out --config"),
@@ -219,7 +228,8 @@ def test_the_end_names_what_was_written(
     out = tmp_path / "my run"
     assert main([*SMALL, *paths(pictures, out)]) == 0
     text = capsys.readouterr().out
-    assert f"wrote {out}/latest_net_G.safetensors\nreport: {out}/report.html\n" in text
+    assert f"wrote {out}/latest_net_G.safetensors\nbest:  {out}/best_net_G.safetensors, by" in text
+    assert f"report: {out}/report.html\n" in text
     assert (out / "report.html").is_file()
     assert next_commands(text) == [["export", str(out)]]
 
@@ -306,7 +316,7 @@ def test_minutes_are_a_plan_not_an_interruption(
     out = tmp_path / "run"
     assert main([*SMALL, *paths(pictures, out), "--steps", "9", "--minutes", "0.000001"]) == 0
     text = capsys.readouterr().out
-    assert "stopped by minutes after step 1 of 9, with its state" in text
+    assert "stopped by --minutes 1e-06 after step 1 of 9, with its state" in text
     assert next_commands(text) == [["train", "--resume", str(out)]]
 
 
@@ -329,5 +339,62 @@ def test_losses_that_are_not_finite_end_with_an_error(
     flags = [*SMALL, *paths(pictures, tmp_path / "run"), "--steps", "9", "--optim.lr", "1e30"]
     assert i2i.main(["train", *flags]) == 2
     captured = capsys.readouterr()
-    assert re.search(r"^error: loss .* is not finite at step 9; no checkpoint was written", captured.err)
+    assert re.search(r"^error: loss G_gan is not finite at step 1; no checkpoint was written", captured.err)
     assert "next:" not in captured.out
+
+
+# ---------------------------------------------------------------- what strangers tried
+
+
+def test_a_finished_run_is_left_as_it_is(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is trained, so nothing about the run may change."""
+    out = tmp_path / "run"
+    assert main([*SMALL, *paths(pictures, out), "--steps", "2"]) == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    steps = int(read_config(out / "config.toml")["steps"])
+    resume = ["train", "--resume", str(out), "--optim.lr", "1e-3"]
+    capsys.readouterr()
+    for flags, says in (
+        ([], f"finished, {steps} of {steps} steps; nothing was trained. To go on: i2i train --resume {out}"),
+        (["--steps", "1"], f"{steps} steps are done already, more than --steps 1"),
+    ):
+        assert i2i.main([*resume, *flags]) == 2
+        assert says in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert i2i.main([*resume, "--steps", str(steps + 1)]) == 0
+    assert f"going on after step {steps} of {steps + 1}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--dataroot", "x"], "unknown option --dataroot, which is --data here; known: --data"),
+        (["--batch_size", "4"], "unknown option --batch_size, which is --batch here"),
+        (["--lr", "1e-4"], "unknown option --lr, which is --optim.lr here"),
+        (["--crop_sise", "4"], "unknown option --crop_sise; is --crop_size meant?"),
+        (["--no_flip"], "--no_flip has no value; options come as --name value, such as --flip false"),
+    ],
+)
+def test_upstreams_flags_and_slips_are_understood(
+    flags: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert i2i.main(["train", "cyclegan", *flags]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_the_names_of_upstreams_flags_lead_somewhere() -> None:
+    every = {name for method in RECIPES.values() for name, _ in flatten(method.options())}
+    every |= {name for name, _ in flatten(RunOptions())}
+    assert set(UPSTREAM.values()) <= every
+    assert not set(UPSTREAM) & every
+
+
+def test_dcgan_starts_with_its_defaults(pictures: Path, tmp_path: Path) -> None:
+    flags = ["--network.width", "2", "--discriminator_width", "2", "--steps", "1", "--batch", "2"]
+    assert main(["dcgan", *flags, *paths(pictures, tmp_path / "run")]) == 0
+    config = read_config(tmp_path / "run" / "config.toml")
+    assert (config["load_size"], config["crop_size"]) == (72, 64)
+    assert i2i.main(["sample", str(tmp_path / "run"), "--count", "2", "-o", str(tmp_path / "grid.png")]) == 0
+    assert (tmp_path / "grid.png").is_file()

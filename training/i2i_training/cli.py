@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.config_file import apply_config, apply_preset, check_recipe, read_config
-from i2i_training.data.layout import LAYOUTS
-from i2i_training.loop import Outcome, train
-from i2i_training.options import flag_pairs, help_text, parse_flags
+from i2i_training.data.layout import LAYOUTS, SINGLE_LAYOUTS
+from i2i_training.loop import BEST, LATEST, Outcome, train
+from i2i_training.options import as_text, flag_pairs, help_text, parse_flags
 from i2i_training.recipes import RECIPES, Method, Recipe
 from i2i_training.report import CONFIG, REPORT, write_report
 from i2i_training.run_options import RunOptions
@@ -35,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     name = named or str(table.get("recipe", ""))
     check_recipe(table, name, sources.get("config", "config"))
     method = _method(name)
-    options = (RunOptions(), method.options())
+    options = defaults_of(method)
     if "preset" in sources:
         options = apply_preset(options, method.presets, sources["preset"])
     if table:
@@ -64,12 +66,24 @@ def usage(recipe: str | None = None) -> str:
     ]
     if recipe is None:
         lines += [f"  {name:<10}{method.summary}" for name, method in RECIPES.items()]
+        single = [layout.format("B") for layout in SINGLE_LAYOUTS]
         lines += ["", "layouts of the data folder:", *(f"  {layout}" for layout in LAYOUTS)]
+        lines += ["for dcgan, which takes one domain:", *(f"  {layout}" for layout in single)]
         lines += ["", "i2i train RECIPE --help lists its options and presets; those of every run:", ""]
         return "\n".join([*lines, help_text(RunOptions())])
     method = RECIPES[recipe]
-    lines += [f"{recipe}: {method.summary}", f"presets: {', '.join(method.presets)}", ""]
-    return "\n".join([*lines, help_text((RunOptions(), method.options()))])
+    lines += [f"{recipe}: {method.summary}", "", "presets, and what they change:"]
+    for preset, values in method.presets.items():
+        changes = ", ".join(f"{name} {as_text(value)}" for name, value in values.items())
+        text = f"  {preset:<12}{changes or 'nothing: these are the defaults'}"
+        lines += textwrap.wrap(text, 110, subsequent_indent=" " * 14, drop_whitespace=True)
+    hidden = ("direction",) if method.recipe.trains_both_directions else ()
+    return "\n".join([*lines, "", help_text(defaults_of(method), hidden)])
+
+
+def defaults_of(method: Method) -> tuple[RunOptions, Any]:
+    """The options of a run and of the method, before anyone changes them."""
+    return apply_config((RunOptions(), method.options()), method.defaults, "defaults")
 
 
 def _name_and_flags(argv: Sequence[str]) -> tuple[str, list[str]]:
@@ -109,7 +123,7 @@ def _where_it_is(run: RunOptions, folder: str, flags: Sequence[str]) -> RunOptio
 def _method(name: str) -> Method:
     if name not in RECIPES:
         what = f"recipe {name!r} is not known" if name else "no recipe is named"
-        raise TrainingError(f"{what}; there is: {', '.join(RECIPES)}. i2i train RECIPE --data DIR")
+        raise TrainingError(f"{what}; known: {', '.join(RECIPES)}. i2i train RECIPE --data DIR")
     return RECIPES[name]
 
 
@@ -117,15 +131,21 @@ def _told(outcome: Outcome, run: RunOptions, recipe: Recipe) -> int:
     """Print what there is now and what to run next; the exit code. Only one of several processes prints."""
     lines = [f"wrote {path}" for path in outcome.generators]
     if outcome.finished:
+        better = [path.with_name(path.name.replace(LATEST, BEST)) for path in outcome.generators]
+        lines += [f"best:  {path}, by the held-out score" for path in better if path.is_file()]
         lines += [f"report: {Path(run.out) / REPORT}", *_next(outcome.generators, run, recipe)]
     else:
         lines += [
-            f"stopped by {outcome.stopped_by} after step {outcome.steps} of {run.steps}, with its state"
+            f"stopped by {_reason(outcome, run)} after step {outcome.steps} of {run.steps}, with its state"
         ]
         lines += [f"next: i2i train --resume {shlex.quote(run.out)}"]
     if outcome.first:
         print("\n".join(lines))
     return 0 if outcome.finished or outcome.stopped_by == "minutes" else STOPPED
+
+
+def _reason(outcome: Outcome, run: RunOptions) -> str:
+    return f"--minutes {run.minutes:g}" if outcome.stopped_by == "minutes" else outcome.stopped_by
 
 
 def _next(generators: Sequence[Path], run: RunOptions, recipe: Recipe) -> list[str]:

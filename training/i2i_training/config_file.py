@@ -19,7 +19,7 @@ import tomli_w
 
 from i2i_sdk.errors import TrainingError
 from i2i_sdk.files import written_atomically
-from i2i_training.options import checked, explain, flatten, replaced
+from i2i_training.options import checked, explain, flatten, replaced, suggestion
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -36,7 +36,9 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise TrainingError(f"{path}: cannot be read: {error.strerror}; give a .toml file") from error
+        raise TrainingError(
+            f"{path}: cannot be read: {error.strerror}; --config takes a TOML file"
+        ) from error
     except ValueError as error:  # TOML's own, and text that is not UTF-8
         raise TrainingError(f"{path}: not a TOML file: {error}") from error
 
@@ -74,7 +76,7 @@ def apply_preset(defaults: T, presets: Mapping[str, Mapping[str, Any]], name: st
     or types are not those of `defaults`.
     """
     if name not in presets:
-        raise TrainingError(f"preset {name!r} is not known; there is: {', '.join(presets) or 'none'}")
+        raise TrainingError(f"preset {name!r} is not known; known: {', '.join(presets) or 'none'}")
     return _applied(defaults, presets[name], f"preset {name}")
 
 
@@ -93,7 +95,7 @@ def write_config(path: Path, recipe_name: str, *options: Any) -> Path:
         if inner is table and last == RECIPE:
             raise ValueError(f"an option is called {RECIPE!r}; that key names the recipe")
         inner[last] = "none" if value is None else value
-    text = f"# i2i train {recipe_name} --config {path.name} trains with these options again.\n\n"
+    text = f"# i2i train --config {path.name} --out ANOTHER trains with these options again.\n\n"
     try:
         with written_atomically(path) as temporary:
             temporary.write_bytes((text + tomli_w.dumps(table)).encode())
@@ -107,7 +109,8 @@ def _applied(defaults: T, given: Mapping[str, Any], source: str) -> T:
     changes: dict[str, Any] = {}
     for name, value in given.items():
         if name not in known:
-            raise TrainingError(f"{source}: unknown option {name}; known: {', '.join(known)}")
+            meant = suggestion(name, list(known))
+            raise TrainingError(f"{source}: unknown option {name}{meant}; known: {', '.join(known)}")
         try:
             changes[name] = checked(known[name], value)
         except ValueError as error:

@@ -47,6 +47,7 @@ def draw_curves(axes: Axes, curves: Mapping[str, Curve], unit: str = "", better:
         _draw(axes, curve, colour, better)
     _dress(axes, unit)
     _fit(axes, curves.values())
+    _fit_steps(axes, curves.values())
     if len(curves) > 1:
         _explain(axes, list(curves))
 
@@ -100,6 +101,13 @@ def _dress(axes: Axes, unit: str) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(LINES)
     axes.grid(axis="y", color=LINES, linewidth=0.7)
+
+
+def _fit_steps(axes: Axes, curves: Iterable[Curve]) -> None:
+    """Around a single step there are no fractions of steps."""
+    steps = [step for curve in curves for step, _ in curve]
+    if min(steps) == max(steps):
+        axes.set_xlim(steps[0] - 2, steps[0] + 2)
 
 
 def _fit(axes: Axes, curves: Iterable[Curve]) -> None:

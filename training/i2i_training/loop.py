@@ -85,6 +85,7 @@ def train(recipe: Recipe, run: RunOptions, resume: bool = False) -> Outcome:
         torch.manual_seed(run.seed + fabric.global_rank)  # noise differs between processes, weights do not
         if resume:
             load_state(out / STATE, session, fabric)
+            check_steps_left(session.step, run)
         fabric.barrier()  # all have looked at the folder before the first one changes it
         if fabric.is_global_zero:
             prepare_folder(recipe, run, resume)
@@ -135,7 +136,9 @@ def _evaluate(session: Session, setting: Setting) -> None:
     score = 0.0
     if fabric.is_global_zero:
         result = evaluate(session.recipe.generators(session.averages.networks()), exam, fabric)
-        setting.watch.scores(session.step, result.scores, result.warnings)
+        # Early on, colours that are wrong say nothing yet.
+        warnings = result.warnings if 4 * session.step >= run.steps else []
+        setting.watch.scores(session.step, result.scores, warnings)
         for name, grid in result.grids.items():
             path = Path(run.out) / SAMPLES / f"step_{session.step:06d}_{name}.jpg"
             write_image(path, swapped(grid))
@@ -233,6 +236,18 @@ def multiple_of(recipe: Recipe) -> int:
     """What the sides of held-out images must divide by: all generators take them."""
     configs = [g.config for g in recipe.generators(recipe.networks)]
     return max(1 if isinstance(config, DcganConfig) else config.multiple_of for config in configs)
+
+
+def check_steps_left(done: int, run: RunOptions) -> None:
+    """Raise TrainingError for a run that has nothing to do: its folder then stays as it is."""
+    out = shlex.quote(run.out)
+    if done > run.steps:
+        raise TrainingError(f"{run.out}: {done} steps are done already, more than --steps {run.steps}")
+    if done == run.steps:
+        raise TrainingError(
+            f"{run.out}: finished, {done} of {run.steps} steps; nothing was trained. "
+            f"To go on: i2i train --resume {out} --steps {2 * done}"
+        )
 
 
 def check_folder(out: Path, overwrite: bool) -> None:

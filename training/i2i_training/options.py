@@ -7,6 +7,7 @@ share one flat set of names: `run, recipe = parse_flags((RunOptions(), CycleGANO
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import types
 import typing
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,28 @@ from i2i_sdk.errors import TrainingError
 T = TypeVar("T")
 
 NEEDED = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+# The first flags that someone from the original repository types; docs/upstream_flags.md has them all.
+UPSTREAM = {
+    "dataroot": "data",
+    "batch_size": "batch",
+    "lr": "optim.lr",
+    "beta1": "optim.beta1",
+    "checkpoints_dir": "out",
+    "name": "out",
+    "netG": "generator",
+    "ngf": "resnet.width",
+    "ndf": "discriminator.width",
+    "lambda_A": "lambda_cycle",
+    "lambda_B": "lambda_cycle",
+    "lambda_L1": "lambda_l1",
+    "norm": "resnet.norm",
+    "init_type": "init",
+    "no_flip": "flip",
+    "n_epochs": "steps",
+    "lr_policy": "schedule",
+    "save_epoch_freq": "save_every",
+    "print_freq": "log_every",
+}
 WIDEST_FLAG = 36  # characters of the help's first column; a longer flag pushes its sentence to the right
 
 
@@ -66,12 +89,14 @@ def explain(options: Any) -> list[OptionHelp]:
     return found
 
 
-def help_text(options: Any) -> str:
+def help_text(options: Any, hidden: Collection[str] = ()) -> str:
     """Flags with their values and sentences, in aligned columns; each nested dataclass is a group.
+
+    hidden: names of options that are not shown.
 
     A group is headed by its field's metadata "help", else by the first line of its class's docstring.
     """
-    leaves = explain(options)
+    leaves = [leaf for leaf in explain(options) if leaf.name not in hidden]
     flags = [f"--{leaf.name} {as_text(leaf.default)}" for leaf in leaves]
     width = max((len(flag) for flag in flags if len(flag) <= WIDEST_FLAG), default=0)
     titles = dict(_titles(options))
@@ -122,7 +147,7 @@ def flag_pairs(flags: Sequence[str]) -> list[tuple[str, str]]:
         if not flag.startswith("--"):
             raise TrainingError(f"{flag!r} is no option; options come as --name value")
         if not values or values[0].startswith("--"):
-            raise TrainingError(f"{flag} has no value; options come as --name value")
+            raise TrainingError(f"{flag} has no value; options come as --name value, such as --flip false")
         pairs.append((flag.removeprefix("--").replace("-", "_"), values[0]))
         rest = values[1:]
     return pairs
@@ -130,7 +155,17 @@ def flag_pairs(flags: Sequence[str]) -> list[tuple[str, str]]:
 
 def unknown_option(name: str, known: Iterable[str]) -> TrainingError:
     """The error for an option that nobody has."""
-    return TrainingError(f"unknown option --{name}; known: {', '.join(f'--{n}' for n in known)}")
+    known = list(known)
+    listed = ", ".join(f"--{n}" for n in known)
+    return TrainingError(f"unknown option --{name}{suggestion(name, known, '--')}; known: {listed}")
+
+
+def suggestion(name: str, known: Sequence[str], prefix: str = "") -> str:
+    """What may have been meant: ours for upstream's name, or the one that is spelled most alike."""
+    if (ours := UPSTREAM.get(name)) in known:
+        return f", which is {prefix}{ours} here"
+    alike = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    return f"; is {prefix}{alike[0]} meant?" if alike else ""
 
 
 def flatten(options: Any) -> Iterator[tuple[str, Any]]:

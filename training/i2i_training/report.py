@@ -23,6 +23,7 @@ from i2i_training.config_file import read_config
 from i2i_training.curves import POINTS, Curve, best, curve_svg
 from i2i_training.journal import MACHINE, METRICS, Curves, grid_name, read_metrics
 from i2i_training.metrics import HIGHER_IS_BETTER
+from i2i_training.options import as_text
 
 REPORT = "report.html"
 CONFIG = "config.toml"
@@ -138,7 +139,8 @@ def _score(name: str) -> Score:
     stem = _stem(name)
     label, unit = LABELS.get(stem, (stem, ""))
     sides = [word for word in re.split(SEPARATORS, name) if word in SIDES]
-    better = {True: 1, False: -1, None: 0}[HIGHER_IS_BETTER.get(stem)]
+    known = None if stem == "edge_similarity" else HIGHER_IS_BETTER.get(stem)  # a copy has the highest
+    better = {True: 1, False: -1, None: 0}[known]
     return Score(" ".join([label, *sides]), unit, better)
 
 
@@ -246,7 +248,7 @@ def _options(config: Mapping[str, Any]) -> str:
     if not config:
         return ""
     rows = [
-        f"<tr><th scope=row>{escape(name)}</th><td>{escape(str(value))}</td></tr>"
+        f"<tr><th scope=row>{escape(name)}</th><td>{escape(as_text(value))}</td></tr>"
         for name, value in config.items()
     ]
     return (
@@ -257,6 +259,9 @@ def _options(config: Mapping[str, Any]) -> str:
 
 def _next(out: Path) -> str:
     command = f"i2i export {shlex.quote(str(out))}"
+    if any(out.glob("latest_net_G_B.*")):
+        back = shlex.quote(f"{out.resolve().name}_BtoA.i2i")
+        command += f"\n{command} --direction BtoA -o {back}"
     return f"<p>Make a bundle that runs on the device you have:</p><pre>{escape(command)}</pre>"
 
 
@@ -336,6 +341,8 @@ header p { margin: 0.3rem 0 0; font-size: 0.9rem; overflow-wrap: anywhere }
 .lead { display: grid; gap: 0 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)) }
 section { display: grid; gap: 0.75rem; grid-template-columns: minmax(0, 1fr); align-content: start }
 figure { margin: 0 }
+.row figure { max-width: 40rem }
+.row.small figure:not(:has(:checked)) { max-width: 20rem }
 figure.card { background: #fff; border-color: #e0e3e8; color: #1d2126; padding: 0.7rem 0.8rem 0.5rem }
 figure.card figcaption { margin: 0 0 0.3rem; font-size: 0.95rem }
 figure.card figcaption span { color: #5c646e; font-size: 0.85rem }

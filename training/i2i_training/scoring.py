@@ -100,8 +100,9 @@ def examination(directions: Sequence[str], held_out: HeldOut, run: RunOptions) -
     allowed = ", ".join(["auto", *scores])
     if run.palette != "none" and all(way.palette is None for way in ways.values()):
         raise TrainingError(
-            f"palette is {run.palette!r}, but no pairs of RGB or gray images are held out whose targets are "
-            f"label maps; leave it out"
+            f"palette is {run.palette!r}: pixel accuracy needs held-out pairs whose targets are label "
+            f"maps or drawings; with direction {run.direction} and labels {run.labels} there are none: "
+            f"leave it out"
         )
     if run.best_by not in ("auto", *HIGHER_IS_BETTER):
         raise TrainingError(f"best_by is {run.best_by!r}; allowed: {allowed}")

@@ -73,8 +73,8 @@ def load_state(path: Path, session: Session, fabric: Fabric) -> None:
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(line.strip() for line in str(error).splitlines()[:2])  # torch lists every tensor
         raise CheckpointError(
-            f"{path}: does not fit the options of this run: {reason}. A run is resumed with the networks it "
-            f"was started with (its config.toml)"
+            f"{path}: does not fit the options of this run: leave out what changes its networks or averages, "
+            f"so that they are those of its config.toml ({reason.rstrip('.')})"
         ) from error
     if fabric.global_rank:
         session.recipe.restart_pools(fabric.global_rank)

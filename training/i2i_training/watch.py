@@ -18,6 +18,7 @@ class Watch:
     def __init__(self, run: RunOptions, recipe_options: Any, resumed_at: int, speaks: bool) -> None:
         self._opened = ExitStack()
         self._journal: Journal | None = None
+        self._resumed_at = resumed_at
         if speaks:
             config = {**asdict(run), **asdict(recipe_options)}
             self._journal = Journal(Path(run.out), run.tensorboard, run.wandb, resumed_at, config)
@@ -27,6 +28,8 @@ class Watch:
         if self._journal is not None:
             self._opened.enter_context(self._journal)
             self._opened.enter_context(self._line)
+            if self._resumed_at:
+                self._line.say(f"going on after step {self._resumed_at} of {self._line.steps}")
         return self
 
     def __exit__(self, *error: Any) -> None:

@@ -13,10 +13,16 @@ from i2i_sdk.opening import find_source
 from i2i_sdk.sampling import Pictures, grid, sample_bundle
 from i2i_sdk.sinks import write_image
 
+RUN = "latest_net_G.safetensors"
+
 
 def main(argv: Sequence[str]) -> int:
     """Make a grid with a bundle, or hand a checkpoint to the package that reads it. Raises I2IError."""
     args = parse(argv)
+    run_of = Path(args.source) / RUN  # the folder of a training run will do, as for `i2i export`
+    if run_of.is_file():
+        argv = [str(run_of) if word == args.source else word for word in argv]
+        args = parse(argv)
     sampler = SAMPLERS.get(Path(args.source).suffix)
     if sampler is not None:
         return run(sampler, argv)
@@ -37,7 +43,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="i2i sample", description="Make pictures of noise, in a grid. The same seed, the same grid."
     )
-    parser.add_argument("source", help="the bundle (x.i2i) or checkpoint (.safetensors) of a sampler")
+    parser.add_argument("source", help="a sampler: its bundle (x.i2i), checkpoint (.safetensors) or run")
     parser.add_argument("--count", type=int, default=64, help="pictures (default 64)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default 0)")
     parser.add_argument("-o", "--out", type=Path, default=Path("grid.png"), help="default grid.png")

@@ -105,6 +105,7 @@ def read_split(
     """
     sources = [*split.inputs, *split.targets]
     found = scan(sources, options, smallest, shape, limit)
+    check_halves(sources, found, options)
     good, problems = usable(split, found)
     total = len({s.path for s in sources}) + len(split.problems)
     if problems:
@@ -118,6 +119,21 @@ def read_split(
         raise TrainingError(f"{options.data}: no image is left; all {total} files of a domain are bad")
     left = {*good.inputs, *good.targets}
     return good, {s: image for s, image in found.images.items() if s in left}
+
+
+def check_halves(sources: Sequence[Source], found: Scan, options: DataOptions) -> None:
+    """Raise TrainingError for ordinary photos that are taken for side-by-side pairs.
+
+    Pairs mostly have one size, and their halves are no tall strips.
+    """
+    sizes = [found.sizes[s] for s in sources if s.half and s in found.sizes]
+    strips = [width < 0.85 * height for height, width in sizes]
+    if len(set(sizes)) > 1 and 2 * sum(strips) > len(strips):
+        raise TrainingError(
+            f"{options.data}: these look like ordinary images, not like pairs side by side (A left, B "
+            f"right): their sizes differ and their halves are tall. Two domains go into trainA/ and trainB/, "
+            f"pairs of such a shape into A/ and B/ under equal names"
+        )
 
 
 def usable(split: Split, found: Scan) -> tuple[Split, list[str]]:

@@ -99,17 +99,24 @@ def colour_shift(
     light, green_red, blue_yellow = (_agreement(out[..., c], given[..., c]) for c in range(3))
     tint, allowed = _tint(out, given, wanted)
     found = _findings(light, green_red, blue_yellow, tint, allowed)
-    advice = "raise the identity loss, train on, or start again with another seed"
+    advice = (
+        "if more steps do not mend it, begin again with another --seed (cyclegan: more --lambda_identity)"
+    )
     reason = f"{', '.join(found)}: {advice}" if found else "colours keep their order and have no foreign tint"
     return ColourShift(light, green_red, blue_yellow, tint, allowed, bool(found), reason)
 
 
 def _findings(light: float, green_red: float, blue_yellow: float, tint: float, allowed: float) -> list[str]:
     turned = {"light and dark are inverted": light}
-    turned |= {"green and red are turned round": green_red, "blue and yellow are turned round": blue_yellow}
+    turned |= {
+        "green and red have changed places": green_red,
+        "blue and yellow have changed places": blue_yellow,
+    }
     found = [f"{what} ({value:.2f})" for what, value in turned.items() if value < _TURNED]
     if tint > allowed:
-        found.append(f"a tint of {tint:.0f} is not the target domain's (allowed: {allowed:.0f})")
+        found.append(
+            f"everything has a tint that the target domain has not ({tint:.0f}; allowed: {allowed:.0f})"
+        )
     return found
 
 

@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from i2i_training.options import option
+
 NORMS = ("instance", "batch", "none")
 PADDINGS = ("reflect", "replicate", "zero")
 UPSAMPLES = ("transpose", "nearest", "bilinear")
@@ -25,8 +27,8 @@ def _check(name: str, value: object, allowed: tuple[str, ...]) -> None:
 
 def _check_options(config: GeneratorConfig) -> None:
     """Every option has its default's type, numbers count something, words are known ones."""
-    for option in dataclasses.fields(config):
-        name, kind, value = option.name, type(option.default), getattr(config, option.name)
+    for each in dataclasses.fields(config):
+        name, kind, value = each.name, type(each.default), getattr(config, each.name)
         if type(value) is not kind:
             raise ValueError(f"{name} is {value!r}; needed: {kind.__name__}")
         numbers = value if kind is tuple else (value,) if kind is int else ()
@@ -46,14 +48,18 @@ class ResnetConfig:
     architecture: ClassVar[str] = "resnet"
     multiple_of: ClassVar[int] = 4
 
-    in_channels: int = 3
-    out_channels: int = 3
-    width: int = 64  # channels after the first convolution ("ngf" upstream)
-    blocks: int = 9
-    norm: str = "instance"  # instance | batch | none
-    padding: str = "reflect"  # inside the blocks: reflect | replicate | zero
-    upsample: str = "transpose"  # transpose, or resize (nearest | bilinear) followed by a convolution
-    dropout: bool = False  # a dropout slot in each block; it shifts the keys of the second convolution
+    in_channels: int = option(3, "of the input: 3 is RGB")
+    out_channels: int = option(3, "of the output")
+    width: int = option(64, "channels after the first convolution ('ngf' upstream)")
+    blocks: int = option(9, "residual blocks")
+    norm: str = option("instance", "after the convolutions", choices=NORMS)
+    padding: str = option("reflect", "inside the blocks", choices=PADDINGS)
+    upsample: str = option(
+        "transpose", "transposed convolution, or resizing before a convolution", choices=UPSAMPLES
+    )
+    dropout: bool = option(
+        False, "a dropout slot in each block; it shifts the keys of the second convolution"
+    )
 
     def __post_init__(self) -> None:
         _check_options(self)
@@ -66,15 +72,19 @@ class MobileResnetConfig:
     architecture: ClassVar[str] = "mobile_resnet"
     multiple_of: ClassVar[int] = 4
 
-    in_channels: int = 3
-    out_channels: int = 3
-    down: tuple[int, int, int] = (64, 128, 256)  # channels of the first and the two strided convolutions
-    inner: tuple[int, ...] = (256,) * 9  # channels between the two convolutions of each block
-    up: tuple[int, int] = (128, 64)  # channels of the two upsampling layers
-    norm: str = "instance"
-    padding: str = "reflect"
-    upsample: str = "transpose"
-    dropout: bool = True  # upstream always keeps the slot
+    in_channels: int = option(3, "of the input: 3 is RGB")
+    out_channels: int = option(3, "of the output")
+    down: tuple[int, int, int] = option(
+        (64, 128, 256), "channels of the first and the two strided convolutions"
+    )
+    inner: tuple[int, ...] = option((256,) * 9, "channels between the two convolutions of each block")
+    up: tuple[int, int] = option((128, 64), "channels of the two upsampling layers")
+    norm: str = option("instance", "after the convolutions", choices=NORMS)
+    padding: str = option("reflect", "inside the blocks", choices=PADDINGS)
+    upsample: str = option(
+        "transpose", "transposed convolution, or resizing before a convolution", choices=UPSAMPLES
+    )
+    dropout: bool = option(True, "upstream always keeps the slot")
 
     def __post_init__(self) -> None:
         _check_options(self)
@@ -89,12 +99,12 @@ class UnetConfig:
 
     architecture: ClassVar[str] = "unet"
 
-    in_channels: int = 3
-    out_channels: int = 3
-    width: int = 64
-    downs: int = 8  # 5 to 8
-    norm: str = "batch"
-    dropout: bool = True  # in the inner blocks; it leaves no trace in the keys
+    in_channels: int = option(3, "of the input: 3 is RGB")
+    out_channels: int = option(3, "of the output")
+    width: int = option(64, "channels of the outermost layers")
+    downs: int = option(8, "halvings, 5 to 8")
+    norm: str = option("batch", "after the convolutions", choices=NORMS)
+    dropout: bool = option(True, "in the inner blocks; it leaves no trace in the keys")
 
     def __post_init__(self) -> None:
         _check_options(self)
@@ -118,14 +128,16 @@ class UnitConfig:
     architecture: ClassVar[str] = "unit"
     multiple_of: ClassVar[int] = 4
 
-    in_channels: int = 3
-    out_channels: int = 3
-    width: int = 64  # channels after the first convolution; the latent map has 4 times as many
-    blocks: int = 4  # residual blocks on each side of the latent map
-    shared_blocks: int = 1  # of these, on each side, how many both domains share
-    norm: str = "instance"  # inside the residual blocks: instance | batch | none
-    padding: str = "reflect"  # reflect | replicate | zero
-    upsample: str = "transpose"  # transpose, or resize (nearest | bilinear) followed by a convolution
+    in_channels: int = option(3, "of the input: 3 is RGB")
+    out_channels: int = option(3, "of the output")
+    width: int = option(64, "channels after the first convolution; the latent map has 4 times as many")
+    blocks: int = option(4, "residual blocks on each side of the latent map")
+    shared_blocks: int = option(1, "of these, on each side, how many both domains share")
+    norm: str = option("instance", "after the convolutions", choices=NORMS)
+    padding: str = option("reflect", "inside the blocks", choices=PADDINGS)
+    upsample: str = option(
+        "transpose", "transposed convolution, or resizing before a convolution", choices=UPSAMPLES
+    )
 
     def __post_init__(self) -> None:
         _check_options(self)
@@ -139,11 +151,11 @@ class EncoderDecoderConfig:
 
     architecture: ClassVar[str] = "encoder_decoder"
 
-    in_channels: int = 3
-    out_channels: int = 3
-    width: int = 128  # of every layer
-    downs: int = 4  # halvings, 1 to 8
-    norm: str = "none"  # instance | batch | none
+    in_channels: int = option(3, "of the input: 3 is RGB")
+    out_channels: int = option(3, "of the output")
+    width: int = option(128, "of every layer")
+    downs: int = option(4, "halvings, 1 to 8")
+    norm: str = option("none", "after the convolutions", choices=NORMS)
 
     def __post_init__(self) -> None:
         _check_options(self)
@@ -162,11 +174,11 @@ class DcganConfig:
 
     architecture: ClassVar[str] = "dcgan"
 
-    latent: int = 100  # numbers, independent and N(0, 1), that one picture is made of
-    out_channels: int = 3
-    width: int = 64  # channels before the last layer; they double towards the latent, up to 16 times
-    size: int = 64  # height and width of the pictures: a power of two, 32 to 256
-    norm: str = "batch"  # batch | instance | none
+    latent: int = option(100, "numbers, independent and N(0, 1), that one picture is made of")
+    out_channels: int = option(3, "of the output")
+    width: int = option(64, "channels before the last layer; they double towards the latent, up to 16 times")
+    size: int = option(64, "height and width of the pictures: a power of two, 32 to 256")
+    norm: str = option("batch", "after the convolutions", choices=NORMS)
 
     def __post_init__(self) -> None:
         _check_options(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from i2i_training.recipes import cut, cyclegan, dcgan, encdec, pix2pix, unit
@@ -20,6 +20,7 @@ class Method:
     options: type[Any]  # a frozen dataclass
     presets: Mapping[str, Mapping[str, Any]]  # name -> what differs from the defaults
     summary: str
+    defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])  # where they differ from every run's
 
 
 RECIPES: dict[str, Method] = {
@@ -41,5 +42,5 @@ RECIPES: dict[str, Method] = {
         encdec.PRESETS,
         "no pairs, no cycle: the baseline",
     ),
-    "dcgan": Method(dcgan.Dcgan, dcgan.DcganOptions, dcgan.PRESETS, "noise to image"),
+    "dcgan": Method(dcgan.Dcgan, dcgan.DcganOptions, dcgan.PRESETS, "noise to image", dcgan.DEFAULTS),
 }

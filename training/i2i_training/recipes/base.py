@@ -73,10 +73,12 @@ class Recipe:
     def check_crop(self, size: int) -> None:
         """Raise TrainingError unless crops of `size` pixels a side suit the translators and their D."""
         for generator in self.generators(self.networks):
-            multiple = generator.config.multiple_of
+            config, multiple = generator.config, generator.config.multiple_of
             if size % multiple:
                 raise TrainingError(
-                    f"crop_size is {size}; the {generator.config.architecture} needs multiples of {multiple}"
+                    f"crop_size is {size}; the {config.architecture} needs multiples of {multiple}: "
+                    f"--crop_size {max(1, round(size / multiple)) * multiple}"
+                    f"{', or fewer downs' if hasattr(config, 'downs') else ''}"
                 )
         judge: DiscriminatorOptions = self.options.discriminator
         if size < judge.smallest:

@@ -42,6 +42,7 @@ class DcganOptions:
             raise TrainingError(f"discriminator_width is {self.discriminator_width}; at least 1")
 
 
+DEFAULTS = {"load_size": 72, "crop_size": 64, "batch": 64}  # of pictures as small as the paper's
 PRESETS = {
     # Small enough for a CPU.
     "small": {
@@ -98,6 +99,7 @@ class Dcgan(Recipe):
     def check_crop(self, size: int) -> None:
         if size != self.config.size:
             raise TrainingError(
-                f"crop_size is {size}; pictures of network.size {self.config.size} are made: "
-                f"both must be the same"
+                f"crop_size is {size}, but pictures of network.size {self.config.size} are made. Give "
+                f"both the same size, images a little more: --load_size {round(size * 1.125)} "
+                f"--crop_size {size} --network.size {size}"
             )
