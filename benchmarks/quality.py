@@ -5,8 +5,9 @@
 
 `pairs` compares with the held-out targets. `domains` trains a classifier on the real images of both
 domains, which must tell held-out ones apart, and asks it what it takes the translations for. Copying the
-input is always in the table: what does not beat it has learnt nothing. The sheet of pictures is written
-beside the figures, because a number that approves a bad picture is the wrong number.
+input is always in the table: what does not beat it has learnt nothing. So is, with pairs, a blank sheet of
+the targets' median colour: figures that approve of it say nothing about roads. The sheet of pictures is
+written beside the figures, because a number that approves a bad picture is the wrong number.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from i2i_training.scoring import palette_of, translated
 Image = NDArray[np.uint8]
 Scores = dict[str, float]
 
-COPY = "copy the input"
+COPY, BLANK = "copy the input", "one colour"
 CLASSIFIER_STEPS, CLASSIFIER_CROP, CLASSIFIER_BATCH = 600, 128, 16
 TRUSTED = 0.9  # of held-out real images that the classifier must tell right
 
@@ -58,7 +59,10 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     options = DataOptions(str(args.data), args.direction, load_size=args.size, crop_size=CLASSIFIER_CROP)
     held_out = read_held_out(options, "unpaired", 16, 64, args.images)
-    outputs = {COPY: held_out.inputs, **translations(args.checkpoints, held_out.inputs)}
+    outputs = {COPY: held_out.inputs}
+    if held_out.targets is not None:
+        outputs[BLANK] = blank_sheets(held_out.targets)
+    outputs |= translations(args.checkpoints, held_out.inputs)
     if args.kind == "pairs":
         scores = {name: pair_scores(images, held_out, args.palette) for name, images in outputs.items()}
     else:
@@ -79,6 +83,12 @@ def translations(named: Sequence[str], inputs: Sequence[Image]) -> dict[str, lis
         size = f"{count_parameters(module) / 1e6:.2f} M parameters, {spec.steps} steps"
         found[f"{name} ({size})"] = translated(module.to(fabric.device), inputs, fabric)
     return found
+
+
+def blank_sheets(targets: Sequence[Image]) -> list[Image]:
+    """Each target's shape, filled with the median colour of all."""
+    colour = np.median(np.concatenate([target.reshape(-1, target.shape[2]) for target in targets]), axis=0)
+    return [np.full_like(target, colour.astype(np.uint8)) for target in targets]
 
 
 def pair_scores(outputs: Sequence[Image], held_out: HeldOut, palette: str) -> Scores:
@@ -162,7 +172,7 @@ def show(
     rows = [[method, *(f"{values[name]:.3f}" for name in names)] for method, values in scores.items()]
     print_table(f"{args.data.name}, {len(held_out.inputs)} held-out images", ["", *names], rows)
     columns = {"input": held_out.inputs}
-    columns |= {name.split(" (")[0]: images for name, images in outputs.items() if name != COPY}
+    columns |= {name.split(" (")[0]: images for name, images in outputs.items() if name not in (COPY, BLANK)}
     if held_out.targets is not None:
         columns["target"] = held_out.targets
     OUT.mkdir(parents=True, exist_ok=True)

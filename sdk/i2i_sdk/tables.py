@@ -18,6 +18,8 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str
     for row in rows:
         table.add_row(*map(Text, row))  # as text: "[openvino]" and names of strangers are no markup
     console = Console()
+    if not console.is_terminal:  # a file or a pipe has no width to keep to
+        console = Console(width=160)
     if title:
         console.print(Text(title, style="bold"), soft_wrap=True)
     console.print(table)
