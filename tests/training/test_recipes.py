@@ -372,7 +372,7 @@ def test_impossible_options_are_named_with_what_is_allowed(make: Any, message: s
         ("unit", 18, "crop_size is 18; the unit needs multiples of 4"),
         ("encdec", 18, "crop_size is 18; the encoder_decoder needs multiples of 4"),
         ("pix2pix", 4, "crop_size is 4; a discriminator of 1 layers needs at least 6"),
-        ("dcgan", 64, "crop_size is 64; pictures of network.size 32 are made"),
+        ("dcgan", 64, "crop_size is 64, but pictures of network.size 32 are made"),
     ],
 )
 def test_crops_must_suit_the_networks(name: str, size: int, message: str) -> None:
