@@ -9,29 +9,21 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from i2i_sdk.errors import ExportError, ParityError
+from i2i_sdk.errors import ParityError
 from i2i_sdk.manifest import Parity
-from i2i_sdk.parity import FLOORS, Image, Trial
-from i2i_sdk.sampling import latents
-from i2i_sdk.stills import MOST, read_frames
+from i2i_sdk.parity import Image, Trial, floor_of, read_inputs
 from i2i_training.networks import GeneratorSpec
 
 
 def make_trial(module: nn.Module, spec: GeneratorSpec, frames: Path | None, height: int, width: int) -> Trial:
     """Read frames (or draw a sampler's latents, always the same) and run the unrewritten module on them.
 
-    Raises InputError and MediaError, see `read_frames`; ExportError for a sampler with frames.
+    Raises InputError and MediaError, see `read_inputs`.
     """
+    inputs = read_inputs(spec.kind, frames, height, width, spec.config.in_channels)
     if spec.kind == "sampler":
-        if frames is not None:
-            raise ExportError(f"--frames {frames}: a sampler is compared on noise; leave --frames out")
-        inputs = tuple(latents(MOST, spec.config.in_channels))
-        names = tuple(f"seed 0, number {index}" for index in range(MOST))
-        return Trial(names, inputs, tuple(_picture(module, values[None]) for values in inputs), "latents")
-    found = read_frames(frames, height, width, spec.config.in_channels)
-    expected = tuple(_picture(module, _network_input(frame.image)) for frame in found)
-    source = "builtin" if frames is None else "user"
-    return Trial(tuple(f.name for f in found), tuple(f.image for f in found), expected, source)
+        return Trial(inputs, tuple(_picture(module, values[None]) for values in inputs.arrays))
+    return Trial(inputs, tuple(_picture(module, _network_input(image)) for image in inputs.arrays))
 
 
 def _network_input(image: Image) -> NDArray[np.float32]:
@@ -52,7 +44,7 @@ def _picture(module: nn.Module, values: NDArray[np.float32]) -> Image:
 
 def require_floor(variant: str, precision: str, parity: Parity, min_psnr: float | None) -> None:
     """Raise ParityError when `parity` is below the precision's floor (or `min_psnr`, where given)."""
-    floor = FLOORS[precision] if min_psnr is None else min_psnr
+    floor = floor_of(precision, min_psnr)
     if parity.psnr < floor:
         raise ParityError(
             f"{variant}: {parity.psnr:.1f} dB against PyTorch over {parity.frames} frames, the floor is "

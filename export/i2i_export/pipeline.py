@@ -151,7 +151,7 @@ def _verified(variant: Variant, folder: Path, trial: Trial, min_psnr: float | No
     with open_variant(variant, tuple(folder / f.path for f in variant.files), threads=None) as engine:
         parity = measure_parity(engine, trial)
         require_floor(variant.name, variant.precision, parity, min_psnr)
-        times = interleaved({"run": lambda: engine.run(trial.inputs[0][None])}, rounds=30)["run"]
+        times = interleaved({"run": lambda: engine.run(trial.inputs.arrays[0][None])}, rounds=30)["run"]
         found = replace(variant, parity=parity, precision_found=engine.precision, verified="device")
         return found, statistics(times)
 

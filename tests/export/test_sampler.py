@@ -108,7 +108,7 @@ def test_options_for_images_are_refused(checkpoint: Path, tmp_path: Path) -> Non
     out = tmp_path / "x.i2i"
     with pytest.raises(ExportError, match="this sampler makes 32x32 only; leave --size out"):
         export_bundle(checkpoint, ALL, out, ExportOptions(size=(64, 64)))
-    with pytest.raises(ExportError, match="a sampler is compared on noise; leave --frames out"):
+    with pytest.raises(InputError, match="a sampler is compared on noise; leave --frames out"):
         export_bundle(checkpoint, ALL, out, ExportOptions(frames=tmp_path))
     export_bundle(checkpoint, ALL[:1], out, ExportOptions(size=(32, 32)))
 

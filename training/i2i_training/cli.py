@@ -76,7 +76,7 @@ def usage(recipe: str | None = None) -> str:
     for preset, values in method.presets.items():
         changes = ", ".join(f"{name} {as_text(value)}" for name, value in values.items())
         text = f"  {preset:<12}{changes or 'nothing: these are the defaults'}"
-        lines += textwrap.wrap(text, 110, subsequent_indent=" " * 14, drop_whitespace=True)
+        lines += textwrap.wrap(text, 110, subsequent_indent=" " * 14)
     hidden = ("direction",) if method.recipe.trains_both_directions else ()
     return "\n".join([*lines, "", help_text(defaults_of(method), hidden)])
 

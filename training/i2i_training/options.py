@@ -35,8 +35,6 @@ UPSTREAM = {
     "lambda_L1": "lambda_l1",
     "norm": "resnet.norm",
     "init_type": "init",
-    "no_flip": "flip",
-    "n_epochs": "steps",
     "lr_policy": "schedule",
     "save_epoch_freq": "save_every",
     "print_freq": "log_every",

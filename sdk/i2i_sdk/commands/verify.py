@@ -10,11 +10,9 @@ from i2i_sdk.backends import check_threads, open_variant, why_not
 from i2i_sdk.backends.ort import OrtEngine
 from i2i_sdk.bundle import Bundle
 from i2i_sdk.commands.common import decibels, read_bundle
-from i2i_sdk.errors import BackendError, InputError
+from i2i_sdk.errors import BackendError
 from i2i_sdk.manifest import Parity, Variant
-from i2i_sdk.parity import FLOORS, Trial, measure_parity
-from i2i_sdk.sampling import latents
-from i2i_sdk.stills import MOST, read_frames
+from i2i_sdk.parity import Trial, floor_of, measure_parity, read_inputs
 from i2i_sdk.tables import print_table
 
 
@@ -63,27 +61,15 @@ def verify_bundle(bundle: Bundle, frames: Path | None, threads: int | None) -> d
 
 def make_reference_trial(bundle: Bundle, variant: Variant, frames: Path | None, threads: int | None) -> Trial:
     """What the reference graph of the variant's size makes of frames, or of a sampler's latents."""
-    channels = bundle.manifest.input.in_channels
-    if bundle.manifest.model.kind == "sampler":
-        if frames is not None:
-            raise InputError(f"--frames {frames}: a sampler is compared on noise; leave --frames out")
-        inputs = tuple(latents(MOST, channels))
-        names, source = tuple(f"seed 0, number {index}" for index in range(MOST)), "latents"
-    else:
-        stills = read_frames(frames, variant.height, variant.width, channels)
-        inputs = tuple(still.image for still in stills)
-        names, source = tuple(still.name for still in stills), "builtin" if frames is None else "user"
+    kind, channels = bundle.manifest.model.kind, bundle.manifest.input.in_channels
+    inputs = read_inputs(kind, frames, variant.height, variant.width, channels)
     with OrtEngine(bundle.reference_for(variant), "fp32", threads) as reference:
-        return Trial(names, inputs, tuple(reference.run(given[None])[0] for given in inputs), source)
+        return Trial(inputs, tuple(reference.run(given[None])[0] for given in inputs.arrays))
 
 
 def missed(variant: Variant, found: dict[str, Parity], min_psnr: float | None) -> bool:
     """Is a variant that ran below its floor?"""
-    return found[variant.name].psnr < _floor(variant, min_psnr)
-
-
-def _floor(variant: Variant, min_psnr: float | None) -> float:
-    return FLOORS[variant.precision] if min_psnr is None else min_psnr
+    return found[variant.name].psnr < floor_of(variant.precision, min_psnr)
 
 
 def _print_table(bundle: Bundle, found: dict[str, Parity], min_psnr: float | None) -> None:
@@ -96,7 +82,7 @@ def _print_table(bundle: Bundle, found: dict[str, Parity], min_psnr: float | Non
         verdict = "misses" if missed(v, found, min_psnr) else "holds"
         ssim = "-" if p.ssim is None else f"{p.ssim:.4f}"
         here = f"{p.psnr:.1f}", f"{p.worst_psnr:.1f}", ssim
-        rows.append([v.name, decibels(v), *here, f"{verdict} {_floor(v, min_psnr):.0f} dB"])
+        rows.append([v.name, decibels(v), *here, f"{verdict} {floor_of(v.precision, min_psnr):.0f} dB"])
     parity = next(iter(found.values()))
     print_table(
         f"{bundle.manifest.model.name} against its reference, {parity.frames} frames ({parity.frames_from})",

@@ -32,9 +32,8 @@ def jittered(images: Tensor, draws: Tensor, strength: float) -> Tensor:
     Each of them is multiplied by its own factor, between 1 - strength and 1 + strength, for every image.
     Saturation is only changed in RGB.
     """
-    factors = (
-        (1 + strength * (2 * draws[:, JITTER] - 1)).to(images.dtype).to(images.device, non_blocking=True)
-    )
+    drawn = (1 + strength * (2 * draws[:, JITTER] - 1)).to(images.dtype)
+    factors = drawn.to(images.device, non_blocking=True)
     brightness, contrast, saturation = (f.reshape(-1, 1, 1, 1) for f in factors.unbind(1))
     values = (images + 1) / 2 * brightness
     gray = _gray(values)

@@ -57,9 +57,8 @@ class Planner:
         target_draws = self._draws(batch)
         if self._paired:
             input_draws = target_draws.clone()
-            input_draws[:, NOISE] = (
-                1 - target_draws[:, NOISE]
-            )  # else the target's could be read off the input
+            # The same noise on both would let G and D read the target's off the input.
+            input_draws[:, NOISE] = 1 - target_draws[:, NOISE]
             return Plan(targets, targets, input_draws, target_draws)
         if not len(self._inputs.order):
             return Plan([], targets, target_draws[:0], target_draws)

@@ -84,7 +84,7 @@ class MobileResnetConfig:
     upsample: str = option(
         "transpose", "transposed convolution, or resizing before a convolution", choices=UPSAMPLES
     )
-    dropout: bool = option(True, "upstream always keeps the slot")
+    dropout: bool = option(True, "a dropout slot in each block; upstream always keeps it")
 
     def __post_init__(self) -> None:
         _check_options(self)
@@ -133,7 +133,7 @@ class UnitConfig:
     width: int = option(64, "channels after the first convolution; the latent map has 4 times as many")
     blocks: int = option(4, "residual blocks on each side of the latent map")
     shared_blocks: int = option(1, "of these, on each side, how many both domains share")
-    norm: str = option("instance", "after the convolutions", choices=NORMS)
+    norm: str = option("instance", "inside the residual blocks", choices=NORMS)
     padding: str = option("reflect", "inside the blocks", choices=PADDINGS)
     upsample: str = option(
         "transpose", "transposed convolution, or resizing before a convolution", choices=UPSAMPLES

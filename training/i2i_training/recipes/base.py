@@ -52,7 +52,8 @@ class Recipe:
         self.networks = networks
         optim: OptimOptions = options.optim
         self.optimizers: dict[str, Any] = {name: optim.adam(net) for name, net in networks.items()}
-        self.pools = {name: ImagePool(pool_size) for name in networks if name.startswith("D")}
+        self.pool_size = pool_size
+        self.pools: dict[str, ImagePool] = {}
         self.restart_pools(rank=0)
         self.run: dict[str, Any] = dict(networks)
         self.backward: Callable[[Tensor], object] = Tensor.backward
@@ -97,9 +98,10 @@ class Recipe:
             self.run[name], self.optimizers[name] = fabric.setup(module, self.optimizers[name])
 
     def restart_pools(self, rank: int) -> None:
-        """Empty the image pools; each pool of each process then decides for itself."""
-        for number, name in enumerate(self.pools):
-            self.pools[name] = ImagePool(self.pools[name].size, self.seed + number + len(self.pools) * rank)
+        """An empty image pool for each discriminator; each one of each process decides for itself."""
+        names = [name for name in self.networks if name.startswith("D")]
+        first = self.seed + rank * len(names)
+        self.pools = {n: ImagePool(self.pool_size, first + number) for number, n in enumerate(names)}
 
     def update(self, loss: Tensor, *names: str) -> None:
         """One optimiser step of the named networks against `loss`."""
