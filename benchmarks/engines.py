@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from benchmarks.report import show
-from i2i_export.pipeline import ExportOptions, export_bundle, parse_targets
+from i2i_export.options import ExportOptions
+from i2i_export.pipeline import export_bundle, parse_targets
 from i2i_sdk import Translator
 from i2i_sdk.measure import interleaved
 from i2i_training.checkpoint import load_generator

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from i2i_export.pipeline import Exported, ExportOptions, export_bundle, parse_targets
+from i2i_export.calibrate import METHODS
+from i2i_export.options import ExportOptions
+from i2i_export.pipeline import Exported, export_bundle, parse_targets
 from i2i_export.targets import TARGETS
 from i2i_sdk.commands.common import decibels, how_to_use, megabytes
 from i2i_sdk.errors import ExportError
@@ -23,12 +25,13 @@ GENERATORS = {"AtoB": ("latest_net_G_A", "latest_net_G"), "BtoA": ("latest_net_G
 def main(argv: Sequence[str]) -> int:
     """Export, print the table of variants and what to run next. Raises I2IError."""
     parser = _parser("i2i export")
-    every = ",".join(TARGETS)
     parser.add_argument(
-        "--to", default=every, help=f"NAME[:PRECISION],… of {', '.join(TARGETS)}; default {every}"
+        "--to",
+        default="ort,openvino",
+        help=f"NAME[:PRECISION],… of {', '.join(TARGETS)}; or all; default ort,openvino",
     )
     args = parser.parse_args(argv)
-    return _export(args, parse_targets(args.to))
+    return _export(args, args.to)
 
 
 def launch(argv: Sequence[str]) -> int:
@@ -37,7 +40,7 @@ def launch(argv: Sequence[str]) -> int:
     parser = _parser(f"python {sys.argv[0]}")
     parser.add_argument("--precision", choices=TARGETS[target].precisions, help="default: all that run here")
     args = parser.parse_args(rest)
-    return _export(args, parse_targets(f"{target}:{args.precision}" if args.precision else target))
+    return _export(args, f"{target}:{args.precision}" if args.precision else target)
 
 
 def find_checkpoint(path: Path, direction: str) -> Path:
@@ -68,6 +71,22 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--direction", choices=tuple(GENERATORS), help="of a run with two generators")
     parser.add_argument("--min-psnr", type=float, help="floor in dB instead of the precision's own")
     parser.add_argument("--force", action="store_true", help="replace a bundle of another checkpoint")
+    group = parser.add_argument_group("int8")
+    group.add_argument(
+        "--calibration",
+        type=Path,
+        help="folder of images or video for the ranges; default: what the comparison leaves of --frames",
+    )
+    group.add_argument("--ranges", choices=METHODS, default="mse", help="how ranges are chosen; default mse")
+    group = parser.add_argument_group("TensorRT")
+    group.add_argument("--flavor", choices=("auto", "tensorrt", "rtx"), default="auto")
+    group.add_argument(
+        "--compute-capability",
+        dest="compute_capabilities",
+        type=lambda text: tuple(text.split(",")),
+        default=(),
+        help="of an RTX engine, for example 75,86,89,120; default: all that the builder offers",
+    )
     group = parser.add_argument_group("what an upstream .pth cannot say of itself")
     group.add_argument("--norm-mode", choices=("batch_stats", "running_stats"))
     group.add_argument("--padding", choices=("reflect", "replicate"))
@@ -78,7 +97,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _export(args: argparse.Namespace, targets: list[tuple[str, str]]) -> int:
+def _export(args: argparse.Namespace, to: str) -> int:
     checkpoint = find_checkpoint(args.checkpoint, args.direction or "AtoB")
     name = args.checkpoint.resolve().name if args.checkpoint.is_dir() else checkpoint.stem
     out = args.out or Path(f"{name}.i2i")
@@ -86,10 +105,9 @@ def _export(args: argparse.Namespace, targets: list[tuple[str, str]]) -> int:
         raise ExportError(f"-o {out}: a bundle is a folder whose name ends in .i2i")
     args.size = parse_size(args.size) if args.size else None
     options = ExportOptions(**{f.name: getattr(args, f.name) for f in dataclasses.fields(ExportOptions)})
-    with Console(stderr=True).status(
-        f"exporting {checkpoint.name} to {', '.join(':'.join(t) for t in targets)}"
-    ):
-        exported = export_bundle(checkpoint, targets, out, options)
+    targets = parse_targets(to, options)
+    with Console(stderr=True).status(f"reading {checkpoint.name}") as status:
+        exported = export_bundle(checkpoint, targets, out, options, status.update)
     print_variants(exported)
     print(f"wrote {out}\nnext: {how_to_use(str(out), exported.bundle.manifest.model.kind)}")
     return 0
@@ -98,10 +116,9 @@ def _export(args: argparse.Namespace, targets: list[tuple[str, str]]) -> int:
 def print_variants(exported: Exported) -> None:
     """One row per variant that was exported now."""
     rows: list[list[str]] = []
-    for v, timing in exported.variants:
-        assert v.parity is not None
-        ssim = "-" if v.parity.ssim is None else f"{v.parity.ssim:.4f}"
-        times = f"{timing.min_ms:.1f}", f"{timing.median_ms:.1f}"
+    for v, timing in ((c.variant, c.timing) for c in exported.variants):
+        ssim = f"{v.parity.ssim:.4f}" if v.parity and v.parity.ssim is not None else "-"
+        times = (f"{timing.min_ms:.1f}", f"{timing.median_ms:.1f}") if timing else ("-", "-")
         rows.append([v.name, megabytes(v), decibels(v), ssim, *times, v.verified])
     headings = ("variant", "size MB", "PSNR dB", "SSIM", "min ms", "median ms", "verified")
     print_table(f"{exported.bundle.manifest.model.name}: variants measured here", headings, rows)

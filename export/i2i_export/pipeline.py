@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from i2i_export.graph import MAX_BATCH, write_onnx
 from i2i_export.module import deployed, example_input
-from i2i_export.parity import make_trial, require_floor
-from i2i_export.targets import TARGETS, Job
+from i2i_export.options import ExportOptions
+from i2i_export.parity import make_trial
+from i2i_export.targets import TARGETS, Checked, Job
 from i2i_sdk import __version__
-from i2i_sdk.backends import open_variant
-from i2i_sdk.bundle import Bundle, existing_bundle, file_entry, write_bundle
+from i2i_sdk.bundle import Bundle, existing_bundle, write_bundle
 from i2i_sdk.errors import ExportError
 from i2i_sdk.files import temporary_folder
-from i2i_sdk.manifest import SCHEMA, InputContract, Manifest, ModelInfo, Reference, Variant
-from i2i_sdk.measure import Timing, interleaved, statistics
-from i2i_sdk.parity import Trial, measure_parity
+from i2i_sdk.manifest import SCHEMA, InputContract, Manifest, ModelInfo, Reference
 from i2i_training.checkpoint import load_generator
 from i2i_training.networks import GeneratorSpec, count_macs, count_parameters
 
@@ -26,37 +24,24 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class ExportOptions:
-    """How `export_bundle` goes about it; None means what the checkpoint says or the default."""
-
-    size: tuple[int, int] | None = None  # height, width; default: the size it was trained at, else 256
-    frames: Path | None = None  # folder or video for parity; default: scikit-image's photos
-    min_psnr: float | None = None  # dB; default: the precision's floor
-    force: bool = False  # replace a bundle of another checkpoint
-    direction: str | None = None  # refused when the checkpoint says another one
-    # what a .pth cannot say of itself
-    norm_mode: str | None = None
-    padding: str | None = None
-    upsample: str | None = None
-    name: str | None = None
-    licence: str | None = None
-    trained_on: str | None = None
-
-
-@dataclass(frozen=True)
 class Exported:
     """The bundle, and each new variant with how long one frame took here."""
 
     bundle: Bundle
-    variants: tuple[tuple[Variant, Timing], ...]
+    variants: tuple[Checked, ...]
 
 
 def export_bundle(
-    checkpoint: Path, targets: Sequence[tuple[str, str]], out: Path, options: ExportOptions | None = None
+    checkpoint: Path,
+    targets: Sequence[tuple[str, str]],
+    out: Path,
+    options: ExportOptions | None = None,
+    progress: Callable[[str], None] = log.info,
 ) -> Exported:
     """Export `checkpoint` to every (target, precision) and write or extend the bundle `out`.
 
     All or nothing: a target that cannot be built or misses its floor raises and leaves `out` as it was.
+    `progress` is told in a few words what is being done.
     Raises CheckpointError, ExportError (ParityError among them), BackendError, BundleError.
     """
     options = options or ExportOptions()
@@ -70,14 +55,18 @@ def export_bundle(
     old = existing_bundle(out, model, options.force)
     trial = make_trial(module, spec, options.frames, height, width)
 
-    with temporary_folder(out) as folder:
+    with temporary_folder(out) as parent:
+        folder, scratch = parent / "bundle", parent / "scratch"
+        folder.mkdir()
+        scratch.mkdir()
         graph = folder / _reference_name(old, height, width)
-        write_onnx(deployed(module, spec), example_input(spec, height, width, batch=2), graph)
+        ready = deployed(module, spec)
+        write_onnx(ready, example_input(spec, height, width, batch=2), graph)
         macs = count_macs(module, *spec.input_shape(height, width))
-        entry = file_entry(folder, graph)
-        job = Job(graph, entry, folder, height, width, MAX_BATCH, macs)
-        built = [TARGETS[target].export(job, precision) for target, precision in targets]
-        checked = [_verified(v, folder, trial, options.min_psnr) for v in built]
+        job = Job(
+            ready, spec, graph, folder, scratch, height, width, MAX_BATCH, macs, trial, options, progress
+        )
+        checked = [_built_and_checked(target, precision, job) for target, precision in targets]
         manifest = Manifest(
             schema=SCHEMA,
             created_by=f"i2i-sdk {__version__}",
@@ -85,8 +74,8 @@ def export_bundle(
             input=InputContract(
                 spec.config.in_channels, spec.config.out_channels, multiple_of=spec.config.multiple_of
             ),
-            references=(Reference(height, width, entry),),
-            variants=tuple(variant for variant, _ in checked),
+            references=(Reference(height, width, job.entry(graph)),),
+            variants=tuple(c.variant for c in checked),
         )
         bundle = write_bundle(out, manifest, folder, force=options.force)
     return Exported(bundle, tuple(checked))
@@ -146,21 +135,22 @@ def _reference_name(old: Bundle | None, height: int, width: int) -> str:
     return f"reference_{height}x{width}.onnx" if old else "reference.onnx"
 
 
-def _verified(variant: Variant, folder: Path, trial: Trial, min_psnr: float | None) -> tuple[Variant, Timing]:
-    """Run the variant as a user would: its parity, its effective precision, its time."""
-    with open_variant(variant, tuple(folder / f.path for f in variant.files), threads=None) as engine:
-        parity = measure_parity(engine, trial)
-        require_floor(variant.name, variant.precision, parity, min_psnr)
-        times = interleaved({"run": lambda: engine.run(trial.inputs.arrays[0][None])}, rounds=30)["run"]
-        found = replace(variant, parity=parity, precision_found=engine.precision, verified="device")
-        return found, statistics(times)
+def _built_and_checked(name: str, precision: str, job: Job) -> Checked:
+    target = TARGETS[name]
+    job.progress(f"{name} {precision}: building")
+    variant = target.export(job, precision)
+    job.progress(f"{name} {precision}: comparing {len(job.trial.expected)} pictures with PyTorch's")
+    return target.verify(variant, job)
 
 
-def parse_targets(text: str) -> list[tuple[str, str]]:
-    """ "ort,openvino:bf16" -> [("ort", "fp32"), ("openvino", "bf16")].
+def parse_targets(text: str, options: ExportOptions | None = None) -> list[tuple[str, str]]:
+    """ "ort:fp32,openvino:bf16" -> [("ort", "fp32"), ("openvino", "bf16")]; "all" names every target.
 
-    A name without a precision means all that this machine can verify. Raises ExportError.
+    A name without a precision means all that this machine can verify; INT8 only with `options.frames`.
+    Raises ExportError.
     """
+    options = options or ExportOptions()
+    text = ",".join(TARGETS) if text == "all" else text
     found: list[tuple[str, str]] = []
     for part in text.split(","):
         name, _, precision = part.strip().partition(":")
@@ -171,7 +161,7 @@ def parse_targets(text: str) -> list[tuple[str, str]]:
             raise ExportError(
                 f"target {name} has no precision {precision!r}; it has {', '.join(target.precisions)}"
             )
-        wanted = (precision,) if precision else target.default_precisions()
+        wanted = (precision,) if precision else target.default_precisions(options)
         if left_out := [p for p in target.precisions if not precision and p not in wanted]:
             log.warning(
                 "%s: left out %s, which this machine cannot run and verify", name, ", ".join(left_out)

@@ -54,6 +54,8 @@ class Requirements:
 
     engine: str  # name and version range, for example "onnxruntime>=1.20"
     cpu: tuple[str, ...] = ()  # features, for example "bf16"
+    os: tuple[str, ...] = ()  # "macos", "linux", "windows"; none named: any
+    compute_capabilities: tuple[str, ...] = ()  # of NVIDIA GPUs that the engine in the bundle is built for
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Variant:
     requires: Requirements
     verified: str  # "device": this variant ran; "graph": its graph ran elsewhere; "structure": only built
     parity: Parity | None = None
+    verified_by: str = ""  # the engine that gave `parity` where it is not the variant's own
+    macs_in_precision: float = 1.0  # share of the multiplications done in `precision`, 0..1
     precision_kept: dict[str, str] = field(default_factory=dict[str, str])  # layer group -> higher precision
     calibration_sha256: str | None = None  # of the calibration frames' list, never the frames
 

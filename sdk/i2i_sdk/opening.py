@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from i2i_sdk import frames
 from i2i_sdk.backends import backend_class, check_threads, open_variant, why_not
-from i2i_sdk.backends.base import Engine
+from i2i_sdk.backends.base import Engine, EngineOptions
 from i2i_sdk.backends.foreign import ForeignContract, ForeignEngine
 from i2i_sdk.bundle import Bundle
 from i2i_sdk.choose import choose_variant
@@ -80,7 +80,7 @@ def open_source(source: str | os.PathLike[str], wanted: Wanted, foreign: dict[st
             size=size,
             min_psnr=wanted.min_psnr,
         )
-        engine = open_variant(variant, bundle.files_of(variant), wanted.threads)
+        engine = open_variant(variant, bundle.files_of(variant), EngineOptions(wanted.threads))
         fit, max_batch, size = bundle.manifest.input.fit, variant.max_batch, (variant.height, variant.width)
     try:
         height, width, channels = _checked_shape(engine, path, size)
@@ -144,7 +144,7 @@ def _open_onnx(path: Path, wanted: Wanted, size: tuple[int, int] | None, foreign
     kind = backend_class(backend)
     if reason := kind.missing(precision):
         raise BackendError(f"{path}: {backend} cannot run it here: {reason}")
-    engine = kind(path, precision, wanted.threads)
+    engine = kind((path,), precision, EngineOptions(wanted.threads))
     try:
         if engine.input_dtype == "uint8" and len(engine.input_shape) == 4:
             if given := [name for name, value in foreign.items() if value is not None]:

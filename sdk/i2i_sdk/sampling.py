@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2i_sdk.backends import check_threads, open_variant, why_not
-from i2i_sdk.backends.base import Engine
+from i2i_sdk.backends.base import Engine, EngineOptions
 from i2i_sdk.bundle import Bundle
 from i2i_sdk.choose import choose_variant
 from i2i_sdk.errors import BackendError, InputError
@@ -88,7 +88,7 @@ def sample_bundle(
         backend=backend,
         precision=precision,
     )
-    with open_variant(variant, bundle.files_of(variant), threads) as engine:
+    with open_variant(variant, bundle.files_of(variant), EngineOptions(threads)) as engine:
         check_sampler(engine, path, numbers, (variant.height, variant.width))
         return run_sampler(engine, latents(count, numbers, seed), variant.max_batch)
 

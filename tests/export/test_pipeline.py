@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from i2i_export import pipeline
-from i2i_export.pipeline import ExportOptions, export_bundle, parse_targets
+from i2i_export.options import ExportOptions
+from i2i_export.pipeline import export_bundle, parse_targets
 from i2i_sdk import Bundle, BundleError, CheckpointError, ExportError, ParityError, Translator
 from i2i_sdk.cli import main as i2i
 from i2i_sdk.parity import FLOORS
@@ -27,8 +28,8 @@ SIZE = ExportOptions(size=(64, 64))
 @pytest.mark.parametrize("name", SMALL)
 def test_every_network_keeps_its_pictures(name: str, checkpoints: dict[str, Path], tmp_path: Path) -> None:
     exported = export_bundle(checkpoints[name], ALL, tmp_path / "x.i2i", SIZE)
-    assert [v.name for v, _ in exported.variants] == ["ort-fp32-64x64", "openvino-fp32-64x64"]
-    for variant, _ in exported.variants:
+    assert [c.variant.name for c in exported.variants] == ["ort-fp32-64x64", "openvino-fp32-64x64"]
+    for variant in (c.variant for c in exported.variants):
         assert variant.verified == "device"
         assert variant.parity is not None and variant.parity.psnr >= FLOORS["fp32"]
         assert variant.parity.frames_from == "builtin"
@@ -72,7 +73,7 @@ def test_upstream_pth_in_both_norm_modes(norm_mode: str, tmp_path: Path) -> None
     options = ExportOptions(size=(64, 64), norm_mode=norm_mode)
     exported = export_bundle(path, [("ort", "fp32")], tmp_path / "x.i2i", options)
     assert exported.bundle.manifest.model.norm_mode == norm_mode
-    parity = exported.variants[0][0].parity
+    parity = exported.variants[0].variant.parity
     assert parity is not None and parity.psnr >= 50
 
 
@@ -162,7 +163,7 @@ def test_interruption_leaves_the_old_bundle(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "measure_parity", interrupted)
+    monkeypatch.setattr("i2i_export.targets.job.measure_parity", interrupted)
     with pytest.raises(KeyboardInterrupt):
         export_bundle(checkpoints["resnet"], ALL, out, SIZE)
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
@@ -200,7 +201,7 @@ def test_real_checkpoint_keeps_its_pictures(shared_data: Path, tmp_path: Path) -
     source = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
     options = ExportOptions(size=(256, 256), frames=shared_data / "photos")
     exported = export_bundle(source, parse_targets("ort,openvino"), tmp_path / "h2z.i2i", options)
-    for variant, _ in exported.variants:
+    for variant in (c.variant for c in exported.variants):
         assert variant.parity is not None
         assert variant.parity.frames == 32
         assert variant.parity.psnr >= {"fp32": 50, "bf16": 40}[variant.precision]

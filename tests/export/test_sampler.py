@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from i2i_export import pipeline
-from i2i_export.pipeline import ExportOptions, export_bundle
+from i2i_export.options import ExportOptions
+from i2i_export.pipeline import export_bundle
 from i2i_sdk import ExportError, InputError, ParityError, Translator
 from i2i_sdk.cli import main as i2i
 from i2i_sdk.parity import FLOORS
@@ -62,7 +63,7 @@ def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_new_translators_keep_their_pictures(config: GeneratorConfig, tmp_path: Path) -> None:
     path = saved(tmp_path / "net.safetensors", config)
     exported = export_bundle(path, ALL, tmp_path / "x.i2i", ExportOptions(size=(32, 48)))
-    for variant, _ in exported.variants:
+    for variant in (c.variant for c in exported.variants):
         assert variant.parity is not None and variant.parity.psnr >= FLOORS["fp32"]
         assert variant.parity.frames_from == "builtin"
     with Translator(tmp_path / "x.i2i", backend="ort") as translate:

@@ -21,7 +21,7 @@ from i2i_sdk.backends import (
     ort,
     why_not,
 )
-from i2i_sdk.backends.base import Engine
+from i2i_sdk.backends.base import Engine, EngineOptions
 from i2i_sdk.bundle import Bundle
 from i2i_sdk.errors import BackendError, InputError
 
@@ -45,7 +45,7 @@ def test_every_backend_of_the_list_can_be_preferred() -> None:
 
 
 def test_an_engine_reads_back_what_it_is(backend: str, graph: Path) -> None:
-    with backend_class(backend)(graph, "fp32", 1) as engine:
+    with backend_class(backend)((graph,), "fp32", EngineOptions(1)) as engine:
         assert engine.input_shape == engine.output_shape == (None, HEIGHT, WIDTH, 3)
         assert (engine.input_dtype, engine.output_dtype) == ("uint8", "uint8")
         assert engine.precision == "fp32"
@@ -55,14 +55,14 @@ def test_an_engine_reads_back_what_it_is(backend: str, graph: Path) -> None:
 @pytest.mark.parametrize("count", [1, 3, 8, 1])
 def test_batches(backend: str, graph: Path, count: int) -> None:
     batch = noise(count, HEIGHT, WIDTH, 3)
-    with backend_class(backend)(graph, "fp32", None) as engine:
+    with backend_class(backend)((graph,), "fp32") as engine:
         assert (engine.run(batch) == 255 - batch).all()
 
 
 def test_results_are_new_arrays(backend: str, graph: Path) -> None:
     """Engines reuse their buffers; a result that changes with the next frame would be a torn picture."""
     first, second = noise(1, HEIGHT, WIDTH, 3), noise(1, HEIGHT, WIDTH, 3, seed=1)
-    with backend_class(backend)(graph, "fp32", None) as engine:
+    with backend_class(backend)((graph,), "fp32") as engine:
         result = engine.run(first)
         engine.run(second)
         assert (result == 255 - first).all()
@@ -75,14 +75,14 @@ def test_the_batch_is_not_modified(backend: str, graph: Path) -> None:
     batch = noise(2, HEIGHT, WIDTH, 3)
     before = batch.copy()
     batch.flags.writeable = False
-    with backend_class(backend)(graph, "fp32", None) as engine:
+    with backend_class(backend)((graph,), "fp32") as engine:
         engine.run(batch)
         engine.warmup(1)
     assert (batch == before).all()
 
 
 def test_after_close(backend: str, graph: Path) -> None:
-    engine = backend_class(backend)(graph, "fp32", None)
+    engine = backend_class(backend)((graph,), "fp32")
     engine.close()
     engine.close()
     for use in (lambda: engine.run(noise(1, HEIGHT, WIDTH, 3)), engine.warmup):
@@ -93,7 +93,7 @@ def test_after_close(backend: str, graph: Path) -> None:
 def test_what_an_engine_cannot_run_is_a_backend_error(backend: str, graph: Path) -> None:
     names = {"ort": "ONNX Runtime", "openvino": "OpenVINO"}
     with (
-        backend_class(backend)(graph, "fp32", None) as engine,
+        backend_class(backend)((graph,), "fp32") as engine,
         pytest.raises(BackendError, match=rf"{names[backend]} failed on uint8 \(1, 5, 7, 3\): \S"),
     ):
         engine.run(noise(1, 5, 7, 3))
@@ -104,7 +104,7 @@ def test_a_file_that_is_no_graph(backend: str, tmp_path: Path) -> None:
     file.write_bytes(b"\x08\x01nonsense")
     for path in (file, tmp_path / "nowhere.onnx"):
         with pytest.raises(BackendError, match=rf"{path.name}.*cannot load it: \S") as caught:
-            backend_class(backend)(path, "fp32", None)
+            backend_class(backend)((path,), "fp32")
         assert len(str(caught.value).splitlines()) == 1
 
 
@@ -112,7 +112,7 @@ def test_a_truncated_graph(backend: str, graph: Path, tmp_path: Path) -> None:
     file = tmp_path / "half.onnx"
     file.write_bytes(graph.read_bytes()[: graph.stat().st_size // 2])
     with pytest.raises(BackendError, match="cannot load it"):
-        backend_class(backend)(file, "fp32", None)
+        backend_class(backend)((file,), "fp32")
 
 
 def test_two_inputs_two_outputs_and_other_types(backend: str, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_two_inputs_two_outputs_and_other_types(backend: str, tmp_path: Path) ->
     )
     for path in (two_in, two_out, f16):
         with pytest.raises(BackendError, match=r"one uint8 or float input and one output are needed; it has"):
-            backend_class(backend)(path, "fp32", None)
+            backend_class(backend)((path,), "fp32")
 
 
 def test_weights_outside_of_the_graphs_folder_are_refused(backend: str, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_weights_outside_of_the_graphs_folder_are_refused(backend: str, tmp_path
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(model.SerializeToString())
         with pytest.raises(BackendError, match="cannot load it"):
-            backend_class(backend)(path, "fp32", None)
+            backend_class(backend)((path,), "fp32")
 
 
 # precisions
@@ -195,7 +195,7 @@ def test_onnx_runtime_refuses_what_it_has_not(precision: str) -> None:
 def test_openvino_decides_and_is_asked(graph: Path) -> None:
     for precision in ("fp32", "bf16"):
         if openvino.OpenVinoEngine.missing(precision) is None:
-            with backend_class("openvino")(graph, precision, None) as engine:
+            with backend_class("openvino")((graph,), precision) as engine:
                 assert engine.precision == precision
 
 
@@ -214,7 +214,7 @@ def test_openvino_that_runs_something_else_is_an_error(graph: Path, monkeypatch:
 
     monkeypatch.setattr(ov, "Core", Core)
     with pytest.raises(BackendError, match="asked OpenVINO for fp32, it would run bf16"):
-        backend_class("openvino")(graph, "fp32", None)
+        backend_class("openvino")((graph,), "fp32")
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, graph: Path) -> None:
@@ -235,16 +235,16 @@ def test_variants_open_or_say_why_not(known: Callable[[str], Path]) -> None:
     frame = noise(1, HEIGHT, WIDTH, 3)
     for variant in bundle.manifest.variants:
         if why_not(variant) is None:
-            with open_variant(variant, bundle.files_of(variant), 1) as engine:
+            with open_variant(variant, bundle.files_of(variant), EngineOptions(1)) as engine:
                 assert (engine.run(frame)[0] == ANSWERS["swap"].of(frame[0])).all()
                 assert engine.precision == variant.precision
     first = bundle.manifest.variants[0]
     stranger = replace(first, name="a", backend="trt")
     assert why_not(stranger) == "backend 'trt' is not known to this version"
     with pytest.raises(BackendError, match=r"a cannot run here: backend 'trt' is not known"):
-        open_variant(stranger, bundle.files_of(first), None)
+        open_variant(stranger, bundle.files_of(first))
     with pytest.raises(BackendError, match=r"cannot run here: ONNX Runtime's CPU provider has no bf16"):
-        open_variant(replace(first, precision="bf16"), bundle.files_of(first), None)
+        open_variant(replace(first, precision="bf16"), bundle.files_of(first))
 
 
 def test_an_unknown_backend_lists_the_known() -> None:
@@ -262,7 +262,7 @@ def test_threads(threads: object) -> None:
 
 def test_warm_up_of_a_graph_with_fixed_batch(backend: str, tmp_path: Path) -> None:
     path = save_graph(tmp_path / "four.onnx", "invert", batch=4)
-    with backend_class(backend)(path, "fp32", None) as engine:
+    with backend_class(backend)((path,), "fp32") as engine:
         engine.warmup()
         assert engine.input_shape == (4, HEIGHT, WIDTH, 3)
         zeros = np.zeros((4, HEIGHT, WIDTH, 3), np.uint8)

@@ -1,17 +1,18 @@
 """What a checkpoint can become. One file per target; this dict is the whole list.
 
-A target file has PRECISIONS, `default_precisions()` for a `--to NAME` without a precision, and
-`export(job, precision) -> Variant`, which writes files into `job.folder`.
+A target file has PRECISIONS, `default_precisions(options)` for a `--to NAME` without a precision, and
+`export(job, precision) -> Variant`, which writes files into `job.folder`. Where its engine does not run on
+the machine that exports, it has `verify(variant, job) -> Checked` as well, which finds the parity elsewhere.
 """
 
 from __future__ import annotations
 
 from i2i_export.targets import openvino, ort
-from i2i_export.targets.job import Job, Target
+from i2i_export.targets.job import Checked, Job, Target
 
 TARGETS: dict[str, Target] = {
     "ort": Target(ort.PRECISIONS, ort.default_precisions, ort.export),
     "openvino": Target(openvino.PRECISIONS, openvino.default_precisions, openvino.export),
 }
 
-__all__ = ["TARGETS", "Job", "Target"]
+__all__ = ["TARGETS", "Checked", "Job", "Target"]

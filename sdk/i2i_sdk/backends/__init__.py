@@ -8,10 +8,9 @@ a constructor that loads a variant's files. It is imported when it is first need
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import Any
 
-from i2i_sdk.backends.base import Backend, Engine
+from i2i_sdk.backends.base import DEFAULT_OPTIONS, Backend, Engine, EngineOptions, Files
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.manifest import Variant
 
@@ -52,9 +51,9 @@ def check_threads(threads: int | None) -> None:
     raise InputError(f"threads is {given!r}; allowed: 1 or more, or None for the engine's default")
 
 
-def open_variant(variant: Variant, files: tuple[Path, ...], threads: int | None) -> Engine:
+def open_variant(variant: Variant, files: Files, options: EngineOptions = DEFAULT_OPTIONS) -> Engine:
     """Load a variant's engine. Raises BackendError when it cannot run here or is not what was asked for."""
     reason = why_not(variant)
     if reason is not None:
         raise BackendError(f"{variant.name} cannot run here: {reason}")
-    return backend_class(variant.backend)(files[0], variant.precision, threads)
+    return backend_class(variant.backend)(files, variant.precision, options)

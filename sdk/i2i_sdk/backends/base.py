@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
@@ -13,6 +14,22 @@ from numpy.typing import NDArray
 T = TypeVar("T", bound="Engine")
 
 CLOSED = "this engine is closed: make a new Translator"
+
+Files = tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What a caller may ask of an engine besides its precision; None leaves it to the engine."""
+
+    threads: int | None = None
+    provider: str | None = (
+        None  # of ONNX Runtime: "cuda", "coreml" … (`backends/providers.py`); None: the CPU
+    )
+    allow_fallback: bool = False  # may the CPU run what that provider cannot?
+
+
+DEFAULT_OPTIONS = EngineOptions()
 
 
 class Engine(ABC):
@@ -64,10 +81,13 @@ class Engine(ABC):
 
 
 class Backend(Protocol):
-    """What a backend file offers: an Engine class that loads a graph."""
+    """What a backend file offers: an Engine class that loads a variant's files."""
 
-    def __call__(self, graph: Path, precision: str, threads: int | None) -> Engine:
-        """Load `graph`. `threads` None takes the engine's default. Raises BackendError."""
+    def __call__(self, files: Files, precision: str, options: EngineOptions = DEFAULT_OPTIONS) -> Engine:
+        """Load `files`, all of which were checked; the first is the one that names the rest.
+
+        Raises BackendError when they cannot be loaded or are not what was asked for.
+        """
         ...
 
     def missing(self, precision: str) -> str | None:

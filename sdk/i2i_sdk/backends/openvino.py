@@ -8,13 +8,12 @@ from __future__ import annotations
 import ctypes
 import sys
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk.backends.base import CLOSED, Engine
+from i2i_sdk.backends.base import CLOSED, DEFAULT_OPTIONS, Engine, EngineOptions, Files
 from i2i_sdk.errors import BackendError
 
 PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
@@ -24,15 +23,16 @@ DTYPES = {"uint8", "float32"}
 class OpenVinoEngine(Engine):
     """An ONNX file compiled by OpenVINO's CPU plugin, tuned for the latency of one frame."""
 
-    def __init__(self, graph: Path, precision: str, threads: int | None) -> None:
+    def __init__(self, files: Files, precision: str, options: EngineOptions = DEFAULT_OPTIONS) -> None:
         import openvino as ov
 
+        graph = files[0]
         config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
             "PERFORMANCE_HINT": "LATENCY",
         }
-        if threads is not None:
-            config["INFERENCE_NUM_THREADS"] = threads
+        if options.threads is not None:
+            config["INFERENCE_NUM_THREADS"] = options.threads
         try:
             self._model: Any = ov.Core().compile_model(str(graph), "CPU", config)
         except RuntimeError as error:

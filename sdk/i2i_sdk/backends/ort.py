@@ -6,12 +6,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from i2i_sdk.backends.base import CLOSED, Engine
+from i2i_sdk.backends.base import CLOSED, DEFAULT_OPTIONS, Engine, EngineOptions, Files
 from i2i_sdk.errors import BackendError
 
 DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
@@ -21,15 +20,16 @@ PROVIDER = "CPUExecutionProvider"
 class OrtEngine(Engine):
     """An ONNX file in ONNX Runtime's CPU provider."""
 
-    def __init__(self, graph: Path, precision: str, threads: int | None) -> None:
+    def __init__(self, files: Files, precision: str, options: EngineOptions = DEFAULT_OPTIONS) -> None:
         import onnxruntime as ort
 
-        options = ort.SessionOptions()
-        options.log_severity_level = 3  # errors; they are raised below as well
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        graph = files[0]
+        session = ort.SessionOptions()
+        session.log_severity_level = 3  # errors; they are raised below as well
+        if options.threads is not None:
+            session.intra_op_num_threads = options.threads
         try:
-            self._session: Any = ort.InferenceSession(str(graph), options, providers=[PROVIDER])
+            self._session: Any = ort.InferenceSession(str(graph), session, providers=[PROVIDER])
         except Exception as error:  # onnxruntime's errors share no base class
             raise BackendError(f"{graph}: ONNX Runtime cannot load it: {_first_line(error)}") from error
         if self._session.get_providers()[0] != PROVIDER:

@@ -49,7 +49,7 @@ def engine_state(name: str, precision: str) -> str:
     folder = zoo_path(next(iter(ZOO)))
     assert folder is not None
     try:
-        with backend(folder / "reference.onnx", precision, None) as engine:
+        with backend((folder / "reference.onnx",), precision) as engine:
             engine.warmup(1)
             return f"works, computes in {engine.precision} on {engine.provider}"
     except Exception as error:  # a doctor reports whatever is broken and goes on

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import numpy as np
 
 from i2i_sdk.backends import check_threads, open_variant, why_not
-from i2i_sdk.backends.base import Engine
+from i2i_sdk.backends.base import Engine, EngineOptions
 from i2i_sdk.bundle import Bundle
 from i2i_sdk.commands.common import decibels, how_to_use, read_bundle
 from i2i_sdk.errors import BackendError, InputError
@@ -48,7 +48,9 @@ def measure_variants(bundle: Bundle, rounds: int, threads: int | None) -> dict[s
         calls: dict[str, Callable[[], object]] = {}
         for variant in bundle.manifest.variants:
             if why_not(variant) is None:
-                engine = stack.enter_context(open_variant(variant, bundle.files_of(variant), threads))
+                engine = stack.enter_context(
+                    open_variant(variant, bundle.files_of(variant), EngineOptions(threads))
+                )
                 calls[variant.name] = _call(engine)
         if not calls:
             raise BackendError(

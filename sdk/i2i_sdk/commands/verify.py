@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from i2i_sdk.backends import check_threads, open_variant, why_not
+from i2i_sdk.backends.base import EngineOptions
 from i2i_sdk.backends.ort import OrtEngine
 from i2i_sdk.bundle import Bundle
 from i2i_sdk.commands.common import decibels, read_bundle
@@ -54,7 +55,7 @@ def verify_bundle(bundle: Bundle, frames: Path | None, threads: int | None) -> d
         size = (variant.height, variant.width)
         if size not in trials:
             trials[size] = make_reference_trial(bundle, variant, frames, threads)
-        with open_variant(variant, bundle.files_of(variant), threads) as engine:
+        with open_variant(variant, bundle.files_of(variant), EngineOptions(threads)) as engine:
             found[variant.name] = measure_parity(engine, trials[size])
     return found
 
@@ -63,7 +64,7 @@ def make_reference_trial(bundle: Bundle, variant: Variant, frames: Path | None, 
     """What the reference graph of the variant's size makes of frames, or of a sampler's latents."""
     kind, channels = bundle.manifest.model.kind, bundle.manifest.input.in_channels
     inputs = read_inputs(kind, frames, variant.height, variant.width, channels)
-    with OrtEngine(bundle.reference_for(variant), "fp32", threads) as reference:
+    with OrtEngine((bundle.reference_for(variant),), "fp32", EngineOptions(threads)) as reference:
         return Trial(inputs, tuple(reference.run(given[None])[0] for given in inputs.arrays))
 
 

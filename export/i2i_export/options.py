@@ -1,0 +1,30 @@
+"""How an export goes about it: what a caller may say, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How `export_bundle` goes about it; None means what the checkpoint says or the default."""
+
+    size: tuple[int, int] | None = None  # height, width; default: the size it was trained at, else 256
+    frames: Path | None = None  # folder or video for parity; default: scikit-image's photos
+    min_psnr: float | None = None  # dB; default: the precision's floor
+    force: bool = False  # replace a bundle of another checkpoint
+    direction: str | None = None  # refused when the checkpoint says another one
+    # int8
+    calibration: Path | None = None  # folder or video; default: those of `frames` that parity does not take
+    ranges: str = "mse"  # how ranges of activations are chosen: `calibrate.METHODS`
+    # TensorRT
+    flavor: str = "auto"  # "tensorrt", "rtx", or whichever is installed
+    compute_capabilities: tuple[str, ...] = ()  # of an RTX engine; none named: all that the builder offers
+    # what a .pth cannot say of itself
+    norm_mode: str | None = None
+    padding: str | None = None
+    upsample: str | None = None
+    name: str | None = None
+    licence: str | None = None
+    trained_on: str | None = None
