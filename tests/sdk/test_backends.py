@@ -28,8 +28,9 @@ from i2i_sdk.errors import BackendError, InputError
 FLOAT, U8 = TensorProto.FLOAT, TensorProto.UINT8
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+@pytest.fixture(params=["openvino", "ort"])
 def backend(request: pytest.FixtureRequest) -> str:
+    """The backends that load any ONNX file; those with formats of their own have tests of their own."""
     return str(request.param)
 
 
@@ -38,8 +39,8 @@ def graph(known: Callable[[str], Path]) -> Path:
     return known("invert") / "reference.onnx"
 
 
-def test_every_backend_of_the_list_can_be_preferred() -> None:
-    assert {name for name, _ in PREFERENCE} == set(BACKENDS)
+def test_what_is_preferred_exists() -> None:
+    assert {name for name, _ in PREFERENCE} <= set(BACKENDS) and len(set(PREFERENCE)) == len(PREFERENCE)
     for name in BACKENDS:
         assert issubclass(backend_class(name), Engine)  # type: ignore[arg-type]
 
@@ -239,16 +240,17 @@ def test_variants_open_or_say_why_not(known: Callable[[str], Path]) -> None:
                 assert (engine.run(frame)[0] == ANSWERS["swap"].of(frame[0])).all()
                 assert engine.precision == variant.precision
     first = bundle.manifest.variants[0]
-    stranger = replace(first, name="a", backend="trt")
-    assert why_not(stranger) == "backend 'trt' is not known to this version"
-    with pytest.raises(BackendError, match=r"a cannot run here: backend 'trt' is not known"):
+    stranger = replace(first, name="a", backend="abacus")
+    assert why_not(stranger) == "backend 'abacus' is not known to this version"
+    with pytest.raises(BackendError, match=r"a cannot run here: backend 'abacus' is not known"):
         open_variant(stranger, bundle.files_of(first))
     with pytest.raises(BackendError, match=r"cannot run here: ONNX Runtime's CPU provider has no bf16"):
         open_variant(replace(first, precision="bf16"), bundle.files_of(first))
 
 
 def test_an_unknown_backend_lists_the_known() -> None:
-    with pytest.raises(BackendError, match=r"'cuda' is not known to this version; known: openvino, ort"):
+    known = rf"'cuda' is not known to this version; known: {', '.join(BACKENDS)}"
+    with pytest.raises(BackendError, match=known):
         backend_class("cuda")
 
 
