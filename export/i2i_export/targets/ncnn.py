@@ -1,0 +1,124 @@
+"""ncnn, for Android and small ARM boards, converted from the traced module by pnnx.
+
+The one exception to the uint8 contract is in the files only: ncnn has no uint8 tensors, see
+`i2i_sdk.backends.ncnn`. Precisions say what weights are stored as; the arithmetic that is verified is FP32.
+"""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from i2i_export.options import ExportOptions
+from i2i_export.targets.job import Job
+from i2i_sdk.backends.ncnn import NcnnEngine
+from i2i_sdk.backends.ncnn_files import read_layers
+from i2i_sdk.errors import BackendError, ExportError
+from i2i_sdk.manifest import Requirements, Variant
+
+PRECISIONS = ("fp32", "fp16")
+
+
+def default_precisions(options: ExportOptions) -> tuple[str, ...]:
+    """Both: ncnn runs on every CPU."""
+    return PRECISIONS
+
+
+def export(job: Job, precision: str) -> Variant:
+    """Write `ncnn-PRECISION-HxW.param` and `.bin` into the bundle; parity is measured by the pipeline.
+
+    Raises ExportError: a package is missing, or ncnn lacks a layer of the network, which it names.
+    """
+    pnnx = _pnnx()
+    if reason := NcnnEngine.missing(precision):
+        raise ExportError(f"ncnn cannot be verified here: {reason}")
+    channels = {job.spec.config.in_channels, job.spec.config.out_channels}
+    if job.spec.kind != "sampler" and not channels <= {1, 3}:
+        raise ExportError(f"ncnn: images of 1 or 3 channels are needed, not of {sorted(channels)}; leave it out")
+    needs = Requirements("ncnn>=1.0.20250503")
+    variant = replace(job.variant("ncnn", precision, (), needs), max_batch=1)
+    traced = _traced(job)
+    job.progress(f"ncnn {precision}: converting with pnnx")
+    param, weights = _convert(pnnx, traced, variant.name, precision)
+    _say_size(param, job)
+    _require_known_layers(param)
+    files = [path.rename(job.folder / path.name) for path in (param, weights)]
+    variant = replace(variant, files=tuple(job.entry(path) for path in files))
+    if precision == "fp32":
+        return variant
+    return replace(variant, macs_in_precision=0.0, precision_kept={"arithmetic": "fp32"})
+
+
+class PlanarPixels(nn.Module):
+    """float32 [1, C_in, H, W] of 0..255 (a sampler: [1, z]) -> float32 [1, C_out, H, W], whole numbers 0..255.
+
+    The input is centred before it is scaled: on a phone that computes in FP16 the subtraction is exact, and
+    x/127.5 - 1 would round twice.
+    """
+
+    def __init__(self, generator: nn.Module, takes_pixels: bool) -> None:
+        super().__init__()
+        self.generator, self.takes_pixels = generator, takes_pixels
+
+    def forward(self, x: Tensor) -> Tensor:
+        values = (x - 127.5) * (1 / 127.5) if self.takes_pixels else x
+        return (self.generator(values) * 127.5 + 127.5).round().clamp(0, 255)
+
+
+def _pnnx() -> str:
+    """The path of pnnx's program, which its wheel holds. Its Python part would run the code that it writes."""
+    try:
+        return str(importlib.import_module("pnnx").EXEC_PATH)
+    except ImportError as error:
+        raise ExportError(f"ncnn needs pnnx ({error}): pip install 'i2i-sdk[ncnn]'") from error
+
+
+def _traced(job: Job) -> Path:
+    """The TorchScript file that pnnx reads, made once a job."""
+    path = job.scratch / "ncnn.pt"
+    if path.exists():
+        return path
+    shape = job.spec.input_shape(job.height, job.width)
+    module = PlanarPixels(job.module.get_submodule("generator"), job.spec.kind != "sampler").eval()
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.trace, which pnnx asks for
+        torch.jit.trace(module, torch.zeros(1, *shape), check_trace=False).save(str(path))
+    return path
+
+
+def _convert(pnnx: str, traced: Path, name: str, precision: str) -> tuple[Path, Path]:
+    """Run pnnx in the folder of `traced`. Raises ExportError with the last line of its log."""
+    param, weights = (traced.parent / f"{name}.{suffix}" for suffix in ("param", "bin"))
+    half = f"fp16={int(precision == 'fp16')}"
+    command = [pnnx, traced.name, half, f"ncnnparam={param.name}", f"ncnnbin={weights.name}"]
+    done = subprocess.run(
+        command, cwd=traced.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if done.returncode != 0 or not (param.is_file() and weights.is_file()):
+        said = [line for line in done.stdout.splitlines() if line.strip()][-1:]
+        raise ExportError(f"pnnx cannot convert this network (exit {done.returncode}): {''.join(said)}")
+    return param, weights
+
+
+def _say_size(param: Path, job: Job) -> None:
+    """Write into the Input's line what it takes: width, height and channels are its options 0, 1 and 2."""
+    channels, *sides = job.spec.input_shape(job.height, job.width)
+    sides = [job.width, job.height, channels] if sides else [channels]  # a latent is as wide as it is long
+    said = " ".join(f"{option}={side}" for option, side in enumerate(sides))
+    lines = param.read_text(encoding="utf-8").splitlines()
+    lines = [f"{line} {said}" if line.startswith("Input ") else line for line in lines]
+    param.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _require_known_layers(param: Path) -> None:
+    """Raise ExportError naming layers that pnnx passed on but ncnn lacks, or the runtime does not know."""
+    try:
+        read_layers(param)
+    except BackendError as error:
+        raise ExportError(f"ncnn cannot run this network: {error}") from error
