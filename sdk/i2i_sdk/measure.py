@@ -13,7 +13,28 @@ from pathlib import Path
 
 import numpy as np
 
-PACKAGES = ("i2i-sdk", "numpy", "opencv-python", "onnxruntime", "openvino", "av", "torch", "onnx")
+PACKAGES = (
+    "i2i-sdk",
+    "numpy",
+    "opencv-python",
+    "av",
+    # engines
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-directml",
+    "onnxruntime-qnn",
+    "onnxruntime-ep-nv-tensorrt-rtx",
+    "openvino",
+    "tensorrt",
+    "tensorrt-rtx",
+    "torch-tensorrt",
+    "cuda-python",
+    "coremltools",
+    "ncnn",
+    # training and export
+    "torch",
+    "onnx",
+)
 
 
 @dataclass(frozen=True)
@@ -77,14 +98,8 @@ def machine() -> dict[str, str | int | float]:
 @lru_cache(maxsize=1)
 def cpu_name() -> str:
     """The processor's name and, on Linux, the features that decide about low precision."""
-    info = Path("/proc/cpuinfo")
-    if not info.is_file():
-        return platform.processor() or platform.machine()
-    text = info.read_text(errors="replace")
-    lines = [line.split(":", 1) for line in text.splitlines() if ":" in line]
-    values = {key.strip(): value.strip() for key, value in reversed(lines)}
-    name = values.get("model name") or values.get("Hardware") or platform.machine()
-    flags = values.get("flags", values.get("Features", "")).split()
+    values = _cpu_info()
+    name = values.get("model name") or values.get("Hardware") or platform.processor() or platform.machine()
     wanted = (
         "avx2",
         "avx512f",
@@ -96,7 +111,22 @@ def cpu_name() -> str:
         "bf16",
         "i8mm",
     )
-    return " ".join([name, *(f for f in wanted if f in flags)])
+    return " ".join([name, *(f for f in wanted if f in cpu_flags())])
+
+
+@lru_cache(maxsize=1)
+def cpu_flags() -> frozenset[str]:
+    """The processor's features as Linux calls them, for example "avx512_bf16"; none on other systems."""
+    values = _cpu_info()
+    return frozenset(values.get("flags", values.get("Features", "")).split())
+
+
+def _cpu_info() -> dict[str, str]:
+    """What Linux says of the first processor; nothing on other systems."""
+    info = Path("/proc/cpuinfo")
+    text = info.read_text(errors="replace") if info.is_file() else ""
+    lines = [line.split(":", 1) for line in text.splitlines() if ":" in line]
+    return {key.strip(): value.strip() for key, value in reversed(lines)}
 
 
 def package_version(name: str) -> str | None:

@@ -31,6 +31,7 @@ from i2i_sdk.manifest import (
 Image = NDArray[np.uint8]
 
 HEIGHT, WIDTH = 24, 40
+DISTRIBUTIONS = {"ort": "onnxruntime"}  # of backends that are not called as what they come in
 EVERYWHERE = (("ort", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"))
 
 
@@ -179,7 +180,7 @@ def describe(
             max_batch=4,
             macs=123_456,
             files=(entry,),
-            requires=Requirements(f"{backend}>=1"),
+            requires=Requirements(f"{DISTRIBUTIONS.get(backend, backend)}>=1"),
             verified="device",
             parity=parity,
         )

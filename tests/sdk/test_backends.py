@@ -172,24 +172,27 @@ def test_weights_outside_of_the_graphs_folder_are_refused(backend: str, tmp_path
 
 
 def test_openvino_without_bf16_refuses_and_says_what_to_take() -> None:
-    old_cpu = ("FP32", "INT8", "BIN")
+    old_cpu = ("FP32", "BIN")
     assert openvino.missing_with(old_cpu, "fp32") is None
     reason = openvino.missing_with(old_cpu, "bf16")
     assert reason is not None and "no BF16" in reason and "take the fp32 variant" in reason
-    assert openvino.missing_with(("FP32", "BF16"), "bf16") is None
+    reason = openvino.missing_with(old_cpu, "int8")
+    assert reason == "OpenVINO has no INT8 on this CPU; take the fp32 variant"
+    for precision in ("bf16", "int8"):
+        assert openvino.missing_with(("FP32", "BF16", "INT8"), precision) is None
 
 
-@pytest.mark.parametrize("precision", ["int8", "fp16", "", "FP32"])
+@pytest.mark.parametrize("precision", ["w8", "fp16", "", "FP32"])
 def test_openvino_names_the_precisions_it_has(precision: str) -> None:
     reason = openvino.missing_with(("FP32", "BF16"), precision)
-    assert reason == f"OpenVINO runs fp32, bf16 on a CPU, not {precision}"
+    assert reason == f"OpenVINO runs fp32, bf16, int8 on a CPU, not {precision}"
 
 
-@pytest.mark.parametrize("precision", ["bf16", "int8", "fp16"])
+@pytest.mark.parametrize("precision", ["bf16", "w8", "fp16"])
 def test_onnx_runtime_refuses_what_it_has_not(precision: str) -> None:
-    assert ort.OrtEngine.missing("fp32") is None
+    assert ort.OrtEngine.missing("fp32") is None and ort.OrtEngine.missing("int8") is None
     assert ort.OrtEngine.missing(precision) == (
-        f"ONNX Runtime's CPU provider has no {precision}; it runs fp32"
+        f"ONNX Runtime on cpu has no {precision}; it computes fp32, int8"
     )
 
 
@@ -209,12 +212,8 @@ def test_openvino_that_runs_something_else_is_an_error(graph: Path, monkeypatch:
             assert name == "INFERENCE_PRECISION_HINT"
             return ov.Type.bf16
 
-    class Core:
-        def compile_model(self, *_: object) -> Compiled:
-            return Compiled()
-
-    monkeypatch.setattr(ov, "Core", Core)
-    with pytest.raises(BackendError, match="asked OpenVINO for fp32, it would run bf16"):
+    monkeypatch.setattr(openvino, "_compiled", lambda *_: Compiled())
+    with pytest.raises(BackendError, match="asked OpenVINO for f32, it would run bf16"):
         backend_class("openvino")((graph,), "fp32")
 
 
@@ -244,7 +243,7 @@ def test_variants_open_or_say_why_not(known: Callable[[str], Path]) -> None:
     assert why_not(stranger) == "backend 'abacus' is not known to this version"
     with pytest.raises(BackendError, match=r"a cannot run here: backend 'abacus' is not known"):
         open_variant(stranger, bundle.files_of(first))
-    with pytest.raises(BackendError, match=r"cannot run here: ONNX Runtime's CPU provider has no bf16"):
+    with pytest.raises(BackendError, match=r"cannot run here: ONNX Runtime on cpu has no bf16"):
         open_variant(replace(first, precision="bf16"), bundle.files_of(first))
 
 

@@ -10,20 +10,34 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from i2i_sdk.backends import providers
 from i2i_sdk.backends.base import DEFAULT_OPTIONS, Backend, Engine, EngineOptions, Files
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.manifest import Variant
+from i2i_sdk.requirements import unmet
 
 BACKENDS: dict[str, str] = {
+    "coreml": "i2i_sdk.backends.coreml:CoreMlEngine",
+    "ncnn": "i2i_sdk.backends.ncnn:NcnnEngine",
     "openvino": "i2i_sdk.backends.openvino:OpenVinoEngine",
     "ort": "i2i_sdk.backends.ort:OrtEngine",
 }
 
+# Backends whose variants run where there is no Python.
+ELSEWHERE = {"web": "it runs in a browser, see docs/mobile.md"}
+
 # Which variant is taken where nothing was tuned: usually the fastest first.
 PREFERENCE = (
+    ("coreml", "fp16"),
+    ("coreml", "w8"),
+    ("coreml", "palette6"),
+    ("openvino", "int8"),
     ("openvino", "bf16"),
     ("openvino", "fp32"),
+    ("ort", "int8"),
     ("ort", "fp32"),
+    ("ncnn", "fp32"),
+    ("ncnn", "fp16"),
 )
 
 
@@ -36,11 +50,20 @@ def backend_class(name: str) -> Backend:
     return found
 
 
-def why_not(variant: Variant) -> str | None:
-    """Why `variant` cannot run on this device, or None if it can."""
+def why_not(variant: Variant, provider: str | None = None) -> str | None:
+    """Why `variant` cannot run on this device, or None if it can.
+
+    provider: one of ONNX Runtime's that is to run it (`providers.PROVIDERS`); InputError if it is not known.
+    """
+    if variant.backend in ELSEWHERE:
+        return ELSEWHERE[variant.backend]
     if variant.backend not in BACKENDS:
         return f"backend {variant.backend!r} is not known to this version"
-    return backend_class(variant.backend).missing(variant.precision)
+    if variant.backend == "ort":
+        reason = providers.missing(provider or "cpu", variant.precision)
+    else:
+        reason = backend_class(variant.backend).missing(variant.precision)
+    return reason or unmet(variant.requires)
 
 
 def check_threads(threads: int | None) -> None:
@@ -53,7 +76,7 @@ def check_threads(threads: int | None) -> None:
 
 def open_variant(variant: Variant, files: Files, options: EngineOptions = DEFAULT_OPTIONS) -> Engine:
     """Load a variant's engine. Raises BackendError when it cannot run here or is not what was asked for."""
-    reason = why_not(variant)
+    reason = why_not(variant, options.provider)
     if reason is not None:
         raise BackendError(f"{variant.name} cannot run here: {reason}")
     return backend_class(variant.backend)(files, variant.precision, options)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -42,6 +43,8 @@ class Engine(ABC):
             "float32".
         precision: what the engine really computes in, read back after loading.
         provider: what it really runs on, read back after loading.
+        layers: how many convolutions and matrix products compute in which precision, read back after
+            loading: {"int8": 30, "bf16": 12}. Empty where the engine does not say.
     """
 
     input_shape: tuple[int | None, ...]
@@ -50,6 +53,7 @@ class Engine(ABC):
     output_dtype: str
     precision: str
     provider: str
+    layers: Mapping[str, int] = MappingProxyType({})
 
     @abstractmethod
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:

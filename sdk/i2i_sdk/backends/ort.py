@@ -1,4 +1,4 @@
-"""ONNX Runtime. Always installed with i2i-sdk; runs every FP32 graph on the CPU."""
+"""ONNX Runtime. Always installed with i2i-sdk; FP32 and INT8 on the CPU, or another execution provider."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false
@@ -6,61 +6,57 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from i2i_sdk.backends import providers
 from i2i_sdk.backends.base import CLOSED, DEFAULT_OPTIONS, Engine, EngineOptions, Files
+from i2i_sdk.backends.onnx_file import OnnxLayers, computed_in, read_layers
 from i2i_sdk.errors import BackendError
 
 DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
-PROVIDER = "CPUExecutionProvider"
 
 
 class OrtEngine(Engine):
-    """An ONNX file in ONNX Runtime's CPU provider."""
+    """An ONNX file in ONNX Runtime, on the CPU or on the provider that the options name."""
 
     def __init__(self, files: Files, precision: str, options: EngineOptions = DEFAULT_OPTIONS) -> None:
-        import onnxruntime as ort
-
-        graph = files[0]
-        session = ort.SessionOptions()
-        session.log_severity_level = 3  # errors; they are raised below as well
-        if options.threads is not None:
-            session.intra_op_num_threads = options.threads
-        try:
-            self._session: Any = ort.InferenceSession(str(graph), session, providers=[PROVIDER])
-        except Exception as error:  # onnxruntime's errors share no base class
-            raise BackendError(f"{graph}: ONNX Runtime cannot load it: {_first_line(error)}") from error
-        if self._session.get_providers()[0] != PROVIDER:
-            raise BackendError(f"{graph}: asked for {PROVIDER}, got {self._session.get_providers()}")
+        graph, provider = files[0], options.provider or "cpu"
+        if reason := providers.missing(provider, precision):
+            raise BackendError(f"{graph}: {reason}")
+        typed = _layers_of(graph)
+        if typed.half and provider == "cpu":
+            raise BackendError(
+                f"{graph}: is typed FP16, which a CPU computes in FP32 between casts: take FP32"
+            )
+        with tempfile.TemporaryDirectory(prefix="i2i-") as scratch:
+            optimized = Path(scratch, "optimized.onnx") if provider == "cpu" and typed.quantized else None
+            self._session: Any = _open(graph, provider, options, optimized)
+            computed = read_layers(optimized) if optimized else typed
+        self.precision, self.layers = _found(typed, computed, provider)
+        if self.precision != precision:
+            layers = (
+                f"; its layers: {dict(self.layers)}, typed INT8: {typed.dequantized}" if self.layers else ""
+            )
+            raise BackendError(
+                f"{graph}: asked ONNX Runtime for {precision}, it would compute in {self.precision}{layers}"
+            )
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if (
-            len(inputs) != 1
-            or len(outputs) != 1
-            or inputs[0].type not in DTYPES
-            or outputs[0].type not in DTYPES
-        ):
-            found = ", ".join(f"{x.name} {x.type}" for x in [*inputs, *outputs])
+        ports = [*inputs, *outputs]
+        if len(inputs) != 1 or len(outputs) != 1 or any(port.type not in DTYPES for port in ports):
+            found = ", ".join(f"{port.name} {port.type}" for port in ports)
             raise BackendError(f"{graph}: one uint8 or float input and one output are needed; it has {found}")
         self._name: str = inputs[0].name
-        self.input_shape = _shape(inputs[0].shape)
-        self.output_shape = _shape(outputs[0].shape)
-        self.input_dtype, self.output_dtype = DTYPES[inputs[0].type], DTYPES[outputs[0].type]
-        self.precision = (
-            "fp32"  # not read back: the CPU provider runs the types of the graph, ours are float32
-        )
-        self.provider = PROVIDER
+        self.input_shape, self.output_shape = (_shape(port.shape) for port in ports)
+        self.input_dtype, self.output_dtype = (DTYPES[port.type] for port in ports)
+        self.provider = providers.read_back(self._session, provider, options.allow_fallback)
 
     @staticmethod
     def missing(precision: str) -> str | None:
-        if precision != "fp32":
-            return f"ONNX Runtime's CPU provider has no {precision}; it runs fp32"
-        try:
-            import onnxruntime  # noqa: F401  # pyright: ignore[reportUnusedImport]
-        except ImportError:
-            return "the package is missing: pip install onnxruntime"
-        return None
+        return providers.missing("cpu", precision)
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         if self._session is None:
@@ -73,6 +69,46 @@ class OrtEngine(Engine):
 
     def close(self) -> None:
         self._session = None
+
+
+def _open(graph: Path, provider: str, options: EngineOptions, optimized: Path | None) -> Any:
+    """An onnxruntime.InferenceSession; what its optimiser makes of the graph is written to `optimized`."""
+    import onnxruntime as ort
+
+    session = ort.SessionOptions()
+    session.log_severity_level = 4  # fatal: errors are raised below
+    if options.threads is not None:
+        session.intra_op_num_threads = options.threads
+    if optimized is not None:
+        session.optimized_model_filepath = str(optimized)
+    chosen = providers.configure(session, provider, options.allow_fallback)
+    try:
+        # Without enable_fallback=0 a failure, now or in a later run, would start again on the CPU.
+        return ort.InferenceSession(str(graph), session, providers=chosen or None, enable_fallback=0)
+    except Exception as error:  # onnxruntime's errors share no base class
+        advice = "" if provider == "cpu" else f". Asked for provider {provider}. {providers.advice(provider)}"
+        raise BackendError(f"{graph}: ONNX Runtime cannot load it: {_first_line(error)}{advice}") from error
+
+
+def _layers_of(graph: Path) -> OnnxLayers:
+    """As typed in the file; of what cannot be read ONNX Runtime says itself what is wrong with it."""
+    try:
+        return read_layers(graph)
+    except (OSError, ValueError):
+        return OnnxLayers()
+
+
+def _found(typed: OnnxLayers, computed: OnnxLayers, provider: str) -> tuple[str, dict[str, int]]:
+    """The precision that a session computes in, and its layers.
+
+    On the CPU what the optimiser made of Q/DQ decides: it leaves a convolution in floats whose output is not
+    quantised too. Other providers keep to the types in the file; what their compilers make of a layer they
+    do not say.
+    """
+    if provider != "cpu":
+        return "int8" if typed.quantized else "fp16" if typed.half else "fp32", {}
+    layers = computed.counted()
+    return computed_in(layers, typed.dequantized, otherwise="fp32"), layers
 
 
 def _shape(sides: list[Any]) -> tuple[int | None, ...]:

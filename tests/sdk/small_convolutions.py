@@ -1,0 +1,81 @@
+"""Small networks of two convolutions with a bundle's contract, in types that engines have to tell apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from known_bundles import HEIGHT, WIDTH, save_onnx
+from onnx import TensorProto, helper, numpy_helper
+
+CHANNELS = 16  # as many as a vector register holds: engines have their usual kernels for it
+
+
+def save_convolutions(
+    path: Path, quantized: str = "no", *, transposed: int = 0, half: bool = False, batch: int | str = "n"
+) -> Path:
+    """uint8 [N, H, W, 3] -> conv 3x3 -> ReLU -> conv 3x3 -> uint8 [N, H, W, 3].
+
+    transposed: so many of the two, from the last, are transposed convolutions.
+    quantized: "no"; "inputs": Q/DQ before each convolution and on its weights; "both": after each as well.
+    half: FP16 weights and arithmetic.
+    """
+    graph = _Graph(np.float16 if half else np.float32, quantized)
+    kind = TensorProto.FLOAT16 if half else TensorProto.FLOAT
+    graph.add("Transpose", ["x"], "planes", perm=[0, 3, 1, 2])
+    graph.add("Cast", ["planes"], "floats", to=kind)
+    graph.add("Mul", ["floats", graph.constant("scale", 1 / 255)], "unit")
+    graph.convolution("unit", "first", 3, CHANNELS, transposed > 1)
+    graph.add("Relu", ["first"], "positive")
+    graph.convolution("positive", "second", CHANNELS, 3, transposed > 0)
+    graph.add("Mul", ["second", graph.constant("back", 255)], "gray levels")
+    graph.add("Clip", ["gray levels", graph.constant("low", 0), graph.constant("high", 255)], "clipped")
+    graph.add("Cast", ["clipped"], "bytes", to=TensorProto.UINT8)
+    graph.add("Transpose", ["bytes"], "y", perm=[0, 2, 3, 1])
+    shape = [batch, HEIGHT, WIDTH, 3]
+    ports = [(name, TensorProto.UINT8, shape) for name in "xy"]
+    return save_onnx(path, graph.nodes, graph.constants, ports[:1], ports[1:])
+
+
+class _Graph:
+    def __init__(self, dtype: type[np.floating], quantized: str) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self._dtype, self._quantized = dtype, quantized
+        self._random = np.random.default_rng(0)
+
+    def add(self, op: str, inputs: list[str], output: str, **attributes: object) -> None:
+        self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
+
+    def constant(self, name: str, values: object, dtype: type | None = None) -> str:
+        self.constants.append(numpy_helper.from_array(np.array(values, dtype or self._dtype), name))
+        return name
+
+    def convolution(self, taken: str, given: str, inputs: int, outputs: int, transposed: bool) -> None:
+        """A 3x3 convolution that keeps values in 0..1, with Q/DQ as asked for."""
+        op, shape = ("ConvTranspose", (inputs, outputs)) if transposed else ("Conv", (outputs, inputs))
+        weights = self._random.uniform(0, 1 / (9 * inputs), (*shape, 3, 3))
+        name = f"{given} weights"
+        if self._quantized == "no":
+            self.add(op, [taken, self.constant(name, weights)], given, pads=[1, 1, 1, 1])
+            return
+        scale = self.constant(f"{name} scale", weights.max() / 127)
+        zero = self.constant(f"{name} zero", 0, np.int8)
+        self.constant(name, np.rint(weights / (weights.max() / 127)), np.int8)
+        self.add("DequantizeLinear", [name, scale, zero], f"{name} again")
+        before = self.quantized(taken)
+        after = f"{given} exact" if self._quantized == "both" else given
+        self.add(op, [before, f"{name} again"], after, pads=[1, 1, 1, 1])
+        if self._quantized == "both":
+            self.quantized(after, given)
+
+    def quantized(self, taken: str, given: str | None = None) -> str:
+        """Q/DQ of values in 0..1, with unsigned bytes."""
+        given = given or f"{taken} again"
+        levels = f"{given} levels"
+        scale = self.constant(f"{levels} scale", 1 / 255)
+        zero = self.constant(f"{levels} zero", 0, np.uint8)
+        self.add("QuantizeLinear", [taken, scale, zero], levels)
+        self.add("DequantizeLinear", [levels, scale, zero], given)
+        return given
