@@ -7,12 +7,15 @@ the machine that exports, it has `verify(variant, job) -> Checked` as well, whic
 
 from __future__ import annotations
 
-from i2i_export.targets import openvino, ort
+from i2i_export.targets import coreml, ncnn, openvino, ort, web
 from i2i_export.targets.job import Checked, Job, Target
 
 TARGETS: dict[str, Target] = {
     "ort": Target(ort.PRECISIONS, ort.default_precisions, ort.export),
     "openvino": Target(openvino.PRECISIONS, openvino.default_precisions, openvino.export),
+    "coreml": Target(coreml.PRECISIONS, coreml.default_precisions, coreml.export, coreml.verify),
+    "ncnn": Target(ncnn.PRECISIONS, ncnn.default_precisions, ncnn.export),
+    "web": Target(web.PRECISIONS, web.default_precisions, web.export, web.verify),
 }
 
 __all__ = ["TARGETS", "Checked", "Job", "Target"]

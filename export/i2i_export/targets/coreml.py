@@ -1,0 +1,231 @@
+"""Core ML: an mlprogram with an image in and an image out, converted from the traced module.
+
+coremltools converts on any system; running needs a Mac, so `verify` evaluates the saved package's program
+with PyTorch (`verify_mil.py`) where there is none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import uuid
+import warnings
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from i2i_export.module import Uint8Translator
+from i2i_export.options import ExportOptions
+from i2i_export.parity import require_floor
+from i2i_export.targets.job import Checked, Job, run_here
+from i2i_export.verify_mil import MilEngine
+from i2i_sdk import __version__
+from i2i_sdk.backends.coreml import MACOS, CoreMlEngine, quiet_coremltools
+from i2i_sdk.errors import ExportError
+from i2i_sdk.manifest import Requirements, Variant
+from i2i_sdk.parity import measure_parity
+
+PRECISIONS = ("fp16", "w8", "palette6")
+PALETTE = 64  # entries, so 6 bits a weight
+LEAST = 2048  # numbers that a layer's weights must have to be stored in fewer bits; coremltools' own default
+
+
+def default_precisions(options: ExportOptions) -> tuple[str, ...]:
+    """All of them: the interpreter checks each on any machine."""
+    return PRECISIONS
+
+
+def export(job: Job, precision: str) -> Variant:
+    """Write `coreml-PRECISION-HxW.mlpackage` into the bundle. Raises ExportError.
+
+    FP16 is converted once a job. The other two are made of it by storing its weights in fewer bits: 8 with a
+    scale per channel, or 6 as places in a palette of 64 for each layer. Activations and sums stay FP16.
+    """
+    model = _load(_converted(job))
+    if precision != "fp16":
+        job.progress(f"coreml {precision}: storing weights in fewer bits")
+        model = _compressed(model, precision)
+    needs = Requirements(f"Core ML of iOS 16 or macOS {MACOS[0]}", os=("macos", "ios"))
+    variant = replace(job.variant("coreml", precision, (), needs), max_batch=1)
+    package = _package(variant, job)
+    write_package(model, package)
+    files = sorted(path for path in package.rglob("*") if path.is_file())
+    files.sort(key=lambda path: path.name != "Manifest.json")  # the first names the rest
+    return replace(variant, files=tuple(job.entry(path) for path in files))
+
+
+def verify(variant: Variant, job: Job) -> Checked:
+    """Parity of the saved package: by Core ML on a Mac, elsewhere by evaluating its program.
+
+    Raises ParityError below the floor, ExportError when the package is not what was asked for.
+    """
+    if CoreMlEngine.missing(variant.precision) is None:
+        return run_here(variant, job)
+    with MilEngine(_package(variant, job)) as engine:
+        if engine.precision != variant.precision:
+            raise ExportError(f"{variant.name}: coremltools stored the weights as {engine.precision}")
+        parity = measure_parity(engine, job.trial)
+        require_floor(variant.name, variant.precision, parity, job.options.min_psnr)
+        found = replace(variant, parity=parity, verified="graph", verified_by=engine.provider)
+        return Checked(replace(found, precision_found=engine.precision), timing=None)
+
+
+class ImageTranslator(nn.Module):
+    """float32 [1, C_in, H, W] 0..255 -> float32 [1, C_out, H, W], whole numbers 0..255.
+
+    In FP16 the subtraction is exact and the only rounding on the way in is the multiplication's, which
+    x/127.5 - 1 in two steps is not. Core ML cuts fractions where it makes pixels, so rounding stands inside.
+    """
+
+    def __init__(self, generator: nn.Module) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, image: Tensor) -> Tensor:
+        values = self.generator((image - 127.5) * (1 / 127.5))
+        return (values * 127.5 + 127.5).round().clamp(0, 255)
+
+
+def _package(variant: Variant, job: Job) -> Path:
+    return job.folder / f"{variant.name}.mlpackage"
+
+
+def _converted(job: Job) -> Path:
+    """The FP16 package in the job's scratch folder, made when first asked for."""
+    package = job.scratch / f"coreml-fp16-{job.size}.mlpackage"
+    if package.exists():
+        return package
+    channels = job.spec.config.in_channels, job.spec.config.out_channels
+    if not isinstance(job.module, Uint8Translator):
+        raise ExportError(f"coreml: takes images, and this is a {job.spec.kind}; leave the target out")
+    if not {1, 3}.issuperset(channels):
+        raise ExportError(
+            f"coreml: its images have 1 or 3 channels, this network maps {channels[0]} to {channels[1]}; "
+            f"leave the target out"
+        )
+    job.progress(f"coreml: converting at {job.size}")
+    example = torch.zeros(1, channels[0], job.height, job.width)
+    model = _convert(ImageTranslator(job.module.generator).eval(), example, channels)
+    _describe(model, job)
+    model.save(str(package))
+    return package
+
+
+def _convert(module: nn.Module, example: Tensor, channels: tuple[int, int]) -> Any:
+    ct = _coremltools()
+    colours = [ct.colorlayout.RGB if count == 3 else ct.colorlayout.GRAYSCALE for count in channels]
+    with _without_progress(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.trace, which coremltools asks for
+        warnings.simplefilter("ignore", ResourceWarning)  # of coremltools' temporary folders
+        traced = torch.jit.trace(module, example)
+        try:
+            return ct.convert(
+                traced,
+                inputs=[ct.ImageType(name="image", shape=example.shape, color_layout=colours[0])],
+                outputs=[ct.ImageType(name="translated", color_layout=colours[1])],
+                convert_to="mlprogram",
+                minimum_deployment_target=ct.target.iOS16,
+                compute_precision=ct.precision.FLOAT16,
+                skip_model_load=True,
+            )
+        except Exception as error:  # coremltools' errors share no base class
+            reason = str(error).strip().splitlines()[0]
+            raise ExportError(f"coremltools cannot convert this network: {reason}") from error
+
+
+def _describe(model: Any, job: Job) -> None:
+    """What Xcode shows of the package, and what it was made of."""
+    spec, options = job.spec, job.options
+    model.author = "i2i-sdk"
+    model.license = options.licence or spec.licence
+    model.version = __version__
+    model.short_description = f"{spec.config.architecture} image translator at {job.size}"
+    model.input_description["image"] = f"{job.width} x {job.height} pixels, 8 bits a channel"
+    model.output_description["translated"] = "The translated image, of the same size"
+    model.user_defined_metadata.update(
+        {
+            "i2i.contract": "image in, image out; normalisation and rounding are inside",
+            "i2i.source_sha256": spec.source_sha256,
+            "i2i.trained_on": options.trained_on or spec.trained_on,
+            "i2i.norm_mode": spec.norm_mode,
+        }
+    )
+
+
+def _compressed(model: Any, precision: str) -> Any:
+    _coremltools()
+    import coremltools.optimize.coreml as optimize
+
+    with _without_progress(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # of coremltools' temporary folders
+        if precision == "w8":
+            how = optimize.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=LEAST)
+            return optimize.linear_quantize_weights(model, optimize.OptimizationConfig(global_config=how))
+        how = optimize.OpPalettizerConfig(mode="custom", lut_function=palette_of, weight_threshold=LEAST)
+        return optimize.palettize_weights(model, optimize.OptimizationConfig(global_config=how))
+
+
+def palette_of(weights: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """(palette, flat indices) of `weights` with the least squared error nearby: k-means on a line.
+
+    Lloyd's algorithm (1982) on sorted numbers, where a cluster is a range and its mean a difference of
+    running sums. It starts at quantiles of the density's cube root, which is where many clusters end up
+    (Panter and Dite 1951), so it is fast, and the same every time.
+    """
+    numbers = np.sort(weights.astype(np.float64), axis=None)
+    sums = np.concatenate(([0.0], np.cumsum(numbers)))
+    heights, edges = np.histogram(numbers, bins=4096)
+    density = np.cumsum(np.cbrt(heights))
+    palette = np.interp((np.arange(PALETTE) + 0.5) / PALETTE, density / density[-1], edges[1:])
+    for _ in range(300):
+        ends = np.searchsorted(numbers, (palette[1:] + palette[:-1]) / 2)
+        starts, ends = np.concatenate(([0], ends)), np.concatenate((ends, [len(numbers)]))
+        counts = ends - starts
+        means = np.where(counts, (sums[ends] - sums[starts]) / np.maximum(counts, 1), palette)
+        if np.array_equal(means, palette):
+            break
+        palette = means
+    palette = palette.astype(weights.dtype)
+    middles = (palette[1:].astype(np.float64) + palette[:-1]) / 2
+    return palette, np.searchsorted(middles, weights.ravel()).astype(np.uint8)
+
+
+def write_package(model: Any, package: Path) -> None:
+    """Save without what differs from run to run: the date, random identifiers, the order of maps."""
+    model.save(str(package))
+    spec, path = model.get_spec(), package / "Data" / "com.apple.CoreML" / "model.mlmodel"
+    spec.description.metadata.userDefined.pop("com.github.apple.coremltools.conversion_date", None)
+    path.write_bytes(spec.SerializeToString(deterministic=True))
+    listing = package / "Manifest.json"
+    text = listing.read_text(encoding="utf-8")
+    for identifier, item in json.loads(text)["itemInfoEntries"].items():
+        text = text.replace(identifier, str(uuid.uuid5(uuid.NAMESPACE_URL, item["path"])))
+    data = json.loads(text)
+    listing.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _load(package: Path) -> Any:
+    return _coremltools().models.MLModel(str(package), skip_model_load=True)
+
+
+def _coremltools() -> Any:
+    with quiet_coremltools():
+        try:
+            import coremltools
+        except ImportError as error:
+            raise ExportError(f"coreml needs coremltools ({error}): pip install 'i2i-sdk[coreml]'") from error
+    return coremltools
+
+
+@contextlib.contextmanager
+def _without_progress() -> Generator[None]:
+    """Without coremltools' bars and warnings, in which the export's own line of progress would drown."""
+    with quiet_coremltools(), contextlib.redirect_stderr(io.StringIO()):
+        yield

@@ -1,0 +1,219 @@
+"""Core ML on macOS, through coremltools.
+
+Loading and running were never executed by this project, which has no Mac: they are written against what
+coremltools 9 documents (`MLModel(path, compute_units=…)`, `predict({name: PIL image})`). What needs no Mac
+(finding the package, reading its description, arrays to images and back) runs and is tested everywhere, and
+the export evaluates the same package's program with PyTorch.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false
+# coremltools ships no type information.
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import math
+import platform
+import sys
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from i2i_sdk.backends.base import CLOSED, DEFAULT_OPTIONS, Engine, EngineOptions, Files
+from i2i_sdk.errors import BackendError
+
+PRECISIONS = ("fp16", "w8", "palette6")
+MACOS = (13, 0)  # whose Core ML reads what the export writes, iOS 16's specification
+# What `provider` may name, and coremltools' word for it: the CPU takes what the other unit cannot.
+COMPUTE_UNITS = {None: "ALL", "cpu": "CPU_ONLY", "gpu": "CPU_AND_GPU", "neural-engine": "CPU_AND_NE"}
+
+
+class CoreMlEngine(Engine):
+    """An .mlpackage in Core ML, one image at a time. `threads` means nothing to it: Core ML decides."""
+
+    def __init__(self, files: Files, precision: str, options: EngineOptions = DEFAULT_OPTIONS) -> None:
+        if options.provider not in COMPUTE_UNITS:
+            allowed = ", ".join(name for name in COMPUTE_UNITS if name)
+            raise BackendError(f"Core ML has no provider {options.provider!r}; allowed: {allowed}")
+        package, units = package_of(files), COMPUTE_UNITS[options.provider]
+        with quiet_coremltools():
+            import coremltools
+
+            try:
+                self._model: Any = coremltools.models.MLModel(
+                    str(package), compute_units=coremltools.ComputeUnit[units]
+                )
+            except Exception as error:  # Core ML's errors share no base class
+                raise BackendError(f"{package}: Core ML cannot load it: {_first_line(error)}") from error
+        spec = self._model.get_spec()
+        self._taken, self._given = image_ports(spec)
+        self.input_shape, self.output_shape = self._taken.shape, self._given.shape
+        self.input_dtype = self.output_dtype = "uint8"
+        self.precision = precision_of(spec)
+        if self.precision != precision:
+            raise BackendError(f"{package}: asked for {precision}, its weights are {self.precision}")
+        self.provider = f"CoreML {self._model.compute_unit.name}"
+
+    @staticmethod
+    def missing(precision: str) -> str | None:
+        found = [name for name in ("coremltools", "PIL") if importlib.util.find_spec(name)]
+        return missing_with(sys.platform, platform.mac_ver()[0], found, precision)
+
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        if self._model is None:
+            raise BackendError(CLOSED)
+        if batch.dtype != np.uint8 or batch.shape[1:] != self._taken.shape[1:]:
+            raise BackendError(f"Core ML takes uint8 {self._taken.shape}, got {batch.dtype} {batch.shape}")
+        try:
+            pictures = [
+                self._model.predict({self._taken.name: to_image(frame)})[self._given.name] for frame in batch
+            ]
+        except Exception as error:  # Core ML's errors share no base class
+            given = f"{batch.dtype} {batch.shape}"
+            raise BackendError(f"Core ML failed on {given}: {_first_line(error)}") from error
+        return np.stack([from_image(picture, self._given.channels) for picture in pictures])
+
+    def close(self) -> None:
+        self._model = None
+
+
+def missing_with(system: str, macos: str, packages: list[str], precision: str) -> str | None:
+    """Why `precision` cannot run on such a machine, or None if it can.
+
+    system: as `sys.platform`; macos: its version, "" elsewhere; packages: those of coremltools and PIL that
+    are installed.
+    """
+    if precision not in PRECISIONS:
+        return f"Core ML packages hold {', '.join(PRECISIONS)}, not {precision}"
+    if system != "darwin":
+        return f"Core ML runs on macOS and iOS only, this is {system}; take a variant of another backend"
+    if tuple(int(part) for part in macos.split(".")[:2]) < MACOS:
+        return f"it needs macOS {MACOS[0]} or newer, this is {macos}"
+    if lacking := {"coremltools", "PIL"} - set(packages):
+        return f"{' and '.join(sorted(lacking))} missing: pip install 'i2i-sdk[coreml]'"
+    return None
+
+
+@contextmanager
+def quiet_coremltools() -> Generator[None]:
+    """Without its warnings: of libraries that only macOS has, of every PyTorch that it was not tested on."""
+    log = logging.getLogger("coremltools")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+def package_of(files: Files) -> Path:
+    """The .mlpackage that a variant's files make up; the first is its Manifest.json.
+
+    Raises BackendError when the folder holds what the bundle does not list, or its own manifest points
+    outside: only what was checked may be loaded.
+    """
+    package = files[0].parent
+    if files[0].name != "Manifest.json" or package.suffix != ".mlpackage":
+        raise BackendError(f"{files[0]}: a Core ML variant begins with NAME.mlpackage/Manifest.json")
+    if stray := sorted({p for p in package.rglob("*") if p.is_symlink() or not p.is_dir()} - set(files)):
+        raise BackendError(f"{stray[0]}: is not listed in the bundle's manifest; copy the bundle again")
+    try:
+        items = json.loads(files[0].read_text(encoding="utf-8"))["itemInfoEntries"].values()
+        paths = [PurePosixPath(item["path"]) for item in items]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise BackendError(f"{files[0]}: is not the manifest of a Core ML package") from error
+    if leaving := [path for path in paths if path.is_absolute() or ".." in path.parts]:
+        raise BackendError(f"{files[0]}: {leaving[0]} leaves the package")
+    return package
+
+
+@dataclass(frozen=True)
+class ImagePort:
+    """An image that a Core ML model takes or gives."""
+
+    name: str
+    height: int
+    width: int
+    order: str  # of the channels inside of the program: "rgb", "bgr", "gray"
+
+    @property
+    def channels(self) -> int:
+        """1 or 3"""
+        return 1 if self.order == "gray" else 3
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """As an engine's: (1, height, width, channels)."""
+        return (1, self.height, self.width, self.channels)
+
+
+def image_ports(spec: Any) -> tuple[ImagePort, ImagePort]:
+    """The one image that a model takes and the one it gives, from its specification. Raises BackendError."""
+    ports: list[ImagePort] = []
+    for features in (spec.description.input, spec.description.output):
+        if [f.type.WhichOneof("Type") for f in features] != ["imageType"]:
+            names = ", ".join(f"{f.name} {f.type.WhichOneof('Type')}" for f in features)
+            raise BackendError(f"one image in and one image out are needed; the Core ML package has {names}")
+        image = features[0].type.imageType
+        space = image.ColorSpace.Name(image.colorSpace)
+        orders = {"RGB": "rgb", "BGR": "bgr", "GRAYSCALE": "gray"}
+        if space not in orders:
+            raise BackendError(f"{features[0].name}: colours are {space}; known: {', '.join(orders)}")
+        ports.append(ImagePort(features[0].name, image.height, image.width, orders[space]))
+    return ports[0], ports[1]
+
+
+def precision_of(spec: Any) -> str:
+    """What most of a model's weights are stored as: "fp32", "fp16", "w8", "palette6" …"""
+    numbers: Counter[str] = Counter()
+    for _, precision, count in weight_precisions(spec):
+        numbers[precision] += count
+    return numbers.most_common(1)[0][0] if numbers else "none"
+
+
+def weight_precisions(spec: Any) -> list[tuple[str, str, int]]:
+    """(name, precision, how many numbers) of every convolution's weights, from a model's specification."""
+    main = spec.mlProgram.functions["main"]
+    operations = list(main.block_specializations[main.opset].operations)
+    makers = {output.name: operation for operation in operations for output in operation.outputs}
+    names = [o.inputs["weight"].arguments[0].name for o in operations if "weight" in o.inputs]
+    return [(name, *_stored(makers[name])) for name in names]
+
+
+def _stored(maker: Any) -> tuple[str, int]:
+    """How the operation that makes a weight stores it, and how many numbers that are."""
+    kind = maker.outputs[0].type.tensorType
+    count = math.prod(side.constant.size for side in kind.dimensions)
+    if maker.type == "constexpr_affine_dequantize":
+        return "w8", count
+    if maker.type == "constexpr_lut_to_dense":
+        entries = maker.attributes["lut"].type.tensorType.dimensions[0].constant.size
+        return f"palette{(entries - 1).bit_length()}", count
+    types = {10: "fp16", 11: "fp32"}  # DataType of MIL.proto
+    return types.get(kind.dataType, f"{maker.type} of MIL type {kind.dataType}"), count
+
+
+def to_image(frame: NDArray[np.uint8]) -> Any:
+    """uint8 [H, W, 1 or 3] gray or RGB -> a PIL image of mode L or RGB, which is what `predict` takes."""
+    from PIL import Image
+
+    return Image.fromarray(frame[:, :, 0] if frame.shape[2] == 1 else frame)
+
+
+def from_image(picture: Any, channels: int) -> NDArray[np.uint8]:
+    """What `predict` gives (RGBA, for colour) -> uint8 [H, W, channels] gray or RGB."""
+    array = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
+    return array.reshape(*array.shape[:2], channels).copy()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
