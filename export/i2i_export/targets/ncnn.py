@@ -40,7 +40,7 @@ def export(job: Job, precision: str) -> Variant:
         raise ExportError(f"ncnn cannot be verified here: {reason}")
     channels = {job.spec.config.in_channels, job.spec.config.out_channels}
     if job.spec.kind != "sampler" and not channels <= {1, 3}:
-        raise ExportError(f"ncnn: images of 1 or 3 channels are needed, not of {sorted(channels)}; leave it out")
+        raise ExportError(f"ncnn takes images of 1 or 3 channels, not of {sorted(channels)}; leave it out")
     needs = Requirements("ncnn>=1.0.20250503")
     variant = replace(job.variant("ncnn", precision, (), needs), max_batch=1)
     traced = _traced(job)
@@ -56,10 +56,10 @@ def export(job: Job, precision: str) -> Variant:
 
 
 class PlanarPixels(nn.Module):
-    """float32 [1, C_in, H, W] of 0..255 (a sampler: [1, z]) -> float32 [1, C_out, H, W], whole numbers 0..255.
+    """float32 [1, C_in, H, W] of 0..255 -> float32 [1, C_out, H, W] of whole numbers 0..255.
 
-    The input is centred before it is scaled: on a phone that computes in FP16 the subtraction is exact, and
-    x/127.5 - 1 would round twice.
+    A sampler takes float32 [1, z] from N(0, 1) instead. Pixels are centred before they are scaled: on a phone
+    that computes in FP16 the subtraction is exact, where x/127.5 - 1 would round twice.
     """
 
     def __init__(self, generator: nn.Module, takes_pixels: bool) -> None:
@@ -72,7 +72,7 @@ class PlanarPixels(nn.Module):
 
 
 def _pnnx() -> str:
-    """The path of pnnx's program, which its wheel holds. Its Python part would run the code that it writes."""
+    """The program inside of pnnx's wheel. Its Python part is left alone: it runs the code that it writes."""
     try:
         return str(importlib.import_module("pnnx").EXEC_PATH)
     except ImportError as error:
@@ -88,7 +88,8 @@ def _traced(job: Job) -> Path:
     module = PlanarPixels(job.module.get_submodule("generator"), job.spec.kind != "sampler").eval()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.trace, which pnnx asks for
-        torch.jit.trace(module, torch.zeros(1, *shape), check_trace=False).save(str(path))
+        traced = torch.jit.trace(module, torch.zeros(1, *shape), check_trace=False)
+    torch.jit.save(traced, str(path))
     return path
 
 

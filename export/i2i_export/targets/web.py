@@ -1,0 +1,133 @@
+"""A browser, through onnxruntime-web: a graph that its builds run, small enough to wait for.
+
+FP32 shares the canonical graph's file. FP16 is a file of its own, whose kernels are stored in half the bytes
+and cast to FP32 when the page loads them; the arithmetic is FP32 with both. No browser runs here: `verify`
+gives the same file to ONNX Runtime's CPU provider, whose kernels the WebAssembly build is compiled from.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from i2i_export.options import ExportOptions
+from i2i_export.parity import require_floor
+from i2i_export.targets.job import Checked, Job
+from i2i_sdk.backends.ort import OrtEngine
+from i2i_sdk.errors import ExportError
+from i2i_sdk.manifest import Requirements, Variant
+from i2i_sdk.parity import measure_parity
+
+log = logging.getLogger(__name__)
+
+PRECISIONS = ("fp32", "fp16")
+
+# What a page may make its visitors wait for: 12 s at 20 Mbit/s, twice onnxruntime-web's own 14 MB.
+LARGEST = 30 * 10**6
+LARGEST_HALF = 65504.0  # that FP16 holds
+OPSETS = range(7, 24)  # of onnxruntime-web 1.20 and later
+
+# The operators that our networks become. The WebAssembly build has all of ONNX. The WebGPU build (1.30) was
+# seen to run all of them but Round, near the end of the graph, which it gives to WebAssembly.
+OPERATORS = frozenset(
+    {
+        *("Add", "Cast", "Clip", "Concat", "Conv", "ConvTranspose", "Div", "InstanceNormalization"),
+        *("LeakyRelu", "Mul", "Pad", "Relu", "Resize", "Round", "Sub", "Tanh", "Transpose", "Unsqueeze"),
+    }
+)
+
+# Measured in WebAssembly, headless Chromium on two cores of a server: a ResNet of 16 filters and 3 blocks at
+# 128x128 (0.38 GMACs) ran at 15 frames a second.
+MACS_PER_SECOND = 15 * 0.38e9
+LIVE = 10  # frames a second; an export that is expected to stay below says so
+
+
+def default_precisions(options: ExportOptions) -> tuple[str, ...]:
+    """The small file: its pictures are those of FP32 within its floor, and pages load in half the time."""
+    return ("fp16",)
+
+
+def export(job: Job, precision: str) -> Variant:
+    """The canonical graph, or `web-fp16-HxW.onnx`. Raises ExportError: an operator, or the size."""
+    path = job.graph
+    model = onnx.load(str(path))
+    require_known(model)
+    if precision == "fp16":
+        path = job.folder / f"web-fp16-{job.size}.onnx"
+        onnx.save(with_half_weights(model), str(path))
+    _require_small(path, precision)
+    if (rate := MACS_PER_SECOND / job.macs) < LIVE:
+        log.warning(
+            "web: no live video in WebAssembly: %.1f GMACs make about %.2g frames a second, estimated from a "
+            "smaller network's 15 in a browser on two server cores; a smaller --size or network is faster",
+            job.macs / 1e9,
+            rate,
+        )
+    variant = job.variant("web", precision, (job.entry(path),), Requirements("onnxruntime-web>=1.20"))
+    if precision == "fp32":
+        return variant
+    return replace(variant, macs_in_precision=0.0, precision_kept={"arithmetic": "fp32"})
+
+
+def verify(variant: Variant, job: Job) -> Checked:
+    """Parity of the file in ONNX Runtime's CPU provider. Raises BackendError, ParityError."""
+    with OrtEngine((job.folder / variant.files[0].path,), "fp32") as engine:
+        parity = measure_parity(engine, job.trial)
+        require_floor(variant.name, variant.precision, parity, job.options.min_psnr)
+        by = f"ONNX Runtime, {engine.provider}"
+    return Checked(replace(variant, parity=parity, verified="graph", verified_by=by), timing=None)
+
+
+def require_known(model: ModelProto) -> None:
+    """Raise ExportError for what onnxruntime-web may not run: another opset, operator, or data outside."""
+    opsets = {opset.domain: opset.version for opset in model.opset_import}
+    if opsets.keys() - {"", "ai.onnx"} or not all(version in OPSETS for version in opsets.values()):
+        raise ExportError(f"web: opsets {opsets}; onnxruntime-web runs ONNX {OPSETS[0]} to {OPSETS[-1]}")
+    if unknown := [n for n in model.graph.node if n.op_type not in OPERATORS]:
+        named = ", ".join(f"{n.op_type} ({n.name})" for n in unknown)
+        raise ExportError(f"web: not known to run in onnxruntime-web: {named}. Known: {sorted(OPERATORS)}")
+    if outside := [t.name for t in model.graph.initializer if t.data_location == TensorProto.EXTERNAL]:
+        raise ExportError(f"web: weights outside of the file, which a page cannot load: {outside[0]}")
+
+
+def with_half_weights(model: ModelProto) -> ModelProto:
+    """A copy with kernels stored as FP16 and a Cast to FP32 behind each; biases and gains stay FP32.
+
+    Raises ExportError for weights that FP16 cannot hold.
+    """
+    result = ModelProto()
+    result.CopyFrom(model)
+    graph = result.graph
+    casts: list[onnx.NodeProto] = []
+    for tensor in graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 2:
+            continue
+        name = tensor.name
+        values = numpy_helper.to_array(tensor)
+        if np.abs(values).max(initial=0.0) > LARGEST_HALF:
+            raise ExportError(f"web: FP16 cannot hold the weights of {name}; take web:fp32")
+        half = values.astype(np.float16)
+        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_fp16"))
+        casts.append(
+            helper.make_node("Cast", [tensor.name], [name], name=f"{name}_cast", to=TensorProto.FLOAT)
+        )
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(result, full_check=True)
+    return result
+
+
+def _require_small(path: Path, precision: str) -> None:
+    """Raise ExportError for a file that no page should load."""
+    size = path.stat().st_size
+    if size <= LARGEST:
+        return
+    advice = "take web:fp16" if precision == "fp32" and size < 2 * LARGEST else "train a narrower network"
+    given, most = f"{size / 1e6:.1f} MB", f"{LARGEST / 1e6:.0f} MB"
+    raise ExportError(f"web: the {precision} file has {given}, a page may load {most}; {advice}")
