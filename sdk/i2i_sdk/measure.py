@@ -13,12 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-PACKAGES = (
-    "i2i-sdk",
-    "numpy",
-    "opencv-python",
-    "av",
-    # engines
+# What comes with an engine; another version of one makes measured latencies stale.
+ENGINES = (
     "onnxruntime",
     "onnxruntime-gpu",
     "onnxruntime-directml",
@@ -28,13 +24,10 @@ PACKAGES = (
     "tensorrt",
     "tensorrt-rtx",
     "torch-tensorrt",
-    "cuda-python",
     "coremltools",
     "ncnn",
-    # training and export
-    "torch",
-    "onnx",
 )
+PACKAGES = ("i2i-sdk", "numpy", "opencv-python", "av", *ENGINES, "cuda-python", "torch", "onnx")
 
 
 @dataclass(frozen=True)

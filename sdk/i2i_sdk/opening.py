@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from i2i_sdk import frames
-from i2i_sdk.backends import backend_class, check_threads, open_variant, why_not
+from i2i_sdk.backends import backend_class, check_threads, missing, open_variant, why_not
 from i2i_sdk.backends.base import Engine, EngineOptions
 from i2i_sdk.backends.foreign import ForeignContract, ForeignEngine
 from i2i_sdk.bundle import Bundle
 from i2i_sdk.choose import choose_variant
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.manifest import Variant
-from i2i_sdk.tuning import load_latencies
+from i2i_sdk.tuning import load_measured
 from i2i_sdk.zoo import ZOO, zoo_path
 
 Size = int | tuple[int, int] | str
@@ -34,6 +35,14 @@ class Wanted:
     fit: str | None = None
     threads: int | None = None
     min_psnr: float = 35.0
+    max_ms: float | None = None
+    provider: str | None = None
+    allow_fallback: bool = False
+
+    @property
+    def engine_options(self) -> EngineOptions:
+        """What of this is the engine's business."""
+        return EngineOptions(self.threads, self.provider, self.allow_fallback)
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,10 @@ def open_source(source: str | os.PathLike[str], wanted: Wanted, foreign: dict[st
     if wanted.fit is not None and wanted.fit not in frames.FITS:
         raise InputError(f"fit is {wanted.fit!r}; allowed: {', '.join(frames.FITS)}")
     check_threads(wanted.threads)
+    if wanted.max_ms is not None:
+        _check_max_ms(wanted.max_ms, wanted.provider)
+    if wanted.provider is not None and wanted.backend is None:
+        wanted = replace(wanted, backend="ort")  # the engine that has providers
     path, size = find_source(source), None if wanted.size is None else parse_size(wanted.size)
     bundle = variant = None
     if path.suffix == ".onnx":
@@ -73,14 +86,16 @@ def open_source(source: str | os.PathLike[str], wanted: Wanted, foreign: dict[st
         bundle = _open_bundle(path, foreign)
         variant = choose_variant(
             bundle.manifest.variants,
-            why_not=why_not,
-            latencies=load_latencies(bundle),
+            why_not=lambda variant: why_not(variant, wanted.provider),
+            # Tuned without a provider: with one the figures say nothing.
+            measured=load_measured(bundle) if wanted.provider is None else {},
             backend=wanted.backend,
             precision=wanted.precision,
             size=size,
             min_psnr=wanted.min_psnr,
+            max_ms=wanted.max_ms,
         )
-        engine = open_variant(variant, bundle.files_of(variant), EngineOptions(wanted.threads))
+        engine = open_variant(variant, bundle.files_of(variant), wanted.engine_options)
         fit, max_batch, size = bundle.manifest.input.fit, variant.max_batch, (variant.height, variant.width)
     try:
         height, width, channels = _checked_shape(engine, path, size)
@@ -124,6 +139,17 @@ def parse_size(size: Size) -> tuple[int, int]:
     return height, width
 
 
+def _check_max_ms(max_ms: float, provider: str | None) -> None:
+    """Raise InputError unless `max_ms` is a time, and of what was measured."""
+    given: Any = max_ms
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < math.inf:
+        raise InputError(f"max_ms is {given!r}; allowed: a number of milliseconds above 0")
+    if provider is not None:
+        raise InputError(
+            "max_ms chooses by what `i2i tune` measured, without a provider: leave one of them out"
+        )
+
+
 def _open_bundle(path: Path, foreign: dict[str, Any]) -> Bundle:
     """Read the bundle of a translator. Raises BundleError, and InputError for what is no translator."""
     if given := [name for name, value in foreign.items() if value is not None]:
@@ -141,10 +167,11 @@ def _open_bundle(path: Path, foreign: dict[str, Any]) -> Bundle:
 def _open_onnx(path: Path, wanted: Wanted, size: tuple[int, int] | None, foreign: dict[str, Any]) -> Engine:
     """Load an ONNX file: ours by its uint8 input, another's by what the caller says of it."""
     backend, precision = wanted.backend or "ort", wanted.precision or "fp32"
-    kind = backend_class(backend)
-    if reason := kind.missing(precision):
+    if wanted.max_ms is not None:
+        raise InputError(f"max_ms chooses among the variants of a bundle; {path} is one ONNX file")
+    if reason := missing(backend, precision, wanted.provider):
         raise BackendError(f"{path}: {backend} cannot run it here: {reason}")
-    engine = kind((path,), precision, EngineOptions(wanted.threads))
+    engine = backend_class(backend)((path,), precision, wanted.engine_options)
     try:
         if engine.input_dtype == "uint8" and len(engine.input_shape) == 4:
             if given := [name for name, value in foreign.items() if value is not None]:
@@ -154,11 +181,11 @@ def _open_onnx(path: Path, wanted: Wanted, size: tuple[int, int] | None, foreign
             return engine
         if len(engine.input_shape) != 4:
             raise InputError(f"{path}: takes {engine.input_shape}; images have 4 dimensions")
-        missing = [name for name, value in foreign.items() if value is None]
-        if missing:
+        untold = [name for name, value in foreign.items() if value is None]
+        if untold:
             raise InputError(
                 f"{path}: takes {engine.input_dtype} {engine.input_shape} in a convention of its own; "
-                f"give {', '.join(missing)}. For example: input_range=(0, 255), output_range=(-1, 1), "
+                f"give {', '.join(untold)}. For example: input_range=(0, 255), output_range=(-1, 1), "
                 f"layout='nchw', channel_order='rgb'"
             )
         return ForeignEngine(engine, ForeignContract(**foreign), size)

@@ -13,6 +13,7 @@ from i2i_sdk.measure import cpu_flags, package_version
 # The distributions that bring an engine, where there are several of the same content.
 DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml"),
+    "tensorrt-or-rtx": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-rtx", "tensorrt-rtx-cu13"),
     "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-lean", "tensorrt-cu13-bindings"),
 }
 

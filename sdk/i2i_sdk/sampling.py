@@ -17,7 +17,7 @@ from i2i_sdk.backends.base import Engine, EngineOptions
 from i2i_sdk.bundle import Bundle
 from i2i_sdk.choose import choose_variant
 from i2i_sdk.errors import BackendError, InputError
-from i2i_sdk.tuning import load_latencies
+from i2i_sdk.tuning import load_measured
 
 Pictures = NDArray[np.uint8]
 
@@ -84,7 +84,7 @@ def sample_bundle(
     variant = choose_variant(
         manifest.variants,
         why_not=why_not,
-        latencies=load_latencies(bundle),
+        measured=load_measured(bundle),
         backend=backend,
         precision=precision,
     )

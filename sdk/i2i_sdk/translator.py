@@ -33,15 +33,24 @@ class Translator:
 
     Args:
         source: a zoo name ("sketch"), a bundle ("x.i2i"), or an ONNX file ("x.onnx").
-        backend, precision: take this engine ("ort", "openvino") and precision ("fp32", "bf16") instead of
-            the fastest that runs here.
+        backend, precision: take this engine ("ort", "openvino" …) and precision ("fp32", "bf16", "int8" …)
+            instead of the fastest that runs here.
         size: of the engine, where a bundle has several: 256, (height, width) or "HxW".
         color: channel order of NumPy images, in and out: "bgr" (OpenCV's) or "rgb".
         fit: how an image of another size meets the engine's: "resize" (stretch), "letterbox" (keep the
             aspect, gray borders), "crop" (keep the aspect, translate the centre, leave the border as it
             is), "pad" (1:1 pixels, reflected borders). Default: as the bundle says.
         threads: of the engine; None takes the engine's default.
-        min_psnr: floor in dB against PyTorch for the automatic choice.
+        min_psnr: floor in dB for the automatic choice, as measured by `i2i tune`, else at export. If no
+            variant reaches it the best is taken, with a warning.
+        max_ms: take the best variant whose median latency on this device is at most so many milliseconds,
+            as `i2i tune` measured it; InputError where nothing was measured. If none is so fast, the fastest
+            that keeps min_psnr is taken, with a warning. It is the engine's time alone.
+        provider: run in ONNX Runtime on this execution provider: "cpu", "cuda", "tensorrt-rtx", "coreml",
+            "directml", "qnn" or "xnnpack". One that is not here or does not run the whole graph is a
+            BackendError.
+        allow_fallback: let the CPU run what the provider cannot, with a warning; `engine.provider` says how
+            many nodes run where.
         input_range, output_range, layout, channel_order: what a foreign ONNX file expects and gives, for
             example (0, 255), (-1, 1), "nchw", "rgb". Not for bundles.
 
@@ -70,6 +79,9 @@ class Translator:
         fit: str | None = None,
         threads: int | None = None,
         min_psnr: float = 35.0,
+        max_ms: float | None = None,
+        provider: str | None = None,
+        allow_fallback: bool = False,
         input_range: Range | None = None,
         output_range: Range | None = None,
         layout: str | None = None,
@@ -83,7 +95,8 @@ class Translator:
             "layout": layout,
             "channel_order": channel_order,
         }
-        opened = open_source(source, Wanted(backend, precision, size, fit, threads, min_psnr), foreign)
+        wanted = Wanted(backend, precision, size, fit, threads, min_psnr, max_ms, provider, allow_fallback)
+        opened = open_source(source, wanted, foreign)
         self.color, self.fit = color, opened.fit
         self.bundle, self.variant = opened.bundle, opened.variant
         self.height, self.width = opened.height, opened.width

@@ -15,6 +15,8 @@ import pytest
 from known_bundles import affine, noise
 
 from i2i_sdk import Bundle, Translator, __version__, cli, opening
+from i2i_sdk.backends import BACKENDS
+from i2i_sdk.backends.providers import PROVIDERS, available
 from i2i_sdk.cli import COMMANDS, main
 from i2i_sdk.commands import common, doctor
 from i2i_sdk.errors import InputError
@@ -74,6 +76,12 @@ USER_ERRORS: list[tuple[list[str], str]] = [
     (["info", "{empty}"], "not a bundle: it has no manifest.json"),
     (["info", "{tampered}"], "is listed in the manifest but not there"),
     (["tune", "{bundle}", "--rounds", "1"], "--rounds 1: at least 3"),
+    (
+        ["run", "{bundle}", "{image}", "-o", "x.png", "--provider", "gpu"],
+        "provider is 'gpu'; known: cpu, cuda",
+    ),
+    (["run", "{bundle}", "{image}", "-o", "x.png", "--max-ms", "20"], "max_ms=20: none of ort-fp32-24x40"),
+    (["run", "{bundle}", "{image}", "-o", "x.png", "--max-ms", "0"], "max_ms is 0.0; allowed: a number"),
 ]
 
 
@@ -187,6 +195,33 @@ def test_info_on_a_bundle(known: Known, capsys: Capture) -> None:
     assert "PSNR: dB against PyTorch, mean of 6 frames (builtin)" in output
 
 
+def test_info_tells_how_each_variant_came_about(known: Known, tmp_path: Path, capsys: Capture) -> None:
+    copy = Path(shutil.copytree(known("invert"), tmp_path / "x.i2i"))
+    data = json.loads((copy / "manifest.json").read_text())
+    data["variants"][0] |= {
+        "verified": "graph",
+        "verified_by": "the MIL program",
+        "macs_in_precision": 0.68,
+        "precision_kept": {"first": "fp32", "up1": "bf16", "last": "fp32"},
+        "requires": {
+            "engine": "tensorrt>=10",
+            "cpu": ["bf16"],
+            "os": ["linux", "windows"],
+            "compute_capabilities": ["8.6", "12.0"],
+        },
+    }
+    (copy / "manifest.json").write_text(json.dumps(data))
+    assert main(["info", str(copy)]) == 0
+    output = capsys.readouterr().out
+    assert "graph by the MIL program" in output and "68%" in output
+    assert "in it: share of the multiplications that are done in the variant's precision" in output
+    name = data["variants"][0]["name"]
+    assert f"{name} keeps in fp32: first, last; in bf16: up1" in output
+    wanted = "tensorrt>=10, a CPU with bf16, linux or windows, an NVIDIA GPU of 8.6, 12.0"
+    assert f"needs {wanted}: {name}" in output
+    assert "needs openvino>=1: openvino-fp32-24x40, openvino-bf16-24x40" in output
+
+
 def test_info_as_json_is_the_manifest(known: Known, capsys: Capture) -> None:
     assert main(["info", "--json", str(known("invert"))]) == 0
     data = json.loads(capsys.readouterr().out)
@@ -239,6 +274,20 @@ def test_run_translates_an_image(known: Known, tmp_path: Path, capsys: Capture) 
     assert f"wrote {out}: 1 frame at" in capsys.readouterr().out
 
 
+def test_run_takes_what_fits_the_time(
+    known: Known, capsys: Capture, caplog: pytest.LogCaptureFixture
+) -> None:
+    cv2.imwrite("in.png", noise(24, 40, 3))
+    bundle, ends = str(known("invert")), ["in.png", "-o", "out.png", "--quiet"]
+    assert main(["tune", bundle, "--rounds", "3"]) == 0
+    assert main(["run", bundle, *ends, "--max-ms", "1e6"]) == 0
+    assert caplog.text == ""
+    assert main(["run", bundle, *ends, "--max-ms", "1e-6", "--min-psnr", "119"]) == 0
+    assert "no variant of this quality takes at most 1e-06 ms here; taking the fastest" in caplog.text
+    assert main(["run", bundle, *ends, "--provider", "cpu", "--allow-fallback"]) == 0
+    assert "with ort-fp32-24x40" in capsys.readouterr().out
+
+
 def test_run_with_a_foreign_graph(tmp_path: Path) -> None:
     """-1,1 looks like an option to argparse."""
     graph = affine(tmp_path / "x.onnx", [-1] * 3, [0] * 3)
@@ -279,21 +328,55 @@ def zoo(known: Known, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_doctor_as_json(zoo: Path, capsys: Capture) -> None:
     assert main(["doctor", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert list(facts) == ["machine", "engines", "devices", "files"]
+    assert list(facts) == ["machine", "engines", "providers of ort", "devices", "files"]
     assert facts["machine"]["numpy"] == np.__version__
-    assert facts["engines"]["ort fp32"] == "works, computes in fp32 on CPUExecutionProvider"
-    assert facts["engines"]["openvino fp32"] == "works, computes in fp32 on CPU"
-    assert facts["engines"]["ort bf16"].startswith("no: ONNX Runtime's CPU provider has no bf16")
-    assert facts["engines"]["openvino bf16"].startswith(
-        ("works, computes in bf16", "no: this CPU has no BF16")
-    )
+    engines = facts["engines"]
+    assert engines["ort fp32"] == "works, computes in fp32 on CPUExecutionProvider"
+    assert engines["openvino fp32"] == "works, computes in fp32 on CPU"
+    assert engines["openvino bf16"].startswith(("works, computes in bf16", "no: this CPU has no BF16"))
+    assert engines["ort int8"].startswith("ready")
+    assert {name.split()[0] for name in engines} == set(BACKENDS)
     assert "tuned bundles" in facts["files"]["cache"]
+
+
+def test_doctor_lists_every_provider_with_what_brings_it(zoo: Path, capsys: Capture) -> None:
+    assert main(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["providers of ort"]
+    assert set(found) == set(PROVIDERS)
+    assert found["cpu"] == "works, computes in fp32 on CPUExecutionProvider"
+    for name in set(PROVIDERS) - set(available()):
+        assert found[name].startswith("no: ")
+
+
+def test_doctor_says_once_what_keeps_a_whole_backend_from_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = (("a", "fp32"), ("a", "int8"), ("b", "fp32"), ("b", "int8"))
+    monkeypatch.setattr(doctor, "BACKENDS", {"a": "", "b": ""})
+    monkeypatch.setattr(doctor, "PREFERENCE", pairs)
+    monkeypatch.setattr(
+        doctor, "missing", lambda name, p, _: "no GPU" if (name, p) != ("b", "int8") else None
+    )
+    assert doctor.engine_states() == {
+        "a": "no: no GPU",
+        "b fp32": "no: no GPU",
+        "b int8": "ready; not tried, as the zoo has no such model",
+    }
 
 
 def test_doctor_for_people(zoo: Path, capsys: Capture) -> None:
     assert main(["doctor"]) == 0
     output = capsys.readouterr().out
     assert output.startswith("machine\n") and "works, computes in fp32" in output
+
+
+def test_doctor_survives_a_backend_that_cannot_be_imported(
+    zoo: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setitem(BACKENDS, "openvino", "i2i_sdk.backends.nowhere:Engine")
+    assert main(["doctor", "--json"]) == 0
+    engines = json.loads(capsys.readouterr().out)["engines"]
+    assert (
+        engines["openvino fp32"].startswith("broken: ModuleNotFoundError") and "works" in engines["ort fp32"]
+    )
 
 
 def test_doctor_reports_what_is_broken(

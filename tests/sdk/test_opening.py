@@ -15,6 +15,7 @@ from known_bundles import HEIGHT, WIDTH, noise, save_onnx
 from onnx import TensorProto, helper
 
 from i2i_sdk import BackendError, I2IError, InputError, Translator
+from i2i_sdk.backends.providers import PROVIDERS, available
 from i2i_sdk.opening import parse_size
 
 Known = Callable[[str], Path]
@@ -36,6 +37,13 @@ Known = Callable[[str], Path]
         ({"backend": "ort", "precision": "bf16"}, "no variant for backend=ort, precision=bf16"),
         ({"size": 256}, "size=256x256; the bundle has: ort-fp32-24x40"),
         ({"size": "big"}, "size is 'big'; allowed: 256"),
+        ({"max_ms": 0}, "max_ms is 0; allowed: a number of milliseconds above 0"),
+        ({"max_ms": True}, "max_ms is True"),
+        ({"max_ms": "20"}, "max_ms is '20'"),
+        ({"max_ms": float("nan")}, "max_ms is nan"),
+        ({"max_ms": 20}, "max_ms=20: none of .* was measured on this device"),
+        ({"max_ms": 20, "provider": "cpu"}, "max_ms chooses by what `i2i tune` measured, without a provider"),
+        ({"provider": "CUDA"}, "provider is 'CUDA'; known: cpu, cuda, tensorrt-rtx, coreml"),
         ({"input_range": (0, 255)}, "input_range: only for foreign ONNX files; a bundle says this itself"),
         ({"layout": "nchw", "channel_order": "rgb"}, "layout, channel_order: only for foreign"),
     ],
@@ -246,3 +254,34 @@ def test_own_graphs_run_without_a_bundle(known: Known) -> None:
         Translator(graph, precision="bf16")
     with pytest.raises(BackendError, match="'cuda' is not known"):
         Translator(graph, backend="cuda")
+    with pytest.raises(InputError, match="max_ms chooses among the variants of a bundle"):
+        Translator(graph, max_ms=20)
+    with Translator(graph, provider="cpu") as translate:
+        assert translate.engine.provider == "CPUExecutionProvider"
+
+
+# providers
+
+
+def test_a_provider_means_onnx_runtime(known: Known) -> None:
+    with Translator(known("invert")) as translate, Translator(known("invert"), provider="cpu") as other:
+        assert translate.variant is not None and other.variant is not None
+        assert other.variant.backend == "ort" and other.engine.provider == "CPUExecutionProvider"
+        assert translate.variant.backend == "openvino"
+
+
+def test_a_provider_that_is_not_here_is_refused(known: Known) -> None:
+    absent = [name for name in PROVIDERS if name not in available()]
+    assert absent
+    for name in absent:
+        with pytest.raises(
+            BackendError, match=f"ort-fp32-24x40: (provider {name} |.* on {name} has no fp32)"
+        ):
+            Translator(known("invert"), provider=name)
+        with pytest.raises(BackendError, match=rf"provider {name} "):
+            Translator(known("invert") / "reference.onnx", provider=name, allow_fallback=True)
+
+
+def test_engines_without_providers_say_so(known: Known) -> None:
+    with pytest.raises(BackendError, match="OpenVINO has no provider 'cuda' here; allowed: cpu"):
+        Translator(known("invert"), backend="openvino", provider="cuda")

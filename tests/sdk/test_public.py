@@ -17,7 +17,10 @@ import i2i_sdk
 from i2i_sdk import errors
 from i2i_sdk.cli import COMMANDS, EXTRAS, INSPECTORS
 
-HEAVY = ("cv2", "onnxruntime", "openvino", "torch", "onnx", "av", "rich", "PIL", "skimage", "lightning")
+HEAVY = (
+    *("cv2", "onnxruntime", "openvino", "ncnn", "coremltools", "tensorrt_rtx", "cuda"),
+    *("torch", "onnx", "lightning", "av", "rich", "PIL", "skimage", "matplotlib"),
+)
 
 
 def fresh(code: str, *arguments: str) -> Any:
@@ -61,6 +64,13 @@ def test_importing_loads_no_engine() -> None:
     assert "i2i_sdk" in loaded
     assert not loaded & set(HEAVY)
     assert not loaded & {"i2i_training", "i2i_export", "i2i_sdk.translator"}
+
+
+def test_choosing_an_engine_and_drawing_load_what_they_need_when_they_need_it() -> None:
+    modules = "i2i_sdk.backends, i2i_sdk.backends.ort, i2i_sdk.backends.openvino, i2i_sdk.commands.tune"
+    loaded = set(fresh(f"import json, sys, {modules}; print(json.dumps(sorted(sys.modules)))"))
+    assert "i2i_sdk.front_plot" in loaded
+    assert not loaded & (set(HEAVY) - {"cv2"})
 
 
 def test_a_translator_loads_no_more_than_its_engine(known: Any) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from known_bundles import contents
 
-from i2i_sdk import Bundle, Translator, tuning
-from i2i_sdk.backends import why_not
+from i2i_sdk import Bundle, InputError, Translator, tuning
 from i2i_sdk.cli import main
-from i2i_sdk.tuning import cache_dir, load_latencies, save_latencies
+from i2i_sdk.tuning import Measured, cache_dir, load_measured, save_measured
 
-MS = {"ort-fp32-24x40": 1.5, "openvino-fp32-24x40": 2.5}
+MS = {"ort-fp32-24x40": Measured(1.5, 1.75, 90.0), "openvino-fp32-24x40": Measured(2.5, 3.0, 60.25)}
+LATER = {"ort-fp32-24x40": Measured(9.0, 9.5, 90.0)}
 
 
 @pytest.fixture
@@ -28,31 +28,31 @@ def bundle(known: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_save_and_load(bundle: Bundle) -> None:
     before = contents(bundle.path)
-    assert load_latencies(bundle) == {}
-    path = save_latencies(bundle, MS)
+    assert load_measured(bundle) == {}
+    path = save_measured(bundle, MS)
     assert path.is_relative_to(cache_dir()) and path.is_file()
-    assert load_latencies(bundle) == MS
+    assert load_measured(bundle) == MS
     assert contents(bundle.path) == before  # never in the bundle
 
 
 def test_the_later_measurement_counts(bundle: Bundle) -> None:
-    assert save_latencies(bundle, MS) == save_latencies(bundle, {"ort-fp32-24x40": 9.0})
-    assert load_latencies(bundle) == {"ort-fp32-24x40": 9.0}
+    assert save_measured(bundle, MS) == save_measured(bundle, LATER)
+    assert load_measured(bundle) == LATER
     assert len(list(cache_dir().rglob("*.*"))) == 1
 
 
 def test_a_copy_of_the_bundle_is_the_same_bundle(bundle: Bundle, tmp_path: Path) -> None:
-    save_latencies(bundle, MS)
-    assert load_latencies(Bundle.read(Path(shutil.copytree(bundle.path, tmp_path / "copy.i2i")))) == MS
+    save_measured(bundle, MS)
+    assert load_measured(Bundle.read(Path(shutil.copytree(bundle.path, tmp_path / "copy.i2i")))) == MS
 
 
 def test_a_changed_bundle_is_another(bundle: Bundle) -> None:
-    save_latencies(bundle, MS)
+    save_measured(bundle, MS)
     file = bundle.path / "manifest.json"
     data = json.loads(file.read_text())
     data["variants"][0]["macs"] += 1
     file.write_text(json.dumps(data))
-    assert load_latencies(Bundle.read(bundle.path)) == {}
+    assert load_measured(Bundle.read(bundle.path)) == {}
 
 
 @pytest.mark.parametrize(
@@ -65,17 +65,17 @@ def test_a_changed_bundle_is_another(bundle: Bundle) -> None:
 def test_another_device_or_engine_measures_again(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, name: str, value: object
 ) -> None:
-    save_latencies(bundle, MS)
+    save_measured(bundle, MS)
     monkeypatch.setattr(tuning, name, value)
-    assert load_latencies(bundle) == {}
-    save_latencies(bundle, {"ort-fp32-24x40": 9.0})
+    assert load_measured(bundle) == {}
+    save_measured(bundle, LATER)
     monkeypatch.undo()
 
 
 def test_another_number_of_cores_measures_again(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_latencies(bundle, MS)
+    save_measured(bundle, MS)
     monkeypatch.setattr(tuning.os, "cpu_count", lambda: 4096)
-    assert load_latencies(bundle) == {}
+    assert load_measured(bundle) == {}
 
 
 @pytest.mark.parametrize(
@@ -85,21 +85,39 @@ def test_another_number_of_cores_measures_again(bundle: Bundle, monkeypatch: pyt
         "{",
         "[]",
         "null",
-        "{}",
-        '{"median_ms": []}',
-        '{"median_ms": {"a": "fast"}}',
-        '{"median_ms": {"a": null}}',
+        '{"version": 2}',
+        '{"version": 2, "variants": []}',
+        '{"version": 2, "variants": {"a": 3}}',
+        '{"version": 2, "variants": {"a": {"median_ms": 1, "p95_ms": 1}}}',
+        '{"version": 2, "variants": {"a": {"median_ms": 1, "p95_ms": 1, "psnr": 1, "fps": 1}}}',
+        '{"version": 2, "variants": {"a": {"median_ms": "fast", "p95_ms": 1, "psnr": 50}}}',
+        '{"version": 2, "variants": {"a": {"median_ms": null, "p95_ms": 1, "psnr": 50}}}',
+        '{"version": 2, "variants": {"a": {"median_ms": 0, "p95_ms": 1, "psnr": 50}}}',
+        '{"version": 2, "variants": {"a": {"median_ms": NaN, "p95_ms": 1, "psnr": 50}}}',
     ],
 )
 def test_a_corrupt_file_is_ignored_with_a_warning(
     bundle: Bundle, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
-    path = save_latencies(bundle, MS)
+    path = save_measured(bundle, MS)
     path.write_text(text)
     with caplog.at_level(logging.WARNING), Translator(bundle.path) as translate:
         assert translate.variant is not None
     assert f"{path}: not readable" in caplog.text and "run: i2i tune" in caplog.text
-    assert save_latencies(bundle, MS) == path and load_latencies(bundle) == MS
+    assert save_measured(bundle, MS) == path and load_measured(bundle) == MS
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", '{"median_ms": {"ort-fp32-24x40": 1.5}}', '{"version": 3, "variants": {}}']
+)
+def test_files_of_other_versions_are_left_alone_with_a_word(
+    bundle: Bundle, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    path = save_measured(bundle, MS)
+    path.write_text(text)
+    with caplog.at_level(logging.WARNING):
+        assert load_measured(bundle) == {}
+    assert f"{path}: written by another version, so it is not used; run: i2i tune" in caplog.text
 
 
 def test_a_cache_that_is_no_folder_does_not_stop_a_translator(
@@ -113,28 +131,29 @@ def test_a_cache_that_is_no_folder_does_not_stop_a_translator(
 
 @pytest.mark.parametrize("fastest", ["ort-fp32-24x40", "openvino-fp32-24x40"])
 def test_a_translator_takes_the_fastest(bundle: Bundle, fastest: str) -> None:
-    others = {v.name: 50.0 for v in bundle.manifest.variants}
-    save_latencies(bundle, others | {fastest: 1.0})
+    others = {v.name: Measured(50.0, 50.0, 60.0) for v in bundle.manifest.variants}
+    save_measured(bundle, others | {fastest: Measured(1.0, 1.0, 60.0)})
     with Translator(bundle.path) as translate:
         assert translate.variant is not None and translate.variant.name == fastest
     with Translator(bundle.path, backend="ort") as translate:  # what is named stays binding
         assert translate.variant is not None and translate.variant.backend == "ort"
 
 
-def test_tune_measures_what_runs_and_remembers_it(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
-    before = contents(bundle.path)
-    assert main(["tune", str(bundle.path), "--rounds", "3"]) == 0
-    output = capsys.readouterr().out
-    runs = {v.name for v in bundle.manifest.variants if why_not(v) is None}
-    latencies = load_latencies(bundle)
-    assert set(latencies) == runs and all(ms > 0 for ms in latencies.values())
-    for name in runs:
-        assert name in output
-    assert f"next: i2i run {bundle.path} SOURCE -o OUT" in output
-    assert contents(bundle.path) == before
-    with Translator(bundle.path) as translate:
-        assert translate.variant is not None
-        assert translate.variant.name == min(latencies, key=lambda name: latencies[name])
+def test_a_translator_takes_the_best_that_is_fast_enough(
+    bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_measured(bundle, MS)
+    for max_ms, taken in ((10, "ort"), (2, "ort"), (1, "ort")):
+        with Translator(bundle.path, max_ms=max_ms) as translate:
+            assert translate.variant is not None and translate.variant.backend == taken
+    assert "no variant of this quality takes at most 1 ms here" in caplog.text
+    with Translator(bundle.path, max_ms=10, backend="openvino") as translate:
+        assert translate.variant is not None and translate.variant.name == "openvino-fp32-24x40"
+
+
+def test_a_translator_in_a_hurry_needs_measurements(bundle: Bundle) -> None:
+    with pytest.raises(InputError, match=r"max_ms=20: none of ort-fp32-24x40.* first run: i2i tune"):
+        Translator(bundle.path, max_ms=20)
 
 
 def test_tune_with_other_threads_is_not_remembered(
@@ -142,7 +161,7 @@ def test_tune_with_other_threads_is_not_remembered(
 ) -> None:
     assert main(["tune", str(bundle.path), "--rounds", "3", "--threads", "1"]) == 0
     assert "not remembered" in capsys.readouterr().out
-    assert load_latencies(bundle) == {}
+    assert load_measured(bundle) == {}
 
 
 @pytest.mark.parametrize(
@@ -154,7 +173,7 @@ def test_tune_refuses(
 ) -> None:
     assert main(["tune", str(bundle.path), *options]) == 2
     assert message in capsys.readouterr().err
-    assert load_latencies(bundle) == {}
+    assert load_measured(bundle) == {}
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(

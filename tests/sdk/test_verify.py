@@ -13,9 +13,9 @@ from known_bundles import HEIGHT, WIDTH
 
 from i2i_sdk import Bundle
 from i2i_sdk.cli import main
-from i2i_sdk.commands.verify import verify_bundle
 from i2i_sdk.files import file_sha256
 from i2i_sdk.sinks import write_image
+from i2i_sdk.verification import verify_bundle
 
 
 @pytest.fixture
@@ -42,7 +42,9 @@ def changed_manifest(bundle: Path, change: Callable[[dict], None]) -> None:
 def test_every_variant_that_runs_here_is_measured(bundle: Path, photos: Path) -> None:
     found = verify_bundle(Bundle.read(bundle), photos, None)
     assert set(found) >= {f"ort-fp32-{HEIGHT}x{WIDTH}", f"openvino-fp32-{HEIGHT}x{WIDTH}"}
-    for parity in found.values():
+    for outcome in found.values():
+        parity = outcome.parity
+        assert parity is not None and not outcome.broken
         assert (parity.psnr, parity.frames, parity.frames_from) == (120.0, 3, "user")
 
 
@@ -109,3 +111,55 @@ def test_a_tampered_reference_is_refused(
 def test_frames_that_are_not_there_are_refused(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(bundle), "--frames", str(bundle / "absent")]) == 2
     assert "no such file or folder" in capsys.readouterr().err
+
+
+def test_what_was_only_verified_as_a_graph_says_so(
+    bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def change(manifest: dict) -> None:
+        manifest["variants"][1] |= {"backend": "abacus", "verified": "graph", "verified_by": "ONNX Runtime"}
+
+    changed_manifest(bundle, change)
+    assert main(["verify", str(bundle), "--frames", str(photos)]) == 0
+    out = capsys.readouterr().out
+    row = next(line for line in out.splitlines() if "graph by ONNX Runtime" in line)
+    assert "60.0" in row and "not run" in row and "not run: backend 'abacus' is not known" in out
+
+
+def test_requirements_that_this_device_has_not(
+    bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def change(manifest: dict) -> None:
+        manifest["variants"][0]["requires"]["engine"] = "onnxruntime>=99"
+        manifest["variants"][1]["requires"]["os"] = ["amiga"]
+
+    changed_manifest(bundle, change)
+    assert main(["verify", str(bundle), "--frames", str(photos)]) == 0
+    out = capsys.readouterr().out
+    assert "not run: it needs onnxruntime>=99; installed is" in out and "not run: it is for amiga" in out
+
+
+def test_a_missing_package_names_its_extra(
+    bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone() -> tuple[str, ...]:
+        raise ImportError("No module named 'openvino'")
+
+    monkeypatch.setattr("i2i_sdk.backends.openvino.cpu_capabilities", gone)
+    assert main(["verify", str(bundle), "--frames", str(photos)]) == 0
+    assert "not run: the package is missing: pip install 'i2i-sdk[openvino]'" in capsys.readouterr().out
+
+
+def test_a_variant_that_is_not_what_it_claims_is_broken(
+    bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An FP32 graph passed off as INT8: the others are compared all the same, and the exit code says it."""
+
+    def change(manifest: dict) -> None:
+        manifest["variants"][0] |= {"precision": "int8", "name": "false"}
+
+    changed_manifest(bundle, change)
+    assert main(["verify", str(bundle), "--frames", str(photos)]) == 1
+    out = capsys.readouterr().out
+    assert "false broken: " in out and "asked ONNX Runtime for int8, it would compute in fp32" in out
+    assert "holds 50 dB" in out

@@ -27,7 +27,10 @@ print(json.dumps({
     "shape": drawing.shape, "mean": float(drawing.mean()), "spread": float(drawing.std()),
 }))
 """
-HEAVY = {"torch", "onnx", "openvino", "onnxruntime", "cv2", "av", "rich", "PIL", "lightning", "skimage"}
+HEAVY = {
+    *("torch", "onnx", "openvino", "onnxruntime", "ncnn", "coremltools", "tensorrt_rtx", "cuda"),
+    *("cv2", "av", "rich", "PIL", "lightning", "skimage", "matplotlib"),
+}
 
 
 @pytest.fixture(scope="session")

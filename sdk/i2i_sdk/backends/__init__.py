@@ -21,6 +21,8 @@ BACKENDS: dict[str, str] = {
     "ncnn": "i2i_sdk.backends.ncnn:NcnnEngine",
     "openvino": "i2i_sdk.backends.openvino:OpenVinoEngine",
     "ort": "i2i_sdk.backends.ort:OrtEngine",
+    "torch-trt": "i2i_sdk.backends.torch_trt:TorchTrtEngine",
+    "trt": "i2i_sdk.backends.trt:TrtEngine",
 }
 
 # Backends whose variants run where there is no Python.
@@ -28,6 +30,9 @@ ELSEWHERE = {"web": "it runs in a browser, see docs/mobile.md"}
 
 # Which variant is taken where nothing was tuned: usually the fastest first.
 PREFERENCE = (
+    ("trt", "int8"),
+    ("trt", "fp16"),
+    ("torch-trt", "fp16"),
     ("coreml", "fp16"),
     ("coreml", "w8"),
     ("coreml", "palette6"),
@@ -59,11 +64,14 @@ def why_not(variant: Variant, provider: str | None = None) -> str | None:
         return ELSEWHERE[variant.backend]
     if variant.backend not in BACKENDS:
         return f"backend {variant.backend!r} is not known to this version"
-    if variant.backend == "ort":
-        reason = providers.missing(provider or "cpu", variant.precision)
-    else:
-        reason = backend_class(variant.backend).missing(variant.precision)
-    return reason or unmet(variant.requires)
+    return missing(variant.backend, variant.precision, provider) or unmet(variant.requires)
+
+
+def missing(backend: str, precision: str, provider: str | None = None) -> str | None:
+    """Why a backend cannot run `precision` here, or None if it can; provider as in `why_not`."""
+    if backend == "ort":
+        return providers.missing(provider or "cpu", precision)
+    return backend_class(backend).missing(precision)
 
 
 def check_threads(threads: int | None) -> None:

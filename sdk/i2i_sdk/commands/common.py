@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 
+from i2i_sdk.backends.providers import PROVIDERS
 from i2i_sdk.bundle import Bundle
 from i2i_sdk.manifest import Variant
 from i2i_sdk.opening import find_source
@@ -13,10 +14,24 @@ from i2i_sdk.opening import find_source
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """--backend, --precision, --size, --fit, --threads: as the arguments of Translator."""
     parser.add_argument("--backend", help="ort, openvino … instead of the fastest that runs here")
-    parser.add_argument("--precision", help="fp32, bf16 …")
+    parser.add_argument("--precision", help="fp32, bf16, int8 …")
     parser.add_argument("--size", help="of the engine, N or HxW, where the bundle has several")
     parser.add_argument("--fit", help="resize, letterbox, crop or pad; default: as the bundle says")
     parser.add_argument("--threads", type=int, help="of the engine; default: its own choice")
+
+
+def add_choice_options(parser: argparse.ArgumentParser) -> None:
+    """--min-psnr, --max-ms, --provider, --allow-fallback: as the arguments of Translator."""
+    parser.add_argument(
+        "--min-psnr", type=float, default=35.0, metavar="DB", help="take no variant below this (default 35)"
+    )
+    parser.add_argument(
+        "--max-ms", type=float, metavar="MS", help="take the best variant this fast; after i2i tune"
+    )
+    parser.add_argument("--provider", help=f"of ONNX Runtime: {', '.join(PROVIDERS)}")
+    parser.add_argument(
+        "--allow-fallback", action="store_true", help="let the CPU run what the provider cannot"
+    )
 
 
 def read_bundle(source: str) -> Bundle:
@@ -38,3 +53,8 @@ def megabytes(variant: Variant) -> str:
 def decibels(variant: Variant) -> str:
     """PSNR of a variant, or a dash where it was not measured."""
     return f"{variant.parity.psnr:.1f}" if variant.parity else "-"
+
+
+def verified(variant: Variant) -> str:
+    """How a variant was verified at export: "device", or "graph by ONNX Runtime"."""
+    return f"{variant.verified} by {variant.verified_by}" if variant.verified_by else variant.verified

@@ -9,12 +9,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from i2i_sdk.backends import BACKENDS, backend_class
+from i2i_sdk.backends import BACKENDS, PREFERENCE, backend_class, missing
+from i2i_sdk.backends.base import EngineOptions
+from i2i_sdk.backends.providers import PROVIDERS
 from i2i_sdk.measure import machine
 from i2i_sdk.tuning import cache_dir
 from i2i_sdk.zoo import ZOO, zoo_path
 
-PRECISIONS = ("fp32", "bf16")
+# What the zoo's first reference, an FP32 graph in ONNX, can show.
+TRIED = (("ort", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -22,12 +25,11 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="i2i doctor", description="What a bug report needs.")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args(argv)
-    engines = {
-        f"{name} {precision}": engine_state(name, precision) for name in BACKENDS for precision in PRECISIONS
-    }
+    engines = engine_states()
     facts: dict[str, Mapping[str, object]] = {
         "machine": machine(),
         "engines": engines,
+        "providers of ort": {name: provider_state(name) for name in PROVIDERS},
         "devices": {"display": display_state(), "cameras": cameras()},
         "files": {"cache": cache_state(), "zoo": ", ".join(ZOO)},
     }
@@ -41,19 +43,40 @@ def main(argv: Sequence[str]) -> int:
     return 0 if any(state.startswith("works") for state in engines.values()) else 1
 
 
-def engine_state(name: str, precision: str) -> str:
-    """Run the first zoo model on this engine and say what really happened."""
-    backend = backend_class(name)
-    if reason := backend.missing(precision):
-        return f"no: {reason}"
+def engine_states() -> dict[str, str]:
+    """Every backend with each of its precisions; a backend that cannot run at all stands there once."""
+    states: dict[str, str] = {}
+    for name in BACKENDS:
+        precisions = [precision for backend, precision in PREFERENCE if backend == name]
+        found = {precision: engine_state(name, precision) for precision in precisions}
+        if len(set(found.values())) == 1 and next(iter(found.values())).startswith("no: "):
+            states[name] = next(iter(found.values()))
+        else:
+            states |= {f"{name} {precision}": state for precision, state in found.items()}
+    return states
+
+
+def engine_state(name: str, precision: str, provider: str | None = None) -> str:
+    """Run the zoo's first model on this engine, where it can be, and say what really happened."""
     folder = zoo_path(next(iter(ZOO)))
     assert folder is not None
     try:
-        with backend((folder / "reference.onnx",), precision) as engine:
+        if reason := missing(name, precision, provider):
+            return f"no: {reason}"
+        if (name, precision) not in TRIED:
+            return "ready; not tried, as the zoo has no such model"
+        options = EngineOptions(provider=provider)
+        with backend_class(name)((folder / "reference.onnx",), precision, options) as engine:
             engine.warmup(1)
             return f"works, computes in {engine.precision} on {engine.provider}"
     except Exception as error:  # a doctor reports whatever is broken and goes on
         return f"broken: {type(error).__name__}: {error}"
+
+
+def provider_state(name: str) -> str:
+    """The same for an execution provider of ONNX Runtime, which has to run the whole model."""
+    precisions = PROVIDERS[name].precisions
+    return engine_state("ort", "fp32" if "fp32" in precisions else precisions[0], name)
 
 
 def display_state() -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 from i2i_sdk.backends import why_not
 from i2i_sdk.bundle import Bundle
 from i2i_sdk.cli import INSPECTORS, run
-from i2i_sdk.commands.common import decibels, megabytes, read_bundle
-from i2i_sdk.manifest import Manifest
+from i2i_sdk.commands.common import decibels, megabytes, read_bundle, verified
+from i2i_sdk.manifest import Manifest, Variant
 from i2i_sdk.tables import print_table
-from i2i_sdk.tuning import load_latencies
+from i2i_sdk.tuning import load_measured
 
 
 def main(argv: Sequence[str]) -> int:
@@ -58,16 +58,51 @@ def _print_model(manifest: Manifest) -> None:
 
 
 def _print_variants(bundle: Bundle) -> None:
-    latencies = load_latencies(bundle)
+    variants, measured = bundle.manifest.variants, load_measured(bundle)
     rows: list[list[str]] = []
-    for v in bundle.manifest.variants:
+    for v in variants:
         worst = f"{v.parity.worst_psnr:.1f}" if v.parity else "-"
-        tuned = f"{latencies[v.name]:.1f}" if v.name in latencies else "-"
+        tuned = f"{measured[v.name].median_ms:.1f}" if v.name in measured else "-"
         reason = why_not(v)
         state = "runs" if reason is None else f"no: {reason}"
-        rows.append(
-            [v.name, f"{v.macs / 1e9:.2f}", megabytes(v), decibels(v), worst, v.verified, tuned, state]
-        )
-    print_table("", ("variant", "GMACs", "MB", "PSNR", "worst", "verified", "tuned ms", "here"), rows)
-    if parity := bundle.manifest.variants[0].parity:
+        share = f"{v.macs_in_precision:.0%}"
+        quality = decibels(v), worst, verified(v)
+        rows.append([v.name, f"{v.macs / 1e9:.2f}", share, megabytes(v), *quality, tuned, state])
+    headings = ("variant", "GMACs", "in it", "MB", "PSNR", "worst", "verified", "tuned ms", "here")
+    print_table("", headings, rows)
+    if parity := variants[0].parity:
         print(f"PSNR: dB against PyTorch, mean of {parity.frames} frames ({parity.frames_from})")
+    if any(v.macs_in_precision < 1 for v in variants):
+        print("in it: share of the multiplications that are done in the variant's precision")
+    for v in variants:
+        if v.precision_kept:
+            print(f"{v.name} keeps {kept(v)}")
+    by_needs: dict[str, list[str]] = {}
+    for v in variants:
+        by_needs.setdefault(needs(v), []).append(v.name)
+    for text, names in by_needs.items():
+        print(f"needs {text}: {', '.join(names)}")
+
+
+def kept(variant: Variant) -> str:
+    """What of a variant is in a higher precision: "in fp32: first, last; in bf16: up1"."""
+    groups: dict[str, list[str]] = {}
+    for name, precision in variant.precision_kept.items():
+        groups.setdefault(precision, []).append(name)
+    return "; ".join(f"in {precision}: {', '.join(names)}" for precision, names in groups.items())
+
+
+def needs(variant: Variant) -> str:
+    """What a device must have for a variant, in one line."""
+    wanted = variant.requires
+    parts = [
+        wanted.engine,
+        *(f"a CPU with {feature}" for feature in wanted.cpu),
+        *([" or ".join(wanted.os)] if wanted.os else []),
+        *(
+            [f"an NVIDIA GPU of {', '.join(wanted.compute_capabilities)}"]
+            if wanted.compute_capabilities
+            else []
+        ),
+    ]
+    return ", ".join(parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from i2i_sdk.commands.common import add_engine_options
+from i2i_sdk.commands.common import add_choice_options, add_engine_options
 from i2i_sdk.translator import Translator
 
 
@@ -18,6 +18,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--compare", action="store_true", help="put input and output side by side")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     add_engine_options(parser)
+    add_choice_options(parser)
     group = parser.add_argument_group("for ONNX files made by others")
     group.add_argument("--input-range", type=_range, help="what black and white are: 0,255 or 0,1 or -1,1")
     group.add_argument("--output-range", type=_range)
@@ -31,6 +32,10 @@ def main(argv: Sequence[str]) -> int:
         size=args.size,
         fit=args.fit,
         threads=args.threads,
+        min_psnr=args.min_psnr,
+        max_ms=args.max_ms,
+        provider=args.provider,
+        allow_fallback=args.allow_fallback,
         input_range=args.input_range,
         output_range=args.output_range,
         layout=args.layout,

@@ -1,10 +1,13 @@
-"""`i2i tune BUNDLE`: measure every variant that runs here, remember the order for this device."""
+"""`i2i tune BUNDLE`: latency and quality of every variant that runs here, and what is worth choosing."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -13,50 +16,122 @@ from i2i_sdk.backends.base import Engine, EngineOptions
 from i2i_sdk.bundle import Bundle
 from i2i_sdk.commands.common import decibels, how_to_use, read_bundle
 from i2i_sdk.errors import BackendError, InputError
+from i2i_sdk.front_plot import check_plot, draw_front
+from i2i_sdk.manifest import Variant
 from i2i_sdk.measure import Timing, interleaved, machine, statistics
+from i2i_sdk.pareto import Point, dominator
+from i2i_sdk.parity import Trial, measure_parity
 from i2i_sdk.tables import print_table
-from i2i_sdk.tuning import save_latencies
+from i2i_sdk.tuning import Measured, save_measured
+from i2i_sdk.verification import reference_trial
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What was measured, by variant name; of the variants that could not be run the reasons."""
+
+    timings: Mapping[str, Timing]
+    psnr: Mapping[str, float]  # dB
+    reasons: Mapping[str, str]
+    compared: str  # how psnr was found
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure, print a table, keep the medians. Raises I2IError."""
-    parser = argparse.ArgumentParser(
-        prog="i2i tune", description="Measure every variant here; Translator then takes the fastest."
-    )
-    parser.add_argument("bundle", help="a bundle (x.i2i) or a zoo name")
-    parser.add_argument("--rounds", type=int, default=50, help="measurements of each variant (default 50)")
-    parser.add_argument("--threads", type=int, help="of the engines; default: their own choice")
-    args = parser.parse_args(argv)
+    """Measure, print a table, draw, keep the figures. Raises I2IError."""
+    args = _parse(argv)
     if args.rounds < 3:
         raise InputError(f"--rounds {args.rounds}: at least 3 are needed for a median that means something")
     check_threads(args.threads)
     bundle = read_bundle(args.bundle)
-    timings = measure_variants(bundle, args.rounds, args.threads)
-    _print_table(bundle, timings)
+    plot = None if args.plot is None else Path(args.plot or f"{bundle.path.stem}.front.png")
+    if plot is not None:
+        check_plot(plot)
+    tuned = tune_bundle(bundle, args.frames, args.rounds, args.threads)
+    groups = _points(bundle, tuned)
+    _print_table(bundle, tuned, groups)
+    if plot is not None:
+        _draw(plot, bundle, tuned, groups)
+        print(f"drawn in {plot}")
     if args.threads is None:
-        path = save_latencies(bundle, {name: t.median_ms for name, t in timings.items()})
-        print(f"remembered in {path}")
+        measured = {
+            name: Measured(timing.median_ms, timing.p95_ms, tuned.psnr[name])
+            for name, timing in tuned.timings.items()
+        }
+        print(f"remembered in {save_measured(bundle, measured)}")
     else:
         print("not remembered: with --threads the order may be another than without")
     print(f"next: {how_to_use(args.bundle, bundle.manifest.model.kind)}")
     return 0
 
 
-def measure_variants(bundle: Bundle, rounds: int, threads: int | None) -> dict[str, Timing]:
-    """Time one frame on every variant that runs here, taking turns. Raises BackendError if none does."""
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="i2i tune",
+        description="Measure latency and quality of every variant here; Translator then takes the fastest "
+        "that is good enough. Leave the machine alone meanwhile.",
+    )
+    parser.add_argument("bundle", help="a bundle (x.i2i) or a zoo name")
+    parser.add_argument(
+        "--frames",
+        type=Path,
+        help="folder of images or a video for the quality; default: scikit-image's photos",
+    )
+    parser.add_argument("--rounds", type=int, default=50, help="measurements of each variant (default 50)")
+    parser.add_argument("--threads", type=int, help="of the engines; default: their own choice")
+    parser.add_argument(
+        "--plot",
+        nargs="?",
+        const="",
+        metavar="FILE.png",
+        help="draw the front of latency and quality, default NAME.front.png here; behind the bundle",
+    )
+    return parser.parse_args(argv)
+
+
+def tune_bundle(bundle: Bundle, frames: Path | None, rounds: int, threads: int | None) -> Tuned:
+    """Measure every variant that runs here: the time of one frame, taking turns, and the quality.
+
+    Quality is PSNR against the bundle's reference, as `i2i verify` finds it; without frames and without
+    scikit-image's it is what was found at export. Raises BackendError if no variant runs.
+    """
+    sampler = bundle.manifest.model.kind == "sampler"
+    compare = sampler or frames is not None or importlib.util.find_spec("skimage") is not None
+    trials: dict[tuple[int, int], Trial] = {}
+    psnr: dict[str, float] = {}
+    reasons: dict[str, str] = {}
     with ExitStack() as stack:
         calls: dict[str, Callable[[], object]] = {}
-        for variant in bundle.manifest.variants:
-            if why_not(variant) is None:
-                engine = stack.enter_context(
-                    open_variant(variant, bundle.files_of(variant), EngineOptions(threads))
-                )
-                calls[variant.name] = _call(engine)
+        for v in bundle.manifest.variants:
+            engine = _opened(bundle, v, threads)
+            if isinstance(engine, str):
+                reasons[v.name] = engine
+                continue
+            stack.enter_context(engine)
+            psnr[v.name] = v.parity.psnr if v.parity else 0.0
+            if compare:
+                size = (v.height, v.width)
+                trials[size] = trials.get(size) or reference_trial(bundle, v, frames, threads)
+                psnr[v.name] = measure_parity(engine, trials[size]).psnr
+            calls[v.name] = _call(engine)
         if not calls:
             raise BackendError(
                 f"{bundle.path}: no variant can run on this device; see: i2i info {bundle.path}"
             )
-        return {name: statistics(times) for name, times in interleaved(calls, rounds=rounds).items()}
+        timings = {name: statistics(times) for name, times in interleaved(calls, rounds=rounds).items()}
+    counts = {len(trial.inputs.arrays): trial.inputs.source for trial in trials.values()}
+    found = "; ".join(f"against the reference, {n} frames ({source})" for n, source in counts.items())
+    return Tuned(timings, psnr, reasons, found or "as at export; --frames DIR measures it here")
+
+
+def _opened(bundle: Bundle, variant: Variant, threads: int | None) -> Engine | str:
+    """The engine, or why there is none."""
+    if reason := why_not(variant):
+        return reason
+    files = bundle.files_of(variant)
+    try:
+        return open_variant(variant, files, EngineOptions(threads))
+    except BackendError as error:
+        return str(error)
 
 
 def _call(engine: Engine) -> Callable[[], object]:
@@ -65,21 +140,48 @@ def _call(engine: Engine) -> Callable[[], object]:
     return lambda: engine.run(frame)
 
 
-def _print_table(bundle: Bundle, timings: dict[str, Timing]) -> None:
+def _points(bundle: Bundle, tuned: Tuned) -> list[list[Point]]:
+    """What may be compared with one another: the variants of each size."""
+    groups: dict[tuple[int, int], list[Point]] = {}
+    for v in bundle.manifest.variants:
+        if v.name in tuned.timings:
+            point = Point(v.name, tuned.timings[v.name].median_ms, tuned.psnr[v.name])
+            groups.setdefault((v.height, v.width), []).append(point)
+    return list(groups.values())
+
+
+def _print_table(bundle: Bundle, tuned: Tuned, groups: Sequence[Sequence[Point]]) -> None:
+    """Fastest first, then what could not be run."""
+    best = {point.name: dominator(point, group) for group in groups for point in group}
     rows: list[list[str]] = []
-    for v in sorted(
-        bundle.manifest.variants, key=lambda v: timings[v.name].median_ms if v.name in timings else 1e9
-    ):
-        if v.name not in timings:
-            rows.append([v.name, decibels(v), "-", "-", "-", why_not(v) or ""])
-            continue
-        t = timings[v.name]
+    for name, t in sorted(tuned.timings.items(), key=lambda item: item[1].median_ms):
         times = (f"{ms:.2f}" for ms in (t.min_ms, t.median_ms, t.p95_ms))
-        rows.append([v.name, decibels(v), *times, f"{1000 / t.median_ms:.0f}"])
-    facts = machine()
-    where = f"{facts['cpu']}, {facts['cores']} cores, load {facts.get('load_1min', 'unknown')}"
-    print_table(
-        f"{bundle.manifest.model.name} on {where}",
-        ("variant", "PSNR dB", "min ms", "median ms", "p95 ms", "frames/s"),
-        rows,
+        better = best[name]
+        verdict = f"dominated by {better.name}" if better else "on the front"
+        rows.append([name, f"{tuned.psnr[name]:.1f}", *times, f"{1000 / t.median_ms:.0f}", verdict])
+    for v in bundle.manifest.variants:
+        if v.name in tuned.reasons:
+            rows.append([v.name, decibels(v), "-", "-", "-", "-", "not run"])
+    headings = ("variant", "PSNR dB", "min ms", "median ms", "p95 ms", "frames/s", "latency and quality")
+    print_table(f"{bundle.manifest.model.name} on {_machine()}", headings, rows)
+    for name, reason in tuned.reasons.items():
+        print(f"{name} not run: {reason}")
+    print(f"PSNR: {tuned.compared}")
+
+
+def _draw(path: Path, bundle: Bundle, tuned: Tuned, groups: Sequence[Sequence[Point]]) -> None:
+    """The front as a picture; names without the size where there is only one."""
+    first, title = bundle.manifest.variants[0], bundle.manifest.model.name
+    size = f"{first.height}x{first.width}"
+    short = {n: n.removesuffix(f"-{size}") if len(groups) == 1 else n for n in tuned.timings}
+    p95 = {short[name]: timing.p95_ms for name, timing in tuned.timings.items()}
+    renamed = [[replace(point, name=short[point.name]) for point in group] for group in groups]
+    runs = min(timing.runs for timing in tuned.timings.values())
+    draw_front(
+        path, renamed, p95, f"{title} {size}" if len(groups) == 1 else title, f"{_machine()}; {runs} runs"
     )
+
+
+def _machine() -> str:
+    facts = machine()
+    return f"{facts['cpu']}, {facts['cores']} cores, load {facts.get('load_1min', 'unknown')}"
