@@ -48,7 +48,7 @@ PROVIDERS: dict[str, Provider] = {
     "cpu": Provider("CPUExecutionProvider", "pip install onnxruntime", ("fp32", "int8")),
     "cuda": Provider(
         "CUDAExecutionProvider",
-        "pip install onnxruntime-gpu, in place of onnxruntime",
+        "pip install 'onnxruntime-gpu[cuda,cudnn]', in place of onnxruntime",
         ("fp32", "fp16"),  # it has no INT8 convolutions and would compute them in floats
         os=("linux", "windows"),
         options={"use_tf32": "0"},  # on by default: 10 bits of mantissa would pass for FP32
@@ -137,15 +137,19 @@ def configure(session: Any, name: str, allow_fallback: bool) -> list[Any]:
 
     Raises BackendError when a plugin finds no device.
     """
+    import onnxruntime as ort
+
     provider = find_provider(name)
     session.add_session_config_entry(RECORD, "1")
+    if name == "cuda" and hasattr(ort, "preload_dlls"):  # what pip installed of CUDA is on no library path
+        ort.preload_dlls()
     if name != "cpu" and not allow_fallback:
         session.add_session_config_entry(STRICT, "1")
     if name == "directml":  # as its documentation demands
         session.enable_mem_pattern = False
     if provider.fixed_batch:
         session.add_free_dimension_override_by_name("batch", 1)
-    if provider.plugin is None:
+    if provider.plugin is None or importlib.util.find_spec(provider.plugin) is None:  # built in
         return [(provider.name, dict(provider.options))]
     session.add_provider_for_devices([_device_of(provider, name)], dict(provider.options))
     return []
