@@ -21,7 +21,11 @@ DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 
 class OrtEngine(Engine):
-    """An ONNX file in ONNX Runtime, on the CPU or on the provider that the options name."""
+    """An ONNX file in ONNX Runtime, on the CPU or on the provider that the options name.
+
+    On the CPU "int8" computes what is between Q/DQ in integers, "fp32" the same in floats, with the rounding
+    of Q/DQ around it: slow, and how a graph typed for another engine can be evaluated here.
+    """
 
     def __init__(self, files: Files, precision: str, options: EngineOptions = DEFAULT_OPTIONS) -> None:
         graph, provider = files[0], options.provider or "cpu"
@@ -34,7 +38,7 @@ class OrtEngine(Engine):
             )
         with tempfile.TemporaryDirectory(prefix="i2i-") as scratch:
             optimized = Path(scratch, "optimized.onnx") if provider == "cpu" and typed.quantized else None
-            self._session: Any = _open(graph, provider, options, optimized)
+            self._session: Any = _open(graph, provider, options, optimized, integers=precision == "int8")
             computed = read_layers(optimized) if optimized else typed
         self.precision, self.layers = _found(typed, computed, provider)
         if self.precision != precision:
@@ -71,14 +75,21 @@ class OrtEngine(Engine):
         self._session = None
 
 
-def _open(graph: Path, provider: str, options: EngineOptions, optimized: Path | None) -> Any:
-    """An onnxruntime.InferenceSession; what its optimiser makes of the graph is written to `optimized`."""
+def _open(
+    graph: Path, provider: str, options: EngineOptions, optimized: Path | None, *, integers: bool
+) -> Any:
+    """An onnxruntime.InferenceSession; what its optimiser makes of the graph is written to `optimized`.
+
+    integers: may it take Q/DQ and what is between them for one integer operation?
+    """
     import onnxruntime as ort
 
     session = ort.SessionOptions()
     session.log_severity_level = 4  # fatal: errors are raised below
     if options.threads is not None:
         session.intra_op_num_threads = options.threads
+    if not integers:
+        session.add_session_config_entry("session.disable_quant_qdq", "1")
     if optimized is not None:
         session.optimized_model_filepath = str(optimized)
     chosen = providers.configure(session, provider, options.allow_fallback)
