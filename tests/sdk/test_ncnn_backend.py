@@ -76,9 +76,9 @@ def test_latents_of_a_sampler(tmp_path: Path) -> None:
     """Numbers below 0 and between whole ones reach the graph as they are."""
     layers = [
         "Input in 0 1 in0 0=6",
-        "Reshape r 1 1 in0 1 0=3 1=2 2=1",
-        "BinaryOp m 1 1 1 2 0=2 1=1 2=-8",
-        "BinaryOp a 1 1 2 3 0=0 1=1 2=100",
+        "BinaryOp m 1 1 in0 1 0=2 1=1 2=-8",
+        "BinaryOp a 1 1 1 2 0=0 1=1 2=100",
+        "Reshape r 1 1 2 3 0=3 1=2 2=1",
         "Convolution c 1 1 3 out0 0=1 1=1 5=0 6=1",
     ]
     files = write(tmp_path, layers, stored(np.ones((1, 1), np.float32), "fp32"))

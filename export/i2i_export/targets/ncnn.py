@@ -87,9 +87,10 @@ def _traced(job: Job) -> Path:
     shape = job.spec.input_shape(job.height, job.width)
     module = PlanarPixels(job.module.get_submodule("generator"), job.spec.kind != "sampler").eval()
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.trace, which pnnx asks for
-        traced = torch.jit.trace(module, torch.zeros(1, *shape), check_trace=False)
-    torch.jit.save(traced, str(path))
+        warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript, which pnnx reads
+        tracing: type[Warning] = torch.jit.TracerWarning  # pyright: ignore[reportPrivateImportUsage]
+        warnings.simplefilter("ignore", tracing)  # sizes become constants, as they shall
+        torch.jit.save(torch.jit.trace(module, torch.zeros(1, *shape), check_trace=False), str(path))
     return path
 
 

@@ -1,0 +1,172 @@
+"""web: what onnxruntime-web runs, small enough for a page, with the pictures of PyTorch."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from i2i_export.options import ExportOptions
+from i2i_export.pipeline import export_bundle, parse_targets
+from i2i_export.targets import web
+from i2i_sdk import BackendError, Bundle, ExportError, ParityError, Translator
+from i2i_sdk.backends import why_not
+from i2i_sdk.parity import FLOORS
+from i2i_training.checkpoint import save_generator
+from i2i_training.networks import DcganConfig, GeneratorSpec
+from tests.export.conftest import SMALL, make_generator
+
+BOTH = [("web", "fp32"), ("web", "fp16")]
+SIZE = ExportOptions(size=(64, 64))
+
+
+@pytest.fixture(scope="module")
+def sketch(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sketch model, which is trained, with both variants."""
+    out = tmp_path_factory.mktemp("web") / "sketch.i2i"
+    source = root / "models" / "sketch" / "latest_net_G.safetensors"
+    export_bundle(source, [("ort", "fp32"), *BOTH], out, ExportOptions(size=(96, 128)))
+    return out
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_network_is_made_of_known_operators(
+    name: str, checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    exported = export_bundle(checkpoints[name], [("web", "fp16")], tmp_path / "x.i2i", SIZE)
+    (variant,) = (c.variant for c in exported.variants)
+    assert variant.parity is not None and variant.parity.psnr >= FLOORS["fp16"]
+
+
+def test_samplers(tmp_path: Path) -> None:
+    config = DcganConfig(latent=12, width=8, size=32)
+    spec = GeneratorSpec(config, "running_stats", steps=1, size=32)
+    source = save_generator(tmp_path / "latest_net_G.safetensors", make_generator(config), spec)
+    (checked,) = export_bundle(source, [("web", "fp16")], tmp_path / "x.i2i").variants
+    assert checked.variant.parity is not None and checked.variant.parity.frames_from == "latents"
+
+
+def test_a_bundle_says_how_far_it_was_verified(sketch: Path) -> None:
+    manifest = Bundle.read(sketch).manifest
+    variants = {v.precision: v for v in manifest.variants if v.backend == "web"}
+    for variant in variants.values():
+        assert (variant.verified, variant.verified_by) == ("graph", "ONNX Runtime, CPUExecutionProvider")
+        assert variant.requires.engine.startswith("onnxruntime-web>=")
+    full, half = variants["fp32"], variants["fp16"]
+    assert full.files == (manifest.references[0].file,)
+    assert (full.macs_in_precision, full.precision_kept) == (1.0, {})
+    assert (half.macs_in_precision, half.precision_kept) == (0.0, {"arithmetic": "fp32"})
+    assert half.files[0].path == "web-fp16-96x128.onnx"
+    assert half.files[0].bytes < 0.53 * full.files[0].bytes
+    assert full.parity is not None and half.parity is not None
+    assert full.parity.psnr > 80 > half.parity.psnr > 60
+
+
+def test_half_weights_are_stored_and_nothing_else_changes(sketch: Path) -> None:
+    full, half = (onnx.load(str(sketch / f"{n}.onnx")).graph for n in ("reference", "web-fp16-96x128"))
+    kernels = [t for t in full.initializer if len(t.dims) == 4]
+    stored = {t.name: t for t in half.initializer}
+    assert kernels
+    for kernel in kernels:
+        assert stored[f"{kernel.name}_fp16"].data_type == TensorProto.FLOAT16
+        assert kernel.name not in stored
+    others = [t for t in full.initializer if len(t.dims) != 4]
+    assert all(stored[t.name] == t for t in others)
+    assert list(half.node)[len(kernels) :] == list(full.node)
+    assert (half.input, half.output) == (full.input, full.output)
+
+
+def test_it_runs_in_a_browser_not_here(sketch: Path) -> None:
+    variant = next(v for v in Bundle.read(sketch).manifest.variants if v.backend == "web")
+    assert why_not(variant) == "it runs in a browser, see docs/mobile.md"
+    with pytest.raises(BackendError, match=r"web-fp32-96x128: it runs in a browser, see docs/mobile\.md"):
+        Translator(sketch, backend="web")
+    with Translator(sketch) as translate:  # passes it over
+        assert translate.variant is not None and translate.variant.backend == "ort"
+
+
+def test_the_small_file_is_the_default() -> None:
+    assert parse_targets("web") == [("web", "fp16")]
+    assert parse_targets("web:fp32") == [("web", "fp32")]
+
+
+def test_pictures_below_the_floor_write_nothing(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    options = ExportOptions(size=(64, 64), min_psnr=121.0)
+    with pytest.raises(ParityError, match=r"web-fp16-64x64: .*Nothing was written"):
+        export_bundle(checkpoints["resnet"], [("web", "fp16")], tmp_path / "x.i2i", options)
+    assert not (tmp_path / "x.i2i").exists()
+
+
+# what a page cannot take
+
+
+def graph_of(kind: str, opset: int = 18, domain: str = "") -> onnx.ModelProto:
+    """One node between float tensors."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 8, 8]) for name in "xy")
+    node = helper.make_node(kind, ["x"], ["y"], name="layer_7", domain=domain)
+    weights = numpy_helper.from_array(np.zeros((2, 2), np.float32), "w")
+    graph = helper.make_graph([node], "g", [x], [y], [weights])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid(domain, opset)])
+
+
+def test_operators_that_are_not_known_are_named() -> None:
+    web.require_known(graph_of("Relu"))
+    with pytest.raises(
+        ExportError, match=r"not known to run in onnxruntime-web: Det \(layer_7\)\. Known: \["
+    ):
+        web.require_known(graph_of("Det"))
+
+
+@pytest.mark.parametrize(("opset", "domain"), [(6, ""), (99, ""), (1, "com.microsoft")])
+def test_opsets_that_are_not_known(opset: int, domain: str) -> None:
+    with pytest.raises(ExportError, match=rf"web: opsets \{{'{domain}': {opset}\}}; .* runs ONNX 7 to 23"):
+        web.require_known(graph_of("Relu", opset, domain))
+
+
+def test_weights_beside_the_file_are_refused() -> None:
+    model = graph_of("Relu")
+    model.graph.initializer[0].data_location = TensorProto.EXTERNAL
+    with pytest.raises(ExportError, match=r"weights outside of the file, which a page cannot load: w"):
+        web.require_known(model)
+
+
+def test_weights_that_half_precision_cannot_hold() -> None:
+    model = graph_of("Relu")
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.full((2, 2), 7e4, np.float32), "w"))
+    with pytest.raises(ExportError, match=r"FP16 cannot hold the weights of w; take web:fp32"):
+        web.with_half_weights(model)
+
+
+def test_files_that_are_too_large_say_what_to_take(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 0.8 and 0.4 MB the sketch model stands for a network fifty times as large."""
+    source = root / "models" / "sketch" / "latest_net_G.safetensors"
+    out = tmp_path / "x.i2i"
+    monkeypatch.setattr(web, "LARGEST", 600_000)
+    with pytest.raises(ExportError, match=r"the fp32 file has 0\.8 MB, a page may load 1 MB; take web:fp16"):
+        export_bundle(source, [("web", "fp32")], out, SIZE)
+    export_bundle(source, [("web", "fp16")], out, SIZE)
+    monkeypatch.setattr(web, "LARGEST", 300_000)
+    for precision in ("fp32", "fp16"):
+        with pytest.raises(ExportError, match=rf"the {precision} file has .*; train a narrower network"):
+            export_bundle(source, [("web", precision)], out, SIZE)
+    assert [v.name for v in Bundle.read(out).manifest.variants] == ["web-fp16-64x64"]
+
+
+def test_slow_networks_are_exported_and_say_so(
+    checkpoints: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        export_bundle(checkpoints["resnet"], [("web", "fp16")], tmp_path / "x.i2i", SIZE)
+        assert "live video" not in caplog.text
+        monkeypatch.setattr(web, "MACS_PER_SECOND", 1e6)
+        export_bundle(checkpoints["resnet"], [("web", "fp16")], tmp_path / "x.i2i", SIZE)
+    assert "web: no live video in WebAssembly: 0.0 GMACs make about" in caplog.text
