@@ -1,4 +1,4 @@
-"""What users and other programs may rely on: names, imports, commands, launchers."""
+"""What users and other programs may rely on: names, imports, commands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,36 +140,3 @@ def test_commands_name_modules_of_this_project() -> None:
         assert package == "i2i_sdk" or package in EXTRAS
     declared = importlib.metadata.metadata("i2i-sdk").get_all("Provides-Extra") or []
     assert set(EXTRAS.values()) <= set(declared)
-
-
-# launchers
-
-
-def test_launchers_shadow_nothing(root: Path) -> None:
-    """`python export/onnx.py` would put export/ first on the path, and `import onnx` would find itself."""
-    stems = {p.stem for folder in ("export", "training") for p in (root / folder).glob("*.py")}
-    assert stems, "no launchers found"
-    taken = set(sys.stdlib_module_names) | set(importlib.metadata.packages_distributions())
-    taken |= {"tensorrt", "coremltools", "ncnn", "onnx", "onnxruntime", "torch_tensorrt", "openvino"}
-    assert not stems & taken
-
-
-def test_launchers_are_short_and_say_how_to_install(root: Path) -> None:
-    for folder in ("export", "training"):
-        for path in (root / folder).glob("*.py"):
-            text = path.read_text()
-            assert len(text.splitlines()) <= 20, path.name
-            assert "make setup" in text, path.name
-
-
-@pytest.mark.parametrize("launcher", ["export/ort.py", "training/train.py"])
-def test_a_launcher_without_an_install_says_what_to_run(root: Path, launcher: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-S", "-I", str(root / launcher), "--help"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "make setup" in done.stderr and "Traceback" not in done.stderr
