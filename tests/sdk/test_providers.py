@@ -103,6 +103,18 @@ def test_the_list_of_active_providers_is_not_believed(azure: EngineOptions, grap
         providers.read_back(opened, "azure", allow_fallback=False)
 
 
+@pytest.mark.filterwarnings("ignore:Specified provider:UserWarning")
+def test_onnx_runtime_does_not_start_again_on_the_cpu(
+    graph: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Left alone it prints "EP Error … Falling back" to stdout and gives a session on the CPU."""
+    monkeypatch.setitem(PROVIDERS, "made up", replace(AZURE, name="MadeUpExecutionProvider"))
+    monkeypatch.setattr(providers, "missing", lambda *_: None)
+    with pytest.raises(BackendError, match="Unknown Provider Type: MadeUpExecutionProvider"):
+        OrtEngine((graph,), "fp32", EngineOptions(provider="made up", allow_fallback=True))
+    assert capfd.readouterr().out == ""
+
+
 def test_an_allowed_fall_back_is_said_and_shown(
     azure: EngineOptions, graph: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
