@@ -24,9 +24,7 @@ class EngineOptions:
     """What a caller may ask of an engine besides its precision; None leaves it to the engine."""
 
     threads: int | None = None
-    provider: str | None = (
-        None  # of ONNX Runtime: "cuda", "coreml" … (`backends/providers.py`); None: the CPU
-    )
+    provider: str | None = None  # "cuda", "coreml" … of ONNX Runtime (`backends/providers.py`); None: the CPU
     allow_fallback: bool = False  # may the CPU run what that provider cannot?
 
 

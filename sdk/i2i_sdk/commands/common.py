@@ -53,8 +53,3 @@ def megabytes(variant: Variant) -> str:
 def decibels(variant: Variant) -> str:
     """PSNR of a variant, or a dash where it was not measured."""
     return f"{variant.parity.psnr:.1f}" if variant.parity else "-"
-
-
-def verified(variant: Variant) -> str:
-    """How a variant was verified at export: "device", or "graph by ONNX Runtime"."""
-    return f"{variant.verified} by {variant.verified_by}" if variant.verified_by else variant.verified

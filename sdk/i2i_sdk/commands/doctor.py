@@ -68,7 +68,8 @@ def engine_state(name: str, precision: str, provider: str | None = None) -> str:
         options = EngineOptions(provider=provider)
         with backend_class(name)((folder / "reference.onnx",), precision, options) as engine:
             engine.warmup(1)
-            return f"works, computes in {engine.precision} on {engine.provider}"
+            layers = "".join(f", {count} layers in {kind}" for kind, count in engine.layers.items())
+            return f"works, computes in {engine.precision} on {engine.provider}{layers}"
     except Exception as error:  # a doctor reports whatever is broken and goes on
         return f"broken: {type(error).__name__}: {error}"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from i2i_sdk.backends import why_not
 from i2i_sdk.bundle import Bundle
 from i2i_sdk.cli import INSPECTORS, run
-from i2i_sdk.commands.common import decibels, megabytes, read_bundle, verified
+from i2i_sdk.commands.common import decibels, megabytes, read_bundle
 from i2i_sdk.manifest import Manifest, Variant
 from i2i_sdk.tables import print_table
 from i2i_sdk.tuning import load_measured
@@ -66,7 +66,7 @@ def _print_variants(bundle: Bundle) -> None:
         reason = why_not(v)
         state = "runs" if reason is None else f"no: {reason}"
         share = f"{v.macs_in_precision:.0%}"
-        quality = decibels(v), worst, verified(v)
+        quality = decibels(v), worst, v.verified
         rows.append([v.name, f"{v.macs / 1e9:.2f}", share, megabytes(v), *quality, tuned, state])
     headings = ("variant", "GMACs", "in it", "MB", "PSNR", "worst", "verified", "tuned ms", "here")
     print_table("", headings, rows)
@@ -77,6 +77,8 @@ def _print_variants(bundle: Bundle) -> None:
     for v in variants:
         if v.precision_kept:
             print(f"{v.name} keeps {kept(v)}")
+        if v.verified_by:
+            print(f"{v.name}: its {v.verified} was verified by {v.verified_by}")
     by_needs: dict[str, list[str]] = {}
     for v in variants:
         by_needs.setdefault(needs(v), []).append(v.name)

@@ -44,7 +44,8 @@ def main(argv: Sequence[str]) -> int:
         summary = translate.translate_file(
             args.source, args.out, progress=not args.quiet, compare=args.compare
         )
-        name = translate.variant.name if translate.variant else translate.engine.provider
+        where = translate.engine.provider
+        name = f"{translate.variant.name} on {where}" if translate.variant else where
     for note in summary.notes:
         print(f"note: {note}")
     frames = "frame" if summary.frames == 1 else "frames"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from i2i_sdk.backends import check_threads
 from i2i_sdk.bundle import Bundle
-from i2i_sdk.commands.common import decibels, read_bundle, verified
+from i2i_sdk.commands.common import decibels, read_bundle
 from i2i_sdk.errors import BackendError
 from i2i_sdk.manifest import Variant
 from i2i_sdk.parity import floor_of
@@ -35,9 +35,12 @@ def main(argv: Sequence[str]) -> int:
     if not any(outcome.parity or outcome.broken for outcome in found.values()):
         raise BackendError(f"{bundle.path}: no variant can run on this device; see: i2i info {bundle.path}")
     _print_table(bundle, found, args.min_psnr)
-    for name, outcome in found.items():
+    for v in bundle.manifest.variants:
+        outcome = found[v.name]
         if outcome.parity is None:
-            print(f"{name} {'broken' if outcome.broken else 'not run'}: {outcome.reason}")
+            print(f"{v.name} {'broken' if outcome.broken else 'not run'}: {outcome.reason}")
+            if v.verified_by:
+                print(f"  at export its {v.verified} was verified by {v.verified_by}")
     missed = [v.name for v in bundle.manifest.variants if _missed(v, found[v.name], args.min_psnr)]
     broken = any(outcome.broken for outcome in found.values())
     if missed:
@@ -55,7 +58,7 @@ def _print_table(bundle: Bundle, found: Mapping[str, Outcome], min_psnr: float |
     rows: list[list[str]] = []
     for v in bundle.manifest.variants:
         outcome = found[v.name]
-        at_export = decibels(v), verified(v)
+        at_export = decibels(v), v.verified
         if outcome.parity is None:
             rows.append([v.name, *at_export, "-", "-", "-", "broken" if outcome.broken else "not run"])
             continue
