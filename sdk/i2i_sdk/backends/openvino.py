@@ -96,8 +96,8 @@ class OpenVinoEngine(Engine):
 def floats_of(precision: str) -> str:
     """What layers compute in that no Q/DQ makes INT8, as OpenVINO calls it.
 
-    Beside INT8 that is BF16 where the CPU has it: faster, and on the trained networks of the tests within
-    1.5 dB of FP32 beside INT8.
+    Beside INT8 that is BF16 where the CPU has it: faster, and on two trained networks within 1.5 dB of FP32
+    beside INT8.
     """
     if precision == "int8":
         return "bf16" if "BF16" in cpu_capabilities() else "f32"
