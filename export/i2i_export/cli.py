@@ -77,7 +77,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         type=Path,
         help="folder of images or video for the ranges; default: what the comparison leaves of --frames",
     )
-    group.add_argument("--ranges", choices=METHODS, default="mse", help="how ranges are chosen; default mse")
+    group.add_argument(
+        "--ranges", choices=tuple(METHODS), help="how ranges are chosen; default: what suits the engine"
+    )
     group = parser.add_argument_group("TensorRT")
     group.add_argument("--flavor", choices=("auto", "tensorrt", "rtx"), default="auto")
     group.add_argument(

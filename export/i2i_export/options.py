@@ -17,7 +17,7 @@ class ExportOptions:
     direction: str | None = None  # refused when the checkpoint says another one
     # int8
     calibration: Path | None = None  # folder or video; default: those of `frames` that parity does not take
-    ranges: str = "mse"  # how ranges of activations are chosen: `calibrate.METHODS`
+    ranges: str | None = None  # one of `calibrate.METHODS`; default: what suits the engine
     # TensorRT
     flavor: str = "auto"  # "tensorrt", "rtx", or whichever is installed
     compute_capabilities: tuple[str, ...] = ()  # of an RTX engine; none named: all that the builder offers
@@ -28,3 +28,8 @@ class ExportOptions:
     name: str | None = None
     licence: str | None = None
     trained_on: str | None = None
+
+
+def can_calibrate(options: ExportOptions) -> bool:
+    """Were frames given that INT8 can take its ranges from?"""
+    return options.frames is not None or options.calibration is not None

@@ -15,12 +15,20 @@ from i2i_sdk.parity import Image, Trial, floor_of, read_inputs
 from i2i_training.networks import GeneratorSpec
 
 
-def make_trial(module: nn.Module, spec: GeneratorSpec, frames: Path | None, height: int, width: int) -> Trial:
+def make_trial(
+    module: nn.Module,
+    spec: GeneratorSpec,
+    frames: Path | None,
+    height: int,
+    width: int,
+    *,
+    part: str = "all",
+) -> Trial:
     """Read frames (or draw a sampler's latents, always the same) and run the unrewritten module on them.
 
-    Raises InputError and MediaError, see `read_inputs`.
+    part: of the frames, as `read_frames` takes it. Raises InputError and MediaError, see `read_inputs`.
     """
-    inputs = read_inputs(spec.kind, frames, height, width, spec.config.in_channels)
+    inputs = read_inputs(spec.kind, frames, height, width, spec.config.in_channels, part=part)
     if spec.kind == "sampler":
         return Trial(inputs, tuple(_picture(module, values[None]) for values in inputs.arrays))
     return Trial(inputs, tuple(_picture(module, _network_input(image)) for image in inputs.arrays))

@@ -53,7 +53,10 @@ def export_bundle(
     height, width = checked_size(options.size or _default_size(spec), spec)
     model = describe_model(checkpoint, spec, count_parameters(module), options)
     old = existing_bundle(out, model, options.force)
-    trial = make_trial(module, spec, options.frames, height, width)
+    part = (
+        "even" if options.frames and not options.calibration and ("int8" in dict(targets).values()) else "all"
+    )
+    trial = make_trial(module, spec, options.frames, height, width, part=part)
 
     with temporary_folder(out) as parent:
         folder, scratch = parent / "bundle", parent / "scratch"

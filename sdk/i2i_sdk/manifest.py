@@ -77,7 +77,10 @@ class Variant:
     verified_by: str = ""  # the engine that gave `parity` where it is not the variant's own
     macs_in_precision: float = 1.0  # share of the multiplications done in `precision`, 0..1
     precision_kept: dict[str, str] = field(default_factory=dict[str, str])  # layer group -> higher precision
-    calibration_sha256: str | None = None  # of the calibration frames' list, never the frames
+    sensitivity: dict[str, float] = field(
+        default_factory=dict[str, float]
+    )  # layer -> dB with it alone in int8
+    calibration_sha256: str | None = None  # of the frames' values, never the frames
 
 
 @dataclass(frozen=True)

@@ -43,18 +43,28 @@ class Trial:
     expected: tuple[Image, ...]  # uint8 [H, W, C_out] RGB
 
 
-def read_inputs(kind: str, frames: Path | None, height: int, width: int, channels: int) -> Inputs:
+def read_inputs(
+    kind: str,
+    frames: Path | None,
+    height: int,
+    width: int,
+    channels: int,
+    *,
+    part: str = "all",
+    most: int = MOST,
+) -> Inputs:
     """Frames at the engine's size, or for the kind "sampler" latents, always the same.
 
-    frames, height, width, channels: as `read_frames` takes them; channels is a sampler's z. Raises
-    InputError and MediaError, see there; InputError for a sampler with frames.
+    All but `kind` as `read_frames` takes it; channels is a sampler's z, and its "odd" latents are others than
+    all the rest. Raises InputError and MediaError, see there; InputError for a sampler with frames.
     """
     if kind == "sampler":
         if frames is not None:
             raise InputError(f"--frames {frames}: a sampler is compared on noise; leave --frames out")
-        names = tuple(f"seed 0, number {index}" for index in range(MOST))
-        return Inputs(names, tuple(latents(MOST, channels)), "latents")
-    found = read_frames(frames, height, width, channels)
+        seed = int(part == "odd")
+        names = tuple(f"seed {seed}, number {index}" for index in range(most))
+        return Inputs(names, tuple(latents(most, channels, seed)), "latents")
+    found = read_frames(frames, height, width, channels, part=part, most=most)
     source = "builtin" if frames is None else "user"
     return Inputs(tuple(f.name for f in found), tuple(f.image for f in found), source)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from i2i_sdk.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, VideoReader, read_im
 
 T = TypeVar("T")
 
+PARTS = {"all": (0, 1), "even": (0, 2), "odd": (1, 2)}  # first, step
 MOST = 32  # frames; more change the mean PSNR by less than a tenth of a dB
 BUILTIN = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "immunohistochemistry")
 
@@ -29,27 +31,39 @@ class NamedFrame:
     image: NDArray[np.uint8]
 
 
-def read_frames(source: Path | None, height: int, width: int, channels: int) -> list[NamedFrame]:
-    """Up to 32 frames, spread evenly over `source`, at the engine's size.
+def read_frames(
+    source: Path | None, height: int, width: int, channels: int, *, part: str = "all", most: int = MOST
+) -> list[NamedFrame]:
+    """Up to `most` frames, spread evenly over `source`, at the engine's size.
 
-    `source` None takes the photos that scikit-image ships. Raises InputError for an empty or missing
-    source, MediaError for files that cannot be read.
+    source: a folder of images or a video; None takes the photos that scikit-image ships. part: "all", or
+    every second of them, "even" or "odd": so that what is calibrated on is not what is judged on.
+
+    Raises InputError for an empty or missing source, MediaError for files that cannot be read.
     """
+
+    def at_size(name: str, image: NDArray[np.uint8]) -> NamedFrame:
+        return NamedFrame(name, _at_size(image, height, width, channels))
+
+    first, step = PARTS[part]
     if source is None:
-        shots = _builtin()
+        found = [at_size(name, image) for name, image in _builtin()[first::step]]
     elif source.is_dir():
         paths = sorted(p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-        shots = [(path.name, read_image(path)) for path in spread(paths, MOST)]
+        found = [at_size(path.name, read_image(path)) for path in spread(paths[first::step], most)]
     elif source.suffix.lower() in VIDEO_SUFFIXES:
         with VideoReader(source) as video:
-            shots = [(f"{source.name}#{f.index}", f.image) for f in spread(video, MOST)]
+            frames = (at_size(f"{source.name}#{f.index}", f.image) for f in islice(video, first, None, step))
+            found = spread(frames, most)
     elif not source.exists():
-        raise InputError(f"--frames {source}: no such file or folder")
+        raise InputError(f"{source}: no such file or folder")
     else:
-        raise InputError(f"--frames {source}: a folder of images or a video is needed")
-    if not shots:
-        raise InputError(f"--frames {source}: no images in it ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    return [NamedFrame(name, _at_size(image, height, width, channels)) for name, image in shots]
+        raise InputError(f"{source}: a folder of images or a video is needed")
+    if not found:
+        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+        half = "" if part == "all" else "; every second one is for calibration, the others for the comparison"
+        raise InputError(f"{source}: too few images in it ({kinds}){half}")
+    return found
 
 
 def spread(items: Iterable[T], most: int) -> list[T]:

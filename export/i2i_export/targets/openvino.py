@@ -1,22 +1,30 @@
-"""OpenVINO reads the canonical ONNX and decides about precision when it compiles, on the device."""
+"""OpenVINO reads ONNX and decides about precision when it compiles, on the device."""
 
 from __future__ import annotations
 
-from i2i_export.options import ExportOptions
-from i2i_export.targets.job import Job
+from i2i_export.int8 import int8_variant
+from i2i_export.job import Job
+from i2i_export.options import ExportOptions, can_calibrate
 from i2i_sdk.backends import backend_class
 from i2i_sdk.manifest import Requirements, Variant
 
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "int8")
+ENGINE = "openvino>=2025.0"
 
 
 def default_precisions(options: ExportOptions) -> tuple[str, ...]:
-    """What this machine can verify: FP32, and BF16 where the CPU has it."""
-    backend = backend_class("openvino")
-    return tuple(p for p in PRECISIONS if p == "fp32" or backend.missing(p) is None)
+    """FP32, BF16 where this CPU has it, INT8 where there are frames to calibrate on."""
+    possible = {
+        "fp32": True,
+        "bf16": backend_class("openvino").missing("bf16") is None,
+        "int8": can_calibrate(options),
+    }
+    return tuple(precision for precision in PRECISIONS if possible[precision])
 
 
 def export(job: Job, precision: str) -> Variant:
-    """The variant, sharing the graph's file with ONNX Runtime's; parity is measured by the pipeline."""
-    requires = Requirements("openvino>=2025.0", cpu=("bf16",) if precision == "bf16" else ())
+    """The variant; FP32 and BF16 share the canonical graph's file with ONNX Runtime."""
+    requires = Requirements(ENGINE, cpu=("bf16",) if precision == "bf16" else ())
+    if precision == "int8":
+        return int8_variant(job, "openvino", requires)
     return job.variant("openvino", precision, (job.entry(job.graph),), requires)

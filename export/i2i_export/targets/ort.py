@@ -1,19 +1,24 @@
-"""ONNX Runtime runs the canonical graph as it is; the variant shares its file."""
+"""ONNX Runtime: the canonical graph as it is, or one whose convolutions are quantised."""
 
 from __future__ import annotations
 
-from i2i_export.options import ExportOptions
-from i2i_export.targets.job import Job
+from i2i_export.int8 import int8_variant
+from i2i_export.job import Job
+from i2i_export.options import ExportOptions, can_calibrate
 from i2i_sdk.manifest import Requirements, Variant
 
-PRECISIONS = ("fp32",)
+PRECISIONS = ("fp32", "int8")
+ENGINE = "onnxruntime>=1.20"
 
 
 def default_precisions(options: ExportOptions) -> tuple[str, ...]:
-    """FP32: ONNX Runtime's CPU provider has nothing else that keeps these networks' pictures."""
-    return PRECISIONS
+    """FP32, and INT8 where there are frames to calibrate on."""
+    return PRECISIONS if can_calibrate(options) else ("fp32",)
 
 
 def export(job: Job, precision: str) -> Variant:
-    """The variant; parity is measured by the pipeline."""
-    return job.variant("ort", precision, (job.entry(job.graph),), Requirements("onnxruntime>=1.20"))
+    """The variant; FP32 shares the canonical graph's file."""
+    requires = Requirements(ENGINE)
+    if precision == "int8":
+        return int8_variant(job, "ort", requires)
+    return job.variant("ort", precision, (job.entry(job.graph),), requires)
