@@ -29,7 +29,8 @@ def conv(
     groups: Any = 1,
 ) -> Tensor:
     top, bottom, left, right = _padding(pad_type, pad)
-    x = F.pad(x, (left, right, top, bottom))
+    if top or bottom or left or right:
+        x = F.pad(x, (left, right, top, bottom))
     return F.conv2d(x, weight, bias, _ints(strides), 0, _ints(dilations), int(groups))
 
 
@@ -65,12 +66,8 @@ def pad(x: Tensor, pad: Any, mode: str = "constant", constant_val: Any = 0.0) ->
 
 
 def instance_norm(x: Tensor, gamma: Any = None, beta: Any = None, epsilon: Any = 1e-5) -> Tensor:
-    mean = x.mean((2, 3), keepdim=True)  # not F.instance_norm, which refuses maps of one pixel
-    variance = x.var((2, 3), unbiased=False, keepdim=True)
-    y = (x - mean) / torch.sqrt(variance + float(epsilon))
-    if gamma is not None:
-        y = y * gamma[:, None, None]
-    return y if beta is None else y + beta[:, None, None]
+    # As many groups as channels: F.instance_norm refuses maps of one pixel, which a U-Net has.
+    return torch.group_norm(x, x.shape[1], gamma, beta, float(epsilon))
 
 
 def upsample_nearest_neighbor(x: Tensor, scale_factor_height: Any, scale_factor_width: Any) -> Tensor:

@@ -32,7 +32,7 @@ from i2i_sdk.backends.base import CLOSED, DEFAULT_OPTIONS, Engine, EngineOptions
 from i2i_sdk.errors import BackendError
 
 PRECISIONS = ("fp16", "w8", "palette6")
-MACOS = (13, 0)  # whose Core ML reads what the export writes, iOS 16's specification
+MACOS = 13  # whose Core ML reads what the export writes, iOS 16's specification
 # What `provider` may name, and coremltools' word for it: the CPU takes what the other unit cannot.
 COMPUTE_UNITS = {None: "ALL", "cpu": "CPU_ONLY", "gpu": "CPU_AND_GPU", "neural-engine": "CPU_AND_NE"}
 
@@ -96,8 +96,8 @@ def missing_with(system: str, macos: str, packages: list[str], precision: str) -
         return f"Core ML packages hold {', '.join(PRECISIONS)}, not {precision}"
     if system != "darwin":
         return f"Core ML runs on macOS and iOS only, this is {system}; take a variant of another backend"
-    if tuple(int(part) for part in macos.split(".")[:2]) < MACOS:
-        return f"it needs macOS {MACOS[0]} or newer, this is {macos}"
+    if int(macos.split(".")[0]) < MACOS:
+        return f"it needs macOS {MACOS} or newer, this is {macos}"
     if lacking := {"coremltools", "PIL"} - set(packages):
         return f"{' and '.join(sorted(lacking))} missing: pip install 'i2i-sdk[coreml]'"
     return None

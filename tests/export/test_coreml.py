@@ -1,0 +1,283 @@
+"""Core ML packages: what is written, what is checked of them, and what the check catches."""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from i2i_export.module import deployed
+from i2i_export.options import ExportOptions
+from i2i_export.parity import make_trial
+from i2i_export.pipeline import Exported, export_bundle, parse_targets
+from i2i_export.targets import Job, coreml
+from i2i_export.verify_mil import MilEngine
+from i2i_sdk import Bundle, ExportError, ParityError
+from i2i_sdk.backends.coreml import precision_of, quiet_coremltools, weight_precisions
+from i2i_sdk.parity import FLOORS
+from i2i_training.checkpoint import load_generator, save_generator
+from i2i_training.networks import DcganConfig, GeneratorSpec, ResnetConfig
+from tests.export.conftest import make_generator
+
+SIZE = ExportOptions(size=(64, 64), licence="CC0", trained_on="drawn shapes")
+
+pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="a Mac verifies by running Core ML itself")
+
+
+@pytest.fixture(scope="module")
+def sketch(root: Path) -> Path:
+    """The trained generator in the repository."""
+    return root / "models" / "sketch" / "latest_net_G.safetensors"
+
+
+@pytest.fixture(scope="module")
+def exported(sketch: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return export_bundle(sketch, parse_targets("coreml"), tmp_path_factory.mktemp("x") / "s.i2i", SIZE)
+
+
+def package_of(exported: Exported, precision: str) -> Path:
+    return exported.bundle.path / f"coreml-{precision}-64x64.mlpackage"
+
+
+def make_job(checkpoint: Path, folder: Path, side: int = 64) -> Job:
+    """What the pipeline hands to a target, but for the ONNX graph, which this one does not read."""
+    module, spec = load_generator(checkpoint)
+    (folder / "bundle").mkdir(parents=True)
+    (folder / "scratch").mkdir()
+    return Job(
+        module=deployed(module, spec),
+        spec=spec,
+        graph=folder / "bundle" / "reference.onnx",
+        folder=folder / "bundle",
+        scratch=folder / "scratch",
+        height=side,
+        width=side,
+        max_batch=8,
+        macs=1,
+        trial=make_trial(module, spec, None, side, side),
+        options=SIZE,
+        progress=lambda text: None,
+    )
+
+
+def spec_of(package: Path) -> Any:
+    with quiet_coremltools():
+        import coremltools
+
+        return coremltools.utils.load_spec(str(package))
+
+
+# what is written
+
+
+def test_every_precision_is_checked_by_the_interpreter(exported: Exported) -> None:
+    variants = {c.variant.precision: c.variant for c in exported.variants}
+    assert list(variants) == ["fp16", "w8", "palette6"]
+    for precision, variant in variants.items():
+        assert variant.name == f"coreml-{precision}-64x64"
+        assert (variant.max_batch, variant.height, variant.width) == (1, 64, 64)
+        assert variant.precision_found == precision
+        assert variant.verified == "graph"
+        assert variant.verified_by == f"MIL interpreter, torch {torch.__version__}"
+        assert variant.requires.os == ("macos", "ios")
+        assert variant.parity is not None and variant.parity.psnr >= FLOORS[precision]
+    assert variants["fp16"].parity.psnr > variants["w8"].parity.psnr > variants["palette6"].parity.psnr  # type: ignore[union-attr]
+    assert all(checked.timing is None for checked in exported.variants)
+
+
+def test_weights_take_the_bits_that_they_should(exported: Exported) -> None:
+    sizes = {c.variant.precision: sum(f.bytes for f in c.variant.files) for c in exported.variants}
+    assert sizes["palette6"] < 0.8 * sizes["w8"] < 0.5 * sizes["fp16"]
+    for precision in coreml.PRECISIONS:
+        spec = spec_of(package_of(exported, precision))
+        assert precision_of(spec) == precision
+        small = {name for name, found, _ in weight_precisions(spec) if found != precision}
+        assert all(count < coreml.LEAST for name, _, count in weight_precisions(spec) if name in small)
+
+
+def test_the_bundle_lists_the_packages_files_one_by_one(exported: Exported) -> None:
+    bundle = Bundle.read(exported.bundle.path)
+    for variant in bundle.manifest.variants:
+        package = f"{variant.name}.mlpackage"
+        assert [f.path for f in variant.files] == [
+            f"{package}/Manifest.json",
+            f"{package}/Data/com.apple.CoreML/model.mlmodel",
+            f"{package}/Data/com.apple.CoreML/weights/weight.bin",
+        ]
+        on_disk = {p for p in (bundle.path / package).rglob("*") if p.is_file()}
+        assert set(bundle.files_of(variant)) == on_disk
+
+
+def test_the_package_says_what_it_is(exported: Exported, sketch: Path) -> None:
+    _, spec = load_generator(sketch)
+    for precision in coreml.PRECISIONS:
+        model = spec_of(package_of(exported, precision))
+        assert model.specificationVersion == 7  # iOS 16, macOS 13
+        description = model.description
+        for feature, name in ((description.input[0], "image"), (description.output[0], "translated")):
+            image = feature.type.imageType
+            assert feature.name == name and feature.shortDescription
+            assert (image.height, image.width) == (64, 64)
+            assert image.ColorSpace.Name(image.colorSpace) == "RGB"
+        metadata = description.metadata
+        assert (metadata.author, metadata.license) == ("i2i-sdk", "CC0")
+        assert "64x64" in metadata.shortDescription
+        assert metadata.userDefined["i2i.source_sha256"] == spec.source_sha256
+        assert metadata.userDefined["i2i.trained_on"] == "drawn shapes"
+        assert "rounding" in metadata.userDefined["i2i.contract"]
+
+
+def test_the_same_checkpoint_gives_the_same_bytes(exported: Exported, sketch: Path, tmp_path: Path) -> None:
+    job = make_job(sketch, tmp_path)
+    for before in (c.variant for c in exported.variants):
+        assert coreml.export(job, before.precision).files == before.files
+
+
+def test_gray_images_in_colour_out(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    job = make_job(checkpoints["resnet_gray"], tmp_path)
+    variant = coreml.export(job, "fp16")
+    description = spec_of(job.folder / f"{variant.name}.mlpackage").description
+    spaces = [f.type.imageType for f in (description.input[0], description.output[0])]
+    assert [s.ColorSpace.Name(s.colorSpace) for s in spaces] == ["GRAYSCALE", "RGB"]
+    assert coreml.verify(variant, job).variant.verified == "graph"
+
+
+# what the check catches
+
+
+def change_one_weight(package: Path) -> None:
+    """The middle of the last convolution's first kernel; its place is where the specification says."""
+    main = spec_of(package).mlProgram.functions["main"]
+    operations = main.block_specializations[main.opset].operations
+    makers = {output.name: operation for operation in operations for output in operation.outputs}
+    name = [o.inputs["weight"].arguments[0].name for o in operations if o.type == "conv"][-1]
+    offset = makers[name].attributes["val"].blobFileValue.offset
+    (path,) = package.rglob("weight.bin")
+    content = bytearray(path.read_bytes())
+    sentinel, _, _, start = struct.unpack_from("<IIQQ", content, offset)
+    assert sentinel == 0xDEADBEEF  # the head of a blob in MIL storage
+    place = start + 2 * 24  # FP16, the centre of a 7x7 kernel
+    (before,) = struct.unpack_from("<e", content, place)
+    struct.pack_into("<e", content, place, before + 4)
+    path.write_bytes(content)
+
+
+def declare_bgr(package: Path) -> None:
+    """The output's colours, as a wrong layout in the conversion would declare them."""
+    spec = spec_of(package)
+    image = spec.description.output[0].type.imageType
+    image.colorSpace = image.ColorSpace.Value("BGR")
+    (package / "Data" / "com.apple.CoreML" / "model.mlmodel").write_bytes(spec.SerializeToString())
+
+
+@pytest.mark.parametrize("tamper", [change_one_weight, declare_bgr])
+def test_a_changed_package_is_caught(
+    tamper: Callable[[Path], None], checkpoints: dict[str, Path], sketch: Path, tmp_path: Path
+) -> None:
+    checkpoint = sketch if tamper is change_one_weight else checkpoints["resnet"]  # sketches are gray
+    job = make_job(checkpoint, tmp_path)
+    variant = coreml.export(job, "fp16")
+    assert coreml.verify(variant, job).variant.parity is not None
+    tamper(job.folder / f"{variant.name}.mlpackage")
+    with pytest.raises(ParityError, match=r"coreml-fp16-64x64: .* dB against PyTorch .*the floor is 40 dB"):
+        coreml.verify(variant, job)
+
+
+def test_missing_rounding_is_caught(sketch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unrounded(self: coreml.ImageTranslator, image: Tensor) -> Tensor:
+        return self.generator(image / 127.5 - 1) * 127.5 + 127.5
+
+    monkeypatch.setattr(coreml.ImageTranslator, "forward", unrounded)
+    job = make_job(sketch, tmp_path)
+    with pytest.raises(ExportError, match=r"not all of them whole numbers in 0\.\.255: rounding"):
+        coreml.verify(coreml.export(job, "fp16"), job)
+
+
+def test_another_precision_passed_off_is_caught(
+    sketch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coreml, "_compressed", lambda model, precision: model)
+    job = make_job(sketch, tmp_path)
+    with pytest.raises(ExportError, match="coreml-w8-64x64: coremltools stored the weights as fp16"):
+        coreml.verify(coreml.export(job, "w8"), job)
+
+
+def test_reading_a_package_leaves_it_as_it_is(exported: Exported) -> None:
+    """coremltools writes a package's Manifest.json anew when it opens it; the bundle has its SHA-256."""
+    bundle = exported.bundle
+    for variant in bundle.manifest.variants:
+        files = bundle.files_of(variant)
+        MilEngine(files[0].parent).close()
+        assert bundle.files_of(variant) == files
+
+
+# what is refused
+
+
+def test_samplers_and_other_channels_are_refused(tmp_path: Path) -> None:
+    for config, reason in (
+        (DcganConfig(latent=12, width=8, size=32), "takes images, and this is a sampler"),
+        (ResnetConfig(width=8, blocks=1, out_channels=2), "1 or 3 channels, this network maps 3 to 2"),
+    ):
+        spec = GeneratorSpec(config, "running_stats" if config.norm == "batch" else "none", size=32)
+        path = save_generator(tmp_path / "latest_net_G.safetensors", make_generator(config), spec)
+        job = make_job(path, tmp_path / config.architecture, 32)
+        with pytest.raises(ExportError, match=rf"coreml: .*{reason}.*leave the target out"):
+            coreml.export(job, "fp16")
+        assert not any(job.folder.iterdir())
+
+
+def test_a_missing_coremltools_names_the_extra(
+    sketch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "coremltools", None)
+    with pytest.raises(ExportError, match=r"coreml needs coremltools .*pip install 'i2i-sdk\[coreml\]'"):
+        coreml.export(make_job(sketch, tmp_path), "fp16")
+
+
+def test_precisions_are_those_of_the_target() -> None:
+    assert parse_targets("coreml") == [("coreml", p) for p in ("fp16", "w8", "palette6")]
+    with pytest.raises(ExportError, match="coreml has no precision 'fp32'; it has fp16, w8, palette6"):
+        parse_targets("coreml:fp32")
+
+
+# palettes
+
+
+@pytest.mark.parametrize("draw", ["normal", "laplace", "uniform"])
+def test_palettes_beat_even_steps_and_quantiles(draw: str) -> None:
+    weights = getattr(np.random.default_rng(0), draw)(size=(64, 32, 3, 3)).astype(np.float16)
+    palette, indices = coreml.palette_of(weights)
+    assert palette.dtype == np.float16 and indices.dtype == np.uint8
+    assert len(palette) == 64 and (np.diff(palette.astype(float)) > 0).all()
+    numbers = weights.ravel().astype(float)
+
+    def error(entries: np.ndarray) -> float:
+        return float(np.min((numbers[:, None] - entries[None, :]) ** 2, axis=1).mean())
+
+    reached = float(((numbers - palette[indices].astype(float)) ** 2).mean())
+    assert reached == pytest.approx(error(palette.astype(float)))  # every number has its nearest entry
+    even = error(np.linspace(numbers.min(), numbers.max(), 64))
+    quantiles = error(np.quantile(numbers, (np.arange(64) + 0.5) / 64))
+    assert reached < 1.001 * min(even, quantiles)
+    assert (coreml.palette_of(weights)[1] == indices).all()
+
+
+def test_palettes_of_few_numbers() -> None:
+    for weights in (np.zeros((4, 600), np.float16), np.tile(np.float16([-1, 0, 2]), 1000)):
+        palette, indices = coreml.palette_of(weights)
+        assert np.abs(palette[indices].astype(float) - weights.ravel()).max() < 1e-2
+
+
+def test_the_listing_keeps_its_references(exported: Exported) -> None:
+    listing = json.loads((package_of(exported, "fp16") / "Manifest.json").read_text(encoding="utf-8"))
+    assert listing["rootModelIdentifier"] in listing["itemInfoEntries"]
+    assert len(listing["itemInfoEntries"]) == 2

@@ -1,0 +1,226 @@
+"""The interpreter of Core ML programs: right where PyTorch is right, wrong where the file is wrong."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from i2i_export import mil_ops, verify_mil
+from i2i_export.mil_ops import OPS, constexpr_lut_to_dense
+from i2i_export.module import deployed
+from i2i_export.targets.coreml import ImageTranslator
+from i2i_export.verify_mil import MilEngine
+from i2i_sdk.backends.coreml import quiet_coremltools
+from i2i_sdk.errors import BackendError, ExportError
+from i2i_training.networks import GeneratorSpec
+from tests.export.conftest import SMALL, make_generator
+
+SIZE = 32
+NETWORKS = (
+    "resnet_batch",
+    "resnet_none",
+    "resnet_gray",
+    "unet_instance",
+)  # with every operation between them
+
+
+class Pixels(nn.Module):
+    """What is done to an image, 0..255, as a module that can be traced."""
+
+    def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.change = change
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.change(image)
+
+
+def saved(
+    path: Path, module: nn.Module, size: int = SIZE, *, channels: tuple[int, int] = (3, 3), **options: Any
+) -> Path:
+    """`module` as a package; options: colours (of both), precision ("FLOAT16", "FLOAT32"), size."""
+    with quiet_coremltools(), warnings.catch_warnings():
+        import coremltools as ct
+
+        warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.trace
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # of checks of sizes, which are fixed
+        warnings.simplefilter("ignore", ResourceWarning)  # of coremltools' temporary folders
+        example = torch.zeros(1, channels[0], size, size)
+        colours = options.get("colours", ["RGB" if count == 3 else "GRAYSCALE" for count in channels])
+        model = ct.convert(
+            torch.jit.trace(module.eval(), example),
+            inputs=[ct.ImageType(name="image", shape=example.shape, color_layout=ct.colorlayout[colours[0]])],
+            outputs=[ct.ImageType(name="translated", color_layout=ct.colorlayout[colours[1]])],
+            minimum_deployment_target=ct.target.iOS16,
+            compute_precision=ct.precision[options.get("precision", "FLOAT16")],
+            skip_model_load=True,
+        )
+        model.save(str(path))  # type: ignore[union-attr]
+    return path
+
+
+def noise(size: int = SIZE, channels: int = 3) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.random.default_rng(0).integers(0, 256, (2, size, size, channels), np.uint8)
+
+
+def test_every_network_in_fp32_is_pytorchs(tmp_path: Path) -> None:
+    """Without FP16 nothing is left that could differ: a single wrong operation would show."""
+    used: set[str] = set()
+    for name in NETWORKS:
+        config = SMALL[name]
+        spec = GeneratorSpec(config, "batch_stats" if config.norm == "batch" else "none")
+        module = deployed(make_generator(config), spec)
+        size = max(SIZE, config.multiple_of)
+        channels = config.in_channels, config.out_channels
+        package = saved(
+            tmp_path / f"{name}.mlpackage",
+            ImageTranslator(module.generator),
+            size,
+            channels=channels,
+            precision="FLOAT32",
+        )
+        batch = noise(size, channels[0])
+        with torch.no_grad():
+            expected = module(torch.from_numpy(batch)).numpy()
+        with MilEngine(package) as engine:
+            assert engine.precision == "fp32"
+            assert engine.input_shape == (1, size, size, channels[0])
+            assert engine.output_shape == (1, size, size, channels[1])
+            difference = np.abs(engine.run(batch).astype(int) - expected)
+            used |= {step.operation for step in engine._steps}
+        assert difference.max() <= 1, name
+        assert (difference > 0).mean() < 1e-3, name  # halves that fall to the other side
+    elsewhere = {"cast", "constexpr_affine_dequantize", "constexpr_lut_to_dense"}  # FP16 and fewer bits
+    assert used == set(OPS) - elsewhere
+
+
+def test_fp16_overflows_where_a_device_would(tmp_path: Path) -> None:
+    image = np.full((1, SIZE, SIZE, 3), 230, np.uint8)  # times 300 is beyond 65504
+    for precision, answer in (("FLOAT16", 255), ("FLOAT32", 230)):
+        module = Pixels(lambda x: ((x * 300).relu() * (1 / 300)).round().clamp(0, 255))
+        with MilEngine(saved(tmp_path / f"{precision}.mlpackage", module, precision=precision)) as engine:
+            assert (engine.run(image) == answer).all()
+
+
+def test_colours_are_those_of_the_file(tmp_path: Path) -> None:
+    """The program halves its first channel: red, or blue where the file says BGR."""
+    factors = torch.tensor([0.5, 1.0, 1.0])[:, None, None]
+    module = Pixels(lambda x: (x * factors).round().clamp(0, 255))
+    batch = noise()
+    halved = {name: batch.copy() for name in ("red", "blue")}
+    halved["red"][..., 0] = np.rint(batch[..., 0] / 2)
+    halved["blue"][..., 2] = np.rint(batch[..., 2] / 2)
+    expected = {
+        ("RGB", "RGB"): halved["red"],
+        ("BGR", "BGR"): halved["blue"],
+        ("BGR", "RGB"): halved["blue"][..., ::-1],
+    }
+    for colours, answer in expected.items():
+        package = saved(tmp_path / f"{'-'.join(colours)}.mlpackage", module, colours=colours)
+        with MilEngine(package) as engine:
+            assert (engine.run(batch) == answer).all(), colours
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x * 0.5,
+        lambda x: (x * 2).round(),
+        lambda x: x.round() - 1,
+        lambda x: (x * 300).relu() - x * 300,
+    ],
+)
+def test_pixels_that_core_ml_would_cut_are_refused(
+    change: Callable[[Tensor], Tensor], tmp_path: Path
+) -> None:
+    with (
+        MilEngine(saved(tmp_path / "a.mlpackage", Pixels(change))) as engine,
+        pytest.raises(ExportError, match=r"a\.mlpackage: gives pixels from .* rounding and clipping belong"),
+    ):
+        engine.run(np.arange(SIZE * SIZE * 3, dtype=np.uint8).reshape(1, SIZE, SIZE, 3))
+
+
+def test_an_unknown_operation_names_its_layer(tmp_path: Path) -> None:
+    package = saved(tmp_path / "a.mlpackage", Pixels(lambda x: (torch.sigmoid(x) * 255).round()))
+    with pytest.raises(ExportError, match=r"operation 'sigmoid' \(fp16\) of layer '\w+'; known: add, cast"):
+        MilEngine(package)
+
+
+def test_an_operation_asked_for_something_else_names_its_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = nn.Sequential(
+        nn.Conv2d(3, 3, 3, padding=1), nn.ReLU(), Pixels(lambda x: x.round().clamp(0, 255))
+    )
+    package = saved(tmp_path / "a.mlpackage", module)
+    engine = MilEngine(package)
+    monkeypatch.setattr(mil_ops, "_padding", lambda *_: (0, 0, 0, 0))  # a wrong shape
+    with pytest.raises(
+        ExportError, match=r"conv of layer '\w+' gives \(1, 3, 30, 30\), the package declares"
+    ):
+        engine.run(noise())
+    monkeypatch.undo()
+    same = verify_mil.Step(
+        "conv", {**engine._steps[1].inputs, "pad_type": "same"}, "c1", "fp16", (1, 3, 32, 32)
+    )
+    engine._steps[1] = same
+    with pytest.raises(ExportError, match=r"cannot check conv of layer 'c1': has pad_type 'same'"):
+        engine.run(noise())
+
+
+def test_what_is_no_image_translator_is_refused(tmp_path: Path) -> None:
+    with quiet_coremltools(), warnings.catch_warnings():
+        import coremltools as ct
+        from coremltools.converters.mil import Builder
+
+        warnings.simplefilter("ignore", ResourceWarning)
+
+        @Builder.program(input_specs=[Builder.TensorSpec(shape=(1, 3, 4, 4))])  # type: ignore[arg-type]
+        def numbers(x: Any) -> Any:
+            return Builder.relu(x=x)
+
+        model = ct.convert(numbers, minimum_deployment_target=ct.target.iOS16, skip_model_load=True)
+        model.save(str(tmp_path / "a.mlpackage"))  # type: ignore[union-attr]
+    with pytest.raises(BackendError, match=r"one image in and one image out are needed; .* x multiArrayType"):
+        MilEngine(tmp_path / "a.mlpackage")
+
+
+def test_broken_packages_are_named(tmp_path: Path) -> None:
+    package = saved(tmp_path / "a.mlpackage", nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU()))
+    (weights,) = package.rglob("weight.bin")
+    weights.write_bytes(weights.read_bytes()[:70])
+    with pytest.raises(ExportError, match=r"a\.mlpackage: coremltools cannot read it: \S"):
+        MilEngine(package)
+    with pytest.raises(ExportError, match=r"none\.mlpackage: coremltools cannot read it: \S"):
+        MilEngine(tmp_path / "none.mlpackage")
+
+
+def test_an_engine_like_the_others(tmp_path: Path) -> None:
+    engine = MilEngine(saved(tmp_path / "a.mlpackage", Pixels(lambda x: 255 - x)))
+    assert (engine.run(noise()) == 255 - noise()).all()
+    assert engine.provider == f"MIL interpreter, torch {torch.__version__}"
+    with pytest.raises(BackendError, match=r"takes \(1, 32, 32, 3\), got \(16, 16, 3\)"):
+        engine.run(noise(16))
+    engine.close()
+    with pytest.raises(BackendError, match="this engine is closed"):
+        engine.run(noise())
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 6, 8])
+def test_palettes_are_unpacked_as_coremltools_packs_them(bits: int) -> None:
+    with quiet_coremltools():
+        from coremltools.optimize._utils import pack_elements_into_bits
+
+    random = np.random.default_rng(bits)
+    shape, palette = (5, 3, 3, 3), random.normal(size=2**bits).astype(np.float32)
+    places = random.integers(0, 2**bits, shape).astype(np.uint8)
+    packed = pack_elements_into_bits(places, bits)
+    dense = constexpr_lut_to_dense(packed, torch.from_numpy(palette), np.asarray(shape))
+    assert (dense.numpy() == palette[places]).all()
