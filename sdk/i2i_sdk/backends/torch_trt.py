@@ -1,0 +1,84 @@
+"""torch-tensorrt: a program compiled for the GPU of the machine that made it, run by PyTorch.
+
+Only `ProgramEngine` was executed by this project, on a CPU with programs that were not compiled; a variant
+needs a CUDA GPU. PyTorch unpickles such a file when it loads it, which can run any code in it: a
+bundle's is loaded only where the user says that its maker is trusted.
+"""
+
+# pyright: reportMissingImports=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import Any
+
+from numpy.typing import NDArray
+
+from i2i_sdk.backends.base import CLOSED, DEFAULT_OPTIONS, Engine, EngineOptions, Files
+from i2i_sdk.errors import BackendError
+
+INSTALL = "pip install 'i2i-sdk[torch-tensorrt]'"
+TRUST = "I2I_TRUST_PICKLES"
+
+
+class ProgramEngine(Engine):
+    """A torch.export.ExportedProgram with one input and one output, on "cpu" or "cuda"."""
+
+    def __init__(self, program: Any, precision: str, device: str) -> None:
+        values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+        signature = program.graph_signature
+        if (len(signature.user_inputs), len(signature.user_outputs)) != (1, 1):
+            raise BackendError("one input and one output are needed; this program has others")
+        taken, given = values[signature.user_inputs[0]], values[signature.user_outputs[0]]
+        self.input_shape, self.output_shape = (
+            tuple(side if isinstance(side, int) else None for side in value.shape) for value in (taken, given)
+        )
+        self.input_dtype, self.output_dtype = (str(v.dtype).removeprefix("torch.") for v in (taken, given))
+        self.precision, self.provider = precision, device
+        self._module: Any = program.module()
+
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        import torch
+
+        if self._module is None:
+            raise BackendError(CLOSED)
+        try:
+            with torch.no_grad():
+                return self._module(torch.tensor(batch, device=self.provider)).cpu().numpy()
+        except (RuntimeError, AssertionError) as error:  # a guard of torch.export is an assertion
+            given, reason = f"{batch.dtype} {batch.shape}", str(error).strip().splitlines()[0]
+            raise BackendError(f"PyTorch failed on {given}: {reason}") from error
+
+    def close(self) -> None:
+        self._module = None
+
+
+class TorchTrtEngine(ProgramEngine):
+    """A file that torch-tensorrt compiled. Loading it runs what is pickled in it."""
+
+    def __init__(self, files: Files, precision: str, options: EngineOptions = DEFAULT_OPTIONS) -> None:
+        import torch
+        import torch_tensorrt  # noqa: F401  # pyright: ignore[reportUnusedImport]  # registers its operators
+
+        super().__init__(torch.export.load(files[0]), precision, "cuda")
+
+    @staticmethod
+    def missing(precision: str) -> str | None:
+        if precision != "fp16":
+            return f"torch-tensorrt variants are fp16, not {precision}"
+        if reason := missing():
+            return reason
+        if os.environ.get(TRUST) != "1":
+            return f"loading it runs what its maker pickled into it; set {TRUST}=1 for bundles that you trust"
+        return None
+
+
+def missing() -> str | None:
+    """Why torch-tensorrt can neither compile nor run here, or None if it can."""
+    if importlib.util.find_spec("torch_tensorrt") is None:
+        return f"torch-tensorrt is not installed: {INSTALL}"
+    import torch
+
+    return None if torch.cuda.is_available() else "torch-tensorrt needs a CUDA GPU, and PyTorch finds none"
