@@ -14,7 +14,8 @@ import torch
 
 from benchmarks.report import show
 from i2i_export.options import ExportOptions
-from i2i_export.pipeline import export_bundle, parse_targets
+from i2i_export.pipeline import export_bundle
+from i2i_export.wanted import parse_targets
 from i2i_sdk import Translator
 from i2i_sdk.measure import interleaved
 from i2i_training.checkpoint import load_generator
@@ -30,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
         export_bundle(checkpoint, parse_targets("ort,openvino"), out, ExportOptions(size=(SIZE, SIZE)))
         calls: dict[str, Callable[[], object]] = {"eager PyTorch FP32": eager(checkpoint)}
         quality: dict[str, str] = {}
-        for backend, precision in parse_targets("ort,openvino"):
+        for backend, precision, _ in parse_targets("ort,openvino"):
             t = stack.enter_context(Translator(out, backend=backend, precision=precision))
             calls[f"{backend} {precision}"] = lambda t=t: t.engine.run(FRAME)
             assert t.variant is not None and t.variant.parity is not None

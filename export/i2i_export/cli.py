@@ -12,10 +12,12 @@ from rich.console import Console
 
 from i2i_export.calibrate import METHODS
 from i2i_export.options import ExportOptions
-from i2i_export.pipeline import Exported, export_bundle, parse_targets
+from i2i_export.pipeline import Exported, export_bundle
 from i2i_export.targets import TARGETS
+from i2i_export.wanted import parse_targets
 from i2i_sdk.commands.common import decibels, how_to_use, megabytes
 from i2i_sdk.errors import ExportError
+from i2i_sdk.manifest import Variant
 from i2i_sdk.opening import parse_size
 from i2i_sdk.tables import print_table
 
@@ -111,6 +113,8 @@ def _export(args: argparse.Namespace, to: str) -> int:
     with Console(stderr=True).status(f"reading {checkpoint.name}") as status:
         exported = export_bundle(checkpoint, targets, out, options, status.update)
     print_variants(exported)
+    for reason in exported.left_out:
+        print(f"left out {reason}")
     print(f"wrote {out}\nnext: {how_to_use(str(out), exported.bundle.manifest.model.kind)}")
     return 0
 
@@ -124,3 +128,16 @@ def print_variants(exported: Exported) -> None:
         rows.append([v.name, megabytes(v), decibels(v), ssim, *times, v.verified])
     headings = ("variant", "size MB", "PSNR dB", "SSIM", "min ms", "median ms", "verified")
     print_table(f"{exported.bundle.manifest.model.name}: variants measured here", headings, rows)
+    for v in (c.variant for c in exported.variants):
+        if v.sensitivity:
+            print_sensitivity(v)
+
+
+def print_sensitivity(variant: Variant) -> None:
+    """Each layer alone in INT8, and those that had to go back so that the floor holds."""
+    rows = [
+        [name, f"{db:.1f}", variant.precision_kept.get(name, "int8")]
+        for name, db in variant.sensitivity.items()
+    ]
+    title = f"{variant.name}: {variant.macs_in_precision:.0%} of the multiplications in INT8"
+    print_table(title, ("layer", "dB with it alone in INT8", "computes in"), rows)

@@ -8,13 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from i2i_export.graph import MAX_BATCH, write_onnx
+from i2i_export.job import Checked, Job
 from i2i_export.module import deployed, example_input
 from i2i_export.options import ExportOptions
 from i2i_export.parity import make_trial
-from i2i_export.targets import TARGETS, Checked, Job
+from i2i_export.targets import TARGETS
+from i2i_export.wanted import Wanted
 from i2i_sdk import __version__
 from i2i_sdk.bundle import Bundle, existing_bundle, write_bundle
-from i2i_sdk.errors import ExportError
+from i2i_sdk.errors import BackendError, ExportError
 from i2i_sdk.files import temporary_folder
 from i2i_sdk.manifest import SCHEMA, InputContract, Manifest, ModelInfo, Reference
 from i2i_training.checkpoint import load_generator
@@ -29,18 +31,20 @@ class Exported:
 
     bundle: Bundle
     variants: tuple[Checked, ...]
+    left_out: tuple[str, ...]  # what nobody named and could not be made, with the reasons
 
 
 def export_bundle(
     checkpoint: Path,
-    targets: Sequence[tuple[str, str]],
+    targets: Sequence[Wanted | tuple[str, str]],
     out: Path,
     options: ExportOptions | None = None,
     progress: Callable[[str], None] = log.info,
 ) -> Exported:
     """Export `checkpoint` to every (target, precision) and write or extend the bundle `out`.
 
-    All or nothing: a target that cannot be built or misses its floor raises and leaves `out` as it was.
+    All or nothing: a variant that cannot be built or misses its floor raises and leaves `out` as it was.
+    Only one that the caller did not name (see `Wanted`) is left out instead, and never one in FP32.
     `progress` is told in a few words what is being done.
     Raises CheckpointError, ExportError (ParityError among them), BackendError, BundleError.
     """
@@ -53,10 +57,8 @@ def export_bundle(
     height, width = checked_size(options.size or _default_size(spec), spec)
     model = describe_model(checkpoint, spec, count_parameters(module), options)
     old = existing_bundle(out, model, options.force)
-    part = (
-        "even" if options.frames and not options.calibration and ("int8" in dict(targets).values()) else "all"
-    )
-    trial = make_trial(module, spec, options.frames, height, width, part=part)
+    wanted = [t if isinstance(t, Wanted) else Wanted(*t) for t in targets]
+    trial = make_trial(module, spec, options.frames, height, width, part=_part_to_compare(wanted, options))
 
     with temporary_folder(out) as parent:
         folder, scratch = parent / "bundle", parent / "scratch"
@@ -69,7 +71,7 @@ def export_bundle(
         job = Job(
             ready, spec, graph, folder, scratch, height, width, MAX_BATCH, macs, trial, options, progress
         )
-        checked = [_built_and_checked(target, precision, job) for target, precision in targets]
+        checked, left_out = _all_checked(wanted, job)
         manifest = Manifest(
             schema=SCHEMA,
             created_by=f"i2i-sdk {__version__}",
@@ -81,7 +83,7 @@ def export_bundle(
             variants=tuple(c.variant for c in checked),
         )
         bundle = write_bundle(out, manifest, folder, force=options.force)
-    return Exported(bundle, tuple(checked))
+    return Exported(bundle, tuple(checked), tuple(left_out))
 
 
 def checked_size(size: tuple[int, int], spec: GeneratorSpec) -> tuple[int, int]:
@@ -138,36 +140,33 @@ def _reference_name(old: Bundle | None, height: int, width: int) -> str:
     return f"reference_{height}x{width}.onnx" if old else "reference.onnx"
 
 
+def _part_to_compare(wanted: Sequence[Wanted], options: ExportOptions) -> str:
+    """Every second frame, where the others are to be calibrated on; see `read_frames`."""
+    calibrates = any(w.precision == "int8" for w in wanted)
+    return "even" if calibrates and options.frames and not options.calibration else "all"
+
+
+def _all_checked(wanted: Sequence[Wanted], job: Job) -> tuple[list[Checked], list[str]]:
+    """Every variant that could be made, and why others that nobody named could not.
+
+    Raises ExportError, BackendError: for a named one, for FP32, and for a target that nothing is left of.
+    """
+    checked: list[Checked] = []
+    left_out: list[str] = []
+    for target, precision, named in wanted:
+        try:
+            checked.append(_built_and_checked(target, precision, job))
+        except (ExportError, BackendError) as error:
+            others = [w for w in wanted if w.target == target and w.precision != precision]
+            if named or precision == "fp32" or not others:
+                raise
+            left_out.append(f"{target}:{precision}: {error}")
+    return checked, left_out
+
+
 def _built_and_checked(name: str, precision: str, job: Job) -> Checked:
     target = TARGETS[name]
     job.progress(f"{name} {precision}: building")
     variant = target.export(job, precision)
     job.progress(f"{name} {precision}: comparing {len(job.trial.expected)} pictures with PyTorch's")
     return target.verify(variant, job)
-
-
-def parse_targets(text: str, options: ExportOptions | None = None) -> list[tuple[str, str]]:
-    """ "ort:fp32,openvino:bf16" -> [("ort", "fp32"), ("openvino", "bf16")]; "all" names every target.
-
-    A name without a precision means all that this machine can verify; INT8 only with `options.frames`.
-    Raises ExportError.
-    """
-    options = options or ExportOptions()
-    text = ",".join(TARGETS) if text == "all" else text
-    found: list[tuple[str, str]] = []
-    for part in text.split(","):
-        name, _, precision = part.strip().partition(":")
-        if name not in TARGETS:
-            raise ExportError(f"target {name!r} is not known; known: {', '.join(TARGETS)}")
-        target = TARGETS[name]
-        if precision and precision not in target.precisions:
-            raise ExportError(
-                f"target {name} has no precision {precision!r}; it has {', '.join(target.precisions)}"
-            )
-        wanted = (precision,) if precision else target.default_precisions(options)
-        if left_out := [p for p in target.precisions if not precision and p not in wanted]:
-            log.warning(
-                "%s: left out %s, which this machine cannot run and verify", name, ", ".join(left_out)
-            )
-        found += [(name, p) for p in wanted if (name, p) not in found]
-    return found

@@ -9,7 +9,8 @@ import pytest
 from i2i_export.graph import write_onnx
 from i2i_export.module import deployed, example_input
 from i2i_export.options import ExportOptions
-from i2i_export.pipeline import export_bundle, parse_targets
+from i2i_export.pipeline import export_bundle
+from i2i_export.wanted import parse_targets
 from i2i_sdk.backends import backend_class, openvino
 from i2i_training.checkpoint import load_generator, save_generator
 from i2i_training.networks import DcganConfig, GeneratorSpec

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from i2i_export.module import Uint8Translator
 from i2i_export.options import ExportOptions
-from i2i_export.pipeline import export_bundle, parse_targets
+from i2i_export.pipeline import export_bundle
 from i2i_export.targets import Job, ncnn
+from i2i_export.wanted import parse_targets
 from i2i_sdk import Bundle, ExportError, ParityError, Translator
 from i2i_sdk.backends.ncnn_files import KINDS, read_layers
 from i2i_sdk.parity import FLOORS, Trial, read_inputs

@@ -12,7 +12,8 @@ import torch
 
 from i2i_export import pipeline
 from i2i_export.options import ExportOptions
-from i2i_export.pipeline import export_bundle, parse_targets
+from i2i_export.pipeline import export_bundle
+from i2i_export.wanted import Wanted, parse_targets
 from i2i_sdk import Bundle, BundleError, CheckpointError, ExportError, ParityError, Translator
 from i2i_sdk.cli import main as i2i
 from i2i_sdk.parity import FLOORS
@@ -163,7 +164,7 @@ def test_interruption_leaves_the_old_bundle(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("i2i_export.targets.job.measure_parity", interrupted)
+    monkeypatch.setattr("i2i_export.job.measure_parity", interrupted)
     with pytest.raises(KeyboardInterrupt):
         export_bundle(checkpoints["resnet"], ALL, out, SIZE)
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
@@ -182,10 +183,13 @@ def test_sizes_that_do_not_divide_are_refused(
 
 
 def test_targets_are_parsed_and_refused() -> None:
-    assert parse_targets("ort,openvino:fp32,ort:fp32") == ALL
+    assert parse_targets("ort:fp32,openvino:fp32,ort:fp32") == [Wanted(*pair) for pair in ALL]
+    frames = ExportOptions(frames=Path("photos"))
+    assert parse_targets("ort", frames) == [Wanted("ort", p, named=False) for p in ("fp32", "int8")]
+    assert parse_targets("ort") == [Wanted("ort", "fp32", named=False)]
     with pytest.raises(ExportError, match="target 'tensorflow' is not known; known: ort, openvino"):
         parse_targets("ort,tensorflow")
-    with pytest.raises(ExportError, match="ort has no precision 'bf16'; it has fp32"):
+    with pytest.raises(ExportError, match="ort has no precision 'bf16'; it has fp32, int8"):
         parse_targets("ort:bf16")
 
 
@@ -236,3 +240,23 @@ def test_a_runs_folder_names_the_bundle(
     assert "next: i2i run zebras.i2i SOURCE -o OUT" in capsys.readouterr().out
     assert i2i(["export", "zebras", "--to", "ort", "--size", "abc"]) == 2
     assert "size is 'abc'; allowed: 256" in capsys.readouterr().err
+
+
+def test_what_nobody_named_is_left_out_with_its_reason(
+    checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A default precision that misses its floor must not take the others with it; a named one must."""
+    monkeypatch.setitem(FLOORS, "bf16", 121.0)
+    source, out = checkpoints["resnet"], tmp_path / "x.i2i"
+    exported = export_bundle(
+        source, [Wanted("openvino", p, named=False) for p in ("fp32", "bf16")], out, SIZE
+    )
+    assert [c.variant.precision for c in exported.variants] == ["fp32"]
+    assert len(exported.left_out) == 1 and "openvino:bf16: openvino-bf16-64x64: " in exported.left_out[0]
+    assert [v.name for v in Bundle.read(out).manifest.variants] == ["openvino-fp32-64x64"]
+
+    monkeypatch.setitem(FLOORS, "fp32", 121.0)  # FP32 that is off means a wrong graph: never left out
+    for wanted in ([Wanted("openvino", "bf16")], [Wanted("openvino", "fp32", named=False)]):
+        with pytest.raises(ParityError, match="floor is 121 dB"):
+            export_bundle(source, wanted, tmp_path / "y.i2i", SIZE)
+    assert not (tmp_path / "y.i2i").exists()
