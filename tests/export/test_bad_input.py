@@ -1,0 +1,226 @@
+"""What goes wrong around an export: a full disk, signals, files that somebody changed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from i2i_export.options import ExportOptions
+from i2i_export.pipeline import export_bundle
+from i2i_export.targets import ncnn
+from i2i_sdk import BackendError, Bundle, BundleError, Translator
+from i2i_sdk.backends import why_not
+from i2i_sdk.cli import main as i2i
+from i2i_sdk.files import file_sha256
+from i2i_sdk.manifest import FileEntry
+from tests.training.warm import until, warm
+
+SIZE = ExportOptions(size=(64, 64))
+EVERY_KIND = (("ort", "fp32"), ("openvino", "fp32"), ("ncnn", "fp32"), ("web", "fp16"), ("coreml", "fp16"))
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file, by its path inside."""
+    return {p.relative_to(folder).as_posix(): file_sha256(p) for p in folder.rglob("*") if p.is_file()}
+
+
+def readable(folder: Path) -> list[str]:
+    """Every bundle under a folder, wherever and whatever it is called."""
+    found: list[str] = []
+    for path in sorted(p.parent for p in folder.rglob("manifest.json")):
+        try:
+            Bundle.read(path)
+        except BundleError:
+            continue
+        found.append(path.relative_to(folder).as_posix())
+    return found
+
+
+@pytest.fixture(scope="module")
+def source(root: Path) -> Path:
+    """The sketch model's checkpoint."""
+    return root / "models" / "sketch" / "latest_net_G.safetensors"
+
+
+@pytest.fixture(scope="module")
+def every_kind(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with a variant of each kind; tests must not change it."""
+    out = tmp_path_factory.mktemp("kinds") / "x.i2i"
+    export_bundle(source, EVERY_KIND, out, SIZE)
+    return out
+
+
+@pytest.fixture
+def bundle(every_kind: Path, tmp_path: Path) -> Path:
+    """One that a test may break."""
+    return Path(shutil.copytree(every_kind, tmp_path / "x.i2i"))
+
+
+# a full disk
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"needs the right to mount a small file system: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_leaves_the_old_bundle(
+    source: Path, small_disk: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """0.8 MB of graph, as much of weights, and what the converters write on the way."""
+    out = small_disk / "x.i2i"
+    export_bundle(source, [("ort", "fp32")], out, SIZE)
+    before = contents(small_disk)
+    for targets in ("ort", "ncnn:fp32", "web:fp16", "coreml:fp16"):
+        words = ["export", str(source), "--size", "64", "--to", targets, "-o", str(out)]
+        (small_disk / "ballast").write_bytes(bytes(1_000_000))
+        assert i2i(words) == 2, targets
+        errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1 and "No space left on device" in errors[0]
+        (small_disk / "ballast").unlink()
+        assert contents(small_disk) == before
+
+
+def test_a_disk_that_fills_while_a_target_writes(
+    checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same for those who may not mount."""
+
+    def full(pnnx: str, traced: Path, name: str, precision: str) -> tuple[Path, Path]:
+        (traced.parent / f"{name}.param").write_bytes(b"7767517\n")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(ncnn, "_convert", full)
+    with pytest.raises(OSError, match="No space left"):
+        export_bundle(checkpoints["resnet"], [("ncnn", "fp32")], tmp_path / "x.i2i", SIZE)
+    assert list(tmp_path.iterdir()) == []
+
+
+# signals
+
+MOMENTS = {
+    "the graph is written": "bundle/reference.onnx",
+    "the network is traced": "scratch/ncnn.pt",
+    "the weights are there": "bundle/ncnn-fp32-64x64.bin",
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGKILL])
+def test_a_signal_leaves_the_old_bundle(
+    asked: signal.Signals, moment: str, source: Path, bundle: Path, tmp_path: Path
+) -> None:
+    before, log = contents(bundle), tmp_path / "log"
+    words = ["export", str(source), "--size", "64", "--to", "ncnn:fp32,openvino:fp32", "-o", str(bundle)]
+    pid = warm().start(words, log)
+    until(lambda: any(tmp_path.glob(f".x.i2i.partial*/{MOMENTS[moment]}")), log)
+    os.kill(pid, asked)
+    code = warm().wait(pid)
+    assert contents(bundle) == before
+    assert readable(tmp_path) == ["x.i2i"]
+    left = sorted(path.name for path in tmp_path.iterdir())
+    if asked == signal.SIGINT:
+        assert (code, log.read_text().splitlines()[-1]) == (130, "interrupted")
+        assert left == ["log", "x.i2i"]
+    else:
+        assert code == -signal.SIGKILL
+        assert len(left) == 3  # one folder of half an export stays, under a name that nothing reads
+
+
+def test_a_killed_first_export_leaves_no_bundle(source: Path, tmp_path: Path) -> None:
+    """And what it left is in nobody's way."""
+    log, out = tmp_path / "log", tmp_path / "x.i2i"
+    words = ["export", str(source), "--size", "64", "--to", "ncnn:fp32", "-o", str(out)]
+    pid = warm().start(words, log)
+    until(lambda: any(tmp_path.glob(".x.i2i.partial*/bundle/ncnn-fp32-64x64.bin")), log)
+    os.kill(pid, signal.SIGKILL)
+    assert warm().wait(pid) == -signal.SIGKILL
+    assert not out.exists() and readable(tmp_path) == []
+    assert warm().run(words, log)[0] == 0
+    assert [v.name for v in Bundle.read(out).manifest.variants] == ["ncnn-fp32-64x64"]
+
+
+# files that somebody changed
+
+
+def test_one_flipped_bit_in_any_file_of_any_kind(bundle: Path) -> None:
+    manifest = Bundle.read(bundle).manifest
+    assert {v.backend for v in manifest.variants} == {name for name, _ in EVERY_KIND}
+    assert len(manifest.files()) >= 7
+    for name in manifest.files():
+        path = bundle / name
+        whole = path.read_bytes()
+        middle = len(whole) // 2
+        path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 4]) + whole[middle + 1 :])
+        for variant in manifest.variants:
+            if name not in {entry.path for entry in variant.files}:
+                assert Bundle.read(bundle).files_of(variant)
+                continue
+            with pytest.raises(BundleError, match=r"its content is not what the manifest's SHA-256 says"):
+                Bundle.read(bundle).files_of(variant)
+            kind = BundleError if why_not(variant) is None else BackendError
+            with pytest.raises(kind):
+                Translator(bundle, backend=variant.backend)
+        path.write_bytes(whole)
+
+
+def several_files(bundle: Path) -> list[tuple[int, int, FileEntry]]:
+    """(variant, which of its files, entry) of every file of the variants with more than one."""
+    variants = Bundle.read(bundle).manifest.variants
+    found = [(v, f, e) for v, variant in enumerate(variants) for f, e in enumerate(variant.files)]
+    return [(v, f, e) for v, f, e in found if len(variants[v].files) > 1]
+
+
+def test_paths_that_leave_the_bundle_in_any_place(bundle: Path) -> None:
+    text = (bundle / "manifest.json").read_text()
+    listed = several_files(bundle)
+    assert {Bundle.read(bundle).manifest.variants[v].backend for v, _, _ in listed} == {"ncnn", "coreml"}
+    for v, f, entry in listed:
+        shutil.copyfile(bundle / entry.path, bundle.parent / "outside")
+        for path in (
+            "../outside",
+            str(bundle.parent / "outside"),
+            f"{Path(entry.path).parent}/../../outside",
+        ):
+            data = json.loads(text)
+            data["variants"][v]["files"][f]["path"] = path
+            (bundle / "manifest.json").write_text(json.dumps(data))
+            with pytest.raises(BundleError, match="leaves the bundle; paths must be relative and inside"):
+                Bundle.read(bundle)
+
+
+def test_links_in_place_of_any_file(bundle: Path) -> None:
+    for _, _, entry in several_files(bundle):
+        path, outside = bundle / entry.path, bundle.parent / "outside"
+        path.rename(outside)
+        path.symlink_to(outside)
+        with pytest.raises(BundleError, match="is a link; bundles hold plain files only"):
+            Bundle.read(bundle)
+        path.unlink()
+        outside.rename(path)
+
+
+def test_a_newer_bundle_is_not_extended(source: Path, bundle: Path) -> None:
+    data = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps(data | {"schema": data["schema"] + 1}))
+    before = contents(bundle)
+    with pytest.raises(BundleError, match=r"this version reads up to .*: pip install -U i2i-sdk"):
+        export_bundle(source, [("ort", "fp32")], bundle, SIZE)
+    assert contents(bundle) == before and list(bundle.parent.iterdir()) == [bundle]
