@@ -7,6 +7,7 @@ The one exception to the uint8 contract is in the files only: ncnn has no uint8 
 from __future__ import annotations
 
 import importlib
+import io
 import subprocess
 import warnings
 from dataclasses import replace
@@ -15,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from i2i_export.job import Job
 from i2i_export.options import ExportOptions
-from i2i_export.targets.job import Job
 from i2i_sdk.backends.ncnn import NcnnEngine
 from i2i_sdk.backends.ncnn_files import read_layers
 from i2i_sdk.errors import BackendError, ExportError
@@ -90,7 +91,10 @@ def _traced(job: Job) -> Path:
         warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript, which pnnx reads
         tracing: type[Warning] = torch.jit.TracerWarning  # pyright: ignore[reportPrivateImportUsage]
         warnings.simplefilter("ignore", tracing)  # sizes become constants, as they shall
-        torch.jit.save(torch.jit.trace(module, torch.zeros(1, *shape), check_trace=False), str(path))
+        traced = torch.jit.trace(module, torch.zeros(1, *shape), check_trace=False)
+        content = io.BytesIO()
+        torch.jit.save(traced, content)
+    path.write_bytes(content.getvalue())  # PyTorch's own writing aborts the process on a full disk
     return path
 
 

@@ -15,9 +15,9 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from i2i_export.job import Checked, Job
 from i2i_export.options import ExportOptions
 from i2i_export.parity import require_floor
-from i2i_export.targets.job import Checked, Job
 from i2i_sdk.backends.ort import OrtEngine
 from i2i_sdk.errors import ExportError
 from i2i_sdk.manifest import Requirements, Variant
