@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tempfile
@@ -16,35 +17,37 @@ from benchmarks.report import show
 from i2i_export.options import ExportOptions
 from i2i_export.pipeline import export_bundle
 from i2i_export.wanted import parse_targets
-from i2i_sdk import Translator
+from i2i_sdk.backends import open_variant
 from i2i_sdk.measure import interleaved
 from i2i_training.checkpoint import load_generator
 
 SIZE = 256
+BASELINE = "eager PyTorch FP32"
 
 
 def main(argv: Sequence[str]) -> int:
     """Measure the given checkpoint, else the real horse-to-zebra one of the shared data, else the zoo's."""
-    checkpoint = Path(argv[0]) if argv else default_checkpoint()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.engines")
+    parser.add_argument("checkpoint", type=Path, nargs="?", default=default_checkpoint())
+    parser.add_argument("--frames", type=Path, help="for parity and calibration; without them no INT8")
+    parser.add_argument("--rounds", type=int, default=100)
+    args = parser.parse_args(argv)
+    options = ExportOptions(size=(SIZE, SIZE), frames=args.frames)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        out = Path(folder) / "bench.i2i"
-        export_bundle(checkpoint, parse_targets("ort,openvino"), out, ExportOptions(size=(SIZE, SIZE)))
-        calls: dict[str, Callable[[], object]] = {"eager PyTorch FP32": eager(checkpoint)}
-        quality: dict[str, str] = {}
-        for backend, precision, _ in parse_targets("ort,openvino"):
-            t = stack.enter_context(Translator(out, backend=backend, precision=precision))
-            calls[f"{backend} {precision}"] = lambda t=t: t.engine.run(FRAME)
-            assert t.variant is not None and t.variant.parity is not None
-            quality[f"PSNR of {backend} {precision}"] = f"{t.variant.parity.psnr:.1f} dB"
-        times = interleaved(calls, rounds=100, warmup=10)
-    name = f"{checkpoint.parent.name}/{checkpoint.name}"
-    show(
-        f"engines: {name} at {SIZE}x{SIZE}",
-        times,
-        "eager PyTorch FP32",
-        threads=torch.get_num_threads(),
-        **quality,
-    )
+        exported = export_bundle(
+            args.checkpoint, parse_targets("ort,openvino", options), Path(folder) / "bench.i2i", options
+        )
+        calls: dict[str, Callable[[], object]] = {BASELINE: eager(args.checkpoint)}
+        quality = {f"left out {number}": reason for number, reason in enumerate(exported.left_out, 1)}
+        for variant in (checked.variant for checked in exported.variants):
+            engine = stack.enter_context(open_variant(variant, exported.bundle.files_of(variant)))
+            calls[variant.name] = lambda engine=engine: engine.run(FRAME)
+            assert variant.parity is not None
+            share = f", {variant.macs_in_precision:.0%} of MACs" if variant.precision == "int8" else ""
+            quality[f"PSNR of {variant.name}"] = f"{variant.parity.psnr:.1f} dB{share}"
+        times = interleaved(calls, rounds=args.rounds, warmup=10)
+    name = f"{args.checkpoint.parent.name}/{args.checkpoint.name}"
+    show(f"engines: {name} at {SIZE}x{SIZE}", times, BASELINE, threads=torch.get_num_threads(), **quality)
     return 0
 
 
