@@ -17,9 +17,10 @@ from torch import Tensor
 from i2i_export.module import deployed
 from i2i_export.options import ExportOptions
 from i2i_export.parity import make_trial
-from i2i_export.pipeline import Exported, export_bundle, parse_targets
+from i2i_export.pipeline import Exported, export_bundle
 from i2i_export.targets import Job, coreml
 from i2i_export.verify_mil import MilEngine
+from i2i_export.wanted import parse_targets
 from i2i_sdk import Bundle, ExportError, ParityError
 from i2i_sdk.backends.coreml import precision_of, quiet_coremltools, weight_precisions
 from i2i_sdk.parity import FLOORS
@@ -197,7 +198,9 @@ def test_missing_rounding_is_caught(sketch: Path, tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(coreml.ImageTranslator, "forward", unrounded)
     job = make_job(sketch, tmp_path)
-    with pytest.raises(ExportError, match=r"not all of them whole numbers in 0\.\.255: rounding"):
+    with pytest.raises(
+        ExportError, match=r"not all of them whole numbers in 0\.\.255; Core ML would cut them"
+    ):
         coreml.verify(coreml.export(job, "fp16"), job)
 
 
@@ -244,7 +247,7 @@ def test_a_missing_coremltools_names_the_extra(
 
 
 def test_precisions_are_those_of_the_target() -> None:
-    assert parse_targets("coreml") == [("coreml", p) for p in ("fp16", "w8", "palette6")]
+    assert [w[:2] for w in parse_targets("coreml")] == [("coreml", p) for p in ("fp16", "w8", "palette6")]
     with pytest.raises(ExportError, match="coreml has no precision 'fp32'; it has fp16, w8, palette6"):
         parse_targets("coreml:fp32")
 

@@ -124,7 +124,7 @@ def _convert(module: nn.Module, example: Tensor, channels: tuple[int, int]) -> A
     colours = [ct.colorlayout.RGB if count == 3 else ct.colorlayout.GRAYSCALE for count in channels]
     with _without_progress(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.trace, which coremltools asks for
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # of checks of sizes, which are fixed
+        warnings.filterwarnings("ignore", "Converting a tensor to a Python boolean")  # sizes, which are fixed
         warnings.simplefilter("ignore", ResourceWarning)  # of coremltools' temporary folders
         traced = torch.jit.trace(module, example)
         try:
