@@ -31,7 +31,7 @@ class Exported:
 
     bundle: Bundle
     variants: tuple[Checked, ...]
-    left_out: tuple[str, ...]  # what nobody named and could not be made, with the reasons
+    left_out: tuple[str, ...]  # what was not required and could not be made, with the reasons
 
 
 def export_bundle(
@@ -44,7 +44,7 @@ def export_bundle(
     """Export `checkpoint` to every (target, precision) and write or extend the bundle `out`.
 
     All or nothing: a variant that cannot be built or misses its floor raises and leaves `out` as it was.
-    Only one that the caller did not name (see `Wanted`) is left out instead, and never one in FP32.
+    Only one that is not required (see `Wanted`) is left out instead.
     `progress` is told in a few words what is being done.
     Raises CheckpointError, ExportError (ParityError among them), BackendError, BundleError.
     """
@@ -147,18 +147,17 @@ def _part_to_compare(wanted: Sequence[Wanted], options: ExportOptions) -> str:
 
 
 def _all_checked(wanted: Sequence[Wanted], job: Job) -> tuple[list[Checked], list[str]]:
-    """Every variant that could be made, and why others that nobody named could not.
+    """Every variant that could be made, and why others could not.
 
-    Raises ExportError, BackendError: for a named one, for FP32, and for a target that nothing is left of.
+    Raises ExportError, BackendError for a required one.
     """
     checked: list[Checked] = []
     left_out: list[str] = []
-    for target, precision, named in wanted:
+    for target, precision, required in wanted:
         try:
             checked.append(_built_and_checked(target, precision, job))
         except (ExportError, BackendError) as error:
-            others = [w for w in wanted if w.target == target and w.precision != precision]
-            if named or precision == "fp32" or not others:
+            if required:
                 raise
             left_out.append(f"{target}:{precision}: {error}")
     return checked, left_out

@@ -17,14 +17,15 @@ class Wanted(NamedTuple):
 
     target: str
     precision: str
-    named: bool = True  # by the user; others are left out, with the reason, when they cannot be made
+    required: bool = True  # else it is left out, with the reason, when it cannot be made
 
 
 def parse_targets(text: str, options: ExportOptions | None = None) -> list[Wanted]:
     """ "ort:fp32,openvino" -> ort in FP32, and openvino in all precisions that this machine can verify.
 
-    "all" names every target. A name without a precision includes INT8 only with `options.frames` or
-    `options.calibration`. Raises ExportError for what is not known.
+    A name without a precision includes INT8 only with `options.frames` or `options.calibration`. What is
+    named with its precision is required, and of a name alone its first precision; "all" names every target,
+    and requires the first one only. Raises ExportError for what is not known.
     """
     options = options or ExportOptions()
     found: dict[tuple[str, str], Wanted] = {}
@@ -37,9 +38,12 @@ def parse_targets(text: str, options: ExportOptions | None = None) -> list[Wante
             raise ExportError(
                 f"target {name} has no precision {precision!r}; it has {', '.join(target.precisions)}"
             )
-        precisions = (precision,) if precision else target.default_precisions(options)
+        # A target that offers nothing here is asked for its first, so that it says itself what is missing.
+        default = target.default_precisions(options) or target.precisions[:1]
+        precisions = (precision,) if precision else default
         if not precision and "int8" in target.precisions and not can_calibrate(options):
             log.warning("%s: int8 is left out, it needs --frames to calibrate on", name)
         for each in precisions:
-            found.setdefault((name, each), Wanted(name, each, named=bool(precision)))
+            first = not found if text == "all" else each == precisions[0]
+            found.setdefault((name, each), Wanted(name, each, required=first))
     return list(found.values())
