@@ -185,8 +185,12 @@ def test_sizes_that_do_not_divide_are_refused(
 def test_targets_are_parsed_and_refused() -> None:
     assert parse_targets("ort:fp32,openvino:fp32,ort:fp32") == [Wanted(*pair) for pair in ALL]
     frames = ExportOptions(frames=Path("photos"))
-    assert parse_targets("ort", frames) == [Wanted("ort", p, named=False) for p in ("fp32", "int8")]
-    assert parse_targets("ort") == [Wanted("ort", "fp32", named=False)]
+    assert parse_targets("ort", frames) == [Wanted("ort", "fp32"), Wanted("ort", "int8", required=False)]
+    assert parse_targets("ort:int8", frames) == [Wanted("ort", "int8")]
+    assert parse_targets("ort") == [Wanted("ort", "fp32")]
+    everything = parse_targets("all", frames)
+    assert {w.target for w in everything} == set(pipeline.TARGETS)
+    assert [w for w in everything if w.required] == [Wanted("ort", "fp32")]
     with pytest.raises(ExportError, match="target 'tensorflow' is not known; known: ort, openvino"):
         parse_targets("ort,tensorflow")
     with pytest.raises(ExportError, match="ort has no precision 'bf16'; it has fp32, int8"):
@@ -242,21 +246,17 @@ def test_a_runs_folder_names_the_bundle(
     assert "size is 'abc'; allowed: 256" in capsys.readouterr().err
 
 
-def test_what_nobody_named_is_left_out_with_its_reason(
+def test_what_is_not_required_is_left_out_with_its_reason(
     checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A default precision that misses its floor must not take the others with it; a named one must."""
+    """A default precision that misses its floor must not take the others with it; a required one must."""
     monkeypatch.setitem(FLOORS, "bf16", 121.0)
     source, out = checkpoints["resnet"], tmp_path / "x.i2i"
-    exported = export_bundle(
-        source, [Wanted("openvino", p, named=False) for p in ("fp32", "bf16")], out, SIZE
-    )
+    wanted = [Wanted("openvino", "fp32"), Wanted("openvino", "bf16", required=False)]
+    exported = export_bundle(source, wanted, out, SIZE)
     assert [c.variant.precision for c in exported.variants] == ["fp32"]
     assert len(exported.left_out) == 1 and "openvino:bf16: openvino-bf16-64x64: " in exported.left_out[0]
     assert [v.name for v in Bundle.read(out).manifest.variants] == ["openvino-fp32-64x64"]
-
-    monkeypatch.setitem(FLOORS, "fp32", 121.0)  # FP32 that is off means a wrong graph: never left out
-    for wanted in ([Wanted("openvino", "bf16")], [Wanted("openvino", "fp32", named=False)]):
-        with pytest.raises(ParityError, match="floor is 121 dB"):
-            export_bundle(source, wanted, tmp_path / "y.i2i", SIZE)
+    with pytest.raises(ParityError, match="floor is 121 dB"):
+        export_bundle(source, [Wanted("openvino", "bf16")], tmp_path / "y.i2i", SIZE)
     assert not (tmp_path / "y.i2i").exists()
