@@ -118,6 +118,9 @@ class InputContract:
 
     A sampler's are float32 [N, z] from N(0, 1) -> uint8 [N, H, W, C] RGB: `in_channels` is z, and `fit`
     means nothing.
+
+    Two kinds of files need their backend for it, which changes types and layout only: Core ML's take and give
+    images, ncnn's float32 planes of 0..255.
     """
 
     in_channels: int  # 1 or 3; a sampler's: how many numbers a latent has

@@ -33,7 +33,7 @@ LARGEST_HALF = 65504.0  # that FP16 holds
 OPSETS = range(7, 24)  # of onnxruntime-web 1.20 and later
 
 # The operators that our networks become. The WebAssembly build has all of ONNX. The WebGPU build (1.30) was
-# seen to run all of them but Round, near the end of the graph, which it gives to WebAssembly.
+# seen to run all nodes of a ResNet and a U-Net but Round, near the end, which it gives to WebAssembly.
 OPERATORS = frozenset(
     {
         *("Add", "Cast", "Clip", "Concat", "Conv", "ConvTranspose", "Div", "InstanceNormalization"),
