@@ -61,8 +61,9 @@ def pad(x: Tensor, pad: Any, mode: str = "constant", constant_val: Any = 0.0) ->
     *others, top, bottom, left, right = _ints(pad)
     if any(others):
         raise ValueError(f"pads {_ints(pad)}, of height and width only")
-    kind = {"constant": "constant", "reflect": "reflect", "replicate": "replicate"}[mode]
-    return F.pad(x, (left, right, top, bottom), kind, float(constant_val) if kind == "constant" else None)
+    if mode not in ("constant", "reflect", "replicate"):
+        raise ValueError(f"has mode {mode!r}")
+    return F.pad(x, (left, right, top, bottom), mode, float(constant_val) if mode == "constant" else None)
 
 
 def instance_norm(x: Tensor, gamma: Any = None, beta: Any = None, epsilon: Any = 1e-5) -> Tensor:
@@ -91,12 +92,10 @@ def constexpr_affine_dequantize(
     quantized_data: NDArray[Any], zero_point: Any, scale: Any, axis: Any
 ) -> Tensor:
     """8-bit weights -> numbers: scale * (q - zero_point), both per channel of `axis` or one for all."""
-    along = [1] * quantized_data.ndim
-    along[int(axis)] = -1
-    offset = torch.from_numpy(np.asarray(zero_point, np.float32))
-    factor = torch.as_tensor(scale, dtype=torch.float32)
-    offset, factor = (v.reshape(along) if v.ndim else v for v in (offset, factor))
-    return (torch.from_numpy(quantized_data.astype(np.float32)) - offset) * factor
+    sides = [1] * quantized_data.ndim
+    sides[int(axis)] = -1
+    offset, factor = (np.asarray(v, np.float32).reshape(sides) for v in (zero_point, scale))
+    return torch.from_numpy((quantized_data.astype(np.float32) - offset) * factor)
 
 
 def constexpr_lut_to_dense(indices: NDArray[Any], lut: Tensor, shape: Any) -> Tensor:

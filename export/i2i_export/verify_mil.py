@@ -72,8 +72,9 @@ class MilEngine(Engine):
                 constants[step.output] = self._evaluate(step, {})
             else:
                 self._steps.append(step)
-        # Names that no later step asks for: a ResNet's activations together are more than a gigabyte.
+        # After which step a value can go: a ResNet's activations together are more than a gigabyte.
         self._last_use = {name: i for i, step in enumerate(self._steps) for name in _names(step.inputs)}
+        self._last_use[self._given.name] = len(self._steps)
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         if not self._steps:

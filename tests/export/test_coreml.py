@@ -97,11 +97,11 @@ def test_every_precision_is_checked_by_the_interpreter(exported: Exported) -> No
 def test_weights_take_the_bits_that_they_should(exported: Exported) -> None:
     sizes = {c.variant.precision: sum(f.bytes for f in c.variant.files) for c in exported.variants}
     assert sizes["palette6"] < 0.8 * sizes["w8"] < 0.5 * sizes["fp16"]
-    for precision in coreml.PRECISIONS:
-        spec = spec_of(package_of(exported, precision))
-        assert precision_of(spec) == precision
-        small = {name for name, found, _ in weight_precisions(spec) if found != precision}
-        assert all(count < coreml.LEAST for name, _, count in weight_precisions(spec) if name in small)
+    for variant in (c.variant for c in exported.variants):
+        spec = spec_of(package_of(exported, variant.precision))
+        assert precision_of(spec) == variant.precision
+        small = {name for name, _, count in weight_precisions(spec) if count < coreml.LEAST}
+        assert variant.precision_kept == ({} if variant.precision == "fp16" else dict.fromkeys(small, "fp16"))
 
 
 def test_the_bundle_lists_the_packages_files_one_by_one(exported: Exported) -> None:

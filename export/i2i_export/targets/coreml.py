@@ -27,7 +27,7 @@ from i2i_export.parity import require_floor
 from i2i_export.targets.job import Checked, Job, run_here
 from i2i_export.verify_mil import MilEngine
 from i2i_sdk import __version__
-from i2i_sdk.backends.coreml import CoreMlEngine, quiet_coremltools
+from i2i_sdk.backends.coreml import CoreMlEngine, quiet_coremltools, weight_precisions
 from i2i_sdk.errors import ExportError
 from i2i_sdk.manifest import Requirements, Variant
 from i2i_sdk.parity import measure_parity
@@ -58,7 +58,8 @@ def export(job: Job, precision: str) -> Variant:
     write_package(model, package)
     files = sorted(path for path in package.rglob("*") if path.is_file())
     files.sort(key=lambda path: path.name != "Manifest.json")  # the first names the rest
-    return replace(variant, files=tuple(job.entry(path) for path in files))
+    kept = {name: found for name, found, _ in weight_precisions(model.get_spec()) if found != precision}
+    return replace(variant, files=tuple(job.entry(path) for path in files), precision_kept=kept)
 
 
 def verify(variant: Variant, job: Job) -> Checked:
