@@ -7,7 +7,7 @@ the machine that exports, it has `verify(variant, job) -> Checked` as well, whic
 
 from __future__ import annotations
 
-from i2i_export.targets import coreml, ncnn, openvino, ort, web
+from i2i_export.targets import coreml, ncnn, openvino, ort, torch_trt, trt, web
 from i2i_export.targets.job import Checked, Job, Target
 
 TARGETS: dict[str, Target] = {
@@ -15,6 +15,10 @@ TARGETS: dict[str, Target] = {
     "openvino": Target(openvino.PRECISIONS, openvino.default_precisions, openvino.export),
     "coreml": Target(coreml.PRECISIONS, coreml.default_precisions, coreml.export, coreml.verify),
     "ncnn": Target(ncnn.PRECISIONS, ncnn.default_precisions, ncnn.export),
+    "trt": Target(trt.PRECISIONS, trt.default_precisions, trt.export, trt.verify),
+    "torch-trt": Target(
+        torch_trt.PRECISIONS, torch_trt.default_precisions, torch_trt.export, torch_trt.verify
+    ),
     "web": Target(web.PRECISIONS, web.default_precisions, web.export, web.verify),
 }
 
