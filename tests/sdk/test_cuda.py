@@ -1,0 +1,125 @@
+"""CUDA: its errors by name on a machine without a GPU; a captured copy, replayed, on one that has one."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from known_bundles import noise
+
+from i2i_sdk.backends import cuda as ours
+from i2i_sdk.backends.cuda import ArraySpec, Replay, checked, device
+from i2i_sdk.errors import BackendError
+
+cuda = pytest.importorskip("cuda.bindings.runtime", reason="needs cuda-python, in the extra tensorrt-rtx")
+
+NO_GPU = ours.missing()
+needs_gpu = pytest.mark.skipif(NO_GPU is not None, reason="no CUDA device")
+needs_none = pytest.mark.skipif(NO_GPU is None, reason="there is a CUDA device")
+
+FRAME = ArraySpec((2, 24, 40, 3), "uint8")
+
+
+def test_errors_are_named() -> None:
+    for name in ("cudaErrorMemoryAllocation", "cudaErrorNoDevice", "cudaErrorStreamCaptureUnsupported"):
+        with pytest.raises(BackendError, match=rf"CUDA: {name} \(.+\)"):
+            checked((getattr(cuda.cudaError_t, name),))
+
+
+def test_values_come_through() -> None:
+    fine = cuda.cudaError_t.cudaSuccess
+    assert checked((fine,)) is None and checked((fine, 7)) == 7
+    assert checked(cuda.cudaRuntimeGetVersion()) >= 12000
+
+
+@needs_none
+def test_without_a_driver_it_says_so() -> None:
+    reason = ours.missing()
+    assert reason is not None
+    assert re.fullmatch(
+        r"no CUDA device: CUDA: cudaError\w+ \(.+\)\. An NVIDIA GPU with its driver is needed", reason
+    )
+    with pytest.raises(BackendError, match="CUDA: cudaError"):
+        device()
+
+
+@needs_none
+def test_nothing_is_half_made_without_a_driver() -> None:
+    def compute(stream: int, source: int, target: int) -> None:
+        raise AssertionError("reached without a GPU")
+
+    with pytest.raises(BackendError, match="CUDA: cudaError"):
+        Replay(FRAME, FRAME, compute)
+
+
+@needs_none
+def test_cuda_python_takes_the_arguments_of_every_call() -> None:
+    """Each call gets as far as the missing driver: cuda-python itself refuses none of the arguments."""
+    stream, graph, ready = cuda.cudaStream_t(0), cuda.cudaGraph_t(0), cuda.cudaGraphExec_t(0)
+    host = np.zeros(8, np.uint8).ctypes.data
+    kinds, modes = cuda.cudaMemcpyKind, cuda.cudaStreamCaptureMode
+    calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
+        (cuda.cudaStreamCreateWithFlags, (cuda.cudaStreamNonBlocking,)),
+        (cuda.cudaHostAlloc, (8, cuda.cudaHostAllocDefault)),
+        (cuda.cudaMalloc, (8,)),
+        (cuda.cudaMemcpyAsync, (1, host, 8, kinds.cudaMemcpyHostToDevice, stream)),
+        (cuda.cudaMemcpyAsync, (host, 1, 8, kinds.cudaMemcpyDeviceToHost, stream)),
+        (cuda.cudaStreamSynchronize, (stream,)),
+        (cuda.cudaStreamBeginCapture, (stream, modes.cudaStreamCaptureModeThreadLocal)),
+        (cuda.cudaStreamEndCapture, (stream,)),
+        (cuda.cudaGraphInstantiate, (graph, 0)),
+        (cuda.cudaGraphLaunch, (ready, stream)),
+    ]
+    for call, arguments in calls:
+        with pytest.raises(BackendError, match="CUDA: cudaError"):
+            checked(call(*arguments))
+    assert int(stream) == 0  # what TensorRT takes
+
+
+def test_an_array_lies_where_it_is_said_to() -> None:
+    spec = ArraySpec((2, 3), "float32")
+    memory = (ctypes.c_uint8 * spec.bytes)()
+    array = ours._array(ctypes.addressof(memory), spec)
+    array[1, 2] = 1.0
+    assert spec.bytes == 24 and array.shape == (2, 3)
+    assert bytes(memory) == bytes(20) + np.float32(1).tobytes()
+
+
+@needs_gpu
+def test_a_captured_copy_is_replayed() -> None:
+    calls = 0
+
+    def compute(stream: int, source: int, target: int) -> None:
+        nonlocal calls
+        calls += 1
+        kind = cuda.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+        checked(cuda.cudaMemcpyAsync(target, source, FRAME.bytes, kind, cuda.cudaStream_t(stream)))
+
+    replay = Replay(FRAME, FRAME, compute)
+    first, second = noise(*FRAME.shape), noise(*FRAME.shape, seed=1)
+    result = replay.run(first)
+    assert (replay.run(second) == second).all() and (result == first).all()
+    assert calls == 2  # once as it is, once captured; replays call nothing
+    replay.close()
+    replay.close()
+    with pytest.raises(BackendError, match="this engine is closed"):
+        replay.run(first)
+
+
+@needs_gpu
+def test_a_failure_while_capturing_leaves_nothing_behind() -> None:
+    calls = 0
+
+    def compute(stream: int, source: int, target: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise BackendError("not this time")
+
+    with pytest.raises(BackendError, match="not this time"):
+        Replay(FRAME, FRAME, compute)
+    test_a_captured_copy_is_replayed()  # nothing is in capture any more

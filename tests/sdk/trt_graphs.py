@@ -1,0 +1,68 @@
+"""Small graphs typed as TensorRT wants them, whose answer is known: red and blue swapped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from known_bundles import HEIGHT, WIDTH, Image
+from onnx import TensorProto, helper, numpy_helper
+
+STEP = 2  # of the INT8 graphs: they see every second gray level
+
+
+def save_swap(
+    path: Path, kind: str, *, transposed: bool = False, scales: tuple[int, ...] = (), batch: int | str = "n"
+) -> Path:
+    """uint8 [N, H, W, 3] -> a 1x1 convolution named "swap" -> uint8 [N, H, W, 3].
+
+    kind: "fp32", "fp16", or "int8" with Q/DQ around FP16 values. transposed: ConvTranspose instead.
+    scales: the shape of the activation's scale.
+    """
+    dtype = np.float32 if kind == "fp32" else np.float16
+    weights = np.eye(3)[::-1].reshape(3, 3, 1, 1)
+    constants = [numpy_helper.from_array(weights.astype(dtype), "weights")]
+    nodes = [
+        helper.make_node("Cast", ["x"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["floats"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["planes"], ["typed"], to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype))),
+    ]
+    taken = ["typed", "weights"]
+    if kind == "int8":
+        values = {
+            "step": np.full(scales, STEP, dtype),
+            "zero": np.zeros(scales, np.int8),
+            "weights": (weights * 64).astype(np.int8),  # 64 / 64: exactly 1 in FP16
+            "scales": np.full(3, 1 / 64, dtype),
+            "zeros": np.zeros(3, np.int8),
+        }
+        constants = [numpy_helper.from_array(value, name) for name, value in values.items()]
+        axis = 1 if transposed else 0
+        nodes += [
+            helper.make_node("QuantizeLinear", ["typed", "step", "zero"], ["levels"]),
+            helper.make_node("DequantizeLinear", ["levels", "step", "zero"], ["again"]),
+            helper.make_node("DequantizeLinear", ["weights", "scales", "zeros"], ["kernel"], axis=axis),
+        ]
+        taken = ["again", "kernel"]
+    nodes += [
+        helper.make_node("ConvTranspose" if transposed else "Conv", taken, ["swapped"], name="swap"),
+        helper.make_node("Cast", ["swapped"], ["exact"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["exact"], ["pixels"], perm=[0, 2, 3, 1]),
+        helper.make_node("Cast", ["pixels"], ["y"], to=TensorProto.UINT8),
+    ]
+    shape = [batch, HEIGHT, WIDTH, 3]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.UINT8, shape) for name in "xy")
+    graph = helper.make_graph(nodes, "swap", [x], [y], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+    onnx.checker.check_model(model, full_check=True)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def swapped(image: Image, kind: str) -> Image:
+    """What the graph makes of uint8 [..., 3]."""
+    if kind == "int8":
+        levels = np.clip(np.rint(image / STEP), -128, 127)
+        image = (levels * STEP).astype(np.uint8)
+    return image[..., ::-1]
