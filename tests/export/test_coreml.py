@@ -22,10 +22,10 @@ from i2i_export.targets import Job, coreml
 from i2i_export.verify_mil import MilEngine
 from i2i_export.wanted import parse_targets
 from i2i_sdk import Bundle, ExportError, ParityError
-from i2i_sdk.backends.coreml import precision_of, quiet_coremltools, weight_precisions
+from i2i_sdk.backends.coreml import precision_of, quiet_coremltools, read_layers
 from i2i_sdk.parity import FLOORS
 from i2i_training.checkpoint import load_generator, save_generator
-from i2i_training.networks import DcganConfig, GeneratorSpec, ResnetConfig
+from i2i_training.networks import DcganConfig, GeneratorSpec, ResnetConfig, count_macs
 from tests.export.conftest import make_generator
 
 SIZE = ExportOptions(size=(64, 64), licence="CC0", trained_on="drawn shapes")
@@ -62,7 +62,7 @@ def make_job(checkpoint: Path, folder: Path, side: int = 64) -> Job:
         height=side,
         width=side,
         max_batch=8,
-        macs=1,
+        macs=count_macs(module, *spec.input_shape(side, side)),
         trial=make_trial(module, spec, None, side, side),
         options=SIZE,
         progress=lambda text: None,
@@ -100,8 +100,12 @@ def test_weights_take_the_bits_that_they_should(exported: Exported) -> None:
     for variant in (c.variant for c in exported.variants):
         spec = spec_of(package_of(exported, variant.precision))
         assert precision_of(spec) == variant.precision
-        small = {name for name, _, count in weight_precisions(spec) if count < coreml.LEAST}
-        assert variant.precision_kept == ({} if variant.precision == "fp16" else dict.fromkeys(small, "fp16"))
+        layers = read_layers(spec)
+        assert sum(layer.macs for layer in layers) == variant.macs  # counted by PyTorch
+        small = {} if variant.precision == "fp16" else {x.name: x for x in layers if x.numbers < coreml.LEAST}
+        assert variant.precision_kept == dict.fromkeys(small, "fp16")
+        left = sum(layer.macs for layer in small.values()) / variant.macs
+        assert variant.macs_in_precision == pytest.approx(1 - left, abs=1e-4)
 
 
 def test_the_bundle_lists_the_packages_files_one_by_one(exported: Exported) -> None:
@@ -145,7 +149,9 @@ def test_the_same_checkpoint_gives_the_same_bytes(exported: Exported, sketch: Pa
 def test_gray_images_in_colour_out(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     job = make_job(checkpoints["resnet_gray"], tmp_path)
     variant = coreml.export(job, "fp16")
-    description = spec_of(job.folder / f"{variant.name}.mlpackage").description
+    spec = spec_of(job.folder / f"{variant.name}.mlpackage")
+    assert sum(layer.macs for layer in read_layers(spec)) == job.macs  # transposed ones among them
+    description = spec.description
     spaces = [f.type.imageType for f in (description.input[0], description.output[0])]
     assert [s.ColorSpace.Name(s.colorSpace) for s in spaces] == ["GRAYSCALE", "RGB"]
     assert coreml.verify(variant, job).variant.verified == "graph"

@@ -11,7 +11,7 @@ import io
 import json
 import uuid
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from i2i_export.parity import require_floor
 from i2i_export.targets.job import Checked, Job, run_here
 from i2i_export.verify_mil import MilEngine
 from i2i_sdk import __version__
-from i2i_sdk.backends.coreml import CoreMlEngine, quiet_coremltools, weight_precisions
+from i2i_sdk.backends.coreml import CoreMlEngine, Layer, quiet_coremltools, read_layers
 from i2i_sdk.errors import ExportError
 from i2i_sdk.manifest import Requirements, Variant
 from i2i_sdk.parity import measure_parity
@@ -58,8 +58,13 @@ def export(job: Job, precision: str) -> Variant:
     write_package(model, package)
     files = sorted(path for path in package.rglob("*") if path.is_file())
     files.sort(key=lambda path: path.name != "Manifest.json")  # the first names the rest
-    kept = {name: found for name, found, _ in weight_precisions(model.get_spec()) if found != precision}
-    return replace(variant, files=tuple(job.entry(path) for path in files), precision_kept=kept)
+    layers = read_layers(model.get_spec())
+    return replace(
+        variant,
+        files=tuple(job.entry(path) for path in files),
+        precision_kept={layer.name: layer.precision for layer in layers if layer.precision != precision},
+        macs_in_precision=round(share_of_macs(layers, precision), 4),
+    )
 
 
 def verify(variant: Variant, job: Job) -> Checked:
@@ -93,6 +98,12 @@ class ImageTranslator(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         values = self.generator((image - 127.5) * (1 / 127.5))
         return ((values * 127.5 - 0.5).round() + 128).clamp(0, 255)
+
+
+def share_of_macs(layers: Sequence[Layer], precision: str) -> float:
+    """How much of the multiplications has weights stored in `precision`, 0..1."""
+    inside = sum(layer.macs for layer in layers if layer.precision == precision)
+    return inside / max(1, sum(layer.macs for layer in layers))
 
 
 def _package(variant: Variant, job: Job) -> Path:

@@ -172,34 +172,57 @@ def image_ports(spec: Any) -> tuple[ImagePort, ImagePort]:
     return ports[0], ports[1]
 
 
+@dataclass(frozen=True)
+class Layer:
+    """A convolution of a Core ML program."""
+
+    name: str  # of its weights
+    precision: str  # that these are stored in: "fp32", "fp16", "w8", "palette6" …
+    numbers: int  # how many weights
+    macs: int  # multiplications for one image; a transposed one's at the size of its input
+
+
 def precision_of(spec: Any) -> str:
-    """What most of a model's weights are stored as: "fp32", "fp16", "w8", "palette6" …"""
+    """What most of a model's weights are stored in; "none" where it has none."""
     numbers: Counter[str] = Counter()
-    for _, precision, count in weight_precisions(spec):
-        numbers[precision] += count
+    for layer in read_layers(spec):
+        numbers[layer.precision] += layer.numbers
     return numbers.most_common(1)[0][0] if numbers else "none"
 
 
-def weight_precisions(spec: Any) -> list[tuple[str, str, int]]:
-    """(name, precision, how many numbers) of every convolution's weights, from a model's specification."""
+def read_layers(spec: Any) -> list[Layer]:
+    """Every convolution of a model of fixed size, from its specification."""
     main = spec.mlProgram.functions["main"]
     operations = list(main.block_specializations[main.opset].operations)
     makers = {output.name: operation for operation in operations for output in operation.outputs}
-    names = [o.inputs["weight"].arguments[0].name for o in operations if "weight" in o.inputs]
-    return [(name, *_stored(makers[name])) for name in names]
+    layers: list[Layer] = []
+    for operation in operations:
+        if operation.type not in ("conv", "conv_transpose"):
+            continue
+        maker = makers[operation.inputs["weight"].arguments[0].name]
+        at = operation if operation.type == "conv" else makers[operation.inputs["x"].arguments[0].name]
+        numbers = math.prod(_sides(maker))
+        layers.append(
+            Layer(maker.outputs[0].name, _stored(maker), numbers, numbers * math.prod(_sides(at)[2:]))
+        )
+    return layers
 
 
-def _stored(maker: Any) -> tuple[str, int]:
-    """How the operation that makes a weight stores it, and how many numbers that are."""
-    kind = maker.outputs[0].type.tensorType
-    count = math.prod(side.constant.size for side in kind.dimensions)
+def _sides(operation: Any) -> list[int]:
+    """The shape of what an operation gives."""
+    return [side.constant.size for side in operation.outputs[0].type.tensorType.dimensions]
+
+
+def _stored(maker: Any) -> str:
+    """How the operation that makes a weight stores it."""
     if maker.type == "constexpr_affine_dequantize":
-        return "w8", count
+        return "w8"
     if maker.type == "constexpr_lut_to_dense":
         entries = maker.attributes["lut"].type.tensorType.dimensions[0].constant.size
-        return f"palette{(entries - 1).bit_length()}", count
+        return f"palette{(entries - 1).bit_length()}"
+    kind = maker.outputs[0].type.tensorType.dataType
     types = {10: "fp16", 11: "fp32"}  # DataType of MIL.proto
-    return types.get(kind.dataType, f"{maker.type} of MIL type {kind.dataType}"), count
+    return types.get(kind, f"{maker.type} of MIL type {kind}")
 
 
 def to_image(frame: NDArray[np.uint8]) -> Any:
