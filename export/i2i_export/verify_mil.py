@@ -101,7 +101,8 @@ class MilEngine(Engine):
         if not torch.equal(y, y.round().clamp(0, 255)):
             raise ExportError(
                 f"{self._package}: gives pixels from {y.min():g} to {y.max():g}, not all of them whole "
-                f"numbers in 0..255; Core ML would cut them, so rounding and clipping belong inside the graph"
+                f"numbers in 0..255; what Core ML would make of them is not documented, so rounding and "
+                f"clipping belong inside the graph"
             )
         picture = y[0].numpy().astype(np.uint8).transpose(1, 2, 0)
         return np.ascontiguousarray(picture[..., ::-1] if self._given.order == "bgr" else picture)

@@ -137,9 +137,7 @@ def test_colours_are_those_of_the_file(tmp_path: Path) -> None:
         lambda x: (x * 300).relu() - x * 300,
     ],
 )
-def test_pixels_that_core_ml_would_cut_are_refused(
-    change: Callable[[Tensor], Tensor], tmp_path: Path
-) -> None:
+def test_what_is_no_pixel_is_refused(change: Callable[[Tensor], Tensor], tmp_path: Path) -> None:
     with (
         MilEngine(saved(tmp_path / "a.mlpackage", Pixels(change))) as engine,
         pytest.raises(

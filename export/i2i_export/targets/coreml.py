@@ -21,10 +21,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from i2i_export.job import Checked, Job, run_here
 from i2i_export.module import Uint8Translator
 from i2i_export.options import ExportOptions
 from i2i_export.parity import require_floor
-from i2i_export.targets.job import Checked, Job, run_here
 from i2i_export.verify_mil import MilEngine
 from i2i_sdk import __version__
 from i2i_sdk.backends.coreml import CoreMlEngine, Layer, quiet_coremltools, read_layers
@@ -68,7 +68,7 @@ def export(job: Job, precision: str) -> Variant:
 
 
 def verify(variant: Variant, job: Job) -> Checked:
-    """Parity of the saved package: by Core ML on a Mac, elsewhere by evaluating its program.
+    """Parity of the saved package: by Core ML on a Mac (never executed yet), elsewhere from its program.
 
     Raises ParityError below the floor, ExportError when the package is not what was asked for.
     """
@@ -88,7 +88,7 @@ class ImageTranslator(nn.Module):
 
     The function of `Uint8Translator`, in the order that FP16 bears best. Subtracting first is exact. Rounding
     around zero and then moving whole numbers is worth 4 dB: FP16 numbers are 1/16 apart below 128 and 1/8
-    above. And Core ML cuts fractions off where it makes pixels, so rounding stands inside.
+    above. How Core ML makes pixels of fractions is not documented, so none are left to it.
     """
 
     def __init__(self, generator: nn.Module) -> None:
