@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import cv2
 import numpy as np
@@ -101,7 +102,10 @@ class Grid:
 
     def limits(self, low: float, high: float) -> tuple[float, float]:
         """The range really covered when `low` to `high` is asked for."""
-        return (-max(-low, high), max(-low, high)) if self.signed else (min(low, 0.0), max(high, 0.0))
+        if not self.signed:
+            return min(low, 0.0), max(high, 0.0)
+        high = max(-low * 127 / 128, high)  # int8 goes from -128 to 127
+        return -high * 128 / 127, high
 
     def scale_and_zero(self, low: float, high: float) -> tuple[np.float32, NDArray[np.generic]]:
         """Step and zero point for a range; 0 is always hit exactly, which padding needs."""
@@ -129,29 +133,30 @@ def percentile(seen: Activation, grid: Grid) -> tuple[float, float]:
 
 def mse(seen: Activation, grid: Grid) -> tuple[float, float]:
     """The range with the least squared error: outliers clipped against a finer step for all others."""
-    sides = [1.0] if grid.signed or seen.low == 0 or seen.high == 0 else list(SHRINKS[::5])
-    centres = seen.centres()
+    filled = seen.counts > 0
+    counts, centres = seen.counts[filled], seen.centres()[filled]
 
     def error(limits: tuple[float, float]) -> float:
         step, zero = grid.scale_and_zero(*limits)
-        smallest, largest = (-127, 127) if grid.signed else (-float(zero), 255 - float(zero))
-        rounded = np.clip(np.rint(centres / step), smallest, largest) * step
-        return float(seen.counts @ np.square(centres - rounded))
+        smallest = -128.0 if grid.signed else -float(zero)
+        rounded = np.clip(np.rint(centres / step), smallest, smallest + 255) * step
+        return float(counts @ np.square(centres - rounded))
 
-    tried = [
-        grid.limits(seen.low * shrink * side, seen.high * shrink) for shrink in SHRINKS for side in sides
-    ]
-    return min(tried, key=error)
+    one_sided = grid.signed or seen.low == 0 or seen.high == 0
+    shrinks = zip(SHRINKS, SHRINKS, strict=True) if one_sided else product(SHRINKS[::5], SHRINKS[::5])
+    return min((grid.limits(seen.low * low, seen.high * high) for low, high in shrinks), key=error)
 
 
 def entropy(seen: Activation, grid: Grid) -> tuple[float, float]:
     """The range that loses least information: Kullback-Leibler divergence of magnitudes.
 
     As in "8-bit inference with TensorRT" (Migacz 2017): of the histogram cut at a threshold, with what lies
-    outside in its last bin, from the same histogram in 128 levels.
+    outside in its last bin, from the same histogram in 128 levels. Zeros, half of all values after a ReLU and
+    exact in every range, do not count; with them the smallest range would win.
     """
     half = BINS // 2
     magnitudes = seen.counts[half:] + seen.counts[:half][::-1]
+    magnitudes[0] = magnitudes[1]
     levels = 128
 
     def divergence(cut: int) -> float:
@@ -161,7 +166,7 @@ def entropy(seen: Activation, grid: Grid) -> tuple[float, float]:
         sums = np.bincount(level, magnitudes[:cut], levels)
         filled = np.bincount(level, magnitudes[:cut] > 0, levels)
         coarse = np.where(magnitudes[:cut] > 0, (sums / np.maximum(filled, 1))[level], 0)
-        p, q = kept / kept.sum(), coarse / max(coarse.sum(), 1e-30)
+        p, q = kept / max(kept.sum(), 1e-30), coarse / max(coarse.sum(), 1e-30)
         mask = p > 0
         return float(np.sum(p[mask] * np.log(p[mask] / np.maximum(q[mask], 1e-12))))
 

@@ -18,19 +18,21 @@ from i2i_export.onnx_graph import Graph, attribute, constant
 
 THROUGH = {"Relu", "LeakyRelu", "Pad", "Resize"}
 FAVOUR = 0.7  # 1: all channels of the activation alike; 0: all columns of the weights
-SMALLEST = 1e-3  # of the largest factor: a channel that is all but silent is left in peace
+SMALLEST = 1e-3  # of the largest channel: a smaller one, or one that is silent, counts as so large
 
 
 def equalised(model: onnx.ModelProto, seen: Observed) -> tuple[onnx.ModelProto, int]:
     """A model with the same pictures whose activations have more even channels, and how many tensors changed.
 
-    seen: of every convolution's input, by the tensor before its padding.
+    seen: as `observe` found it for `tensors_to_observe(model)`.
     """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     graph = Graph(changed)
     count = 0
     for node in [*graph.nodes("InstanceNormalization"), *graph.nodes("Conv")]:
+        if any(name not in graph.constants for name in node.input[1:]):
+            continue
         readers = _convolutions_after(graph, node.output[0])
         tensor = _first_seen(graph, node.output[0], seen)
         if readers and tensor is not None:
@@ -45,14 +47,23 @@ def equalised(model: onnx.ModelProto, seen: Observed) -> tuple[onnx.ModelProto, 
 def _convolutions_after(graph: Graph, tensor: str) -> list[onnx.NodeProto]:
     """The convolutions that read `tensor`, if nothing else does; else none."""
     found: list[onnx.NodeProto] = []
+    if tensor in {output.name for output in graph.model.graph.output}:
+        return []
     for node in graph.consumers.get(tensor, []):
         if node.op_type == "Conv" and _columns_are_inputs(graph, node):
             found.append(node)
-        elif node.op_type in THROUGH and (after := _convolutions_after(graph, node.output[0])):
+        elif _through(graph, node) and (after := _convolutions_after(graph, node.output[0])):
             found += after
         else:
             return []
     return found
+
+
+def _through(graph: Graph, node: onnx.NodeProto) -> bool:
+    """Is what it makes of a multiple of a channel that multiple of what it makes of the channel?"""
+    if node.op_type == "Pad" and len(node.input) > 2 and node.input[2]:  # with a number, not always 0
+        return node.input[2] in graph.constants and not graph.value(node.input[2]).any()
+    return node.op_type in THROUGH and attribute(node, "extrapolation_value", 0.0) == 0.0
 
 
 def _first_seen(graph: Graph, tensor: str, seen: Observed) -> str | None:
@@ -68,9 +79,12 @@ def _factors(graph: Graph, readers: list[onnx.NodeProto], peaks: NDArray[np.floa
     """What each channel is divided by; their geometric mean is 1."""
     columns = np.max([_column_peaks(graph, conv) for conv in readers], axis=0)
     favour = 1.0 if all(_depthwise(graph, conv) for conv in readers) else FAVOUR
-    factors = np.maximum(peaks, 1e-12) ** favour / np.maximum(columns, 1e-12) ** (1 - favour)
-    factors = np.maximum(factors, SMALLEST * factors.max())
+    factors = _audible(peaks) ** favour / _audible(columns) ** (1 - favour)
     return (factors / np.exp(np.mean(np.log(factors)))).astype(np.float32)
+
+
+def _audible(sizes: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.maximum(sizes, max(SMALLEST * sizes.max(), 1e-30))
 
 
 def _columns_are_inputs(graph: Graph, conv: onnx.NodeProto) -> bool:

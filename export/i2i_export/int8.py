@@ -34,7 +34,6 @@ from i2i_export.quantize import (
     quantised,
     share_of_macs,
     tensors_to_observe,
-    unpadded,
 )
 from i2i_export.rewrites import transposed_to_convolutions
 from i2i_export.sensitivity import fallback, sweep, worst_first
@@ -207,21 +206,24 @@ def picture_on_grid(model: onnx.ModelProto) -> str | None:
 
     x / 127.5 - 1 has 256 values half way between those of a grid that contains 0, as every 8-bit grid does.
     Half a step less, and the first convolution's bias makes up for it: exact, but for zeros at the border
-    that such a convolution may add itself, which then count as half a step. None for other graphs.
+    that such a convolution may add itself, which then count as half a step. None where anything else sees
+    the picture.
     """
     graph = Graph(model)
     for shift in graph.nodes("Sub"):
         picture = shift.output[0]
-        convs = [c for c in graph.nodes("Conv") if unpadded(graph, c.input[0]) == picture]
+        direct = graph.consumers.get(picture, [])
+        readers = [r for d in direct for r in (graph.consumers[d.output[0]] if d.op_type == "Pad" else [d])]
         plain = shift.input[1] in graph.constants and graph.value(shift.input[1]).tolist() == 1.0
-        if not plain or not convs or any(len(c.input) < 3 for c in convs):
+        if not plain or not readers or any(reader.op_type != "Conv" for reader in readers):
             continue
         values = {f"{shift.name}.shift": np.float32(128 / 127.5)}
         shift.input[1] = f"{shift.name}.shift"
-        for conv in convs:
+        for conv in readers:
+            bias = graph.value(conv.input[2]) if len(conv.input) > 2 else np.float32(0)
             taps = graph.value(conv.input[1]).sum((1, 2, 3))
-            values[f"{conv.name}.shifted"] = graph.value(conv.input[2]) + taps * np.float32(0.5 / 127.5)
-            conv.input[2] = f"{conv.name}.shifted"
+            values[f"{conv.name}.shifted"] = bias + taps * np.float32(0.5 / 127.5)
+            conv.input[:] = [*conv.input[:2], f"{conv.name}.shifted"]
         model.graph.initializer.extend(constant(n, np.asarray(v, np.float32)) for n, v in values.items())
         return picture
     return None

@@ -129,11 +129,11 @@ class _Writer:
         source = unpadded(self.graph, tensor)
         seen = self.seen[source]
         if source == tensor or not self.style.before_padding:
-            given = self.pair(tensor, tensor, seen)
+            given = self.pair(tensor, seen)
         else:
-            given = self.padded(self.graph.producer[tensor], self.pair(source, source, seen))
+            given = self.padded(self.graph.producer[tensor], self.pair(source, seen))
             if self.style.outputs:  # ONNX Runtime pads 8-bit values only between two pairs
-                given = self.pair(given, given, seen)
+                given = self.pair(given, seen)
         rounded = self.rounded[conv.input[1]]
         new = onnx.NodeProto()
         new.CopyFrom(conv)
@@ -151,23 +151,25 @@ class _Writer:
         result = conv.output[0]
         new.output[0] = f"{result}.exact"
         self.nodes.append(new)
-        self.pair(new.output[0], result, self.seen[result], result)
+        self.pair(new.output[0], self.seen[result], result)
 
-    def pair(self, tensor: str, key: str, seen: Activation, result: str | None = None) -> str:
-        """Quantise and dequantise `tensor`; the result's name, written once for each `key`."""
-        result = result or f"{key}.dequantised"
+    def pair(self, tensor: str, seen: Activation, result: str | None = None) -> str:
+        """Quantise and dequantise `tensor`, once however many read it; the result's name."""
+        result = result or f"{tensor}.dequantised"
         if result in self.written:
             return result
         self.written.add(result)
         range_of = minmax if seen.known else self.range_of
         scale, zero = self.style.grid.scale_and_zero(*range_of(seen, self.style.grid))
-        names = [f"{key}.scale", f"{key}.zero"]
+        names = [f"{tensor}.scale", f"{tensor}.zero"]
         for name, values in zip(names, (scale, zero), strict=True):
             self.constants[name] = constant(name, np.asarray(values))
-        rounded = f"{key}.quantised"
-        self.nodes.append(helper.make_node("QuantizeLinear", [tensor, *names], [rounded], f"{key}.quantise"))
+        rounded = f"{tensor}.quantised"
         self.nodes.append(
-            helper.make_node("DequantizeLinear", [rounded, *names], [result], f"{key}.dequantise")
+            helper.make_node("QuantizeLinear", [tensor, *names], [rounded], f"{tensor}.quantise")
+        )
+        self.nodes.append(
+            helper.make_node("DequantizeLinear", [rounded, *names], [result], f"{tensor}.dequantise")
         )
         return result
 
@@ -219,7 +221,7 @@ def rounded_weights(weights: NDArray[np.float32]) -> Weights:
     """float32 [O, I, h, w] -> 8 bits, each channel's scale that of the least squared error."""
     rows = weights.reshape(len(weights), -1)
     peaks = np.abs(rows).max(1)
-    peaks[peaks == 0] = 1
+    peaks[peaks < 1e-30] = 1  # a channel of zeros
     scales, errors = peaks / 127, np.full(len(rows), np.inf)
     for shrink in WEIGHT_SHRINKS:
         tried = peaks * shrink / 127

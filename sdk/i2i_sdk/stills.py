@@ -61,8 +61,12 @@ def read_frames(
         raise InputError(f"{source}: a folder of images or a video is needed")
     if not found:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-        half = "" if part == "all" else "; every second one is for calibration, the others for the comparison"
-        raise InputError(f"{source}: too few images in it ({kinds}){half}")
+        if part == "all":
+            raise InputError(f"{source}: no images in it ({kinds})")
+        raise InputError(
+            f"{source}: too few images in it ({kinds}); every second one is for calibration, the others for "
+            f"the comparison"
+        )
     return found
 
 
