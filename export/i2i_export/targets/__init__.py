@@ -7,8 +7,8 @@ the machine that exports, it has `verify(variant, job) -> Checked` as well, whic
 
 from __future__ import annotations
 
+from i2i_export.job import Target
 from i2i_export.targets import coreml, ncnn, openvino, ort, torch_trt, trt, web
-from i2i_export.targets.job import Checked, Job, Target
 
 TARGETS: dict[str, Target] = {
     "ort": Target(ort.PRECISIONS, ort.default_precisions, ort.export),
@@ -22,4 +22,4 @@ TARGETS: dict[str, Target] = {
     "web": Target(web.PRECISIONS, web.default_precisions, web.export, web.verify),
 }
 
-__all__ = ["TARGETS", "Checked", "Job", "Target"]
+__all__ = ["TARGETS", "Target"]
