@@ -14,7 +14,10 @@ from skimage import data, io
 
 from i2i_sdk.cli import COMMANDS
 
-DOCS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "models/sketch/README.md")
+DOCS = (
+    *("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "models/sketch/README.md"),
+    *("docs/export.md", "docs/mobile.md", "docs/training.md"),
+)
 
 
 @pytest.mark.parametrize("name", DOCS)
