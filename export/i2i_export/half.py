@@ -57,7 +57,10 @@ def cast_pixels_first(graph: GraphProto) -> None:
     for node in graph.node:
         if node.op_type != "Transpose" or node.input[0] not in pixels:
             continue
-        (cast,) = (n for n in graph.node if node.output[0] in n.input)
+        consumers = [n for n in graph.node if node.output[0] in n.input]
+        if [n.op_type for n in consumers] != ["Cast"]:
+            continue  # TensorRT's parser will name what it cannot take
+        cast = consumers[0]
         floats = f"{node.input[0]}_float"
         transpose = helper.make_node("Transpose", [floats], cast.output, name=node.name)
         transpose.attribute.extend(node.attribute)

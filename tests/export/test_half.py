@@ -1,0 +1,218 @@
+"""FP32 graphs typed FP16: which types stand where, under which names, and what is left of the pictures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+from torch import nn
+
+from i2i_export.graph import write_onnx
+from i2i_export.half import FLOAT, HALF, element_types, rounded_float, typed_half
+from i2i_export.module import deployed, example_input
+from i2i_export.rewrites import instance_norm_to_reductions
+from i2i_sdk import ExportError
+from i2i_sdk.backends.ort import OrtEngine
+from i2i_sdk.quality import psnr
+from i2i_sdk.stills import read_frames
+from i2i_training.checkpoint import load_generator
+from i2i_training.networks import DcganConfig, GeneratorConfig, GeneratorSpec
+from tests.export.conftest import SMALL, make_generator
+
+NETWORKS: dict[str, GeneratorConfig] = {
+    **{name: SMALL[name] for name in ("resnet", "resnet_batch", "unet_instance")},
+    "dcgan": DcganConfig(latent=12, width=8, size=32),
+}
+CONVOLUTIONS = {"Conv", "ConvTranspose"}
+
+
+def graph_of(module: nn.Module, spec: GeneratorSpec, side: int, path: Path) -> ModelProto:
+    write_onnx(module, example_input(spec, side, side, batch=2), path)
+    return onnx.load(str(path))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelProto]:
+    """The FP32 graphs of untrained networks: for types only."""
+    folder = tmp_path_factory.mktemp("small")
+    graphs: dict[str, ModelProto] = {}
+    for name, config in NETWORKS.items():
+        spec = GeneratorSpec(config, norm_mode="running_stats" if config.norm == "batch" else "none")
+        module = deployed(make_generator(config), spec)
+        graphs[name] = graph_of(module, spec, 64, folder / f"{name}.onnx")
+    return graphs
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_types(name: str, small: dict[str, ModelProto]) -> None:
+    before, model = small[name], typed_half(small[name])
+    types = element_types(model)
+    assert Counter(n.op_type for n in before.graph.node if n.op_type != "Cast") == Counter(
+        n.op_type for n in model.graph.node if n.op_type != "Cast"
+    )
+    after_head = False
+    for node in model.graph.node:
+        after_head |= node.op_type == "Tanh"
+        if node.op_type in CONVOLUTIONS:
+            assert {types[name] for name in (*node.input, *node.output)} == {HALF}
+        elif node.op_type in ("InstanceNormalization", "Tanh", "Div", "Sub") or after_head:
+            assert HALF not in {types[n] for n in node.output}
+            assert node.op_type == "Cast" or HALF not in {types[n] for n in node.input}
+    ports = (*model.graph.input, *model.graph.output)
+    assert ports == (*before.graph.input, *before.graph.output)
+    assert all(i.data_type != FLOAT for i in model.graph.initializer if len(i.dims) == 4)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_tensors_keep_their_names(name: str, small: dict[str, ModelProto]) -> None:
+    """Calibrated ranges are found by name. Only the uint8 planes are gone, TensorRT has none."""
+    before, after = set(element_types(small[name])), set(element_types(typed_half(small[name])))
+    assert before - after <= {"permute"}
+    assert all(new.endswith(("_fp16", "_fp32")) or new == "image_float" for new in after - before)
+
+
+def test_pixels_are_cast_before_anything_else(small: dict[str, ModelProto]) -> None:
+    first, second = typed_half(small["resnet"]).graph.node[:2]
+    assert [first.op_type, second.op_type] == ["Cast", "Transpose"] and list(first.input) == ["image"]
+
+
+def test_a_normalisation_that_is_written_out_stays_float(tmp_path: Path) -> None:
+    spec = GeneratorSpec(SMALL["resnet"], norm_mode="none")
+    module = deployed(make_generator(spec.config), spec)
+    count = instance_norm_to_reductions(module)
+    model = typed_half(graph_of(module, spec, 64, tmp_path / "x.onnx"))
+    types, kinds = element_types(model), Counter[tuple[str, int]]()
+    for node in model.graph.node:
+        kinds[node.op_type, types[node.output[0]]] += 1
+    assert kinds["ReduceMean", FLOAT] == 2 * count and not kinds["ReduceMean", HALF]
+    for kind in ("Sqrt", "Reciprocal", "Sub", "Mul"):
+        assert kinds[kind, FLOAT] and not kinds[kind, HALF]
+    assert kinds["Add", HALF] == 2  # one in each of the two residual blocks
+
+
+def pictures(model: ModelProto, frames: list[NDArray[np.uint8]], path: Path) -> list[NDArray[np.uint8]]:
+    onnx.save(model, str(path))
+    with OrtEngine((path,), "fp32") as engine:
+        return [engine.run(frame[None])[0] for frame in frames]
+
+
+def worst(model: ModelProto, frames: list[NDArray[np.uint8]], folder: Path) -> float:
+    """The lowest PSNR of the typed graph's pictures against the FP32 graph's."""
+    exact = pictures(model, frames, folder / "exact.onnx")
+    half = pictures(rounded_float(typed_half(model)), frames, folder / "rounded.onnx")
+    return min(psnr(a, b) for a, b in zip(half, exact, strict=True))
+
+
+def test_a_trained_network_keeps_its_pictures(root: Path, tmp_path: Path) -> None:
+    module, spec = load_generator(root / "models" / "sketch" / "latest_net_G.safetensors")
+    model = graph_of(deployed(module, spec), spec, 128, tmp_path / "x.onnx")
+    frames = [f.image for f in read_frames(None, 128, 128, 3)]
+    assert worst(model, frames, tmp_path) >= 55
+
+
+def test_a_real_network_with_instance_norm(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "checkpoints" / "gan_compression_horse2zebra"
+    module, spec = load_generator(folder / "latest_net_G.pth")
+    model = graph_of(deployed(module, spec), spec, 128, tmp_path / "x.onnx")
+    frames = [f.image for f in read_frames(shared_data / "photos", 128, 128, 3)][:8]
+    assert worst(model, frames, tmp_path) >= 45
+
+
+def test_every_half_value_is_rounded(tmp_path: Path) -> None:
+    """By hand, and not by ONNX Runtime itself, which computes FP16 graphs in FP32 on a CPU."""
+    random = np.random.default_rng(0)
+    first, second = (random.normal(size=(8, 8)).astype(np.float16) for _ in range(2))
+    x = random.normal(size=(1, 8, 16)).astype(np.float32)
+    constants = [
+        numpy_helper.from_array(w[..., None], name) for w, name in ((first, "first"), (second, "second"))
+    ]
+    nodes = [
+        helper.make_node("Cast", ["x"], ["half"], to=HALF),
+        helper.make_node("Conv", ["half", "first"], ["a"]),
+        helper.make_node("Mul", ["a", "a"], ["b"]),
+        helper.make_node("Conv", ["b", "second"], ["c"]),
+        helper.make_node("Cast", ["c"], ["y"], to=FLOAT),
+    ]
+    ports = [helper.make_tensor_value_info(name, FLOAT, [1, 8, 16]) for name in "xy"]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+
+    def rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return values.astype(np.float16).astype(np.float32)
+
+    a = rounded(first.astype(np.float32) @ rounded(x))
+    expected = rounded(second.astype(np.float32) @ rounded(a * a))
+    onnx.save(rounded_float(model), str(tmp_path / "x.onnx"))
+    with OrtEngine((tmp_path / "x.onnx",), "fp32") as engine:
+        found = engine.run(x)
+    step = np.spacing(np.abs(expected).astype(np.float16)).astype(np.float32)
+    # Sums in another order may fall on the other side of a rounding now and then.
+    assert (found == rounded(found)).all() and (np.abs(found - expected) <= 2 * step).all()
+    assert (found == expected).mean() > 0.95
+    unrounded = rounded(second.astype(np.float32) @ (first.astype(np.float32) @ rounded(x)) ** 2)
+    assert (unrounded == expected).mean() < 0.8
+
+
+def convolution(weights: NDArray[np.float32], scales: tuple[int, ...] | None = None) -> ModelProto:
+    """uint8 [N, 1, 8, 8] -> cast -> [Q/DQ ->] convolution "w" -> tanh -> uint8, opset 18."""
+    nodes = [helper.make_node("Cast", ["x"], ["f"], to=FLOAT)]
+    constants, taken = {"w": weights}, ["f", "w"]
+    if scales is not None:
+        step = np.abs(weights).max((1, 2, 3)) / 127
+        constants = {
+            "s": np.full(scales, 2.0, np.float32),
+            "z": np.zeros(scales, np.int8),
+            "w": np.rint(weights / step[:, None, None, None]).astype(np.int8),
+            "ws": step,
+            "wz": np.zeros(len(step), np.int8),
+        }
+        nodes += [
+            helper.make_node("QuantizeLinear", ["f", "s", "z"], ["q"]),
+            helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+            helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["wd"], axis=0),
+        ]
+        taken = ["d", "wd"]
+    nodes += [
+        helper.make_node("Conv", taken, ["c"]),
+        helper.make_node("Tanh", ["c"], ["t"]),
+        helper.make_node("Cast", ["t"], ["y"], to=TensorProto.UINT8),
+    ]
+    shapes = {"x": ["n", 1, 8, 8], "y": ["n", len(weights), 8, 8]}
+    x, y = (helper.make_tensor_value_info(n, TensorProto.UINT8, shape) for n, shape in shapes.items())
+    tensors = [numpy_helper.from_array(v, name) for name, v in constants.items()]
+    graph = helper.make_graph(nodes, "g", [x], [y], tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+@pytest.mark.parametrize("value", [7e4, -1e30, np.inf, np.nan])
+def test_what_half_precision_cannot_hold_is_an_error(value: float) -> None:
+    with pytest.raises(ExportError, match=r"w holds .* and FP16 ends at 65504"):
+        typed_half(convolution(np.full((1, 1, 1, 1), value, np.float32)))
+    typed_half(convolution(np.full((1, 1, 1, 1), 65504, np.float32)))
+
+
+@pytest.mark.parametrize("scales", [(), (1,)])
+def test_quantised_convolutions(scales: tuple[int, ...]) -> None:
+    model = typed_half(convolution(np.array([1, -2], np.float32).reshape(2, 1, 1, 1), scales))
+    types = element_types(model)
+    assert {types[name] for name in ("d", "wd", "c", "s", "ws")} == {HALF}
+    assert {types[name] for name in ("q", "z", "w", "wz")} == {TensorProto.INT8}
+    assert (types["f"], types["t"]) == (FLOAT, FLOAT)
+    assert model.opset_import[0].version == 19
+    # One number as a scalar: with the shape [1] TensorRT would run FP16, see tests/sdk/test_trt_builder.py.
+    assert {i.name: list(i.dims) for i in model.graph.initializer if i.name in "szws"} == {
+        "s": [],
+        "z": [],
+        "w": [2, 1, 1, 1],
+        "ws": [2],
+    }
+
+
+def test_a_scale_too_small_for_half_precision_is_an_error() -> None:
+    with pytest.raises(ExportError, match=r"ws holds a scale of 7\.87402e-06; FP16 keeps all digits from 6\.1"):
+        typed_half(convolution(np.full((1, 1, 1, 1), 1e-3, np.float32), ()))
