@@ -214,5 +214,7 @@ def test_quantised_convolutions(scales: tuple[int, ...]) -> None:
 
 
 def test_a_scale_too_small_for_half_precision_is_an_error() -> None:
-    with pytest.raises(ExportError, match=r"ws holds a scale of 7\.87402e-06; FP16 keeps all digits from 6\.1"):
+    with pytest.raises(
+        ExportError, match=r"ws holds a scale of 7\.87402e-06; FP16 keeps all digits from 6\.1"
+    ):
         typed_half(convolution(np.full((1, 1, 1, 1), 1e-3, np.float32), ()))
