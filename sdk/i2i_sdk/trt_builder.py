@@ -23,7 +23,10 @@ LARGEST_BATCH = 8  # of engines; graphs are exported for batches of 1 to 8
 WORK = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY")  # where the time goes, and so the precision
 ALLOWED = {"fp16": {"fp16"}, "int8": {"fp16", "int8"}}
 TYPES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8"}  # of networks
-ENGINE_TYPES = {"Float": "fp32", "Half": "fp16", "BFloat16": "bf16", "Int8": "int8"}  # in descriptions
+# In descriptions of engines: as TensorRT 11 and RTX write them, and as TensorRT 10.
+ENGINE_TYPES = {"Float": "fp32", "Half": "fp16", "BFloat16": "bf16", "Int8": "int8"} | {
+    kind.upper(): kind for kind in ("fp32", "fp16", "bf16", "int8")
+}
 
 Layers = Mapping[str, str]  # name of an ONNX node -> "fp32", "fp16", "int8" …
 
@@ -90,7 +93,7 @@ def new_listener(trt: Any) -> Any:
             self.error, self.description = "it gave no reason", ""
 
         def log(self, severity: Any, msg: str) -> None:
-            if severity <= trt.ILogger.ERROR:
+            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
                 self.error = msg
             elif msg.startswith("Layers:"):
                 self.description = msg
@@ -135,18 +138,18 @@ def engine_layers(description: str) -> Layers:
 
     One line a layer, with a name and a type of its own making, the tensors with their types, and the ONNX
     nodes in it. Fused layers around a convolution name its node as well, so only those that multiply
-    count. The text of TensorRT for RTX 1.7 was read by this project, not yet that of others.
+    count. Read here: the text of TensorRT for RTX 1.7, and logs of TensorRT 10 that others published.
     """
     found: dict[str, str] = {}
-    pattern = r"Name: (.*?), LayerType: (\S+), Inputs: \[(.*?)\], Constants: .*Metadata: (.*)"
+    pattern = r"Name: (.*?), LayerType: (\S+), Inputs: \[(.*?)\], (?:Constants|Outputs): .*Metadata: (.*)"
     for name, kind, inputs, nodes in re.findall(pattern, description):
         multiplies = re.search("conv|corr|gemm", kind, re.I) or (
             kind.endswith("fusion") and re.search("Conv|Corr|Gemm", name)
         )
-        taken = re.search(r"Datatype: (\w+)", inputs)
+        taken = re.search(rf"Datatype: .*?\b({'|'.join(ENGINE_TYPES)})\b", inputs)
         if multiplies and taken:
             for node in re.findall(r"\[ONNX Layer: ([^\]]*)\]", nodes):
-                found[node] = ENGINE_TYPES.get(taken[1], taken[1])
+                found[node] = ENGINE_TYPES[taken[1]]
     return found
 
 

@@ -14,10 +14,11 @@ from trt_graphs import save_swap, swapped
 
 from i2i_sdk.backends import PREFERENCE, backend_class, cuda, trt
 from i2i_sdk.backends.cuda import Device
-from i2i_sdk.backends.trt import TrtEngine, build_here, cached_engine, check_batch, decide, unusable
+from i2i_sdk.backends.trt import TrtEngine, build_here, check_batch
 from i2i_sdk.errors import BackendError
 from i2i_sdk.trt_builder import build_engine
 from i2i_sdk.trt_flavors import FLAVORS, EngineFile, Flavor, Library, engine_name, installed
+from i2i_sdk.trt_plan import cached_engine, decide, unusable
 
 pytest.importorskip("tensorrt_rtx", reason="needs the extra tensorrt-rtx")
 

@@ -195,3 +195,24 @@ def test_layers_of_an_engines_description() -> None:
         ]
     )
     assert engine_layers(text) == {"a": "int8", "b": "fp16", "relu": "fp16"}
+
+
+@pytest.mark.parametrize(
+    ("datatype", "found"),
+    [
+        ("Half", "fp16"),
+        ("Channel major FP16 format where channel % 8 == 0", "fp16"),
+        ("Thirty-two wide channel vectorized row major Int8 format", "int8"),
+        ("Row major linear FP32", "fp32"),
+    ],
+)
+def test_descriptions_of_tensorrt_10(datatype: str, found: str) -> None:
+    """Its words, as published logs have them: other names, and types with the layout in front."""
+    tensor = f"[ {{ Name: t, Location: Device, Dimensions: [1,64,56,56], Format/Datatype: {datatype} }}]"
+    text = (
+        "Layers:\n"
+        f"Name: a + relu, LayerType: CaskConvolution, Inputs: {tensor}, Outputs: {tensor}, "
+        'ParameterType: Convolution, Kernel: [3,3], Weights: {"Type": "Half", "Count": 36864}, StreamId: 0, '
+        "Metadata: [ONNX Layer: a]\x1e[ONNX Layer: relu]"
+    )
+    assert engine_layers(text) == {"a": found, "relu": found}

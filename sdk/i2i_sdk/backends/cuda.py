@@ -88,18 +88,19 @@ class Replay:
     def __init__(self, taken: ArraySpec, given: ArraySpec, compute: Compute) -> None:
         """Allocate, run once as it is, and capture.
 
-        `compute` enqueues work on a stream; it may not wait or allocate, and its addresses stay the same
-        until `close`. Raises BackendError naming the CUDA error; nothing stays allocated then.
+        `compute` enqueues work on a stream; it may not wait or allocate. It is kept as long as this object.
+        Raises BackendError naming the CUDA error; nothing stays allocated then.
         """
         self._undo: list[tuple[Callable[[Any], Any], Any]] = []
         self._graph: Any = None
+        self._compute = compute  # the graph works in memory that belongs to what `compute` holds
         try:
-            self._prepare(taken, given, compute)
+            self._prepare(taken, given)
         except BaseException:
             self.close()
             raise
 
-    def _prepare(self, taken: ArraySpec, given: ArraySpec, compute: Compute) -> None:
+    def _prepare(self, taken: ArraySpec, given: ArraySpec) -> None:
         from cuda.bindings import runtime as cuda
 
         stream = self._stream = self._own(
@@ -112,7 +113,7 @@ class Replay:
         def enqueue() -> None:
             upload, download = kinds.cudaMemcpyHostToDevice, kinds.cudaMemcpyDeviceToHost
             checked(cuda.cudaMemcpyAsync(source, self._input.ctypes.data, taken.bytes, upload, stream))
-            compute(int(stream), int(source), int(target))
+            self._compute(int(stream), int(source), int(target))
             checked(cuda.cudaMemcpyAsync(self._output.ctypes.data, target, given.bytes, download, stream))
 
         enqueue()  # what an engine does only in its first run cannot be captured

@@ -8,12 +8,9 @@ and never were: tests/sdk/test_trt_backend.py does both where there is one.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import logging
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +22,10 @@ from i2i_sdk.backends.cuda import ArraySpec, Device, Replay
 from i2i_sdk.errors import BackendError
 from i2i_sdk.files import file_sha256, written_atomically
 from i2i_sdk.trt_builder import ALLOWED, build_engine, engine_layers, new_listener, require_precision
-from i2i_sdk.trt_flavors import FLAVORS, EngineFile, Library, installed, read_engine_name
-from i2i_sdk.tuning import cache_dir
+from i2i_sdk.trt_flavors import FLAVORS, Library, installed, read_engine_name
+from i2i_sdk.trt_plan import INSTALL, Plan, cached_engine, decide
 
 log = logging.getLogger(__name__)
-
-INSTALL = "pip install 'i2i-sdk[tensorrt]', or 'i2i-sdk[tensorrt-rtx]' for RTX GPUs"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How an engine is come by."""
-
-    library: Library
-    engine: Path | None  # of the bundle; None: one is built here
-    reason: str  # why none of the bundle is loaded
 
 
 class TrtEngine(Engine):
@@ -148,50 +134,6 @@ class TrtEngine(Engine):
                 raise BackendError(f"TensorRT failed on a batch of {count}: {self._listener.error}")
 
         return Replay(taken, given, compute)
-
-
-def decide(
-    engines: Sequence[EngineFile], libraries: Sequence[Library], device: Device, precision: str
-) -> Plan:
-    """The first engine that an installed library can load on `device`, else the library that can build one.
-
-    Raises BackendError when none can, with the reason of each.
-    """
-    reasons = [unusable(library, device, precision) for library in libraries]
-    able = [library for library, reason in zip(libraries, reasons, strict=True) if reason is None]
-    if not able:
-        listed = "; ".join(r for r in reasons if r) or "no TensorRT is installed"
-        raise BackendError(f"{listed}. Install what this GPU needs: {INSTALL}")
-    for library in able:
-        for engine in engines:
-            same = (engine.flavor, engine.version) == (library.flavor.name, library.version)
-            if same and device.capability in engine.capabilities:
-                return Plan(library, engine.path, "")
-    listed = ", ".join(f"{e.flavor} {e.version} on {'/'.join(e.capabilities)}" for e in engines) or "none"
-    library = able[0]
-    here = f"{library.flavor.name} {library.version} on {device.capability}"
-    return Plan(library, None, f"the bundle has engines for {listed}; here is {here}")
-
-
-def unusable(library: Library, device: Device, precision: str) -> str | None:
-    """Why `library` cannot make an engine for `device`, or None if it can."""
-    flavor = library.flavor
-    if library.capabilities and device.capability not in library.capabilities:
-        return (
-            f"{flavor.package} {library.version} builds for compute capabilities "
-            f"{', '.join(library.capabilities)}; {device.name} has {device.capability}"
-        )
-    if precision == "int8" and device.capability in flavor.without_int8:
-        return f"{flavor.package} has no INT8 convolutions for {device.capability}; take the fp16 variant"
-    return None
-
-
-def cached_engine(graph_sha256: str, library: Library, device: Device) -> Path:
-    """Where an engine that was built on this device is kept: one per graph, TensorRT version and GPU."""
-    key = "\n".join(
-        (graph_sha256, library.flavor.name, library.version, device.name, device.capability)
-    ).encode()
-    return cache_dir() / "tensorrt" / f"{hashlib.sha256(key).hexdigest()[:24]}.engine"
 
 
 def build_here(library: Library, graph: Path, precision: str, device: Device, reason: str) -> bytes:
