@@ -156,11 +156,15 @@ def rtx() -> Library:
     return library
 
 
-def test_engines_are_grouped_by_what_slows_down_the_others(rtx: Library) -> None:
+def test_engines_are_grouped_by_what_slows_down_the_others(
+    rtx: Library, caplog: pytest.LogCaptureFixture
+) -> None:
     assert capability_groups(rtx, (), "fp16")[1:] == (("7.5",),)
     assert capability_groups(rtx, ("75", "8.6", "89", "86"), "fp16") == (("8.6", "8.9"), ("7.5",))
     assert capability_groups(rtx, ("75",), "fp16") == (("7.5",),)
+    assert not caplog.records
     (all_of_them,) = capability_groups(rtx, (), "int8")
+    assert "trt int8: no engine for 7.5, which has the fp16 variant" in caplog.text
     assert set(all_of_them) == set(rtx.capabilities) - {"7.5"}
 
 

@@ -6,6 +6,7 @@ which this project never did. Other GPUs (a Jetson) build from the ONNX file whe
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from i2i_sdk.measure import package_version
 from i2i_sdk.parity import measure_parity
 from i2i_sdk.trt_builder import build_engine
 from i2i_sdk.trt_flavors import Library, capability_of, engine_name, installed
+
+log = logging.getLogger(__name__)
 
 PRECISIONS = ("fp16", "int8")
 NAMES = {"auto": ("tensorrt", "rtx"), "tensorrt": ("tensorrt",), "rtx": ("rtx",)}
@@ -120,6 +123,8 @@ def capability_groups(library: Library, wanted: Sequence[str], precision: str) -
             )
         return ((here,),)
     offered = [c for c in library.capabilities if precision != "int8" or c not in flavor.without_int8]
+    if not wanted and (left_out := [c for c in library.capabilities if c not in offered]):
+        log.warning("trt %s: no engine for %s, which has the fp16 variant", precision, ", ".join(left_out))
     chosen = [capability_of(text) or text for text in wanted] or offered
     if bad := [text for text in chosen if text not in offered]:
         raise ExportError(
