@@ -1,14 +1,26 @@
-"""Small trained-looking generators, saved once per session."""
+"""Small trained-looking generators, saved once per session; trained ones, ready to be quantised."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
+import cv2
+import onnx
 import pytest
 import torch
+from skimage import data
 
-from i2i_training.checkpoint import save_generator
+from i2i_export.graph import MAX_BATCH, write_onnx
+from i2i_export.job import Job
+from i2i_export.module import deployed, example_input
+from i2i_export.options import ExportOptions
+from i2i_export.parity import make_trial
+from i2i_export.rewrites import transposed_to_convolutions
+from i2i_sdk.stills import BUILTIN
+from i2i_training.checkpoint import load_generator, save_generator
 from i2i_training.networks import (
     GeneratorConfig,
     GeneratorSpec,
@@ -16,6 +28,7 @@ from i2i_training.networks import (
     ResnetConfig,
     UnetConfig,
     build_generator,
+    count_macs,
     initialise,
 )
 
@@ -55,3 +68,69 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             folder / f"{name}.safetensors", make_generator(config), replace(spec, size=64)
         )
     return paths
+
+
+@pytest.fixture(scope="session")
+def float_graph(
+    checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], onnx.ModelProto]:
+    """float_graph("unet") is that small network at 64x64 as INT8 starts from it; tests must not change it."""
+    folder = tmp_path_factory.mktemp("float-graphs")
+
+    @cache
+    def find(name: str) -> onnx.ModelProto:
+        module, spec = load_generator(checkpoints[name])
+        ready = deployed(module, spec)
+        transposed_to_convolutions(ready)
+        write_onnx(ready, example_input(spec, 64, 64, batch=2), folder / f"{name}.onnx")
+        return onnx.load(str(folder / f"{name}.onnx"))
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 24 pictures of 128x128: the four quarters of each of scikit-image's photos."""
+    folder = tmp_path_factory.mktemp("crops")
+    for name in BUILTIN:
+        photo = cv2.resize(getattr(data, name)()[:, :, 2::-1], (256, 256), interpolation=cv2.INTER_AREA)
+        for quarter in range(4):
+            top, left = divmod(quarter, 2)
+            part = photo[128 * top : 128 * top + 128, 128 * left : 128 * left + 128]
+            cv2.imwrite(str(folder / f"{name}{quarter}.png"), part)
+    return folder
+
+
+def make_job(checkpoint: Path, folder: Path, side: int, options: ExportOptions) -> Job:
+    """A job as `export_bundle` gives it to a target that calibrates."""
+    module, spec = load_generator(checkpoint)
+    bundle, scratch = folder / "bundle", folder / "scratch"
+    bundle.mkdir(parents=True)
+    scratch.mkdir()
+    part = "all" if options.calibration or spec.kind == "sampler" else "even"
+    trial = make_trial(module, spec, options.frames, side, side, part=part)
+    ready = deployed(module, spec)
+    graph = bundle / "reference.onnx"
+    write_onnx(ready, example_input(spec, side, side, batch=2), graph)
+    macs = count_macs(module, *spec.input_shape(side, side))
+    return Job(
+        ready, spec, graph, bundle, scratch, side, side, MAX_BATCH, macs, trial, options, lambda text: None
+    )
+
+
+@pytest.fixture(scope="session")
+def sketch_job(root: Path, crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """The trained pencil at 128x128, with 12 frames to calibrate on and 12 others to compare on."""
+    checkpoint = root / "models" / "sketch" / "latest_net_G.safetensors"
+    return make_job(checkpoint, tmp_path_factory.mktemp("sketch"), 128, ExportOptions(frames=crops))
+
+
+@pytest.fixture(scope="session")
+def zebra_job(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """The real horse-to-zebra generator at 128x128, with 16 photos to calibrate on and 16 others."""
+    folder = tmp_path_factory.mktemp("zebra")
+    (folder / "photos").mkdir()
+    for path in sorted((shared_data / "photos").iterdir())[:32]:
+        (folder / "photos" / path.name).symlink_to(path)
+    checkpoint = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
+    return make_job(checkpoint, folder, 128, ExportOptions(frames=folder / "photos"))
