@@ -160,7 +160,7 @@ def _prepare(job: Job) -> Prepared:
     if not layers:
         raise ExportError("int8: this network has no convolutions that can be quantised")
     job.progress(f"int8: ranges of activations on {len(frames)} frames")
-    model, count = equalised(model, observe(model, tensors_to_observe(model), frames[:FEW_FRAMES]))
+    model, count = equalised(model, observe(model, tensors_to_observe(model), frames[::4]))
     log.info("channels of %d tensors equalised", count)
     seen = observe(model, tensors_to_observe(model), frames)
     if picture is not None:
