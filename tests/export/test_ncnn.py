@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from i2i_export.job import Job
 from i2i_export.module import Uint8Translator
 from i2i_export.options import ExportOptions
 from i2i_export.pipeline import export_bundle
-from i2i_export.targets import Job, ncnn
+from i2i_export.targets import ncnn
 from i2i_export.wanted import parse_targets
 from i2i_sdk import Bundle, ExportError, ParityError, Translator
 from i2i_sdk.backends.ncnn_files import KINDS, read_layers
@@ -155,6 +156,14 @@ class Sorted(nn.Module):
 def test_layers_that_ncnn_lacks_are_named(network: nn.Module, named: str, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=f"ncnn cannot run this network: .*{named}"):
         ncnn.export(make_job(tmp_path / "job", network), "fp32")
+
+
+def test_label_maps_are_refused(tmp_path: Path) -> None:
+    """ncnn would convert them; what brings pixels to it knows gray and colour."""
+    job = make_job(tmp_path / "job", nn.Identity())
+    job = replace(job, spec=replace(job.spec, config=replace(job.spec.config, in_channels=11)))
+    with pytest.raises(ExportError, match=r"ncnn takes images of 1 or 3 channels, not of \[3, 11\]"):
+        ncnn.export(job, "fp32")
 
 
 def test_pnnx_that_fails_says_what_it_said(tmp_path: Path) -> None:

@@ -175,6 +175,18 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert NcnnEngine.missing("fp32") == "the package is missing: pip install 'i2i-sdk[ncnn]'"
 
 
+def test_a_package_that_does_not_load_is_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ncnn.py").write_text("raise ImportError('libgomp.so.1: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "ncnn", raising=False)
+    reason = NcnnEngine.missing("fp32")
+    assert reason is not None and reason.startswith(
+        "the package ncnn is installed but does not load: libgomp"
+    )
+
+
 # files that do not add up
 
 CONV = "Convolution mix 1 1 in0 out0 0=3 1=1 5=0 6=9"

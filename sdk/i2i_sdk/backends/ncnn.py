@@ -8,6 +8,7 @@ layout only, so it is exact: in C++ `Mat::from_pixels` before and `Mat::to_pixel
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any
 
 import numpy as np
@@ -64,10 +65,12 @@ class NcnnEngine(Engine):
     def missing(precision: str) -> str | None:
         if precision not in STORED:
             return f"ncnn's files hold {' or '.join(STORED)} weights, not {precision}"
+        if importlib.util.find_spec("ncnn") is None:
+            return "the package is missing: pip install 'i2i-sdk[ncnn]'"
         try:
             _ncnn()
-        except ImportError:
-            return "the package is missing: pip install 'i2i-sdk[ncnn]'"
+        except ImportError as error:  # a system library is missing
+            return f"the package ncnn is installed but does not load: {error}"
         return None
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
