@@ -11,7 +11,7 @@ import copy
 import hashlib
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,11 @@ from i2i_export.quantize import (
     all_weights,
     eligible,
     quantised,
-    share_of_macs,
     tensors_to_observe,
 )
 from i2i_export.rewrites import transposed_to_convolutions
 from i2i_export.sensitivity import fallback, sweep, worst_first
+from i2i_sdk.choose import DEFAULT_MIN_PSNR
 from i2i_sdk.errors import ExportError
 from i2i_sdk.manifest import Requirements, Variant
 from i2i_sdk.parity import Inputs, Trial, floor_of, read_inputs
@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 
 MARGIN = 0.5  # dB above the floor: engines round differently from the one that is asked here
 LEAST_SHARE = 1 / 3  # of the multiplications; with fewer in 8 bits a variant is INT8 by name only
+GOOD_SHARE = 2 / 3  # with so many a variant is worth having in the quality that Translator asks for
 CALIBRATION_FRAMES = 128
 FEW_FRAMES = 32
 SWEEP_FRAMES = 4
@@ -83,6 +84,18 @@ class Prepared:
     weights: dict[str, Weights]
     calibration_sha256: str
 
+    def convs(self, layers: Sequence[str]) -> list[str]:
+        """Names of the Conv nodes of these layers."""
+        return [conv for layer in layers for conv in self.layers[layer]]
+
+    def macs_of(self, layers: Sequence[str]) -> int:
+        """Multiplications that these layers do."""
+        return sum(self.macs[conv] for conv in self.convs(layers))
+
+    def share(self, layers: Sequence[str]) -> float:
+        """The share, 0..1, of all multiplications that these layers do."""
+        return self.macs_of(layers) / sum(self.macs.values())
+
 
 def int8_variant(job: Job, backend: str, requires: Requirements) -> Variant:
     """The INT8 variant of an engine that reads ONNX; its style has the backend's name."""
@@ -111,32 +124,61 @@ def _int8_graph(job: Job, style: str) -> Int8Graph:
     ranges = METHODS[job.options.ranges or STYLES[style].ranges]
 
     def graph_of(layers: Sequence[str]) -> onnx.ModelProto:
-        convs = [conv for layer in layers for conv in prepared.layers[layer]]
+        convs = prepared.convs(layers)
         return quantised(prepared.model, prepared.seen, prepared.weights, convs, STYLES[style], ranges)
 
-    every, alone = list(prepared.layers), dict[str, float]()
-    layers, floor = every, floor_of("int8", job.options.min_psnr) + MARGIN
-    job.progress(f"int8 {style}: comparing on held-out frames")
-    db = decibels(graph_of(every), job.trial)
-    if db < floor:
-        few = _first_frames(job.trial, SWEEP_FRAMES)
-        alone = sweep(every, lambda names: decibels(graph_of(names), few), job.progress)
-        macs = {name: sum(prepared.macs[conv] for conv in convs) for name, convs in prepared.layers.items()}
-        job.progress(f"int8 {style}: how many layers go back to {STYLES[style].rest}")
-        order = worst_first(alone, macs)
-        layers, db = fallback(order, lambda names: decibels(graph_of(names), job.trial), floor)
-    convs = [conv for layer in layers for conv in prepared.layers[layer]]
-    share = share_of_macs(prepared.macs, convs)
-    if share < LEAST_SHARE:
-        raise ExportError(
-            f"int8 for {style}: {floor - MARGIN:.0f} dB leave {share:.0%} of the multiplications in 8 bits, "
-            f"at least {LEAST_SHARE:.0%} are needed to be worth it. Take bf16 or fp16, calibrate on more "
-            f"frames, or lower --min-psnr"
-        )
+    layers, alone = _layers_that_hold(prepared, graph_of, job, style)
     path = job.scratch / f"int8-{style}.onnx"
     onnx.save(graph_of(layers), str(path))
-    kept = {layer: STYLES[style].rest for layer in every if layer not in layers}
-    return Int8Graph(path, round(share, 4), kept, alone, prepared.calibration_sha256)
+    kept = {layer: STYLES[style].rest for layer in prepared.layers if layer not in layers}
+    return Int8Graph(path, round(prepared.share(layers), 4), kept, alone, prepared.calibration_sha256)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is wanted of the pictures, and what may be given for it."""
+
+    db: float
+    least_share: float  # of the multiplications in 8 bits, 0..1
+
+
+def goals(min_psnr: float | None) -> tuple[Goal, ...]:
+    """The best first: what Translator takes unless told otherwise, if it costs little, then the floor."""
+    floor = Goal(floor_of("int8", min_psnr), LEAST_SHARE)
+    return (floor,) if min_psnr is not None else (Goal(DEFAULT_MIN_PSNR, GOOD_SHARE), floor)
+
+
+def _layers_that_hold(
+    prepared: Prepared, graph_of: Callable[[Sequence[str]], onnx.ModelProto], job: Job, style: str
+) -> tuple[list[str], dict[str, float]]:
+    """The layers in 8 bits with which the first goal that can be reached is, and the sweep if one was needed.
+
+    Raises ExportError when not even the floor can be held by enough of them.
+    """
+
+    def score(layers: Sequence[str]) -> float:
+        return decibels(graph_of(layers), job.trial)
+
+    every, wanted = list(prepared.layers), goals(job.options.min_psnr)
+    job.progress(f"int8 {style}: comparing on held-out frames")
+    db = score(every)
+    if db >= wanted[0].db + MARGIN:
+        return every, {}
+    few = _first_frames(job.trial, SWEEP_FRAMES)
+    alone = sweep(every, lambda layers: decibels(graph_of(layers), few), job.progress)
+    order = worst_first(alone, {layer: prepared.macs_of([layer]) for layer in every})
+    job.progress(f"int8 {style}: how many layers go back to {STYLES[style].rest}")
+    layers = every
+    for goal in wanted:
+        enough = goal.db + MARGIN
+        layers = every if db >= enough else fallback(order, score, enough)[0]
+        if prepared.share(layers) >= goal.least_share:
+            return layers, alone
+    raise ExportError(
+        f"int8 for {style}: {wanted[-1].db:.0f} dB leave {prepared.share(layers):.0%} of the multiplications "
+        f"in 8 bits, at least {LEAST_SHARE:.0%} are needed to be worth it. Take bf16 or fp16, calibrate on "
+        f"more frames, or lower --min-psnr"
+    )
 
 
 def _prepared(job: Job) -> Prepared:

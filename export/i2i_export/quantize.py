@@ -249,8 +249,3 @@ def remove_unused(model: onnx.ModelProto) -> None:
     del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
     graph.initializer.extend(constants)
-
-
-def share_of_macs(macs: Mapping[str, int], convs: Collection[str]) -> float:
-    """The share, 0..1, of all multiplications that these convolutions do."""
-    return sum(macs[name] for name in convs) / sum(macs.values())

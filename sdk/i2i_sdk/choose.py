@@ -12,6 +12,8 @@ from i2i_sdk.tuning import Measured
 
 log = logging.getLogger(__name__)
 
+DEFAULT_MIN_PSNR = 35.0  # dB: what Translator takes unless told otherwise
+
 
 def choose_variant(
     variants: Sequence[Variant],
@@ -21,7 +23,7 @@ def choose_variant(
     backend: str | None = None,
     precision: str | None = None,
     size: tuple[int, int] | None = None,
-    min_psnr: float = 35.0,
+    min_psnr: float = DEFAULT_MIN_PSNR,
     max_ms: float | None = None,
 ) -> Variant:
     """The fastest variant that runs here and keeps `min_psnr`; with `max_ms` the best that is fast enough.

@@ -16,7 +16,7 @@ from i2i_sdk.backends import backend_class, check_threads, missing, open_variant
 from i2i_sdk.backends.base import Engine, EngineOptions
 from i2i_sdk.backends.foreign import ForeignContract, ForeignEngine
 from i2i_sdk.bundle import Bundle
-from i2i_sdk.choose import choose_variant
+from i2i_sdk.choose import DEFAULT_MIN_PSNR, choose_variant
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.manifest import Variant
 from i2i_sdk.tuning import load_measured
@@ -34,7 +34,7 @@ class Wanted:
     size: Size | None = None
     fit: str | None = None
     threads: int | None = None
-    min_psnr: float = 35.0
+    min_psnr: float = DEFAULT_MIN_PSNR
     max_ms: float | None = None
     provider: str | None = None
     allow_fallback: bool = False

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from i2i_sdk import frames
 from i2i_sdk.backends.base import Engine
+from i2i_sdk.choose import DEFAULT_MIN_PSNR
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.opening import Size, Wanted, open_source
 from i2i_sdk.pil import from_pil, is_pil, to_pil
@@ -78,7 +79,7 @@ class Translator:
         color: str = "bgr",
         fit: str | None = None,
         threads: int | None = None,
-        min_psnr: float = 35.0,
+        min_psnr: float = DEFAULT_MIN_PSNR,
         max_ms: float | None = None,
         provider: str | None = None,
         allow_fallback: bool = False,

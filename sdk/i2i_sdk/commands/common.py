@@ -7,6 +7,7 @@ import shlex
 
 from i2i_sdk.backends.providers import PROVIDERS
 from i2i_sdk.bundle import Bundle
+from i2i_sdk.choose import DEFAULT_MIN_PSNR
 from i2i_sdk.manifest import Variant
 from i2i_sdk.opening import find_source
 
@@ -23,7 +24,11 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 def add_choice_options(parser: argparse.ArgumentParser) -> None:
     """--min-psnr, --max-ms, --provider, --allow-fallback: as the arguments of Translator."""
     parser.add_argument(
-        "--min-psnr", type=float, default=35.0, metavar="DB", help="take no variant below this (default 35)"
+        "--min-psnr",
+        type=float,
+        default=DEFAULT_MIN_PSNR,
+        metavar="DB",
+        help=f"take no variant below this (default {DEFAULT_MIN_PSNR:.0f})",
     )
     parser.add_argument(
         "--max-ms", type=float, metavar="MS", help="take the best variant this fast; after i2i tune"
