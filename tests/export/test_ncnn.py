@@ -26,7 +26,7 @@ from i2i_training.networks import DcganConfig, GeneratorSpec
 from tests.export.conftest import SMALL, make_generator
 
 BOTH = [("ncnn", "fp32"), ("ncnn", "fp16")]
-SIZE = ExportOptions(size=(64, 128))
+SIZE = ExportOptions(size=(64, 64))
 # Together they have every kind of padding, resizing, norm and convolution.
 NETWORKS = ("resnet_batch", "resnet_none", "resnet_gray", "mobile", "unet_instance")
 
@@ -44,7 +44,7 @@ def sketch(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_network_keeps_its_pictures(name: str, checkpoints: dict[str, Path], tmp_path: Path) -> None:
     exported = export_bundle(checkpoints[name], [("ncnn", "fp32")], tmp_path / "x.i2i", SIZE)
     (variant,) = (c.variant for c in exported.variants)
-    assert (variant.name, variant.verified, variant.max_batch) == ("ncnn-fp32-64x128", "device", 1)
+    assert (variant.name, variant.verified, variant.max_batch) == ("ncnn-fp32-64x64", "device", 1)
     assert variant.parity is not None and variant.parity.psnr >= FLOORS["fp32"]
 
 
@@ -88,8 +88,8 @@ def test_pnnx_prints_nothing(
     export_bundle(checkpoints["resnet"], BOTH, tmp_path / "x.i2i", SIZE)
     assert capfd.readouterr() == ("", "")
     assert sorted(path.name for path in (tmp_path / "x.i2i").iterdir()) == [
-        *("manifest.json", "ncnn-fp16-64x128.bin", "ncnn-fp16-64x128.param"),
-        *("ncnn-fp32-64x128.bin", "ncnn-fp32-64x128.param", "reference.onnx"),
+        *("manifest.json", "ncnn-fp16-64x64.bin", "ncnn-fp16-64x64.param"),
+        *("ncnn-fp32-64x64.bin", "ncnn-fp32-64x64.param", "reference.onnx"),
     ]
 
 
@@ -109,7 +109,7 @@ def test_the_horse_to_zebra_generator(shared_data: Path, tmp_path: Path) -> None
     (tmp_path / "photos").mkdir()
     for photo in sorted((shared_data / "photos").iterdir())[:4]:
         (tmp_path / "photos" / photo.name).symlink_to(photo)
-    options = ExportOptions(size=(128, 128), frames=tmp_path / "photos")
+    options = ExportOptions(size=(96, 96), frames=tmp_path / "photos")
     exported = export_bundle(source, parse_targets("ncnn"), tmp_path / "h2z.i2i", options)
     found = {c.variant.precision: c.variant.parity for c in exported.variants}
     assert {precision: p.psnr >= FLOORS[precision] for precision, p in found.items() if p} == {
@@ -196,6 +196,6 @@ def test_changed_weights_miss_the_floor(
         return param, weights
 
     monkeypatch.setattr(ncnn, "_convert", damaged)
-    with pytest.raises(ParityError, match=r"ncnn-fp32-64x128: .*Nothing was written"):
+    with pytest.raises(ParityError, match=r"ncnn-fp32-64x64: .*Nothing was written"):
         export_bundle(checkpoints["resnet"], [("ncnn", "fp32")], tmp_path / "x.i2i", SIZE)
     assert not (tmp_path / "x.i2i").exists()
