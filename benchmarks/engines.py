@@ -17,7 +17,8 @@ from benchmarks.report import show
 from i2i_export.options import ExportOptions
 from i2i_export.pipeline import export_bundle
 from i2i_export.wanted import parse_targets
-from i2i_sdk.backends import open_variant
+from i2i_sdk.backends import open_variant, why_not
+from i2i_sdk.bundle import Bundle
 from i2i_sdk.measure import interleaved
 from i2i_training.checkpoint import load_generator
 
@@ -29,18 +30,19 @@ def main(argv: Sequence[str]) -> int:
     """Measure the given checkpoint, else the real horse-to-zebra one of the shared data, else the zoo's."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engines")
     parser.add_argument("checkpoint", type=Path, nargs="?", default=default_checkpoint())
+    parser.add_argument("--bundle", type=Path, help="made of it, at 256x256; default: one is made")
     parser.add_argument("--frames", type=Path, help="for parity and calibration; without them no INT8")
     parser.add_argument("--rounds", type=int, default=100)
     args = parser.parse_args(argv)
-    options = ExportOptions(size=(SIZE, SIZE), frames=args.frames)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        exported = export_bundle(
-            args.checkpoint, parse_targets("ort,openvino", options), Path(folder) / "bench.i2i", options
-        )
+        bundle = Bundle.read(args.bundle) if args.bundle else exported(args.checkpoint, args.frames, folder)
         calls: dict[str, Callable[[], object]] = {BASELINE: eager(args.checkpoint)}
-        quality = {f"left out {number}": reason for number, reason in enumerate(exported.left_out, 1)}
-        for variant in (checked.variant for checked in exported.variants):
-            engine = stack.enter_context(open_variant(variant, exported.bundle.files_of(variant)))
+        quality: dict[str, str] = {}
+        for variant in bundle.manifest.variants:
+            if reason := why_not(variant):
+                quality[variant.name] = f"not run: {reason}"
+                continue
+            engine = stack.enter_context(open_variant(variant, bundle.files_of(variant)))
             calls[variant.name] = lambda engine=engine: engine.run(FRAME)
             assert variant.parity is not None
             share = f", {variant.macs_in_precision:.0%} of MACs" if variant.precision == "int8" else ""
@@ -49,6 +51,13 @@ def main(argv: Sequence[str]) -> int:
     name = f"{args.checkpoint.parent.name}/{args.checkpoint.name}"
     show(f"engines: {name} at {SIZE}x{SIZE}", times, BASELINE, threads=torch.get_num_threads(), **quality)
     return 0
+
+
+def exported(checkpoint: Path, frames: Path | None, folder: str) -> Bundle:
+    """A bundle with what runs on a CPU."""
+    options = ExportOptions(size=(SIZE, SIZE), frames=frames)
+    out = Path(folder) / "bench.i2i"
+    return export_bundle(checkpoint, parse_targets("ort,openvino", options), out, options).bundle
 
 
 def default_checkpoint() -> Path:
