@@ -29,21 +29,14 @@ class Flavor:
     network_flags: tuple[str, ...] = ()  # of NetworkDefinitionCreationFlag
     builder_flags: tuple[str, ...] = ()  # of BuilderFlag
     context: tuple[tuple[str, str, str], ...] = ()  # of IRuntimeConfig: attribute, its enumeration, member
-    builds_without_gpu: bool = (
-        False  # for compute capabilities that are named; else for the GPU that is there
-    )
+    builds_without_gpu: bool = False  # for named compute capabilities; else for the GPU that is there
     built_alone: tuple[str, ...] = ()  # compute capabilities that slow down what is built for others as well
     without_int8: tuple[str, ...] = ()  # compute capabilities for which INT8 convolutions become FP16
-
-    @property
-    def extra(self) -> str:
-        """What to install."""
-        return f"pip install 'i2i-sdk[{self.package}]'"
 
 
 # No timing cache anywhere: RTX would need a GPU for it and never use it, and here whole engines are cached.
 FLAVORS = (
-    # Types loosely unless told otherwise, and would then build FP32 for an FP16 graph where that is faster.
+    # Types loosely unless told otherwise, and may then compute an FP16 graph in FP32.
     Flavor("tensorrt", 10, "tensorrt", "tensorrt", network_flags=("STRONGLY_TYPED",)),
     Flavor("tensorrt", 11, "tensorrt", "tensorrt"),
     Flavor(

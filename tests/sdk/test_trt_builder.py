@@ -43,8 +43,6 @@ def test_the_kinds_differ_in_what_they_are_said_to() -> None:
     # Without this flag TensorRT 10 may compute an FP16 graph in FP32; the others know nothing else.
     assert {key for key, f in BY_NAME.items() if f.network_flags == ("STRONGLY_TYPED",)} == {("tensorrt", 10)}
     assert {key for key, f in BY_NAME.items() if f.builds_without_gpu} == {("rtx", 1)}
-    for flavor in FLAVORS:
-        assert flavor.extra == f"pip install 'i2i-sdk[{flavor.package}]'"
     old, new = BY_NAME["tensorrt", 10], BY_NAME["tensorrt", 11]
     assert replace(old, major=11, network_flags=()) == new
 
