@@ -42,7 +42,7 @@ class Graph:
 
 def constant(name: str, values: NDArray[np.generic]) -> onnx.TensorProto:
     """A named constant of the graph."""
-    return numpy_helper.from_array(np.ascontiguousarray(values), name)
+    return numpy_helper.from_array(np.asarray(values, order="C"), name)
 
 
 def attribute(node: onnx.NodeProto, name: str, default: object = None) -> object:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import sys
 from collections import Counter
 from functools import lru_cache
@@ -73,10 +74,9 @@ class OpenVinoEngine(Engine):
 
     @staticmethod
     def missing(precision: str) -> str | None:
-        try:
-            return missing_with(cpu_capabilities(), precision)
-        except ImportError:
+        if importlib.util.find_spec("openvino") is None:
             return "the package is missing: pip install 'i2i-sdk[openvino]'"
+        return missing_with(cpu_capabilities(), precision)
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         if self._request is None:
