@@ -18,6 +18,7 @@ from i2i_export.wanted import parse_targets
 from i2i_sdk.commands.common import decibels, how_to_use, megabytes
 from i2i_sdk.errors import ExportError
 from i2i_sdk.manifest import Variant
+from i2i_sdk.measure import peak_memory
 from i2i_sdk.opening import parse_size
 from i2i_sdk.tables import print_table
 
@@ -115,6 +116,8 @@ def _export(args: argparse.Namespace, to: str) -> int:
     print_variants(exported)
     for reason in exported.left_out:
         print(f"left out {reason}")
+    if (peak := peak_memory()) is not None:
+        print(f"peak memory {peak / 1e9:.1f} GB")
     print(f"wrote {out}\nnext: {how_to_use(str(out), exported.bundle.manifest.model.kind)}")
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -69,6 +70,16 @@ def interleaved(
             call()
             times[name].append((time.perf_counter() - start) * 1000.0)
     return times
+
+
+def peak_memory() -> int | None:
+    """Bytes of memory that this process had at most so far; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def machine() -> dict[str, str | int | float]:

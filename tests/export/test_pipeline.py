@@ -241,7 +241,8 @@ def test_a_runs_folder_names_the_bundle(
     spec = GeneratorSpec(SMALL["resnet"], size=32)
     save_generator(tmp_path / "zebras" / "latest_net_G.safetensors", make_generator(spec.config), spec)
     assert i2i(["export", "zebras", "--to", "ort"]) == 0
-    assert "next: i2i run zebras.i2i SOURCE -o OUT" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "next: i2i run zebras.i2i SOURCE -o OUT" in printed and "peak memory" in printed
     assert i2i(["export", "zebras", "--to", "ort", "--size", "abc"]) == 2
     assert "size is 'abc'; allowed: 256" in capsys.readouterr().err
 

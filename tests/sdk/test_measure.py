@@ -9,7 +9,7 @@ from importlib import metadata
 import numpy as np
 import pytest
 
-from i2i_sdk.measure import cpu_name, interleaved, machine, package_version, statistics
+from i2i_sdk.measure import cpu_name, interleaved, machine, package_version, peak_memory, statistics
 
 
 def test_statistics_of_known_samples() -> None:
@@ -84,3 +84,11 @@ def test_machine_names_what_a_figure_depends_on() -> None:
 
 def test_versions_of_what_is_not_installed() -> None:
     assert package_version("no-such-distribution-anywhere") is None
+
+
+def test_peak_memory_never_falls() -> None:
+    block = np.ones(2**26, np.uint8)
+    peak = peak_memory()
+    assert peak is None or 2**26 <= peak < 2**40
+    del block
+    assert (peak_memory() or 0) >= (peak or 0)
