@@ -11,8 +11,9 @@ import pytest
 from skimage import data
 
 from i2i_sdk import InputError, MediaError
+from i2i_sdk.parity import read_inputs
 from i2i_sdk.quality import psnr
-from i2i_sdk.stills import read_frames, spread
+from i2i_sdk.stills import BUILTIN, read_frames, spread
 
 
 def test_frames_come_from_a_folder_a_video_or_the_builtin_photos(tmp_path: Path) -> None:
@@ -53,3 +54,75 @@ def test_spread_is_even_and_bounded(count: int) -> None:
 def test_builtin_photos_are_all_different() -> None:
     shots = [s.image.tobytes() for s in read_frames(None, 32, 32, 3)]
     assert len(set(shots)) == len(shots) >= 6
+
+
+@pytest.fixture(params=["folder", "video"])
+def grays(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Eleven plain pictures, each 20 brighter than the one before, as files or as frames."""
+    pictures = [np.full((16, 16, 3), 20 * index, np.uint8) for index in range(11)]
+    if request.param == "folder":
+        for index, picture in enumerate(pictures):
+            cv2.imwrite(str(tmp_path / f"{index:02}.png"), picture)
+        return tmp_path
+    path = tmp_path / "grays.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (16, 16))
+    assert writer.isOpened()
+    for picture in pictures:
+        writer.write(picture)
+    writer.release()
+    return path
+
+
+def numbers(source: Path | None, part: str, most: int = 32) -> list[int]:
+    return [round(float(s.image.mean()) / 20) for s in read_frames(source, 16, 16, 3, part=part, most=most)]
+
+
+def test_every_second_frame_is_calibrated_on_and_the_others_are_judged(grays: Path) -> None:
+    assert numbers(grays, "all") == list(range(11))
+    assert numbers(grays, "even") == [0, 2, 4, 6, 8, 10]
+    assert numbers(grays, "odd") == [1, 3, 5, 7, 9]
+    for most in (1, 2, 3, 4):
+        even, odd = (numbers(grays, part, most) for part in ("even", "odd"))
+        assert 1 <= len(even) <= most and 1 <= len(odd) <= most
+        assert {n % 2 for n in even} == {0} and {n % 2 for n in odd} == {1}
+
+
+def test_frames_are_named_by_their_place_in_the_source(grays: Path) -> None:
+    names = [s.name for s in read_frames(grays, 16, 16, 3, part="odd")]
+    name = "{:02}.png" if grays.is_dir() else "grays.avi#{}"
+    assert names == [name.format(place) for place in (1, 3, 5, 7, 9)]
+
+
+def test_builtin_photos_are_split_as_well() -> None:
+    parts = [[s.name for s in read_frames(None, 16, 16, 3, part=part)] for part in ("even", "odd")]
+    assert parts == [list(BUILTIN[::2]), list(BUILTIN[1::2])]
+
+
+def test_one_picture_is_not_enough_for_two_purposes(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "only.png"), np.zeros((16, 16, 3), np.uint8))
+    assert numbers(tmp_path, "all") == numbers(tmp_path, "even") == [0]
+    with pytest.raises(InputError, match=r"too few images in it .*every second one is for calibration"):
+        read_frames(tmp_path, 16, 16, 3, part="odd")
+
+
+def test_inputs_of_a_translator_are_frames(grays: Path) -> None:
+    inputs = read_inputs("translator", grays, 16, 24, 1, part="odd", most=4)
+    assert (len(inputs.names), len(inputs.arrays), inputs.source) == (3, 3, "user")
+    assert all((a.shape, a.dtype) == ((16, 24, 1), np.uint8) for a in inputs.arrays)
+    assert read_inputs("translator", None, 16, 16, 3).source == "builtin"
+
+
+def test_a_sampler_calibrates_on_other_latents_than_it_is_judged_on(tmp_path: Path) -> None:
+    judged = {part: read_inputs("sampler", None, 32, 32, 7, part=part) for part in ("all", "even")}
+    other = read_inputs("sampler", None, 32, 32, 7, part="odd", most=128)
+    assert judged["all"].source == "latents" and len(other.arrays) == 128
+    assert all((a.shape, a.dtype) == ((7,), np.float32) for a in other.arrays)
+    first = {part: np.stack(inputs.arrays) for part, inputs in judged.items()}
+    np.testing.assert_array_equal(first["all"], first["even"])
+    distances = np.linalg.norm(first["all"][:, None] - np.stack(other.arrays), axis=2)
+    assert distances.min() > 0.1
+    assert not {*judged["all"].names} & {*other.names}
+    again = read_inputs("sampler", None, 32, 32, 7, part="odd", most=128)
+    np.testing.assert_array_equal(np.stack(again.arrays), np.stack(other.arrays))
+    with pytest.raises(InputError, match="a sampler is compared on noise"):
+        read_inputs("sampler", tmp_path, 32, 32, 7)
