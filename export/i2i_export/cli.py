@@ -11,17 +11,21 @@ from pathlib import Path
 from rich.console import Console
 
 from i2i_export.calibrate import METHODS
-from i2i_export.options import ExportOptions
+from i2i_export.options import ExportOptions, can_calibrate
 from i2i_export.pipeline import Exported, export_bundle
 from i2i_export.targets import TARGETS
-from i2i_export.wanted import parse_targets
+from i2i_export.wanted import Wanted, parse_targets
+from i2i_sdk.backends import why_not
+from i2i_sdk.choose import DEFAULT_MIN_PSNR
 from i2i_sdk.commands.common import decibels, how_to_use, megabytes
 from i2i_sdk.errors import ExportError
 from i2i_sdk.manifest import Variant
 from i2i_sdk.measure import peak_memory
 from i2i_sdk.opening import parse_size
+from i2i_sdk.parity import floor_of
 from i2i_sdk.tables import print_table
 
+WORST_LAYERS = 6  # that are shown of a sensitivity sweep
 GENERATORS = {"AtoB": ("latest_net_G_A", "latest_net_G"), "BtoA": ("latest_net_G_B", "latest_net_G")}
 
 
@@ -84,7 +88,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "--ranges", choices=tuple(METHODS), help="how ranges are chosen; default: what suits the engine"
     )
     group = parser.add_argument_group("TensorRT")
-    group.add_argument("--flavor", choices=("auto", "tensorrt", "rtx"), default="auto")
+    group.add_argument(
+        "--flavor",
+        choices=("auto", "tensorrt", "rtx"),
+        default="auto",
+        help="of TensorRT; default: what is installed",
+    )
     group.add_argument(
         "--compute-capability",
         dest="compute_capabilities",
@@ -93,9 +102,17 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help="of an RTX engine, for example 75,86,89,120; default: all that the builder offers",
     )
     group = parser.add_argument_group("what an upstream .pth cannot say of itself")
-    group.add_argument("--norm-mode", choices=("batch_stats", "running_stats"))
-    group.add_argument("--padding", choices=("reflect", "replicate"))
-    group.add_argument("--upsample", choices=("nearest", "bilinear"))
+    group.add_argument(
+        "--norm-mode",
+        choices=("batch_stats", "running_stats"),
+        help="of BatchNorm; default batch_stats, as upstream tests without --eval",
+    )
+    group.add_argument(
+        "--padding", choices=("reflect", "replicate"), help="inside the blocks; default reflect"
+    )
+    group.add_argument(
+        "--upsample", choices=("nearest", "bilinear"), help="of resizing networks; default nearest"
+    )
     group.add_argument("--name", help="the model's name in the manifest")
     group.add_argument("--licence", help="of the weights, for the manifest")
     group.add_argument("--trained-on", help="a few words for the manifest")
@@ -114,12 +131,25 @@ def _export(args: argparse.Namespace, to: str) -> int:
     with Console(stderr=True).status(f"reading {checkpoint.name}") as status:
         exported = export_bundle(checkpoint, targets, out, options, status.update)
     print_variants(exported)
-    for reason in exported.left_out:
+    for reason in (*exported.left_out, *_int8_needs_frames(targets, exported, options)):
         print(f"left out {reason}")
     if (peak := peak_memory()) is not None:
         print(f"peak memory {peak / 1e9:.1f} GB")
-    print(f"wrote {out}\nnext: {how_to_use(str(out), exported.bundle.manifest.model.kind)}")
+    manifest = exported.bundle.manifest
+    runs = any(why_not(variant) is None for variant in manifest.variants)
+    how = how_to_use(str(out), manifest.model.kind)
+    print(f"wrote {out}\nnext: {how if runs else 'copy it to a device that runs it, see docs/export.md'}")
     return 0
+
+
+def _int8_needs_frames(targets: Sequence[Wanted], exported: Exported, options: ExportOptions) -> list[str]:
+    """A line where INT8 was not even tried; a sampler has no frames, its INT8 has to be named."""
+    possible = any("int8" in TARGETS[wanted.target].precisions for wanted in targets)
+    if not possible or can_calibrate(options) or any(wanted.precision == "int8" for wanted in targets):
+        return []
+    if exported.bundle.manifest.model.kind == "sampler":
+        return ["int8: calibrated on noise, it is made when it is named, for example --to ort:int8"]
+    return ["int8: it needs --frames FOLDER_OR_VIDEO to calibrate on"]
 
 
 def print_variants(exported: Exported) -> None:
@@ -134,13 +164,23 @@ def print_variants(exported: Exported) -> None:
     for v in (c.variant for c in exported.variants):
         if v.sensitivity:
             print_sensitivity(v)
+        if v.parity and v.parity.psnr < DEFAULT_MIN_PSNR:
+            print(
+                f"{v.name}: below the {DEFAULT_MIN_PSNR:.0f} dB that Translator asks for by default; "
+                f"min_psnr={floor_of(v.precision, None):.0f} or precision={v.precision!r} takes it"
+            )
 
 
 def print_sensitivity(variant: Variant) -> None:
-    """Each layer alone in INT8, and those that had to go back so that the floor holds."""
-    rows = [
-        [name, f"{db:.1f}", variant.precision_kept.get(name, "int8")]
-        for name, db in variant.sensitivity.items()
-    ]
+    """The layers that bear INT8 worst, and those that went back; all are in the manifest.
+
+    What goes back is the noise of a layer for each of its multiplications, so a small layer goes before a
+    large one with as many decibels.
+    """
+    worst = list(variant.sensitivity)[:WORST_LAYERS]
+    shown = [name for name in variant.sensitivity if name in worst or name in variant.precision_kept]
+    rows = [[n, f"{variant.sensitivity[n]:.1f}", variant.precision_kept.get(n, "int8")] for n in shown]
+    if more := len(variant.sensitivity) - len(shown):
+        rows.append([f"and {more} more", f"to {max(variant.sensitivity.values()):.1f}", "int8"])
     title = f"{variant.name}: {variant.macs_in_precision:.0%} of the multiplications in INT8"
     print_table(title, ("layer", "dB with it alone in INT8", "computes in"), rows)

@@ -37,7 +37,7 @@ from i2i_export.quantize import (
 from i2i_export.rewrites import transposed_to_convolutions
 from i2i_export.sensitivity import fallback, sweep, worst_first
 from i2i_sdk.choose import DEFAULT_MIN_PSNR
-from i2i_sdk.errors import ExportError
+from i2i_sdk.errors import ExportError, InputError
 from i2i_sdk.manifest import Requirements, Variant
 from i2i_sdk.parity import Inputs, Trial, floor_of, read_inputs
 from i2i_sdk.quality import psnr
@@ -219,7 +219,7 @@ def _prepare(job: Job) -> Prepared:
 def calibration_inputs(job: Job) -> tuple[NDArray[Any], ...]:
     """Up to 128 real frames at the engine's size, none of which the result is judged on.
 
-    Raises ExportError without any, InputError and MediaError as `read_frames`.
+    Raises ExportError without any, MediaError as `read_frames`.
     """
     options, spec = job.options, job.spec
     source = options.calibration or options.frames
@@ -230,9 +230,11 @@ def calibration_inputs(job: Job) -> tuple[NDArray[Any], ...]:
         )
     part = "all" if options.calibration else "odd"
     channels = spec.config.in_channels
-    return read_inputs(
-        spec.kind, source, job.height, job.width, channels, part=part, most=CALIBRATION_FRAMES
-    ).arrays
+    size = job.height, job.width
+    try:
+        return read_inputs(spec.kind, source, *size, channels, part=part, most=CALIBRATION_FRAMES).arrays
+    except InputError as error:
+        raise ExportError(f"int8: {error}") from error
 
 
 def _sha256(arrays: Sequence[NDArray[Any]]) -> str:

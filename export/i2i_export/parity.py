@@ -56,6 +56,6 @@ def require_floor(variant: str, precision: str, parity: Parity, min_psnr: float 
     if parity.psnr < floor:
         raise ParityError(
             f"{variant}: {parity.psnr:.1f} dB against PyTorch over {parity.frames} frames, the floor is "
-            f"{floor:.0f} dB (worst: {parity.worst_frame}, {parity.worst_psnr:.1f} dB). Nothing was written. "
-            f"Try a higher precision; --min-psnr changes the floor"
+            f"{floor:.0f} dB (worst: {parity.worst_frame}, {parity.worst_psnr:.1f} dB). "
+            f"A higher precision is closer; --min-psnr changes the floor"
         )

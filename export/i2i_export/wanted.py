@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from typing import NamedTuple
 
-from i2i_export.options import ExportOptions, can_calibrate
+from i2i_export.options import ExportOptions
 from i2i_export.targets import TARGETS
 from i2i_sdk.errors import ExportError
-
-log = logging.getLogger(__name__)
 
 
 class Wanted(NamedTuple):
@@ -41,9 +38,8 @@ def parse_targets(text: str, options: ExportOptions | None = None) -> list[Wante
         # A target that offers nothing here is asked for its first, so that it says itself what is missing.
         default = target.default_precisions(options) or target.precisions[:1]
         precisions = (precision,) if precision else default
-        if not precision and "int8" in target.precisions and not can_calibrate(options):
-            log.warning("%s: int8 is left out, it needs --frames to calibrate on", name)
         for each in precisions:
-            first = not found if text == "all" else each == precisions[0]
-            found.setdefault((name, each), Wanted(name, each, required=first))
+            required = not found if text == "all" else each == precisions[0]
+            before = found.get((name, each))
+            found[name, each] = Wanted(name, each, required or (before is not None and before.required))
     return list(found.values())

@@ -9,7 +9,7 @@ from i2i_sdk.backends import open_variant, why_not
 from i2i_sdk.backends.base import EngineOptions
 from i2i_sdk.backends.ort import OrtEngine
 from i2i_sdk.bundle import Bundle
-from i2i_sdk.errors import BackendError
+from i2i_sdk.errors import BackendError, BundleError
 from i2i_sdk.manifest import Parity, Variant
 from i2i_sdk.parity import Trial, measure_parity, read_inputs
 
@@ -26,8 +26,8 @@ class Outcome:
 def verify_bundle(bundle: Bundle, frames: Path | None, threads: int | None) -> dict[str, Outcome]:
     """Every variant, by name, against the reference of its size, where it runs here.
 
-    frames: as `read_frames` takes them; a sampler's variants are compared on latents. Raises BundleError,
-    InputError, MediaError, and BackendError when the reference itself does not run.
+    frames: as `read_frames` takes them; a sampler's variants are compared on latents. Raises InputError,
+    MediaError, BundleError for a changed reference, and BackendError when it does not run.
     """
     trials: dict[tuple[int, int], Trial] = {}
     found: dict[str, Outcome] = {}
@@ -38,11 +38,10 @@ def verify_bundle(bundle: Bundle, frames: Path | None, threads: int | None) -> d
         size = (variant.height, variant.width)
         if size not in trials:
             trials[size] = reference_trial(bundle, variant, frames, threads)
-        files = bundle.files_of(variant)
         try:
-            with open_variant(variant, files, EngineOptions(threads)) as engine:
+            with open_variant(variant, bundle.files_of(variant), EngineOptions(threads)) as engine:
                 found[variant.name] = Outcome(measure_parity(engine, trials[size]))
-        except BackendError as error:
+        except (BackendError, BundleError) as error:  # a changed file is that variant's fault alone
             found[variant.name] = Outcome(None, str(error), broken=True)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from collections.abc import Callable
@@ -108,6 +109,27 @@ def test_a_tampered_reference_is_refused(
     assert "SHA-256" in capsys.readouterr().err
 
 
+def test_a_tampered_variant_is_broken_and_the_others_are_compared(
+    bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied = Path(shutil.copy(bundle / "reference.onnx", bundle / "other.onnx"))
+    entry = {"path": "other.onnx", "sha256": file_sha256(copied), "bytes": copied.stat().st_size}
+
+    def change(manifest: dict) -> None:
+        manifest["variants"][1]["files"] = [entry]
+
+    changed_manifest(bundle, change)
+    name = Bundle.read(bundle).manifest.variants[1].name
+    data = bytearray(copied.read_bytes())
+    data[len(data) // 2] ^= 1
+    copied.write_bytes(data)
+    for command in (["verify", str(bundle), "--frames", str(photos)], ["tune", str(bundle), "--rounds", "3"]):
+        code = main(command)
+        out = capsys.readouterr().out
+        assert code == (1 if command[0] == "verify" else 0)
+        assert name in out and "SHA-256" in out and f"ort-fp32-{HEIGHT}x{WIDTH}" in out
+
+
 def test_frames_that_are_not_there_are_refused(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(bundle), "--frames", str(bundle / "absent")]) == 2
     assert "no such file or folder" in capsys.readouterr().err
@@ -145,10 +167,8 @@ def test_requirements_that_this_device_has_not(
 def test_a_missing_package_names_its_extra(
     bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone() -> tuple[str, ...]:
-        raise ImportError("No module named 'openvino'")
-
-    monkeypatch.setattr("i2i_sdk.backends.openvino.cpu_capabilities", gone)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else find(name))
     assert main(["verify", str(bundle), "--frames", str(photos)]) == 0
     assert "not run: the package is missing: pip install 'i2i-sdk[openvino]'" in capsys.readouterr().out
 

@@ -102,7 +102,7 @@ def compile_program(program: ExportedProgram, job: Job, path: Path) -> None:
     """Compile for the GPU that is here and write `path`. Raises ExportError where that cannot be done."""
     if reason := missing():
         raise ExportError(
-            f"the program is made and keeps its pictures, but cannot be compiled here: {reason}"
+            f"the program keeps its pictures but cannot be compiled here, so nothing is written: {reason}"
         )
     import torch_tensorrt  # pyright: ignore[reportMissingImports]
 

@@ -14,6 +14,8 @@ from i2i_sdk.manifest import Manifest, Variant
 from i2i_sdk.tables import print_table
 from i2i_sdk.tuning import load_measured
 
+MOST_NAMES = 4  # of layers that are listed one by one
+
 
 def main(argv: Sequence[str]) -> int:
     """Print what a bundle or a checkpoint is. Raises I2IError."""
@@ -60,16 +62,21 @@ def _print_model(manifest: Manifest) -> None:
 def _print_variants(bundle: Bundle) -> None:
     variants, measured = bundle.manifest.variants, load_measured(bundle)
     rows: list[list[str]] = []
+    refused: dict[str, list[str]] = {}  # reason -> variants
     for v in variants:
         worst = f"{v.parity.worst_psnr:.1f}" if v.parity else "-"
         tuned = f"{measured[v.name].median_ms:.1f}" if v.name in measured else "-"
         reason = why_not(v)
-        state = "runs" if reason is None else f"no: {reason}"
-        share = f"{v.macs_in_precision:.0%}"
+        if reason is not None:
+            refused.setdefault(reason, []).append(v.name)
+        state = "runs" if reason is None else "no"
+        share = f"{v.macs_in_precision:.0%}" if v.macs_in_precision else "weights"
         quality = decibels(v), worst, v.verified
         rows.append([v.name, f"{v.macs / 1e9:.2f}", share, megabytes(v), *quality, tuned, state])
     headings = ("variant", "GMACs", "in it", "MB", "PSNR", "worst", "verified", "tuned ms", "here")
     print_table("", headings, rows)
+    for reason, names in refused.items():
+        print(f"no: {', '.join(names)}: {reason}")
     if parity := variants[0].parity:
         print(f"PSNR: dB against PyTorch, mean of {parity.frames} frames ({parity.frames_from})")
     if any(v.macs_in_precision < 1 for v in variants):
@@ -87,11 +94,15 @@ def _print_variants(bundle: Bundle) -> None:
 
 
 def kept(variant: Variant) -> str:
-    """What of a variant is in a higher precision: "in fp32: first, last; in bf16: up1"."""
+    """What of a variant is in a higher precision: "in fp32: model.19, model.22"."""
     groups: dict[str, list[str]] = {}
     for name, precision in variant.precision_kept.items():
         groups.setdefault(precision, []).append(name)
-    return "; ".join(f"in {precision}: {', '.join(names)}" for precision, names in groups.items())
+    return "; ".join(f"in {precision}: {_listed(names)}" for precision, names in groups.items())
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} layers (--json names them)"
 
 
 def needs(variant: Variant) -> str:

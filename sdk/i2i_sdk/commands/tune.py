@@ -15,7 +15,7 @@ from i2i_sdk.backends import check_threads, open_variant, why_not
 from i2i_sdk.backends.base import Engine, EngineOptions
 from i2i_sdk.bundle import Bundle
 from i2i_sdk.commands.common import decibels, how_to_use, read_bundle
-from i2i_sdk.errors import BackendError, InputError
+from i2i_sdk.errors import BackendError, BundleError, InputError
 from i2i_sdk.front_plot import check_plot, draw_front
 from i2i_sdk.manifest import Variant
 from i2i_sdk.measure import Timing, interleaved, machine, statistics
@@ -127,10 +127,9 @@ def _opened(bundle: Bundle, variant: Variant, threads: int | None) -> Engine | s
     """The engine, or why there is none."""
     if reason := why_not(variant):
         return reason
-    files = bundle.files_of(variant)
     try:
-        return open_variant(variant, files, EngineOptions(threads))
-    except BackendError as error:
+        return open_variant(variant, bundle.files_of(variant), EngineOptions(threads))
+    except (BackendError, BundleError) as error:
         return str(error)
 
 
