@@ -120,17 +120,17 @@ def make_job(checkpoint: Path, folder: Path, side: int, options: ExportOptions) 
 
 @pytest.fixture(scope="session")
 def sketch_job(root: Path, crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """The trained pencil at 128x128, with 12 frames to calibrate on and 12 others to compare on."""
+    """The trained pencil at 64x64, with 12 frames to calibrate on and 12 others to compare on."""
     checkpoint = root / "models" / "sketch" / "latest_net_G.safetensors"
-    return make_job(checkpoint, tmp_path_factory.mktemp("sketch"), 128, ExportOptions(frames=crops))
+    return make_job(checkpoint, tmp_path_factory.mktemp("sketch"), 64, ExportOptions(frames=crops))
 
 
 @pytest.fixture(scope="session")
 def zebra_job(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """The real horse-to-zebra generator at 128x128, with 12 photos to calibrate on and 12 others."""
+    """The real horse-to-zebra generator at 64x64, with 12 photos to calibrate on and 12 others."""
     folder = tmp_path_factory.mktemp("zebra")
     (folder / "photos").mkdir()
     for path in sorted((shared_data / "photos").iterdir())[:24]:
         (folder / "photos" / path.name).symlink_to(path)
     checkpoint = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
-    return make_job(checkpoint, folder, 128, ExportOptions(frames=folder / "photos"))
+    return make_job(checkpoint, folder, 64, ExportOptions(frames=folder / "photos"))
