@@ -48,7 +48,7 @@ def test_without_frames_there_is_nothing_to_calibrate_on(sketch_job: Job) -> Non
 def test_one_frame_is_too_few_to_split(sketch_job: Job, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "only.png"), np.zeros((20, 20, 3), np.uint8))
     job = replace(sketch_job, options=ExportOptions(frames=tmp_path), shared={})
-    with pytest.raises(ExportError, match="int8: .*too few images in it"):
+    with pytest.raises(ExportError, match=r"int8: .*too few images in it"):
         int8_graph(job, "ort")
 
 
@@ -91,7 +91,7 @@ def test_a_sampler_calibrates_on_latents_of_its_own(tmp_path: Path) -> None:
     assert found.macs_share > 1 / 3 and found.macs_share == pytest.approx(recounted(found.path), abs=1e-4)
     with opened(found.path, "openvino") as running:
         assert measure_parity(running, job.trial).psnr > 20
-    with pytest.raises(ExportError, match="int8: .*a sampler is compared on noise"):
+    with pytest.raises(ExportError, match=r"int8: .*a sampler is compared on noise"):
         calibration_inputs(replace(job, options=ExportOptions(calibration=tmp_path)))
 
 
