@@ -244,9 +244,8 @@ def test_rounded_weights_err_no_more_than_scaled_by_their_peak(weights: NDArray[
     plain = np.where(peaks > 0, np.rint(rows / np.maximum(peaks, 1e-300) * 127) / 127 * peaks, 0)
     restored = found.values.reshape(rows.shape) * found.scales[:, None].astype(np.float64)
     errors, allowed = (np.square(rows - other).sum(1) for other in (restored, plain))
-    assert (
-        errors <= 1.001 * allowed + 1e-12 * np.square(peaks[:, 0]) + 1e-58
-    ).all()  # less than 1e-30 counts as 0
+    uncounted = 1e-12 * np.square(peaks[:, 0]) + 1e-58  # what is below 1e-30 counts as 0
+    assert (errors <= 1.001 * allowed + uncounted).all()
     lost = (rows - restored).reshape(weights.shape).sum((2, 3))
     np.testing.assert_allclose(found.lost, lost, atol=1e-5 * peaks.max() + 1e-30)
 
