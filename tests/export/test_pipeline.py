@@ -18,6 +18,7 @@ from i2i_sdk import Bundle, BundleError, CheckpointError, ExportError, ParityErr
 from i2i_sdk.cli import main as i2i
 from i2i_sdk.parity import FLOORS
 from i2i_sdk.quality import psnr
+from i2i_sdk.sinks import write_image
 from i2i_training.checkpoint import load_generator, save_generator
 from i2i_training.networks import GeneratorSpec, UnetConfig
 from tests.export.conftest import SMALL, make_generator
@@ -187,6 +188,7 @@ def test_targets_are_parsed_and_refused() -> None:
     frames = ExportOptions(frames=Path("photos"))
     assert parse_targets("ort", frames) == [Wanted("ort", "fp32"), Wanted("ort", "int8", required=False)]
     assert parse_targets("ort:int8", frames) == [Wanted("ort", "int8")]
+    assert parse_targets("ort,ort:int8", frames) == [Wanted("ort", "fp32"), Wanted("ort", "int8")]
     assert parse_targets("ort") == [Wanted("ort", "fp32")]
     everything = parse_targets("all", frames)
     assert {w.target for w in everything} == set(pipeline.TARGETS)
@@ -261,3 +263,26 @@ def test_what_is_not_required_is_left_out_with_its_reason(
     with pytest.raises(ParityError, match="floor is 121 dB"):
         export_bundle(source, [Wanted("openvino", "bf16")], tmp_path / "y.i2i", SIZE)
     assert not (tmp_path / "y.i2i").exists()
+
+
+def test_one_image_is_enough_where_int8_is_not_required(
+    checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "x.i2i"
+    write_image(photos / "one.png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    words = ["export", str(checkpoints["resnet"]), "--size", "64", "-o", str(out), "--frames", str(photos)]
+    assert i2i([*words, "--to", "ort"]) == 0
+    assert "left out ort:int8: int8: " in capsys.readouterr().out
+    assert [v.precision for v in Bundle.read(out).manifest.variants] == ["fp32"]
+    assert i2i([*words, "--to", "ort:int8"]) == 2
+    assert "every second one is for calibration" in capsys.readouterr().err
+    assert i2i([*words[:-2], "--to", "ort"]) == 0
+    assert "left out int8: it needs --frames" in capsys.readouterr().out
+
+
+def test_a_bundle_for_other_devices_says_where_to_go(
+    checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["export", str(checkpoints["resnet"]), "--size", "32", "-o", str(tmp_path / "x.i2i")]
+    assert i2i([*words, "--to", "web"]) == 0
+    assert "next: copy it to a device that runs it, see docs/export.md" in capsys.readouterr().out
