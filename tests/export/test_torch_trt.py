@@ -107,7 +107,9 @@ def test_it_stops_at_the_compiler(job: Job) -> None:
     with pytest.raises(ExportError) as caught:
         torch_trt.export(job, "fp16")
     reason = str(caught.value)
-    assert reason.startswith("the program keeps its pictures but cannot be compiled here, so nothing is written: ")
+    assert reason.startswith(
+        "the program keeps its pictures but cannot be compiled here, so nothing is written: "
+    )
     assert "pip install 'i2i-sdk[torch-tensorrt]'" in reason or "needs a CUDA GPU" in reason
     assert (job.scratch / "torch-trt-fp16-64x96-program.pt2").is_file()
     assert not list(job.folder.iterdir())
