@@ -19,7 +19,6 @@ from onnxruntime.quantization.calibrate import HistogramCollector
 from i2i_export.calibrate import (
     BINS,
     METHODS,
-    PERCENTILE,
     Activation,
     Grid,
     entropy,
