@@ -10,15 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 from known_bundles import affine, noise
 
 from i2i_sdk import Bundle, Translator, __version__, cli, opening
-from i2i_sdk.backends import BACKENDS
-from i2i_sdk.backends.providers import PROVIDERS, available
 from i2i_sdk.cli import COMMANDS, main
-from i2i_sdk.commands import common, doctor
+from i2i_sdk.commands import common
 from i2i_sdk.errors import InputError
 
 Known = Callable[[str], Path]
@@ -310,7 +307,7 @@ def test_run_with_a_foreign_graph(tmp_path: Path) -> None:
     assert (cv2.imread(str(tmp_path / "out.png")) == 255 - image).all()
 
 
-# zoo, doctor
+# zoo
 
 
 def test_zoo_lists_what_ships(known: Known, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
@@ -318,87 +315,3 @@ def test_zoo_lists_what_ships(known: Known, monkeypatch: pytest.MonkeyPatch, cap
     assert main(["zoo"]) == 0
     output = capsys.readouterr().out
     assert output.startswith("sketch ") and "24x40" in output and "Apache-2.0" in output
-
-
-@pytest.fixture
-def zoo(known: Known, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The doctor examines a bundle whose answers are known in place of the zoo's first."""
-    monkeypatch.setattr(doctor, "zoo_path", lambda _: known("invert"))
-    return known("invert")
-
-
-def test_doctor_as_json(zoo: Path, capsys: Capture) -> None:
-    assert main(["doctor", "--json"]) == 0
-    facts = json.loads(capsys.readouterr().out)
-    assert list(facts) == ["machine", "engines", "providers of ort", "devices", "files"]
-    assert facts["machine"]["numpy"] == np.__version__
-    engines = facts["engines"]
-    assert engines["ort fp32"] == "works, computes in fp32 on CPUExecutionProvider"
-    assert engines["openvino fp32"] == "works, computes in fp32 on CPU"
-    assert engines["openvino bf16"].startswith(("works, computes in bf16", "no: this CPU has no BF16"))
-    assert engines["ort int8"].startswith("ready")
-    assert {name.split()[0] for name in engines} == set(BACKENDS)
-    assert "tuned bundles" in facts["files"]["cache"]
-
-
-def test_doctor_lists_every_provider_with_what_brings_it(zoo: Path, capsys: Capture) -> None:
-    assert main(["doctor", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)["providers of ort"]
-    assert set(found) == set(PROVIDERS)
-    assert found["cpu"] == "works, computes in fp32 on CPUExecutionProvider"
-    for name in set(PROVIDERS) - set(available()):
-        assert found[name].startswith("no: ")
-
-
-def test_doctor_says_once_what_keeps_a_whole_backend_from_running(monkeypatch: pytest.MonkeyPatch) -> None:
-    pairs = (("a", "fp32"), ("a", "int8"), ("b", "fp32"), ("b", "int8"))
-    monkeypatch.setattr(doctor, "BACKENDS", {"a": "", "b": ""})
-    monkeypatch.setattr(doctor, "PREFERENCE", pairs)
-    monkeypatch.setattr(
-        doctor, "missing", lambda name, p, _: "no GPU" if (name, p) != ("b", "int8") else None
-    )
-    assert doctor.engine_states() == {
-        "a": "no: no GPU",
-        "b fp32": "no: no GPU",
-        "b int8": "ready; not tried, as the zoo has no such model",
-    }
-
-
-def test_doctor_for_people(zoo: Path, capsys: Capture) -> None:
-    assert main(["doctor"]) == 0
-    output = capsys.readouterr().out
-    assert output.startswith("machine\n") and "works, computes in fp32" in output
-
-
-def test_doctor_survives_a_backend_that_cannot_be_imported(
-    zoo: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
-) -> None:
-    monkeypatch.setitem(BACKENDS, "openvino", "i2i_sdk.backends.nowhere:Engine")
-    assert main(["doctor", "--json"]) == 0
-    engines = json.loads(capsys.readouterr().out)["engines"]
-    assert (
-        engines["openvino fp32"].startswith("broken: ModuleNotFoundError") and "works" in engines["ort fp32"]
-    )
-
-
-def test_doctor_reports_what_is_broken(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
-) -> None:
-    (tmp_path / "reference.onnx").write_bytes(b"nonsense")
-    monkeypatch.setattr(doctor, "zoo_path", lambda _: tmp_path)
-    assert main(["doctor", "--json"]) == 1
-    engines = json.loads(capsys.readouterr().out)["engines"]
-    assert engines["ort fp32"].startswith("broken: BackendError: ")
-
-
-def test_doctor_never_opens_a_window_without_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    monkeypatch.setattr(doctor.sys, "platform", "linux")
-    assert doctor.display_state().startswith("none: ")
-    monkeypatch.setattr("cv2.getBuildInformation", lambda: "  GUI:                           QT5\n")
-    assert doctor.display_state() == "none: neither DISPLAY nor WAYLAND_DISPLAY is set (OpenCV has QT5)"
-    monkeypatch.setenv("DISPLAY", ":7")
-    assert doctor.display_state() == "QT5 on :7"
-    monkeypatch.setattr("cv2.getBuildInformation", lambda: "  GUI:                           NONE\n")
-    assert "opencv-python-headless" in doctor.display_state()

@@ -183,12 +183,7 @@ def _valid() -> str:
         "max_batch": 1,
         "macs": 5,
         "files": [entry],
-        "requires": {
-            "engine": "onnxruntime>=1",
-            "cpu": ["avx"],
-            "os": ["linux"],
-            "compute_capabilities": ["8.6"],
-        },
+        "requires": {"engine": "x>=1", "cpu": ["avx"], "os": ["linux"], "compute_capabilities": ["8.6"]},
         "verified": "graph",
         "parity": {
             "psnr": 50.5,

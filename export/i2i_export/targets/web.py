@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from i2i_export.half import LARGEST as LARGEST_HALF
 from i2i_export.job import Checked, Job
 from i2i_export.options import ExportOptions
 from i2i_export.parity import require_floor
@@ -29,7 +30,6 @@ PRECISIONS = ("fp32", "fp16")
 
 # What a page may make its visitors wait for: 12 s at 20 Mbit/s, twice onnxruntime-web's own 14 MB.
 LARGEST = 30 * 10**6
-LARGEST_HALF = 65504.0  # that FP16 holds
 OPSETS = range(7, 24)  # of onnxruntime-web 1.20 and later
 
 # The operators that our networks become. The WebAssembly build has all of ONNX. The WebGPU build (1.30) was

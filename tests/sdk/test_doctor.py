@@ -1,0 +1,108 @@
+"""`i2i doctor`: what works here, and of the rest why not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from i2i_sdk.backends import BACKENDS
+from i2i_sdk.backends.providers import PROVIDERS, available
+from i2i_sdk.cli import main
+from i2i_sdk.commands import doctor
+
+Known = Callable[[str], Path]
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _cache_and_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("I2I_CACHE_DIR", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def zoo(known: Known, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The doctor examines a bundle whose answers are known in place of the zoo's first."""
+    monkeypatch.setattr(doctor, "zoo_path", lambda _: known("invert"))
+    return known("invert")
+
+
+def test_doctor_as_json(zoo: Path, capsys: Capture) -> None:
+    assert main(["doctor", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert list(facts) == ["machine", "engines", "providers of ort", "devices", "files"]
+    assert facts["machine"]["numpy"] == np.__version__
+    engines = facts["engines"]
+    assert engines["ort fp32"] == "works, computes in fp32 on CPUExecutionProvider"
+    assert engines["openvino fp32"] == "works, computes in fp32 on CPU"
+    assert engines["openvino bf16"].startswith(("works, computes in bf16", "no: this CPU has no BF16"))
+    assert engines["ort int8"].startswith("ready")
+    assert {name.split()[0] for name in engines} == set(BACKENDS)
+    assert "tuned bundles" in facts["files"]["cache"]
+
+
+def test_doctor_lists_every_provider_with_what_brings_it(zoo: Path, capsys: Capture) -> None:
+    assert main(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["providers of ort"]
+    assert set(found) == set(PROVIDERS)
+    assert found["cpu"] == "works, computes in fp32 on CPUExecutionProvider"
+    for name in set(PROVIDERS) - set(available()):
+        assert found[name].startswith("no: ")
+
+
+def test_doctor_says_once_what_keeps_a_whole_backend_from_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = (("a", "fp32"), ("a", "int8"), ("b", "fp32"), ("b", "int8"))
+    monkeypatch.setattr(doctor, "BACKENDS", {"a": "", "b": ""})
+    monkeypatch.setattr(doctor, "PREFERENCE", pairs)
+    monkeypatch.setattr(
+        doctor, "missing", lambda name, p, _: "no GPU" if (name, p) != ("b", "int8") else None
+    )
+    assert doctor.engine_states() == {
+        "a": "no: no GPU",
+        "b fp32": "no: no GPU",
+        "b int8": "ready; not tried, as the zoo has no such model",
+    }
+
+
+def test_doctor_for_people(zoo: Path, capsys: Capture) -> None:
+    assert main(["doctor"]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith("machine\n") and "works, computes in fp32" in output
+
+
+def test_doctor_survives_a_backend_that_cannot_be_imported(
+    zoo: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setitem(BACKENDS, "openvino", "i2i_sdk.backends.nowhere:Engine")
+    assert main(["doctor", "--json"]) == 0
+    engines = json.loads(capsys.readouterr().out)["engines"]
+    assert (
+        engines["openvino fp32"].startswith("broken: ModuleNotFoundError") and "works" in engines["ort fp32"]
+    )
+
+
+def test_doctor_reports_what_is_broken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
+) -> None:
+    (tmp_path / "reference.onnx").write_bytes(b"nonsense")
+    monkeypatch.setattr(doctor, "zoo_path", lambda _: tmp_path)
+    assert main(["doctor", "--json"]) == 1
+    engines = json.loads(capsys.readouterr().out)["engines"]
+    assert engines["ort fp32"].startswith("broken: BackendError: ")
+
+
+def test_doctor_never_opens_a_window_without_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(doctor.sys, "platform", "linux")
+    assert doctor.display_state().startswith("none: ")
+    monkeypatch.setattr("cv2.getBuildInformation", lambda: "  GUI:                           QT5\n")
+    assert doctor.display_state() == "none: neither DISPLAY nor WAYLAND_DISPLAY is set (OpenCV has QT5)"
+    monkeypatch.setenv("DISPLAY", ":7")
+    assert doctor.display_state() == "QT5 on :7"
+    monkeypatch.setattr("cv2.getBuildInformation", lambda: "  GUI:                           NONE\n")
+    assert "opencv-python-headless" in doctor.display_state()
