@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
@@ -27,6 +29,27 @@ if TYPE_CHECKING:
 Image = NDArray[np.uint8]
 Range = tuple[float, float]
 T = TypeVar("T", bound="Translator")
+
+
+class Laps:
+    """Where the time of a translation went, in milliseconds; `pre_ms` ends where the first engine call begins."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self.pre_ms = self.engine_ms = self.post_ms = 0.0
+
+    @contextmanager
+    def engine(self) -> Generator[None]:
+        """Around an engine call."""
+        start = time.perf_counter()
+        if not self.engine_ms:
+            self.pre_ms = (start - self._start) * 1000
+        yield
+        self.engine_ms += (time.perf_counter() - start) * 1000
+
+    def stop(self) -> None:
+        """The translation is done: what was neither before nor in the engine came after it."""
+        self.post_ms = (time.perf_counter() - self._start) * 1000 - self.pre_ms - self.engine_ms
 
 
 class Translator:
@@ -141,11 +164,21 @@ class Translator:
             array = from_pil(image) if is_pil(image) else image
             arrays.append(frames.check_image(array))
             orders.append("rgb" if is_pil(image) else self.color)
-        results: list[Any] = []
-        for start in range(0, len(arrays), self._max_batch):
-            end = start + self._max_batch
-            results += self._translated(arrays[start:end], orders[start:end])
+        results = self._in_batches(arrays, orders, Laps())
         return [to_pil(r, i.mode) if is_pil(i) else r for r, i in zip(results, images, strict=True)]
+
+    def timed(self, images: Sequence[NDArray[Any]]) -> tuple[list[Image], Laps]:
+        """As `batch`, for arrays, with the time that was spent before, in and after the engine."""
+        laps = Laps()
+        arrays = [frames.check_image(image) for image in images]
+        results = self._in_batches(arrays, [self.color] * len(arrays), laps)
+        laps.stop()
+        return results, laps
+
+    @property
+    def max_batch(self) -> int:
+        """How many images one engine call takes at most."""
+        return self._max_batch
 
     def translate_file(
         self,
@@ -192,14 +225,21 @@ class Translator:
         name = self.variant.name if self.variant else f"ONNX file {self.height}x{self.width}"
         return f"<Translator {name}, {self._engine.precision} on {self._engine.provider}, fit={self.fit}>"
 
-    def _translated(self, images: list[Image], orders: list[str]) -> list[Image]:
+    def _in_batches(self, arrays: list[Image], orders: list[str], laps: Laps) -> list[Image]:
+        results: list[Image] = []
+        for start in range(0, len(arrays), self._max_batch):
+            end = start + self._max_batch
+            results += self._translated(arrays[start:end], orders[start:end], laps)
+        return results
+
+    def _translated(self, images: list[Image], orders: list[str], laps: Laps) -> list[Image]:
         colors = [frames.color_of(image) for image in images]
         places = [frames.place(c.shape[0], c.shape[1], self.height, self.width, self.fit) for c in colors]
         canvases = [
             frames.to_engine(frames.onto_canvas(color, place, self.height, self.width), order, self._channels)
             for color, place, order in zip(colors, places, orders, strict=True)
         ]
-        outputs = self._run(canvases)
+        outputs = self._run(canvases, laps)
         return [
             frames.like_original(
                 frames.from_canvas(frames.from_engine(output, order), place, color), image, order
@@ -209,12 +249,12 @@ class Translator:
             )
         ]
 
-    def _run(self, canvases: list[Image]) -> NDArray[np.uint8]:
+    def _run(self, canvases: list[Image], laps: Laps) -> NDArray[np.uint8]:
         """One engine call for [H, W, C] canvases; an engine of fixed batch gets the last one repeated."""
         count = len(canvases)
         spare = 0 if self._fixed_batch is None else self._fixed_batch - count
         batch = np.stack([*canvases, *canvases[-1:] * spare]) if count + spare > 1 else canvases[0][None]
-        with self._lock:
+        with self._lock, laps.engine():
             outputs = self._engine.run(np.ascontiguousarray(batch))[:count]
         if outputs.shape[:3] != (count, self.height, self.width) or outputs.shape[3:] not in ((1,), (3,)):
             raise BackendError(
