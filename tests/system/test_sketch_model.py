@@ -59,7 +59,8 @@ def test_bundle_was_made_from_the_checkpoint_in_the_repository(root: Path) -> No
     manifest = Bundle.read(folder).manifest
     assert manifest.model.source_sha256 == file_sha256(root / CHECKPOINT)
     assert manifest.model.licence == "Apache-2.0"
-    assert {(v.height, v.width) for v in manifest.variants} == {(256, 256), (512, 512)}
+    assert {(v.height, v.width) for v in manifest.variants} == {(128, 128), (256, 256), (512, 512)}
+    assert (manifest.variants[0].height, manifest.variants[0].width) == (256, 256)  # what is taken unasked
     _, spec = load_generator(root / CHECKPOINT)
     assert spec.steps == manifest.model.steps and (spec.steps or 0) > 1000
 
