@@ -14,6 +14,7 @@ from i2i_sdk.errors import I2IError
 # command -> (module:function, what it does). Functions take the remaining arguments, return the exit code.
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("i2i_sdk.commands.run:main", "translate an image, a folder or a video with a bundle"),
+    "serve": ("i2i_sdk.commands.serve:main", "a page and an API that translate live video and pictures"),
     "info": ("i2i_sdk.commands.info:main", "what a bundle or a checkpoint is: network, variants, quality"),
     "sample": ("i2i_sdk.commands.sample:main", "pictures that a sampler makes of noise, in a grid"),
     "tune": ("i2i_sdk.commands.tune:main", "measure a bundle's variants here and remember the fastest"),
@@ -31,8 +32,8 @@ INSPECTORS: dict[str, str] = dict.fromkeys((".pth", ".pt", ".safetensors"), "i2i
 # `i2i sample FILE` likewise.
 SAMPLERS: dict[str, str] = {".safetensors": "i2i_training.sample:main"}
 
-# What to install when a command's package needs something that is not there.
-EXTRAS = {"i2i_export": "export", "i2i_training": "train"}
+# What to install when a command's package or module needs something that is not there.
+EXTRAS = {"i2i_export": "export", "i2i_training": "train", "i2i_sdk.commands.serve": "web"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +63,7 @@ def run(target: str, argv: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        extra = EXTRAS.get(target.split(".")[0])
+        extra = next((extra for package, extra in EXTRAS.items() if target.startswith(package)), None)
         if extra is None or (error.name or "").startswith("i2i_"):
             raise
         print(f"error: this command needs {error.name}: pip install 'i2i-sdk[{extra}]'", file=sys.stderr)

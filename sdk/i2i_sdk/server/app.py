@@ -1,0 +1,228 @@
+"""The routes. What they do is elsewhere: `stream.py`, `service.py`, `page.py`, `models.py`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, FastAPI, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+
+from i2i_sdk import __version__
+from i2i_sdk.server import schema
+from i2i_sdk.server.images import MEDIA_TYPES, check_encoding
+from i2i_sdk.server.models import Models
+from i2i_sdk.server.options import BODY_SECONDS, ServeOptions
+from i2i_sdk.server.page import find_asset, send_asset
+from i2i_sdk.server.refusals import RefusedError
+from i2i_sdk.server.security import Guard, error_response
+from i2i_sdk.server.service import Service
+from i2i_sdk.server.stream import Streams
+
+DESCRIPTION = """Image-to-image translation, picture by picture.
+
+Live video goes over the WebSocket `/v1/stream`, which OpenAPI cannot describe: see docs/live.md."""
+
+# Checked in `security.py`; here it tells OpenAPI.
+TOKEN = Depends(HTTPBearer(auto_error=False, description="Only where the server was started with --token."))
+MESSAGES = {
+    400: "It is no request of this protocol.",
+    401: "The token is missing or wrong.",
+    403: "A page of another origin asked, or under a name that is not the server's.",
+    404: "There is nothing of that name.",
+    408: "The body took too long.",
+    413: "Too many bytes or pixels.",
+    415: "Not a JPEG, PNG, WebP or BMP.",
+    422: "The picture is damaged or does not suit the model, or an option is wrong.",
+    500: "The engine failed.",
+    503: "Too many pictures are waiting; Retry-After says when to try again.",
+}
+PICTURE = {"schema": {"type": "string", "format": "binary"}}
+
+
+def create_app(models: Models, options: ServeOptions | None = None) -> FastAPI:
+    """The server as an ASGI application. `app.state.streams.goodbye()` closes its WebSockets.
+
+    The caller keeps `models` open meanwhile and closes them afterwards.
+    """
+    options = options or ServeOptions()
+    service = Service(models, options.limits)
+    streams = Streams(service, options.token)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        yield
+        await streams.goodbye()
+        service.close()
+
+    app = FastAPI(
+        title="i2i-sdk live server",
+        description=DESCRIPTION,
+        version=__version__,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        docs_url=None,  # its pages load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.service, app.state.streams = service, streams
+    _add_page(app)
+    _add_api(app, service)
+    app.add_api_websocket_route("/v1/stream", streams.serve)
+    app.add_middleware(Guard, options=options, metrics=service.metrics)
+    for kind in (RefusedError, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, lambda _, error: _answered(service, error))
+    return app
+
+
+def _add_page(app: FastAPI) -> None:
+    page: dict[str, Any] = {"methods": ["GET", "HEAD"], "include_in_schema": False}
+
+    @app.api_route("/", **page)
+    def index(request: Request) -> Response:
+        return send_asset(find_asset("index.html"), request)
+
+    @app.api_route("/static/{name:path}", **page)
+    def static(name: str, request: Request) -> Response:
+        return send_asset(find_asset(name), request)
+
+
+def _add_api(app: FastAPI, service: Service) -> None:
+    models, limits = service.models, service.limits
+
+    @app.get("/healthz", summary="Does the server run?", response_model=schema.Health)
+    async def health() -> dict[str, str]:
+        return {"status": "ok", "version": __version__}
+
+    @app.get(
+        "/metrics",
+        summary="Figures for Prometheus",
+        description="Frames, time per stage, clients, dropped frames, errors per code.",
+        dependencies=[TOKEN],
+        response_class=PlainTextResponse,
+        responses=_errors(401),
+    )
+    async def metrics() -> Response:
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get(
+        "/v1/models",
+        summary="What is served",
+        description="Every model: its licence, its engine on the server, its files for the browser.",
+        dependencies=[TOKEN],
+        response_model=schema.ModelList,
+        responses=_errors(401),
+    )
+    async def list_models() -> schema.ModelList:
+        frame = schema.FrameLimits(max_frame_bytes=limits.max_frame_bytes, max_pixels=limits.max_pixels)
+        return schema.ModelList(default=models.default, models=[m.description for m in models], limits=frame)
+
+    @app.get(
+        "/v1/models/{name}/files/{sha256}.onnx",
+        summary="A graph for the browser",
+        description="One of the files that `on_device` lists, by its SHA-256. It never changes.",
+        dependencies=[TOKEN],
+        response_class=FileResponse,
+        responses={200: {"content": {"application/octet-stream": PICTURE}}, **_errors(401, 404)},
+    )
+    async def model_file(
+        name: Annotated[str, Path(description="The model.")],
+        sha256: Annotated[str, Path(description="64 hex digits, as listed.")],
+    ) -> Response:
+        path = models.find(name).files.get(sha256)
+        if path is None:
+            raise RefusedError(
+                "not_found", f"{name} has no file of this SHA-256 for browsers: see /v1/models"
+            )
+        headers = {"Cache-Control": "private, max-age=31536000, immutable", "ETag": f'"{sha256}"'}
+        return FileResponse(path, media_type="application/octet-stream", headers=headers)
+
+    @app.post(
+        "/v1/translate",
+        summary="Translate one picture",
+        description="The body is one encoded picture: JPEG, PNG, WebP or BMP. The answer has its size, after "
+        "the orientation that its EXIF data asks for; alpha is kept in PNG and WebP. `Server-Timing` says "
+        "where the time went.",
+        dependencies=[TOKEN],
+        response_class=Response,
+        responses={
+            200: {
+                "description": "The translated picture.",
+                "content": {MEDIA_TYPES[name]: PICTURE for name in ("jpeg", "png", "webp")},
+            },
+            **_errors(401, 403, 404, 408, 413, 415, 422, 500, 503),
+        },
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "description": f"At most {limits.max_body_bytes} bytes and {limits.max_pixels} pixels.",
+                "content": dict.fromkeys(MEDIA_TYPES.values(), PICTURE),
+            }
+        },
+    )
+    async def translate(
+        request: Request,
+        model: Annotated[str | None, Query(description="Default: the first that is served.")] = None,
+        format: Annotated[Literal["jpeg", "png", "webp"], Query(description="Of the answer.")] = "jpeg",
+        quality: Annotated[int, Query(ge=1, le=100, description="Of JPEG and WebP.")] = 90,
+    ) -> Response:
+        served, encoding = models.find(model), check_encoding(format, quality)
+        async with service.pending():
+            data = await _body(request, limits.max_body_bytes)
+            encoded, timings = await service.post(served, data, encoding)
+        timing = ", ".join(f"{stage};dur={milliseconds:.2f}" for stage, milliseconds in vars(timings).items())
+        return Response(encoded, media_type=MEDIA_TYPES[format], headers={"Server-Timing": timing})
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """The body, no more than `most` bytes of it. Raises RefusedError."""
+    too_large = RefusedError(
+        "too_large", f"the body has more than the {most} bytes that are allowed: shrink the picture"
+    )
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared) > most:
+        raise too_large
+
+    async def read() -> bytes:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > most:
+                raise too_large
+        return bytes(body)
+
+    try:
+        return await asyncio.wait_for(read(), BODY_SECONDS)
+    except asyncio.TimeoutError:
+        raise RefusedError("timeout", f"the body was not here after {BODY_SECONDS:g} seconds") from None
+
+
+def _answered(service: Service, error: Exception) -> JSONResponse:
+    """What went wrong, in the one form that errors have."""
+    refused = _as_refused(error)
+    service.metrics.refused(refused.code)
+    response = error_response(refused)
+    if isinstance(error, HTTPException):
+        response.headers.update(error.headers or {})  # Allow, of 405
+    return response
+
+
+def _as_refused(error: Exception) -> RefusedError:
+    if isinstance(error, RefusedError):
+        return error
+    if isinstance(error, RequestValidationError):
+        wrong = error.errors()[0]
+        return RefusedError("bad_option", f"{wrong['loc'][-1]} is {wrong.get('input')!r}: {wrong['msg']}")
+    if isinstance(error, HTTPException) and error.status_code == 404:
+        return RefusedError("not_found", "there is no such address; /openapi.json lists those there are")
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        return RefusedError("method_not_allowed", "this address is not for that method; see /openapi.json")
+    return RefusedError("bad_request", "the request could not be read")
+
+
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": schema.Error, "description": MESSAGES[status]} for status in statuses}

@@ -1,0 +1,135 @@
+"""The models that are served: loaded engines, what is said of them, and their files for browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import quote
+
+from i2i_sdk.bundle import Bundle
+from i2i_sdk.errors import InputError
+from i2i_sdk.manifest import FileEntry, Manifest
+from i2i_sdk.server.refusals import RefusedError
+from i2i_sdk.server.schema import Model, OnDevice, OnServer
+from i2i_sdk.translator import Translator
+from i2i_sdk.zoo import ZOO
+
+LARGEST_ON_DEVICE = 30 * 10**6  # bytes that a page may make its visitors wait for; as `i2i export --to web`
+
+
+@dataclass(frozen=True)
+class Served:
+    """One model. files: what browsers may fetch, by SHA-256; nothing else of a bundle can be asked for."""
+
+    name: str
+    translator: Translator
+    description: Model
+    files: Mapping[str, Path]
+
+
+class Models:
+    """The served models by name; the first one given is the default. A context manager: it closes engines."""
+
+    def __init__(self, served: Sequence[Served]) -> None:
+        self._served = {model.name: model for model in served}
+        self.default = served[0].name
+
+    def __iter__(self) -> Iterator[Served]:
+        return iter(self._served.values())
+
+    def __len__(self) -> int:
+        return len(self._served)
+
+    def find(self, name: object) -> Served:
+        """The model of that name; None is the default. Raises RefusedError."""
+        found = self._served.get(self.default if name is None else str(name))
+        if found is None:
+            raise RefusedError("unknown_model", f"model is {name!r}; served are: {', '.join(self._served)}")
+        return found
+
+    def close(self) -> None:
+        """Free every engine. Calling it twice is allowed."""
+        for model in self:
+            model.translator.close()
+
+    def __enter__(self) -> Models:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_models(sources: Sequence[str], open_one: Callable[[str], Translator] = Translator) -> Models:
+    """Load and warm up a Translator per source: zoo names, bundles, ONNX files.
+
+    Raises InputError for none, two of one name, or what Translator refuses; BundleError, BackendError.
+    """
+    if not sources:
+        raise InputError("no model was given: name one or more bundles, for example: i2i serve sketch")
+    names = [Path(source).stem for source in sources]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"two models are called {twice[0]!r}: rename one of their folders")
+    with ExitStack() as opened:
+        served: list[Served] = []
+        for name, source in zip(names, sources, strict=True):
+            translator = opened.enter_context(open_one(source))
+            translator.warmup()
+            served.append(serve_as(name, translator))
+        opened.pop_all()
+    return Models(served)
+
+
+def serve_as(name: str, translator: Translator) -> Served:
+    """Describe a loaded Translator, and check the files that browsers may fetch. Raises BundleError."""
+    bundle, engine, variant = translator.bundle, translator.engine, translator.variant
+    on_device = [] if bundle is None else _on_device(name, bundle.manifest)
+    files = {} if bundle is None else {o.sha256: bundle.file(_entry(bundle, o.sha256)) for o in on_device}
+    server = OnServer(
+        backend=variant.backend if variant else "onnx",
+        precision=engine.precision,
+        provider=engine.provider,
+        height=translator.height,
+        width=translator.width,
+    )
+    model = bundle.manifest.model if bundle else None
+    description = Model(
+        name=name,
+        title=ZOO.get(name) or (model.name if model else name),
+        licence=model.licence if model else "",
+        trained_on=model.trained_on if model else "",
+        fit=translator.fit,
+        channels=bundle.manifest.input.in_channels if bundle else engine.input_shape[3] or 3,
+        server=server,
+        on_device=on_device,
+    )
+    return Served(name, translator, description, files)
+
+
+def _on_device(name: str, manifest: Manifest) -> list[OnDevice]:
+    """The variants for browsers; where there are none, the references that are small enough."""
+    macs = {(v.height, v.width): v.macs for v in manifest.variants}
+    found = [(v.precision, v, v.files[0]) for v in manifest.variants if v.backend == "web"]
+    graphs = found or [("fp32", r, r.file) for r in manifest.references if r.file.bytes <= LARGEST_ON_DEVICE]
+    described = [
+        OnDevice(
+            url=f"/v1/models/{quote(name, safe='')}/files/{file.sha256}.onnx",
+            precision=precision,
+            height=graph.height,
+            width=graph.width,
+            channels=manifest.input.in_channels,
+            bytes=file.bytes,
+            sha256=file.sha256,
+            macs=macs.get((graph.height, graph.width)),
+        )
+        for precision, graph, file in graphs
+    ]
+    return sorted(described, key=lambda o: (o.height * o.width, o.bytes))
+
+
+def _entry(bundle: Bundle, sha256: str) -> FileEntry:
+    return next(entry for entry in bundle.manifest.files().values() if entry.sha256 == sha256)

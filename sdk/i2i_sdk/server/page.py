@@ -1,0 +1,74 @@
+"""The files of the page: small ones that are asked for every time, and vendored ones that are kept."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from i2i_sdk.server.refusals import RefusedError
+
+FOLDER = Path(__file__).parent / "static"
+PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of a path: neither "..", nor hidden, nor a drive
+MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".webmanifest": "application/manifest+json",
+    ".wasm": "application/wasm",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".ico": "image/x-icon",
+    ".txt": "text/plain; charset=utf-8",
+    ".md": "text/plain; charset=utf-8",
+    "": "text/plain; charset=utf-8",  # licences
+}
+FRESH, KEPT = "no-cache", "public, max-age=86400"  # a day: vendored names do not change with their version
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A file of the page. zipped: it is stored with gzip, under a name that ends in .gz."""
+
+    path: Path
+    media_type: str
+    zipped: bool
+    vendored: bool
+
+
+def find_asset(name: str, folder: Path = FOLDER) -> Asset:
+    """The file that is asked for as "NAME", a path with slashes. Raises RefusedError."""
+    parts = name.split("/")
+    if all(PART.fullmatch(part) for part in parts):
+        plain = folder.joinpath(*parts)
+        for path in (plain, plain.with_name(f"{plain.name}.gz")):
+            if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+                media_type = MEDIA_TYPES.get(plain.suffix, "application/octet-stream")
+                return Asset(path, media_type, path != plain, parts[0] == "vendor")
+    raise RefusedError("not_found", f"the page has no file {name!r}")
+
+
+def send_asset(asset: Asset, request: Request) -> Response:
+    """The file, or 304 if the browser has this very one."""
+    stat = asset.path.stat()
+    headers = {
+        "ETag": f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"',
+        "Cache-Control": KEPT if asset.vendored else FRESH,
+    }
+    if asset.zipped:
+        headers["Vary"] = "Accept-Encoding"
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    content = asset.path.read_bytes()
+    if asset.zipped and "gzip" in request.headers.get("accept-encoding", ""):
+        headers["Content-Encoding"] = "gzip"
+    elif asset.zipped:
+        content = gzip.decompress(content)
+    return Response(content, headers=headers, media_type=asset.media_type)

@@ -1,0 +1,38 @@
+"""Every error that a client can meet: a code for programs, an HTTP status, a message for people."""
+
+from __future__ import annotations
+
+from i2i_sdk.errors import I2IError
+
+# code -> HTTP status. On the WebSocket the code travels alone.
+STATUS = {
+    "bad_request": 400,  # not a request of this protocol
+    "unauthorized": 401,
+    "forbidden_origin": 403,
+    "forbidden_host": 403,
+    "not_found": 404,
+    "unknown_model": 404,
+    "method_not_allowed": 405,
+    "timeout": 408,
+    "too_large": 413,  # bytes or pixels
+    "unsupported_format": 415,
+    "bad_image": 422,
+    "bad_option": 422,
+    "cannot_translate": 422,
+    "internal": 500,
+    "too_busy": 503,
+    "too_many_clients": 503,
+    "idle": 408,
+}
+
+
+class RefusedError(I2IError):
+    """A request or a frame that is answered with an error; nothing else is affected."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message, self.status = code, message, STATUS[code]
+
+    def to_json(self) -> dict[str, dict[str, str]]:
+        """The body of an HTTP error."""
+        return {"error": {"code": self.code, "message": self.message}}

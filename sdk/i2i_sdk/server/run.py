@@ -1,0 +1,168 @@
+"""From a socket to a clean exit: addresses to open, uvicorn, signals."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import signal
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from i2i_sdk.errors import InputError
+from i2i_sdk.server.app import create_app
+from i2i_sdk.server.models import Models
+from i2i_sdk.server.options import CONNECTIONS, PING_SECONDS, ServeOptions
+from i2i_sdk.server.tls import own_addresses
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's, with a goodbye: its WebSockets close with 1001, and a signal is a normal end.
+
+    `should_exit = True` stops it from another thread.
+    """
+
+    def __init__(self, app: FastAPI, options: ServeOptions, on_ready: Callable[[], None]) -> None:
+        self._app, self._on_ready = app, on_ready
+        super().__init__(_config(app, options))
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the WebSockets with 1001 where uvicorn alone would use 1012, then the rest."""
+        for server in self.servers:
+            server.close()
+        await self._app.state.streams.goodbye()
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Stop at a signal. uvicorn raises it again afterwards, which would make the exit code an error's."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal asks for the end; a second one does not wait for clients."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def serve(models: Models, options: ServeOptions, say: Callable[[str], None] = print) -> None:
+    """Serve until SIGINT or SIGTERM. Prints where to open it. Raises InputError if it cannot listen there."""
+    _check_certificate(options)
+    with bound(options.host, options.port) as listening:
+        port = listening.getsockname()[1]
+        lines = [*warnings(options), *addresses(options, port), "stop it with Ctrl-C"]
+        server = Server(create_app(models, options), options, lambda: say("\n".join(lines)))
+        server.run([listening])
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises InputError if the address is not ours or the port is taken."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, address = found[0][0], found[0][4]
+        return socket.create_server(
+            (str(address[0]), int(address[1])),
+            family=family,
+            backlog=CONNECTIONS,
+            dualstack_ipv6=address[0] == "::" and socket.has_dualstack_ipv6(),
+        )
+    except socket.gaierror as error:
+        raise InputError(f"--host {host}: no address of this machine ({error.strerror})") from error
+    except OSError as error:
+        reasons = {
+            errno.EADDRINUSE: "the port is taken, perhaps by another i2i serve; choose another with --port",
+            errno.EADDRNOTAVAIL: "no address of this machine; 0.0.0.0 listens on all it has",
+            errno.EACCES: "ports below 1024 need more rights; choose another with --port",
+        }
+        reason = reasons.get(error.errno or 0, error.strerror or str(error))
+        raise InputError(f"cannot listen on {host} port {port}: {reason}") from error
+
+
+def addresses(options: ServeOptions, port: int) -> list[str]:
+    """What to tell the user to open: here, and on a phone."""
+    scheme, secret = ("https" if options.tls else "http"), f"#token={options.token}" if options.token else ""
+
+    def url(host: str) -> str:
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/{secret}"
+
+    if options.host not in ("0.0.0.0", "::"):
+        return [f"open {url(options.host)}"]
+    others = [a for a in own_addresses() if not ipaddress.ip_address(a).is_loopback]
+    return [f"open {url('localhost')}", *(f"from other devices: {url(other)}" for other in others)]
+
+
+def warnings(options: ServeOptions) -> list[str]:
+    """What should give pause: a server for others without a token or TLS."""
+    if is_loopback(options.host):
+        return []
+    lines: list[str] = []
+    if options.token is None:
+        lines.append("warning: everyone who can reach this machine can use this server; --token asks for one")
+    if not options.tls:
+        lines.append(
+            "warning: without TLS pictures travel in the clear, and browsers on other devices give no page "
+            "their camera; --tls-self-signed makes a certificate"
+        )
+    return lines
+
+
+def is_loopback(host: str) -> bool:
+    """Is this address reachable from this machine only?"""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_certificate(options: ServeOptions) -> None:
+    """Raise InputError unless certificate and key are there and belong together."""
+    if options.tls_cert is None:
+        return
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(options.tls_cert, options.tls_key)
+    except OSError as error:  # ssl.SSLError is one
+        raise InputError(
+            f"{options.tls_cert} and {options.tls_key} are no PEM certificate and its key: {error}"
+        ) from error
+
+
+def _config(app: FastAPI, options: ServeOptions) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="h11",
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,  # frames are compressed already
+        ws_max_size=2
+        * options.limits.max_frame_bytes,  # a little too large costs a frame, more the connection
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=1,
+        ssl_certfile=options.tls_cert,
+        ssl_keyfile=options.tls_key,
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+    )

@@ -1,0 +1,80 @@
+"""The JSON that the server gives, as OpenAPI describes it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+
+class OnDevice(BaseModel):
+    """A graph that a browser can run itself: uint8 [N, height, width, channels] RGB in and out."""
+
+    url: Annotated[str, Field(description="Where to fetch it, an ONNX file.")]
+    precision: Annotated[str, Field(description="fp32, fp16 …")]
+    height: int
+    width: int
+    channels: Annotated[int, Field(description="Of its input: 1 (gray) or 3 (RGB).")]
+    bytes: Annotated[int, Field(description="Size of the file.")]
+    sha256: Annotated[str, Field(description="Of the file, 64 hex digits.")]
+    macs: Annotated[int | None, Field(description="Multiply-accumulates of one picture; null if unknown.")]
+
+
+class OnServer(BaseModel):
+    """The engine that translates on the server."""
+
+    backend: Annotated[str, Field(description="ort, openvino, trt …")]
+    precision: Annotated[str, Field(description="What the engine computes in, read back after loading.")]
+    provider: Annotated[str, Field(description="What it runs on, read back after loading.")]
+    height: int
+    width: int
+
+
+class Model(BaseModel):
+    """One model, and where it can run."""
+
+    name: Annotated[str, Field(description="What other requests call it.")]
+    title: Annotated[str, Field(description="For people.")]
+    licence: Annotated[str, Field(description="Of the weights; empty if unknown.")]
+    trained_on: Annotated[str, Field(description="Empty if unknown.")]
+    fit: Annotated[
+        str, Field(description="How pictures meet the engine's size: resize, letterbox, crop, pad.")
+    ]
+    channels: Annotated[int, Field(description="Of the network's input: 1 (gray) or 3 (RGB).")]
+    server: OnServer
+    on_device: Annotated[list[OnDevice], Field(description="Smallest first; empty: runs on the server only.")]
+
+
+class FrameLimits(BaseModel):
+    """What a frame may have at most."""
+
+    max_frame_bytes: int
+    max_pixels: int
+
+
+class ModelList(BaseModel):
+    """Every model that is served."""
+
+    default: Annotated[str, Field(description="The model that is taken where none is named.")]
+    models: list[Model]
+    limits: FrameLimits
+
+
+class Health(BaseModel):
+    """The server runs."""
+
+    status: Annotated[str, Field(description='Always "ok".')]
+    version: Annotated[str, Field(description="Of i2i-sdk.")]
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    code: Annotated[str, Field(description="For programs, for example too_large.")]
+    message: Annotated[str, Field(description="What was given, what is allowed, what to do.")]
+
+
+class Error(BaseModel):
+    """The body of every error."""
+
+    error: ErrorDetail

@@ -1,0 +1,163 @@
+"""Who may ask, and the headers of every answer.
+
+A server on this machine can be reached by every page that its browser shows. So requests that change or cost
+something must come from the server's own page (Origin) or from no page at all, and the server answers only
+to names that are its own (Host): else a foreign page could have its name resolve to 127.0.0.1, "DNS
+rebinding", and would count as our own.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import re
+import secrets
+import socket
+from collections.abc import Mapping
+
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from i2i_sdk.server.metrics import Metrics
+from i2i_sdk.server.options import ServeOptions
+from i2i_sdk.server.refusals import RefusedError
+
+log = logging.getLogger(__name__)
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+OPEN_PATHS = ("/", "/healthz", "/v1/stream")  # the WebSocket shows its token in its first message
+AUTHORITY = re.compile(
+    r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_.-]{1,253})(?::([0-9]{1,5}))?", re.ASCII | re.IGNORECASE
+)
+
+HEADERS = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), display-capture=(), usb=()",
+}
+POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; "
+    "media-src 'self' blob:; connect-src 'self'{sockets}; worker-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class Guard:
+    """The outermost layer: refuses what may not be asked, and puts its headers on every answer."""
+
+    def __init__(self, app: ASGIApp, options: ServeOptions, metrics: Metrics) -> None:
+        self._app, self._options, self._metrics = app, options, metrics
+        self._names = own_names() | {name.lower() for name in options.hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        begun = False
+
+        async def with_headers(message: Message) -> None:
+            nonlocal begun
+            if message["type"] in (
+                "http.response.start",
+                "websocket.http.response.start",
+                "websocket.accept",
+            ):
+                begun = True
+                answer = MutableHeaders(scope=message)
+                for name, value in security_headers(headers.get("host", "")).items():
+                    answer[name] = value
+            await send(message)
+
+        try:
+            self._check(scope, headers)
+            await self._app(scope, receive, with_headers)
+        except RefusedError as refused:
+            await self._refuse(refused, scope, receive, with_headers)
+        except Exception:
+            log.exception("%s failed", scope["path"])
+            if begun:
+                raise
+            refused = RefusedError("internal", "the server failed; its log says why")
+            await self._refuse(refused, scope, receive, with_headers)
+
+    def _check(self, scope: Scope, headers: Mapping[str, str]) -> None:
+        check_host(headers.get("host", ""), self._names)
+        websocket = scope["type"] == "websocket"
+        if websocket or scope["method"] not in SAFE_METHODS:
+            check_origin(headers.get("origin"), headers.get("host", ""))
+        path: str = scope["path"]
+        if path not in OPEN_PATHS and not path.startswith("/static/"):
+            kind, _, shown = headers.get("authorization", "").partition(" ")
+            check_token(shown.strip() if kind.lower() == "bearer" else None, self._options.token)
+
+    async def _refuse(self, refused: RefusedError, scope: Scope, receive: Receive, send: Send) -> None:
+        self._metrics.refused(refused.code)
+        response = error_response(refused)
+        if scope["type"] == "websocket":
+            await WebSocket(scope, receive, send).send_denial_response(response)
+        else:
+            await response(scope, receive, send)
+
+
+def error_response(refused: RefusedError) -> JSONResponse:
+    """The HTTP answer to what was refused."""
+    extra = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
+    return JSONResponse(refused.to_json(), refused.status, extra.get(refused.status))
+
+
+def security_headers(host: str) -> dict[str, str]:
+    """What every answer carries. host: the request's Host, which old Safaris need for WebSockets."""
+    sockets = f" ws://{host} wss://{host}" if AUTHORITY.fullmatch(host) else ""
+    return {**HEADERS, "Content-Security-Policy": POLICY.format(sockets=sockets)}
+
+
+def check_host(host: str, names: frozenset[str] | set[str]) -> None:
+    """Raise RefusedError unless `host` is an address, which needs no resolving, or one of `names`."""
+    match = AUTHORITY.fullmatch(host)
+    name = match[1].strip("[]").lower().rstrip(".") if match else ""
+    if name in names:
+        return
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        raise RefusedError(
+            "forbidden_host",
+            f"Host is {host!r}, which is no name of this server; open it by its address, or start it with "
+            "--allow-host NAME",
+        ) from None
+
+
+def check_origin(origin: str | None, host: str) -> None:
+    """Raise RefusedError if a page of another origin asks. Programs that are no browser send no Origin."""
+    if origin is None:
+        return
+    scheme, _, authority = origin.lower().partition("://")
+    default = {"http": ":80", "https": ":443"}.get(scheme)
+    if default is not None and authority.removesuffix(default) == host.lower().removesuffix(default):
+        return
+    raise RefusedError("forbidden_origin", f"a page of {origin!r} asked; only this server's own page may")
+
+
+def check_token(shown: object, token: str | None) -> None:
+    """Raise RefusedError unless `shown` is the token, if there is one; in a time that tells nothing."""
+    if token is None:
+        return
+    if not isinstance(shown, str) or not secrets.compare_digest(shown.encode(), token.encode()):
+        given = "another token was shown" if isinstance(shown, str) and shown else "none was shown"
+        raise RefusedError(
+            "unauthorized", f"this server asks for a token, {given}: Authorization: Bearer TOKEN"
+        )
+
+
+def own_names() -> frozenset[str]:
+    """Under which names this machine is reached without anyone's doing: localhost and its host name."""
+    name = socket.gethostname().lower()
+    short = name.partition(".")[0]
+    return frozenset({"localhost", name, short, f"{short}.local"})

@@ -1,0 +1,111 @@
+"""What the WebSocket and POST share: turns at the engine, threads, figures.
+
+A model translates one picture at a time. Whoever wants it waits for its turn in a queue, first come, first
+served. A WebSocket stands in it once, however many frames it sends, and all POSTs together stand in it once:
+so turns go round among clients, and none can starve another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from os import cpu_count
+from typing import TypeVar
+
+from i2i_sdk.errors import InputError
+from i2i_sdk.server import images
+from i2i_sdk.server.images import Encoding, Image
+from i2i_sdk.server.metrics import Metrics, Timings
+from i2i_sdk.server.models import Models, Served
+from i2i_sdk.server.options import Limits
+from i2i_sdk.server.refusals import RefusedError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Service:
+    """The models of one server, and its threads. For one event loop."""
+
+    def __init__(self, models: Models, limits: Limits) -> None:
+        self.models, self.limits, self.metrics = models, limits, Metrics()
+        self._turns = {model.name: asyncio.Lock() for model in models}
+        self._posts = {model.name: asyncio.Lock() for model in models}
+        self._pending = 0
+        # One per engine, which is busy for long, and some for encoding meanwhile.
+        self._threads = ThreadPoolExecutor(len(models) + (cpu_count() or 1), thread_name_prefix="i2i-serve")
+
+    def close(self) -> None:
+        """Wait for the engine calls under way and end the threads."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def turn(self, model: Served) -> asyncio.Lock:
+        """`async with service.turn(model):` the engine is the caller's."""
+        return self._turns[model.name]
+
+    async def translate(self, model: Served, data: bytes) -> tuple[Image, float, float]:
+        """An encoded picture -> the translated one, uint8 BGR(A); milliseconds of decoding and of the engine.
+
+        To be called within `turn`. Raises RefusedError.
+        """
+
+        def work() -> tuple[Image, float, float]:
+            start = time.perf_counter()
+            image = images.decode(data, self.limits.max_pixels)
+            decoded = time.perf_counter()
+            result = model.translator(image)
+            return result, (decoded - start) * 1000, (time.perf_counter() - decoded) * 1000
+
+        return await self._in_thread(work)
+
+    async def encode(self, image: Image, encoding: Encoding) -> tuple[bytes, float]:
+        """A picture's file, and the milliseconds that it took. Raises RefusedError."""
+
+        def work() -> tuple[bytes, float]:
+            start = time.perf_counter()
+            return images.encode(image, encoding), (time.perf_counter() - start) * 1000
+
+        return await self._in_thread(work)
+
+    async def post(self, model: Served, data: bytes, encoding: Encoding) -> tuple[bytes, Timings]:
+        """Translate one picture for a POST. Raises RefusedError."""
+        arrived = time.perf_counter()
+        async with self._posts[model.name], self.turn(model):
+            wait = (time.perf_counter() - arrived) * 1000
+            image, decode, engine = await self.translate(model, data)
+        encoded, encode = await self.encode(image, encoding)
+        timings = Timings(wait, decode, engine, encode)
+        self.metrics.translated(model.name, "post", timings)
+        return encoded, timings
+
+    @asynccontextmanager
+    async def pending(self) -> AsyncGenerator[None]:
+        """Count a POST while it is here. Raises RefusedError if there are too many."""
+        if self._pending >= self.limits.max_pending:
+            raise RefusedError(
+                "too_busy", f"{self._pending} pictures are waiting already: send it again in a second"
+            )
+        self._pending += 1
+        try:
+            yield
+        finally:
+            self._pending -= 1
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Run `work` without blocking the event loop; what goes wrong becomes a RefusedError."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except RefusedError:
+            raise
+        except InputError as error:  # the picture does not suit the model, for example its fit
+            raise RefusedError("cannot_translate", str(error)) from error
+        except Exception as error:  # the engine failed; clients are told no more than that
+            log.exception("a picture could not be translated")
+            raise RefusedError(
+                "internal", "the engine failed on this picture; the server's log says why"
+            ) from error

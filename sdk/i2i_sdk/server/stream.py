@@ -1,0 +1,302 @@
+"""One WebSocket: frames in, translated frames out.
+
+A client may send frames faster than they are translated. Only the newest waits, in a slot; the one it
+replaces is reported as dropped. So a picture is never older than one translation and a half, whatever the
+client does, and a client that keeps to its credit loses none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import struct
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, cast
+
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from i2i_sdk.server import images
+from i2i_sdk.server.images import Encoding, check_encoding
+from i2i_sdk.server.metrics import Timings
+from i2i_sdk.server.options import CREDIT, GOODBYE_SECONDS, HELLO_SECONDS
+from i2i_sdk.server.refusals import RefusedError
+from i2i_sdk.server.security import check_token
+from i2i_sdk.server.service import Service
+
+log = logging.getLogger(__name__)
+
+FRAME = struct.Struct("<IId")  # id, 0, the client's time
+RESULT = struct.Struct("<IIdffff")  # id, dropped so far, the client's time, four stages in milliseconds
+
+GOING_AWAY, POLICY, TRY_AGAIN_LATER = 1001, 1008, 1013
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An encoded frame that waits. time is the client's own, given back as it came."""
+
+    id: int
+    time: float
+    data: bytes
+    arrived: float  # time.perf_counter()
+
+
+class Slot:
+    """Room for one frame: the newest."""
+
+    def __init__(self) -> None:
+        self._frame: Frame | None = None
+        self._changed = asyncio.Event()
+        self._closed = False
+
+    def put(self, frame: Frame) -> Frame | None:
+        """Let `frame` wait. Returns the one that it replaces, if one waited."""
+        replaced, self._frame = self._frame, frame
+        self._changed.set()
+        return replaced
+
+    def take(self) -> Frame | None:
+        """The frame that waited, or None."""
+        frame, self._frame = self._frame, None
+        if not self._closed:
+            self._changed.clear()
+        return frame
+
+    async def filled(self) -> bool:
+        """Wait until a frame waits. False once the slot is closed."""
+        await self._changed.wait()
+        return not self._closed
+
+    def close(self) -> None:
+        """Forget what waits; nothing more will come."""
+        self._frame, self._closed = None, True
+        self._changed.set()
+
+
+class Streams:
+    """All open WebSockets of a server."""
+
+    def __init__(self, service: Service, token: str | None) -> None:
+        self._service, self._token = service, token
+        self._open: set[WebSocket] = set()
+
+    async def serve(self, socket: WebSocket) -> None:
+        """Talk with one client until it leaves, is asked to, or the server stops."""
+        await socket.accept()
+        try:
+            async with self._counted(socket):
+                session = Session(socket, self._service)
+                await session.greet(self._token)
+                await session.run()
+        except RefusedError as refused:  # the client as a whole, not a frame
+            self._service.metrics.refused(refused.code)
+            code = TRY_AGAIN_LATER if refused.code == "too_many_clients" else POLICY
+            await send_json(socket, type="error", id=None, **refused.to_json()["error"])
+            await close(socket, code, refused.code)
+        except WebSocketDisconnect:
+            pass
+
+    async def goodbye(self) -> None:
+        """Close all with 1001, and give their sessions a moment to end."""
+        await asyncio.gather(*(close(socket, GOING_AWAY, "the server stops") for socket in [*self._open]))
+        until = time.monotonic() + GOODBYE_SECONDS
+        while self._open and time.monotonic() < until:
+            await asyncio.sleep(0.01)
+
+    @asynccontextmanager
+    async def _counted(self, socket: WebSocket) -> AsyncGenerator[None]:
+        limit, metrics = self._service.limits.max_clients, self._service.metrics
+        if len(self._open) >= limit:
+            raise RefusedError(
+                "too_many_clients", f"{limit} clients are connected, which is the most: try later"
+            )
+        self._open.add(socket)
+        metrics.clients(len(self._open))
+        try:
+            yield
+        finally:
+            self._open.discard(socket)
+            metrics.clients(len(self._open))
+
+
+class Session:
+    """One client: a task that receives into the slot, and one that translates from it."""
+
+    def __init__(self, socket: WebSocket, service: Service) -> None:
+        self._socket, self._service = socket, service
+        self._slot = Slot()
+        self._dropped = 0
+        self._model = service.models.find(None)
+        self._encoding = Encoding()
+
+    async def greet(self, token: str | None) -> None:
+        """Await the first message and answer it. Raises RefusedError, WebSocketDisconnect."""
+        try:
+            message = await asyncio.wait_for(self._receive(), HELLO_SECONDS)
+        except asyncio.TimeoutError:
+            raise RefusedError("timeout", f"no hello came within {HELLO_SECONDS:g} seconds") from None
+        hello = _parsed(message.get("text"))
+        if hello.get("type") != "hello":
+            raise RefusedError("bad_request", 'the first message must be {"type": "hello", …}')
+        check_token(hello.get("token"), token)
+        self._encoding = check_encoding(hello.get("format", "jpeg"), hello.get("quality", 80))
+        await self._use(hello.get("model"))
+
+    async def run(self) -> None:
+        """Translate what comes until the client leaves. Raises RefusedError when it is idle."""
+        worker = asyncio.create_task(self._work())
+        try:
+            await self._listen()
+        finally:
+            self._slot.close()
+            await worker  # it ends after the frame that it has begun
+
+    async def _listen(self) -> None:
+        idle = self._service.limits.idle_seconds
+        deadline = time.monotonic() + idle
+        while True:
+            try:
+                message = await asyncio.wait_for(self._receive(), deadline - time.monotonic())
+            except asyncio.TimeoutError:
+                raise RefusedError("idle", f"no frame came for {idle:g} seconds: connect again") from None
+            except WebSocketDisconnect:
+                return
+            if (data := message.get("bytes")) is None:
+                await self._command(message.get("text"))
+            else:
+                deadline = time.monotonic() + idle
+                await self._frame(data)
+
+    async def _frame(self, data: bytes) -> None:
+        """Put a frame into the slot, unless it can be seen to be bad."""
+        if len(data) < FRAME.size:
+            await self._refuse(
+                None, RefusedError("bad_request", f"a frame begins with {FRAME.size} bytes: id, 0, time")
+            )
+            return
+        number, zero, sent = FRAME.unpack_from(data)
+        frame = Frame(number, sent, data[FRAME.size :], time.perf_counter())
+        try:
+            if zero:
+                raise RefusedError("bad_request", f"bytes 4 to 8 of a frame are 0; got {zero}")
+            limits = self._service.limits
+            if len(frame.data) > limits.max_frame_bytes:
+                raise RefusedError(
+                    "too_large",
+                    f"the frame has {len(frame.data)} bytes; at most {limits.max_frame_bytes} are allowed",
+                )
+            images.inspect(frame.data, limits.max_pixels)
+        except RefusedError as refused:
+            await self._refuse(number, refused)
+            return
+        if (replaced := self._slot.put(frame)) is not None:
+            self._dropped += 1
+            self._service.metrics.dropped()
+            await send_json(self._socket, type="dropped", id=replaced.id)
+
+    async def _command(self, text: str | None) -> None:
+        """Obey a text message; one that makes no sense is answered with an error and changes nothing."""
+        try:
+            command = _parsed(text)
+            if command.get("type") == "model":
+                await self._use(command.get("model"))
+            elif command.get("type") == "ping":
+                await send_json(self._socket, type="pong", t=command.get("t"))
+            else:
+                raise RefusedError(
+                    "bad_request", "type is none of model, ping; frames are sent as binary messages"
+                )
+        except RefusedError as refused:
+            await self._refuse(None, refused)
+
+    async def _use(self, name: object) -> None:
+        self._model = model = self._service.models.find(name)
+        server, limits = model.description.server, self._service.limits
+        await send_json(
+            self._socket,
+            type="ready",
+            model=model.name,
+            engine={"backend": server.backend, "precision": server.precision, "provider": server.provider},
+            height=server.height,
+            width=server.width,
+            credit=CREDIT,
+            max_frame_bytes=limits.max_frame_bytes,
+            max_pixels=limits.max_pixels,
+        )
+
+    async def _work(self) -> None:
+        """Translate the newest frame, again and again."""
+        while await self._slot.filled():
+            model = self._model
+            async with self._service.turn(model):
+                frame = self._slot.take()
+                if frame is None:
+                    continue
+                wait = (time.perf_counter() - frame.arrived) * 1000
+                try:
+                    image, decode, engine = await self._service.translate(model, frame.data)
+                except RefusedError as refused:
+                    image, decode, engine = refused, 0.0, 0.0
+            try:
+                if isinstance(image, RefusedError):
+                    raise image
+                encoded, encode = await self._service.encode(image, self._encoding)
+            except RefusedError as refused:
+                await self._refuse(frame.id, refused)
+                continue
+            timings = Timings(wait, decode, engine, encode)
+            self._service.metrics.translated(model.name, "websocket", timings)
+            await self._answer(frame, timings, encoded)
+
+    async def _answer(self, frame: Frame, timings: Timings, encoded: bytes) -> None:
+        stages = (timings.wait, timings.decode, timings.engine, timings.encode)
+        header = RESULT.pack(frame.id, self._dropped, frame.time, *stages)
+        await send(self._socket, {"type": "websocket.send", "bytes": header + encoded})
+
+    async def _refuse(self, number: int | None, refused: RefusedError) -> None:
+        self._service.metrics.refused(refused.code)
+        await send_json(self._socket, type="error", id=number, **refused.to_json()["error"])
+
+    async def _receive(self) -> dict[str, Any]:
+        """The next message. Raises WebSocketDisconnect."""
+        message = await self._socket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1006))
+        return dict(message)
+
+
+async def send_json(socket: WebSocket, **message: object) -> None:
+    """Send a text message, unless the client is gone."""
+    await send(socket, {"type": "websocket.send", "text": json.dumps(message, allow_nan=False)})
+
+
+async def send(socket: WebSocket, message: dict[str, Any]) -> None:
+    """Send a message, unless the client is gone: the receiving side hears of that and ends the session."""
+    if socket.application_state is WebSocketState.CONNECTED:
+        # RuntimeError is how uvicorn says that it closed the connection itself, after a message too large.
+        with suppress(WebSocketDisconnect, RuntimeError):
+            await socket.send(message)
+
+
+async def close(socket: WebSocket, code: int, reason: str) -> None:
+    """Close, unless that was done."""
+    await send(socket, {"type": "websocket.close", "code": code, "reason": reason})
+
+
+def _parsed(text: str | None) -> dict[str, Any]:
+    """A JSON object. Raises RefusedError."""
+    try:
+        message: object = json.loads(text or "", parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        message = None
+    if not isinstance(message, dict):
+        raise RefusedError("bad_request", "a text message must be a JSON object with a type")
+    return cast("dict[str, Any]", message)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)  # NaN and Infinity are no JSON, and could not be echoed

@@ -1,0 +1,122 @@
+"""A certificate for this machine, signed by itself: phones give a page their camera only over https.
+
+It is kept in the user's cache, so that a device has to accept it once, and made again when it runs out or
+when the machine has an address that it does not name.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from i2i_sdk.files import written_atomically
+from i2i_sdk.server.security import own_names
+from i2i_sdk.tuning import cache_dir
+
+VALID = timedelta(days=820)  # Apple's systems refuse more than 825
+SPARE = timedelta(days=7)  # a certificate that runs out sooner is replaced
+EARLIER = timedelta(days=1)  # clocks differ
+
+
+def self_signed(folder: Path | None = None) -> tuple[Path, Path]:
+    """PEM files of a certificate for localhost, this machine's name and addresses, and of its key.
+
+    folder: where they are kept; the user's cache by default. Clients can check the server with the
+    certificate's file; the key's is for its owner's eyes only.
+    """
+    folder = folder or cache_dir() / "tls"
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    names = sorted(own_names()) + own_addresses()
+    if not _usable(certificate, key, names):
+        _write(certificate, key, names)
+    return certificate, key
+
+
+def own_addresses() -> list[str]:
+    """The addresses under which this machine can be reached, loopback first. No package is sent."""
+    found = ["127.0.0.1", "::1"]
+    with suppress(OSError):
+        found += [
+            str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(socket.gethostname(), None)
+        ]
+    # What the host name resolves to is often 127.0.1.1 only; the address used towards elsewhere is asked of
+    # the kernel by connecting a UDP socket to addresses that are reserved for documentation.
+    for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((elsewhere, 9))
+            found.append(str(probe.getsockname()[0]))
+    return [*dict.fromkeys(address for address in found if not ipaddress.ip_address(address).is_unspecified)]
+
+
+def _usable(certificate: Path, key: Path, names: list[str]) -> bool:
+    """Are there files that belong together, last a while, and name all of `names`?"""
+    try:
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+        secret = serialization.load_pem_private_key(key.read_bytes(), None)
+        alternatives = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, ValueError, x509.ExtensionNotFound):
+        return False
+    lasts = found.not_valid_after_utc - datetime.now(timezone.utc) > SPARE
+    named = {*alternatives.get_values_for_type(x509.DNSName)}
+    named |= {str(address) for address in alternatives.get_values_for_type(x509.IPAddress)}
+    return lasts and named >= set(names) and found.public_key() == secret.public_key()
+
+
+def _write(certificate: Path, key: Path, names: list[str]) -> None:
+    secret = ec.generate_private_key(ec.SECP256R1())
+    signed = _signed(secret, names).public_bytes(serialization.Encoding.PEM)
+    private = secret.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    key.parent.mkdir(parents=True, exist_ok=True)
+    with written_atomically(key) as temporary:
+        temporary.touch(0o600)  # before there is anything to read
+        temporary.write_bytes(private)
+    with written_atomically(certificate) as temporary:
+        temporary.write_bytes(signed)
+
+
+def _signed(secret: ec.EllipticCurvePrivateKey, names: list[str]) -> x509.Certificate:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "i2i-sdk on this machine")])
+    now = datetime.now(timezone.utc)
+    usage = x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(secret.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - EARLIER)
+        .not_valid_after(now - EARLIER + VALID)
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(secret.public_key()), critical=False)
+        .sign(secret, hashes.SHA256())
+    )
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
