@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk import frames
+from i2i_sdk import frames, tiles
 from i2i_sdk.backends.base import Engine
 from i2i_sdk.choose import DEFAULT_MIN_PSNR
 from i2i_sdk.errors import BackendError, InputError
@@ -24,6 +24,11 @@ from i2i_sdk.pil import from_pil, is_pil, to_pil
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
+    from i2i_sdk.live.cameras import CameraOptions
+    from i2i_sdk.live.options import Mask
+    from i2i_sdk.live.sinks import Sink
+    from i2i_sdk.live.sources import Event
+    from i2i_sdk.live.stream import Stream
     from i2i_sdk.translate import FileSummary
 
 Image = NDArray[np.uint8]
@@ -32,7 +37,7 @@ T = TypeVar("T", bound="Translator")
 
 
 class Laps:
-    """Where the time of a translation went, in milliseconds; `pre_ms` ends where the first engine call begins."""
+    """Where the time of a translation went, in milliseconds: before, in and after the engine."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
@@ -63,7 +68,8 @@ class Translator:
         color: channel order of NumPy images, in and out: "bgr" (OpenCV's) or "rgb".
         fit: how an image of another size meets the engine's: "resize" (stretch), "letterbox" (keep the
             aspect, gray borders), "crop" (keep the aspect, translate the centre, leave the border as it
-            is), "pad" (1:1 pixels, reflected borders). Default: as the bundle says.
+            is), "pad" (1:1 pixels, reflected borders), "tile" (1:1 pixels of any frame, in overlapping
+            tiles: one engine call for each few of them). Default: as the bundle says.
         threads: of the engine; None takes the engine's default.
         min_psnr: floor in dB for the automatic choice, as measured by `i2i tune`, else at export. If no
             variant reaches it the best is taken, with a warning.
@@ -126,6 +132,7 @@ class Translator:
         self.height, self.width = opened.height, opened.width
         self._engine, self._channels = opened.engine, opened.channels
         self._max_batch, self._fixed_batch = opened.max_batch, opened.fixed_batch
+        self._corrects_tiles = tiles.needs_correction(opened.bundle and opened.bundle.manifest.model)
         self._lock = threading.Lock()
 
     @property
@@ -203,6 +210,58 @@ class Translator:
             )
         return translate_path(self, Path(source), Path(out), progress=progress, compare=compare)
 
+    def stream(
+        self,
+        source: Any,
+        *,
+        sinks: Sequence[Sink] = (),
+        stabilize: bool | float = False,
+        blend: float = 1.0,
+        mask: Mask | None = None,
+        mirror: bool = False,
+        reuse: float | None = None,
+        reuse_most: int = 30,
+        view: str = "output",
+        overlay: bool = False,
+        camera: CameraOptions | None = None,
+        realtime: bool = False,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> Stream:
+        """Translate a camera, a video or a network stream: iterate over the results, or `run()` into sinks.
+
+        source: a camera number, a video file, a folder of images, an http:// (MJPEG) or rtsp:// address, a
+            GStreamer pipeline, an iterable of frames, a `Source`; or a list of these, translated together.
+            Of cameras and network streams the newest frame wins; of files every frame counts.
+        sinks: of `i2i_sdk.live`, for `run()`.
+        stabilize: steady the flicker of frame-by-frame translation; True, or a strength up to 1.
+        blend: 0 shows the input, 1 the translation.
+        mask: a function from a frame to its mask [H, W], bool, uint8 or float 0..1: translates only there.
+        mirror: flip the input left to right, as people expect of their own picture.
+        reuse: show the last picture again, and spare the engine, while no part of the frame differs by more
+            than so many gray levels (0: while it is identical), for at most `reuse_most` frames in a row.
+        view, overlay: what sinks show: "output", "split", "side" or "input"; rate and latency written on it.
+        camera: size, rate and format that a camera is asked for.
+        realtime: play a video file at its own speed, dropping what comes too late.
+        on_event: called, in another thread, when a source is lost, is back, or has ended.
+
+        Raises InputError for a source or option that cannot be used; when it starts, MediaError if a source
+        cannot be opened.
+
+        Example:
+            >>> import numpy as np
+            >>> with Translator("sketch", backend="ort") as translate:
+            ...     for result in translate.stream([np.zeros((480, 640, 3), np.uint8)] * 2):
+            ...         print(result.index, result.output.shape)
+            0 (480, 640, 3)
+            1 (480, 640, 3)
+        """
+        from i2i_sdk.live.opening import as_sources
+        from i2i_sdk.live.options import StreamOptions
+        from i2i_sdk.live.stream import Stream
+
+        options = StreamOptions(stabilize, blend, mask, mirror, reuse, reuse_most, view, overlay, on_event)
+        return Stream(self, as_sources(source, camera=camera, realtime=realtime), sinks, options)
+
     def warmup(self, runs: int = 2) -> None:
         """Run on zeros until the engine's lazy initialisation is done."""
         with self._lock:
@@ -234,6 +293,12 @@ class Translator:
 
     def _translated(self, images: list[Image], orders: list[str], laps: Laps) -> list[Image]:
         colors = [frames.color_of(image) for image in images]
+        if self.fit == "tile":
+            outputs = self._tiled(colors, orders, laps)
+            return [
+                frames.like_original(frames.from_engine(output, order), image, order)
+                for output, order, image in zip(outputs, orders, images, strict=True)
+            ]
         places = [frames.place(c.shape[0], c.shape[1], self.height, self.width, self.fit) for c in colors]
         canvases = [
             frames.to_engine(frames.onto_canvas(color, place, self.height, self.width), order, self._channels)
@@ -248,6 +313,17 @@ class Translator:
                 outputs, orders, places, colors, images, strict=True
             )
         ]
+
+    def _tiled(self, colors: list[Image], orders: list[str], laps: Laps) -> list[Image]:
+        """[H, W, 3] of any size -> [H, W, C] as the engine gives it, made of tiles."""
+        return tiles.translated(
+            [frames.to_engine(c, order, self._channels) for c, order in zip(colors, orders, strict=True)],
+            lambda pictures: self._run(pictures, laps),
+            self.height,
+            self.width,
+            batch=self._max_batch,
+            correct=self._corrects_tiles,
+        )
 
     def _run(self, canvases: list[Image], laps: Laps) -> NDArray[np.uint8]:
         """One engine call for [H, W, C] canvases; an engine of fixed batch gets the last one repeated."""

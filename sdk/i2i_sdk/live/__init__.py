@@ -1,0 +1,46 @@
+"""Live video: what goes into and comes out of `Translator.stream`.
+
+    from i2i_sdk import Translator
+    from i2i_sdk.live import VideoSink, WindowSink
+
+    Translator("sketch").stream(0, sinks=[WindowSink(), VideoSink("out.mp4")]).run()
+
+Sources: `Camera`, `NetworkVideo`, `MjpegStream`, `GStreamer`, `VideoFile`, `ImageFolder`, `Frames`, or a
+`Source` of your own. Sinks: `WindowSink`, `VideoSink`, `FolderSink`, `MemorySink`, `MjpegServerSink`,
+`VirtualCameraSink`, `NullSink`, or a `Sink` of your own.
+"""
+
+from i2i_sdk.live.cameras import Camera, CameraOptions, GStreamer, NetworkVideo
+from i2i_sdk.live.mjpeg import MjpegStream
+from i2i_sdk.live.mjpeg_server import MjpegServerSink
+from i2i_sdk.live.results import Latency, Look, Result, SourceStats, StreamStats
+from i2i_sdk.live.sinks import FolderSink, MemorySink, NullSink, Sink, VideoSink, VirtualCameraSink
+from i2i_sdk.live.sources import Captured, Event, Frames, ImageFolder, Source, VideoFile
+from i2i_sdk.live.stream import Stream
+
+__all__ = [
+    "Camera",
+    "CameraOptions",
+    "Captured",
+    "Event",
+    "FolderSink",
+    "Frames",
+    "GStreamer",
+    "ImageFolder",
+    "Latency",
+    "Look",
+    "MemorySink",
+    "MjpegServerSink",
+    "MjpegStream",
+    "NetworkVideo",
+    "NullSink",
+    "Result",
+    "Sink",
+    "Source",
+    "SourceStats",
+    "Stream",
+    "StreamStats",
+    "VideoFile",
+    "VideoSink",
+    "VirtualCameraSink",
+]

@@ -1,0 +1,162 @@
+"""A stream on a web page, without any package: JPEGs over HTTP, as network cameras send them."""
+
+from __future__ import annotations
+
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from i2i_sdk.errors import InputError, MediaError
+from i2i_sdk.live.results import Result
+from i2i_sdk.live.sinks import Sink
+
+if TYPE_CHECKING:
+    from i2i_sdk.live.stream import Stream
+
+BOUNDARY = "frame"
+SEND_S = 2.0  # a client that takes nothing for so long is let go
+PAGE = b"""<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>i2i-sdk</title><body style="margin:0;background:#111;display:grid;place-items:center;min-height:100vh">
+<img src="stream.mjpg" alt="live picture" style="max-width:100%;max-height:100vh">"""
+
+
+class MjpegServerSink(Sink):
+    """Serves what is shown at http://HOST:PORT/ and, for programs, as http://HOST:PORT/stream.mjpg.
+
+    Each client gets the newest picture when it is ready for one, so that a slow one never holds up the
+    stream; a picture is encoded once, and only while somebody looks. Anybody who reaches the port can look:
+    it is this machine alone unless host says otherwise. port 0 takes a free one, then in `port`. quality: of
+    the JPEGs, 1 to 100. For cameras in phones and translation on request see `i2i serve`.
+
+    Raises MediaError if the port cannot be had.
+    """
+
+    def __init__(
+        self, port: int = 8080, host: str = "127.0.0.1", quality: int = 85, source: int | None = None
+    ) -> None:
+        super().__init__(source)
+        if not 1 <= quality <= 100:
+            raise InputError(f"quality is {quality}; allowed: 1 to 100")
+        self.host, self.port, self._quality = host, port, quality
+        self._newest = _Newest()
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def clients(self) -> int:
+        """How many look at the moment."""
+        return self._newest.clients
+
+    def open(self, stream: Stream) -> None:
+        """Start to listen. Raises MediaError."""
+        try:
+            self._server = _Server((self.host, self.port), self._newest)
+        except OSError as error:
+            raise MediaError(
+                f"cannot serve at {self.host}:{self.port}: {error.strerror or error}; give another port"
+            ) from error
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.1,), name="i2i-mjpeg-server"
+        )
+        self._thread.start()
+
+    def take(self, result: Result) -> None:
+        """Encode the picture if anybody looks."""
+        if self._newest.clients:
+            options = [cv2.IMWRITE_JPEG_QUALITY, self._quality]
+            _, jpeg = cv2.imencode(".jpg", result.picture, options)
+            self._newest.put(np.asarray(jpeg, np.uint8).tobytes())
+
+    def close(self) -> None:
+        """Let all clients go and stop listening."""
+        self._newest.close()
+        server, self._server = self._server, None
+        if server is not None and self._thread is not None:
+            server.shutdown()
+            server.server_close()
+            self._thread.join()
+
+
+class _Newest:
+    """The newest JPEG, for any number of waiting clients."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._jpeg, self._number, self._closed = b"", 0, False
+        self.clients = 0
+
+    def put(self, jpeg: bytes) -> None:
+        with self._changed:
+            self._jpeg, self._number = jpeg, self._number + 1
+            self._changed.notify_all()
+
+    def after(self, number: int) -> tuple[bytes, int] | None:
+        """The first picture newer than `number`, and its number; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._number > number)
+            return None if self._closed else (self._jpeg, self._number)
+
+    def count(self, change: int) -> None:
+        with self._changed:
+            self.clients += change
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False  # none survives `close`
+    block_on_close = True
+
+    def __init__(self, address: tuple[str, int], newest: _Newest) -> None:
+        self.newest = newest
+        super().__init__(address, _Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that goes away is no error."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = SEND_S
+    server: _Server  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def do_GET(self) -> None:  # the name that http.server looks for
+        path = self.path.partition("?")[0]
+        if path == "/":
+            self._answer("text/html; charset=utf-8", len(PAGE))
+            self.wfile.write(PAGE)
+        elif path == "/stream.mjpg":
+            self._pictures()
+        else:
+            self.send_error(HTTPStatus.NOT_FOUND, "there are / and /stream.mjpg")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Requests are nobody's business."""
+
+    def _pictures(self) -> None:
+        self._answer(f"multipart/x-mixed-replace; boundary={BOUNDARY}", None)
+        newest, number = self.server.newest, 0
+        newest.count(1)
+        try:
+            while (found := newest.after(number)) is not None:
+                jpeg, number = found
+                head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+                self.wfile.write(head.encode() + jpeg + b"\r\n")
+        finally:
+            newest.count(-1)
+
+    def _answer(self, content: str, length: int | None) -> None:
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", content)
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Connection", "close")
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()

@@ -1,0 +1,82 @@
+"""From what a user gives to a source: a number, a path, an address, a pipeline, or frames."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from i2i_sdk.errors import InputError
+from i2i_sdk.live.cameras import Camera, CameraOptions, GStreamer, NetworkVideo
+from i2i_sdk.live.mjpeg import MjpegStream, ask, without_password
+from i2i_sdk.live.sources import Frames, ImageFolder, Source, VideoFile
+from i2i_sdk.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+
+ACCEPTED = (
+    "a camera number, a video file, a folder of images, an http:// or rtsp:// address, a GStreamer pipeline, "
+    "an iterable of frames, or a Source"
+)
+NETWORK = ("rtsp://", "rtsps://", "rtmp://", "udp://", "srt://", "tcp://", "rtp://")
+
+
+def as_sources(what: Any, *, camera: CameraOptions | None = None, realtime: bool = False) -> list[Source]:
+    """One source, or one for each entry of a list in which none is a frame. Raises as `as_source`."""
+    several = cast("list[Any]", what) if isinstance(what, list | tuple) else []
+    if several and not any(isinstance(item, np.ndarray) for item in several):
+        return [as_source(item, camera=camera, realtime=realtime) for item in several]
+    return [as_source(what, camera=camera, realtime=realtime)]
+
+
+def as_source(what: Any, *, camera: CameraOptions | None = None, realtime: bool = False) -> Source:
+    """The source that `what` means. Raises InputError for what means none, MediaError if a server does not
+    answer.
+
+    camera: for camera numbers. realtime: play a video file at its own speed.
+    """
+    if isinstance(what, Source):
+        return what
+    if isinstance(what, bool):
+        raise InputError(f"got {what}; a source is {ACCEPTED}")
+    if isinstance(what, int) or (isinstance(what, str) and what.isdecimal()):
+        return Camera(int(what), camera)
+    if isinstance(what, str | os.PathLike):
+        return _from_text(os.fspath(cast("str | os.PathLike[str]", what)), realtime)
+    if isinstance(what, np.ndarray) and what.ndim == 3:
+        raise InputError(
+            "got one array; for one image call the translator, for a stream give an iterable of them"
+        )
+    if isinstance(what, Iterable):
+        return Frames(cast("Iterable[Any]", what))
+    raise InputError(f"got {type(what).__name__}; a source is {ACCEPTED}")
+
+
+def _from_text(text: str, realtime: bool) -> Source:
+    lower = text.lower()
+    if lower.startswith(("http://", "https://")):
+        return _from_http(text)
+    if lower.startswith(NETWORK):
+        return NetworkVideo(text)
+    if " ! " in text:
+        return GStreamer(text)
+    path = Path(text)
+    if path.is_dir():
+        return ImageFolder(path)
+    if not path.exists():
+        raise InputError(f"there is no file or folder {without_password(text)}; a source is {ACCEPTED}")
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        raise InputError(f"{path} is one image: i2i run translates it; a stream takes a folder of images")
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return VideoFile(path, realtime=realtime)
+    raise InputError(f"{path} is no video ({', '.join(VIDEO_SUFFIXES)})")
+
+
+def _from_http(url: str) -> Source:
+    """MJPEG is read by us, other video by FFmpeg; only the server knows which it is."""
+    response, connected = ask(url)
+    content = response.headers.get("Content-Type", "").lower()
+    response.close()
+    connected.close()
+    return MjpegStream(url) if content.startswith("multipart/") else NetworkVideo(url)

@@ -1,0 +1,137 @@
+"""From captured frames to finished pictures: the middle stage of the live loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from i2i_sdk import views
+from i2i_sdk.live.options import StreamOptions
+from i2i_sdk.temporal import Stabilizer
+from i2i_sdk.translator import Laps
+
+Image = NDArray[np.uint8]
+
+THUMBNAIL = 32  # cells across, whose mean colours are compared to tell whether a frame is new
+
+
+class Timed(Protocol):
+    """What this stage needs of a `Translator`."""
+
+    @property
+    def max_batch(self) -> int: ...
+    def timed(self, images: Sequence[Image]) -> tuple[list[Image], Laps]: ...
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A frame (mirrored if asked), its finished picture, and where the time went in milliseconds."""
+
+    frame: Image
+    output: Image
+    repeated: bool
+    pre_ms: float
+    engine_ms: float
+    post_ms: float
+
+
+class PictureMaker:
+    """Translates frames of several sources as the options say; remembers what each source needs. For one
+    thread.
+
+    translator, stabilize: may be changed while it works.
+    """
+
+    def __init__(self, translator: Timed, options: StreamOptions, sources: int) -> None:
+        self.translator = translator
+        self.stabilize = bool(options.stabilize)
+        self._options = options
+        self._pasts = [_Past(options) for _ in range(sources)]
+
+    def __call__(self, batch: Sequence[tuple[int, Image]]) -> list[Finished]:
+        """(source, frame) -> finished pictures, in that order; those that need the engine share one call."""
+        start = time.perf_counter()
+        frames = [views.mirrored(frame) if self._options.mirror else frame for _, frame in batch]
+        reused = [
+            self._pasts[source].reusable(frame) for (source, _), frame in zip(batch, frames, strict=True)
+        ]
+        fresh = [frame for frame, old in zip(frames, reused, strict=True) if old is None]
+        before_ms = (time.perf_counter() - start) * 1000
+        made, laps = self.translator.timed(fresh) if fresh else ([], Laps())
+        news = iter(made)
+        outputs = [next(news) if old is None else old for old in reused]
+        finished: list[Finished] = []
+        for (source, _), frame, output, old in zip(batch, frames, outputs, reused, strict=True):
+            begun = time.perf_counter()
+            self._pasts[source].remember(frame, output, repeated=old is not None)
+            picture = self._finish(source, frame, output)
+            post_ms = laps.post_ms + (time.perf_counter() - begun) * 1000
+            finished.append(
+                Finished(frame, picture, old is not None, before_ms + laps.pre_ms, laps.engine_ms, post_ms)
+            )
+        return finished
+
+    def forget(self, source: int) -> None:
+        """What comes next has nothing to do with what was: after a reconnect, another model."""
+        self._pasts[source] = _Past(self._options)
+
+    def _finish(self, source: int, frame: Image, output: Image) -> Image:
+        options, picture = self._options, output
+        if self.stabilize:
+            picture = self._pasts[source].stabilizer(frame, picture)
+        if options.blend < 1:
+            picture = views.blended(frame, picture, options.blend)
+        if options.mask is not None:
+            picture = views.masked(frame, picture, options.mask(frame))
+        # A result is its owner's to draw on; the array that was remembered must stay as it is.
+        return picture.copy() if picture is output and options.reuse is not None else picture
+
+
+class _Past:
+    """What one source's next picture may need of its earlier ones."""
+
+    def __init__(self, options: StreamOptions) -> None:
+        strength = float(options.stabilize)
+        self.stabilizer = Stabilizer() if strength in (0.0, 1.0) else Stabilizer(strength)
+        self._options = options
+        self._small: Image | None = None
+        self._frame: Image | None = None
+        self._output: Image | None = None
+        self._run = 0
+
+    def reusable(self, frame: Image) -> Image | None:
+        """The last translation if `frame` is as good as the frame that it was made of."""
+        threshold = self._options.reuse
+        if threshold is None or self._frame is None or self._run >= self._options.reuse_most:
+            return None
+        if frame.shape != self._frame.shape:
+            return None
+        if threshold == 0:
+            return self._output if np.array_equal(frame, self._frame) else None
+        assert self._small is not None
+        return self._output if difference(thumbnail(frame), self._small) <= threshold else None
+
+    def remember(self, frame: Image, output: Image, *, repeated: bool) -> None:
+        """Compare with the frame that was translated, not with the one before: small changes add up."""
+        self._run = self._run + 1 if repeated else 0
+        if self._options.reuse is not None and not repeated:
+            self._frame, self._output = frame, output
+            self._small = thumbnail(frame) if self._options.reuse > 0 else None
+
+
+def thumbnail(image: Image) -> Image:
+    """uint8 [H, W, 3] -> mean colours of its cells; noise of a camera averages out, what moves does not."""
+    height, width = image.shape[:2]
+    across, down = min(THUMBNAIL, width), min(max(1, round(THUMBNAIL * height / width)), height)
+    return np.asarray(cv2.resize(image, (across, down), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def difference(one: Image, other: Image) -> float:
+    """The largest difference of any cell in any colour, in gray levels."""
+    return float(cv2.norm(one, other, cv2.NORM_INF))

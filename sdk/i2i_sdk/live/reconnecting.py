@@ -1,0 +1,77 @@
+"""A source that may be lost and come back: cameras and network streams."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import suppress
+
+from i2i_sdk.errors import MediaError
+from i2i_sdk.live.sources import Captured, Image, Source
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 5.0
+
+
+class Lost(Exception):  # noqa: N818  # never reaches a user
+    """The connection is gone; its text says why."""
+
+
+class LiveSource(Source):
+    """Connects, gives frames until it is lost, and tries again: after 0.25 s, 0.5 s … at most 5 s.
+
+    What cannot be reached when the stream is opened is an error, since that is mostly a wrong name. Later it
+    tries for ever; each loss and return is an event.
+    """
+
+    live = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._first: float | None = None
+
+    @abstractmethod
+    def connect(self) -> None:
+        """Raises MediaError."""
+
+    @abstractmethod
+    def read(self) -> Iterator[Captured]:
+        """Frames until closed. Raises Lost when the source is."""
+
+    @abstractmethod
+    def disconnect(self) -> None:
+        """Undo `connect`. Calling it twice is allowed."""
+
+    def open(self) -> None:
+        """Connect for the first time. Raises MediaError."""
+        self.connect()
+
+    def frames(self) -> Iterator[Captured]:
+        """As they come, through losses and returns, until closed."""
+        while not self.stopped.is_set():
+            try:
+                yield from self.read()
+            except (Lost, MediaError) as error:
+                self.disconnect()
+                if not self.stopped.is_set():
+                    self.tell("lost", f"{self.name} is lost: {error}")
+                    self._come_back()
+
+    def release(self) -> None:
+        """Disconnect."""
+        self.disconnect()
+
+    def captured_at(self, image: Image, arrived: float) -> Captured:
+        """A frame that is decoded now."""
+        self._first = arrived if self._first is None else self._first
+        return Captured(image, (arrived - self._first) * 1000, arrived, time.perf_counter())
+
+    def _come_back(self) -> None:
+        lost, wait = time.perf_counter(), FIRST_WAIT_S
+        while not self.stopped.wait(wait):
+            with suppress(MediaError):
+                self.connect()
+                self.reconnects += 1
+                self.tell("reconnected", f"{self.name} is back after {time.perf_counter() - lost:.1f} s")
+                return
+            wait = min(2 * wait, LONGEST_WAIT_S)

@@ -1,0 +1,186 @@
+"""Where a stream's results go, besides a window (`window.py`) and a browser (`mjpeg_server.py`)."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from i2i_sdk import frames
+from i2i_sdk.errors import BackendError, InputError
+from i2i_sdk.live.results import Result
+from i2i_sdk.live.sources import VideoFile
+from i2i_sdk.sinks import VideoWriter, write_image
+
+if TYPE_CHECKING:
+    from i2i_sdk.live.stream import Stream
+
+Image = NDArray[np.uint8]
+
+LIVE_FPS = 30.0  # nominal; a recording's real times are those of its frames
+
+
+class Sink(ABC):
+    """Takes results in the thread that called `Stream.run`.
+
+    source: takes only the results of this source; None takes all.
+    """
+
+    def __init__(self, source: int | None = None) -> None:
+        self.source = source
+
+    def open(self, stream: Stream) -> None:  # noqa: B027  # most sinks need nothing
+        """Called once, before the first result."""
+
+    def write(self, result: Result) -> None:
+        """Take a result. Raises MediaError or InputError if that fails, which ends the stream."""
+        if self.source in (None, result.source):
+            self.take(result)
+
+    @abstractmethod
+    def take(self, result: Result) -> None:
+        """Take a result that is meant for this sink."""
+
+    def idle(self) -> None:  # noqa: B027  # most sinks have nothing to do
+        """Called between results, about thirty times a second while none comes."""
+
+    def close(self) -> None:  # noqa: B027
+        """Finish. Called in every case, also after an error or Ctrl-C."""
+
+
+class NullSink(Sink):
+    """Takes results and forgets them: for measuring."""
+
+    def take(self, result: Result) -> None:
+        """Forget."""
+
+
+class MemorySink(Sink):
+    """Keeps the last `most` results in `results`."""
+
+    def __init__(self, most: int = 300, source: int | None = None) -> None:
+        super().__init__(source)
+        if most < 1:
+            raise InputError(f"most is {most}; a memory keeps 1 or more results")
+        self.results: deque[Result] = deque(maxlen=most)
+
+    def take(self, result: Result) -> None:
+        """Keep."""
+        self.results.append(result)
+
+
+class FolderSink(Sink):
+    """Writes every picture into a folder, as 000000.png …; the number is the result's index.
+
+    suffix: ".png", ".jpg", ".webp" …
+    """
+
+    def __init__(self, path: str | os.PathLike[str], suffix: str = ".png", source: int | None = None) -> None:
+        super().__init__(source)
+        self.path, self.suffix = Path(path), suffix
+        if self.path.is_file():
+            raise InputError(f"{self.path} is a file; give a folder for the pictures")
+
+    def take(self, result: Result) -> None:
+        """Write one file. Raises MediaError."""
+        write_image(self.path / f"{result.index:06d}{self.suffix}", result.picture)
+
+
+class VideoSink(Sink):
+    """Records H.264 video (.mp4, .mkv, .mov) of what is shown, each picture at its own time.
+
+    A recording of a camera keeps the times at which frames came, so a varying rate stays one. The file
+    appears when the stream ends, however it ends; a recording that got no frame leaves none. A picture of
+    another size than the first is scaled to it. Several sources are several files: VideoSink("left.mp4",
+    source=0).
+
+    Raises MediaError if writing fails.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], source: int | None = None) -> None:
+        super().__init__(source)
+        self.path = Path(path)
+        self.notes: tuple[str, ...] = ()
+        self._writer: VideoWriter | None = None
+        self._fps = LIVE_FPS
+        self._started_ms = 0.0
+        # Refuses a suffix that cannot be written before anything is captured.
+        VideoWriter(self.path, 2, 2, LIVE_FPS, audio_from=None)
+
+    def open(self, stream: Stream) -> None:
+        """Learn the frame rate, where the source says one."""
+        if self.source is None and len(stream.sources) > 1:
+            raise InputError(
+                f"{len(stream.sources)} sources do not go into one video {self.path}; give each a sink: "
+                f"VideoSink({str(self.path)!r}, source=0)"
+            )
+        source = stream.sources[self.source or 0]
+        if isinstance(source, VideoFile) and source.fps is not None:
+            self._fps = source.fps
+
+    def take(self, result: Result) -> None:
+        """Append the picture."""
+        picture = result.picture
+        if self._writer is None:
+            height, width = picture.shape[:2]
+            self._writer = VideoWriter(self.path, width, height, self._fps, audio_from=None)
+            self._writer.__enter__()
+            self._started_ms = result.time_ms
+        picture = frames.resized(picture, self._writer.height, self._writer.width)
+        self._writer.write(np.ascontiguousarray(picture), result.time_ms - self._started_ms)
+
+    def close(self) -> None:
+        """Finish the file."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.__exit__(None, None, None)
+            self.notes = tuple(writer.notes)
+
+
+class VirtualCameraSink(Sink):
+    """A camera that other programs see (video calls, OBS), through pyvirtualcam.
+
+    It needs a driver: v4l2loopback on Linux, OBS's virtual camera on Windows and macOS. fps: that the camera
+    claims. device: of several, for example "/dev/video10". Raises BackendError where it cannot be made.
+    """
+
+    def __init__(self, fps: float = LIVE_FPS, device: str | None = None, source: int | None = None) -> None:
+        super().__init__(source)
+        self._fps, self._device = fps, device
+        self._camera: Any = None
+
+    def take(self, result: Result) -> None:
+        """Show the picture."""
+        picture = result.picture
+        if self._camera is None:
+            self._camera = self._made(picture.shape[0], picture.shape[1])
+        picture = frames.resized(picture, self._camera.height, self._camera.width)
+        self._camera.send(np.ascontiguousarray(picture))
+
+    def close(self) -> None:
+        """Take the camera away."""
+        camera, self._camera = self._camera, None
+        if camera is not None:
+            camera.close()
+
+    def _made(self, height: int, width: int) -> Any:
+        try:
+            import pyvirtualcam  # pyright: ignore[reportMissingTypeStubs]
+        except ImportError:
+            raise BackendError(
+                "a virtual camera needs pyvirtualcam: pip install 'i2i-sdk[virtual-camera]'"
+            ) from None
+        try:
+            return pyvirtualcam.Camera(
+                width, height, self._fps, fmt=pyvirtualcam.PixelFormat.BGR, device=self._device
+            )
+        except (RuntimeError, ValueError) as error:
+            raise BackendError(
+                f"no virtual camera could be made: {error}. On Linux: apt-get install v4l2loopback-dkms, "
+                "then modprobe v4l2loopback; on Windows and macOS: install OBS"
+            ) from error

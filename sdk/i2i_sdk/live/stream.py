@@ -1,0 +1,273 @@
+"""The live loop: capture, translate, present, with one slot between each.
+
+    sources ──► [slots] ──► pictures ──► [slots] ──► whoever iterates, or the sinks
+    a thread                a thread                 the caller's thread
+    each
+
+A live source's newest frame wins; a file's frames all count, and wait. What goes wrong anywhere reaches the
+caller.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+from i2i_sdk.errors import InputError
+from i2i_sdk.live.mailbox import Mailbox
+from i2i_sdk.live.options import StreamOptions
+from i2i_sdk.live.pictures import Finished, PictureMaker
+from i2i_sdk.live.results import Latency, Look, Recorder, Result, StreamStats
+from i2i_sdk.live.sources import Captured, Event, Source
+
+if TYPE_CHECKING:
+    from i2i_sdk.live.sinks import Sink
+    from i2i_sdk.translator import Translator
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T", bound="Stream")
+
+IDLE_S = 0.03  # between two looks at the keyboard while no frame comes
+JOIN_S = 0.9  # `close` returns within a second
+
+
+@dataclass(frozen=True)
+class _Numbered:
+    """A frame on its way to the translation."""
+
+    index: int
+    captured: Captured
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A picture on its way to the caller."""
+
+    numbered: _Numbered
+    finished: Finished
+
+
+class Stream:
+    """A running translation of one or several sources. Made by `Translator.stream`; runs once.
+
+    Iterate over it for results, or call `run` to hand them to the sinks. It starts with the first of these,
+    and stops when all sources have ended, at `close`, or when the loop is left.
+
+    look: how results are shown; may be replaced at any time. paused: present nothing; files wait, cameras go
+    on. translator, stabilize: may be changed at any time.
+
+    Thread safety: iterate in one thread; `close`, `stats` and the attributes above from any.
+    """
+
+    def __init__(
+        self, translator: Translator, sources: Sequence[Source], sinks: Sequence[Sink], options: StreamOptions
+    ) -> None:
+        if not sources:
+            raise InputError("a stream needs at least one source")
+        self.sources, self.sinks, self.options = tuple(sources), tuple(sinks), options
+        self.look = Look(options.view)
+        self.paused = False
+        self._maker = PictureMaker(translator, options, len(sources))
+        self._translator = translator
+        keep_all = [not source.live for source in sources]
+        self._captured: Mailbox[_Numbered] = Mailbox(keep_all)
+        self._made: Mailbox[_Made] = Mailbox(keep_all)
+        self._recorder = Recorder()
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._started = self._closed = False
+
+    def __iter__(self) -> Iterator[Result]:
+        """Results as they come. Raises what went wrong in any stage: MediaError, BackendError …"""
+        try:
+            self._start()
+            while not self._over:
+                yield from self.poll(None)
+        finally:
+            self.close()
+
+    def run(self) -> StreamStats:
+        """Hand every result to the sinks until the sources end or a sink calls `close`.
+
+        Files are finished in every case, so that Ctrl-C leaves a video that plays. Raises what went wrong in
+        any stage or sink, and KeyboardInterrupt.
+        """
+        if not self.sinks:
+            raise InputError("run() hands results to sinks, and there are none; give sinks=[…], or iterate")
+        with ExitStack() as opened:
+            opened.callback(self.close)
+            self._start()
+            for sink in self.sinks:
+                sink.open(self)
+                opened.callback(sink.close)
+            while not self._over:
+                for result in self.poll(IDLE_S):
+                    for sink in self.sinks:
+                        sink.write(result)
+                for sink in self.sinks:
+                    sink.idle()
+        return self.stats
+
+    def poll(self, timeout_s: float | None) -> list[Result]:
+        """The next result, or none if it takes longer than `timeout_s` or the stream is over."""
+        if self.paused and timeout_s is not None:
+            time.sleep(timeout_s)
+            return []
+        results: list[Result] = []
+        for source, made in self._made.take(1, timeout_s):
+            result = self._result(source, made)
+            self._recorder.add(result)
+            results.append(result)
+        return results
+
+    @property
+    def stats(self) -> StreamStats:
+        """Rates, latencies and counts so far."""
+        dropped = [sum(pair) for pair in zip(self._captured.dropped, self._made.dropped, strict=True)]
+        return self._recorder.stats([s.stats(n) for s, n in zip(self.sources, dropped, strict=True)])
+
+    @property
+    def translator(self) -> Translator:
+        """What translates now."""
+        return self._translator
+
+    @translator.setter
+    def translator(self, translator: Translator) -> None:
+        self._translator = self._maker.translator = translator
+        for source in range(len(self.sources)):
+            self._maker.forget(source)
+
+    @property
+    def stabilize(self) -> bool:
+        """Whether pictures are steadied."""
+        return self._maker.stabilize
+
+    @stabilize.setter
+    def stabilize(self, wanted: bool) -> None:
+        self._maker.stabilize = wanted
+
+    def close(self) -> None:
+        """Stop within a second, whatever the sources wait for. Calling it twice is allowed."""
+        with self._lock:
+            self._closed = True
+            threads, self._threads = self._threads, []
+        for source in self.sources:
+            source.close()
+        self._captured.close()
+        self._made.close()
+        deadline = time.perf_counter() + JOIN_S
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.perf_counter()))
+        for thread in threads:
+            if thread.is_alive() and thread is not threading.current_thread():
+                log.warning("%s still waits for its source; it ends with the next frame", thread.name)
+
+    def __enter__(self: T) -> T:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def _over(self) -> bool:
+        """Nothing comes any more. An error that nobody has seen is still to be taken."""
+        return self._closed or (self._made.finished and not self._made.failed)
+
+    def _start(self) -> None:
+        """Connect every source in the caller's thread, then let the stages run."""
+        with self._lock:
+            if self._started:
+                raise InputError("a stream runs once; ask the translator for another one")
+            self._started = True
+        for index, source in enumerate(self.sources):
+            source.tell = lambda kind, message, i=index: self._happened(
+                Event(kind, i, self.sources[i].name, message)
+            )
+        with ExitStack() as opened:
+            for source in self.sources:
+                opened.callback(source.release)
+                source.open()
+            opened.pop_all()  # each thread releases its own
+        stages = [(f"i2i-capture-{i}", self._capture, (i, s)) for i, s in enumerate(self.sources)]
+        with self._lock:
+            if self._closed:  # while a source was being opened
+                for source in self.sources:
+                    source.release()
+                return
+            for name, stage, arguments in [*stages, ("i2i-translate", self._translate, ())]:
+                thread = threading.Thread(target=stage, args=arguments, name=name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def _capture(self, number: int, source: Source) -> None:
+        try:
+            for index, captured in enumerate(source.counted()):
+                if not self._captured.put(number, _Numbered(index, captured)):
+                    return
+            if not source.stopped.is_set():
+                self._happened(Event("ended", number, source.name, f"{source.name} has ended"))
+            self._captured.end(number)
+        except BaseException as error:
+            self._captured.fail(error)
+        finally:
+            source.close()
+            source.release()
+
+    def _translate(self) -> None:
+        try:
+            while True:
+                batch = self._captured.take(self._maker.translator.max_batch)
+                if not batch:
+                    break
+                pictures = self._maker([(source, numbered.captured.image) for source, numbered in batch])
+                for (source, numbered), finished in zip(batch, pictures, strict=True):
+                    self._made.put(source, _Made(numbered, finished))
+            for source in range(len(self.sources)):
+                self._made.end(source)
+        except BaseException as error:
+            self._made.fail(error)
+
+    def _result(self, source: int, made: _Made) -> Result:
+        captured, finished = made.numbered.captured, made.finished
+        capture_ms = (captured.ready - captured.arrived) * 1000
+        worked_ms = finished.pre_ms + finished.engine_ms + finished.post_ms
+        total_ms = (time.perf_counter() - captured.arrived) * 1000
+        latency = Latency(
+            capture_ms,
+            total_ms - capture_ms - worked_ms,
+            finished.pre_ms,
+            finished.engine_ms,
+            finished.post_ms,
+        )
+        look = replace(self.look, lines=(*self._lines(), *self.look.lines))
+        return Result(
+            finished.frame,
+            finished.output,
+            made.numbered.index,
+            source,
+            captured.time_ms,
+            latency,
+            finished.repeated,
+            look,
+        )
+
+    def _lines(self) -> tuple[str, ...]:
+        return (self.stats.line(),) if self.options.overlay and self._recorder.presented else ()
+
+    def _happened(self, event: Event) -> None:
+        if event.kind != "ended":
+            log.warning("%s", event.message)
+        if event.kind == "reconnected":
+            self._maker.forget(event.source)
+        if self.options.on_event is not None:
+            self.options.on_event(event)
