@@ -2,6 +2,8 @@
 
     translate = Translator("sketch")          # a zoo name, a bundle (x.i2i) or an ONNX file
     drawing = translate(frame)                # uint8 BGR of any size in, the same size out
+    for result in translate.stream(0):        # a camera, a video, a network stream; see i2i_sdk.live
+        print(result.output.shape, result.latency.total_ms)
 
 Importing this package loads nothing heavy; OpenCV and an engine are loaded by the first Translator.
 """
@@ -24,6 +26,8 @@ from i2i_sdk.errors import (
 
 if TYPE_CHECKING:
     from i2i_sdk.bundle import Bundle
+    from i2i_sdk.live.results import Result
+    from i2i_sdk.live.stream import Stream
     from i2i_sdk.translator import Translator
 
 __version__ = "0.1.0"
@@ -38,16 +42,23 @@ __all__ = [
     "InputError",
     "MediaError",
     "ParityError",
+    "Result",
+    "Stream",
     "TrainingError",
     "Translator",
     "__version__",
 ]
 
-_LAZY = {"Translator": "i2i_sdk.translator", "Bundle": "i2i_sdk.bundle"}
+_LAZY = {
+    "Bundle": "i2i_sdk.bundle",
+    "Result": "i2i_sdk.live.results",
+    "Stream": "i2i_sdk.live.stream",
+    "Translator": "i2i_sdk.translator",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Load the two classes when they are first used: they need OpenCV, which takes a while to import."""
+    """Load a class when it is first used: they need OpenCV, which takes a while to import."""
     if name not in _LAZY:
         raise AttributeError(f"module 'i2i_sdk' has no attribute {name!r}")
     import importlib

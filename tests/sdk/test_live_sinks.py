@@ -1,0 +1,108 @@
+"""Where results go: folders, memory, videos, virtual cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from known_bundles import noise
+from numpy.typing import NDArray
+
+from i2i_sdk import BackendError, InputError, Translator
+from i2i_sdk.live import FolderSink, Frames, MemorySink, VideoSink, VirtualCameraSink
+
+Image = NDArray[np.uint8]
+
+
+@pytest.fixture
+def invert(known: Callable[[str], Path]) -> Iterator[Translator]:
+    with Translator(known("invert"), backend="ort") as translator:
+        yield translator
+
+
+def flat(level: int, height: int = 24, width: int = 40) -> Image:
+    return np.full((height, width, 3), level, np.uint8)
+
+
+def test_a_folder_gets_one_exact_file_for_each_result(invert: Translator, tmp_path: Path) -> None:
+    frames = [noise(24, 40, 3, seed=seed) for seed in range(3)]
+    invert.stream(frames, sinks=[FolderSink(tmp_path / "new" / "out")]).run()
+    files = sorted((tmp_path / "new" / "out").iterdir())
+    assert [file.name for file in files] == ["000000.png", "000001.png", "000002.png"]
+    for frame, file in zip(frames, files, strict=True):
+        np.testing.assert_array_equal(cv2.imread(str(file)), 255 - frame)
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="give a folder"):
+        FolderSink(tmp_path / "file")
+
+
+def test_a_memory_keeps_the_last_results(invert: Translator) -> None:
+    sink = MemorySink(most=2)
+    invert.stream([flat(level) for level in range(5)], sinks=[sink]).run()
+    assert [result.index for result in sink.results] == [3, 4]
+    with pytest.raises(InputError, match="most is 0"):
+        MemorySink(most=0)
+
+
+def test_each_source_has_a_video_of_its_own(invert: Translator, tmp_path: Path) -> None:
+    sources = [Frames([flat(10)] * 3, fps=10), Frames([flat(200)] * 5, fps=20)]
+    sinks = [VideoSink(tmp_path / f"{number}.mp4", source=number) for number in range(2)]
+    invert.stream(sources, sinks=sinks).run()
+    for number, (frames, level, step_ms) in enumerate([(3, 245, 100), (5, 55, 50)]):
+        results = list(invert.stream(tmp_path / f"{number}.mp4"))
+        assert len(results) == frames
+        assert float(results[-1].frame.mean()) == pytest.approx(level, abs=2)
+        assert results[1].time_ms == pytest.approx(step_ms, abs=1)
+
+
+def test_several_sources_do_not_go_into_one_video(invert: Translator, tmp_path: Path) -> None:
+    stream = invert.stream([Frames([flat(0)]), Frames([flat(0)])], sinks=[VideoSink(tmp_path / "x.mp4")])
+    with pytest.raises(InputError, match="source=0"):
+        stream.run()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_video_refuses_its_name_before_anything_is_captured(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"\.mp4"):
+        VideoSink(tmp_path / "out.gif")
+
+
+def test_a_recording_without_a_frame_leaves_no_file(invert: Translator, tmp_path: Path) -> None:
+    invert.stream(Frames([]), sinks=[VideoSink(tmp_path / "out.mp4")]).run()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_frame_of_another_size_is_scaled_into_the_recording(invert: Translator, tmp_path: Path) -> None:
+    frames = [flat(0), flat(50, 48, 80), flat(100)]
+    invert.stream(Frames(frames, fps=25), sinks=[VideoSink(tmp_path / "out.mp4")]).run()
+    results = list(invert.stream(tmp_path / "out.mp4"))
+    assert [result.frame.shape for result in results] == [(24, 40, 3)] * 3
+    assert [float(result.frame.mean()) for result in results] == pytest.approx([255, 205, 155], abs=2)
+
+
+def test_odd_sides_are_padded_and_said(invert: Translator, tmp_path: Path) -> None:
+    sink = VideoSink(tmp_path / "out.mp4")
+    invert.stream([flat(0, 25, 41)], sinks=[sink]).run()
+    assert "padded from 41x25 to 42x26" in sink.notes[0]
+
+
+def test_a_recording_shows_the_view(invert: Translator, tmp_path: Path) -> None:
+    invert.stream([flat(40)] * 2, sinks=[VideoSink(tmp_path / "out.mkv")], view="side").run()
+    (first, _) = invert.stream(tmp_path / "out.mkv")
+    assert first.frame.shape == (24, 80, 3)
+    assert float(first.frame[:, :36].mean()) == pytest.approx(40, abs=3)
+    assert float(first.frame[:, 44:].mean()) == pytest.approx(215, abs=3)
+
+
+def test_a_virtual_camera_that_cannot_be_made_says_what_to_install(invert: Translator) -> None:
+    pytest.importorskip("pyvirtualcam")
+    if list(Path("/dev").glob("video*")):
+        pytest.skip("this machine may have a virtual camera")
+    with pytest.raises(BackendError, match="v4l2loopback"):
+        invert.stream([flat(0)], sinks=[VirtualCameraSink()]).run()
