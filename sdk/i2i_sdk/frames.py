@@ -17,7 +17,8 @@ from i2i_sdk.errors import InputError
 
 Image = NDArray[np.uint8]
 
-FITS = ("resize", "letterbox", "crop", "pad")
+PLACEMENTS = ("resize", "letterbox", "crop", "pad")  # one canvas for a frame
+FITS = (*PLACEMENTS, "tile")  # and several: `tiles.py`
 COLORS = ("bgr", "rgb")
 LARGEST_PIXELS = 2**27  # 134 megapixels
 ACCEPTED = (
@@ -97,10 +98,10 @@ def place(frame_height: int, frame_width: int, height: int, width: int, fit: str
         if frame_height > height or frame_width > width:
             raise InputError(
                 f"fit='pad' keeps every pixel, so a frame of {frame_width}x{frame_height} does not fit an "
-                f"engine of {width}x{height}; use fit='letterbox', or export a larger size"
+                f"engine of {width}x{height}; use fit='tile' or fit='letterbox', or export a larger size"
             )
         return Placement(whole, _centred(canvas, frame_height, frame_width), "reflect")
-    raise InputError(f"fit is {fit!r}; allowed: {', '.join(FITS)}")
+    raise InputError(f"fit is {fit!r}; allowed: {', '.join(PLACEMENTS)}")
 
 
 def onto_canvas(frame: Image, placement: Placement, height: int, width: int) -> Image:

@@ -13,7 +13,7 @@ from skimage import data
 
 from i2i_sdk import frames
 from i2i_sdk.errors import InputError
-from i2i_sdk.frames import FITS, Placement, check_image, from_canvas, onto_canvas, place, resized
+from i2i_sdk.frames import PLACEMENTS, Placement, check_image, from_canvas, onto_canvas, place, resized
 from i2i_sdk.quality import psnr
 
 Image = NDArray[np.uint8]
@@ -48,7 +48,7 @@ def test_any_size_onto_any_canvas_and_back(
 
 
 @settings(deadline=None, max_examples=100)
-@given(sides, sides, sides, sides, st.sampled_from(FITS), st.integers(0, 999))
+@given(sides, sides, sides, sides, st.sampled_from(PLACEMENTS), st.integers(0, 999))
 def test_boxes_stay_inside(h: int, w: int, height: int, width: int, fit: str, seed: int) -> None:
     if fit == "pad":
         height, width = height + h, width + w
@@ -118,7 +118,7 @@ def test_another_fit_lists_the_fits(fit: str) -> None:
         place(10, 10, 10, 10, fit)
 
 
-@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("fit", PLACEMENTS)
 def test_a_frame_of_the_engines_size_is_not_touched(fit: str) -> None:
     frame = noise(24, 40, 3)
     placement = place(24, 40, 24, 40, fit)

@@ -17,7 +17,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", help="ort, openvino … instead of the fastest that runs here")
     parser.add_argument("--precision", help="fp32, bf16, int8 …")
     parser.add_argument("--size", help="of the engine, N or HxW, where the bundle has several")
-    parser.add_argument("--fit", help="resize, letterbox, crop or pad; default: as the bundle says")
+    parser.add_argument("--fit", help="resize, letterbox, crop, pad or tile; default: as the bundle says")
     parser.add_argument("--threads", type=int, help="of the engine; default: its own choice")
 
 
