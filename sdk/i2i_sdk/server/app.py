@@ -57,7 +57,6 @@ def create_app(models: Models, options: ServeOptions | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         yield
-        await streams.goodbye()
         service.close()
 
     app = FastAPI(
@@ -127,7 +126,7 @@ def _add_api(app: FastAPI, service: Service) -> None:
         description="One of the files that `on_device` lists, by its SHA-256. It never changes.",
         dependencies=[TOKEN],
         response_class=FileResponse,
-        responses={200: {"content": {"application/octet-stream": PICTURE}}, **_errors(401, 404)},
+        responses={200: {"content": {"application/octet-stream": PICTURE}}, **_errors(401, 404, 422)},
     )
     async def model_file(
         name: Annotated[str, Path(description="The model.")],

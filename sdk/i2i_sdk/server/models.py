@@ -71,7 +71,7 @@ def open_models(sources: Sequence[str], open_one: Callable[[str], Translator] = 
     """
     if not sources:
         raise InputError("no model was given: name one or more bundles, for example: i2i serve sketch")
-    names = [Path(source).stem for source in sources]
+    names = [Path(source).stem or Path(source).resolve().stem for source in sources]  # of "." too
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"two models are called {twice[0]!r}: rename one of their folders")
     with ExitStack() as opened:

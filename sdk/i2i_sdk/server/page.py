@@ -43,13 +43,13 @@ class Asset:
     vendored: bool
 
 
-def find_asset(name: str, folder: Path = FOLDER) -> Asset:
+def find_asset(name: str) -> Asset:
     """The file that is asked for as "NAME", a path with slashes. Raises RefusedError."""
     parts = name.split("/")
     if all(PART.fullmatch(part) for part in parts):
-        plain = folder.joinpath(*parts)
+        plain = FOLDER.joinpath(*parts)
         for path in (plain, plain.with_name(f"{plain.name}.gz")):
-            if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+            if path.is_file() and path.resolve().is_relative_to(FOLDER.resolve()):
                 media_type = MEDIA_TYPES.get(plain.suffix, "application/octet-stream")
                 return Asset(path, media_type, path != plain, parts[0] == "vendor")
     raise RefusedError("not_found", f"the page has no file {name!r}")

@@ -14,6 +14,7 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from i2i_sdk.errors import InputError
 from i2i_sdk.server.app import create_app
@@ -81,7 +82,7 @@ def bound(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, address = found[0][0], found[0][4]
-        return socket.create_server(
+        listening = socket.create_server(
             (str(address[0]), int(address[1])),
             family=family,
             backlog=CONNECTIONS,
@@ -97,6 +98,9 @@ def bound(host: str, port: int) -> socket.socket:
         }
         reason = reasons.get(error.errno or 0, error.strerror or str(error))
         raise InputError(f"cannot listen on {host} port {port}: {reason}") from error
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: give up clients that take nothing any more; else minutes
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(2000 * PING_SECONDS))
+    return listening
 
 
 def addresses(options: ServeOptions, port: int) -> list[str]:
@@ -151,7 +155,7 @@ def _config(app: FastAPI, options: ServeOptions) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http="h11",
-        ws="websockets-sansio",
+        ws=WebSocketsSansIOProtocol,
         ws_per_message_deflate=False,  # frames are compressed already
         ws_max_size=2
         * options.limits.max_frame_bytes,  # a little too large costs a frame, more the connection

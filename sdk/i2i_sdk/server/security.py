@@ -60,7 +60,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        begun = False
+        begun, own_host = False, ""
 
         async def with_headers(message: Message) -> None:
             nonlocal begun
@@ -71,11 +71,13 @@ class Guard:
             ):
                 begun = True
                 answer = MutableHeaders(scope=message)
-                for name, value in security_headers(headers.get("host", "")).items():
+                for name, value in security_headers(own_host).items():
                     answer[name] = value
             await send(message)
 
         try:
+            check_host(headers.get("host", ""), self._names)
+            own_host = headers.get("host", "")
             self._check(scope, headers)
             await self._app(scope, receive, with_headers)
         except RefusedError as refused:
@@ -88,7 +90,6 @@ class Guard:
             await self._refuse(refused, scope, receive, with_headers)
 
     def _check(self, scope: Scope, headers: Mapping[str, str]) -> None:
-        check_host(headers.get("host", ""), self._names)
         websocket = scope["type"] == "websocket"
         if websocket or scope["method"] not in SAFE_METHODS:
             check_origin(headers.get("origin"), headers.get("host", ""))
@@ -112,9 +113,9 @@ def error_response(refused: RefusedError) -> JSONResponse:
     return JSONResponse(refused.to_json(), refused.status, extra.get(refused.status))
 
 
-def security_headers(host: str) -> dict[str, str]:
-    """What every answer carries. host: the request's Host, which old Safaris need for WebSockets."""
-    sockets = f" ws://{host} wss://{host}" if AUTHORITY.fullmatch(host) else ""
+def security_headers(own_host: str) -> dict[str, str]:
+    """What every answer carries. own_host: this server's, which old Safaris need for WebSockets; or ""."""
+    sockets = f" ws://{own_host} wss://{own_host}" if own_host else ""
     return {**HEADERS, "Content-Security-Policy": POLICY.format(sockets=sockets)}
 
 

@@ -229,24 +229,18 @@ class Session:
         )
 
     async def _work(self) -> None:
-        """Translate the newest frame, again and again."""
+        """Translate the newest frame, again and again, until the slot is closed."""
         while await self._slot.filled():
-            model = self._model
-            async with self._service.turn(model):
-                frame = self._slot.take()
-                if frame is None:
-                    continue
-                wait = (time.perf_counter() - frame.arrived) * 1000
-                try:
-                    image, decode, engine = await self._service.translate(model, frame.data)
-                except RefusedError as refused:
-                    image, decode, engine = refused, 0.0, 0.0
+            model, frame = self._model, None
             try:
-                if isinstance(image, RefusedError):
-                    raise image
+                async with self._service.turn(model):
+                    if (frame := self._slot.take()) is None:
+                        continue
+                    wait = (time.perf_counter() - frame.arrived) * 1000
+                    image, decode, engine = await self._service.translate(model, frame.data)
                 encoded, encode = await self._service.encode(image, self._encoding)
             except RefusedError as refused:
-                await self._refuse(frame.id, refused)
+                await self._refuse(frame.id if frame else None, refused)
                 continue
             timings = Timings(wait, decode, engine, encode)
             self._service.metrics.translated(model.name, "websocket", timings)
