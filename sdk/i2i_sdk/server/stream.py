@@ -1,8 +1,8 @@
 """One WebSocket: frames in, translated frames out.
 
 A client may send frames faster than they are translated. Only the newest waits, in a slot; the one it
-replaces is reported as dropped. So a picture is never older than one translation and a half, whatever the
-client does, and a client that keeps to its credit loses none.
+replaces is reported as dropped. So no picture waits longer than for the translations under way, whatever the
+client does; and a client alone at the engine that keeps to its credit loses none.
 """
 
 from __future__ import annotations

@@ -1,0 +1,269 @@
+"""`i2i serve` from the command line to the exit code: addresses, TLS, signals, what is refused."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket as sockets
+import ssl
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from known_bundles import noise
+from running_server import HANG, answer, decoded, encoded, heard, running, say, send_frame
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from i2i_sdk.cli import main
+from i2i_sdk.errors import InputError
+from i2i_sdk.server import tls
+from i2i_sdk.server.options import ServeOptions
+from i2i_sdk.server.run import addresses, bound, is_loopback, warnings
+
+Known = Callable[[str], Path]
+Capture = pytest.CaptureFixture[str]
+
+
+@contextmanager
+def command(*arguments: object, **environment: str) -> Generator[tuple[subprocess.Popen[str], str]]:
+    """`i2i serve …` in a process of its own, and the lines that it printed until it was ready."""
+    words = [sys.executable, "-m", "i2i_sdk", "serve", *map(str, arguments), "--backend", "ort"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(words, env={**os.environ, **environment}, **pipes) as process:
+        try:
+            lines: list[str] = []
+            while not lines or not lines[-1].startswith("stop it with"):
+                line = process.stdout.readline()
+                assert line, f"it ended: {lines}"
+                lines.append(line)
+            yield process, "".join(lines)
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly(known: Known, number: signal.Signals) -> None:
+    """Clients are told, the exit code is 0, nothing is printed."""
+    with command(known("invert"), "--port", 0) as (process, printed):
+        assert printed.startswith("invert: ort fp32 24x40 on CPUExecutionProvider\n")
+        address = re.search(r"open http://(127\.0\.0\.1:\d+)/\n", printed)
+        assert address and "warning" not in printed
+        with connect(f"ws://{address[1]}/v1/stream", compression=None) as socket:
+            say(socket, type="hello", format="png")
+            assert heard(socket)["type"] == "ready"
+            image = noise(24, 40, 3)
+            send_frame(socket, 1, encoded(image))
+            assert (answer(socket).image == 255 - image).all()
+            process.send_signal(number)
+            with pytest.raises(ConnectionClosed) as closed:
+                socket.recv(timeout=HANG)
+            assert closed.value.rcvd is not None and closed.value.rcvd.code == 1001
+        assert process.wait(HANG) == 0
+        assert process.stdout is not None and process.stdout.read() == ""
+
+
+def test_the_token_comes_from_the_environment_and_goes_into_the_address(known: Known) -> None:
+    with command(known("invert"), "--port", 0, I2I_TOKEN="sesame") as (_, printed):
+        address = re.search(r"open (http://127\.0\.0\.1:\d+/)#token=sesame\n", printed)
+        assert address
+        assert httpx.get(f"{address[1]}v1/models").status_code == 401
+        assert (
+            httpx.get(f"{address[1]}v1/models", headers={"Authorization": "Bearer sesame"}).status_code == 200
+        )
+
+
+# Where it listens
+
+
+def test_a_taken_port_is_named(known: Known, capsys: Capture) -> None:
+    with bound("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        assert main(["serve", str(known("invert")), "--port", str(port), "--backend", "ort"]) == 2
+    error = capsys.readouterr().err
+    assert error == (
+        f"error: cannot listen on 127.0.0.1 port {port}: the port is taken, perhaps by another i2i serve; "
+        "choose another with --port\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "host, message",
+    [("192.0.2.1", "no address of this machine; 0.0.0.0"), ("no.invalid", "no address of this")],
+)
+def test_a_host_that_is_not_ours(host: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        bound(host, 0)
+
+
+def test_ipv6(known: Known) -> None:
+    try:
+        bound("::1", 0).close()
+    except InputError:
+        pytest.skip("this machine has no IPv6")
+    with bound("::1", 0) as listening, sockets.create_connection(listening.getsockname()[:2], HANG):
+        pass
+    assert addresses(ServeOptions("::1"), 8000) == ["open http://[::1]:8000/"]
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (ServeOptions(), []),
+        (ServeOptions("localhost"), []),
+        (ServeOptions("127.3.2.1"), []),
+        (ServeOptions("0.0.0.0"), ["--token", "--tls-self-signed"]),
+        (ServeOptions("192.168.1.7", token="t"), ["--tls-self-signed"]),
+        (ServeOptions("::", tls_cert=Path("c"), tls_key=Path("k")), ["--token"]),
+        (ServeOptions("::", token="t", tls_cert=Path("c"), tls_key=Path("k")), []),
+    ],
+)
+def test_it_warns_when_others_can_reach_it(options: ServeOptions, words: list[str]) -> None:
+    lines = warnings(options)
+    assert len(lines) == len(words)
+    assert all(line.startswith("warning: ") and word in line for line, word in zip(lines, words, strict=True))
+
+
+def test_addresses_for_other_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ["127.0.0.1", "::1", "192.168.1.7", "2001:db8::7"]
+    monkeypatch.setattr("i2i_sdk.server.run.own_addresses", lambda: found)
+    secure = ServeOptions("0.0.0.0", tls_cert=Path("c"), tls_key=Path("k"), token="t")
+    assert addresses(secure, 8443) == [
+        "open https://localhost:8443/#token=t",
+        "from other devices: https://192.168.1.7:8443/#token=t",
+        "from other devices: https://[2001:db8::7]:8443/#token=t",
+    ]
+    assert addresses(replace(secure, host="192.168.1.7"), 1) == ["open https://192.168.1.7:1/#token=t"]
+
+
+def test_own_addresses_are_addresses() -> None:
+    found = tls.own_addresses()
+    assert found[:2] == ["127.0.0.1", "::1"] and len(found) == len(set(found))
+    assert is_loopback("::1") and not is_loopback("0.0.0.0") and not is_loopback("example.org")
+
+
+# TLS
+
+
+def test_self_signed_tls_is_verified_by_its_certificate(known: Known, tmp_path: Path) -> None:
+    certificate, key = tls.self_signed(tmp_path)
+    image = noise(24, 40, 3)
+    context = ssl.create_default_context(cafile=str(certificate))
+    with running(
+        [known("invert")], options=ServeOptions(port=0, tls_cert=certificate, tls_key=key)
+    ) as server:
+        port = server.address.rpartition(":")[2]
+        for host in ("127.0.0.1", "localhost"):
+            url = f"https://{host}:{port}/v1/translate?format=png"
+            response = httpx.post(url, content=encoded(image), verify=context)
+            assert (decoded(response.content) == 255 - image).all()
+            origin = f"https://{host}:{port}"
+            with connect(
+                f"wss://{host}:{port}/v1/stream", ssl=context, origin=origin, compression=None
+            ) as socket:
+                say(socket, type="hello", format="png")
+                assert heard(socket)["type"] == "ready"
+                send_frame(socket, 1, encoded(image))
+                assert (answer(socket).image == 255 - image).all()
+        with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+            httpx.get(f"https://127.0.0.1:{port}/healthz")
+
+
+def test_a_certificate_is_kept_until_it_no_longer_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = tls.self_signed(tmp_path)
+    first = certificate.read_bytes()
+    if os.name == "posix":
+        assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    tls.self_signed(tmp_path)
+    assert certificate.read_bytes() == first  # accepted once is enough
+
+    monkeypatch.setattr(tls, "own_addresses", lambda: ["127.0.0.1", "192.168.1.7"])
+    tls.self_signed(tmp_path)
+    second = x509.load_pem_x509_certificate(certificate.read_bytes())
+    assert certificate.read_bytes() != first
+    names = second.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert "192.168.1.7" in map(str, names.get_values_for_type(x509.IPAddress))
+    assert "localhost" in names.get_values_for_type(x509.DNSName)
+    assert second.not_valid_after_utc - second.not_valid_before_utc < timedelta(days=825)
+
+    monkeypatch.setattr(tls, "SPARE", timedelta(days=900))  # as if it ran out soon
+    before = certificate.read_bytes()
+    tls.self_signed(tmp_path)
+    assert certificate.read_bytes() != before
+    monkeypatch.undo()
+
+    for path in (key, certificate):  # damaged, or not of one another
+        path.write_text("x")
+        tls.self_signed(tmp_path)
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+
+
+def test_by_default_certificates_are_in_the_users_cache(known: Known) -> None:
+    with command(known("invert"), "--port", 0, "--tls-self-signed") as (_, printed):
+        address = re.search(r"open (https://127\.0\.0\.1:\d+/)\n", printed)
+        assert address
+        cafile = Path(os.environ["I2I_CACHE_DIR"]) / "tls" / "certificate.pem"
+        context = ssl.create_default_context(cafile=str(cafile))
+        assert httpx.get(f"{address[1]}healthz", verify=context).json()["status"] == "ok"
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--port", "70000"], "--port is 70000; allowed: 0"),
+        (["--tls-cert", "x.pem"], "give --tls-cert and --tls-key together"),
+        (["--tls-key", "x.pem"], "give --tls-cert and --tls-key together"),
+        (["--tls-cert", "x", "--tls-key", "y", "--tls-self-signed"], "or --tls-self-signed alone"),
+        (["--tls-cert", "x.pem", "--tls-key", "y.pem"], "x.pem and y.pem are no PEM certificate and its key"),
+        (["--token", ""], "the token is empty"),
+        (["--token", "schlüssel"], "use plain ASCII"),
+        (["--max-clients", "0"], "--max-clients is 0; a number above 0 is needed"),
+        (["--idle-seconds", "nan"], "--idle-seconds is nan; a number above 0 is needed"),
+        (["--backend", "cuda"], "the bundle has: ort-fp32-24x40"),
+        (["{same}"], "two models are called 'invert'"),
+        (["nowhere.i2i"], "nowhere.i2i: no such bundle"),
+    ],
+)
+def test_what_cannot_be_served(known: Known, capsys: Capture, options: list[str], message: str) -> None:
+    bundle = str(known("invert"))
+    assert main(["serve", bundle, *(bundle if o == "{same}" else o for o in options)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ") and message in captured.err and captured.err.count("\n") == 1
+
+
+def test_a_missing_package_names_the_extra() -> None:
+    """As where the extra is not installed: each of its packages in turn."""
+    script = """
+import sys
+from i2i_sdk.cli import main
+for name in ("fastapi", "uvicorn", "websockets", "prometheus_client", "cryptography"):
+    kept = dict(sys.modules)
+    for loaded in kept:
+        if loaded.startswith((name, "uvicorn", "i2i_sdk.server", "i2i_sdk.commands.serve")):
+            del sys.modules[loaded]
+    sys.modules[name] = None
+    assert main(["serve", "sketch"]) == 2, name
+    sys.modules.pop(name)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=4 * HANG)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 5
+    assert all(
+        re.fullmatch(r"error: this command needs [\w.]+: pip install 'i2i-sdk\[web\]'", line)
+        for line in lines
+    )
