@@ -14,6 +14,7 @@ from i2i_sdk.errors import I2IError
 # command -> (module:function, what it does). Functions take the remaining arguments, return the exit code.
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("i2i_sdk.commands.run:main", "translate an image, a folder or a video with a bundle"),
+    "live": ("i2i_sdk.commands.live:main", "translate a camera, a stream or a video: window, file, page"),
     "serve": ("i2i_sdk.commands.serve:main", "a page and an API that translate live video and pictures"),
     "info": ("i2i_sdk.commands.info:main", "what a bundle or a checkpoint is: network, variants, quality"),
     "sample": ("i2i_sdk.commands.sample:main", "pictures that a sampler makes of noise, in a grid"),

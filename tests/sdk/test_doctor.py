@@ -98,11 +98,9 @@ def test_doctor_reports_what_is_broken(
 def test_doctor_never_opens_a_window_without_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    monkeypatch.setattr(doctor.sys, "platform", "linux")
+    monkeypatch.setattr("sys.platform", "linux")
     assert doctor.display_state().startswith("none: ")
     monkeypatch.setattr("cv2.getBuildInformation", lambda: "  GUI:                           QT5\n")
     assert doctor.display_state() == "none: neither DISPLAY nor WAYLAND_DISPLAY is set (OpenCV has QT5)"
-    monkeypatch.setenv("DISPLAY", ":7")
-    assert doctor.display_state() == "QT5 on :7"
     monkeypatch.setattr("cv2.getBuildInformation", lambda: "  GUI:                           NONE\n")
     assert "opencv-python-headless" in doctor.display_state()

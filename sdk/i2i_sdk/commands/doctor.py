@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,8 @@ from pathlib import Path
 from i2i_sdk.backends import BACKENDS, PREFERENCE, backend_class, missing
 from i2i_sdk.backends.base import EngineOptions
 from i2i_sdk.backends.providers import PROVIDERS
+from i2i_sdk.display import find_display
+from i2i_sdk.errors import BackendError
 from i2i_sdk.measure import machine
 from i2i_sdk.tuning import cache_dir
 from i2i_sdk.zoo import ZOO, zoo_path
@@ -81,20 +82,11 @@ def provider_state(name: str) -> str:
 
 
 def display_state() -> str:
-    """Can a window be shown? OpenCV's Qt aborts the process where there is no display, so ask first."""
-    import cv2
-
-    gui = next(
-        (line.split(":", 1)[1].strip() for line in cv2.getBuildInformation().splitlines() if "GUI:" in line),
-        "",
-    )
-    if gui in ("", "NONE"):
-        return "none: this OpenCV is built without windows (opencv-python-headless)"
-    if sys.platform.startswith("linux") and not (
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    ):
-        return f"none: neither DISPLAY nor WAYLAND_DISPLAY is set (OpenCV has {gui})"
-    return f"{gui} on {os.environ.get('WAYLAND_DISPLAY') or os.environ.get('DISPLAY') or sys.platform}"
+    """Can a window be shown? It was tried."""
+    try:
+        return str(find_display())
+    except BackendError as error:
+        return f"none: {error}"
 
 
 def cameras() -> str:

@@ -1,0 +1,88 @@
+"""Whether a window can be shown here, and how large. OpenCV's Qt aborts the process where none can."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+
+from i2i_sdk.errors import BackendError
+
+PROBE_S = 20
+# Asks for a window that draws with OpenGL: most builds refuse that, but only after they reached the display,
+# so that nothing flashes on the screen. Then asks how large the screen is.
+PROBE = """
+import cv2
+try:
+    cv2.namedWindow("i2i", cv2.WINDOW_OPENGL)
+except cv2.error as error:
+    if "OpenGL" not in str(error):
+        raise SystemExit(str(error))
+print("reached")
+import ctypes
+x11 = ctypes.CDLL("libX11.so.6")
+x11.XOpenDisplay.restype = ctypes.c_void_p
+screen = ctypes.c_void_p(x11.XOpenDisplay(None))
+if screen:
+    print(x11.XDisplayWidth(screen, 0), x11.XDisplayHeight(screen, 0))
+"""
+
+
+@dataclass(frozen=True)
+class Display:
+    """Where windows appear. toolkit: what OpenCV draws them with. width, height: of the screen in pixels, 0
+    where that is not known.
+    """
+
+    toolkit: str
+    name: str
+    width: int = 0
+    height: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.toolkit} on {self.name}" + (f", {self.width}x{self.height}" if self.width else "")
+
+
+def find_display() -> Display:
+    """The display, which was really reached. Raises BackendError with the reason why there is none."""
+    gui = _toolkit()
+    if gui in ("", "NONE"):
+        raise BackendError(
+            "this OpenCV is built without windows (opencv-python-headless); in its place: pip install "
+            "opencv-python"
+        )
+    if not sys.platform.startswith("linux"):
+        return Display(gui, sys.platform)
+    names = {name: os.environ.get(name, "") for name in ("DISPLAY", "WAYLAND_DISPLAY")}
+    if not any(names.values()):
+        raise BackendError(f"neither DISPLAY nor WAYLAND_DISPLAY is set (OpenCV has {gui})")
+    return _reached(gui, **names)
+
+
+def _toolkit() -> str:
+    """What this OpenCV shows windows with, as its build says."""
+    import cv2
+
+    lines = (line.split(":", 1) for line in cv2.getBuildInformation().splitlines() if "GUI:" in line)
+    return next((value.strip() for _, value in lines), "")
+
+
+@cache
+def _reached(gui: str, DISPLAY: str, WAYLAND_DISPLAY: str) -> Display:  # noqa: N803  # as they are called
+    """Let another process try, since one that fails does not survive it."""
+    name = DISPLAY or WAYLAND_DISPLAY
+    if getattr(sys, "frozen", False) or not sys.executable:  # a program made of this: it would start itself
+        return Display(gui, name)
+    given = f"DISPLAY is {DISPLAY}" if DISPLAY else f"of displays only WAYLAND_DISPLAY is set, {name}"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=PROBE_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise BackendError(f"{given}, which did not answer within {PROBE_S} s") from None
+    said, told = done.stdout.split(), done.stderr.strip().splitlines()
+    if said[:1] != ["reached"]:
+        raise BackendError(f"{given}, but OpenCV's {gui} fails there: {told[0] if told else done.returncode}")
+    return Display(gui, name, *map(int, said[1:]))
