@@ -1,0 +1,59 @@
+"""A client of `i2i serve`; it needs OpenCV and websockets, nothing of i2i-sdk. A token comes from $I2I_TOKEN.
+
+python examples/client.py http://127.0.0.1:8000 photo.jpg drawing.png    a picture, over HTTP
+python examples/client.py http://127.0.0.1:8000 ride.mp4 drawing.mp4     a video, over the WebSocket
+python examples/client.py http://127.0.0.1:8000 0                        a camera, in a window; q ends
+"""
+
+import json
+import os
+import struct
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from websockets.sync.client import connect
+
+TOKEN = os.environ.get("I2I_TOKEN")
+FRAME, RESULT = struct.Struct("<IId"), struct.Struct("<IIdffff")  # before each picture: see docs/live.md
+
+
+def picture(server: str, source: Path, out: Path) -> None:
+    """POST a file, write the answer."""
+    address = f"{server}/v1/translate?format={out.suffix[1:].replace('jpg', 'jpeg')}"
+    request = urllib.request.Request(address, source.read_bytes(), {"Authorization": f"Bearer {TOKEN}"})
+    out.write_bytes(urllib.request.urlopen(request).read())
+
+
+def translated(server: str, video: cv2.VideoCapture, most: int) -> Iterator[np.ndarray]:
+    """The frames of a video or camera, uint8 BGR, translated; `most` of them are under way at once."""
+    with connect(f"ws{server.removeprefix('http')}/v1/stream", compression=None, max_size=None) as socket:
+        socket.send(json.dumps({"type": "hello", "token": TOKEN, "quality": 90}))
+        if (hello := json.loads(socket.recv()))["type"] == "error":
+            sys.exit(hello["message"])
+        under_way, (more, frame) = 0, video.read()
+        while more or under_way:
+            if more:  # an id and a time may be sent along; here they are 0
+                socket.send(FRAME.pack(0, 0, 0.0) + cv2.imencode(".jpg", np.asarray(frame))[1].tobytes())
+                under_way, (more, frame) = under_way + 1, video.read()
+            if under_way == most or (under_way and not more):
+                under_way -= 1
+                if isinstance(answer := socket.recv(), bytes):  # a text says: dropped, or bad
+                    yield np.asarray(cv2.imdecode(np.frombuffer(answer, np.uint8, offset=RESULT.size), 1))
+
+
+if __name__ == "__main__":
+    server, source, *out = sys.argv[1:]
+    if cv2.haveImageReader(source):
+        sys.exit(picture(server, Path(source), Path(out[0])))
+    video, writer = cv2.VideoCapture(int(source) if source.isdigit() else source), None
+    for image in translated(server, video, most=1 if out else 2):  # 1: others' frames never replace ours
+        if out and writer is None:
+            size, fps = image.shape[1::-1], video.get(cv2.CAP_PROP_FPS)
+            writer = cv2.VideoWriter(out[0], cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
+        writer.write(image) if writer else cv2.imshow("translated", image)
+        if not writer and cv2.waitKey(1) == ord("q"):
+            break

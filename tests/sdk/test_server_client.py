@@ -1,0 +1,53 @@
+"""examples/client.py against a real server: what the documentation tells people to start from."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from known_bundles import noise
+from running_server import HANG, running, smooth
+
+from i2i_sdk.server.options import ServeOptions
+from i2i_sdk.sinks import VideoWriter
+from i2i_sdk.sources import VideoReader
+
+Known = Callable[[str], Path]
+
+
+def client(root: Path, *arguments: object, token: str = "") -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, str(root / "examples" / "client.py"), *map(str, arguments)]
+    environment = {**os.environ, "I2I_TOKEN": token}
+    return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=HANG)
+
+
+def test_it_is_short(root: Path) -> None:
+    assert len((root / "examples" / "client.py").read_text().splitlines()) < 60
+
+
+@pytest.mark.parametrize("token", ["", "sesame"])
+def test_a_picture_and_a_video(known: Known, root: Path, tmp_path: Path, token: str) -> None:
+    image = noise(24, 40, 3)
+    cv2.imwrite(str(tmp_path / "in.png"), image)
+    with VideoWriter(tmp_path / "in.mp4", 80, 48, 25.0, audio_from=None) as writer:
+        for number in range(10):
+            writer.write(np.roll(smooth(), 4 * number, axis=1), number * 40.0)
+    with running([known("invert")], options=ServeOptions(port=0, token=token or None)) as server:
+        for suffix in (".png", ".mp4"):
+            done = client(root, server.url, tmp_path / f"in{suffix}", tmp_path / f"out{suffix}", token=token)
+            assert done.returncode == 0, done.stderr
+        if token:
+            done = client(root, server.url, tmp_path / "in.mp4", tmp_path / "no.mp4", token="wrong")
+            assert done.returncode == 1 and "for a token" in done.stderr
+    assert (cv2.imread(str(tmp_path / "out.png")) == 255 - image).all()
+    with VideoReader(tmp_path / "in.mp4") as before, VideoReader(tmp_path / "out.mp4") as after:
+        pairs = list(zip(before, after, strict=True))  # every frame, and no more
+    assert len(pairs) == 10
+    for given, got in pairs:
+        assert np.abs(got.image.astype(int) - (255 - given.image)).mean() < 8
