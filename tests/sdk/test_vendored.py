@@ -1,0 +1,61 @@
+"""The vendored onnxruntime-web: its files are those of the npm package, each named with its sum in NOTICE."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path("sdk/i2i_sdk/server/static/vendor/ort")
+LINE = re.compile(r"^([0-9a-f]{64})  (\S+)$", re.MULTILINE)
+
+
+@pytest.fixture
+def vendored(root: Path) -> Path:
+    return root / FOLDER
+
+
+def sums(folder: Path) -> dict[str, str]:
+    """NOTICE: the SHA-256 of every original file by its name."""
+    return {name: digest for digest, name in LINE.findall((folder / "NOTICE").read_text(encoding="utf-8"))}
+
+
+def originals(folder: Path) -> dict[str, bytes]:
+    """Every vendored file by its original name, unpacked."""
+    texts = {
+        path.name: path.read_bytes() for path in folder.iterdir() if path.name not in ("LICENSE", "NOTICE")
+    }
+    return {
+        name.removesuffix(".gz"): gzip.decompress(d) if name.endswith(".gz") else d
+        for name, d in texts.items()
+    }
+
+
+def test_every_file_is_the_published_one(vendored: Path) -> None:
+    found = {name: hashlib.sha256(data).hexdigest() for name, data in originals(vendored).items()}
+    assert found == sums(vendored)
+    assert len(found) == 6
+
+
+def test_large_files_are_stored_packed_and_reproducibly(vendored: Path) -> None:
+    names = {path.name for path in vendored.iterdir()}
+    assert not [name for name in names if name.endswith(".wasm")]
+    for path in vendored.glob("*.wasm.gz"):
+        assert path.read_bytes()[3:8] == b"\0" * 5  # neither a name nor a time inside
+
+
+def test_licence_and_version_are_told(vendored: Path, root: Path) -> None:
+    assert "Permission is hereby granted, free of charge" in (vendored / "LICENSE").read_text(
+        encoding="utf-8"
+    )
+    notice = (vendored / "NOTICE").read_text(encoding="utf-8")
+    version = re.search(r"onnxruntime-web (\d+\.\d+\.\d+), from the npm package", notice)
+    assert version is not None
+    for name in ("ort.wasm.min.mjs", "ort.webgpu.min.mjs"):
+        assert f"ONNX Runtime Web v{version[1]}" in (vendored / name).read_text(encoding="utf-8")[:200]
+    # Browsers keep these files: the page asks for them with their version.
+    worker = (root / FOLDER.parents[1] / "worker.js").read_text(encoding="utf-8")
+    assert f'const VERSION = "{version[1]}"' in worker

@@ -1,0 +1,190 @@
+"""What the live page's tests stand on: a camera that shows known pictures, a server process, a browser."""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Playwright
+
+Image = NDArray[np.uint8]
+Answer = Callable[[Image], Image]
+
+CHROMIUM = Path("/usr/bin/chromium")
+HEIGHT, WIDTH = 480, 640  # of the camera
+GRID = 4  # a pattern has GRID x GRID blocks: 16 pixels are read, their middles
+PATTERNS = 3
+PATIENCE = 30.0  # seconds until something is said to hang
+# Gray levels, where colours of different patterns or models differ by 76 and more at some pixel.
+CAMERA_TOLERANCE = 24  # what Chromium's camera makes of a drawn colour: 14 were seen
+TOLERANCE = 12  # JPEG there and back
+
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+CAMERA = ("--use-fake-device-for-media-stream",)
+ALLOWED = ("--use-fake-ui-for-media-stream",)
+
+
+def pattern(number: int) -> Image:
+    """Blocks [GRID, GRID, 3] RGB of colours that no two patterns share at the same place."""
+    levels = np.random.default_rng(7).permutation(27)
+    chosen = levels[(np.arange(GRID * GRID) + 9 * number) % 27]
+    digits = np.stack([chosen // 9, chosen // 3 % 3, chosen % 3], axis=-1)
+    return np.asarray(48 + 76 * digits, np.uint8).reshape(GRID, GRID, 3)
+
+
+def drawn(blocks: Image, height: int = HEIGHT, width: int = WIDTH) -> Image:
+    """[GRID, GRID, 3] -> [height, width, 3]."""
+    return np.asarray(cv2.resize(blocks, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def write_camera(path: Path, pictures: Sequence[Image], frames_each: int = 12) -> Path:
+    """A MJPEG file of RGB pictures that Chromium plays in a loop as its camera, 30 frames a second."""
+    with path.open("wb") as file:
+        for picture in pictures:
+            bgr = np.ascontiguousarray(picture[:, :, ::-1])
+            file.write(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 98])[1].tobytes() * frames_each)
+    return path
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@contextmanager
+def serving(*arguments: str | Path, port: int | None = None, host: str = "127.0.0.1") -> Iterator[str]:
+    """`i2i serve` as a process of its own -> the page's address."""
+    command = [sys.executable, "-m", "i2i_sdk", "serve", *map(str, arguments)]
+    process = subprocess.Popen(
+        [*command, "--host", host, "--port", str(port or free_port())],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    said: list[str] = []
+    try:
+        for line in process.stdout:
+            said.append(line)
+            if line.startswith("open "):
+                yield line.split()[1]
+                break
+        else:
+            pytest.fail(f"i2i serve ended: {''.join(said)}")
+    finally:
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
+
+
+def launched(playwright: Playwright, *flags: str, camera: Path | None = None) -> Browser:
+    """Debian's Chromium, headless; with `camera` as its camera, allowed without a question."""
+    given = [*CAMERA, *ALLOWED, f"--use-file-for-fake-video-capture={camera}"] if camera else []
+    return playwright.chromium.launch(executable_path=str(CHROMIUM), args=[*FLAGS, *given, *flags])
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for a condition, asked from outside: the page's own policy forbids Playwright's polling in it."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"not within {PATIENCE:g} s: {what}"
+        time.sleep(0.03)
+
+
+class LivePage:
+    """The page as a person sees it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        page.on("console", lambda m: m.type == "error" and self.complaints.append(m.text))
+        page.on("pageerror", lambda e: self.complaints.append(str(e)))
+
+    def open(self, address: str) -> LivePage:
+        """Open the page; an allowed camera starts by itself."""
+        self.page.goto(address)
+        return self
+
+    def shows(self, model: str, engine: str) -> None:
+        """Wait until the picture on the page was made by this model, on "server" or "device"."""
+        wanted = f"Translated by {model}, on {'the server' if engine == 'server' else 'this device'}"
+        canvas = self.page.locator("#after")
+        until(lambda: canvas.is_visible() and canvas.get_attribute("aria-label") == wanted, wanted)
+
+    def choose(self, model: str | None = None, engine: str | None = None) -> None:
+        """Pick a model or an engine."""
+        if model:
+            self.page.get_by_label("Model").select_option(model)
+        if engine:
+            label = "Server" if engine == "server" else "This device"
+            self.page.get_by_role("radio", name=label).check(force=True)
+
+    def says(self, text: str) -> None:
+        """Wait for a notice with this text in it."""
+        self.page.locator("#notice", has_text=text).wait_for(timeout=1000 * PATIENCE)
+
+    def pixels(self, canvas: str = "after") -> Image:
+        """A whole canvas, RGB."""
+        address = self.page.locator(f"#{canvas}").evaluate("canvas => canvas.toDataURL('image/png')")
+        return decoded(base64.b64decode(address.partition(",")[2]))
+
+    def blocks(self) -> tuple[Image, Image]:
+        """The middles of the blocks in both canvases, read in one go: [GRID, GRID, 3] RGB each."""
+        script = """(grid) => [before, after].map((canvas) => {
+            const context = canvas.getContext("2d");
+            const middle = (at, side) => Math.floor(((at + 0.5) / grid) * side);
+            return Array.from({ length: grid * grid }, (_, i) => {
+              const [x, y] = [middle(i % grid, canvas.width), middle(Math.floor(i / grid), canvas.height)];
+              return [...context.getImageData(x, y, 1, 1).data.slice(0, 3)];
+            });
+        })"""
+        before, after = self.page.evaluate(script, GRID)
+        shape = (GRID, GRID, 3)
+        return np.array(before, np.uint8).reshape(shape), np.array(after, np.uint8).reshape(shape)
+
+    def check_translation(self, answer: Answer, mirrored: bool = True) -> None:
+        """Read 16 pixels of three different frames: each is what `answer` makes of the frame beside it, which
+        is a drawn pattern."""
+        known = [pattern(n)[:, ::-1] if mirrored else pattern(n) for n in range(PATTERNS)]
+        missing = set(range(PATTERNS))
+        end = time.monotonic() + PATIENCE
+        while missing:
+            assert time.monotonic() < end, f"patterns {missing} were never shown"
+            before, after = self.blocks()
+            number = min(range(PATTERNS), key=lambda n: distance(before, known[n]))
+            assert distance(before, known[number]) <= CAMERA_TOLERANCE, (
+                "the frame is no pattern of the camera"
+            )
+            found = distance(after, answer(before))
+            assert found <= TOLERANCE, f"pattern {number}: a pixel is {found} gray levels off"
+            missing.discard(number)
+
+
+def decoded(data: bytes) -> Image:
+    """An encoded picture, RGB."""
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    return np.ascontiguousarray(picture[:, :, ::-1], np.uint8)
+
+
+def distance(a: Image, b: Image) -> int:
+    """The largest difference of any pixel and channel."""
+    return int(np.abs(a.astype(int) - b.astype(int)).max())

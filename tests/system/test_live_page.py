@@ -1,0 +1,389 @@
+"""The live page in a real browser, before a real `i2i serve`: what people see and can do."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper
+
+from i2i_sdk import Translator
+from i2i_sdk.quality import psnr
+from i2i_sdk.zoo import zoo_path
+from tests.sdk.known_bundles import ANSWERS, save_graph, write_known
+from tests.system.live_page_tools import (
+    CAMERA_TOLERANCE,
+    CHROMIUM,
+    HEIGHT,
+    PATTERNS,
+    WIDTH,
+    Answer,
+    Image,
+    LivePage,
+    decoded,
+    distance,
+    drawn,
+    free_port,
+    launched,
+    pattern,
+    serving,
+    until,
+    write_camera,
+)
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="the live page's tests need playwright")
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs Debian's chromium at {CHROMIUM}")
+
+SIZE = (64, 96)
+SWAP, DARKEN = ANSWERS["swap"].of, ANSWERS["darken"].of
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Models whose answers are known; the last one is a bare ONNX file, which only a server runs."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in ("swap", "darken", "identity"):
+        write_known(folder / f"{name}.i2i", name, size=SIZE, engines=[("ort", "fp32")])
+    save_graph(folder / "plain.onnx", "swap", SIZE, batch=1)
+    return [*(folder / f"{name}.i2i" for name in ("swap", "darken", "identity")), folder / "plain.onnx"]
+
+
+@pytest.fixture(scope="module")
+def address(models: list[Path]) -> Iterator[str]:
+    with serving(*models) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[sync_api.Playwright]:
+    with sync_api.sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("camera") / "patterns.mjpeg"
+    return write_camera(path, [drawn(pattern(number)) for number in range(PATTERNS)])
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: sync_api.Playwright, camera: Path) -> Iterator[sync_api.Browser]:
+    browser = launched(playwright, camera=camera)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def live(browser: sync_api.Browser, address: str) -> Iterator[LivePage]:
+    """The page on a desktop, whose camera is on; it must not complain."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    live = LivePage(context.new_page()).open(address)
+    live.shows("swap", "server")
+    yield live
+    assert live.complaints == []
+    context.close()
+
+
+@pytest.mark.parametrize("engine", ["server", "device"])
+def test_an_engine_translates_and_wrong_colours_are_noticed(live: LivePage, engine: str) -> None:
+    live.choose(engine=engine)
+    live.shows("swap", engine)
+    live.check_translation(SWAP)
+    live.choose(model="darken")
+    live.shows("darken", engine)
+    live.check_translation(DARKEN)
+    with pytest.raises(AssertionError, match="gray levels off"):
+        live.check_translation(SWAP)
+
+
+def test_engines_are_switched_while_it_runs(live: LivePage) -> None:
+    used = live.page.get_by_label("Engine in use")
+    assert "ort" in used.inner_text() and "96\u00d764" in used.inner_text()
+    live.choose(engine="device")
+    live.shows("swap", "device")
+    assert re.fullmatch("WebAssembly, [0-9] threads? · fp32 · 96\u00d764", used.inner_text())
+    assert live.page.evaluate("crossOriginIsolated")  # else there are no threads
+    live.choose(engine="server")
+    live.shows("swap", "server")
+    live.check_translation(SWAP)
+    for figure in ("fps", "latency", "dropped"):
+        field = live.page.locator(f"#{figure}")
+        until(lambda field=field: re.fullmatch(r"[\d.]+", field.inner_text()), figure)
+
+
+def test_a_software_gpu_is_left_alone_but_webgpu_gives_the_same(
+    playwright: sync_api.Playwright, camera: Path, address: str
+) -> None:
+    flags = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
+    browser = launched(playwright, *flags, camera=camera)
+    for wanted, expected in (("", "WebAssembly"), ("#device=webgpu", "WebGPU")):
+        live = LivePage(browser.new_page()).open(f"{address}{wanted}")
+        live.shows("swap", "server")
+        live.choose(engine="device")
+        live.shows("swap", "device")
+        assert live.page.get_by_label("Engine in use").inner_text().startswith(expected)
+        live.check_translation(SWAP)
+        assert live.complaints == []
+        live.page.close()
+    browser.close()
+
+
+def test_a_model_without_a_graph_for_browsers_stays_on_the_server(live: LivePage) -> None:
+    live.choose(engine="device")
+    live.shows("swap", "device")
+    live.choose(model="plain")
+    live.shows("plain", "server")
+    assert live.page.get_by_role("radio", name="This device").is_disabled()
+    assert "runs on the server only" in live.page.locator("#toast").inner_text()
+    live.check_translation(SWAP)
+
+
+def test_mirror(live: LivePage) -> None:
+    button = live.page.get_by_role("button", name="Mirror")
+    assert button.get_attribute("aria-pressed") == "true"  # as in every mirror, for a camera that faces you
+    button.click()
+    known = [pattern(number) for number in range(PATTERNS)]
+    until(lambda: min(distance(live.blocks()[0], k) for k in known) <= CAMERA_TOLERANCE, "turned frames")
+    live.check_translation(SWAP, mirrored=False)
+
+
+def test_snapshot(live: LivePage) -> None:
+    with live.page.expect_download() as download:
+        live.page.get_by_role("button", name="Snapshot").click()
+    assert re.fullmatch(r"swap \d{4}-\d\d-\d\d \d\d\.\d\d\.\d\d\.png", download.value.suggested_filename)
+    picture = decoded(download.value.path().read_bytes())
+    assert picture.shape == (HEIGHT, WIDTH, 3)
+    assert off_the_patterns(picture) <= CAMERA_TOLERANCE
+
+
+def test_recording(live: LivePage) -> None:
+    record = live.page.locator("#record")
+    record.click()
+    assert record.inner_text() == "Stop" and live.page.locator("#recording").is_visible()
+    until(lambda: live.page.locator("#clock").inner_text() == "0:02", "two seconds recorded")
+    with live.page.expect_download() as download:
+        record.click()
+    assert record.inner_text() == "Record"
+    assert re.fullmatch(r"swap [\d-]+ [\d.]+\.(mp4|webm)", download.value.suggested_filename)
+    with av.open(str(download.value.path())) as file:
+        frames = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+    assert len(frames) > 5 and frames[-1].shape == (HEIGHT, WIDTH, 3)
+    assert off_the_patterns(np.asarray(frames[-1], np.uint8)) <= 2 * CAMERA_TOLERANCE
+
+
+def test_slider(live: LivePage) -> None:
+    slider = live.page.get_by_role("slider", name="Before and after")
+    slider.focus()
+    for key, value in (("ArrowRight", 52), ("ArrowLeft", 50), ("PageDown", 40), ("Home", 0), ("End", 100)):
+        live.page.keyboard.press(key)
+        assert slider.get_attribute("aria-valuenow") == str(value)
+    until(lambda: off_the_patterns(seen(live), lambda x: x) <= CAMERA_TOLERANCE, "only the original is seen")
+    box = live.page.locator("#picture").bounding_box()
+    assert box is not None
+    live.page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 5)
+    live.page.mouse.down()
+    live.page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 5)
+    live.page.mouse.up()
+    assert slider.get_attribute("aria-valuenow") == "25"
+    live.page.keyboard.press("Home")
+    until(lambda: off_the_patterns(seen(live)) <= CAMERA_TOLERANCE, "only the translation is seen")
+    live.page.get_by_role("button", name="Compare").click()
+    assert not slider.is_visible()
+
+
+def test_on_a_phone_everything_is_inside_and_has_a_name(browser: sync_api.Browser, address: str) -> None:
+    context = browser.new_context(viewport=PHONE, is_mobile=True, has_touch=True, device_scale_factor=3)
+    live = LivePage(context.new_page()).open(address)
+    live.shows("swap", "server")
+    page = live.page
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    assert page.evaluate("document.documentElement.scrollHeight") == PHONE["height"]
+    controls = page.locator("button:visible, select:visible, .segments label:visible, [role=slider]:visible")
+    assert controls.count() >= 9
+    for control in controls.all():
+        box = control.bounding_box()
+        assert box is not None and box["x"] >= 0 and box["y"] >= 0, control
+        assert box["x"] + box["width"] <= PHONE["width"] and box["y"] + box["height"] <= PHONE["height"]
+        assert box["width"] >= 40 and box["height"] >= 38  # a finger
+    tree = page.locator("body").aria_snapshot()
+    nameless = re.findall(r"^\s*- (?:button|radio|combobox|slider|textbox|img)(?:\s*\[.*\])?:?$", tree, re.M)
+    assert nameless == [], tree
+    live.check_translation(SWAP)
+    assert live.complaints == []
+    context.close()
+
+
+@pytest.mark.parametrize("engine", ["server", "device"])
+def test_a_picture_becomes_what_python_makes_of_it(
+    live: LivePage, engine: str, models: list[Path], tmp_path: Path
+) -> None:
+    """Shrinking by averaging, model, enlarging: alike in both languages. Shrunk bilinearly it is 28 dB."""
+    live.choose(model="identity", engine=engine)
+    photo = textured()
+    cv2.imwrite(str(tmp_path / "photo.png"), photo[:, :, ::-1])
+    live.page.locator("#file").set_input_files(tmp_path / "photo.png")
+    until(lambda: live.page.locator("#after").evaluate("c => c.width") == photo.shape[1], "the picture")
+    live.shows("identity", engine)
+    with Translator(models[2], color="rgb") as translate:
+        expected = translate(photo)
+    assert psnr(live.pixels("before"), photo) > 60
+    assert psnr(live.pixels("after"), expected) > 40
+    assert live.page.get_by_role("button", name="Record").is_disabled()
+
+
+def test_fp32_in_the_browser_gives_the_floats_of_python(live: LivePage) -> None:
+    """The zoo's model up to its tanh, before anything is rounded: in -1..1, the same to 1e-3."""
+    folder = zoo_path("sketch")
+    assert folder is not None
+    model = onnx.load(str(folder / "reference_128x128.onnx"))
+    (tanh,) = (node.output[0] for node in model.graph.node if node.op_type == "Tanh")
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info(tanh, TensorProto.FLOAT, [1, 3, 128, 128]))
+    graph = model.SerializeToString()
+    image = np.ascontiguousarray(textured()[100:228, 200:328])
+    expected = ort.InferenceSession(graph).run(None, {"image": image[None]})[0]
+    found = live.page.evaluate(
+        """async ([graph, image]) => {
+          const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+          const ort = await import("/static/vendor/ort/ort.wasm.min.mjs");
+          const session = await ort.InferenceSession.create(bytes(graph));
+          const given = new ort.Tensor("uint8", bytes(image), [1, 128, 128, 3]);
+          const floats = Object.values(await session.run({ image: given }))[0].data;
+          return btoa(Array.from(new Uint8Array(floats.buffer), (b) => String.fromCharCode(b)).join(""));
+        }""",
+        [base64.b64encode(data).decode() for data in (graph, image.tobytes())],
+    )
+    values = np.frombuffer(base64.b64decode(found), np.float32).reshape(expected.shape)
+    assert float(np.ptp(expected)) > 1.5  # a drawing, not an empty page
+    assert float(np.abs(values - expected).max()) < 1e-3
+
+
+def test_a_video_file(live: LivePage, tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "clip.webm"), "w") as file:
+        stream = file.add_stream("libvpx", rate=10)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = WIDTH, HEIGHT, "yuv420p", 4_000_000
+        for number in [n for n in range(PATTERNS) for _ in range(5)]:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(drawn(pattern(number)), format="rgb24")))
+        file.mux(stream.encode())
+    live.page.locator("#file").set_input_files(tmp_path / "clip.webm")
+    known = [pattern(number) for number in range(PATTERNS)]
+    until(lambda: min(distance(live.blocks()[0], k) for k in known) <= CAMERA_TOLERANCE, "frames of the clip")
+    live.check_translation(SWAP, mirrored=False)
+
+
+def test_a_file_that_is_none(live: LivePage, tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    live.page.locator("#file").set_input_files(tmp_path / "broken.mp4")
+    live.says("broken.mp4 cannot be played")
+
+
+def test_a_server_that_comes_back_is_found_again(browser: sync_api.Browser, models: list[Path]) -> None:
+    port = free_port()
+    page = browser.new_page()
+    live = LivePage(page)
+    with serving(models[0], port=port) as address:
+        live.open(address).shows("swap", "server")
+    page.get_by_text("The server is gone").wait_for()
+    assert page.get_by_label("Engine in use").inner_text() == "Server: not connected"
+    with serving(models[0], port=port):
+        until(lambda: page.evaluate("document.body.dataset.engineState") == "ready", "connected again")
+        live.check_translation(SWAP)
+        assert not page.locator("#banner").is_visible()
+    assert all("WebSocket connection" in text or "ERR_CONNECTION" in text for text in live.complaints)
+    page.close()
+
+
+def test_a_server_that_is_full_says_so(browser: sync_api.Browser, models: list[Path]) -> None:
+    with serving(models[0], "--max-clients", "1") as address:
+        first, second = (LivePage(browser.new_page()) for _ in range(2))
+        first.open(address).shows("swap", "server")
+        second.open(address).says("The server is full")
+        first.page.close()
+        second.page.get_by_role("button", name="Try again").click()
+        second.shows("swap", "server")
+        assert second.complaints == []
+        second.page.close()
+
+
+def test_a_token_is_asked_for_and_kept(browser: sync_api.Browser, models: list[Path]) -> None:
+    with serving(models[0], "--token", "correct-horse") as address:
+        page = browser.new_page()
+        live = LivePage(page).open(address.split("#")[0])
+        live.says("A token is needed")
+        page.get_by_label("Token").fill("wrong-horse")
+        page.keyboard.press("Enter")
+        live.says("That token is not right")
+        page.get_by_label("Token").fill("correct-horse")
+        page.keyboard.press("Enter")
+        live.shows("swap", "server")
+        live.choose(engine="device")  # whose files need it, too
+        live.shows("swap", "device")
+        page.reload()
+        live.shows("swap", "server")
+        assert all("401" in text for text in live.complaints) and len(live.complaints) == 2
+        page.close()
+
+
+@pytest.mark.parametrize(
+    ("flags", "where", "title"),
+    [
+        (["--use-fake-device-for-media-stream", "--deny-permission-prompts"], "", "The camera is blocked"),
+        (["--use-fake-ui-for-media-stream"], "", "No camera found"),
+        (["--host-resolver-rules=MAP phone.test 127.0.0.1"], "phone.test", "--tls-self-signed"),
+    ],
+    ids=["blocked", "none", "insecure"],
+)
+def test_without_a_camera_the_page_says_what_to_do(
+    playwright: sync_api.Playwright,
+    models: list[Path],
+    flags: list[str],
+    where: str,
+    title: str,
+    tmp_path: Path,
+) -> None:
+    cv2.imwrite(str(tmp_path / "p.png"), np.ascontiguousarray(drawn(pattern(0))[:, :, ::-1]))
+    with serving(models[0], *(["--allow-host", where] if where else [])) as address:
+        browser = launched(playwright, *flags)
+        live = LivePage(browser.new_page())
+        live.open(address.replace("127.0.0.1", where) if where else address)
+        start = live.page.get_by_role("button", name="Start the camera")
+        until(lambda: start.is_visible() or title in live.page.locator("#notice").inner_text(), "the page")
+        if start.is_visible():
+            start.click()
+        live.says(title)
+        live.page.locator("#file").set_input_files(tmp_path / "p.png")  # pictures work without one
+        live.shows("swap", "server")
+        assert off_the_patterns(live.pixels(), mirrored=False) <= CAMERA_TOLERANCE
+        # Chromium's own remark on every http:// page of another machine that asks for isolation.
+        assert [text for text in live.complaints if "origin was untrustworthy" not in text] == []
+        browser.close()
+
+
+def seen(live: LivePage) -> Image:
+    """What is on the screen where the picture is, RGB."""
+    return decoded(live.page.locator("#picture").screenshot())
+
+
+def off_the_patterns(picture: Image, answer: Answer = SWAP, mirrored: bool = True) -> int:
+    """How far the middles of the blocks of a picture are from what `answer` makes of the nearest pattern."""
+    height, width = picture.shape[:2]
+    rows, columns = (((2 * np.arange(4) + 1) * side // 8) for side in (height, width))
+    read = picture[np.ix_(rows, columns)]
+    known = [pattern(n)[:, ::-1] if mirrored else pattern(n) for n in range(PATTERNS)]
+    return min(distance(read, answer(k)) for k in known)
+
+
+def textured() -> Image:
+    """A photo with fine texture, [400, 600, 3] RGB."""
+    from skimage.data import coffee
+
+    return np.ascontiguousarray(coffee()[:400, :600])
