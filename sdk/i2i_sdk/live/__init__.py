@@ -10,13 +10,15 @@ Sources: `Camera`, `NetworkVideo`, `MjpegStream`, `GStreamer`, `VideoFile`, `Ima
 `VirtualCameraSink`, `NullSink`, or a `Sink` of your own.
 """
 
-from i2i_sdk.live.cameras import Camera, CameraOptions, GStreamer, NetworkVideo
+from i2i_sdk.live.cameras import Camera, CameraOptions, GStreamer
 from i2i_sdk.live.mjpeg import MjpegStream
 from i2i_sdk.live.mjpeg_server import MjpegServerSink
+from i2i_sdk.live.network_video import NetworkVideo
 from i2i_sdk.live.results import Latency, Look, Result, SourceStats, StreamStats
 from i2i_sdk.live.sinks import FolderSink, MemorySink, NullSink, Sink, VideoSink, VirtualCameraSink
 from i2i_sdk.live.sources import Captured, Event, Frames, ImageFolder, Source, VideoFile
 from i2i_sdk.live.stream import Stream
+from i2i_sdk.live.window import WindowSink
 
 __all__ = [
     "Camera",
@@ -43,4 +45,5 @@ __all__ = [
     "VideoFile",
     "VideoSink",
     "VirtualCameraSink",
+    "WindowSink",
 ]

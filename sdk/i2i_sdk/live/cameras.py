@@ -1,4 +1,4 @@
-"""Cameras and network streams that OpenCV opens."""
+"""Cameras and pipelines that OpenCV opens."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 
 from i2i_sdk.errors import InputError, MediaError
-from i2i_sdk.live.mjpeg import CONNECT_S, STALLED_S, without_password
+from i2i_sdk.live.mjpeg import STALLED_S
 from i2i_sdk.live.reconnecting import LiveSource, Lost
 from i2i_sdk.live.sources import Captured
 
-READ_MS = 900  # how long OpenCV's FFmpeg may wait for data: closing a stream waits for it
+AT_ONCE_S = 0.4  # a read that fails sooner has not waited for the device: it is gone
 PROBED = 4  # camera numbers that are tried when the wanted one is not there
 
 
@@ -86,17 +86,16 @@ class CaptureSource(LiveSource):
         good = time.perf_counter()
         while not self.stopped.is_set():
             begun = time.perf_counter()
-            if self._capture.grab():
-                arrived = time.perf_counter()
-                found, image = self._capture.retrieve()
-                if found:
-                    good = arrived
-                    yield self.captured_at(np.asarray(image, np.uint8), arrived)
-                    continue
-                self.undecodable += 1
-            # A failure that took its time is a pause of the sender; one that came at once is the end.
-            if time.perf_counter() - begun < READ_MS / 2000 or time.perf_counter() - good > STALLED_S:
+            grabbed = self._capture.grab()
+            arrived = time.perf_counter()
+            found, image = self._capture.retrieve() if grabbed else (False, None)
+            if found:
+                good = arrived
+                yield self.captured_at(np.asarray(image, np.uint8), arrived)
+            elif arrived - good > STALLED_S or (not grabbed and arrived - begun < AT_ONCE_S):
                 raise Lost("no frame comes any more")
+            else:  # one damaged picture, or a pause
+                self.undecodable += grabbed
 
     def disconnect(self) -> None:
         """Release the device. Only the thread that reads may do this: OpenCV is not safe against others."""
@@ -130,31 +129,6 @@ class Camera(CaptureSource):
         return (
             f"camera {self.index} cannot be opened: it is not there, in use by another program, or not "
             f"allowed{tried}. A video file or an address works too: --source FILE, --source rtsp://…"
-        )
-
-
-class NetworkVideo(CaptureSource):
-    """RTSP, and whatever else OpenCV's FFmpeg opens by an address."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(without_password(url))
-        self.url = url
-
-    def opened(self) -> cv2.VideoCapture:
-        """With time limits, so that nothing waits for ever."""
-        limits = [
-            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
-            int(CONNECT_S * 1000),
-            cv2.CAP_PROP_READ_TIMEOUT_MSEC,
-            READ_MS,
-        ]
-        return quiet_capture(self.url, cv2.CAP_FFMPEG, limits)
-
-    def why_not(self) -> str:
-        """With what can be checked."""
-        return (
-            f"cannot open {self.name}: no answer within {CONNECT_S:.0f} s, or no video that OpenCV decodes. "
-            "Try it in a player such as VLC; name and password go into the address: rtsp://NAME:PASSWORD@HOST/…"
         )
 
 

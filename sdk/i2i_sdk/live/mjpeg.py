@@ -11,10 +11,10 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 import cv2
 import numpy as np
@@ -27,6 +27,7 @@ CONNECT_S = 5.0
 STALLED_S = 5.0  # without a byte: the connection is taken for lost
 AT_ONCE = 1 << 22  # bytes: more than a socket's buffer holds, so that one read empties it
 LARGEST = 1 << 26  # bytes of one picture with its header
+HEAD = 4096  # bytes, at most, from a boundary to the picture
 REDIRECTS = 5
 END_OF_JPEG = b"\xff\xd9"
 
@@ -40,7 +41,7 @@ class Parts:
 
     def __init__(self, boundary: str) -> None:
         # Some cameras declare "--frame" and send "--frame", others declare "frame": look for what is common.
-        self._boundary = boundary.strip('"').lstrip("-").encode()
+        self._boundary = (boundary.strip('"').lstrip("-") or "--").encode()
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -54,12 +55,15 @@ class Parts:
         return bodies
 
     def _next(self) -> bytes | None:
-        start = self._buffer.find(self._boundary)
-        if start < 0:
-            del self._buffer[: max(0, len(self._buffer) - len(self._boundary))]  # it may have begun
-            return None
-        head = re.search(rb"\r?\n\r?\n", self._buffer[start : start + 4096])
-        if head is None:
+        while (start := self._buffer.find(self._boundary)) >= 0:
+            head = re.search(rb"\r?\n\r?\n", self._buffer[start : start + HEAD])
+            if head is not None:
+                break
+            if len(self._buffer) < start + HEAD:
+                return None
+            del self._buffer[: start + 1]  # what looks like a boundary, and is none
+        else:
+            del self._buffer[: max(0, len(self._buffer) - len(self._boundary) + 1)]  # it may have begun
             return None
         body = start + head.end()
         length = re.search(rb"(?i)content-length:\s*(\d+)", self._buffer[start:body])
@@ -85,30 +89,27 @@ class MjpegStream(LiveSource):
 
     def connect(self) -> None:
         """Ask for the stream. Raises MediaError: not there, not a stream of JPEGs."""
-        response, self._socket = ask(self.url)
+        response = ask(self.url, self._hold)
         content = response.headers.get("Content-Type", "")
         boundary = response.headers.get_param("boundary")
         if not content.lower().startswith("multipart/") or not isinstance(boundary, str):
+            response.close()
             self.disconnect()
             raise MediaError(f"{self.name} gives {content or 'no content type'}, not a stream of JPEGs")
         self._response, self._parts = response, Parts(boundary)
-        self._socket.settimeout(STALLED_S)
-        if self.stopped.is_set():  # closed meanwhile, when there was no socket to shut yet
-            self.disconnect()
 
     def read(self) -> Iterator[Captured]:
         """Frames until the connection is lost. Raises Lost."""
         while not self.stopped.is_set():
             bodies = self._parts.feed(self._received())
-            self.skipped += max(0, len(bodies) - 1)
-            if not bodies:
-                continue
             arrived = time.perf_counter()
-            image = decoded(bodies[-1])
-            if image is None:
+            while bodies:
+                image = decoded(bodies.pop())
+                if image is not None:
+                    self.skipped += len(bodies)
+                    yield self.captured_at(image, arrived)
+                    break
                 self.undecodable += 1
-                continue
-            yield self.captured_at(image, arrived)
 
     def disconnect(self) -> None:
         """Shut the socket, which also ends a read that waits in another thread."""
@@ -118,10 +119,23 @@ class MjpegStream(LiveSource):
                 connected.shutdown(socket.SHUT_RDWR)
             connected.close()
 
+    def release(self) -> None:
+        """Free the socket."""
+        super().release()
+        if self._response is not None:
+            self._response.close()
+
     def close(self) -> None:
         """End at once."""
         super().close()
         self.disconnect()
+
+    def _hold(self, connected: socket.socket) -> None:
+        """Keep a new connection, so that `close` ends whatever waits for it."""
+        self._socket = connected
+        connected.settimeout(STALLED_S)
+        if self.stopped.is_set():  # closed before there was a socket to shut
+            self.disconnect()
 
     def _received(self) -> bytes:
         assert self._response is not None
@@ -137,43 +151,69 @@ class MjpegStream(LiveSource):
         return data
 
 
-def ask(url: str) -> tuple[HTTPResponse, socket.socket]:
-    """GET `url` -> the response, its body unread, and its socket. Raises MediaError."""
-    response, connected = _get(url)
+def ask(url: str, hold: Callable[[socket.socket], None] = lambda connected: None) -> HTTPResponse:
+    """GET `url` -> the response, its body unread. Raises MediaError.
+
+    hold: gets every socket as soon as it is connected; shutting it ends the wait for an answer.
+    """
+    response = _get(url, hold)
     for _ in range(REDIRECTS):
         if response.status not in (301, 302, 303, 307, 308):
             break
-        connected.close()
-        url = urljoin(url, response.headers.get("Location", ""))
-        response, connected = _get(url)
+        response.close()
+        url = _redirected(url, response.headers.get("Location", ""))
+        response = _get(url, hold)
     if response.status != 200:
-        connected.close()
-        hint = "; put the name and password into the address: http://NAME:PASSWORD@HOST/" * (
-            response.status == 401
-        )
+        response.close()
+        hint = _unauthorized(url, response) if response.status == 401 else ""
         raise MediaError(f"{without_password(url)} answers {response.status} {response.reason}{hint}")
-    return response, connected
+    return response
 
 
-def _get(url: str) -> tuple[HTTPResponse, socket.socket]:
-    parts = urlsplit(url)
+def _get(url: str, hold: Callable[[socket.socket], None]) -> HTTPResponse:
     name = without_password(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = parts = None
+    if parts is None or parts.scheme not in ("http", "https") or not host:
         raise MediaError(f"{name} is no http address")
     headers = {"Accept": "multipart/x-mixed-replace, */*", "Connection": "close"}
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    connection = kind(host, port, timeout=CONNECT_S)
     try:
-        connection = kind(parts.hostname, parts.port, timeout=CONNECT_S)
-        connection.request(
-            "GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), headers=headers
-        )
-        connected = connection.sock  # http.client forgets it once the response has it
-        return connection.getresponse(), connected
+        connection.connect()
+        hold(connection.sock)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        if connection.sock is not None:  # left open by a server that wants to go on; now the response's alone
+            connection.sock.close()
+        return response
     except (OSError, HTTPException, ValueError) as error:
+        connection.close()
         raise MediaError(f"cannot reach {name}: {error or type(error).__name__}") from error
+
+
+def _redirected(url: str, location: str) -> str:
+    """The new address; name and password go along to the same server, and to no other."""
+    old, new = urlsplit(url), urlsplit(urljoin(url, location))
+    same = (old.scheme, old.netloc.rpartition("@")[2]) == (new.scheme, new.netloc)
+    return urlunsplit(new._replace(netloc=old.netloc) if same else new)
+
+
+def _unauthorized(url: str, response: HTTPResponse) -> str:
+    """What to do about a 401."""
+    scheme = response.headers.get("WWW-Authenticate", "").partition(" ")[0]
+    if scheme and scheme.lower() != "basic":
+        return f"; it wants {scheme} authentication, and only Basic is supported: change it in the camera"
+    if urlsplit(url).username is not None:
+        return "; name or password is wrong"
+    return "; put the name and password into the address: http://NAME:PASSWORD@HOST/"
 
 
 def decoded(jpeg: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
@@ -188,5 +228,7 @@ def decoded(jpeg: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | No
 
 
 def without_password(url: str) -> str:
-    """`url` as it may be shown."""
-    return re.sub(r"(?<=://)[^/@\s]*@", "", url)
+    """`url` as it may be shown: without a name and password before the host or a password in the query."""
+    # The second form is a password that has a "/" and ought to be quoted.
+    named = r"(?<=://)(?:[^/?#\s]*@|[^/?#\s@]*:(?!\d*(?:[/?#]|$))\S*@)"
+    return re.sub(r"(?i)((?:pwd|pass|passwd|password|token)=)[^&\s]+", r"\1…", re.sub(named, "", url))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import TYPE_CHECKING
 
 import cv2
@@ -98,12 +100,14 @@ class _Newest:
     def after(self, number: int) -> tuple[bytes, int] | None:
         """The first picture newer than `number`, and its number; None at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._number > number)
+            self._changed.wait_for(lambda: self._closed or (self._number > number and bool(self._jpeg)))
             return None if self._closed else (self._jpeg, self._number)
 
     def count(self, change: int) -> None:
         with self._changed:
             self.clients += change
+            if not self.clients:
+                self._jpeg = b""  # whoever looks next must not see what was long ago
 
     def close(self) -> None:
         with self._changed:
@@ -114,10 +118,15 @@ class _Newest:
 class _Server(ThreadingHTTPServer):
     daemon_threads = False  # none survives `close`
     block_on_close = True
+    allow_reuse_address = sys.platform != "win32"  # there it would take a port that another program serves
 
     def __init__(self, address: tuple[str, int], newest: _Newest) -> None:
         self.newest = newest
         super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        """Without http.server's look-up of the own name, which may take seconds without a network."""
+        TCPServer.server_bind(self)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away is no error."""

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from i2i_sdk.errors import InputError
-from i2i_sdk.live.cameras import Camera, CameraOptions, GStreamer, NetworkVideo
+from i2i_sdk.errors import InputError, MediaError
+from i2i_sdk.live.cameras import Camera, CameraOptions, GStreamer
 from i2i_sdk.live.mjpeg import MjpegStream, ask, without_password
+from i2i_sdk.live.network_video import NetworkVideo
 from i2i_sdk.live.sources import Frames, ImageFolder, Source, VideoFile
 from i2i_sdk.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 ACCEPTED = (
-    "a camera number, a video file, a folder of images, an http:// or rtsp:// address, a GStreamer pipeline, "
-    "an iterable of frames, or a Source"
+    "a camera number or /dev/video…, a video file, a folder of images, an http:// or rtsp:// address, "
+    "a GStreamer pipeline, an iterable of frames, or a Source"
 )
 NETWORK = ("rtsp://", "rtsps://", "rtmp://", "udp://", "srt://", "tcp://", "rtp://")
 
@@ -43,12 +45,14 @@ def as_source(what: Any, *, camera: CameraOptions | None = None, realtime: bool 
     if isinstance(what, int) or (isinstance(what, str) and what.isdecimal()):
         return Camera(int(what), camera)
     if isinstance(what, str | os.PathLike):
-        return _from_text(os.fspath(cast("str | os.PathLike[str]", what)), realtime)
-    if isinstance(what, np.ndarray) and what.ndim == 3:
+        text = os.fspath(cast("str | os.PathLike[str]", what))
+        device = re.fullmatch(r"/dev/video(\d+)", os.path.realpath(text) if text.startswith("/dev/") else "")
+        return Camera(int(device[1]), camera) if device else _from_text(text, realtime)
+    if isinstance(what, np.ndarray) and what.ndim < 4:
         raise InputError(
             "got one array; for one image call the translator, for a stream give an iterable of them"
         )
-    if isinstance(what, Iterable):
+    if isinstance(what, Iterable) and not isinstance(what, bytes | bytearray):
         return Frames(cast("Iterable[Any]", what))
     raise InputError(f"got {type(what).__name__}; a source is {ACCEPTED}")
 
@@ -75,8 +79,15 @@ def _from_text(text: str, realtime: bool) -> Source:
 
 def _from_http(url: str) -> Source:
     """MJPEG is read by us, other video by FFmpeg; only the server knows which it is."""
-    response, connected = ask(url)
+    response = ask(url)
     content = response.headers.get("Content-Type", "").lower()
     response.close()
-    connected.close()
-    return MjpegStream(url) if content.startswith("multipart/") else NetworkVideo(url)
+    if content.startswith("multipart/"):
+        return MjpegStream(url)
+    if content.startswith(("text/html", "image/")):
+        what = "a web page" if content.startswith("text/html") else "one image"
+        raise MediaError(
+            f"{without_password(url)} is {what}, not a stream; give the address of the stream, which the "
+            "camera's manual tells"
+        )
+    return NetworkVideo(url)

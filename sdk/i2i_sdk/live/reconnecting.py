@@ -29,6 +29,7 @@ class LiveSource(Source):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._first: float | None = None
+        self._wait_s = FIRST_WAIT_S
 
     @abstractmethod
     def connect(self) -> None:
@@ -50,7 +51,9 @@ class LiveSource(Source):
         """As they come, through losses and returns, until closed."""
         while not self.stopped.is_set():
             try:
-                yield from self.read()
+                for captured in self.read():
+                    self._wait_s = FIRST_WAIT_S  # of the next loss; a server that only accepts is no return
+                    yield captured
             except (Lost, MediaError) as error:
                 self.disconnect()
                 if not self.stopped.is_set():
@@ -67,11 +70,11 @@ class LiveSource(Source):
         return Captured(image, (arrived - self._first) * 1000, arrived, time.perf_counter())
 
     def _come_back(self) -> None:
-        lost, wait = time.perf_counter(), FIRST_WAIT_S
-        while not self.stopped.wait(wait):
+        lost = time.perf_counter()
+        while not self.stopped.wait(self._wait_s):
+            self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
             with suppress(MediaError):
                 self.connect()
                 self.reconnects += 1
                 self.tell("reconnected", f"{self.name} is back after {time.perf_counter() - lost:.1f} s")
                 return
-            wait = min(2 * wait, LONGEST_WAIT_S)

@@ -1,0 +1,102 @@
+"""RTSP cameras and other network streams, through PyAV.
+
+OpenCV opens these too, but a pause of the sender that outlasts its read limit spoils its decoder for good,
+and without a limit a stream that hangs could not be closed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.error import ExitError, FFmpegError, InvalidDataError
+from av.packet import Packet
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from i2i_sdk.errors import MediaError
+from i2i_sdk.live.mjpeg import CONNECT_S, STALLED_S, without_password
+from i2i_sdk.live.reconnecting import LiveSource, Lost
+from i2i_sdk.live.sources import Captured
+
+READ_S = 0.9  # how long a read may wait for data: closing a stream waits for it
+# RTSP's pictures come over TCP where the server can: over UDP, lost packets smear the picture.
+OPTIONS = {"rtsp_flags": "prefer_tcp"}
+
+
+class NetworkVideo(LiveSource):
+    """RTSP, and whatever else FFmpeg opens by an address.
+
+    Damaged packets are passed over and counted. The thread that reads ends within a second of `close`, or
+    within five while it waits for a server that does not answer.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(without_password(url))
+        self.url = url
+        self._container: InputContainer | None = None
+        self._stream: VideoStream | None = None
+        self._reformatter = VideoReformatter()
+
+    def connect(self) -> None:
+        """Ask for the stream. Raises MediaError."""
+        options = OPTIONS if self.url.lower().startswith("rtsp") else {}
+        try:
+            self._container = av.open(self.url, options=options, timeout=(CONNECT_S, READ_S))
+        except (FFmpegError, UnicodeError) as error:
+            raise MediaError(self._why_not(error)) from None  # FFmpeg's text has the password
+        if not self._container.streams.video:
+            self.disconnect()
+            raise MediaError(f"{self.name} has no video")
+        self._stream = self._container.streams.video[0]
+        # Decoding several frames at once would hold back as many.
+        self._stream.thread_type = "SLICE"
+
+    def read(self) -> Iterator[Captured]:
+        """Frames until it is lost. Raises Lost."""
+        assert self._container is not None and self._stream is not None
+        heard = time.perf_counter()
+        while not self.stopped.is_set():
+            try:
+                for packet in self._container.demux(self._stream):
+                    heard = time.perf_counter()
+                    if not packet.size:  # FFmpeg's mark of the end
+                        raise Lost("the sender ended it")
+                    yield from self._decoded(packet, heard)
+                    if self.stopped.is_set():
+                        return
+            except ExitError:  # nothing for READ_S; the next read goes on where this one stopped
+                if time.perf_counter() - heard > STALLED_S:
+                    raise Lost(f"nothing for {STALLED_S:.0f} s") from None
+            except FFmpegError as error:
+                raise Lost(error.strerror or type(error).__name__) from None
+
+    def disconnect(self) -> None:
+        """Only the thread that reads may do this: FFmpeg is not safe against others."""
+        container, self._container, self._stream = self._container, None, None
+        if container is not None:
+            container.close()
+
+    def _decoded(self, packet: Packet[VideoStream], arrived: float) -> Iterator[Captured]:
+        try:
+            pictures = packet.decode()
+        except InvalidDataError:
+            self.undecodable += 1
+            return
+        for picture in pictures:
+            image = self._reformatter.reformat(picture, format="bgr24").to_ndarray()
+            yield self.captured_at(np.asarray(image, np.uint8), arrived)
+
+    def _why_not(self, error: Exception) -> str:
+        """With FFmpeg's reason, which does not name what to do."""
+        late = isinstance(error, ExitError)
+        reason = (
+            f"no answer within {CONNECT_S:.0f} s" if late else getattr(error, "strerror", None) or "refused"
+        )
+        return (
+            f"cannot open {self.name}: {reason}. Is the address right, does a player such as VLC show it? "
+            "Name and password go into the address: rtsp://NAME:PASSWORD@HOST/…"
+        )
