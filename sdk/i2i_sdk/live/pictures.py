@@ -97,8 +97,8 @@ class _Past:
     """What one source's next picture may need of its earlier ones."""
 
     def __init__(self, options: StreamOptions) -> None:
-        strength = float(options.stabilize)
-        self.stabilizer = Stabilizer() if strength in (0.0, 1.0) else Stabilizer(strength)
+        wanted = options.stabilize
+        self.stabilizer = Stabilizer() if isinstance(wanted, bool) else Stabilizer(wanted)
         self._options = options
         self._small: Image | None = None
         self._frame: Image | None = None
