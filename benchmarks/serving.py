@@ -74,21 +74,22 @@ class Delayed(Translator):
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure four cases and write out/bench/serving.json."""
+    """Measure five cases and write out/bench/serving.json."""
     seconds = float(argv[0]) if argv else 20.0
     slow = f"{SLOW_MS:.0f} ms engine"
-    cases = {  # the engine's delay, and how many frames may be under way
-        "identity, 2 under way": (0.0, 2),
-        f"{slow}, 1 under way": (SLOW_MS, 1),
-        f"{slow}, 2 under way": (SLOW_MS, 2),
-        f"{slow}, all frames sent": (SLOW_MS, None),
+    cases = {  # the engine's delay, how many frames may be under way, and whether the second one comes late
+        "identity, 2 under way": (0.0, 2, False),
+        f"{slow}, 1 under way": (SLOW_MS, 1, False),
+        f"{slow}, 2 under way": (SLOW_MS, 2, False),
+        f"{slow}, 2 under way, paced": (SLOW_MS, 2, True),
+        f"{slow}, all frames sent": (SLOW_MS, None, False),
     }
     runs: dict[str, Run] = {}
     with tempfile.TemporaryDirectory() as folder:
         graph = save_identity(Path(folder) / "identity.onnx")
-        for name, (delay_ms, most) in cases.items():
+        for name, (delay_ms, most, paced) in cases.items():
             with server(graph, delay_ms) as (port, process):
-                runs[name] = play(port, process, seconds, most)
+                runs[name] = play(port, process, seconds, most, paced)
     facts = {name: run.summary for name, run in runs.items()}
     title = f"serving: glass to glass, {WIDTH}x{HEIGHT} at {FPS} fps, JPEG {QUALITY}"
     show(title, {name: run.latencies for name, run in runs.items()}, None, **facts)
@@ -127,63 +128,67 @@ def _serve(graph: Path, delay_ms: float, ready: Connection) -> None:
         Server(create_app(models, options), options, lambda: ready.send(port)).run([listening])
 
 
-def play(port: int, process: psutil.Process, seconds: float, most: int | None) -> Run:
+def play(port: int, process: psutil.Process, seconds: float, most: int | None, paced: bool) -> Run:
     """Send a camera's frames for so long, and take the answers in a thread beside it.
 
-    most: of frames under way, no more than the server's credit; None sends all, against its wish.
+    most: of frames under way, no more than the server's credit; None sends all, against its wish. paced: by
+    the engine's time of the last answer the client knows until when the engine is busy, and sends no frame
+    that would wait there for longer than until the camera's next one.
     """
     address = f"ws://127.0.0.1:{port}/v1/stream"
     with connect(address, compression=None, max_size=None) as socket:
         socket.send(json.dumps({"type": "hello", "format": "jpeg", "quality": QUALITY}))
-        credit = threading.Semaphore(min(most or 0, json.loads(socket.recv())["credit"]))
-        run, moments, end = Run(), {}, threading.Event()
-        listener = threading.Thread(target=_listen, args=(socket, run, moments, credit, end))
+        free = threading.Semaphore(min(most or 0, json.loads(socket.recv())["credit"]))
+        client = Client(socket, free if most else None, paced)
+        listener = threading.Thread(target=client.listen)
         listener.start()
-        _camera(socket, moments, credit if most else None, WARM_UP)
-        run.latencies.clear()
-        run.dropped, start, before = 0, time.perf_counter(), _cpu(process)
-        _camera(socket, moments, credit if most else None, seconds)
+        client.film(WARM_UP)
+        client.run, start, before = Run(), time.perf_counter(), _cpu(process)
+        client.film(seconds)
+        run, client.run = client.run, Run()  # what comes now is not of the measured time
         run.seconds = time.perf_counter() - start
         run.server_cpu = (_cpu(process) - before) / run.seconds
-        end.set()
     listener.join()
     return run
 
 
-def _camera(
-    socket: ClientConnection, moments: dict[int, float], credit: threading.Semaphore | None, seconds: float
-) -> None:
-    """A frame every 1/30 s. Without credit it is not sent, as the page does it."""
-    begin = time.perf_counter()
-    for index, image in enumerate(_film(round(seconds * FPS))):
-        time.sleep(max(0.0, begin + index / FPS - time.perf_counter()))
-        moment = time.perf_counter()
-        if credit is None or credit.acquire(blocking=False):
-            number = len(moments)
-            moments[number] = moment
-            jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
-            socket.send(FRAME.pack(number, 0, moment * 1000) + jpeg)
+class Client:
+    """A camera, and what comes of its frames."""
 
+    def __init__(self, socket: ClientConnection, free: threading.Semaphore | None, paced: bool) -> None:
+        self.run = Run()
+        self._socket, self._free, self._paced = socket, free, paced
+        self._moments: list[float] = []  # of frames sent, by id
+        self._engine_ms = self._busy_until = 0.0
 
-def _listen(
-    socket: ClientConnection,
-    run: Run,
-    moments: dict[int, float],
-    credit: threading.Semaphore,
-    end: threading.Event,
-) -> None:
-    """Decode every answer as it comes; check that it is a picture of the right size."""
-    for message in socket:
-        credit.release()
-        if end.is_set():
-            continue
-        if isinstance(message, str):
-            run.dropped += 1
-            continue
-        number = RESULT.unpack_from(message)[0]
-        image = cv2.imdecode(np.frombuffer(message, np.uint8, offset=RESULT.size), cv2.IMREAD_COLOR)
-        assert image is not None and image.shape == (HEIGHT, WIDTH, 3)
-        run.latencies.append((time.perf_counter() - moments[number]) * 1000)
+    def film(self, seconds: float) -> None:
+        """A frame every 1/30 s; one that may not be sent is passed over, as the page does it."""
+        begin = time.perf_counter()
+        for index, image in enumerate(_film(round(seconds * FPS))):
+            time.sleep(max(0.0, begin + index / FPS - time.perf_counter()))
+            moment = time.perf_counter()
+            if self._paced and self._busy_until - moment > 1 / FPS:
+                continue
+            if self._free is None or self._free.acquire(blocking=False):
+                self._moments.append(moment)
+                self._busy_until = max(self._busy_until, moment) + self._engine_ms / 1000
+                jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+                self._socket.send(FRAME.pack(len(self._moments) - 1, 0, moment * 1000) + jpeg)
+
+    def listen(self) -> None:
+        """Decode every answer as it comes; check that it is a picture of the right size."""
+        for message in self._socket:
+            if self._free is not None:
+                self._free.release()
+            if isinstance(message, str):
+                self.run.dropped += 1
+                continue
+            number, _, _, _, _, self._engine_ms, _ = RESULT.unpack_from(message)
+            left = len(self._moments) - 1 - number  # under way still
+            self._busy_until = time.perf_counter() + left * self._engine_ms / 1000
+            image = cv2.imdecode(np.frombuffer(message, np.uint8, offset=RESULT.size), cv2.IMREAD_COLOR)
+            assert image is not None and image.shape == (HEIGHT, WIDTH, 3)
+            self.run.latencies.append((time.perf_counter() - self._moments[number]) * 1000)
 
 
 def _film(frames: int) -> Iterator[Image]:
