@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -14,83 +13,31 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
+from playwright import sync_api
 
 from i2i_sdk import Translator
 from i2i_sdk.quality import psnr
 from i2i_sdk.zoo import zoo_path
-from tests.sdk.known_bundles import ANSWERS, save_graph, write_known
+from tests.sdk.known_bundles import ANSWERS
 from tests.system.live_page_tools import (
     CAMERA_TOLERANCE,
-    CHROMIUM,
     HEIGHT,
     PATTERNS,
     WIDTH,
-    Answer,
     Image,
     LivePage,
     decoded,
     distance,
     drawn,
-    free_port,
     launched,
+    off_the_patterns,
     pattern,
-    serving,
     until,
-    write_camera,
 )
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the live page's tests need playwright")
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs Debian's chromium at {CHROMIUM}")
-
-SIZE = (64, 96)
+pytest_plugins = ["tests.system.live_page_fixtures"]
 SWAP, DARKEN = ANSWERS["swap"].of, ANSWERS["darken"].of
 PHONE = {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Models whose answers are known; the last one is a bare ONNX file, which only a server runs."""
-    folder = tmp_path_factory.mktemp("models")
-    for name in ("swap", "darken", "identity"):
-        write_known(folder / f"{name}.i2i", name, size=SIZE, engines=[("ort", "fp32")])
-    save_graph(folder / "plain.onnx", "swap", SIZE, batch=1)
-    return [*(folder / f"{name}.i2i" for name in ("swap", "darken", "identity")), folder / "plain.onnx"]
-
-
-@pytest.fixture(scope="module")
-def address(models: list[Path]) -> Iterator[str]:
-    with serving(*models) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def playwright() -> Iterator[sync_api.Playwright]:
-    with sync_api.sync_playwright() as playwright:
-        yield playwright
-
-
-@pytest.fixture(scope="module")
-def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("camera") / "patterns.mjpeg"
-    return write_camera(path, [drawn(pattern(number)) for number in range(PATTERNS)])
-
-
-@pytest.fixture(scope="module")
-def browser(playwright: sync_api.Playwright, camera: Path) -> Iterator[sync_api.Browser]:
-    browser = launched(playwright, camera=camera)
-    yield browser
-    browser.close()
-
-
-@pytest.fixture
-def live(browser: sync_api.Browser, address: str) -> Iterator[LivePage]:
-    """The page on a desktop, whose camera is on; it must not complain."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    live = LivePage(context.new_page()).open(address)
-    live.shows("swap", "server")
-    yield live
-    assert live.complaints == []
-    context.close()
 
 
 @pytest.mark.parametrize("engine", ["server", "device"])
@@ -162,7 +109,7 @@ def test_snapshot(live: LivePage) -> None:
     assert re.fullmatch(r"swap \d{4}-\d\d-\d\d \d\d\.\d\d\.\d\d\.png", download.value.suggested_filename)
     picture = decoded(download.value.path().read_bytes())
     assert picture.shape == (HEIGHT, WIDTH, 3)
-    assert off_the_patterns(picture) <= CAMERA_TOLERANCE
+    assert off_the_patterns(picture, SWAP) <= CAMERA_TOLERANCE
 
 
 def test_recording(live: LivePage) -> None:
@@ -177,7 +124,7 @@ def test_recording(live: LivePage) -> None:
     with av.open(str(download.value.path())) as file:
         frames = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
     assert len(frames) > 5 and frames[-1].shape == (HEIGHT, WIDTH, 3)
-    assert off_the_patterns(np.asarray(frames[-1], np.uint8)) <= 2 * CAMERA_TOLERANCE
+    assert off_the_patterns(np.asarray(frames[-1], np.uint8), SWAP) <= 2 * CAMERA_TOLERANCE
 
 
 def test_slider(live: LivePage) -> None:
@@ -195,7 +142,7 @@ def test_slider(live: LivePage) -> None:
     live.page.mouse.up()
     assert slider.get_attribute("aria-valuenow") == "25"
     live.page.keyboard.press("Home")
-    until(lambda: off_the_patterns(seen(live)) <= CAMERA_TOLERANCE, "only the translation is seen")
+    until(lambda: off_the_patterns(seen(live), SWAP) <= CAMERA_TOLERANCE, "only the translation is seen")
     live.page.get_by_role("button", name="Compare").click()
     assert not slider.is_visible()
 
@@ -286,100 +233,9 @@ def test_a_file_that_is_none(live: LivePage, tmp_path: Path) -> None:
     live.says("broken.mp4 cannot be played")
 
 
-def test_a_server_that_comes_back_is_found_again(browser: sync_api.Browser, models: list[Path]) -> None:
-    port = free_port()
-    page = browser.new_page()
-    live = LivePage(page)
-    with serving(models[0], port=port) as address:
-        live.open(address).shows("swap", "server")
-    page.get_by_text("The server is gone").wait_for()
-    assert page.get_by_label("Engine in use").inner_text() == "Server: not connected"
-    with serving(models[0], port=port):
-        until(lambda: page.evaluate("document.body.dataset.engineState") == "ready", "connected again")
-        live.check_translation(SWAP)
-        assert not page.locator("#banner").is_visible()
-    assert all("WebSocket connection" in text or "ERR_CONNECTION" in text for text in live.complaints)
-    page.close()
-
-
-def test_a_server_that_is_full_says_so(browser: sync_api.Browser, models: list[Path]) -> None:
-    with serving(models[0], "--max-clients", "1") as address:
-        first, second = (LivePage(browser.new_page()) for _ in range(2))
-        first.open(address).shows("swap", "server")
-        second.open(address).says("The server is full")
-        first.page.close()
-        second.page.get_by_role("button", name="Try again").click()
-        second.shows("swap", "server")
-        assert second.complaints == []
-        second.page.close()
-
-
-def test_a_token_is_asked_for_and_kept(browser: sync_api.Browser, models: list[Path]) -> None:
-    with serving(models[0], "--token", "correct-horse") as address:
-        page = browser.new_page()
-        live = LivePage(page).open(address.split("#")[0])
-        live.says("A token is needed")
-        page.get_by_label("Token").fill("wrong-horse")
-        page.keyboard.press("Enter")
-        live.says("That token is not right")
-        page.get_by_label("Token").fill("correct-horse")
-        page.keyboard.press("Enter")
-        live.shows("swap", "server")
-        live.choose(engine="device")  # whose files need it, too
-        live.shows("swap", "device")
-        page.reload()
-        live.shows("swap", "server")
-        assert all("401" in text for text in live.complaints) and len(live.complaints) == 2
-        page.close()
-
-
-@pytest.mark.parametrize(
-    ("flags", "where", "title"),
-    [
-        (["--use-fake-device-for-media-stream", "--deny-permission-prompts"], "", "The camera is blocked"),
-        (["--use-fake-ui-for-media-stream"], "", "No camera found"),
-        (["--host-resolver-rules=MAP phone.test 127.0.0.1"], "phone.test", "--tls-self-signed"),
-    ],
-    ids=["blocked", "none", "insecure"],
-)
-def test_without_a_camera_the_page_says_what_to_do(
-    playwright: sync_api.Playwright,
-    models: list[Path],
-    flags: list[str],
-    where: str,
-    title: str,
-    tmp_path: Path,
-) -> None:
-    cv2.imwrite(str(tmp_path / "p.png"), np.ascontiguousarray(drawn(pattern(0))[:, :, ::-1]))
-    with serving(models[0], *(["--allow-host", where] if where else [])) as address:
-        browser = launched(playwright, *flags)
-        live = LivePage(browser.new_page())
-        live.open(address.replace("127.0.0.1", where) if where else address)
-        start = live.page.get_by_role("button", name="Start the camera")
-        until(lambda: start.is_visible() or title in live.page.locator("#notice").inner_text(), "the page")
-        if start.is_visible():
-            start.click()
-        live.says(title)
-        live.page.locator("#file").set_input_files(tmp_path / "p.png")  # pictures work without one
-        live.shows("swap", "server")
-        assert off_the_patterns(live.pixels(), mirrored=False) <= CAMERA_TOLERANCE
-        # Chromium's own remark on every http:// page of another machine that asks for isolation.
-        assert [text for text in live.complaints if "origin was untrustworthy" not in text] == []
-        browser.close()
-
-
 def seen(live: LivePage) -> Image:
     """What is on the screen where the picture is, RGB."""
     return decoded(live.page.locator("#picture").screenshot())
-
-
-def off_the_patterns(picture: Image, answer: Answer = SWAP, mirrored: bool = True) -> int:
-    """How far the middles of the blocks of a picture are from what `answer` makes of the nearest pattern."""
-    height, width = picture.shape[:2]
-    rows, columns = (((2 * np.arange(4) + 1) * side // 8) for side in (height, width))
-    read = picture[np.ix_(rows, columns)]
-    known = [pattern(n)[:, ::-1] if mirrored else pattern(n) for n in range(PATTERNS)]
-    return min(distance(read, answer(k)) for k in known)
 
 
 def textured() -> Image:

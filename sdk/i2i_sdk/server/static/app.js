@@ -21,7 +21,7 @@ const live = new Live(view, meter, {
   state: engineIs,
   shown: pictureShown,
   resized: () => recorder.stop(),
-  problem: (text) => toast.say(text),
+  problem,
 });
 
 let models = [];
@@ -99,8 +99,9 @@ function chooseEngine() {
 }
 
 function about({ name, title, trained_on: trainedOn, licence }) {
-  const told = [title === name ? "" : title, trainedOn && `trained on ${trainedOn}`, licence && `weights: ${licence}`];
-  return [name, ...told].filter(Boolean).join(" · ");
+  const what = title === name ? "" : title.replace("->", "→");
+  const told = [name, what, trainedOn && `trained on ${trainedOn}`, licence && `weights: ${licence}`];
+  return told.filter(Boolean).join(" · ");
 }
 
 function useEngine(kind) {
@@ -125,7 +126,8 @@ function engineIs(name, detail) {
   if (name === "ready") {
     say(detail.engine);
     if (detail.note) toast.say(detail.note);
-    if (document.body.dataset.state !== "live") notice.show({ kind: "wait", title: "The first picture is being made", busy: true });
+    const first = { kind: "wait", title: "The first picture is being made", busy: true };
+    if (document.body.dataset.state !== "live") notice.show(first);
   }
 }
 
@@ -133,7 +135,8 @@ function loading({ part, done, of }, say) {
   const text = { runtime: "Loading onnxruntime-web", start: "Preparing the model" }[part] ?? "Loading the model";
   const share = part === "model" && of ? ` ${Math.min(100, Math.round((100 * done) / of))} %` : "";
   say(text + share);
-  if (document.body.dataset.state !== "live") notice.show({ kind: "wait", title: text + share, busy: true });
+  if (document.body.dataset.state === "live") banner.show(`${text}${share} …`, 0);
+  else notice.show({ kind: "wait", title: text + share, busy: true });
 }
 
 function refused({ code, message }, say) {
@@ -144,12 +147,19 @@ function refused({ code, message }, say) {
   if (code === "device") {
     const server = { label: "Translate on the server", run: () => useEngine("server"), primary: true };
     const text = `This browser cannot run the model: ${message}`;
-    return notice.show({ kind: "engine", title: "Not on this device", text, actions: [server, { ...again, primary: false }] });
+    const actions = [server, { label: "Try again", run: relist }];
+    return notice.show({ kind: "engine", title: "Not on this device", text, actions });
   }
   const actions = [again];
   if (model().on_device.length) actions.push({ label: "Translate on this device", run: () => useEngine("device") });
   const title = code === "busy" ? "The server is full" : "The server refused";
   return notice.show({ kind: "engine", title, text: message, actions });
+}
+
+/** A frame was refused; with others it may go better. */
+function problem(text) {
+  if (document.body.dataset.state === "live") return toast.say(text);
+  return notice.show({ kind: "wait", title: "This cannot be translated", text, actions: [openButton] });
 }
 
 // ---- Sources
@@ -185,8 +195,8 @@ async function startCamera(wanted = wish) {
 
 function cameraFailed(error, wanted) {
   setState("idle");
-  const again = { label: "Try again", run: () => startCamera(wanted) };
-  const actions = error.name === "InsecureContext" ? [{ ...openButton, primary: true }] : [{ ...again, primary: true }, openButton];
+  const again = { label: "Try again", run: () => startCamera(wanted), primary: true };
+  const actions = error.name === "InsecureContext" ? [{ ...openButton, primary: true }] : [again, openButton];
   notice.show({ kind: "camera", ...explain(error), actions });
 }
 
@@ -194,7 +204,8 @@ function cameraEnded() {
   stopSource();
   setState("idle");
   const again = { label: "Start again", run: () => startCamera({ facingMode: "user" }), primary: true };
-  notice.show({ kind: "camera", title: "The camera is gone", text: "It was unplugged or taken away.", actions: [again, openButton] });
+  const text = "It was unplugged or taken away.";
+  notice.show({ kind: "camera", title: "The camera is gone", text, actions: [again, openButton] });
 }
 
 async function fillCameras(chosen) {
@@ -218,7 +229,8 @@ async function openSource(file) {
   } catch (error) {
     if (mine !== turn) return;
     setState("idle");
-    notice.show({ kind: "file", title: "That file does not work", text: error.message, actions: [{ ...openButton, primary: true }] });
+    const actions = [{ ...openButton, primary: true }];
+    notice.show({ kind: "file", title: "That file does not work", text: error.message, actions });
   }
   return undefined;
 }

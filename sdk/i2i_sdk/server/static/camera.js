@@ -7,7 +7,8 @@ const WISHES = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { id
 /** wanted: {deviceId} or {facingMode}. -> {source, deviceId, facing}; throws what `explain` explains. */
 export async function openCamera(video, wanted, onend) {
   if (!navigator.mediaDevices?.getUserMedia) throw new DOMException("no mediaDevices", "InsecureContext");
-  const which = wanted.deviceId ? { deviceId: { exact: wanted.deviceId } } : { facingMode: wanted.facingMode ?? "user" };
+  const { deviceId: exact } = wanted;
+  const which = exact ? { deviceId: { exact } } : { facingMode: wanted.facingMode };
   const stream = await navigator.mediaDevices.getUserMedia({ audio: false, video: { ...which, ...WISHES } });
   const [track] = stream.getVideoTracks();
   track.onended = onend; // unplugged, or taken away; not when stopped by us
@@ -45,13 +46,18 @@ export function explain(error) {
   if (error.name === "InsecureContext") {
     return {
       title: "The camera needs a secure page",
-      text: "Browsers give the camera to https:// and localhost pages only. Start the server with `i2i serve … --host 0.0.0.0 --tls-self-signed` and open its https:// address. Pictures and videos work here, too.",
+      text:
+        "Browsers give the camera to https:// and localhost pages only. Start the server with " +
+        "`i2i serve … --host 0.0.0.0 --tls-self-signed` and open its https:// address. " +
+        "Pictures and videos work here, too.",
     };
   }
   if (error.name === "NotAllowedError" || error.name === "SecurityError") {
     return {
       title: "The camera is blocked",
-      text: "Allow the camera for this page in the browser's address bar, and for the browser in the system's settings. Then try again.",
+      text:
+        "Allow the camera for this page in the browser's address bar, and for the browser in the system's " +
+        "settings. Then try again.",
     };
   }
   if (error.name === "NotFoundError" || error.name === "OverconstrainedError") {

@@ -6,10 +6,12 @@ const DEEP = 1; // frames with the worker: a second one would only grow old ther
 
 export class DeviceEngine {
   #worker = null;
-  #pending = new Map(); // id -> {time, generation}
+  #pending = new Map(); // id -> {time, start}
   #nextId = 1;
-  #generation = 0; // of the model: what an older one made is not shown
-  #ready = false;
+  #starts = 0; // what was asked for before the last start is not shown
+  #generation = 0; // of the model with the worker
+  #model = null; // as /v1/models lists it
+  #ready = null; // what the worker said when it was
   #on;
 
   /** on: {state(name, detail), result(result), free(), problem(message)}, as for ServerEngine. */
@@ -17,34 +19,35 @@ export class DeviceEngine {
     this.#on = on;
   }
 
-  get free() {
-    return this.#ready && this.#pending.size < DEEP;
+  get ready() {
+    return this.#ready !== null;
   }
 
+  get free() {
+    return this.ready && this.#pending.size < DEEP;
+  }
+
+  /** Load the model, unless that was done. */
   start(model) {
+    this.#starts++;
+    if (this.ready && this.#model === model) return this.#isReady(this.#ready);
+    this.#model = model;
     if (!this.#worker) {
       this.#worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
       this.#worker.onmessage = ({ data }) => this.#heard(data);
-      this.#worker.onerror = (event) => this.#failed(event.message || "the worker cannot be started");
+      this.#worker.onerror = (event) => this.#broke(event.message || "its worker cannot be started");
     }
-    this.#ready = false;
+    this.#ready = null;
     this.#generation++;
     this.#on.state("loading", {});
     const load = { generation: this.#generation, model, wanted: wantedProvider, headers: authorization() };
-    this.#worker.postMessage({ type: "load", ...load });
+    return this.#worker.postMessage({ type: "load", ...load });
   }
 
   submit(frame, time) {
     const id = this.#nextId++;
-    this.#pending.set(id, { time, generation: this.#generation });
+    this.#pending.set(id, { time, start: this.#starts });
     this.#worker.postMessage({ type: "frame", generation: this.#generation, id, frame }, [frame]);
-  }
-
-  close() {
-    this.#worker?.terminate();
-    this.#worker = null;
-    this.#ready = false;
-    this.#pending.clear();
   }
 
   #heard(message) {
@@ -52,15 +55,19 @@ export class DeviceEngine {
     if (message.generation !== this.#generation) return undefined;
     if (message.type === "progress") return this.#on.state("loading", message);
     if (message.type === "failed") return this.#failed(message.message);
-    this.#ready = true;
+    return this.#isReady(message);
+  }
+
+  #isReady(message) {
+    this.#ready = message;
     this.#on.state("ready", { engine: described(message), note: message.note });
-    return this.#on.free();
+    this.#on.free();
   }
 
   #answered(message) {
     const asked = this.#pending.get(message.id);
     this.#pending.delete(message.id);
-    const current = asked?.generation === this.#generation;
+    const current = asked?.start === this.#starts;
     if (message.type === "result" && current) {
       const { source, target } = message.placement;
       this.#on.result({ frame: message.frame, picture: message.picture, from: target, to: source, time: asked.time });
@@ -72,8 +79,16 @@ export class DeviceEngine {
     this.#on.free();
   }
 
+  /** The worker itself is of no use any more; the next start makes a new one. */
+  #broke(message) {
+    this.#worker.terminate();
+    this.#worker = null;
+    this.#pending.clear();
+    this.#failed(message);
+  }
+
   #failed(message) {
-    this.#ready = false;
+    this.#ready = null;
     this.#on.state("refused", { code: "device", message });
   }
 }

@@ -23,7 +23,8 @@ export function place(frame, model, fit) {
   }
   if (fit === "pad") {
     if (Math.min(...ratios) < 1) {
-      throw new Error(`Frames of at most ${model.width}×${model.height} fit this model; this one has ${frame.width}×${frame.height}.`);
+      const [most, given] = [model, frame].map(({ width, height }) => `${width}×${height}`);
+      throw new Error(`Frames of at most ${most} fit this model; this one has ${given}.`);
     }
     return { source: whole, target: centred(canvas, frame.height, frame.width), fill: "reflect" };
   }

@@ -90,14 +90,16 @@ export class Live {
   }
 
   #arrived(time) {
-    if (this.#waiting !== null) this.#meter.dropped();
+    if (this.#waiting !== null && this.#engine?.ready) this.#meter.dropped();
     this.#waiting = time;
     this.#feed();
   }
 
   /** A picture does not come again by itself when something else changes. */
   #again() {
-    if (this.#source?.kind === "picture") this.#arrived(performance.now());
+    if (this.#source?.kind !== "picture") return;
+    this.#waiting = performance.now();
+    this.#feed();
   }
 
   async #feed() {

@@ -79,7 +79,8 @@ function button({ label, run, primary }) {
 }
 
 function question({ label, run }) {
-  const field = element("input", { type: "password", autocomplete: "off", required: true, ariaLabel: label, placeholder: label });
+  const named = { ariaLabel: label, placeholder: label };
+  const field = element("input", { type: "password", autocomplete: "off", required: true, ...named });
   const send = element("button", { type: "submit", textContent: "Continue", className: "primary" });
   const form = element("form", { className: "question" }, field, send);
   form.addEventListener("submit", (event) => {

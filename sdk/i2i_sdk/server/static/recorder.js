@@ -1,7 +1,14 @@
 // Keeping what is seen: a picture as PNG, the moving picture as a video.
 
 // MP4 first: it plays everywhere, phones included.
-const TYPES = ["video/mp4;codecs=avc1.640028", "video/mp4;codecs=avc1.42E028", "video/webm;codecs=vp9", "video/webm;codecs=vp8", "video/webm"];
+const TYPES = [
+  "video/mp4;codecs=avc1.640028",
+  "video/mp4;codecs=avc1.42E028",
+  "video/webm;codecs=vp9",
+  "video/webm;codecs=vp8",
+  "video/webm",
+  "video/mp4",
+];
 const BITS_PER_PIXEL = 10; // per second: 3 Mbit/s at 640x480
 
 export const canRecord = () =>
@@ -32,7 +39,8 @@ export class Recorder {
       stream.getTracks().forEach((track) => track.stop());
       this.#recorder = null;
       const type = recorder.mimeType.split(";")[0];
-      if (parts.length) download(new Blob(parts, { type }), `${name} ${now()}.${type.endsWith("mp4") ? "mp4" : "webm"}`);
+      const ending = type.endsWith("mp4") ? "mp4" : "webm";
+      if (parts.length) download(new Blob(parts, { type }), `${name} ${now()}.${ending}`);
       done(parts.length > 0);
     };
     recorder.start(1000); // parts of a second, so that a crash of the encoder loses no more

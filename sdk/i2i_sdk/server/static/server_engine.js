@@ -32,8 +32,12 @@ export class ServerEngine {
     this.#on = on;
   }
 
+  get ready() {
+    return this.#ready !== null;
+  }
+
   get free() {
-    return this.#ready !== null && !this.#encoding && this.#pending.size < this.#ready.credit;
+    return this.ready && !this.#encoding && this.#pending.size < this.#ready.credit;
   }
 
   /** Connect, or change to another model. */
@@ -144,7 +148,8 @@ export class ServerEngine {
     const asked = this.#taken(id);
     if (!asked) return;
     this.#on.free(); // the next frame travels while this picture is decoded
-    const picture = await createImageBitmap(new Blob([new Uint8Array(buffer, RECEIVED_HEADER)], { type: "image/jpeg" }));
+    const image = new Blob([new Uint8Array(buffer, RECEIVED_HEADER)], { type: "image/jpeg" });
+    const picture = await createImageBitmap(image);
     if (asked.generation !== this.#generation || id < this.#lastShown) {
       asked.frame.close();
       picture.close();

@@ -20,17 +20,17 @@ const runtimes = {}; // provider -> the loaded onnxruntime-web
 const shrinker = new Shrinker();
 let loaded = null; // {generation, session, ort, variant, fit, input}
 
-self.onmessage = async ({ data }) => {
-  if (data.type === "load") {
-    try {
-      await load(data);
-    } catch (error) {
-      postMessage({ type: "failed", generation: data.generation, message: reason(error) });
-    }
-  } else {
-    await translate(data);
+// One after the other: a session is not released while it runs.
+let last = Promise.resolve();
+self.onmessage = ({ data }) => (last = last.then(() => (data.type === "load" ? begin(data) : translate(data))));
+
+async function begin(data) {
+  try {
+    await load(data);
+  } catch (error) {
+    postMessage({ type: "failed", generation: data.generation, message: reason(error) });
   }
-};
+}
 
 async function load({ generation, model, wanted, headers }) {
   await loaded?.session.release();
@@ -48,6 +48,7 @@ async function load({ generation, model, wanted, headers }) {
 
 async function open(provider, { generation, model, headers, note }) {
   const variant = choose(provider, model);
+  place(variant, variant, model.fit); // throws for a fit that is done on the server only
   const tell = (part, done, of) => postMessage({ type: "progress", generation, part, done, of });
   tell("runtime", 0, 0);
   const ort = await runtime(provider);

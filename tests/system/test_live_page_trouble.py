@@ -1,0 +1,126 @@
+"""The live page when something is not as it should be: it says what, and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from playwright import sync_api
+
+from tests.sdk.known_bundles import ANSWERS
+from tests.system.live_page_tools import (
+    CAMERA_TOLERANCE,
+    TOLERANCE,
+    LivePage,
+    drawn,
+    free_port,
+    launched,
+    off_the_patterns,
+    pattern,
+    serving,
+    until,
+)
+
+pytest_plugins = ["tests.system.live_page_fixtures"]
+SWAP = ANSWERS["swap"].of
+
+
+def test_a_server_that_comes_back_is_found_again(browser: sync_api.Browser, models: list[Path]) -> None:
+    port = free_port()
+    page = browser.new_page()
+    live = LivePage(page)
+    with serving(models[0], port=port) as address:
+        live.open(address).shows("swap", "server")
+    page.get_by_text("The server is gone").wait_for()
+    assert page.get_by_label("Engine in use").inner_text() == "Server: not connected"
+    with serving(models[0], port=port):
+        until(lambda: page.evaluate("document.body.dataset.engineState") == "ready", "connected again")
+        live.check_translation(SWAP)
+        assert not page.locator("#banner").is_visible()
+    assert all("WebSocket connection" in text or "ERR_CONNECTION" in text for text in live.complaints)
+    page.close()
+
+
+def test_who_is_sent_away_for_idleness_comes_back(
+    browser: sync_api.Browser, models: list[Path], tmp_path: Path
+) -> None:
+    """A still picture needs no frames; what changes it does."""
+    cv2.imwrite(str(tmp_path / "p.png"), np.ascontiguousarray(drawn(pattern(0))[:, :, ::-1]))
+    with serving(models[0], "--idle-seconds", "1") as address:
+        live = LivePage(browser.new_page()).open(address)
+        live.shows("swap", "server")
+        live.page.locator("#file").set_input_files(tmp_path / "p.png")
+        until(lambda: live.page.get_by_label("Engine in use").inner_text() == "Server: paused", "sent away")
+        assert off_the_patterns(live.pixels(), SWAP, mirrored=False) <= TOLERANCE
+        live.page.get_by_role("button", name="Mirror").click()
+        until(lambda: off_the_patterns(live.pixels(), SWAP) <= TOLERANCE, "the turned picture")
+        assert live.complaints == []
+        live.page.close()
+
+
+def test_a_server_that_is_full_says_so(browser: sync_api.Browser, models: list[Path]) -> None:
+    with serving(models[0], "--max-clients", "1") as address:
+        first, second = (LivePage(browser.new_page()) for _ in range(2))
+        first.open(address).shows("swap", "server")
+        second.open(address).says("The server is full")
+        first.page.close()
+        second.page.get_by_role("button", name="Try again").click()
+        second.shows("swap", "server")
+        assert second.complaints == []
+        second.page.close()
+
+
+def test_a_token_is_asked_for_and_kept(browser: sync_api.Browser, models: list[Path]) -> None:
+    with serving(models[0], "--token", "correct-horse") as address:
+        page = browser.new_page()
+        live = LivePage(page).open(address.split("#")[0])
+        live.says("A token is needed")
+        page.get_by_label("Token").fill("wrong-horse")
+        page.keyboard.press("Enter")
+        live.says("That token is not right")
+        page.get_by_label("Token").fill("correct-horse")
+        page.keyboard.press("Enter")
+        live.shows("swap", "server")
+        live.choose(engine="device")  # whose files need it, too
+        live.shows("swap", "device")
+        page.reload()
+        live.shows("swap", "server")
+        assert all("401" in text for text in live.complaints) and len(live.complaints) == 2
+        page.close()
+
+
+@pytest.mark.parametrize(
+    ("flags", "where", "title"),
+    [
+        (["--use-fake-device-for-media-stream", "--deny-permission-prompts"], "", "The camera is blocked"),
+        (["--use-fake-ui-for-media-stream"], "", "No camera found"),
+        (["--host-resolver-rules=MAP phone.test 127.0.0.1"], "phone.test", "--tls-self-signed"),
+    ],
+    ids=["blocked", "none", "insecure"],
+)
+def test_without_a_camera_the_page_says_what_to_do(
+    playwright: sync_api.Playwright,
+    models: list[Path],
+    flags: list[str],
+    where: str,
+    title: str,
+    tmp_path: Path,
+) -> None:
+    cv2.imwrite(str(tmp_path / "p.png"), np.ascontiguousarray(drawn(pattern(0))[:, :, ::-1]))
+    with serving(models[0], *(["--allow-host", where] if where else [])) as address:
+        browser = launched(playwright, *flags)
+        live = LivePage(browser.new_page())
+        live.open(address.replace("127.0.0.1", where) if where else address)
+        start = live.page.get_by_role("button", name="Start the camera")
+        until(lambda: start.is_visible() or title in live.page.locator("#notice").inner_text(), "the page")
+        if start.is_visible():
+            start.click()
+        live.says(title)
+        live.page.locator("#file").set_input_files(tmp_path / "p.png")  # pictures work without one
+        live.shows("swap", "server")
+        assert off_the_patterns(live.pixels(), SWAP, mirrored=False) <= CAMERA_TOLERANCE
+        # Chromium's own remark on every http:// page of another machine that asks for isolation.
+        assert [text for text in live.complaints if "origin was untrustworthy" not in text] == []
+        browser.close()
