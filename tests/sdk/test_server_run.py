@@ -142,6 +142,7 @@ def test_addresses_for_other_devices(monkeypatch: pytest.MonkeyPatch) -> None:
         "from other devices: https://192.168.1.7:8443/#token=t",
         "from other devices: https://[2001:db8::7]:8443/#token=t",
     ]
+    assert addresses(ServeOptions(token="a b#c&d"), 1) == ["open http://127.0.0.1:1/#token=a%20b%23c%26d"]
     assert addresses(replace(secure, host="192.168.1.7"), 1) == ["open https://192.168.1.7:1/#token=t"]
 
 

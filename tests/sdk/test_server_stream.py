@@ -268,6 +268,10 @@ def test_messages_without_a_meaning_change_nothing(server: Running) -> None:
             *("", "hello", "[]", "3", "null", '{"type": "hello"}', '{"type": 5}', "{}", "[" * 100_000),
             *(
                 '{"type": "ping", "t": NaN}',
+                '{"type": "ping", "t": 1e999}',
+                '{"type": "ping", "t": ' + "9" * 4000 + "}",
+                '{"type": "ping", "t": "' + "9" * 9000 + '"}',
+                '{"type": "model", "model": "\\ud800"}',
                 '{"type": "model", "model": "nothing"}',
                 '{"type": "model", "model": [1]}',
             ),
@@ -353,7 +357,7 @@ def test_no_hello(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_token(known: Known) -> None:
     with running([known("invert")], options=ServeOptions(port=0, token="sesame")) as server:
-        for token in (None, "", "sesame ", "öffne", 5, ["sesame"]):
+        for token in (None, "", "sesame ", "öffne", "\ud800", 5, ["sesame"]):
             with server.socket() as socket:
                 say(socket, type="hello", token=token)
                 assert closed(socket) == (1008, "unauthorized")

@@ -19,7 +19,7 @@ from i2i_sdk.server.images import MEDIA_TYPES, check_encoding
 from i2i_sdk.server.models import Models
 from i2i_sdk.server.options import BODY_SECONDS, ServeOptions
 from i2i_sdk.server.page import find_asset, send_asset
-from i2i_sdk.server.refusals import RefusedError
+from i2i_sdk.server.refusals import RefusedError, shown
 from i2i_sdk.server.security import Guard, error_response
 from i2i_sdk.server.service import Service
 from i2i_sdk.server.stream import Streams
@@ -215,7 +215,9 @@ def _as_refused(error: Exception) -> RefusedError:
         return error
     if isinstance(error, RequestValidationError):
         wrong = error.errors()[0]
-        return RefusedError("bad_option", f"{wrong['loc'][-1]} is {wrong.get('input')!r}: {wrong['msg']}")
+        return RefusedError(
+            "bad_option", f"{wrong['loc'][-1]} is {shown(wrong.get('input'))}: {wrong['msg']}"
+        )
     if isinstance(error, HTTPException) and error.status_code == 404:
         return RefusedError("not_found", "there is no such address; /openapi.json lists those there are")
     if isinstance(error, HTTPException) and error.status_code == 405:

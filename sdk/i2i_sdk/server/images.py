@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk.server.refusals import RefusedError
+from i2i_sdk.server.refusals import RefusedError, shown
 
 Image = NDArray[np.uint8]
 
@@ -105,9 +105,11 @@ def encode(image: Image, encoding: Encoding) -> bytes:
 def check_encoding(name: object, quality: object) -> Encoding:
     """What a client asked for, as an Encoding. Raises RefusedError."""
     if name not in WRITABLE:
-        raise RefusedError("bad_option", f"format is {name!r}; allowed: {', '.join(WRITABLE)}")
+        raise RefusedError("bad_option", f"format is {shown(name)}; allowed: {', '.join(WRITABLE)}")
     if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
-        raise RefusedError("bad_option", f"quality is {quality!r}; allowed: a whole number from 1 to 100")
+        raise RefusedError(
+            "bad_option", f"quality is {shown(quality)}; allowed: a whole number from 1 to 100"
+        )
     return Encoding(str(name), quality)
 
 

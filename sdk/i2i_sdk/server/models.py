@@ -12,7 +12,7 @@ from urllib.parse import quote
 from i2i_sdk.bundle import Bundle
 from i2i_sdk.errors import InputError
 from i2i_sdk.manifest import FileEntry, Manifest
-from i2i_sdk.server.refusals import RefusedError
+from i2i_sdk.server.refusals import RefusedError, shown
 from i2i_sdk.server.schema import Model, OnDevice, OnServer
 from i2i_sdk.translator import Translator
 from i2i_sdk.zoo import ZOO
@@ -47,7 +47,9 @@ class Models:
         """The model of that name; None is the default. Raises RefusedError."""
         found = self._served.get(self.default if name is None else str(name))
         if found is None:
-            raise RefusedError("unknown_model", f"model is {name!r}; served are: {', '.join(self._served)}")
+            raise RefusedError(
+                "unknown_model", f"model is {shown(name)}; served are: {', '.join(self._served)}"
+            )
         return found
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from i2i_sdk.server.refusals import RefusedError
+from i2i_sdk.server.refusals import RefusedError, shown
 
 FOLDER = Path(__file__).parent / "static"
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of a path: neither "..", nor hidden, nor a drive
@@ -52,7 +52,7 @@ def find_asset(name: str) -> Asset:
             if path.is_file() and path.resolve().is_relative_to(FOLDER.resolve()):
                 media_type = MEDIA_TYPES.get(plain.suffix, "application/octet-stream")
                 return Asset(path, media_type, path != plain, parts[0] == "vendor")
-    raise RefusedError("not_found", f"the page has no file {name!r}")
+    raise RefusedError("not_found", f"the page has no file {shown(name)}")
 
 
 def send_asset(asset: Asset, request: Request) -> Response:

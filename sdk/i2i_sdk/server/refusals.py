@@ -26,6 +26,15 @@ STATUS = {
 }
 
 
+MOST_SHOWN = 80  # characters of what a client sent, in a message to it
+
+
+def shown(value: object) -> str:
+    """What a client sent, for a message: with quotes, printable, and not too long."""
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
+
+
 class RefusedError(I2IError):
     """A request or a frame that is answered with an error; nothing else is affected."""
 

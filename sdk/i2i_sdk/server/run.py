@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
+from urllib.parse import quote
 
 import uvicorn
 from fastapi import FastAPI
@@ -105,7 +106,10 @@ def bound(host: str, port: int) -> socket.socket:
 
 def addresses(options: ServeOptions, port: int) -> list[str]:
     """What to tell the user to open: here, and on a phone."""
-    scheme, secret = ("https" if options.tls else "http"), f"#token={options.token}" if options.token else ""
+    scheme, secret = (
+        ("https" if options.tls else "http"),
+        f"#token={quote(options.token, '')}" if options.token else "",
+    )
 
     def url(host: str) -> str:
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/{secret}"

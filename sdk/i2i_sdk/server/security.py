@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket
 
 from i2i_sdk.server.metrics import Metrics
 from i2i_sdk.server.options import ServeOptions
-from i2i_sdk.server.refusals import RefusedError
+from i2i_sdk.server.refusals import RefusedError, shown
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +95,8 @@ class Guard:
             check_origin(headers.get("origin"), headers.get("host", ""))
         path: str = scope["path"]
         if path not in OPEN_PATHS and not path.startswith("/static/"):
-            kind, _, shown = headers.get("authorization", "").partition(" ")
-            check_token(shown.strip() if kind.lower() == "bearer" else None, self._options.token)
+            kind, _, token = headers.get("authorization", "").partition(" ")
+            check_token(token.strip() if kind.lower() == "bearer" else None, self._options.token)
 
     async def _refuse(self, refused: RefusedError, scope: Scope, receive: Receive, send: Send) -> None:
         self._metrics.refused(refused.code)
@@ -130,8 +130,8 @@ def check_host(host: str, names: frozenset[str] | set[str]) -> None:
     except ValueError:
         raise RefusedError(
             "forbidden_host",
-            f"Host is {host!r}, which is no name of this server; open it by its address, or start it with "
-            "--allow-host NAME",
+            f"Host is {shown(host)}, which is no name of this server; open it by its address, or start "
+            "it with --allow-host NAME",
         ) from None
 
 
@@ -143,17 +143,20 @@ def check_origin(origin: str | None, host: str) -> None:
     default = {"http": ":80", "https": ":443"}.get(scheme)
     if default is not None and authority.removesuffix(default) == host.lower().removesuffix(default):
         return
-    raise RefusedError("forbidden_origin", f"a page of {origin!r} asked; only this server's own page may")
+    raise RefusedError(
+        "forbidden_origin", f"a page of {shown(origin)} asked; only this server's own page may"
+    )
 
 
-def check_token(shown: object, token: str | None) -> None:
-    """Raise RefusedError unless `shown` is the token, if there is one; in a time that tells nothing."""
+def check_token(presented: object, token: str | None) -> None:
+    """Raise RefusedError unless `presented` is the token, if there is one; in a time that tells nothing."""
     if token is None:
         return
-    if not isinstance(shown, str) or not secrets.compare_digest(shown.encode(), token.encode()):
-        given = "another token was shown" if isinstance(shown, str) and shown else "none was shown"
+    given = presented.encode(errors="replace") if isinstance(presented, str) else b""
+    if not secrets.compare_digest(given, token.encode()):
+        which = "another was shown" if given else "none was shown"
         raise RefusedError(
-            "unauthorized", f"this server asks for a token, {given}: Authorization: Bearer TOKEN"
+            "unauthorized", f"this server asks for a token, {which}: Authorization: Bearer TOKEN"
         )
 
 

@@ -23,7 +23,7 @@ from i2i_sdk.server import images
 from i2i_sdk.server.images import Encoding, check_encoding
 from i2i_sdk.server.metrics import Timings
 from i2i_sdk.server.options import CREDIT, GOODBYE_SECONDS, HELLO_SECONDS
-from i2i_sdk.server.refusals import RefusedError
+from i2i_sdk.server.refusals import RefusedError, shown
 from i2i_sdk.server.security import check_token
 from i2i_sdk.server.service import Service
 
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 FRAME = struct.Struct("<IId")  # id, 0, the client's time
 RESULT = struct.Struct("<IIdffff")  # id, dropped so far, the client's time, four stages in milliseconds
+
+MOST_TEXT = 4096  # characters of a text message; a hello has about 100
+LARGEST = 2.0**53  # milliseconds that a client may count
 
 GOING_AWAY, POLICY, TRY_AGAIN_LATER = 1001, 1008, 1013
 
@@ -205,7 +208,7 @@ class Session:
             if command.get("type") == "model":
                 await self._use(command.get("model"))
             elif command.get("type") == "ping":
-                await send_json(self._socket, type="pong", t=command.get("t"))
+                await send_json(self._socket, type="pong", t=_finite(command.get("t")))
             else:
                 raise RefusedError(
                     "bad_request", "type is none of model, ping; frames are sent as binary messages"
@@ -283,14 +286,20 @@ async def close(socket: WebSocket, code: int, reason: str) -> None:
 
 def _parsed(text: str | None) -> dict[str, Any]:
     """A JSON object. Raises RefusedError."""
-    try:
-        message: object = json.loads(text or "", parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        message = None
+    message: object = None
+    if text is not None and len(text) <= MOST_TEXT:
+        with suppress(ValueError, RecursionError):
+            message = json.loads(text)
     if not isinstance(message, dict):
-        raise RefusedError("bad_request", "a text message must be a JSON object with a type")
+        raise RefusedError(
+            "bad_request",
+            f"a text message must be a JSON object with a type, of at most {MOST_TEXT} characters",
+        )
     return cast("dict[str, Any]", message)
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(name)  # NaN and Infinity are no JSON, and could not be echoed
+def _finite(number: object) -> float:
+    """A number that can be echoed: Python reads Infinity and 1e999, JSON cannot write them."""
+    if isinstance(number, int | float) and -LARGEST < number < LARGEST:
+        return number
+    raise RefusedError("bad_request", f"t is {shown(number)}; a finite number is needed")
