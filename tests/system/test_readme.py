@@ -16,7 +16,7 @@ from i2i_sdk.cli import COMMANDS
 
 DOCS = (
     *("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "models/sketch/README.md"),
-    *("docs/export.md", "docs/mobile.md", "docs/training.md"),
+    *("docs/export.md", "docs/live.md", "docs/mobile.md", "docs/training.md"),
 )
 
 
