@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.client
 import io
+import socket
 import struct
 import threading
 from collections.abc import Callable, Generator
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 from known_bundles import noise, write_known
 from PIL import Image as PilImage
-from running_server import HANG, Running, decoded, encoded, running, slow, smooth, with_ort
+from running_server import HANG, Running, decoded, encoded, running, slow, smooth, until, with_ort
 
 from i2i_sdk import Translator
 from i2i_sdk.files import file_sha256
@@ -207,6 +208,33 @@ def test_a_body_that_is_too_large(client: httpx.Client, chunked: bool) -> None:
     content: Any = iter([body[:200_000], body[200_000:]]) if chunked else body
     assert refusal(client.post("/v1/translate", content=content)) == (413, "too_large")
     assert client.post("/v1/translate", content=encoded(noise(200, 200, 3)[:, :150])).status_code == 200
+
+
+UNFINISHED = b"POST /v1/translate HTTP/1.1\r\nHost: %s\r\nContent-Length: 9999\r\n\r\nx"
+
+
+def test_a_client_that_leaves_within_its_body(known: Known, caplog: pytest.LogCaptureFixture) -> None:
+    with running([known("invert")], limits=Limits(max_pending=1)) as server:
+        address, port = server.address.split(":")
+        with socket.create_connection((address, int(port)), HANG) as raw:
+            raw.sendall(UNFINISHED % server.address.encode())
+            until(lambda: httpx.post(f"{server.url}/v1/translate", content=b"x").status_code == 503)
+        until(
+            lambda: httpx.post(f"{server.url}/v1/translate", content=b"x").status_code == 415
+        )  # its place is free
+        figures = httpx.get(f"{server.url}/metrics").text
+    assert 'i2i_errors_total{code="bad_request"} 1.0' in figures and "internal" not in figures
+    assert caplog.text == ""
+
+
+def test_a_body_that_does_not_come(known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("i2i_sdk.server.app.BODY_SECONDS", 0.1)
+
+    with running([known("invert")]) as server:
+        address, port = server.address.split(":")
+        with socket.create_connection((address, int(port)), HANG) as raw:
+            raw.sendall(UNFINISHED % server.address.encode())
+            assert raw.recv(4096).startswith(b"HTTP/1.1 408 ")
 
 
 def test_at_most_so_many_posts_wait(known: Known) -> None:

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from i2i_sdk import __version__
 from i2i_sdk.server import schema
@@ -70,7 +71,9 @@ def create_app(models: Models, options: ServeOptions | None = None) -> FastAPI:
     )
     app.state.service, app.state.streams = service, streams
     _add_page(app)
-    _add_api(app, service)
+    _add_figures(app, service)
+    _add_models(app, service)
+    _add_translate(app, service)
     app.add_api_websocket_route("/v1/stream", streams.serve)
     app.add_middleware(Guard, options=options, metrics=service.metrics)
     for kind in (RefusedError, HTTPException, RequestValidationError):
@@ -90,9 +93,7 @@ def _add_page(app: FastAPI) -> None:
         return send_asset(find_asset(name), request)
 
 
-def _add_api(app: FastAPI, service: Service) -> None:
-    models, limits = service.models, service.limits
-
+def _add_figures(app: FastAPI, service: Service) -> None:
     @app.get("/healthz", summary="Does the server run?", response_model=schema.Health)
     async def health() -> dict[str, str]:
         return {"status": "ok", "version": __version__}
@@ -107,6 +108,10 @@ def _add_api(app: FastAPI, service: Service) -> None:
     )
     async def metrics() -> Response:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _add_models(app: FastAPI, service: Service) -> None:
+    models, limits = service.models, service.limits
 
     @app.get(
         "/v1/models",
@@ -139,6 +144,10 @@ def _add_api(app: FastAPI, service: Service) -> None:
             )
         headers = {"Cache-Control": "private, max-age=31536000, immutable", "ETag": f'"{sha256}"'}
         return FileResponse(path, media_type="application/octet-stream", headers=headers)
+
+
+def _add_translate(app: FastAPI, service: Service) -> None:
+    models, limits = service.models, service.limits
 
     @app.post(
         "/v1/translate",
@@ -196,6 +205,8 @@ async def _body(request: Request, most: int) -> bytes:
 
     try:
         return await asyncio.wait_for(read(), BODY_SECONDS)
+    except ClientDisconnect:
+        raise RefusedError("bad_request", "the client left before its picture was here") from None
     except asyncio.TimeoutError:
         raise RefusedError("timeout", f"the body was not here after {BODY_SECONDS:g} seconds") from None
 

@@ -26,6 +26,7 @@ from i2i_sdk.server.refusals import RefusedError, shown
 
 log = logging.getLogger(__name__)
 
+ANSWERS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 OPEN_PATHS = ("/", "/healthz", "/v1/stream")  # the WebSocket shows its token in its first message
 AUTHORITY = re.compile(
@@ -64,11 +65,7 @@ class Guard:
 
         async def with_headers(message: Message) -> None:
             nonlocal begun
-            if message["type"] in (
-                "http.response.start",
-                "websocket.http.response.start",
-                "websocket.accept",
-            ):
+            if message["type"] in ANSWERS:
                 begun = True
                 answer = MutableHeaders(scope=message)
                 for name, value in security_headers(own_host).items():
