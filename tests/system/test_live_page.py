@@ -20,6 +20,7 @@ from i2i_sdk.quality import psnr
 from i2i_sdk.zoo import zoo_path
 from tests.sdk.known_bundles import ANSWERS
 from tests.system.live_page_tools import (
+    ALLOWED,
     CAMERA_TOLERANCE,
     HEIGHT,
     PATTERNS,
@@ -37,7 +38,7 @@ from tests.system.live_page_tools import (
 
 pytest_plugins = ["tests.system.live_page_fixtures"]
 SWAP, DARKEN = ANSWERS["swap"].of, ANSWERS["darken"].of
-PHONE = {"width": 390, "height": 844}
+PHONE: sync_api.ViewportSize = {"width": 390, "height": 844}
 
 
 @pytest.mark.parametrize("engine", ["server", "device"])
@@ -103,6 +104,23 @@ def test_mirror(live: LivePage) -> None:
     live.check_translation(SWAP, mirrored=False)
 
 
+def test_flip_takes_the_next_camera(playwright: sync_api.Playwright, address: str) -> None:
+    browser = launched(playwright, *ALLOWED, "--use-fake-device-for-media-stream=device-count=2")
+    context = browser.new_context(viewport=PHONE)
+    live = LivePage(context.new_page()).open(address)
+    live.shows("swap", "server")
+    cameras = live.page.locator("#camera-select")
+    first = cameras.input_value()
+    live.page.get_by_role("button", name="Flip").click()
+    until(lambda: cameras.input_value() not in ("", first), "the other camera")
+    live.shows("swap", "server")
+    live.page.get_by_role("button", name="Flip").click()
+    until(lambda: cameras.input_value() == first, "the first camera again")
+    assert outside(live, PHONE) == []
+    assert live.complaints == []
+    browser.close()
+
+
 def test_snapshot(live: LivePage) -> None:
     with live.page.expect_download() as download:
         live.page.get_by_role("button", name="Snapshot").click()
@@ -154,13 +172,7 @@ def test_on_a_phone_everything_is_inside_and_has_a_name(browser: sync_api.Browse
     page = live.page
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     assert page.evaluate("document.documentElement.scrollHeight") == PHONE["height"]
-    controls = page.locator("button:visible, select:visible, .segments label:visible, [role=slider]:visible")
-    assert controls.count() >= 9
-    for control in controls.all():
-        box = control.bounding_box()
-        assert box is not None and box["x"] >= 0 and box["y"] >= 0, control
-        assert box["x"] + box["width"] <= PHONE["width"] and box["y"] + box["height"] <= PHONE["height"]
-        assert box["width"] >= 40 and box["height"] >= 38  # a finger
+    assert outside(live, PHONE) == []
     tree = page.locator("body").aria_snapshot()
     nameless = re.findall(r"^\s*- (?:button|radio|combobox|slider|textbox|img)(?:\s*\[.*\])?:?$", tree, re.M)
     assert nameless == [], tree
@@ -231,6 +243,24 @@ def test_a_file_that_is_none(live: LivePage, tmp_path: Path) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     live.page.locator("#file").set_input_files(tmp_path / "broken.mp4")
     live.says("broken.mp4 cannot be played")
+
+
+def outside(live: LivePage, viewport: sync_api.ViewportSize) -> list[str]:
+    """The controls that are not wholly on the screen, or too small for a finger."""
+    kinds = ("button", "select", ".segments label", "[role=slider]")
+    controls = live.page.locator(", ".join(f"{kind}:visible" for kind in kinds))
+    assert controls.count() >= 9
+    bad: list[str] = []
+    for control in controls.all():
+        box = control.bounding_box()
+        if (
+            box is None
+            or not (box["x"] >= 0 and box["x"] + box["width"] <= viewport["width"])
+            or not (box["y"] >= 0 and box["y"] + box["height"] <= viewport["height"])
+            or not (box["width"] >= 40 and box["height"] >= 38)
+        ):
+            bad.append(f"{control.inner_text()}: {box}")
+    return bad
 
 
 def seen(live: LivePage) -> Image:
