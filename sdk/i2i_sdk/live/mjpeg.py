@@ -89,6 +89,8 @@ class MjpegStream(LiveSource):
 
     def connect(self) -> None:
         """Ask for the stream. Raises MediaError: not there, not a stream of JPEGs."""
+        if self._response is not None:  # of a connection that was lost
+            self._response.close()
         response = ask(self.url, self._hold)
         content = response.headers.get("Content-Type", "")
         boundary = response.headers.get_param("boundary")
@@ -174,17 +176,16 @@ def _get(url: str, hold: Callable[[socket.socket], None]) -> HTTPResponse:
     name = without_password(url)
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = parts = None
-    if parts is None or parts.scheme not in ("http", "https") or not host:
-        raise MediaError(f"{name} is no http address")
+        kind = {"http": HTTPConnection, "https": HTTPSConnection}[parts.scheme]
+        if not parts.hostname:
+            raise ValueError
+        connection = kind(parts.hostname, parts.port, timeout=CONNECT_S)
+    except (ValueError, KeyError, HTTPException):
+        raise MediaError(f"{name} is no http address") from None
     headers = {"Accept": "multipart/x-mixed-replace, */*", "Connection": "close"}
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    connection = kind(host, port, timeout=CONNECT_S)
     try:
         connection.connect()
         hold(connection.sock)

@@ -40,8 +40,9 @@ def as_source(what: Any, *, camera: CameraOptions | None = None, realtime: bool 
     """
     if isinstance(what, Source):
         return what
-    if isinstance(what, bool):
-        raise InputError(f"got {what}; a source is {ACCEPTED}")
+    negative = isinstance(what, int) and what < 0
+    if isinstance(what, bool) or negative or (isinstance(what, str) and not what.strip()):
+        raise InputError(f"got {what!r}; a source is {ACCEPTED}")
     if isinstance(what, int) or (isinstance(what, str) and what.isdecimal()):
         return Camera(int(what), camera)
     if isinstance(what, str | os.PathLike):

@@ -1,0 +1,273 @@
+"""What a user gives becomes a source, or an error that helps; and how cameras are read. No camera is here."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from known_bundles import noise
+from loopback_camera import RawServer, answering, camera_server
+from PIL import Image
+
+from i2i_sdk import InputError, MediaError
+from i2i_sdk.live import (
+    Camera,
+    CameraOptions,
+    Frames,
+    GStreamer,
+    ImageFolder,
+    MjpegStream,
+    NetworkVideo,
+    Source,
+    VideoFile,
+    cameras,
+    reconnecting,
+)
+from i2i_sdk.live.cameras import CaptureSource, has_gstreamer
+from i2i_sdk.live.opening import as_source, as_sources
+from i2i_sdk.sinks import VideoWriter
+
+PICTURE = noise(24, 32, 3)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    with VideoWriter(tmp_path / "clip.mp4", 64, 48, 30.0, audio_from=None) as writer:
+        for level in (10, 120, 240):
+            writer.write(np.full((48, 64, 3), level, np.uint8), level)
+    return tmp_path / "clip.mp4"
+
+
+# What is given
+
+
+def test_what_is_accepted_becomes_the_source_that_it_means(clip: Path) -> None:
+    cv2.imwrite(str(clip.parent / "a.png"), PICTURE)
+    source = Camera(3)
+    meant: list[tuple[Any, type[Source], str]] = [
+        (0, Camera, "camera 0"),
+        ("1", Camera, "camera 1"),
+        ("/dev/video7", Camera, "camera 7"),
+        (clip, VideoFile, "clip.mp4"),
+        (str(clip), VideoFile, "clip.mp4"),
+        (clip.parent, ImageFolder, clip.parent.name),
+        ("rtsp://me:secret@127.0.0.1/x", NetworkVideo, "rtsp://127.0.0.1/x"),
+        ("RTSP://127.0.0.1/x", NetworkVideo, "RTSP://127.0.0.1/x"),
+        ("videotestsrc ! appsink", GStreamer, "videotestsrc ! appsink"),
+        ([PICTURE], Frames, "list"),
+        (noise(2, 24, 32, 3), Frames, "ndarray"),
+        (iter([PICTURE]), Frames, "list_iterator"),
+        (source, Camera, "camera 3"),
+    ]
+    for given, kind, name in meant:
+        made = as_source(given)
+        assert type(made) is kind, given
+        assert made.name == name
+        assert made.live == (kind in (Camera, NetworkVideo, GStreamer))
+    assert as_source(source) is source
+    assert as_source(clip, realtime=True).live
+
+
+def test_camera_options_are_for_camera_numbers() -> None:
+    options = CameraOptions(640, 480)
+    made = [as_source(given, camera=options) for given in (0, "0", "/dev/video0")]
+    assert all(isinstance(camera, Camera) and camera.options is options for camera in made)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (None, "got NoneType; a source is a camera number"),
+        (True, "got True; a source is"),
+        (-1, "got -1; a source is"),
+        (" ", "got ' '; a source is"),
+        (1.5, "got float; a source is"),
+        (b"video", "got bytes; a source is"),
+        (PICTURE, "got one array; for one image call the translator"),
+        (PICTURE[..., 0], "got one array"),
+        (Image.fromarray(PICTURE), "got Image; a source is"),
+        ("no such file.mp4", "there is no file or folder no such file.mp4; a source is"),
+        ("htp://me:secret@h/x", "there is no file or folder htp://h/x; a source is"),
+    ],
+)
+def test_what_means_no_source_is_refused(given: Any, message: str) -> None:
+    with pytest.raises(InputError, match=r"^" + message.replace(".", r"\.")):
+        as_source(given)
+
+
+def test_files_that_are_no_video_are_refused(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), PICTURE)
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(InputError, match="is one image: i2i run translates it"):
+        as_source(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a\.txt is no video \(\.mp4"):
+        as_source(tmp_path / "a.txt")
+
+
+def test_a_list_is_several_sources_unless_it_holds_frames(clip: Path) -> None:
+    several = as_sources([0, clip, [PICTURE]], realtime=True)
+    assert [type(source) for source in several] == [Camera, VideoFile, Frames]
+    assert several[1].live
+    assert [type(source) for source in as_sources([PICTURE, PICTURE])] == [Frames]
+    assert [type(source) for source in as_sources((0, 1))] == [Camera, Camera]
+    assert [type(source) for source in as_sources([])] == [Frames]
+    with pytest.raises(InputError, match="got float"):
+        as_sources([0, 0.5])
+
+
+def test_an_http_address_is_asked_for_what_it_is() -> None:
+    with camera_server() as camera:
+        assert isinstance(as_source(camera.url), MjpegStream)
+    answers = {
+        "text/html; charset=utf-8": "is a web page, not a stream; give the address of the stream",
+        "image/jpeg": "is one image, not a stream",
+    }
+    for content, message in answers.items():
+        page = answering("200 OK", [f"Content-Type: {content}"], b"x")
+        with RawServer(lambda _, page=page: iter([page])) as server, pytest.raises(MediaError, match=message):
+            as_source(server.url)
+    playlist = answering("200 OK", ["Content-Type: application/vnd.apple.mpegurl"])
+    with RawServer(lambda _: iter([playlist])) as server:
+        assert isinstance(as_source(server.url), NetworkVideo)
+    with pytest.raises(MediaError, match="cannot reach"):
+        as_source(server.url)
+
+
+# Cameras
+
+
+def test_a_camera_that_is_not_there_is_an_error_that_lists_what_is(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(MediaError, match=r"^camera 99 cannot be opened: it is not there, in use") as raised:
+        Camera(99).open()
+    if sys.platform == "linux":
+        listed = sorted(str(path) for path in Path("/dev").glob("video*"))
+        assert f"devices: {', '.join(listed) or 'no /dev/video*'}" in str(raised.value)
+    assert capfd.readouterr() == ("", "")  # OpenCV's own warnings say less
+
+
+def test_parameters_name_the_format_first_and_leave_out_what_was_not_asked() -> None:
+    # Drivers choose sizes and rates among those of the format that is set when they are asked.
+    assert CameraOptions(640, 480, 29.97, "MJPG").parameters() == [
+        *(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG")),
+        *(cv2.CAP_PROP_FRAME_WIDTH, 640),
+        *(cv2.CAP_PROP_FRAME_HEIGHT, 480),
+        *(cv2.CAP_PROP_FPS, 29),
+    ]
+    assert CameraOptions(height=720).parameters() == [cv2.CAP_PROP_FRAME_HEIGHT, 720]
+    assert CameraOptions().parameters() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (CameraOptions(width=0), "the camera's width is 0; it must be more than 0"),
+        (CameraOptions(height=-1), "the camera's height is -1"),
+        (CameraOptions(fps=float("nan")), "the camera's fps is nan"),
+        (CameraOptions(fourcc="MJPEG"), "fourcc is 'MJPEG'; it has four letters"),
+    ],
+)
+def test_options_that_no_camera_has_are_refused_before_it_is_opened(
+    options: CameraOptions, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        Camera(0, options)
+
+
+def test_gstreamer_says_when_this_opencv_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    if has_gstreamer():  # a distribution's OpenCV
+        pytest.skip("this OpenCV has GStreamer")
+    with pytest.raises(MediaError, match="built without GStreamer, as every opencv-python from pip"):
+        GStreamer("videotestsrc ! appsink").open()
+    monkeypatch.setattr(cameras, "has_gstreamer", lambda: True)
+    with pytest.raises(MediaError, match=r"cannot start 'nonsense ! x'; try it with gst-launch-1\.0"):
+        GStreamer("nonsense ! x").open()
+    long = GStreamer("videotestsrc ! " * 20 + "appsink").name
+    assert len(long) <= 60
+
+
+class FileCamera(CaptureSource):
+    """OpenCV's reader of a file, taken for a camera: it is lost when the file ends."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("file")
+        self.path = path
+
+    def opened(self) -> cv2.VideoCapture:
+        return cv2.VideoCapture(str(self.path))
+
+    def why_not(self) -> str:
+        return "no file"
+
+
+def test_a_capture_is_read_to_its_end_lost_and_opened_again(clip: Path) -> None:
+    camera, told = FileCamera(clip), []
+    camera.tell = lambda kind, _: told.append(kind)
+    camera.open()
+    levels = [
+        float(captured.image.mean()) for captured in itertools.islice(camera.counted(), 5)
+    ]  # 3 of the clip, and 2 again
+    assert levels == pytest.approx([10, 120, 240, 10, 120], abs=3)
+    assert told == ["lost", "reconnected"]
+    assert (camera.reconnects, camera.captured, camera.width, camera.height) == (1, 5, 64, 48)
+    camera.release()
+    with pytest.raises(MediaError, match="no file"):
+        FileCamera(clip.with_name("other.mp4")).open()
+
+
+class Scripted:
+    """Stands for a USB camera, which is not here: "." is a picture, "x" a damaged one, "-" none at all."""
+
+    def __init__(self, script: Sequence[str]) -> None:
+        self._script: Iterator[str] = iter(script)
+        self._now = ""
+
+    def isOpened(self) -> bool:  # noqa: N802  # OpenCV's name
+        return True
+
+    def grab(self) -> bool:
+        self._now = next(self._script)
+        return self._now != "-"
+
+    def retrieve(self) -> tuple[bool, Any]:
+        return (True, PICTURE) if self._now == "." else (False, None)
+
+    def release(self) -> None:
+        pass
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, *scripts: str) -> Camera:
+    camera, left = Camera(0), iter(scripts)
+    monkeypatch.setattr(camera, "opened", lambda: Scripted(next(left)))
+    monkeypatch.setattr(camera, "_wait_s", 0.0)
+    monkeypatch.setattr(reconnecting, "FIRST_WAIT_S", 0.01)
+    return camera
+
+
+def test_damaged_pictures_of_a_camera_are_passed_over_and_do_not_end_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    camera = scripted(monkeypatch, ".x.xx.")  # the first one of a USB camera is often damaged
+    camera.open()
+    assert len(list(itertools.islice(camera.frames(), 3))) == 3
+    assert (camera.undecodable, camera.reconnects) == (3, 0)
+
+
+def test_a_camera_that_is_unplugged_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    camera = scripted(monkeypatch, "..-", "..-", ".")
+    camera.open()
+    assert len(list(itertools.islice(camera.frames(), 5))) == 5
+    assert (camera.undecodable, camera.reconnects) == (0, 2)
+
+
+def test_a_camera_that_gives_only_damage_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cameras, "STALLED_S", 0.05)
+    camera = scripted(monkeypatch, "." + "x" * 10_000_000, ".")
+    camera.open()
+    assert len(list(itertools.islice(camera.frames(), 2))) == 2
+    assert camera.reconnects == 1

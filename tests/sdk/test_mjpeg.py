@@ -1,0 +1,304 @@
+"""JPEGs over HTTP as a source: real sockets, real JPEGs, and what cameras and networks do wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from known_bundles import noise
+from loopback_camera import (
+    JPEG,
+    SMALL,
+    RawServer,
+    camera_server,
+    first_numbers,
+    multipart,
+    nothing_left,
+    part,
+    until,
+)
+
+from benchmarks.loopback import CameraServer, jpegs, number_of, numbered
+from i2i_sdk import MediaError, Translator
+from i2i_sdk.live import Event, MjpegStream, Result, mjpeg
+from i2i_sdk.live.mjpeg import HEAD, Parts
+
+
+@pytest.fixture
+def identity(known: Callable[[str], Path]) -> Iterator[Translator]:
+    with Translator(known("identity"), backend="ort") as translator:
+        yield translator
+
+
+@pytest.fixture
+def camera() -> Iterator[CameraServer]:
+    with camera_server() as server:
+        yield server
+
+
+# The parser
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    edges = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
+    return [data[start:end] for start, end in pairwise(edges)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    bodies=st.lists(st.binary(max_size=200), min_size=1, max_size=4),
+    garbage=st.binary(max_size=50),
+    places=st.lists(st.integers(0, 2000), max_size=30),
+    declared=st.sampled_from(["frame", "--frame", "--myboundary", "a b", "----x----"]),
+    length=st.booleans(),
+)
+def test_any_cutting_of_the_stream_gives_the_same_bodies(
+    bodies: list[bytes], garbage: bytes, places: list[int], declared: str, length: bool
+) -> None:
+    mark = declared.lstrip("-").encode()
+    bodies = [b"\xff\xd8" + body.replace(mark, b"") + b"\xff\xd9" for body in bodies]
+    sent = garbage.replace(mark, b"")
+    for body in bodies:
+        sent += part(body, declared.lstrip("-"), length=length)
+        if length:  # without a length, what follows belongs to the body
+            sent += garbage.replace(mark, b"")
+    sent += part(b"", declared.lstrip("-"))  # says that the one before it is complete
+    parts = Parts(declared)
+    found = [body for piece in cut(sent, places) for body in parts.feed(piece)]
+    assert found == [*bodies, b""]
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"--frame\nContent-Length: 4\n\n\xff\xd8\xff\xd9\n--frame",
+        b"--frame\r\ncontent-length:4\r\n\r\n\xff\xd8\xff\xd9--frame",
+        b"--frame\r\n\r\n\xff\xd8\xff\xd9\r\n--frame--\r\n",
+        b"frame" + b"?" * (2 * HEAD) + b"\r\n--frame\r\nContent-Length: 4\r\n\r\n\xff\xd8\xff\xd9",
+    ],
+    ids=["line feeds only", "lower case, no line end", "no headers, last one", "what looks like a boundary"],
+)
+def test_odd_streams_are_understood(stream: bytes) -> None:
+    assert Parts("frame").feed(stream) == [b"\xff\xd8\xff\xd9"]
+
+
+def test_a_stream_without_end_of_picture_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mjpeg, "LARGEST", 10_000)
+    parts = Parts("frame")
+    parts.feed(b"--frame\r\nContent-Length: 99999999999\r\n\r\n")
+    with pytest.raises(MediaError, match="no MJPEG stream"):
+        parts.feed(bytes(20_000))
+
+
+# The stream
+
+
+def test_frames_come_as_they_were_sent(camera: CameraServer) -> None:
+    source = MjpegStream(camera.url)
+    with nothing_left():
+        numbers = first_numbers(source, 20)
+    assert numbers == sorted(numbers, key=lambda number: (number - numbers[0]) % 50)
+    assert (source.captured, source.undecodable, source.reconnects) == (0, 0, 0)  # `counted` counts
+
+
+def test_times_are_those_of_arrival(identity: Translator, camera: CameraServer) -> None:
+    results: list[Result] = []
+    for result in identity.stream(camera.url):
+        results.append(result)
+        if len(results) == 10:
+            break
+    assert results[0].time_ms == 0
+    assert results[-1].time_ms >= 9 * 1000 / 60 - 20  # ten frames at 60 fps
+    assert results[0].frame.shape == (120, 160, 3)
+
+
+def test_a_slow_consumer_stays_at_the_newest_frame(identity: Translator) -> None:
+    with camera_server(count=1000) as camera, nothing_left():
+        stream = identity.stream(camera.url)
+        for taken, result in enumerate(stream):
+            behind = (int(np.argmax(camera.times)) - number_of(result.frame)) % 1000
+            assert behind < 60  # of the 120 that are sent; a queue would be behind by 100
+            if taken == 20:
+                break
+            time.sleep(0.1)
+        assert stream.stats.dropped >= 60
+
+
+def test_of_pictures_that_wait_only_the_newest_is_decoded() -> None:
+    # Each is larger than what http.client reads ahead with the header; together a socket's buffer holds them.
+    pictures = jpegs([numbered(noise(120, 160, 3), number) for number in range(4)])
+
+    def answer(_: str) -> Iterator[bytes]:
+        yield multipart()
+        yield b"".join(map(part, pictures))
+        server.wait()
+
+    with RawServer(answer) as server:
+        source = MjpegStream(server.url)
+        source.open()
+        time.sleep(0.2)  # until they wait
+        frames = source.frames()
+        assert number_of(next(frames).image) == 3
+        assert source.skipped == 3
+        source.close()
+        source.release()
+
+
+def test_damaged_pictures_are_passed_over_and_counted(identity: Translator, camera: CameraServer) -> None:
+    stream = identity.stream(camera.url)
+    for result in stream:
+        # A picture that is cut off decodes with a gray rest of 128.
+        assert abs(float(result.frame[-1].mean()) - 90) < 5
+        if result.index == 5:
+            camera.spoil("damage", 3)
+            camera.spoil("break", 2)
+        if result.index > 10 and camera.counts["damage"] + camera.counts["break"] == 5:
+            break
+    assert 5 - stream.stats.dropped <= stream.stats.undecodable <= 5
+    assert stream.stats.reconnects == 0
+
+
+def test_wrong_bits_do_no_harm(identity: Translator, camera: CameraServer) -> None:
+    camera.spoil("flip", 10)
+    for result in identity.stream(camera.url):
+        if result.index == 20:
+            break
+
+
+def test_another_size_in_the_middle(identity: Translator) -> None:
+    with camera_server(SMALL, (320, 240)) as camera:
+        shapes: set[tuple[int, ...]] = set()
+        for result in identity.stream(camera.url):
+            assert result.output.shape == result.frame.shape
+            shapes.add(result.frame.shape)
+            camera.chosen = 1
+            if len(shapes) == 2:
+                break
+    assert shapes == {(120, 160, 3), (240, 320, 3)}
+
+
+def test_chunked_transfer_is_understood() -> None:
+    def answer(_: str) -> Iterator[bytes]:
+        yield multipart().replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n")
+        data = part(JPEG) * 3
+        for start in range(0, len(data), 700):
+            yield b"%x\r\n%s\r\n" % (len(data[start : start + 700]), data[start : start + 700])
+        server.wait()
+
+    with RawServer(answer) as server:
+        assert first_numbers(MjpegStream(server.url), 3) == [5, 5, 5]
+
+
+# Losses and returns
+
+
+def test_a_server_that_restarts_is_found_again_and_both_are_told(
+    identity: Translator, camera: CameraServer
+) -> None:
+    events: list[Event] = []
+    stream = identity.stream(camera.url, on_event=events.append)
+    with nothing_left():
+        results = iter(stream)
+        next(results)
+        camera.close()
+        assert until(lambda: bool(events))
+        with camera_server(port=camera.port) as again:
+            assert until(lambda: len(events) == 2)
+            next(results), next(results)
+            assert stream.stats.reconnects == 1
+            assert [event.kind for event in events] == ["lost", "reconnected"]
+            assert all(str(again.port) in event.message and event.source == 0 for event in events)
+            stream.close()
+
+
+def test_a_connection_that_is_cut_comes_back_each_time(identity: Translator, camera: CameraServer) -> None:
+    stream = identity.stream(MjpegStream(camera.url))  # an address alone is asked once more, for what it is
+    cuts = 0
+    for _ in stream:
+        if camera.counts["cut"] == cuts == stream.stats.reconnects:
+            cuts += 1
+            if cuts == 4:
+                break
+            camera.drop()
+    assert stream.stats.reconnects == 3
+
+
+def test_a_server_that_only_accepts_is_asked_less_and_less_often(identity: Translator) -> None:
+    def answer(_: str) -> Iterator[bytes]:
+        yield multipart()
+        if len(server.requests) == 1:
+            yield part(JPEG)
+
+    told: list[float] = []
+    with RawServer(answer) as server:
+        stream = identity.stream(
+            MjpegStream(server.url),
+            on_event=lambda event: told.append(time.perf_counter()) if event.kind == "lost" else None,
+        )
+        with stream:
+            results = iter(stream)
+            next(results)
+            assert until(lambda: len(told) == 4)
+    waits = np.diff(told)  # 0.25 s, 0.5 s, 1 s
+    assert waits[2] > 1.5 * waits[0]
+
+
+def test_silence_is_taken_for_a_loss(
+    identity: Translator, camera: CameraServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mjpeg, "STALLED_S", 0.3)
+    events: list[Event] = []
+    for result in identity.stream(camera.url, on_event=events.append):
+        if result.index == 3:
+            camera.stall(1.0)
+        if len(events) >= 2:
+            break
+    assert "nothing for" in events[0].message
+
+
+def test_closing_ends_a_stream_whose_server_has_stalled(identity: Translator, camera: CameraServer) -> None:
+    with nothing_left():  # a read would wait 5 s
+        stream = identity.stream(camera.url)
+        results = iter(stream)
+        next(results)
+        camera.stall(60)
+        time.sleep(0.2)
+        started = time.perf_counter()
+        stream.close()
+        assert time.perf_counter() - started < 2
+
+
+def test_closing_ends_the_wait_for_a_server_that_takes_the_call_and_says_nothing(
+    identity: Translator,
+) -> None:
+    def answer(_: str) -> Iterator[bytes]:
+        if len(server.requests) == 1:
+            yield multipart()
+            yield part(JPEG)
+        else:
+            server.wait()
+
+    with RawServer(answer) as server, nothing_left():  # an answer would be waited for 5 s
+        stream = identity.stream(MjpegStream(server.url))
+        results = iter(stream)
+        next(results)
+        assert until(lambda: len(server.requests) == 2)
+        stream.close()
+
+
+def test_closing_ends_the_waiting_between_attempts(identity: Translator, camera: CameraServer) -> None:
+    events: list[Event] = []
+    stream = identity.stream(camera.url, on_event=events.append)
+    with nothing_left():
+        results = iter(stream)
+        next(results)
+        camera.close()
+        assert until(lambda: bool(events))
+        stream.close()
+    assert stream.stats.reconnects == 0

@@ -1,0 +1,183 @@
+"""Addresses of HTTP cameras: passwords, redirects, answers that are no stream, and what is shown of them."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from loopback_camera import (
+    JPEG,
+    RawServer,
+    answering,
+    camera_server,
+    first_numbers,
+    multipart,
+    nothing_left,
+    part,
+)
+
+from benchmarks.loopback import CameraServer, number_of
+from i2i_sdk import MediaError, Translator
+from i2i_sdk.live import MjpegStream
+from i2i_sdk.live.mjpeg import without_password
+from i2i_sdk.server.tls import self_signed
+
+
+@pytest.fixture
+def identity(known: Callable[[str], Path]) -> Iterator[Translator]:
+    with Translator(known("identity"), backend="ort") as translator:
+        yield translator
+
+
+@pytest.fixture
+def camera() -> Iterator[CameraServer]:
+    with camera_server() as server:
+        yield server
+
+
+def test_redirects_are_followed(camera: CameraServer) -> None:
+    places = iter(["/there", camera.url])
+    with RawServer(lambda _: iter([answering("302 Found", [f"Location: {next(places)}"])])) as server:
+        assert len(first_numbers(MjpegStream(f"{server.url}here"))) == 1
+    assert [request.split()[1] for request in server.requests] == ["/here", "/there"]
+
+
+def test_redirects_in_a_circle_end() -> None:
+    with (
+        RawServer(lambda _: iter([answering("301 Moved", ["Location: /"])])) as server,
+        pytest.raises(MediaError, match="answers 301 Moved"),
+    ):
+        MjpegStream(server.url).open()
+    assert len(server.requests) == 6
+
+
+def authorized(request: str) -> Iterator[bytes]:
+    # "me:p@ss" in Base64
+    if "Authorization: Basic bWU6cEBzcw==" in request:
+        yield from (multipart(), part(JPEG), part(JPEG))
+    else:
+        yield answering("401 Unauthorized", ['WWW-Authenticate: Basic realm="camera"'])
+
+
+def test_name_and_password_of_the_address_are_sent(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG), RawServer(authorized) as server:
+        there = server.url.removeprefix("http://")
+        source = MjpegStream(f"http://me:p%40ss@{there}")
+        assert first_numbers(source) == [5]
+        assert "ss" not in source.name
+        with pytest.raises(MediaError, match=r"put the name and password into the address"):
+            MjpegStream(server.url).open()
+        with pytest.raises(MediaError, match=r"name or password is wrong") as wrong:
+            MjpegStream(f"http://me:secret@{there}").open()
+    assert "secret" not in str(wrong.value) + caplog.text
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["the same server", "another server"])
+def test_a_password_follows_a_redirect_to_the_same_server_only(elsewhere: bool) -> None:
+    with RawServer(authorized) as other:
+
+        def answer(request: str) -> Iterator[bytes]:
+            if "/start" in request:
+                to = other.url if elsewhere else f"http://127.0.0.1:{server.port}/there"
+                yield answering("302 Found", [f"Location: {to}"])
+            else:
+                yield from authorized(request)
+
+        with RawServer(answer) as server:
+            source = MjpegStream(f"http://me:p%40ss@127.0.0.1:{server.port}/start")
+            if elsewhere:
+                with pytest.raises(MediaError, match="401"):
+                    source.open()
+                assert "Authorization" not in other.requests[0]
+            else:
+                assert first_numbers(source) == [5]
+
+
+def test_digest_authentication_is_said_to_be_missing() -> None:
+    digest = answering("401 Unauthorized", ['WWW-Authenticate: Digest realm="camera", nonce="1"'])
+    with (
+        RawServer(lambda _: iter([digest])) as server,
+        pytest.raises(MediaError, match="wants Digest authentication, and only Basic"),
+    ):
+        MjpegStream(f"http://me:secret@127.0.0.1:{server.port}/").open()
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (answering("404 Not Found"), "answers 404 Not Found"),
+        (answering("503 Busy", ["Content-Length: 4"], b"busy"), "answers 503 Busy"),
+        (answering("200 OK", ["Content-Type: text/html"], b"<p>"), "gives text/html, not a stream of JPEGs"),
+        (answering("200 OK", ["Content-Type: multipart/x-mixed-replace"]), "not a stream of JPEGs"),
+        (b"nonsense\r\n\r\n", "cannot reach"),
+        (b"", "cannot reach"),
+    ],
+    ids=["404", "503", "page", "no boundary", "nonsense", "hung up"],
+)
+def test_an_answer_that_is_no_stream_is_an_error_at_once(answer: bytes, message: str) -> None:
+    with RawServer(lambda _: iter([answer])) as server:
+        with pytest.raises(MediaError, match=message) as raised:
+            MjpegStream(f"http://me:secret@127.0.0.1:{server.port}/cam").open()
+        assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:secret@127.0.0.1:1/",
+        "http://me:secret@[::1/",
+        "http://me:secret@h:port/",
+        "ftp://me:secret@h/",
+        "http://",
+        "http://me:sec/ret@127.0.0.1/",
+        "http://me:secret@no such host/",
+    ],
+)
+def test_addresses_that_lead_nowhere_are_errors_without_the_password(url: str) -> None:
+    with pytest.raises(MediaError, match=r"cannot reach|no http address") as raised:
+        MjpegStream(url).open()
+    assert "secret" not in str(raised.value)
+    assert "ret@" not in str(raised.value)
+
+
+def test_https_is_read_and_ended_as_http_is(
+    identity: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = self_signed(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    def answer(_: str) -> Iterator[bytes]:
+        yield multipart()
+        yield part(JPEG)
+        server.wait()
+
+    with RawServer(answer, context) as server:
+        with pytest.raises(MediaError, match=r"cannot reach .*certificate"):
+            MjpegStream(server.url).open()
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        with nothing_left():
+            stream = identity.stream(MjpegStream(server.url))
+            results = iter(stream)
+            assert number_of(next(results).frame) == 5
+            stream.close()  # while a read waits
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://h/x", "http://h/x"),
+        ("rtsp://me:secret@h:554/x@2", "rtsp://h:554/x@2"),
+        ("http://me:p@ss@h/", "http://h/"),
+        ("http://me:p/ss@h/", "http://h/"),
+        ("http://me@h/", "http://h/"),
+        ("http://h:8080/a@b", "http://h:8080/a@b"),
+        ("http://h/v.cgi?user=me&pwd=secret&size=1", "http://h/v.cgi?user=me&pwd=…&size=1"),
+        ("rtsp://h/user=me_password=secret_channel=1", "rtsp://h/user=me_password=…"),
+    ],
+)
+def test_what_is_shown_of_an_address(url: str, shown: str) -> None:
+    assert without_password(url) == shown
