@@ -34,40 +34,41 @@ def self_signed(folder: Path | None = None) -> tuple[Path, Path]:
     """
     folder = folder or cache_dir() / "tls"
     certificate, key = folder / "certificate.pem", folder / "key.pem"
-    names = sorted(own_names()) + own_addresses()
-    if not _usable(certificate, key, names):
-        _write(certificate, key, names)
+    wanted, named = {*own_names(), *own_addresses()}, _names(certificate, key)
+    if not wanted <= named:
+        _write(certificate, key, sorted(wanted | named))  # so that coming home needs no third one
     return certificate, key
 
 
 def own_addresses() -> list[str]:
-    """The addresses under which this machine can be reached, loopback first. No package is sent."""
+    """The addresses under which this machine can be reached, loopback first. No packet is sent.
+
+    Of IPv6 only loopback: most systems change their other addresses every day, and a certificate with them.
+    """
     found = ["127.0.0.1", "::1"]
     with suppress(OSError):
-        found += [
-            str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(socket.gethostname(), None)
-        ]
-    # What the host name resolves to is often 127.0.1.1 only; the address used towards elsewhere is asked of
-    # the kernel by connecting a UDP socket to addresses that are reserved for documentation.
-    for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((elsewhere, 9))
-            found.append(str(probe.getsockname()[0]))
-    return [*dict.fromkeys(address for address in found if not ipaddress.ip_address(address).is_unspecified)]
+        found += [str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)]
+    # A host name often resolves to 127.0.1.1 only. Which address is used towards elsewhere the kernel tells
+    # a UDP socket that is connected to one reserved for documentation.
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        found.append(str(probe.getsockname()[0]))
+    return [*dict.fromkeys(found)]
 
 
-def _usable(certificate: Path, key: Path, names: list[str]) -> bool:
-    """Are there files that belong together, last a while, and name all of `names`?"""
+def _names(certificate: Path, key: Path) -> set[str]:
+    """What the certificate names; nothing if it ends soon, is damaged, or is not the key's."""
     try:
         found = x509.load_pem_x509_certificate(certificate.read_bytes())
         secret = serialization.load_pem_private_key(key.read_bytes(), None)
         alternatives = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (OSError, ValueError, x509.ExtensionNotFound):
-        return False
-    lasts = found.not_valid_after_utc - datetime.now(timezone.utc) > SPARE
-    named = {*alternatives.get_values_for_type(x509.DNSName)}
-    named |= {str(address) for address in alternatives.get_values_for_type(x509.IPAddress)}
-    return lasts and named >= set(names) and found.public_key() == secret.public_key()
+        return set()
+    ends_soon = found.not_valid_after_utc - datetime.now(timezone.utc) < SPARE
+    if ends_soon or found.public_key() != secret.public_key():
+        return set()
+    addresses = alternatives.get_values_for_type(x509.IPAddress)
+    return {*alternatives.get_values_for_type(x509.DNSName), *map(str, addresses)}
 
 
 def _write(certificate: Path, key: Path, names: list[str]) -> None:
