@@ -24,6 +24,7 @@ from tests.system.live_page_tools import (
     CAMERA_TOLERANCE,
     HEIGHT,
     PATTERNS,
+    TOLERANCE,
     WIDTH,
     Image,
     LivePage,
@@ -165,6 +166,26 @@ def test_slider(live: LivePage) -> None:
     assert not slider.is_visible()
 
 
+def test_everything_is_reached_by_the_keyboard(live: LivePage) -> None:
+    reached: list[str] = []
+    for _ in range(12):
+        live.page.keyboard.press("Tab")
+        reached.append(live.page.evaluate("document.activeElement.id || document.activeElement.value || ''"))
+    buttons = ["camera", "open", "mirror", "compare", "snapshot", "record", "full"]
+    assert reached[:10] == ["slider", "model", "server", *buttons]
+    live.page.locator("#full").focus()
+    live.page.keyboard.press("Enter")
+    full = live.page.get_by_role("button", name="Full screen")
+    until(lambda: full.get_attribute("aria-pressed") == "true", "full screen")
+    live.page.locator('input[value="server"]').focus()
+    live.page.keyboard.press("ArrowRight")
+    live.shows("swap", "device")
+    live.page.locator("#camera").focus()
+    live.page.keyboard.press("Space")
+    live.says("See it live")
+    assert live.page.locator("#after").is_hidden()
+
+
 def test_on_a_phone_everything_is_inside_and_has_a_name(browser: sync_api.Browser, address: str) -> None:
     context = browser.new_context(viewport=PHONE, is_mobile=True, has_touch=True, device_scale_factor=3)
     live = LivePage(context.new_page()).open(address)
@@ -237,6 +258,26 @@ def test_a_video_file(live: LivePage, tmp_path: Path) -> None:
     known = [pattern(number) for number in range(PATTERNS)]
     until(lambda: min(distance(live.blocks()[0], k) for k in known) <= CAMERA_TOLERANCE, "frames of the clip")
     live.check_translation(SWAP, mirrored=False)
+
+
+def test_a_picture_is_dropped(live: LivePage) -> None:
+    image = cv2.imencode(".png", np.ascontiguousarray(drawn(pattern(1))[:, :, ::-1]))[1].tobytes()
+    dropped = live.page.evaluate_handle(
+        """(image) => {
+          const bytes = Uint8Array.from(atob(image), (c) => c.charCodeAt(0));
+          const carried = new DataTransfer();
+          carried.items.add(new File([bytes], "dropped.png", { type: "image/png" }));
+          return carried;
+        }""",
+        base64.b64encode(image).decode(),
+    )
+    stage = live.page.locator("#stage")
+    stage.dispatch_event("dragover", {"dataTransfer": dropped})
+    assert live.page.get_by_text("Drop a picture or a video").is_visible()
+    stage.dispatch_event("drop", {"dataTransfer": dropped})
+    until(lambda: distance(live.blocks()[0], pattern(1)) == 0, "the dropped picture")
+    assert distance(live.blocks()[1], SWAP(pattern(1))) <= TOLERANCE
+    assert not live.page.get_by_text("Drop a picture or a video").is_visible()
 
 
 def test_a_file_that_is_none(live: LivePage, tmp_path: Path) -> None:

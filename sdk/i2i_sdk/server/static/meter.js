@@ -39,6 +39,9 @@ export class Meter {
     const latencies = this.#shown.map(({ latency }) => latency).sort((a, b) => a - b);
     this.#fields.fps.textContent = fps === null ? "–" : fps.toFixed(fps < 9.95 ? 1 : 0);
     this.#fields.latency.textContent = count ? Math.round(latencies[Math.floor(count / 2)]) : "–";
-    this.#fields.dropped.textContent = count || this.#dropped ? this.#dropped : "–";
+    this.#fields.dropped.textContent = count || this.#dropped ? short(this.#dropped) : "–";
   }
 }
+
+/** Counts that would not fit on a phone: 12345 -> "12k". */
+const short = (count) => (count < 10_000 ? String(count) : `${Math.floor(count / 1000)}k`);
