@@ -44,10 +44,12 @@ class NetworkVideo(LiveSource):
     def connect(self) -> None:
         """Ask for the stream. Raises MediaError."""
         options = OPTIONS if self.url.lower().startswith("rtsp") else {}
+        begun = time.perf_counter()
         try:
             self._container = av.open(self.url, options=options, timeout=(CONNECT_S, READ_S))
         except (FFmpegError, UnicodeError) as error:
-            raise MediaError(self._why_not(error)) from None  # FFmpeg's text has the password
+            late = time.perf_counter() - begun >= CONNECT_S  # FFmpeg has many names for it
+            raise MediaError(self._why_not(error, late)) from None  # FFmpeg's text has the password
         if not self._container.streams.video:
             self.disconnect()
             raise MediaError(f"{self.name} has no video")
@@ -90,12 +92,10 @@ class NetworkVideo(LiveSource):
             image = self._reformatter.reformat(picture, format="bgr24").to_ndarray()
             yield self.captured_at(np.asarray(image, np.uint8), arrived)
 
-    def _why_not(self, error: Exception) -> str:
+    def _why_not(self, error: Exception, late: bool) -> str:
         """With FFmpeg's reason, which does not name what to do."""
-        late = isinstance(error, ExitError)
-        reason = (
-            f"no answer within {CONNECT_S:.0f} s" if late else getattr(error, "strerror", None) or "refused"
-        )
+        told = getattr(error, "strerror", None) or "this is no address"
+        reason = f"no answer within {CONNECT_S:.0f} s" if late else told
         return (
             f"cannot open {self.name}: {reason}. Is the address right, does a player such as VLC show it? "
             "Name and password go into the address: rtsp://NAME:PASSWORD@HOST/…"
