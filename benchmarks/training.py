@@ -37,22 +37,30 @@ from i2i_training.recipes import RECIPES, Recipe
 from i2i_training.run_options import RunOptions
 
 SIZE = 128  # pixels: crops on a CPU; a GPU takes 256
-# What differs from each recipe's defaults: the published networks for this size.
-CASES: dict[str, dict[str, Any]] = {
-    "cyclegan": {"resnet": {"blocks": 6}},
-    "pix2pix": {"unet": {"downs": 7}},
-    "cut": {"resnet": {"blocks": 6}},
-    "unit": {"network": {"width": 32}},
-    "encdec": {},
-    "dcgan": {"network": {"size": SIZE}, "batch": 16},
-}
+RECIPE_NAMES = ("cyclegan", "pix2pix", "cut", "unit", "encdec", "dcgan")
+
+
+def differences(name: str, size: int) -> dict[str, Any]:
+    """What differs from a recipe's defaults: the published networks for crops of 128 or 256 pixels."""
+    small = size < 256
+    cases: dict[str, dict[str, Any]] = {
+        "cyclegan": {"resnet": {"blocks": 6 if small else 9}},
+        "pix2pix": {"unet": {"downs": 7 if small else 8}},
+        "cut": {"resnet": {"blocks": 6 if small else 9}},
+        "unit": {"network": {"width": 32}},
+        "encdec": {},
+        "dcgan": {"network": {"size": 128}, "batch": 16},
+    }
+    return cases[name]
 
 
 def main(argv: Sequence[str]) -> int:
     """Measure the chosen recipes; leave the machine alone meanwhile."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training")
-    parser.add_argument("--recipes", default=",".join(CASES))
+    parser.add_argument("--recipes", default=",".join(RECIPE_NAMES))
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--size", type=int, default=SIZE, choices=(128, 256), help="of the crops")
+    parser.add_argument("--batch", type=int, help="images a step; default: 1, for dcgan 16")
     parser.add_argument("--precision", default="bf16-mixed", help="of our loop")
     parser.add_argument("--compile", action="store_true", help="our loop with torch.compile")
     parser.add_argument("--flat", type=int, help="instead: memory over so many steps of a small CycleGAN")
@@ -68,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
 
 def compare(name: str, folder: Path, args: argparse.Namespace) -> None:
     """One recipe: both loops interleaved, then the parts of our step."""
-    run, options = run_of(name, folder)
+    run, options = run_of(name, folder, args.size, args.batch)
     with closing(opened(name, run)) as data:
         ours, device = prepared(name, options, args.precision, args.compile)
         plain, _ = prepared(name, options, "32-true", False)
@@ -98,10 +106,13 @@ def compare(name: str, folder: Path, args: argparse.Namespace) -> None:
     )
 
 
-def run_of(name: str, folder: Path) -> tuple[RunOptions, Any]:
+def run_of(name: str, folder: Path, size: int, batch: int | None) -> tuple[RunOptions, Any]:
     """Options of a case."""
-    given = {"data": str(folder / ("pairs" if name == "pix2pix" else "domains")), "load_size": SIZE + 16}
-    given |= {"crop_size": SIZE, **CASES[name]}
+    given: dict[str, Any] = {"data": str(folder / ("pairs" if name == "pix2pix" else "domains"))}
+    size = 128 if name == "dcgan" else size
+    given |= {"load_size": size + size // 8, "crop_size": size, **differences(name, size)}
+    if batch:
+        given["batch"] = batch
     return apply_config((RunOptions(), RECIPES[name].options()), given)
 
 

@@ -1,8 +1,9 @@
 """The kinds of TensorRT, and how they differ: as data, so that one path builds and runs with all of them.
 
-Of these only TensorRT for RTX 1.7 was run by this project, and of it only the builder, on machines
-without a GPU. What is said of TensorRT 10 and 11 comes from their documentation and the names in their
-Python modules.
+Of these only TensorRT for RTX 1.7 was run by this project, and of it only the builder. On an H200
+(compute capability 9.0) it builds for "current" and then loads neither that engine nor any other:
+"TensorRT-RTX does not support this compute capability". What is said of TensorRT 10 and 11 comes from
+their documentation and the names in their Python modules.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def decide(
     able = [library for library, reason in zip(libraries, reasons, strict=True) if reason is None]
     if not able:
         listed = "; ".join(r for r in reasons if r) or "no TensorRT is installed"
-        raise BackendError(f"{listed}. Install what this GPU needs: {INSTALL}")
+        raise BackendError(f"{listed}. Install what this GPU needs: {_install(libraries)}")
     for library in able:
         for engine in engines:
             same = (engine.flavor, engine.version) == (library.flavor.name, library.version)
@@ -45,6 +45,13 @@ def decide(
     library = able[0]
     here = f"{library.flavor.name} {library.version} on {device.capability}"
     return Plan(library, None, f"the bundle has engines for {listed}; here is {here}")
+
+
+def _install(libraries: Sequence[Library]) -> str:
+    """What to install where none of `libraries` can make an engine; what is there already is not named."""
+    if not libraries:
+        return INSTALL
+    return "pip install 'i2i-sdk[tensorrt]'. Or take an ort variant: backend='ort', provider='cuda'"
 
 
 def unusable(library: Library, device: Device, precision: str) -> str | None:

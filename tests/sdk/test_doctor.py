@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def test_doctor_as_json(zoo: Path, capsys: Capture) -> None:
     assert engines["ort int8"].startswith("ready")
     assert {name.split()[0] for name in engines} == set(BACKENDS)
     assert "tuned bundles" in facts["files"]["cache"]
+    assert re.fullmatch(r"none: .+|.+, compute capability \d+\.\d", facts["devices"]["nvidia gpu"])
 
 
 def test_doctor_lists_every_provider_with_what_brings_it(zoo: Path, capsys: Capture) -> None:

@@ -77,7 +77,8 @@ def test_else_one_is_built(
 def test_or_it_says_what_is_missing() -> None:
     message = (
         r"tensorrt-rtx 1\.7\.1 builds for compute capabilities 7\.5, 8\.6, 8\.9, 12\.0; H100 has 9\.0\. "
-        r"Install what this GPU needs: pip install 'i2i-sdk\[tensorrt\]'"
+        r"Install what this GPU needs: pip install 'i2i-sdk\[tensorrt\]'\. Or take an ort variant: "
+        r"backend='ort', provider='cuda'$"
     )
     with pytest.raises(BackendError, match=message):
         decide((PORTABLE,), (RTX,), HOPPER, "fp16")

@@ -15,7 +15,7 @@ import pytest
 import torch
 from data_folders import write
 from tiny_networks import same_weights
-from tiny_runs import RESNET, TINY, UNET, D, fresh, go, run_of
+from tiny_runs import RESNET, TINY, UNET, D, bit_for_bit, fresh, go, run_of
 from torch import Tensor
 
 from i2i_sdk.errors import I2IError, TrainingError
@@ -33,6 +33,9 @@ from i2i_training.stopping import StopSignals
 TWO_WAYS = ("cyclegan", "unit")
 PIX2PIX = TINY["pix2pix"]
 UNET_PIX2PIX = {"generator": "unet", "unet": UNET}
+
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
 def with_step(recipe: Recipe, change: Callable[[Batch, Callable[[Batch], dict[str, Tensor]]], Any]) -> Recipe:
@@ -100,7 +103,7 @@ def test_averages_are_what_is_kept(pictures: Path, tmp_path: Path) -> None:
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     module, _ = load_generator(tmp_path / "latest_net_G_B.safetensors")
     averaged = state["averages"]["G_B"]
-    assert all(torch.equal(v, averaged[k]) for k, v in module.state_dict().items())
+    assert all(torch.equal(v.cpu(), averaged[k].cpu()) for k, v in module.state_dict().items())
     assert not same_weights(module, recipe.networks["G_B"])
 
 
@@ -117,6 +120,7 @@ def test_training_learns_on_held_out_pictures(pictures: Path, tmp_path: Path) ->
     assert error < 0.8 * a.abs().mean()  # better than plain gray
 
 
+@bit_for_bit
 def test_the_same_seed_trains_the_same_network(pictures: Path, tmp_path: Path) -> None:
     paths = [go(run_of(pictures, tmp_path / str(n), steps=3)).generators[0] for n in range(2)]
     assert paths[0].read_bytes() == paths[1].read_bytes()
@@ -124,11 +128,13 @@ def test_the_same_seed_trains_the_same_network(pictures: Path, tmp_path: Path) -
     assert other.read_bytes() != paths[0].read_bytes()
 
 
-def test_bfloat16_training_saves_float32(pictures: Path, tmp_path: Path) -> None:
-    outcome = go(run_of(pictures, tmp_path, steps=2, precision="bf16-mixed"))
+@pytest.mark.parametrize("precision", ["bf16-mixed", pytest.param("16-mixed", marks=needs_gpu)])
+def test_half_precision_training_saves_float32(precision: str, pictures: Path, tmp_path: Path) -> None:
+    outcome = go(run_of(pictures, tmp_path, steps=2, precision=precision))
     weights = torch.cat([v.flatten() for v in load_generator(outcome.generators[0])[0].parameters()])
     assert weights.dtype == torch.float32
-    assert not torch.equal(weights, weights.bfloat16().float())  # the weights themselves stay precise
+    for half in (torch.bfloat16, torch.float16):  # the weights themselves stay precise
+        assert not torch.equal(weights, weights.to(half).float())
 
 
 def test_many_channels_and_gray_train_too(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_runs import TINY, fresh, go, run_of, write_pictures
+from tiny_runs import TINY, bit_for_bit, fresh, go, run_of, write_pictures
 from torch import Tensor
 
 from i2i_sdk.errors import CheckpointError, TrainingError
@@ -48,7 +48,7 @@ def assert_same(a: Any, b: Any, where: str = "state") -> int:
         return sum(assert_same(x, y, f"{where}[{i}]") for i, (x, y) in enumerate(zip(a, b, strict=True)))
     if isinstance(a, Tensor):
         assert a.dtype == b.dtype, where
-        assert np.array_equal(a.numpy(), b.numpy(), equal_nan=True), where
+        assert np.array_equal(a.cpu().numpy(), b.cpu().numpy(), equal_nan=True), where
         return 1
     assert a == b, where
     return 0
@@ -70,6 +70,7 @@ def stopping(name: str, at: int) -> Recipe:
     return recipe
 
 
+@bit_for_bit
 @pytest.mark.parametrize("name", RECIPES)
 def test_twenty_steps_are_ten_and_ten(name: str, pictures: Path, tmp_path: Path) -> None:
     whole, halves, stopped = (
@@ -108,6 +109,7 @@ def assert_what_is_remembered(name: str, state: dict[str, Any]) -> None:
         assert [len(pool["images"]) for pool in state["recipe"]["pools"].values()] == [3, 3]
 
 
+@bit_for_bit
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "step"])
 def test_the_learning_rate_goes_on_where_it_was(schedule: str, pictures: Path, tmp_path: Path) -> None:
     # 8 is no multiple of anything here: neither a checkpoint nor the step where the rate begins to fall.
@@ -135,6 +137,7 @@ def test_curves_of_a_resumed_run_have_no_gaps_and_no_steps_twice(pictures: Path,
     assert [step for step, _ in curves["score", "l1"]] == [4, 8, 12]
 
 
+@bit_for_bit
 def test_a_killed_runs_last_steps_come_again(pictures: Path, tmp_path: Path) -> None:
     """The state is older than the curves where a process died between two checkpoints."""
 

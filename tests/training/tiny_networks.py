@@ -60,6 +60,8 @@ def picture(config: GeneratorConfig, batch: int = 2, seed: int = 1) -> Tensor:
 
 
 def same_weights(a: nn.Module, b: nn.Module) -> bool:
-    """Same names, types and bits."""
+    """Same names, types and bits, on whatever device."""
     x, y = a.state_dict(), b.state_dict()
-    return list(x) == list(y) and all(x[k].dtype == y[k].dtype and torch.equal(x[k], y[k]) for k in x)
+    return list(x) == list(y) and all(
+        x[k].dtype == y[k].dtype and torch.equal(x[k].cpu(), y[k].cpu()) for k in x
+    )

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from i2i_sdk.backends import BACKENDS, PREFERENCE, backend_class, missing
+from i2i_sdk.backends import BACKENDS, PREFERENCE, backend_class, cuda, missing
 from i2i_sdk.backends.base import EngineOptions
 from i2i_sdk.backends.providers import PROVIDERS
 from i2i_sdk.display import find_display
@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
         "machine": machine(),
         "engines": engines,
         "providers of ort": {name: provider_state(name) for name in PROVIDERS},
-        "devices": {"display": display_state(), "cameras": cameras()},
+        "devices": {"nvidia gpu": gpu_state(), "display": display_state(), "cameras": cameras()},
         "files": {"cache": cache_state(), "zoo": ", ".join(ZOO)},
     }
     if args.json:
@@ -79,6 +79,14 @@ def provider_state(name: str) -> str:
     """The same for an execution provider of ONNX Runtime, which has to run the whole model."""
     precisions = PROVIDERS[name].precisions
     return engine_state("ort", "fp32" if "fp32" in precisions else precisions[0], name)
+
+
+def gpu_state() -> str:
+    """The GPU that CUDA takes first, with its compute capability, which engines are built for."""
+    if reason := cuda.missing():
+        return f"none: {reason}"
+    device = cuda.device()
+    return f"{device.name}, compute capability {device.capability}"
 
 
 def display_state() -> str:

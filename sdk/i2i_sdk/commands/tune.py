@@ -114,9 +114,8 @@ def tune_bundle(bundle: Bundle, frames: Path | None, rounds: int, threads: int |
                 psnr[v.name] = measure_parity(engine, trials[size]).psnr
             calls[v.name] = _call(engine)
         if not calls:
-            raise BackendError(
-                f"{bundle.path}: no variant can run on this device; see: i2i info {bundle.path}"
-            )
+            listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+            raise BackendError(f"{bundle.path}: no variant can run on this device: {listed}")
         timings = {name: statistics(times) for name, times in interleaved(calls, rounds=rounds).items()}
     counts = {len(trial.inputs.arrays): trial.inputs.source for trial in trials.values()}
     found = "; ".join(f"against the reference, {n} frames ({source})" for n, source in counts.items())

@@ -33,7 +33,8 @@ def main(argv: Sequence[str]) -> int:
     bundle = read_bundle(args.bundle)
     found = verify_bundle(bundle, args.frames, args.threads)
     if not any(outcome.parity or outcome.broken for outcome in found.values()):
-        raise BackendError(f"{bundle.path}: no variant can run on this device; see: i2i info {bundle.path}")
+        reasons = "; ".join(f"{name}: {outcome.reason}" for name, outcome in found.items())
+        raise BackendError(f"{bundle.path}: no variant can run on this device: {reasons}")
     _print_table(bundle, found, args.min_psnr)
     for v in bundle.manifest.variants:
         outcome = found[v.name]
