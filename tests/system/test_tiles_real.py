@@ -1,0 +1,148 @@
+"""fit="tile" on real pictures with real generators: no seams, and more detail than fit="resize"."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from i2i_sdk import Translator, tiles
+
+Image = np.ndarray[Any, Any]
+
+HEIGHT, WIDTH, SIDE = 720, 1280, 256
+PHOTOS = ("000000000025", "000000000034", "000000000049", "000000000073", "000000000142", "000000000283")
+
+
+@pytest.fixture(scope="module")
+def horse2zebra(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("tiles") / "h2z.i2i"
+    source = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
+    command = [sys.executable, "-m", "i2i_sdk", "export", source, "--to", "ort", "--size", str(SIDE)]
+    done = subprocess.run([*command, "-o", out], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture(scope="module")
+def frames(shared_data: Path) -> list[Image]:
+    """Photos enlarged to 1280x720, and a frame of a clip of that size."""
+    pictures = [_cover(cv2.imread(str(shared_data / "photos" / f"{name}.jpg"))) for name in PHOTOS]
+    capture = cv2.VideoCapture(str(shared_data / "clips" / "bigbuckbunny.mp4"))
+    capture.set(cv2.CAP_PROP_POS_FRAMES, 60)
+    return [*pictures, capture.read()[1]]
+
+
+def _cover(photo: Image | None) -> Image:
+    assert photo is not None
+    scale = max(HEIGHT / photo.shape[0], WIDTH / photo.shape[1])
+    size = (round(photo.shape[1] * scale), round(photo.shape[0] * scale))
+    return cv2.resize(photo, size, interpolation=cv2.INTER_CUBIC)[:HEIGHT, :WIDTH]
+
+
+def borders(length: int) -> list[int]:
+    """Where one tile gives way to the next."""
+    return [(before + SIDE + after) // 2 for before, after in pairwise(tiles.axis(length, SIDE).starts)]
+
+
+def seam(picture: Image, reach: int) -> float:
+    """Mean gradient across the tile borders over the mean elsewhere; 1 is without seams.
+
+    A gradient is the difference of the means of `reach` pixels on both sides.
+    """
+    inside, across = [], []
+    for turned in (picture, picture.transpose(1, 0, 2)):
+        total = np.cumsum(np.insert(turned, 0, 0, axis=0), axis=0, dtype=np.float64)
+        gradients = np.abs(total[2 * reach :] - 2 * total[reach:-reach] + total[: -2 * reach])
+        lines = gradients.mean(axis=(1, 2)) * turned.shape[1]
+        at_border = np.isin(np.arange(len(lines)) + reach, borders(len(turned)))
+        inside.append((lines[~at_border].sum(), (~at_border).sum() * turned.shape[1]))
+        across.append((lines[at_border].sum(), at_border.sum() * turned.shape[1]))
+    return float(np.divide(*np.sum(across, axis=0)) / np.divide(*np.sum(inside, axis=0)))
+
+
+def abutting(made: list[Image]) -> Image:
+    """The naive tiling: the same translated tiles, each cut off where the next one takes over."""
+    result, tile = np.empty((HEIGHT, WIDTH, 3), np.uint8), iter(made)
+    rows, columns = [0, *borders(HEIGHT), HEIGHT], [0, *borders(WIDTH), WIDTH]
+    for top, (y, y_end) in zip(tiles.axis(HEIGHT, SIDE).starts, pairwise(rows), strict=True):
+        for left, (x, x_end) in zip(tiles.axis(WIDTH, SIDE).starts, pairwise(columns), strict=True):
+            result[y:y_end, x:x_end] = next(tile)[y - top : y_end - top, x - left : x_end - left]
+    return result
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """One frame, translated in each way."""
+
+    frame: Image
+    tiled: Image
+    uncorrected: Image
+    naive: Image
+    resized: Image
+
+
+def translations(translate: Translator, frames: list[Image]) -> Iterator[Pictures]:
+    """Every tile is translated once; the ways differ in what is made of them."""
+    for frame in frames:
+        rgb = np.ascontiguousarray(frame[..., ::-1])
+        corrected = tiles.Tiling(rgb, SIDE, SIDE, correct=True)
+        whole, *made = (translate.engine.run(picture[None].copy())[0] for picture in corrected.pictures())
+        uncorrected = tiles.Tiling(rgb, SIDE, SIDE, correct=False)
+        yield Pictures(
+            frame=rgb,
+            tiled=corrected.joined(iter([whole, *made])),
+            uncorrected=uncorrected.joined(iter(made)),
+            naive=abutting(made),
+            resized=cv2.resize(whole, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR),
+        )
+
+
+def mean_seam(made: list[Pictures], name: str, reach: int) -> float:
+    """Over all frames: what is in one of them at a border says nothing about borders."""
+    return float(np.mean([seam(getattr(each, name), reach) for each in made]))
+
+
+def test_no_seams_with_instance_norm(horse2zebra: Path, frames: list[Image]) -> None:
+    """Each tile is divided by what the norm measures in it."""
+    with Translator(horse2zebra, fit="tile") as translate:
+        made = list(translations(translate, frames))
+        through_translator = translate(frames[-1])
+    assert (through_translator[..., ::-1] == made[-1].tiled).all()
+    assert mean_seam(made, "tiled", 1) <= 1.1 and mean_seam(made, "tiled", 32) <= 1.1
+    assert mean_seam(made, "naive", 1) > 2  # so the measure sees seams,
+    assert mean_seam(made, "uncorrected", 32) > 1.2  # and the smooth steps of brightness that feathers leave
+
+    # Colours are the whole frame's, and there is more detail than in a picture enlarged from 256 pixels.
+    assert np.mean([_apart(each.tiled, each.resized) for each in made]) < 3
+    assert np.mean([_apart(each.uncorrected, each.resized) for each in made]) > 9
+    assert np.mean([_detail(each.tiled) / _detail(each.resized) for each in made]) > 4
+
+
+def test_no_seams_with_batch_norm(frames: list[Image]) -> None:
+    """What was folded into the convolutions is the same for every tile, so nothing needs correction."""
+    with Translator("sketch", size=SIDE, backend="ort", precision="fp32", fit="tile") as translate:
+        made = list(translations(translate, frames))
+        through_translator = translate(frames[-1])
+    assert (through_translator[..., ::-1] == made[-1].uncorrected).all()
+    assert mean_seam(made, "uncorrected", 1) <= 1.1 and mean_seam(made, "uncorrected", 32) <= 1.1
+    assert np.mean([_detail(each.uncorrected) / _detail(each.resized) for each in made]) > 4
+
+
+def _apart(picture: Image, other: Image) -> float:
+    """Mean difference of brightness and colour over regions of some 100 pixels, in gray levels."""
+    return float(np.abs(cv2.blur(cv2.subtract(picture, other, dtype=cv2.CV_32F), (97, 97))).mean())
+
+
+def _detail(picture: Image) -> float:
+    """Energy in the finest octave."""
+    floats = picture.astype(np.float32)
+    return float(np.square(floats - cv2.GaussianBlur(floats, (0, 0), 1)).mean())
