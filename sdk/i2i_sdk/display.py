@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from i2i_sdk.errors import BackendError
 
 PROBE_S = 20
 # Asks for a window that draws with OpenGL: most builds refuse that, but only after they reached the display,
-# so that nothing flashes on the screen. Then asks how large the screen is.
+# so that nothing flashes on the screen.
 PROBE = """
 import cv2
 try:
@@ -21,12 +22,6 @@ except cv2.error as error:
     if "OpenGL" not in str(error):
         raise SystemExit(str(error))
 print("reached")
-import ctypes
-x11 = ctypes.CDLL("libX11.so.6")
-x11.XOpenDisplay.restype = ctypes.c_void_p
-screen = ctypes.c_void_p(x11.XOpenDisplay(None))
-if screen:
-    print(x11.XDisplayWidth(screen, 0), x11.XDisplayHeight(screen, 0))
 """
 
 
@@ -71,18 +66,38 @@ def _toolkit() -> str:
 
 @cache
 def _reached(gui: str, DISPLAY: str, WAYLAND_DISPLAY: str) -> Display:  # noqa: N803  # as they are called
-    """Let another process try, since one that fails does not survive it."""
-    name = DISPLAY or WAYLAND_DISPLAY
+    """Connect, then let another process try a window, since one that fails does not survive it."""
+    given = (
+        f"DISPLAY is {DISPLAY}" if DISPLAY else f"of displays only WAYLAND_DISPLAY={WAYLAND_DISPLAY} is set"
+    )
+    size = _screen_size() if DISPLAY else ()
+    if size is None:
+        raise BackendError(f"{given}, where no X server answers or it lets nobody in")
+    found = Display(gui, DISPLAY or WAYLAND_DISPLAY, *size)
     if getattr(sys, "frozen", False) or not sys.executable:  # a program made of this: it would start itself
-        return Display(gui, name)
-    given = f"DISPLAY is {DISPLAY}" if DISPLAY else f"of displays only WAYLAND_DISPLAY is set, {name}"
+        return found
     try:
         done = subprocess.run(
             [sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=PROBE_S, check=False
         )
     except subprocess.TimeoutExpired:
         raise BackendError(f"{given}, which did not answer within {PROBE_S} s") from None
-    said, told = done.stdout.split(), done.stderr.strip().splitlines()
-    if said[:1] != ["reached"]:
-        raise BackendError(f"{given}, but OpenCV's {gui} fails there: {told[0] if told else done.returncode}")
-    return Display(gui, name, *map(int, said[1:]))
+    if "reached" not in done.stdout:
+        said = [*done.stderr.strip().splitlines(), f"exit code {done.returncode}"]
+        raise BackendError(f"{given}, but OpenCV's {gui} fails there: {said[0]}")
+    return found
+
+
+def _screen_size() -> tuple[int, ...] | None:
+    """Width and height in pixels, nothing where Xlib is not there, None where no server answers.
+
+    The connection stays open. An X server that nothing else uses, such as Xvfb, starts afresh when its last
+    client leaves, and refuses everybody meanwhile: Qt would meet that after the process that tries has ended.
+    """
+    try:
+        x11 = ctypes.CDLL("libX11.so.6")
+    except OSError:
+        return ()
+    x11.XOpenDisplay.restype = ctypes.c_void_p
+    screen = ctypes.c_void_p(x11.XOpenDisplay(None))
+    return (x11.XDisplayWidth(screen, 0), x11.XDisplayHeight(screen, 0)) if screen else None

@@ -1,0 +1,314 @@
+"""The stream in a window: real keys, a real (virtual) screen, its pixels; and what happens without one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from screen import HANG_S, Screen, virtual_screen, wait_for
+
+from i2i_sdk import BackendError, display
+from i2i_sdk.live import WindowSink
+from i2i_sdk.live.window import action_of, window_size
+
+Image = NDArray[np.uint8]
+Known = Callable[[str], Path]
+
+WIDTH, HEIGHT = 320, 240  # of the clip; so small a picture is shown 640 pixels wide
+RED, GREEN = 200, 60  # of every frame of the clip; its blue tells which frame it is
+
+
+@pytest.fixture(scope="module")
+def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
+    with virtual_screen(tmp_path_factory.mktemp("screen")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two minutes of one colour, of which the blue goes up and down."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(10), options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for index in range(1200):
+            blue = 60 + 6 * abs(index % 40 - 20)
+            image = np.full((HEIGHT, WIDTH, 3), (RED, GREEN, blue), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@contextmanager
+def live(screen: Screen, folder: Path, *arguments: object) -> Generator[subprocess.Popen[str]]:
+    words = ["-m", "i2i_sdk", "live", "--backend", "ort", "--no-overlay", *arguments]
+    with screen.running(*words, cwd=folder) as process:
+        yield process
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Exit code, stdout, stderr."""
+    out, err = process.communicate(timeout=HANG_S)
+    return process.returncode, out, err
+
+
+def shows(screen: Screen, x: int, red: int, green: int, y: int = 100) -> Callable[[], bool]:
+    """Whether the screen has this red and green at (x, y), as exactly as video keeps them."""
+    return lambda: bool(np.abs(screen.pixels()[y, x, :2].astype(int) - (red, green)).max() <= 6)
+
+
+def test_views_and_the_split(known: Known, screen: Screen, clip: Path, tmp_path: Path) -> None:
+    """The clip inverted: 55, 195."""
+    left, right, inverted = 100, 540, (255 - RED, 255 - GREEN)
+    with live(screen, tmp_path, known("invert"), "--source", clip) as process:
+        window = screen.window("i2i", process)
+        wait_for(shows(screen, left, *inverted), "the translation")
+        assert shows(screen, right, *inverted)()
+        assert screen.size(window) == (640, 480)
+        screen.type("v")  # split
+        wait_for(shows(screen, left, RED, GREEN), "the input on the left")
+        assert shows(screen, right, *inverted)()
+        screen.type(*["bracketright"] * 4, *["Right"] * 4)
+        wait_for(shows(screen, right, RED, GREEN), "the line beyond the right probe")
+        screen.tool("mousemove", "--window", window, 400, 200, "mousedown", 1)
+        screen.tool("mousemove", "--window", window, 50, 200, "mouseup", 1)
+        wait_for(shows(screen, left, *inverted), "the line where the mouse let it go")
+        screen.type("v")  # side by side: twice as wide
+        wait_for(lambda: screen.size(window) == (640, 240), "a wider window")
+        wait_for(shows(screen, 300, RED, GREEN), "the input in the left half")
+        wait_for(shows(screen, 340, *inverted), "the translation in the right half")
+        screen.type("v")  # input
+        wait_for(lambda: screen.size(window) == (640, 480), "the old size")
+        wait_for(shows(screen, right, RED, GREEN), "the input everywhere")
+        screen.type("v", "Q")
+        code, out, err = ended(process)
+    assert (code, err) == (0, "")
+    assert " frames, " in out and "latency p50" in out
+
+
+def test_pause_holds_and_keys_still_work(known: Known, screen: Screen, clip: Path, tmp_path: Path) -> None:
+    def blue() -> int:
+        return int(screen.pixels()[100, 100, 2])
+
+    def differs(before: int) -> Callable[[], bool]:
+        return lambda: abs(blue() - before) > 10
+
+    with live(screen, tmp_path, known("invert"), "--source", clip) as process:
+        screen.window("i2i", process)
+        wait_for(shows(screen, 100, 255 - RED, 255 - GREEN), "the translation")
+        first = blue()
+        wait_for(differs(first), "another frame")
+        bar = screen.pixels()[430:, :, 0].astype(int)
+        screen.type("space")
+        changed = lambda: (np.abs(screen.pixels()[430:, :, 0] - bar) > 60).sum()  # noqa: E731
+        wait_for(lambda: changed() > 200, "the word paused")
+        held = blue()
+        for _ in range(20):
+            screen.tool("mousemove_relative", 1, 1)  # the window hears this, and has nothing new to show
+            time.sleep(0.05)
+            assert blue() == held
+        screen.type("v")
+        wait_for(shows(screen, 100, RED, GREEN), "the split of the held picture")
+        assert abs(255 - blue() - held) <= 6
+        screen.type("space")
+        wait_for(differs(blue()), "the next frames")
+        screen.type("Escape")
+        assert ended(process)[0] == 0
+
+
+def test_snapshot_steady_model_and_help(known: Known, screen: Screen, clip: Path, tmp_path: Path) -> None:
+    def dark() -> int:
+        """Pixels of the plate behind text, at the bottom: darker than the picture ever is."""
+        return int((screen.pixels()[430:480, :640, 0] < 30).sum())
+
+    models = [known("invert"), known("identity"), known("swap")]
+    with live(screen, tmp_path, *models, "--source", clip, "--snapshots", tmp_path / "shots") as process:
+        screen.window("i2i", process)
+        wait_for(shows(screen, 100, 255 - RED, 255 - GREEN), "the translation")
+        long = wait_for(dark, "the line of keys")
+        screen.type("s")
+        path = wait_for(lambda: next((tmp_path / "shots").glob("i2i_*.png"), None), "the snapshot")
+        shot = cv2.imread(str(path))
+        assert shot is not None and shot.shape == (HEIGHT, WIDTH, 3)
+        assert np.abs(shot[..., 1:].astype(int) - (255 - GREEN, 255 - RED)).max() <= 6  # no text in it: BGR
+        screen.type("t")
+        wait_for(lambda: 0 < dark() < long / 2, "a short message")
+        screen.type("n")
+        wait_for(shows(screen, 100, RED, GREEN), "identity")
+        screen.type("n")
+        wait_for(lambda: screen.pixels()[100, 100, 2] > 190, "red and blue swapped")
+        screen.type("n")
+        wait_for(shows(screen, 100, 255 - RED, 255 - GREEN), "the first model again")
+        screen.type("h")
+        wait_for(lambda: dark() == 0, "no text")
+        screen.type("q")
+        code, _, err = ended(process)
+    assert (code, err) == (0, "")
+
+
+def test_two_sources_in_two_windows(known: Known, screen: Screen, clip: Path, tmp_path: Path) -> None:
+    """Closing one with the mouse ends it all."""
+    sources = ["--source", clip, "--source", clip]
+    with live(screen, tmp_path, known("invert"), *sources, "--record", tmp_path / "out.mp4") as process:
+        first, second = screen.window("i2i 1: clip.mp4", process), screen.window("i2i 2: clip.mp4", process)
+        assert first != second
+        screen.tool("windowmove", second, 340, 300)
+        wait_for(shows(screen, 900, 255 - RED, 255 - GREEN, y=600), "the second window in its new place")
+        assert shows(screen, 100, 255 - RED, 255 - GREEN)()
+        screen.ask_to_close(first)
+        code, out, err = ended(process)
+    assert (code, err) == (0, "")
+    files = [tmp_path / "out_1.mp4", tmp_path / "out_2.mp4"]
+    assert f"; recorded {files[0]}, {files[1]}" in out
+    assert sorted(tmp_path.iterdir()) == files
+
+
+IDLE = """
+import sys, threading
+import numpy as np
+from i2i_sdk import Translator
+from i2i_sdk.live import Frames, WindowSink
+
+def frames():
+    yield np.full((24, 40, 3), (0, 60, 200), np.uint8)
+    threading.Event().wait()
+
+with Translator(sys.argv[1], backend="ort") as translate:
+    stream = translate.stream(Frames(frames(), live=True), sinks=[WindowSink("stuck camera")])
+    print(stream.run().presented)
+"""
+
+
+def test_keys_work_while_no_frame_comes(known: Known, screen: Screen, tmp_path: Path) -> None:
+    """And a picture of 40x24 becomes large enough to read its keys."""
+    with screen.running("-c", IDLE, known("invert"), cwd=tmp_path) as process:
+        window = screen.window("stuck camera", process)
+        wait_for(shows(screen, 100, 255 - RED, 255 - GREEN), "the translation")
+        assert screen.size(window) == (640, 384)
+        screen.type("v")
+        wait_for(shows(screen, 100, RED, GREEN), "the split")
+        screen.type("q")
+        code, out, err = ended(process)
+    assert (code, out) == (0, "1\n")
+    assert err == "i2i-capture-0 still waits for its source; it ends with the next frame\n"
+
+
+# without a display
+
+
+def display_error(known: Known, folder: Path, **names: str) -> str:
+    """What `i2i live` says where these variables are all that is set of displays."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")} | names
+    done = subprocess.run(
+        [sys.executable, "-m", "i2i_sdk", "live", str(known("invert")), "--source", "clip.mp4"],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+        check=False,
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    return done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="displays have names on Linux only")
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        ({}, "neither DISPLAY nor WAYLAND_DISPLAY is set (OpenCV has QT5). "),
+        (
+            {"DISPLAY": ":7777"},
+            "DISPLAY is :7777, where no X server answers or it lets nobody in. ",
+        ),
+        (
+            {"WAYLAND_DISPLAY": "wayland-7"},
+            "only WAYLAND_DISPLAY=wayland-7 is set, but OpenCV's QT5 fails there: ",
+        ),
+    ],
+)
+def test_no_display_is_one_clear_error(
+    known: Known, tmp_path: Path, names: dict[str, str], reason: str
+) -> None:
+    error = display_error(known, tmp_path, **names)
+    assert error.startswith("error: no window can be shown: ") and reason in error
+    assert "i2i live --no-window --mjpeg 8080" in error and "--record out.mp4" in error
+
+
+def test_an_opencv_without_windows_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cv2.getBuildInformation", lambda: "  GUI:                           NONE\n")
+    with pytest.raises(BackendError, match=r"built without windows.*opencv-python\. Without one"):
+        WindowSink()
+
+
+def test_a_display_is_asked_for_its_size(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", screen.display)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    found = display.find_display()
+    assert (found.name, found.width, found.height) == (screen.display, 1024, 768)
+    assert str(found) == f"{found.toolkit} on {screen.display}, 1024x768"
+
+
+def test_other_systems_and_frozen_programs_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cv2.getBuildInformation", lambda: "  GUI:                           COCOA\n")
+    monkeypatch.setattr("subprocess.run", None)
+    monkeypatch.setenv("DISPLAY", ":5")
+    monkeypatch.setattr("sys.frozen", True, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(display, "_screen_size", lambda: (800, 600))
+    assert display.find_display() == display.Display("COCOA", ":5", 800, 600)
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert str(display.find_display()) == "COCOA on darwin"
+
+
+# parts
+
+
+@pytest.mark.parametrize(
+    ("code", "action"),
+    [
+        (-1, None),
+        (0, None),
+        (ord("x"), None),
+        (ord("q"), "quit"),
+        (27, "quit"),
+        (ord("V"), "view"),
+        (32, "pause"),
+        (0xFF51, "left"),
+        (0x10FF53, "right"),  # GTK with Num Lock
+        (0x100000 | ord("s"), "snapshot"),
+        (0x250000, "left"),  # Windows
+        (0x270000, "right"),
+        (0x260000, None),
+        (0xF703, "right"),  # macOS
+    ],
+)
+def test_key_codes(code: int, action: str | None) -> None:
+    assert action_of(code) == action
+
+
+@pytest.mark.parametrize(
+    ("picture", "size"),
+    [
+        ((640, 480), (640, 480)),
+        ((900, 648), (900, 648)),
+        ((1920, 1080), (900, 506)),
+        ((480, 4000), (78, 648)),
+        ((1280, 480), (900, 338)),
+        ((100000, 10), (900, 1)),
+    ],
+)
+def test_a_window_fits_its_screen(picture: tuple[int, int], size: tuple[int, int]) -> None:
+    assert window_size(*picture, (1000, 720)) == size
