@@ -3,8 +3,8 @@
     /usr/bin/python3 rtsp_server.py PORT
 
 Serves rtsp://127.0.0.1:PORT/bars, the SMPTE colour bars, and /clock, whose brightness tells the time: its
-gray level is `level(time.monotonic())`, which every process of this machine can compute. Prints the port once
-it listens.
+gray level is `level(time.monotonic())`, which every process of this machine can compute. Both have sound.
+Prints the port once it listens.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ PIPELINE = (
     "( videotestsrc is-live=true pattern={pattern} "
     "! video/x-raw,format=I420,width=640,height=480,framerate=30/1 ! videobalance name=clock "
     "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 bitrate=2000 "
-    "! rtph264pay name=pay0 pt=96 config-interval=1 )"
+    "! rtph264pay name=pay0 pt=96 config-interval=1 "
+    "audiotestsrc is-live=true volume=0.1 ! alawenc ! rtppcmapay name=pay1 pt=97 )"
 )
 
 

@@ -31,7 +31,7 @@ import gi
 gi.require_version("Gst", "1.0"); gi.require_version("GstRtspServer", "1.0")
 from gi.repository import Gst, GstRtspServer
 Gst.init(None)
-elements = "videotestsrc", "videobalance", "rtph264pay", "x264enc"
+elements = "videotestsrc", "videobalance", "x264enc", "rtph264pay", "alawenc", "rtppcmapay"
 assert all(Gst.ElementFactory.find(name) for name in elements)
 """
 SOON = 20.0  # seconds within which everything here happens, however slow the machine

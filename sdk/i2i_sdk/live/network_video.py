@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -63,16 +64,17 @@ class NetworkVideo(LiveSource):
         heard = time.perf_counter()
         while not self.stopped.is_set():
             try:
-                for packet in self._container.demux(self._stream):
-                    heard = time.perf_counter()
-                    if not packet.size:  # FFmpeg's mark of the end
-                        raise Lost("the sender ended it")
-                    yield from self._decoded(packet, heard)
+                # All of its streams: sound alone must not keep this thread from being stopped.
+                for packet in self._container.demux():
+                    if packet.stream_index == self._stream.index:
+                        heard = time.perf_counter()
+                        yield from self._decoded(packet, heard)
                     if self.stopped.is_set():
                         return
+                    self._check(heard)
+                raise Lost("the sender ended it")
             except ExitError:  # nothing for READ_S; the next read goes on where this one stopped
-                if time.perf_counter() - heard > STALLED_S:
-                    raise Lost(f"nothing for {STALLED_S:.0f} s") from None
+                self._check(heard)
             except FFmpegError as error:
                 raise Lost(error.strerror or type(error).__name__) from None
 
@@ -82,15 +84,19 @@ class NetworkVideo(LiveSource):
         if container is not None:
             container.close()
 
-    def _decoded(self, packet: Packet[VideoStream], arrived: float) -> Iterator[Captured]:
+    def _decoded(self, packet: Packet[Any], arrived: float) -> Iterator[Captured]:
         try:
-            pictures = packet.decode()
+            pictures = cast("Packet[VideoStream]", packet).decode() if packet.size else []
         except InvalidDataError:
             self.undecodable += 1
             return
         for picture in pictures:
             image = self._reformatter.reformat(picture, format="bgr24").to_ndarray()
             yield self.captured_at(np.asarray(image, np.uint8), arrived)
+
+    def _check(self, heard: float) -> None:
+        if time.perf_counter() - heard > STALLED_S:
+            raise Lost(f"nothing for {STALLED_S:.0f} s")
 
     def _why_not(self, error: Exception, late: bool) -> str:
         """With FFmpeg's reason, which does not name what to do."""
