@@ -12,6 +12,7 @@ from tests.sdk.known_bundles import save_graph, write_known
 from tests.system.live_page_tools import (
     CHROMIUM,
     PATTERNS,
+    PHONE_SEES,
     LivePage,
     drawn,
     launched,
@@ -35,7 +36,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def address(models: list[Path]) -> Iterator[str]:
-    with serving(*models) as address:
+    with serving(*models, "--allow-host", PHONE_SEES) as address:
         yield address
 
 

@@ -28,6 +28,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 HEIGHT, WIDTH = 480, 640  # of the camera
 GRID = 4  # a pattern has GRID x GRID blocks: 16 pixels are read, their middles
 PATTERNS = 3
+PHONE_SEES = "phone.test"  # a name that is no localhost: over http:// browsers call it insecure
 PATIENCE = 30.0  # seconds until something is said to hang
 # Gray levels, where colours of different patterns or models differ by 76 and more at some pixel.
 CAMERA_TOLERANCE = 24  # what Chromium's camera makes of a drawn colour: 14 were seen

@@ -11,7 +11,7 @@ from playwright import sync_api
 
 from tests.sdk.known_bundles import ANSWERS
 from tests.system.live_page_tools import (
-    CAMERA_TOLERANCE,
+    PHONE_SEES,
     TOLERANCE,
     LivePage,
     drawn,
@@ -39,6 +39,10 @@ def test_a_server_that_comes_back_is_found_again(browser: sync_api.Browser, mode
         until(lambda: page.evaluate("document.body.dataset.engineState") == "ready", "connected again")
         live.check_translation(SWAP)
         assert not page.locator("#banner").is_visible()
+    page.get_by_text("The server is gone").wait_for()
+    with serving(models[1], port=port):  # with another model this time
+        live.shows("darken", "server")
+        live.check_translation(ANSWERS["darken"].of)
     assert all("WebSocket connection" in text or "ERR_CONNECTION" in text for text in live.complaints)
     page.close()
 
@@ -96,31 +100,25 @@ def test_a_token_is_asked_for_and_kept(browser: sync_api.Browser, models: list[P
     [
         (["--use-fake-device-for-media-stream", "--deny-permission-prompts"], "", "The camera is blocked"),
         (["--use-fake-ui-for-media-stream"], "", "No camera found"),
-        (["--host-resolver-rules=MAP phone.test 127.0.0.1"], "phone.test", "--tls-self-signed"),
+        ([f"--host-resolver-rules=MAP {PHONE_SEES} 127.0.0.1"], PHONE_SEES, "--tls-self-signed"),
     ],
     ids=["blocked", "none", "insecure"],
 )
 def test_without_a_camera_the_page_says_what_to_do(
-    playwright: sync_api.Playwright,
-    models: list[Path],
-    flags: list[str],
-    where: str,
-    title: str,
-    tmp_path: Path,
+    playwright: sync_api.Playwright, address: str, flags: list[str], where: str, title: str, tmp_path: Path
 ) -> None:
     cv2.imwrite(str(tmp_path / "p.png"), np.ascontiguousarray(drawn(pattern(0))[:, :, ::-1]))
-    with serving(models[0], *(["--allow-host", where] if where else [])) as address:
-        browser = launched(playwright, *flags)
-        live = LivePage(browser.new_page())
-        live.open(address.replace("127.0.0.1", where) if where else address)
-        start = live.page.get_by_role("button", name="Start the camera")
-        until(lambda: start.is_visible() or title in live.page.locator("#notice").inner_text(), "the page")
-        if start.is_visible():
-            start.click()
-        live.says(title)
-        live.page.locator("#file").set_input_files(tmp_path / "p.png")  # pictures work without one
-        live.shows("swap", "server")
-        assert off_the_patterns(live.pixels(), SWAP, mirrored=False) <= CAMERA_TOLERANCE
-        # Chromium's own remark on every http:// page of another machine that asks for isolation.
-        assert [text for text in live.complaints if "origin was untrustworthy" not in text] == []
-        browser.close()
+    browser = launched(playwright, *flags)
+    live = LivePage(browser.new_page())
+    live.open(address.replace("127.0.0.1", where) if where else address)
+    start = live.page.get_by_role("button", name="Start the camera")
+    until(lambda: start.is_visible() or title in live.page.locator("#notice").inner_text(), "the page")
+    if start.is_visible():
+        start.click()
+    live.says(title)
+    live.page.locator("#file").set_input_files(tmp_path / "p.png")  # pictures work without one
+    live.shows("swap", "server")
+    assert off_the_patterns(live.pixels(), SWAP, mirrored=False) <= TOLERANCE
+    # Chromium's own remark on every http:// page of another machine that asks for isolation.
+    assert [text for text in live.complaints if "origin was untrustworthy" not in text] == []
+    browser.close()

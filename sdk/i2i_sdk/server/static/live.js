@@ -69,7 +69,6 @@ export class Live {
     this.#engine = this.#engines[kind];
     this.#meter.reset();
     this.#engine.start(this.#model);
-    this.#again();
   }
 
   /** A server's place is given back; a device's engine stays, because it is slow to load. */
@@ -81,7 +80,11 @@ export class Live {
   #listener(kind) {
     const inUse = () => this.#engine !== null && this.#engine === this.#engines[kind];
     return {
-      state: (name, detail) => inUse() && this.#on.state(name, detail),
+      state: (name, detail) => {
+        if (!inUse()) return;
+        this.#on.state(name, detail);
+        if (name === "ready") this.#again();
+      },
       free: () => inUse() && this.#feed(),
       dropped: () => inUse() && this.#meter.dropped(),
       problem: (text) => inUse() && this.#on.problem(text),
@@ -95,7 +98,7 @@ export class Live {
     this.#feed();
   }
 
-  /** A picture does not come again by itself when something else changes. */
+  /** A picture does not come again by itself, when something else changes or its connection was lost. */
   #again() {
     if (this.#source?.kind !== "picture") return;
     this.#waiting = performance.now();
@@ -110,7 +113,10 @@ export class Live {
     this.#waiting = null;
     const [engine, frame] = [this.#engine, await this.#source.grab(this.#mirrored)];
     if (engine === this.#engine && engine.free) engine.submit(frame, time);
-    else frame.close();
+    else {
+      frame.close();
+      this.#waiting ??= time;
+    }
   }
 
   #show(result) {
