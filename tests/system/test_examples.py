@@ -1,0 +1,138 @@
+"""The examples, run as their first lines say, with the zoo's own model."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from screen import HANG_S, Screen, running, virtual_screen, wait_for
+
+Image = NDArray[np.uint8]
+
+BLUE, ORANGE = (20, 60, 200), (230, 120, 20)
+
+
+@pytest.fixture(scope="module")
+def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
+    with virtual_screen(tmp_path_factory.mktemp("screen")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """320x240, shown twice as large; a minute: an orange square moves over blue from the second second on; no pixel is gray."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(10), options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for index in range(600):
+            image = np.full((240, 320, 3), BLUE, np.uint8)
+            if index >= 10:
+                left = 20 + 4 * (index % 50)
+                image[100:160, left : left + 60] = ORANGE
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def gray(picture: Image) -> float:
+    """The share of pixels without colour: a drawing's, and none of the clip's."""
+    return float((np.ptp(picture.astype(int), axis=2) < 12).mean())
+
+
+def drawn(picture: Image) -> bool:
+    """Whether it is a drawing, and neither the bare screen nor Qt's bare window."""
+    return gray(picture) > 0.95 and not np.isin(picture[..., 0], (0, 239)).mean() > 0.5
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=HANG_S)
+    return process.returncode, out, err
+
+
+def test_webcam(root: Path, screen: Screen, clip: Path, tmp_path: Path) -> None:
+    script = root / "examples" / "webcam.py"
+    assert len(script.read_text().splitlines()) < 30
+    with screen.running(script, "sketch", clip, cwd=tmp_path) as process:
+        screen.window("i2i: before and after", process)
+
+        def split() -> bool:
+            picture = screen.pixels()[60:420]  # below the figures, above the keys
+            return gray(picture[:, 10:290]) < 0.01 and gray(picture[:, 350:630]) > 0.95
+
+        wait_for(split, "the clip on the left, a drawing on the right")
+        screen.type("q")
+        code, out, err = ended(process)
+    assert (code, err) == (0, "") and re.match(r"\d+\.\d fps, \d+ ms \(p95 \d+\)", out)
+
+
+def test_two_cameras(root: Path, screen: Screen, clip: Path, tmp_path: Path) -> None:
+    with screen.running(root / "examples" / "two_cameras.py", clip, clip, cwd=tmp_path) as process:
+        screen.window("i2i 1: clip.mp4", process)
+        second = screen.window("i2i 2: clip.mp4", process)
+        screen.tool("windowmove", second, 340, 260)
+
+        def two() -> bool:
+            picture = screen.pixels()
+            return all(drawn(part) for part in (picture[60:240, 10:320], picture[500:680, 700:960]))
+
+        wait_for(two, "two drawings")
+        screen.tool("mousemove", 700, 600)
+        screen.type("q")
+        code, out, err = ended(process)
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r"(clip\.mp4: \d+\.\d frames/s came, \d+ were dropped\n){2}", out)
+
+
+def test_mask(root: Path, screen: Screen, clip: Path, tmp_path: Path) -> None:
+    with screen.running(root / "examples" / "mask.py", clip, cwd=tmp_path) as process:
+        screen.window("i2i", process)
+
+        def partly() -> bool:
+            picture = screen.pixels()[:, :640]
+            return gray(picture[200:320]) > 0.1 and gray(picture[20:140]) < 0.01
+
+        wait_for(partly, "a drawing of what moves, and nothing else")
+        screen.type("q")
+        code, _, err = ended(process)
+    assert (code, err) == (0, "")
+
+
+def test_image_folder(root: Path, tmp_path: Path) -> None:
+    image = np.full((90, 160, 3), BLUE[::-1], np.uint8)
+    image[30:60, 40:90] = ORANGE[::-1]
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / "in" / name), image)
+    words = [root / "examples" / "image_folder.py", tmp_path / "in", tmp_path / "new" / "out"]
+    with running(words, {}, tmp_path) as process:
+        code, out, err = ended(process)
+    assert (code, err) == (0, "") and len(out.splitlines()) == 2
+    assert sorted(path.name for path in (tmp_path / "new" / "out").iterdir()) == ["a.png", "b.png"]
+    made = cv2.imread(str(tmp_path / "new" / "out" / "a.png"))
+    assert made is not None and made.shape == (90, 320, 3)
+    np.testing.assert_array_equal(made[:, :160], image)
+    assert gray(made[:, 160:]) == 1.0  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["webcam", "two_cameras", "mask"])
+def test_without_a_display_they_say_so(root: Path, tmp_path: Path, name: str) -> None:
+    with running([root / "examples" / f"{name}.py"], {}, tmp_path) as process:
+        code, out, err = ended(process)
+    assert (code, out) == (1, "") and len(err.splitlines()) == 1
+    assert err.startswith("error: no window can be shown: neither DISPLAY nor WAYLAND_DISPLAY is set")
+
+
+def test_without_a_camera_it_says_so(root: Path, screen: Screen, tmp_path: Path) -> None:
+    with screen.running(root / "examples" / "webcam.py", "sketch", 60, cwd=tmp_path) as process:
+        code, out, err = ended(process)
+    assert (code, out) == (1, "") and len(err.splitlines()) == 1
+    assert err.startswith("error: camera 60 cannot be opened: ") and "--source FILE" in err
