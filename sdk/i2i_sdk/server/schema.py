@@ -38,7 +38,7 @@ class Model(BaseModel):
     licence: Annotated[str, Field(description="Of the weights; empty if unknown.")]
     trained_on: Annotated[str, Field(description="Empty if unknown.")]
     fit: Annotated[
-        str, Field(description="How pictures meet the engine's size: resize, letterbox, crop, pad.")
+        str, Field(description="How pictures meet the engine's size: resize, letterbox, crop, pad, tile.")
     ]
     channels: Annotated[int, Field(description="Of the network's input: 1 (gray) or 3 (RGB).")]
     server: OnServer
