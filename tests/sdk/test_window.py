@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -35,19 +36,23 @@ def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two minutes of one colour, of which the blue goes up and down."""
-    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+def write_clip(path: Path, frames: Iterable[Image]) -> Path:
+    """RGB frames, ten a second."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(10), options={"preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for index in range(1200):
-            blue = 60 + 6 * abs(index % 40 - 20)
-            image = np.full((HEIGHT, WIDTH, 3), (RED, GREEN, blue), np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
     return path
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two minutes of one colour, of which the blue goes up and down."""
+    blues = [60 + 6 * abs(index % 40 - 20) for index in range(1200)]
+    frames = (np.full((HEIGHT, WIDTH, 3), (RED, GREEN, blue), np.uint8) for blue in blues)
+    return write_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", frames)
 
 
 @contextmanager
@@ -172,6 +177,36 @@ def test_two_sources_in_two_windows(known: Known, screen: Screen, clip: Path, tm
     files = [tmp_path / "out_1.mp4", tmp_path / "out_2.mp4"]
     assert f"; recorded {files[0]}, {files[1]}" in out
     assert sorted(tmp_path.iterdir()) == files
+
+
+CAMERA = """
+import sys
+import cv2
+
+real, clip = cv2.VideoCapture, sys.argv.pop(1)
+cv2.VideoCapture = lambda *what: real(clip) if what[:1] == (0,) else real(*what)
+from i2i_sdk.cli import main
+sys.exit(main())
+"""
+
+
+def test_camera_0_is_a_mirror_with_figures(known: Known, screen: Screen, tmp_path: Path) -> None:
+    """A file stands in for the camera. It ends, so the camera is lost and comes back."""
+    half = np.zeros((240, 320, 3), np.uint8)
+    half[..., 0], half[:, :160, 1] = RED, 200  # green on the left
+    path = write_clip(tmp_path / "camera.mp4", [half] * 100)
+    words = ["live", known("identity"), "--backend", "ort", "--width", 320]
+    with screen.running("-c", CAMERA, path, *words, cwd=tmp_path) as process:
+        screen.window("i2i", process)
+        wait_for(shows(screen, 540, RED, 200), "green on the right")
+        assert shows(screen, 100, RED, 0)()
+        wait_for(lambda: (screen.pixels()[7:30, 10:300] > 200).all(axis=2).any(), "light text at the top")
+        assert process.stderr is not None
+        assert process.stderr.readline() == "camera 0 is lost: no frame comes any more\n"
+        assert process.stderr.readline().startswith("camera 0 is back after ")
+        screen.type("q")
+        code, out, _ = ended(process)
+    assert code == 0 and re.search(r", [1-9]\d* reconnects?\n", out)
 
 
 IDLE = """
