@@ -1,0 +1,271 @@
+"""How much steadier `Stabilizer` makes a translated video, what it costs, and what it leaves behind.
+
+    python -m benchmarks.steadiness [CHECKPOINT or BUNDLE] [CLIP …]
+
+The warping error is that of Lai et al. 2018 (equation 11): the mean square, over the pixels that are seen in
+both frames, of what changes along the motion of the *input* frames. That motion is Farneback's at full
+size, another algorithm than the smoother's. A smoother could lower it by leaving ghosts, so there are two
+figures against it: how far the pixels that its occlusion test rejects are from the raw translation, and
+what a moving square leaves behind. Look at the clips and sheets in out/bench/ as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.engines import default_checkpoint, exported
+from benchmarks.report import OUT, show
+from i2i_sdk import Translator
+from i2i_sdk.quality import IDENTICAL_DB
+from i2i_sdk.sinks import VideoWriter, write_image
+from i2i_sdk.sources import VideoReader
+from i2i_sdk.tables import print_table
+from i2i_sdk.temporal import Stabilizer, _Sight
+
+Image = NDArray[np.uint8]
+Field = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+VIEW_WIDTH = 640  # of each of the three pictures side by side
+AMPLIFIED = 4  # differences on the sheet
+SQUARE, STEP, LEFT, TOP = 120, 8, 80, 180  # of the moving square, in pixels
+
+
+@dataclass(frozen=True)
+class Step:
+    """One frame after the first, and the one before it."""
+
+    frame: Image
+    raw: Image
+    steady: Image
+    before: tuple[Image, Image, Image]  # the same three
+    covered: Mask  # where the smoother's occlusion test rejects
+    milliseconds: float  # of the smoother
+
+
+@dataclass
+class Score:
+    """Sums over the frames of a clip."""
+
+    raw: list[float] = field(default_factory=list)
+    steady: list[float] = field(default_factory=list)
+    covered_error: float = 0.0
+    covered_values: int = 0
+    milliseconds: list[float] = field(default_factory=list)
+
+    def add(self, step: Step) -> None:
+        flow, seen = motion_and_seen(step.frame, step.before[0])
+        self.raw.append(warping_error(step.raw, step.before[1], flow, seen))
+        self.steady.append(warping_error(step.steady, step.before[2], flow, seen))
+        distance = step.steady.astype(np.float64)[step.covered] - step.raw[step.covered]
+        self.covered_error += float(np.sum(distance**2))
+        self.covered_values += distance.size
+        self.milliseconds.append(step.milliseconds)
+
+    @property
+    def gain(self) -> float:
+        """Share of the warping error that is gone."""
+        return 1 - float(np.mean(self.steady)) / float(np.mean(self.raw))
+
+    @property
+    def covered_db(self) -> float:
+        """PSNR against the raw translation where the occlusion test rejects; 120 when identical."""
+        if self.covered_error == 0:
+            return IDENTICAL_DB
+        return float(10 * np.log10(255**2 * self.covered_values / self.covered_error))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure on the given clips, else those of the shared data."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.steadiness")
+    parser.add_argument("model", type=Path, nargs="?", default=default_checkpoint())
+    parser.add_argument("clips", type=Path, nargs="*")
+    parser.add_argument("--strength", type=float, default=0.7)
+    parser.add_argument("--frames", type=int, default=10**9, help="of each clip at most")
+    args = parser.parse_args(argv)
+    clips = args.clips or sorted((default_checkpoint().parents[2] / "clips").glob("*.*"))
+    scores: dict[str, Score] = {}
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        source = args.model if args.model.suffix == ".i2i" else exported(args.model, None, folder).path
+        translate = stack.enter_context(Translator(source, precision="fp32"))
+        for clip in clips:
+            scores[clip.name] = measured(translate, clip, args.strength, args.frames)
+    rows = [
+        [
+            name,
+            f"{np.mean(s.raw):.1f}",
+            f"{np.mean(s.steady):.1f}",
+            f"{100 * s.gain:.0f} %",
+            f"{s.covered_db:.0f}",
+        ]
+        for name, s in scores.items()
+    ]
+    trails = {f"{kind} background": trail(Stabilizer(args.strength), kind) for kind in ("flat", "textured")}
+    facts = {name: f"warping error -{100 * s.gain:.1f} %" for name, s in scores.items()}
+    facts |= {f"trail on a {kind}": f"{levels} levels" for kind, levels in trails.items()}
+    headings = ["warping error of", "raw", "steady", "less", "dB where occluded"]
+    print_table(f"steadiness, strength {args.strength}", headings, rows)
+    times = {name: s.milliseconds for name, s in scores.items()}
+    show(
+        "steadiness: time of the smoother",
+        times,
+        None,
+        strength=args.strength,
+        threads=cv2.getNumThreads(),
+        **facts,
+    )
+    print(f"side by side (input, raw, steady) and differences: {OUT}/steadiness_*")
+    return 0
+
+
+def measured(translate: Translator, clip: Path, strength: float, most: int) -> Score:
+    """The score of a clip; writes it side by side, and a sheet of its liveliest frame."""
+    score = Score()
+    OUT.mkdir(parents=True, exist_ok=True)
+    liveliest, sheet_of = 0.0, None
+    with VideoReader(clip) as video:
+        height = round(video.height * VIEW_WIDTH / video.width)
+        out = OUT / f"steadiness_{clip.stem}.mp4"
+        with VideoWriter(out, 3 * VIEW_WIDTH, height, video.fps, audio_from=None) as writer:
+            for index, step in enumerate(steps(translate, video, Stabilizer(strength), most)):
+                score.add(step)
+                if score.raw[-1] > liveliest:
+                    liveliest, sheet_of = score.raw[-1], step
+                view = np.hstack([step.frame, step.raw, step.steady])
+                view = cv2.resize(view, (3 * VIEW_WIDTH, height), interpolation=cv2.INTER_AREA)
+                writer.write(np.asarray(view, np.uint8), 1000 * index / video.fps)
+    if sheet_of is not None:
+        write_image(OUT / f"steadiness_{clip.stem}.png", sheet(sheet_of))
+    return score
+
+
+def steps(translate: Translator, video: VideoReader, steady: Stabilizer, most: int) -> Iterator[Step]:
+    """Translate and steady a clip frame by frame."""
+    before: tuple[Image, Image, Image] | None = None
+    for frame in video:
+        if frame.index >= most:
+            return
+        raw = translate(frame.image)
+        start = time.perf_counter()
+        result = steady(frame.image, raw)
+        milliseconds = (time.perf_counter() - start) * 1000
+        now = (frame.image, raw, result)
+        if before is not None:
+            yield Step(*now, before, covered(before[0], frame.image), milliseconds)
+        before = now
+
+
+def covered(last: Image, frame: Image) -> Mask:
+    """Where a smoother's own occlusion test rejects, at full size; all of it at a cut."""
+    sight = _Sight(*frame.shape[:2])
+    motion = sight.motion(sight.look(frame), sight.look(last))
+    if motion is None:
+        return np.ones(frame.shape[:2], np.bool_)
+    full = cv2.resize(motion.covered, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    return np.asarray(full > 0)
+
+
+def motion_and_seen(frame: Image, last: Image) -> tuple[Field, Mask]:
+    """Farneback's flow [H, W, 2] from `frame` to `last`, and where both show the same thing.
+
+    That is where the flows there and back undo each other: Sundaram et al. 2010, section 4.
+    """
+    now, past = (cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in (frame, last))
+    flow = _farneback(now, past)
+    back = moved(_farneback(past, now), flow)
+    missed = np.sum((flow + back) ** 2, axis=2)
+    seen = missed < 0.01 * (np.sum(flow**2, axis=2) + np.sum(back**2, axis=2)) + 0.5
+    height, width = now.shape
+    place = flow + _pixels(height, width)
+    inside = (place >= 0) & (place <= np.array([width - 1, height - 1], np.float32))
+    return flow, seen & inside.all(axis=2)
+
+
+def warping_error(image: Image, last: Image, flow: Field, seen: Mask) -> float:
+    """Mean square of what changes along the motion where it is seen, in gray levels squared."""
+    change = image.astype(np.float32)[seen] - moved(last, flow).astype(np.float32)[seen]
+    return float(np.mean(change**2))
+
+
+def moved(image: Any, flow: Field) -> Any:
+    """`image` with every pixel fetched from where `flow` [H, W, 2] points."""
+    places = flow + _pixels(*flow.shape[:2])
+    no_second_map: Any = None
+    return cv2.remap(image, places, no_second_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def trail(steady: Stabilizer, background: str) -> int:
+    """Gray levels that a textured square, 8 pixels further each frame, leaves two frames behind it at most.
+
+    The translation is the input itself, so that nothing but the smoother changes the picture.
+    """
+    scenery = np.full((480, 640, 3), 128, np.uint8)
+    if background == "textured":
+        scenery = texture(480, 640, 30)
+    square, worst = texture(SQUARE, SQUARE, 60), 0
+    for index in range(40):
+        frame = scenery.copy()
+        left = LEFT + STEP * index
+        frame[TOP : TOP + SQUARE, left : left + SQUARE] = square
+        result = steady(frame, frame)
+        if index >= 2:
+            behind = np.s_[:, : left - 2 * STEP]
+            worst = max(worst, int(np.max(cv2.absdiff(result[behind], scenery[behind]))))
+    return worst
+
+
+def texture(height: int, width: int, contrast: float) -> Image:
+    """Coloured random blobs of about 4 pixels around middle gray."""
+    noise = np.random.default_rng(height).standard_normal((height // 4, width // 4, 3)).astype(np.float32)
+    smooth = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.clip(128 + contrast * smooth, 0, 255).astype(np.uint8)
+
+
+def sheet(step: Step) -> Image:
+    """Input, raw, steady; below each what changes along the motion, amplified."""
+    flow, _ = motion_and_seen(step.frame, step.before[0])
+    images = (step.frame, step.raw, step.steady)
+    changes = [
+        cv2.convertScaleAbs(cv2.absdiff(image, moved(last, flow)), alpha=AMPLIFIED)
+        for image, last in zip(images, step.before, strict=True)
+    ]
+    return np.asarray(np.vstack([np.hstack(images), np.hstack(changes)]), np.uint8)
+
+
+def _farneback(now: Any, past: Any) -> Field:
+    no_guess: Any = None
+    flow = cv2.calcOpticalFlowFarneback(
+        now,
+        past,
+        no_guess,
+        pyr_scale=0.5,
+        levels=5,
+        winsize=15,
+        iterations=3,
+        poly_n=5,
+        poly_sigma=1.2,
+        flags=0,
+    )
+    return np.asarray(flow, np.float32)
+
+
+def _pixels(height: int, width: int) -> Field:
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    return np.dstack([x, y])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,245 @@
+"""Less flicker: each translated frame is blended with the one before, moved along with the picture.
+
+A network that translates one frame at a time draws every frame anew, so texture jumps where nothing moved.
+With M(x) the place in the last frame of what is now at x, and w(x) how far to trust it,
+
+    steady_t(x) = output_t(x) + w(x) * (steady_{t-1}(M(x)) - output_t(x)),   0 <= w(x) <= strength.
+
+The motion is that of the input frames, found from coarse to fine:
+
+1. On a small gray picture: dense inverse search (DIS) optical flow, Kroeger et al. 2016, both ways. Where the
+   two do not undo each other something was covered or uncovered, and w = 0: the forward-backward test of
+   Sundaram, Brox and Keutzer 2010, section 4. Where the picture fits better unmoved, it is not moved: flow
+   is smooth and would drag the background along with what passes in front of it.
+2. On the input at half size, in colour: w falls to 0 where the moved last frame does not look like this
+   one. So what the flow gets wrong is not shown, and a cut or a change of light takes effect at once.
+3. At full size only the moving and blending is done.
+
+How steady a video is, is judged by the warping error of Lai et al. 2018, equation 11: the mean square of
+output_t(x) - output_{t-1}(M(x)) where nothing is covered, with M from another algorithm than this one's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from i2i_sdk.errors import InputError
+from i2i_sdk.frames import check_image
+
+Image = NDArray[np.uint8]
+Field = NDArray[np.float32]
+
+FLOW_SIDE = 192  # pixels of the longer side of the picture whose motion is estimated
+FLOW_SHORT = 64  # … and of the shorter at least: OpenCV's DIS crashes on 12x192
+ROUND_TRIP = (0.01, 0.25)  # relative and absolute part of the square error allowed, in flow pixels
+SUBPIXEL = 0.08  # flow pixels; less motion is taken for none, since each interpolation costs sharpness
+# Gray levels up to which a pixel is trusted wholly, and from which not at all. What differs by d and was
+# uncovered unnoticed leaves strength**2 * d * (14 - d) / 12 levels after two frames: for 0.7 at most 2.
+TRUSTED, REFUSED = 2.0, 14.0
+NOISIEST = 6.0  # gray levels of noise, at most, that are not taken for change
+CUT = 0.5  # share of a picture that does not fit the last one, from which it is another scene …
+CUT_LEVELS = 20  # … not fitting by more gray levels than this
+NEIGHBOURS = np.ones((3, 3), np.uint8)
+
+
+class Stabilizer:
+    """Motion-compensated smoothing of a translated video.
+
+    strength: share of the last frame where the motion is certain, 0 (off) to less than 1. Higher is calmer
+    and follows slow changes of the translation later: 1 / (1 - strength) frames on average.
+
+    Call it with every frame, in order: uint8 [H, W, 3] input picture and its translation of the same size,
+    0..255, both in the same colour order, whichever it is. It returns the steadier translation, uint8
+    [H, W, 3], a new array or `output` itself: for the first frame, after a change of size, and at a cut.
+    A cut is noticed when at least half of the picture does not fit the last one. The result depends on
+    the calls since the last of these only.
+
+    Memory: about 40 bytes per pixel of a frame, however long the video. For one stream and one thread.
+
+    Raises InputError for another strength, dtype or shape, or two sizes.
+
+    Example:
+        >>> import numpy as np
+        >>> steady = Stabilizer()
+        >>> frame, output = np.zeros((2, 48, 64, 3), np.uint8)
+        >>> steady(frame, output).shape
+        (48, 64, 3)
+    """
+
+    def __init__(self, strength: float = 0.7) -> None:
+        if not 0 <= strength < 1:
+            raise InputError(f"strength is {strength}; allowed: 0 (no smoothing) to less than 1, usually 0.7")
+        self.strength = strength
+        self._size: tuple[int, ...] = ()
+        self._last: _Look | None = None
+
+    def __call__(self, frame: Image, output: Image) -> Image:
+        """The steadier translation of this frame; see the class."""
+        _check(frame, output)
+        if self.strength == 0:
+            return output
+        if frame.shape != self._size:
+            self._size, self._last = frame.shape, None
+            self._sight, self._canvas = _Sight(*frame.shape[:2]), _Canvas(*frame.shape[:2])
+        look, last = self._sight.look(frame), self._last
+        self._last = look
+        motion = None if last is None else self._sight.motion(look, last)
+        if last is None or motion is None:
+            return self._canvas.start(output)
+        return self._canvas.blend(output, motion.flow, self._sight.trust(look, last, motion, self.strength))
+
+    def reset(self) -> None:
+        """Forget the past: after a seek, a reconnect, or a change of the model."""
+        self._last = None
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is kept of an input frame."""
+
+    color: Image  # [H / 2, W / 2, 4]; the fourth channel is there because OpenCV moves four faster than three
+    gray: Image  # [h, w], small
+
+
+@dataclass(frozen=True)
+class _Motion:
+    """Where in the last frame lies what is now at a pixel of the small picture."""
+
+    flow: Field  # [h, w, 2], x and y, in its pixels
+    covered: Image  # [h, w], 255 where the last frame does not show it, else 0
+
+
+class _Mover:
+    """Fetches every pixel of an image of one size from where a flow field of any size points."""
+
+    def __init__(self, height: int, width: int) -> None:
+        y, x = np.mgrid[:height, :width].astype(np.float32)
+        self.size = (width, height)
+        self.pixels: Field = np.dstack([x, y])
+        self._places = np.empty_like(self.pixels)
+
+    def __call__(self, image: Any, flow: Field, out: Any = None) -> Any:
+        """`image` [H, W] or [H, W, C], moved; beyond its border it is as at the border."""
+        width, height = self.size
+        flow = flow * np.array((width / flow.shape[1], height / flow.shape[0]), np.float32)
+        cv2.resize(flow, self.size, self._places)
+        cv2.add(self._places, self.pixels, self._places)
+        no_second_map: Any = None
+        return cv2.remap(image, self._places, no_second_map, cv2.INTER_LINEAR, out, cv2.BORDER_REPLICATE)
+
+
+class _Sight:
+    """Finds the motion between input frames of one size, and how far to trust it."""
+
+    def __init__(self, height: int, width: int) -> None:
+        small = [max(FLOW_SHORT, round(FLOW_SIDE * side / max(height, width))) for side in (height, width)]
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._small, self._half = _Mover(*small), _Mover(max(1, height // 2), max(1, width // 2))
+        self._pixels = small[0] * small[1]
+
+    def look(self, frame: Image) -> _Look:
+        half = np.asarray(cv2.resize(frame, self._half.size, interpolation=cv2.INTER_AREA), np.uint8)
+        gray = np.asarray(cv2.cvtColor(half, cv2.COLOR_BGR2GRAY), np.uint8)
+        while gray.size >= 9 * self._pixels:  # linear interpolation alone would skip pixels
+            smaller = (gray.shape[1] // 2, gray.shape[0] // 2)
+            gray = np.asarray(cv2.resize(gray, smaller, interpolation=cv2.INTER_AREA), np.uint8)
+        color = np.asarray(cv2.cvtColor(half, cv2.COLOR_BGR2BGRA), np.uint8)
+        return _Look(color, np.asarray(cv2.resize(gray, self._small.size), np.uint8))
+
+    def motion(self, now: _Look, last: _Look) -> _Motion | None:
+        """None if the two do not show the same scene."""
+        flow = self._flow(now.gray, last.gray)
+        back = self._small(self._flow(last.gray, now.gray), flow)
+        misfit, unmoved = _misfit(now.gray, self._small(last.gray, flow)), _misfit(now.gray, last.gray)
+        moving = np.asarray(misfit <= unmoved, np.uint8)
+        covered = self._not_undone(flow, back) & (moving > 0)
+        if np.mean(covered | (np.minimum(misfit, unmoved) > CUT_LEVELS)) >= CUT:
+            return None
+        moving = cv2.blur(cv2.erode(moving, NEIGHBOURS).astype(np.float32), NEIGHBOURS.shape)
+        share = np.asarray(moving * np.clip(_length(flow) / SUBPIXEL - 1, 0, 1), np.float32)
+        return _Motion(flow * share[:, :, None], covered.astype(np.uint8) * 255)
+
+    def trust(self, now: _Look, last: _Look, motion: _Motion, strength: float) -> Image:
+        """Weights of the last picture in 1/255, [H / 2, W / 2]."""
+        moved: Image = self._half(last.color, motion.flow)
+        blue, green, red, _ = cv2.split(cv2.absdiff(now.color, moved))
+        unlike = cv2.blur(cv2.max(cv2.max(blue, green), red), NEIGHBOURS.shape)
+        unlike = cv2.dilate(unlike, NEIGHBOURS)  # the rim of what changed counts as much as its middle
+        covered = cv2.resize(motion.covered, self._half.size)
+        refused = REFUSED + _noise(now.color, moved)
+        share = np.clip((refused - np.arange(256)) / (REFUSED - TRUSTED), 0, 1)
+        weights = np.round(255 * strength * share).astype(np.uint8)
+        return np.asarray(cv2.LUT(cv2.max(unlike, covered), weights), np.uint8)
+
+    def _flow(self, now: Image, last: Image) -> Field:
+        """[h, w, 2]: now(x) looks like last(x + flow(x))."""
+        no_guess: Any = None
+        return np.asarray(self._dis.calc(now, last, no_guess), np.float32)
+
+    def _not_undone(self, flow: Field, back: Field) -> NDArray[np.bool_]:
+        """Where the way there and the way back from there do not end where they began, or lead outside."""
+        relative, absolute = ROUND_TRIP
+        bound = relative * (_length(flow) ** 2 + _length(back) ** 2) + absolute
+        x, y = cv2.split(flow + self._small.pixels)
+        width, height = self._small.size
+        outside = (x < -0.5) | (y < -0.5) | (x > width - 0.5) | (y > height - 0.5)
+        return outside | (_length(flow + back) ** 2 > bound)
+
+
+class _Canvas:
+    """The last steady picture and room to work in, since allocating it takes longer than the arithmetic."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self._mover = _Mover(height, width)
+        # OpenCV moves images of four channels more than twice as fast as those of three.
+        self._steady, self._moved = (np.empty((height, width, 4), np.uint8) for _ in range(2))
+        self._old, self._part, self._weight = (np.empty((height, width, 3), np.uint8) for _ in range(3))
+
+    def start(self, output: Image) -> Image:
+        """Begin with this picture, and forget what was before."""
+        cv2.cvtColor(output, cv2.COLOR_BGR2BGRA, self._steady)
+        return output
+
+    def blend(self, output: Image, flow: Field, trust: Image) -> Image:
+        """The equation at the top, with w = `trust` / 255, and M as `flow` says."""
+        self._mover(self._steady, flow, self._moved)
+        cv2.cvtColor(self._moved, cv2.COLOR_BGRA2BGR, self._old)
+        cv2.cvtColor(cv2.resize(trust, self._mover.size), cv2.COLOR_GRAY2BGR, self._weight)
+        steady: Any = cv2.add(output, self._weighted(self._old, output))
+        cv2.subtract(steady, self._weighted(output, self._old), steady)
+        cv2.cvtColor(steady, cv2.COLOR_BGR2BGRA, self._steady)
+        return steady
+
+    def _weighted(self, high: Image, low: Image) -> Image:
+        """w times how much `high` is above `low`."""
+        cv2.subtract(high, low, self._part)
+        cv2.multiply(self._part, self._weight, self._part, 1 / 255)
+        return self._part
+
+
+def _noise(now: Image, moved: Image) -> float:
+    """Mean size of the noise in gray levels: how pixels differ, less what all have in common."""
+    step = max(1, max(now.shape[:2]) // 60)
+    change = now[::step, ::step, 1].astype(np.int16) - moved[::step, ::step, 1]
+    return min(NOISIEST, 1.2 * float(np.median(np.abs(change - np.median(change)))))  # 1.2: of a Gaussian
+
+
+def _misfit(a: Image, b: Image) -> Image:
+    return np.asarray(cv2.blur(cv2.absdiff(a, b), NEIGHBOURS.shape), np.uint8)
+
+
+def _length(flow: Field) -> Field:
+    return np.asarray(cv2.magnitude(*cv2.split(flow)), np.float32)
+
+
+def _check(frame: Image, output: Image) -> None:
+    for image in (frame, output):
+        if check_image(image).shape[2:] != (3,):
+            raise InputError(f"steadying needs uint8 [H, W, 3]; got an array of shape {image.shape}")
+    if frame.shape != output.shape:
+        raise InputError(f"a frame and its translation have one size; got {frame.shape} and {output.shape}")

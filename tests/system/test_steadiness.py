@@ -1,0 +1,39 @@
+"""Real clips through the real horse-to-zebra network: is the steadied video steadier, and without ghosts?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.steadiness import Score, steps
+from i2i_export.options import ExportOptions
+from i2i_export.pipeline import export_bundle
+from i2i_export.wanted import parse_targets
+from i2i_sdk import Translator
+from i2i_sdk.sources import VideoReader
+from i2i_sdk.temporal import Stabilizer
+
+
+@pytest.fixture(scope="module")
+def translate(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Translator]:
+    source = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
+    options = ExportOptions(size=(256, 256))
+    out = tmp_path_factory.mktemp("steady") / "h2z.i2i"
+    export_bundle(source, parse_targets("openvino:fp32", options), out, options)
+    with Translator(out) as translator:
+        yield translator
+
+
+@pytest.mark.parametrize("clip", ["book.mkv", "help.mkv"])
+def test_steadier_by_another_flow_and_raw_where_occluded(
+    clip: str, translate: Translator, shared_data: Path
+) -> None:
+    score = Score()
+    with VideoReader(shared_data / "clips" / clip) as video:
+        for step in steps(translate, video, Stabilizer(), 30):
+            score.add(step)
+    assert len(score.raw) == 29
+    assert score.gain >= 0.4
+    assert score.covered_values > 1000 and score.covered_db >= 40
