@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import socket
 from collections.abc import Container, Generator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -99,7 +100,8 @@ class _Session(Sink):
         """The other sinks are open by now, so that a port 0 has become a real one."""
         self._stream = stream
         for server in self._servers:
-            print(f"look at http://{server.host}:{server.port}/", flush=True)
+            host = socket.gethostname() if server.host == "0.0.0.0" else server.host
+            print(f"look at http://{host}:{server.port}/", flush=True)
 
     def take(self, result: Result) -> None:
         """Count."""
@@ -135,7 +137,13 @@ def _parser() -> argparse.ArgumentParser:
     picture = parser.add_argument_group("the picture")
     picture.add_argument("--view", choices=list(views.VIEWS), default="output", help="v takes the next")
     picture.add_argument(
-        "--stabilize", nargs="?", type=float, const=True, default=False, metavar="STRENGTH", help="0 to 1"
+        "--stabilize",
+        nargs="?",
+        type=float,
+        const=True,
+        default=False,
+        metavar="STRENGTH",
+        help="less flicker; up to 1",
     )
     picture.add_argument("--blend", type=float, default=1.0, metavar="W", help="0 is the input (default 1)")
     picture.add_argument("--mirror", action=switch, help="default: camera 0 in a window only")
