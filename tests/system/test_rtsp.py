@@ -18,8 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from rtsp_server import age
 
 from i2i_sdk import MediaError, Translator

@@ -6,29 +6,26 @@ without bound; a read that waits cannot be ended; and damaged JPEGs come out as 
 
 from __future__ import annotations
 
-import base64
 import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+from http.client import HTTPException, HTTPResponse
 
 import cv2
 import numpy as np
 
 from i2i_sdk.errors import MediaError
+from i2i_sdk.live.addresses import ask, without_password
 from i2i_sdk.live.reconnecting import LiveSource, Lost
 from i2i_sdk.live.sources import Captured
 
-CONNECT_S = 5.0
 STALLED_S = 5.0  # without a byte: the connection is taken for lost
 AT_ONCE = 1 << 22  # bytes: more than a socket's buffer holds, so that one read empties it
 LARGEST = 1 << 26  # bytes of one picture with its header
 HEAD = 4096  # bytes, at most, from a boundary to the picture
-REDIRECTS = 5
 END_OF_JPEG = b"\xff\xd9"
 
 
@@ -153,83 +150,13 @@ class MjpegStream(LiveSource):
         return data
 
 
-def ask(url: str, hold: Callable[[socket.socket], None] = lambda connected: None) -> HTTPResponse:
-    """GET `url` -> the response, its body unread. Raises MediaError.
-
-    hold: gets every socket as soon as it is connected; shutting it ends the wait for an answer.
-    """
-    response = _get(url, hold)
-    for _ in range(REDIRECTS):
-        if response.status not in (301, 302, 303, 307, 308):
-            break
-        response.close()
-        url = _redirected(url, response.headers.get("Location", ""))
-        response = _get(url, hold)
-    if response.status != 200:
-        response.close()
-        hint = _unauthorized(url, response) if response.status == 401 else ""
-        raise MediaError(f"{without_password(url)} answers {response.status} {response.reason}{hint}")
-    return response
-
-
-def _get(url: str, hold: Callable[[socket.socket], None]) -> HTTPResponse:
-    name = without_password(url)
-    try:
-        parts = urlsplit(url)
-        kind = {"http": HTTPConnection, "https": HTTPSConnection}[parts.scheme]
-        if not parts.hostname:
-            raise ValueError
-        connection = kind(parts.hostname, parts.port, timeout=CONNECT_S)
-    except (ValueError, KeyError, HTTPException):
-        raise MediaError(f"{name} is no http address") from None
-    headers = {"Accept": "multipart/x-mixed-replace, */*", "Connection": "close"}
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-    try:
-        connection.connect()
-        hold(connection.sock)
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("GET", path, headers=headers)
-        response = connection.getresponse()
-        if connection.sock is not None:  # left open by a server that wants to go on; now the response's alone
-            connection.sock.close()
-        return response
-    except (OSError, HTTPException, ValueError) as error:
-        connection.close()
-        raise MediaError(f"cannot reach {name}: {error or type(error).__name__}") from error
-
-
-def _redirected(url: str, location: str) -> str:
-    """The new address; name and password go along to the same server, and to no other."""
-    old, new = urlsplit(url), urlsplit(urljoin(url, location))
-    same = (old.scheme, old.netloc.rpartition("@")[2]) == (new.scheme, new.netloc)
-    return urlunsplit(new._replace(netloc=old.netloc) if same else new)
-
-
-def _unauthorized(url: str, response: HTTPResponse) -> str:
-    """What to do about a 401."""
-    scheme = response.headers.get("WWW-Authenticate", "").partition(" ")[0]
-    if scheme and scheme.lower() != "basic":
-        return f"; it wants {scheme} authentication, and only Basic is supported: change it in the camera"
-    if urlsplit(url).username is not None:
-        return "; name or password is wrong"
-    return "; put the name and password into the address: http://NAME:PASSWORD@HOST/"
-
-
 def decoded(jpeg: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
-    """uint8 [H, W, 3] BGR, or None for a damaged one; one that is cut off would decode, with a gray rest."""
-    if END_OF_JPEG not in jpeg[-64:]:  # some cameras pad
+    """uint8 [H, W, 3] BGR, or None for a damaged one."""
+    # Versions of OpenCV differ in whether one that is cut off decodes, with a gray rest. Some cameras pad.
+    if END_OF_JPEG not in jpeg[-64:]:
         return None
     try:
         image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
         return None
     return None if image is None else np.asarray(image, np.uint8)  # pyright: ignore[reportUnnecessaryComparison]
-
-
-def without_password(url: str) -> str:
-    """`url` as it may be shown: without a name and password before the host or a password in the query."""
-    # The second form is a password that has a "/" and ought to be quoted.
-    named = r"(?<=://)(?:[^/?#\s]*@|[^/?#\s@]*:(?!\d*(?:[/?#]|$))\S*@)"
-    return re.sub(r"(?i)((?:pwd|pass|passwd|password|token)=)[^&\s]+", r"\1…", re.sub(named, "", url))

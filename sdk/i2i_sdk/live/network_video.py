@@ -19,7 +19,8 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from i2i_sdk.errors import MediaError
-from i2i_sdk.live.mjpeg import CONNECT_S, STALLED_S, without_password
+from i2i_sdk.live.addresses import CONNECT_S, without_password
+from i2i_sdk.live.mjpeg import STALLED_S
 from i2i_sdk.live.reconnecting import LiveSource, Lost
 from i2i_sdk.live.sources import Captured
 

@@ -11,8 +11,9 @@ from typing import Any, cast
 import numpy as np
 
 from i2i_sdk.errors import InputError, MediaError
+from i2i_sdk.live.addresses import ask, without_password
 from i2i_sdk.live.cameras import Camera, CameraOptions, GStreamer
-from i2i_sdk.live.mjpeg import MjpegStream, ask, without_password
+from i2i_sdk.live.mjpeg import MjpegStream
 from i2i_sdk.live.network_video import NetworkVideo
 from i2i_sdk.live.sources import Frames, ImageFolder, Source, VideoFile
 from i2i_sdk.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import re
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +24,7 @@ from loopback_camera import (
 from benchmarks.loopback import CameraServer, number_of
 from i2i_sdk import MediaError, Translator
 from i2i_sdk.live import MjpegStream
-from i2i_sdk.live.mjpeg import without_password
+from i2i_sdk.live.addresses import without_password
 from i2i_sdk.server.tls import self_signed
 
 
@@ -52,6 +54,15 @@ def test_redirects_in_a_circle_end() -> None:
     ):
         MjpegStream(server.url).open()
     assert len(server.requests) == 6
+
+
+def test_a_redirect_to_nowhere_is_an_error() -> None:
+    nowhere = answering("302 Found", ["Location: http://[::"])
+    with (
+        RawServer(lambda _: iter([nowhere])) as server,
+        pytest.raises(MediaError, match="which is no address"),
+    ):
+        MjpegStream(server.url).open()
 
 
 def authorized(request: str) -> Iterator[bytes]:
@@ -96,12 +107,51 @@ def test_a_password_follows_a_redirect_to_the_same_server_only(elsewhere: bool) 
                 assert first_numbers(source) == [5]
 
 
-def test_digest_authentication_is_said_to_be_missing() -> None:
-    digest = answering("401 Unauthorized", ['WWW-Authenticate: Digest realm="camera", nonce="1"'])
-    with (
-        RawServer(lambda _: iter([digest])) as server,
-        pytest.raises(MediaError, match="wants Digest authentication, and only Basic"),
-    ):
+def md5(*parts: str) -> str:
+    return hashlib.md5(":".join(parts).encode()).hexdigest()
+
+
+@pytest.mark.parametrize("qop", ['qop="auth", ', ""], ids=["RFC 2617", "RFC 2069"])
+def test_digest_authentication_as_most_network_cameras_want_it(qop: str) -> None:
+    path = "/video.mjpg?size=1"
+
+    def answer(request: str) -> Iterator[bytes]:
+        found = re.search(r"Authorization: Digest (.*)\r\n", request)
+        if found is None:
+            challenge = f'WWW-Authenticate: Digest realm="a, camera", {qop}nonce="n0nce", opaque="o"'
+            yield answering("401 Unauthorized", ["WWW-Authenticate: Basic realm=x", challenge])
+            return
+        assert "Basic" not in request
+        told = {name: value.strip('"') for name, value in re.findall(r'(\w+)=("[^"]*"|[^,]+)', found[1])}
+        between = [told["nc"], told["cnonce"], told["qop"]] if qop else []
+        right = md5(md5("me", "a, camera", "p@ss"), "n0nce", *between, md5("GET", path))
+        assert (told["username"], told["uri"], told["opaque"]) == ("me", path, "o")
+        if told["response"] == right:
+            yield from (multipart(), part(JPEG), part(JPEG))
+        else:
+            yield answering("401 Unauthorized", ['WWW-Authenticate: Digest realm="a, camera", nonce="1"'])
+
+    with RawServer(answer) as server:
+        there = f"127.0.0.1:{server.port}{path}"
+        assert first_numbers(MjpegStream(f"http://me:p%40ss@{there}")) == [5]
+        with pytest.raises(MediaError, match="name or password is wrong"):
+            MjpegStream(f"http://me:secret@{there}").open()
+        with pytest.raises(MediaError, match="put the name and password into the address"):
+            MjpegStream(f"http://{there}").open()
+
+
+@pytest.mark.parametrize(
+    ("challenge", "message"),
+    [
+        ("Negotiate", "wants Negotiate authentication, and Basic and Digest are supported"),
+        ('Digest realm="x", nonce="1", algorithm=none', "401 Unauthorized"),
+        ("Digest nonsense", "401 Unauthorized"),
+        ("Digest", "401 Unauthorized"),
+    ],
+)
+def test_authentication_that_is_not_understood_is_an_error(challenge: str, message: str) -> None:
+    refusal = answering("401 Unauthorized", [f"WWW-Authenticate: {challenge}"])
+    with RawServer(lambda _: iter([refusal])) as server, pytest.raises(MediaError, match=message):
         MjpegStream(f"http://me:secret@127.0.0.1:{server.port}/").open()
 
 
@@ -134,6 +184,7 @@ def test_an_answer_that_is_no_stream_is_an_error_at_once(answer: bytes, message:
         "http://",
         "http://me:sec/ret@127.0.0.1/",
         "http://me:secret@no such host/",
+        "http://127.0.0.1:1/a b?pwd=secret",
     ],
 )
 def test_addresses_that_lead_nowhere_are_errors_without_the_password(url: str) -> None:
