@@ -2,7 +2,7 @@
 
     python -m benchmarks.steadiness [CHECKPOINT or BUNDLE] [CLIP …]
 
-The warping error is that of Lai et al. 2018 (equation 11): the mean square, over the pixels that are seen in
+The warping error is that of Lai et al. 2018: the mean square, over the pixels that are seen in
 both frames, of what changes along the motion of the *input* frames. That motion is Farneback's at full
 size, another algorithm than the smoother's. A smoother could lower it by leaving ghosts, so there are two
 figures against it: how far the pixels that its occlusion test rejects are from the raw translation, and
@@ -181,7 +181,7 @@ def covered(last: Image, frame: Image) -> Mask:
 def motion_and_seen(frame: Image, last: Image) -> tuple[Field, Mask]:
     """Farneback's flow [H, W, 2] from `frame` to `last`, and where both show the same thing.
 
-    That is where the flows there and back undo each other: Sundaram et al. 2010, section 4.
+    That is where the flows there and back undo each other: Sundaram et al. 2010.
     """
     now, past = (cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in (frame, last))
     flow = _farneback(now, past)
