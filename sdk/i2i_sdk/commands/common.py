@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from typing import Any
 
 from i2i_sdk.backends.providers import PROVIDERS
 from i2i_sdk.bundle import Bundle
 from i2i_sdk.choose import DEFAULT_MIN_PSNR
 from i2i_sdk.manifest import Variant
 from i2i_sdk.opening import find_source
+from i2i_sdk.translator import Translator
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +38,23 @@ def add_choice_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--provider", help=f"of ONNX Runtime: {', '.join(PROVIDERS)}")
     parser.add_argument(
         "--allow-fallback", action="store_true", help="let the CPU run what the provider cannot"
+    )
+
+
+def opened_translator(source: str, args: argparse.Namespace, **foreign: Any) -> Translator:
+    """A Translator as the options of this file ask for it; foreign: for ONNX files. Raises I2IError."""
+    return Translator(
+        source,
+        backend=args.backend,
+        precision=args.precision,
+        size=args.size,
+        fit=args.fit,
+        threads=args.threads,
+        min_psnr=args.min_psnr,
+        max_ms=args.max_ms,
+        provider=args.provider,
+        allow_fallback=args.allow_fallback,
+        **foreign,
     )
 
 

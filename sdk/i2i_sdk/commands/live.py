@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from i2i_sdk import views
-from i2i_sdk.commands.common import add_choice_options, add_engine_options
+from i2i_sdk.commands.common import add_choice_options, add_engine_options, opened_translator
 from i2i_sdk.errors import I2IError, InputError
 from i2i_sdk.live import (
     CameraOptions,
@@ -23,7 +23,6 @@ from i2i_sdk.live import (
     VirtualCameraSink,
     WindowSink,
 )
-from i2i_sdk.translator import Translator
 
 DEFAULT_SOURCE = "0"
 CAMERA_OPTIONS = ("width", "height", "fps", "fourcc")
@@ -38,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     shown = args.window or args.mjpeg is not None or args.virtual_camera
     recordings = _recordings(args.record, len(sources))
     with ExitStack() as opened:
-        models = [opened.enter_context(_translator(bundle, args)) for bundle in args.bundles]
+        models = [opened.enter_context(opened_translator(bundle, args)) for bundle in args.bundles]
         if window is not None:
             window.translators = tuple(models)
         servers = [] if args.mjpeg is None else [MjpegServerSink(args.mjpeg[1], args.mjpeg[0])]
@@ -191,21 +190,6 @@ def _recordings(path: Path | None, sources: int) -> list[VideoSink]:
     if sources == 1:
         return [VideoSink(path, source=0)]
     return [VideoSink(path.with_stem(f"{path.stem}_{i + 1}"), source=i) for i in range(sources)]
-
-
-def _translator(bundle: str, args: argparse.Namespace) -> Translator:
-    return Translator(
-        bundle,
-        backend=args.backend,
-        precision=args.precision,
-        size=args.size,
-        fit=args.fit,
-        threads=args.threads,
-        min_psnr=args.min_psnr,
-        max_ms=args.max_ms,
-        provider=args.provider,
-        allow_fallback=args.allow_fallback,
-    )
 
 
 @contextmanager

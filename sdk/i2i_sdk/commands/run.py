@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from i2i_sdk.commands.common import add_choice_options, add_engine_options
-from i2i_sdk.translator import Translator
+from i2i_sdk.commands.common import add_choice_options, add_engine_options, opened_translator
 
 
 def main(argv: Sequence[str]) -> int:
@@ -25,17 +24,9 @@ def main(argv: Sequence[str]) -> int:
     group.add_argument("--layout", choices=("nchw", "nhwc"))
     group.add_argument("--channel-order", choices=("rgb", "bgr"))
     args = parser.parse_args(_negative_values_allowed(argv))
-    with Translator(
+    with opened_translator(
         args.bundle,
-        backend=args.backend,
-        precision=args.precision,
-        size=args.size,
-        fit=args.fit,
-        threads=args.threads,
-        min_psnr=args.min_psnr,
-        max_ms=args.max_ms,
-        provider=args.provider,
-        allow_fallback=args.allow_fallback,
+        args,
         input_range=args.input_range,
         output_range=args.output_range,
         layout=args.layout,

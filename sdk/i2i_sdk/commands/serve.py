@@ -7,13 +7,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from i2i_sdk.commands.common import add_choice_options, add_engine_options
+from i2i_sdk.commands.common import add_choice_options, add_engine_options, opened_translator
 from i2i_sdk.errors import InputError
 from i2i_sdk.server.models import open_models
 from i2i_sdk.server.options import Limits, ServeOptions
 from i2i_sdk.server.run import serve
 from i2i_sdk.server.tls import self_signed
-from i2i_sdk.translator import Translator
 
 TOKEN_VARIABLE = "I2I_TOKEN"
 LIMITS = {
@@ -30,22 +29,7 @@ def main(argv: Sequence[str]) -> int:
     """Serve until Ctrl-C. Raises I2IError."""
     args = _parser().parse_args(argv)
     options = _options(args)
-
-    def open_one(source: str) -> Translator:
-        return Translator(
-            source,
-            backend=args.backend,
-            precision=args.precision,
-            size=args.size,
-            fit=args.fit,
-            threads=args.threads,
-            min_psnr=args.min_psnr,
-            max_ms=args.max_ms,
-            provider=args.provider,
-            allow_fallback=args.allow_fallback,
-        )
-
-    with open_models(args.bundles, open_one) as models:
+    with open_models(args.bundles, lambda source: opened_translator(source, args)) as models:
         for model in models:
             server = model.description.server
             size = f"{server.height}x{server.width}"
