@@ -28,7 +28,7 @@ def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """320x240, shown twice as large; a minute: an orange square moves over blue from the second second on; no pixel is gray."""
+    """320x240, a minute: from the second second on, orange moves over blue; no pixel is gray."""
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(10), options={"preset": "ultrafast"})
