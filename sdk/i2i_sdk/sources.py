@@ -20,6 +20,7 @@ VIDEO_SUFFIXES = (
     *(".mpg", ".mpeg", ".wmv", ".flv", ".3gp"),
 )
 JPEG = b"\xff\xd8"  # how every JPEG file begins
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # and every TIFF
 END_OF_FILE_READS = 100  # failing reads in a row that end a video whose header promises no more frames
 
 
@@ -36,31 +37,39 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         encoded = np.fromfile(path, np.uint8)
     except OSError as error:
         raise MediaError(f"cannot read {path}: {error.strerror or error}") from error
+    return decode_image(encoded, str(path))
+
+
+def decode_image(encoded: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+    """The bytes of an image file, uint8 [N], as `read_image` gives them; `name` is for errors.
+
+    Raises MediaError if they are damaged, or a TIFF with alpha.
+    """
     if encoded[:2].tobytes() != JPEG:  # a JPEG has no alpha, so the usual photo is decoded once
-        stored = _decoded(path, encoded, cv2.IMREAD_UNCHANGED)
+        stored = _decoded(name, encoded, cv2.IMREAD_UNCHANGED)
         if stored.ndim == 3 and stored.shape[2] == 4:
-            return _with_alpha(path, stored)
-    return np.asarray(_decoded(path, encoded, cv2.IMREAD_COLOR), np.uint8)
+            return _with_alpha(name, stored, tiff=encoded[:4].tobytes() in TIFF)
+    return np.asarray(_decoded(name, encoded, cv2.IMREAD_COLOR), np.uint8)
 
 
-def _decoded(path: Path, encoded: NDArray[np.uint8], mode: int) -> NDArray[np.generic]:
+def _decoded(name: str, encoded: NDArray[np.uint8], mode: int) -> NDArray[np.generic]:
     try:
         image = cv2.imdecode(encoded, mode)
     except cv2.error:  # an empty file, or more pixels than OpenCV allows
         image = None
     if image is None:  # pyright: ignore[reportUnnecessaryComparison]  # OpenCV's stub is wrong
         raise MediaError(
-            f"cannot decode {path} as an image: it is damaged, empty or of another format. "
+            f"cannot decode {name} as an image: it is damaged, empty or of another format. "
             f"Readable are {', '.join(IMAGE_SUFFIXES)}"
         )
     return image
 
 
-def _with_alpha(path: Path, stored: NDArray[np.generic]) -> NDArray[np.uint8]:
+def _with_alpha(name: str, stored: NDArray[np.generic], *, tiff: bool) -> NDArray[np.uint8]:
     """BGRA [H, W, 4] uint8 of a uint8 or uint16 image."""
-    if path.suffix.lower() in (".tif", ".tiff"):
+    if tiff:
         raise MediaError(
-            f"{path} is a TIFF with an alpha channel, whose colours OpenCV may have multiplied by alpha. "
+            f"{name} is a TIFF with an alpha channel, whose colours OpenCV may have multiplied by alpha. "
             "Convert it to PNG, or remove the alpha channel"
         )
     if stored.dtype == np.uint16:

@@ -14,7 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from i2i_sdk.errors import MediaError
 from i2i_sdk.server.refusals import RefusedError, shown
+from i2i_sdk.sources import decode_image
 
 Image = NDArray[np.uint8]
 
@@ -68,16 +70,16 @@ def decode(data: bytes, max_pixels: int) -> Image:
     As `sources.read_image`: the EXIF orientation is applied (not with alpha), 16 bits become 8, gray BGR.
     Raises RefusedError as `inspect` does, and for pictures that do not decode.
     """
-    kind = inspect(data, max_pixels)
-    encoded = np.frombuffer(data, np.uint8)
-    stored = None if kind == "jpeg" else _decoded(encoded, cv2.IMREAD_UNCHANGED)
-    if stored is not None and stored.ndim == 3 and stored.shape[2] == 4:
-        image = stored.astype(np.uint16) >> 8 if stored.dtype == np.uint16 else stored
-    else:
-        image = _decoded(encoded, cv2.IMREAD_COLOR)
+    inspect(data, max_pixels)
+    try:
+        image = decode_image(np.frombuffer(data, np.uint8), "the picture")
+    except MediaError as error:
+        raise RefusedError(
+            "bad_image", "the picture is damaged or incomplete: its header is fine, the rest is not"
+        ) from error
     if image.shape[0] * image.shape[1] > max_pixels:  # the header lied to us, though not to the decoder
         raise RefusedError("too_large", f"the picture has more than the {max_pixels} pixels that are allowed")
-    return image.astype(np.uint8, copy=False)
+    return image
 
 
 def encode(image: Image, encoding: Encoding) -> bytes:
@@ -111,18 +113,6 @@ def check_encoding(name: object, quality: object) -> Encoding:
             "bad_option", f"quality is {shown(quality)}; allowed: a whole number from 1 to 100"
         )
     return Encoding(str(name), quality)
-
-
-def _decoded(encoded: NDArray[np.uint8], mode: int) -> NDArray[np.generic]:
-    try:
-        image = cv2.imdecode(encoded, mode)
-    except cv2.error:
-        image = None
-    if image is None:  # pyright: ignore[reportUnnecessaryComparison]  # OpenCV's stub is wrong
-        raise RefusedError(
-            "bad_image", "the picture is damaged or incomplete: its header is fine, the rest is not"
-        )
-    return image
 
 
 def _format(data: bytes) -> str:
