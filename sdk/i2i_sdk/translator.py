@@ -233,7 +233,7 @@ class Translator:
             GStreamer pipeline, an iterable of frames, a `Source`; or a list of these, translated together.
             Of cameras and network streams the newest frame wins; of files every frame counts.
         sinks: of `i2i_sdk.live`, for `run()`.
-        stabilize: steady the flicker of frame-by-frame translation; True, or a strength up to 1.
+        stabilize: steady the flicker of frame-by-frame translation; True, or a strength below 1 (True: 0.7).
         blend: 0 shows the input, 1 the translation.
         mask: a function from a frame to its mask [H, W], bool, uint8 or float 0..1: translates only there.
         mirror: flip the input left to right, as people expect of their own picture.
@@ -244,7 +244,8 @@ class Translator:
         realtime: play a video file at its own speed, dropping what comes too late.
         on_event: called, in another thread, when a source is lost, is back, or has ended.
 
-        Raises InputError for a source or option that cannot be used; when it starts, MediaError if a source
+        Frames and results are BGR. Raises InputError for a source or option that cannot be used, and for a
+        Translator with color="rgb"; when it starts, MediaError if a source
         cannot be opened.
 
         Example:
@@ -259,6 +260,8 @@ class Translator:
         from i2i_sdk.live.options import StreamOptions
         from i2i_sdk.live.stream import Stream
 
+        if self.color != "bgr":
+            raise InputError("streams are in OpenCV's order: use a Translator with color='bgr'")
         options = StreamOptions(stabilize, blend, mask, mirror, reuse, reuse_most, view, overlay, on_event)
         return Stream(self, as_sources(source, camera=camera, realtime=realtime), sinks, options)
 

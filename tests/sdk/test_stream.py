@@ -169,30 +169,33 @@ def test_sources_that_wait_are_translated_in_one_engine_call(
     invert: Translator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    go = threading.Event()
+    turns = threading.Semaphore(0)
     timed = invert.timed
 
     def gated(images: list[Image]) -> object:
         sizes.append(len(images))
-        assert go.wait(SOON)
+        assert turns.acquire(timeout=SOON)
         return timed(images)
 
     monkeypatch.setattr(invert, "timed", gated)
     cameras = Ticking(), Ticking()
-    results = iter(invert.stream(cameras))
-    threading.Timer(0, cameras[0].tick, [flat(1)]).start()
-    waiting = threading.Thread(target=lambda: next(results))
-    waiting.start()
+    stream = invert.stream(cameras)
+    taken: list[Result] = []
+    consumer = threading.Thread(target=lambda: taken.extend(stream))
+    consumer.start()
+    cameras[0].tick(flat(1))
     wait_until(lambda: len(sizes) == 1)  # the engine is busy with the first frame, while two more arrive
     for camera in cameras:
         camera.tick(flat(2))
-    wait_until(lambda: cameras[0].captured == 2 and cameras[1].captured == 1)
-    time.sleep(0.05)
-    go.set()
-    waiting.join(SOON)
-    assert {next(results).source, next(results).source} == {0, 1}
-    results.close()  # type: ignore[attr-defined]
+    wait_until(lambda: all(source in stream._captured._slots for source in (0, 1)))
+    turns.release()
+    wait_until(lambda: len(taken) == 1)
+    turns.release()
+    wait_until(lambda: len(taken) == 3)
+    stream.close()
+    consumer.join(SOON)
     assert sizes == [1, 2]
+    assert sorted(result.source for result in taken[1:]) == [0, 1]
 
 
 def test_leaving_the_loop_ends_every_thread(invert: Translator) -> None:
@@ -437,7 +440,7 @@ def test_a_stream_runs_once(invert: Translator) -> None:
     ("options", "message"),
     [
         ({"blend": 1.5}, "blend is 1.5"),
-        ({"stabilize": 2.0}, "stabilize is 2.0"),
+        ({"stabilize": 1.0}, "stabilize is 1.0"),
         ({"reuse": -1}, "reuse is -1"),
         ({"reuse_most": 0}, "reuse_most is 0"),
         ({"mask": np.zeros((2, 2))}, "mask is ndarray"),
@@ -449,6 +452,14 @@ def test_options_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         invert.stream([flat(0)], **options)  # type: ignore[arg-type]
+
+
+def test_streams_are_bgr(known: Known) -> None:
+    with (
+        Translator(known("invert"), backend="ort", color="rgb") as rgb,
+        pytest.raises(InputError, match="bgr"),
+    ):
+        rgb.stream([flat(0)])
 
 
 def test_a_run_needs_sinks_and_a_stream_a_source(invert: Translator) -> None:

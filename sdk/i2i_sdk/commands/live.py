@@ -142,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
         const=True,
         default=False,
         metavar="STRENGTH",
-        help="less flicker; up to 1",
+        help="less flicker; below 1, usually 0.7",
     )
     picture.add_argument("--blend", type=float, default=1.0, metavar="W", help="0 is the input (default 1)")
     picture.add_argument("--mirror", action=switch, help="default: camera 0 in a window only")

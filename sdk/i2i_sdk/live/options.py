@@ -38,10 +38,8 @@ class StreamOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.blend <= 1:
             raise InputError(f"blend is {self.blend}; allowed: 0 (the input) to 1 (the translation)")
-        if not 0 <= float(self.stabilize) <= 1:
-            raise InputError(
-                f"stabilize is {self.stabilize}; allowed: True, False, or a strength from 0 to 1"
-            )
+        if not isinstance(self.stabilize, bool) and not 0 <= self.stabilize < 1:
+            raise InputError(f"stabilize is {self.stabilize}; allowed: True, False, or 0 to less than 1")
         if self.reuse is not None and not 0 <= self.reuse <= 255:
             raise InputError(f"reuse is {self.reuse}; allowed: a difference of 0 to 255 gray levels, or None")
         if self.reuse_most < 1:

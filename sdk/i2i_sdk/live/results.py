@@ -55,10 +55,10 @@ class Look:
 class Result:
     """One translated frame.
 
-    frame, output: uint8 [H, W, 3], 0..255, in the translator's colour order (BGR unless asked otherwise);
-    frame is the input, mirrored if that was asked for. index: 0, 1, 2 … of the frames that were captured, so
-    a dropped frame leaves a gap. source: which of several. time_ms: when the frame was captured or is due,
-    after the first one of its source. repeated: the picture of an earlier, nearly identical frame.
+    frame, output: uint8 [H, W, 3], 0..255, BGR; frame is the input, mirrored if that was asked for. index: 0,
+    1, 2 … of the frames that were captured, so a dropped frame leaves a gap. source: which of several.
+    time_ms: when the frame was captured or is due, after the first one of its source. repeated: the picture
+    of an earlier, nearly identical frame.
     """
 
     frame: Image

@@ -173,7 +173,7 @@ class ImageFolder(Source):
 
 
 class Frames(Source):
-    """Any iterable of frames: uint8 arrays [H, W, 3], [H, W, 4] or [H, W], in the translator's colour order.
+    """Any iterable of frames: uint8 arrays [H, W, 3], [H, W, 4] or [H, W], BGR.
 
     live: the iterable is a camera of your own; the newest frame wins. Else every frame counts. fps: of the
     frames, for their times; without it, times are those of arrival.

@@ -107,7 +107,7 @@ class WindowSink(Sink):
         if result.source not in self._windows:
             self._windows[result.source] = _Window(self._name(result.source), self._screen, self._move_split)
         self._last[result.source] = result
-        self._windows[result.source].show(self._bgr(result), self._caption())
+        self._windows[result.source].show(result.picture, self._caption())
 
     def idle(self) -> None:
         """Do what was typed and clicked, and show what that changes, also while no frame comes."""
@@ -124,9 +124,9 @@ class WindowSink(Sink):
             wanted = replace(self._stream.look, lines=result.look.lines)
             if result.look != wanted:
                 self._last[source] = result = replace(result, look=wanted)
-                window.show(self._bgr(result), self._caption())
+                window.show(result.picture, self._caption())
             elif window.caption != self._caption():
-                window.show(self._bgr(result), self._caption())
+                window.show(result.picture, self._caption())
 
     def close(self) -> None:
         """Close the windows."""
@@ -142,10 +142,6 @@ class WindowSink(Sink):
         """Windows of OpenCV are told apart by their titles."""
         sources = self._stream.sources
         return self.title if len(sources) == 1 else f"{self.title} {source + 1}: {sources[source].name}"
-
-    def _bgr(self, result: Result) -> Image:
-        picture = result.picture
-        return np.ascontiguousarray(picture[..., ::-1]) if self._stream.translator.color == "rgb" else picture
 
     def _caption(self) -> str:
         """What stands at the bottom now."""
@@ -192,7 +188,7 @@ class WindowSink(Sink):
             number = f"_{source + 1}" if len(self._last) > 1 else ""
             path = self.snapshots / f"i2i_{stamp}{number}.png"
             try:
-                write_image(path, self._bgr(result))
+                write_image(path, result.picture)
                 self.tell(f"saved {path}")
             except (MediaError, OSError) as error:
                 self.tell(str(error))
