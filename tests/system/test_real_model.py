@@ -24,14 +24,9 @@ def i2i(*words: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def bundle(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(horse2zebra_export: tuple[Path, subprocess.CompletedProcess[str]]) -> Path:
     """The first command."""
-    out = tmp_path_factory.mktemp("real") / "h2z.i2i"
-    source = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
-    done = i2i(
-        "export", source, "--to", "ort,openvino", "--size", 256, "--frames", shared_data / "photos", "-o", out
-    )
-    assert done.returncode == 0, done.stderr
+    out, done = horse2zebra_export
     assert "ort-fp32-256x256" in done.stdout and f"next: i2i run {out}" in done.stdout
     assert "assumed: padding inside the blocks: reflect" in done.stderr
     return out

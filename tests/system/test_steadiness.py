@@ -8,21 +8,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.steadiness import Score, steps
-from i2i_export.options import ExportOptions
-from i2i_export.pipeline import export_bundle
-from i2i_export.wanted import parse_targets
 from i2i_sdk import Translator
 from i2i_sdk.sources import VideoReader
 from i2i_sdk.temporal import Stabilizer
 
 
 @pytest.fixture(scope="module")
-def translate(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Translator]:
-    source = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
-    options = ExportOptions(size=(256, 256))
-    out = tmp_path_factory.mktemp("steady") / "h2z.i2i"
-    export_bundle(source, parse_targets("openvino:fp32", options), out, options)
-    with Translator(out) as translator:
+def translate(horse2zebra: Path) -> Iterator[Translator]:
+    with Translator(horse2zebra, backend="openvino", precision="fp32") as translator:
         yield translator
 
 

@@ -8,6 +8,7 @@ const LEAST_SIDE = 640; // what is sent has at least this longest side, else twi
 const BACK_OFF = [0.5, 1, 2, 4, 8]; // seconds before each try to connect again
 const PATIENCE = 10_000; // ms for the server's "ready"
 const [SENT_HEADER, RECEIVED_HEADER] = [16, 32]; // bytes
+const FRAME_INTERVAL = 34; // ms: a frame that would wait for longer is better taken later, when it is newer
 
 export class ServerEngine {
   #socket = null;
@@ -17,6 +18,8 @@ export class ServerEngine {
   #pending = new Map(); // id -> {frame, time, generation}
   #nextId = 1;
   #lastShown = 0;
+  #engineMs = 0; // of the last frame
+  #busyUntil = 0; // when the server will have translated what it was sent
   #encoding = false;
   #attempt = 0;
   #timer = 0;
@@ -37,7 +40,8 @@ export class ServerEngine {
   }
 
   get free() {
-    return this.ready && !this.#encoding && this.#pending.size < this.#ready.credit;
+    if (!this.ready || this.#encoding || this.#pending.size >= this.#ready.credit) return false;
+    return this.#pending.size === 0 || this.#busyUntil - performance.now() <= FRAME_INTERVAL;
   }
 
   /** Connect, or change to another model. */
@@ -83,6 +87,7 @@ export class ServerEngine {
     try {
       const message = await this.#encoded(frame, id, time);
       if (socket === this.#socket && socket.readyState === WebSocket.OPEN) socket.send(message);
+      this.#busyUntil = Math.max(this.#busyUntil, performance.now()) + this.#engineMs;
     } catch (error) {
       this.#taken(id)?.frame.close();
       this.#on.problem(`A frame could not be sent: ${error.message}`);
@@ -144,12 +149,19 @@ export class ServerEngine {
   }
 
   async #received(buffer) {
-    const id = new DataView(buffer).getUint32(0, true);
+    const header = new DataView(buffer);
+    const id = header.getUint32(0, true);
     const asked = this.#taken(id);
+    this.#engineMs = header.getFloat32(20, true) + header.getFloat32(24, true); // decoding is within the turn
+    this.#busyUntil = performance.now() + this.#engineMs * this.#pending.size;
     if (!asked) return;
     this.#on.free(); // the next frame travels while this picture is decoded
     const image = new Blob([new Uint8Array(buffer, RECEIVED_HEADER)], { type: "image/jpeg" });
-    const picture = await createImageBitmap(image);
+    const picture = await createImageBitmap(image).catch(() => null);
+    if (!picture) {
+      asked.frame.close();
+      return this.#on.problem("The server's answer is no picture.");
+    }
     if (asked.generation !== this.#generation || id < this.#lastShown) {
       asked.frame.close();
       picture.close();
