@@ -28,13 +28,14 @@ class Captured:
     """A frame as it comes from a source: uint8 [H, W, 3] BGR.
 
     time_ms: after the first frame of its source. arrived, ready: when it came in and when it was decoded, in
-    seconds of `time.perf_counter`.
+    seconds of `time.perf_counter`. name: of the file that it is, for images.
     """
 
     image: Image
     time_ms: float
     arrived: float
     ready: float
+    name: str = ""
 
 
 @dataclass(frozen=True)
