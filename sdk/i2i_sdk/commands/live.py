@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _report(stats: StreamStats, recordings: Sequence[VideoSink], seen: Container[int | None]) -> None:
     """What became of it. A recording of a source that gave nothing has left no file."""
-    print(summary(stats, [recording.path for recording in recordings if recording.source in seen]))
+    print(summary(stats, [r.path for r in recordings if r.source in seen and r.path.exists()]))
     for note in dict.fromkeys(note for recording in recordings for note in recording.notes):
         print(f"note: {note}")
 
@@ -80,10 +80,17 @@ def summary(stats: StreamStats, recorded: Sequence[Path]) -> str:
         return "no frame came"
     frames = "frame" if stats.presented == 1 else "frames"
     reconnects = "reconnect" if stats.reconnects == 1 else "reconnects"
+    others = {"repeated": stats.repeated, "damaged": stats.undecodable}
+    counts = [f"{count} {name}" for name, count in others.items() if count]
     files = f"; recorded {', '.join(map(str, recorded))}" if recorded else ""
-    return (
-        f"{stats.presented} {frames}, {stats.fps:.1f} fps, latency p50 {stats.p50_ms:.0f} ms, "
-        f"p95 {stats.p95_ms:.0f} ms, {stats.dropped} dropped, {stats.reconnects} {reconnects}{files}"
+    return ", ".join(
+        [
+            f"{stats.presented} {frames}, {stats.fps:.1f} fps",
+            f"latency p50 {stats.p50_ms:.0f} ms, p95 {stats.p95_ms:.0f} ms",
+            f"{stats.dropped} dropped",
+            *counts,
+            f"{stats.reconnects} {reconnects}{files}",
+        ]
     )
 
 
@@ -138,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     picture.add_argument(
         "--stabilize",
         nargs="?",
-        type=float,
+        type=_strength,
         const=True,
         default=False,
         metavar="STRENGTH",
@@ -160,6 +167,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _strength(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}; give a number below 1, or put BUNDLE first"
+        ) from None
+
+
 def _address(text: str) -> tuple[str, int]:
     """ "8080" or "0.0.0.0:8080" -> host and port."""
     host, _, port = text.rpartition(":")
@@ -172,6 +188,10 @@ def _check(args: argparse.Namespace, sources: Sequence[str]) -> None:
     """What does not go together. Raises InputError."""
     if args.frames is not None and args.frames < 1:
         raise InputError(f"--frames is {args.frames}; allowed: 1 or more")
+    if not (args.window or args.record or args.mjpeg or args.virtual_camera):
+        raise InputError(
+            "--no-window leaves nothing to do: add --record FILE, --mjpeg PORT or --virtual-camera"
+        )
     asked = [f"--{name}" for name in CAMERA_OPTIONS if getattr(args, name) is not None]
     if asked and not any(source.isdecimal() for source in sources):
         raise InputError(f"{', '.join(asked)}: for camera numbers only; the source is {', '.join(sources)}")
@@ -195,8 +215,12 @@ def _recordings(path: Path | None, sources: int) -> list[VideoSink]:
 @contextmanager
 def _terminated_like_interrupted() -> Generator[None]:
     """`timeout 60 i2i live …` and a container's stop must not cost the recording."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    numbers = [signal.SIGTERM]
+    if hasattr(signal, "SIGHUP"):  # the terminal is closed
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -69,7 +69,7 @@ def _from_text(text: str, realtime: bool) -> Source:
         return GStreamer(text)
     path = Path(text)
     if path.is_dir():
-        return ImageFolder(path)
+        return ImageFolder(path, realtime=realtime)
     if not path.exists():
         raise InputError(f"there is no file or folder {without_password(text)}; a source is {ACCEPTED}")
     if path.suffix.lower() in IMAGE_SUFFIXES:

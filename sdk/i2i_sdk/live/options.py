@@ -36,7 +36,7 @@ class StreamOptions:
     on_event: Callable[[Event], None] | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.blend <= 1:
+        if not isinstance(self.blend, int | float) or not 0 <= self.blend <= 1:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InputError(f"blend is {self.blend}; allowed: 0 (the input) to 1 (the translation)")
         if not isinstance(self.stabilize, bool) and not 0 <= self.stabilize < 1:
             raise InputError(f"stabilize is {self.stabilize}; allowed: True, False, or 0 to less than 1")

@@ -52,18 +52,21 @@ class PictureMaker:
         self.translator = translator
         self.stabilize = bool(options.stabilize)
         self._options = options
+        self._used = translator
+        self._forgotten: set[int] = set()
         self._pasts = [_Past(options) for _ in range(sources)]
 
     def __call__(self, batch: Sequence[tuple[int, Image]]) -> list[Finished]:
         """(source, frame) -> finished pictures, in that order; those that need the engine share one call."""
         start = time.perf_counter()
+        translator = self._up_to_date()
         frames = [views.mirrored(frame) if self._options.mirror else frame for _, frame in batch]
         reused = [
             self._pasts[source].reusable(frame) for (source, _), frame in zip(batch, frames, strict=True)
         ]
         fresh = [frame for frame, old in zip(frames, reused, strict=True) if old is None]
         before_ms = (time.perf_counter() - start) * 1000
-        made, laps = self.translator.timed(fresh) if fresh else ([], Laps())
+        made, laps = translator.timed(fresh) if fresh else ([], Laps())
         news = iter(made)
         outputs = [next(news) if old is None else old for old in reused]
         finished: list[Finished] = []
@@ -78,13 +81,25 @@ class PictureMaker:
         return finished
 
     def forget(self, source: int) -> None:
-        """What comes next has nothing to do with what was: after a reconnect, another model."""
-        self._pasts[source] = _Past(self._options)
+        """What comes next has nothing to do with what was: after a reconnect. From any thread."""
+        self._forgotten.add(source)
+
+    def _up_to_date(self) -> Timed:
+        """Do between two batches what was asked for meanwhile, so that nothing old is remembered as new."""
+        translator, forgotten = self.translator, self._forgotten
+        self._forgotten = set()
+        if translator is not self._used:
+            self._used, forgotten = translator, set(range(len(self._pasts)))
+        for source in forgotten:
+            self._pasts[source] = _Past(self._options)
+        return translator
 
     def _finish(self, source: int, frame: Image, output: Image) -> Image:
         options, picture = self._options, output
         if self.stabilize:
-            picture = self._pasts[source].stabilizer(frame, picture)
+            picture = self._pasts[source].steadied(frame, picture)
+        else:
+            self._pasts[source].steady = False
         if options.blend < 1:
             picture = views.blended(frame, picture, options.blend)
         if options.mask is not None:
@@ -98,12 +113,20 @@ class _Past:
 
     def __init__(self, options: StreamOptions) -> None:
         wanted = options.stabilize
-        self.stabilizer = Stabilizer() if isinstance(wanted, bool) else Stabilizer(wanted)
+        self.steady = False  # was the last picture steadied?
+        self._stabilizer = Stabilizer() if isinstance(wanted, bool) or wanted == 0 else Stabilizer(wanted)
         self._options = options
         self._small: Image | None = None
         self._frame: Image | None = None
         self._output: Image | None = None
         self._run = 0
+
+    def steadied(self, frame: Image, output: Image) -> Image:
+        """The steadier picture; what is long past does not count."""
+        if not self.steady:
+            self._stabilizer.reset()
+        self.steady = True
+        return self._stabilizer(frame, output)
 
     def reusable(self, frame: Image) -> Image | None:
         """The last translation if `frame` is as good as the frame that it was made of."""

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2i_sdk import views
+from i2i_sdk.errors import InputError
 
 Image = NDArray[np.uint8]
 
 KEPT = 2000  # latencies that percentiles are taken over: a minute of video
 RECENT = 60  # frames that `fps` is taken over
+SILENT_S = 1.0  # without a frame, from which on `fps` falls
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,12 @@ class Look:
     position: float = 0.5
     lines: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.view not in views.VIEWS:
+            raise InputError(f"view is {self.view!r}; allowed: {', '.join(views.VIEWS)}")
+        if not 0 <= self.position <= 1:
+            raise InputError(f"position is {self.position}; allowed: 0 (left) to 1 (right)")
+
 
 @dataclass(frozen=True)
 class Result:
@@ -59,6 +67,7 @@ class Result:
     1, 2 … of the frames that were captured, so a dropped frame leaves a gap. source: which of several.
     time_ms: when the frame was captured or is due, after the first one of its source. repeated: the picture
     of an earlier, nearly identical frame.
+    name: of the file, for images of a folder.
     """
 
     frame: Image
@@ -68,6 +77,7 @@ class Result:
     time_ms: float
     latency: Latency
     repeated: bool = False
+    name: str = ""
     look: Look = field(default=Look(), repr=False)
 
     @cached_property
@@ -136,10 +146,11 @@ class StreamStats:
 
 
 class Rate:
-    """Events per second over the last `RECENT`. One thread adds, any may read."""
+    """Events per second over the last `RECENT`; it falls while none comes. One thread adds, any may read."""
 
     def __init__(self) -> None:
         self._times: deque[float] = deque(maxlen=RECENT)
+        self._ended: float | None = None
 
     def add(self, at: float | None = None) -> None:
         """An event at `at` in seconds of `time.perf_counter`; now by default."""
@@ -151,7 +162,13 @@ class Rate:
         times = list(self._times)
         if len(times) < 2 or times[-1] <= times[0]:
             return 0.0
-        return (len(times) - 1) / (times[-1] - times[0])
+        now = time.perf_counter() if self._ended is None else self._ended
+        silent = now - times[-1] > SILENT_S
+        return (len(times) - 1) / ((now if silent else times[-1]) - times[0])
+
+    def end(self) -> None:
+        """No more events: the rate stays what it is now."""
+        self._ended = self._ended or time.perf_counter()
 
 
 class Recorder:
@@ -171,6 +188,10 @@ class Recorder:
         self._totals.append(result.latency.total_ms)
         self.presented += 1
         self.repeated += result.repeated
+
+    def end(self) -> None:
+        """No more results."""
+        self._rate.end()
 
     def stats(self, sources: Sequence[SourceStats]) -> StreamStats:
         """So far."""

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 Image = NDArray[np.uint8]
 
+TICK_S = 0.03  # between two looks at whether a source is paused
+
 
 @dataclass(frozen=True)
 class Captured:
@@ -65,6 +67,8 @@ class Source(ABC):
         self.rate = Rate()
         self.tell: Callable[[str, str], None] = lambda kind, message: None
         self.stopped = threading.Event()
+        self.paused = False
+        self._started: float | None = None
 
     def open(self) -> None:  # noqa: B027  # most sources need nothing
         """Get ready. Raises MediaError or InputError where nothing can come."""
@@ -84,6 +88,21 @@ class Source(ABC):
     def close(self) -> None:
         """End soon: `frames` stops, whatever it waits for. Calling it twice is allowed."""
         self.stopped.set()
+
+    def due(self, time_ms: float) -> float | None:
+        """Wait until what is to be shown at `time_ms` is due, a pause included; the time then, as `arrived`.
+
+        None if the source was closed meanwhile.
+        """
+        now = time.perf_counter()
+        self._started = now - time_ms / 1000 if self._started is None else self._started
+        while self.paused or now < self._started + time_ms / 1000:
+            left = TICK_S if self.paused else min(TICK_S, self._started + time_ms / 1000 - now)
+            if self.stopped.wait(left):
+                return None
+            before, now = now, time.perf_counter()
+            self._started += now - before if self.paused else 0.0
+        return now
 
     def release(self) -> None:  # noqa: B027  # most sources hold nothing
         """Free what `open` took. Only the thread that reads calls it, at its end; twice is allowed."""
@@ -121,18 +140,14 @@ class VideoFile(Source):
     def frames(self) -> Iterator[Captured]:
         """As decoded; times are the file's."""
         assert self._reader is not None
-        start = None
         while not self.stopped.is_set():
-            arrived = time.perf_counter()
+            arrived: float | None = time.perf_counter()
             frame = self._reader.read()
             self.undecodable = self._reader.undecodable
             if frame is None:
                 return
-            if self.live:
-                start = time.perf_counter() if start is None else start
-                arrived = max(start + frame.time_ms / 1000, time.perf_counter())
-                if self.stopped.wait(max(0.0, arrived - time.perf_counter())):
-                    return
+            if self.live and (arrived := self.due(frame.time_ms)) is None:
+                return
             yield Captured(frame.image, frame.time_ms, arrived, time.perf_counter())
 
     def release(self) -> None:
@@ -142,13 +157,17 @@ class VideoFile(Source):
 
 
 class ImageFolder(Source):
-    """The images directly in a folder, by name; transparency is left out. A file that cannot be read is
-    passed over with a warning.
+    """The images directly in a folder, by name, one a second; transparency is left out.
+
+    Every one counts; `realtime` shows each for its second. A file that cannot be read is passed over with a
+    warning.
     """
 
-    def __init__(self, path: Path) -> None:
+    fps = 1.0
+
+    def __init__(self, path: Path, *, realtime: bool = False) -> None:
         super().__init__(path.name)
-        self.path = path
+        self.path, self.realtime = path, realtime
         self.paths: list[Path] = []
 
     def open(self) -> None:
@@ -159,18 +178,25 @@ class ImageFolder(Source):
             raise InputError(f"no image in {self.path}; readable are {', '.join(IMAGE_SUFFIXES)}")
 
     def frames(self) -> Iterator[Captured]:
-        """One a file."""
-        for index, path in enumerate(self.paths):
+        """One a file, with its name."""
+        shown = 0
+        for path in self.paths:
             if self.stopped.is_set():
                 return
-            arrived = time.perf_counter()
+            arrived: float | None = time.perf_counter()
             try:
                 image = read_image(path)
             except MediaError as error:
                 self.undecodable += 1
                 log.warning("%s", error)
                 continue
-            yield Captured(image[:, :, :3], float(index), arrived, time.perf_counter())
+            time_ms = shown * 1000 / self.fps
+            if self.realtime and (arrived := self.due(time_ms)) is None:
+                return
+            yield Captured(image[:, :, :3], time_ms, arrived, time.perf_counter(), path.name)
+            shown += 1
+        if self.realtime:
+            self.due(shown * 1000 / self.fps)  # the last one is shown for as long as the others
 
 
 class Frames(Source):
@@ -200,4 +226,5 @@ class Frames(Source):
             image = frames.color_of(frames.check_image(item))
             first = arrived if first is None else first
             time_ms = index * 1000 / self.fps if self.fps else (arrived - first) * 1000
-            yield Captured(image, time_ms, arrived, time.perf_counter())
+            # Many an iterable fills one and the same array again and again.
+            yield Captured(image.copy(), time_ms, arrived, time.perf_counter())

@@ -11,10 +11,11 @@ caller.
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
@@ -23,7 +24,7 @@ from i2i_sdk.errors import InputError
 from i2i_sdk.live.mailbox import Mailbox
 from i2i_sdk.live.options import StreamOptions
 from i2i_sdk.live.pictures import Finished, PictureMaker
-from i2i_sdk.live.results import Latency, Look, Recorder, Result, StreamStats
+from i2i_sdk.live.results import Latency, Look, Recorder, Result, SourceStats, StreamStats
 from i2i_sdk.live.sources import Captured, Event, Source
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T", bound="Stream")
 
 IDLE_S = 0.03  # between two looks at the keyboard while no frame comes
+# What asks a program to end; SIGHUP comes from a terminal that is closed, and Windows has none.
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 JOIN_S = 0.9  # `close` returns within a second
 
 
@@ -71,21 +74,27 @@ class Stream:
     ) -> None:
         if not sources:
             raise InputError("a stream needs at least one source")
+        if not all(hasattr(sink, "write") for sink in sinks):
+            raise InputError(f"sinks is a list of Sinks; got {[type(sink).__name__ for sink in sinks]}")
         self.sources, self.sinks, self.options = tuple(sources), tuple(sinks), options
         self.look = Look(options.view)
-        self.paused = False
+        self._paused = False
         self._maker = PictureMaker(translator, options, len(sources))
         self._translator = translator
         keep_all = [not source.live for source in sources]
         self._captured: Mailbox[_Numbered] = Mailbox(keep_all)
         self._made: Mailbox[_Made] = Mailbox(keep_all)
         self._recorder = Recorder()
+        self._recorders = [Recorder() for _ in sources]  # what is written over each source's pictures
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._started = self._closed = False
 
     def __iter__(self) -> Iterator[Result]:
         """Results as they come. Raises what went wrong in any stage: MediaError, BackendError …"""
+        if self.sinks:
+            raise InputError("this stream has sinks: call run(), or iterate over one that has none")
+        self._claim()
         try:
             self._start()
             while not self._over:
@@ -101,37 +110,62 @@ class Stream:
         """
         if not self.sinks:
             raise InputError("run() hands results to sinks, and there are none; give sinks=[…], or iterate")
-        with ExitStack() as opened:
-            opened.callback(self.close)
+        self._claim()
+        opened = ExitStack()
+        opened.callback(self.close)
+        try:
             self._start()
             for sink in self.sinks:
-                sink.open(self)
                 opened.callback(sink.close)
+                sink.open(self)
             while not self._over:
-                for result in self.poll(IDLE_S):
-                    for sink in self.sinks:
-                        sink.write(result)
-                for sink in self.sinks:
-                    sink.idle()
+                self._present()
+        finally:
+            with uninterrupted():  # a second Ctrl-C must not cost the recording
+                opened.close()
         return self.stats
+
+    def _present(self) -> None:
+        """One result, if there is one, into the sinks."""
+        for result in self.poll(IDLE_S):
+            for sink in self.sinks:
+                sink.write(result)
+        for sink in self.sinks:
+            sink.idle()
 
     def poll(self, timeout_s: float | None) -> list[Result]:
         """The next result, or none if it takes longer than `timeout_s` or the stream is over."""
-        if self.paused and timeout_s is not None:
-            time.sleep(timeout_s)
-            return []
+        while self.paused and not self._closed:
+            time.sleep(IDLE_S)
+            if timeout_s is not None:
+                return []
         results: list[Result] = []
         for source, made in self._made.take(1, timeout_s):
             result = self._result(source, made)
             self._recorder.add(result)
+            self._recorders[source].add(result)
             results.append(result)
         return results
 
     @property
     def stats(self) -> StreamStats:
         """Rates, latencies and counts so far."""
-        dropped = [sum(pair) for pair in zip(self._captured.dropped, self._made.dropped, strict=True)]
-        return self._recorder.stats([s.stats(n) for s, n in zip(self.sources, dropped, strict=True)])
+        return self._recorder.stats([self._source_stats(source) for source in range(len(self.sources))])
+
+    def _source_stats(self, source: int) -> SourceStats:
+        dropped = self._captured.dropped[source] + self._made.dropped[source]
+        return self.sources[source].stats(dropped)
+
+    @property
+    def paused(self) -> bool:
+        """Whether results are held back: a file waits, a camera goes on unseen."""
+        return self._paused
+
+    @paused.setter
+    def paused(self, wanted: bool) -> None:
+        self._paused = wanted
+        for source in self.sources:
+            source.paused = wanted
 
     @property
     def translator(self) -> Translator:
@@ -141,8 +175,6 @@ class Stream:
     @translator.setter
     def translator(self, translator: Translator) -> None:
         self._translator = self._maker.translator = translator
-        for source in range(len(self.sources)):
-            self._maker.forget(source)
 
     @property
     def stabilize(self) -> bool:
@@ -160,6 +192,9 @@ class Stream:
             threads, self._threads = self._threads, []
         for source in self.sources:
             source.close()
+            source.rate.end()
+        for recorder in (self._recorder, *self._recorders):
+            recorder.end()
         self._captured.close()
         self._made.close()
         deadline = time.perf_counter() + JOIN_S
@@ -183,12 +218,15 @@ class Stream:
         """Nothing comes any more. An error that nobody has seen is still to be taken."""
         return self._closed or (self._made.finished and not self._made.failed)
 
-    def _start(self) -> None:
-        """Connect every source in the caller's thread, then let the stages run."""
+    def _claim(self) -> None:
+        """Raise InputError for a second run, which must not end the first."""
         with self._lock:
             if self._started:
                 raise InputError("a stream runs once; ask the translator for another one")
             self._started = True
+
+    def _start(self) -> None:
+        """Connect every source in the caller's thread, then let the stages run."""
         for index, source in enumerate(self.sources):
             source.tell = lambda kind, message, i=index: self._happened(
                 Event(kind, i, self.sources[i].name, message)
@@ -211,17 +249,18 @@ class Stream:
 
     def _capture(self, number: int, source: Source) -> None:
         try:
-            for index, captured in enumerate(source.counted()):
-                if not self._captured.put(number, _Numbered(index, captured)):
-                    return
-            if not source.stopped.is_set():
-                self._happened(Event("ended", number, source.name, f"{source.name} has ended"))
+            try:
+                for index, captured in enumerate(source.counted()):
+                    if not self._captured.put(number, _Numbered(index, captured)):
+                        return
+                if not source.stopped.is_set():
+                    self._happened(Event("ended", number, source.name, f"{source.name} has ended"))
+            finally:
+                source.close()
+                source.release()
             self._captured.end(number)
         except BaseException as error:
             self._captured.fail(error)
-        finally:
-            source.close()
-            source.release()
 
     def _translate(self) -> None:
         try:
@@ -249,7 +288,7 @@ class Stream:
             finished.engine_ms,
             finished.post_ms,
         )
-        look = replace(self.look, lines=(*self._lines(), *self.look.lines))
+        look = replace(self.look, lines=(*self._lines(source), *self.look.lines))
         return Result(
             finished.frame,
             finished.output,
@@ -258,11 +297,16 @@ class Stream:
             captured.time_ms,
             latency,
             finished.repeated,
+            captured.name,
             look,
         )
 
-    def _lines(self) -> tuple[str, ...]:
-        return (self.stats.line(),) if self.options.overlay and self._recorder.presented else ()
+    def _lines(self, source: int) -> tuple[str, ...]:
+        """Rate and latency of the source, once something is known of them."""
+        recorder = self._recorders[source]
+        if not (self.options.overlay and recorder.presented):
+            return ()
+        return (recorder.stats([self._source_stats(source)]).line(),)
 
     def _happened(self, event: Event) -> None:
         if event.kind != "ended":
@@ -271,3 +315,17 @@ class Stream:
             self._maker.forget(event.source)
         if self.options.on_event is not None:
             self.options.on_event(event)
+
+
+@contextmanager
+def uninterrupted() -> Generator[None]:
+    """Let no Ctrl-C and no request to end disturb this, where that can be had: in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
