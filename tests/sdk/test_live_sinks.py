@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -15,12 +14,6 @@ from i2i_sdk import BackendError, InputError, Translator
 from i2i_sdk.live import FolderSink, Frames, MemorySink, VideoSink, VirtualCameraSink
 
 Image = NDArray[np.uint8]
-
-
-@pytest.fixture
-def invert(known: Callable[[str], Path]) -> Iterator[Translator]:
-    with Translator(known("invert"), backend="ort") as translator:
-        yield translator
 
 
 def flat(level: int, height: int = 24, width: int = 40) -> Image:

@@ -1,0 +1,232 @@
+"""How a stream ends: closed, interrupted, broken; and how it is paused."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streams import SOON, Image, Ticking, endless, flat, ours
+
+from i2i_sdk import BackendError, InputError, MediaError, Translator
+from i2i_sdk.live import Frames, MemorySink, NullSink, Result, Sink, VideoSink
+from i2i_sdk.live.stream import Stream
+from i2i_sdk.sinks import VideoWriter
+
+pytestmark = pytest.mark.usefixtures("no_thread_survives")
+
+
+def test_leaving_the_loop_ends_every_thread(invert: Translator) -> None:
+    for result in invert.stream(Frames(endless())):
+        if result.index == 2:
+            break
+    assert not ours()
+
+
+@pytest.mark.parametrize("kind", ["generator", "camera"])
+def test_close_returns_within_a_second_while_a_source_blocks(invert: Translator, kind: str) -> None:
+    go_on = threading.Event()
+
+    def stuck() -> Iterator[Image]:
+        yield flat(0)
+        go_on.wait(SOON)
+        yield flat(1)
+
+    camera = Ticking()
+    stream = invert.stream(stuck() if kind == "generator" else camera)
+    results = iter(stream)
+    if kind == "camera":
+        camera.tick(flat(0))
+    next(results)
+    start = time.perf_counter()
+    stream.close()
+    assert time.perf_counter() - start < 1.0
+    go_on.set()  # what blocks in a caller's own code ends with its next frame; a source of ours has ended
+
+
+def test_a_sources_error_reaches_the_caller_after_the_frames_before_it(invert: Translator) -> None:
+    def broken() -> Iterator[Image]:
+        yield flat(0)
+        raise ZeroDivisionError("in the camera")
+
+    results = iter(invert.stream(broken()))
+    assert next(results).index == 0
+    with pytest.raises(ZeroDivisionError, match="in the camera"):
+        next(results)
+
+
+def test_an_engines_error_reaches_the_caller(invert: Translator) -> None:
+    invert.close()
+    with pytest.raises(BackendError, match="closed"):
+        list(invert.stream([flat(0)]))
+
+
+def test_a_sinks_error_reaches_the_caller_and_the_other_sinks_are_finished(
+    invert: Translator, tmp_path: Path
+) -> None:
+    class Full(Sink):
+        def take(self, result: Result) -> None:
+            if result.index == 3:
+                raise MediaError("the disk is full")
+
+    out = tmp_path / "out.mp4"
+    stream = invert.stream([flat(9)] * 9, sinks=[VideoSink(out), Full()])
+    with pytest.raises(MediaError, match="disk is full"):
+        stream.run()
+    assert len(list(invert.stream(out))) == 4
+
+
+def test_an_interrupt_leaves_a_recording_that_plays(invert: Translator, tmp_path: Path) -> None:
+    class Interrupted(Sink):
+        def take(self, result: Result) -> None:
+            if result.index == 5:
+                raise KeyboardInterrupt
+
+    out = tmp_path / "out.mkv"
+    with pytest.raises(KeyboardInterrupt):
+        invert.stream([flat(9)] * 9, sinks=[VideoSink(out), Interrupted()]).run()
+    assert len(list(invert.stream(out))) == 6
+    assert sorted(tmp_path.iterdir()) == [out]
+
+
+def test_what_does_not_open_is_an_error_at_the_start_and_frees_what_did(
+    invert: Translator, tmp_path: Path
+) -> None:
+    freed: list[str] = []
+
+    class Fine(Ticking):
+        def release(self) -> None:
+            freed.append(self.name)
+
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    with pytest.raises(MediaError, match=r"broken\.mp4"):
+        list(invert.stream([Fine(), tmp_path / "broken.mp4"]))
+    assert freed == ["ticking"]
+
+
+def test_a_sink_can_end_the_stream(invert: Translator) -> None:
+    class Enough(MemorySink):
+        def open(self, stream: Stream) -> None:
+            self.stream = stream
+
+        def take(self, result: Result) -> None:
+            super().take(result)
+            if result.index == 2:
+                self.stream.close()
+
+    sink = Enough()
+    invert.stream(Frames(endless()), sinks=[sink]).run()
+    assert [r.index for r in sink.results] == [0, 1, 2]
+
+
+def test_pausing_holds_a_file_and_sinks_stay_awake(invert: Translator) -> None:
+    class Pausing(MemorySink):
+        idles = 0
+
+        def open(self, stream: Stream) -> None:
+            self.stream = stream
+
+        def take(self, result: Result) -> None:
+            super().take(result)
+            self.stream.paused = result.index == 1
+
+        def idle(self) -> None:
+            self.idles += 1
+            if self.idles > 20 and self.stream.paused:
+                assert len(self.results) == 2
+                self.stream.paused = False
+
+    sink = Pausing()
+    stats = invert.stream([flat(level) for level in range(6)], sinks=[sink]).run()
+    assert [r.index for r in sink.results] == [0, 1, 2, 3, 4, 5]
+    assert sink.idles > 20
+    assert stats.dropped == 0
+
+
+def test_pausing_holds_results_while_iterating(invert: Translator) -> None:
+    stream = invert.stream([flat(level) for level in range(4)])
+    results = iter(stream)
+    next(results)
+    stream.paused = True
+    taken: list[Result] = []
+    consumer = threading.Thread(target=lambda: taken.extend(results))
+    consumer.start()
+    time.sleep(0.2)
+    assert not taken
+    stream.paused = False
+    consumer.join(SOON)
+    assert [r.index for r in taken] == [1, 2, 3]
+
+
+def test_pausing_holds_a_file_that_plays_at_its_own_speed(invert: Translator, tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "in.mp4", 40, 24, 50.0, audio_from=None) as writer:
+        for index in range(40):
+            writer.write(flat(5 * index), index * 20.0)
+    stream = invert.stream(tmp_path / "in.mp4", realtime=True)
+    results = iter(stream)
+    for _ in range(5):
+        before = next(results)
+    stream.paused = True
+    time.sleep(0.5)  # 25 frames of the file
+    stream.paused = False
+    assert next(results).index <= before.index + 8
+    stream.close()
+
+
+def test_a_second_run_is_refused_and_does_not_end_the_first(invert: Translator) -> None:
+    stream = invert.stream([flat(0)] * 3)
+    results = iter(stream)
+    next(results)
+    with pytest.raises(InputError, match="runs once"):
+        list(stream)
+    assert [r.index for r in results] == [1, 2]
+
+
+def test_a_stream_with_sinks_is_run(invert: Translator) -> None:
+    with pytest.raises(InputError, match=r"call run\(\)"):
+        list(invert.stream([flat(0)], sinks=[NullSink()]))
+    with pytest.raises(InputError, match="list of Sinks"):
+        invert.stream([flat(0)], sinks="window")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="empty list"):
+        invert.stream([])
+
+
+def test_a_sink_that_does_not_open_is_closed(invert: Translator) -> None:
+    class Broken(MemorySink):
+        closed = False
+
+        def open(self, stream: Stream) -> None:
+            raise MediaError("no room")
+
+        def close(self) -> None:
+            self.closed = True
+
+    sink = Broken()
+    with pytest.raises(MediaError, match="no room"):
+        invert.stream([flat(0)], sinks=[sink]).run()
+    assert sink.closed
+
+
+def test_a_release_that_fails_reaches_the_caller(invert: Translator) -> None:
+    class Stuck(Frames):
+        def release(self) -> None:
+            raise MediaError("the device does not let go")
+
+    with pytest.raises(MediaError, match="let go"):
+        list(invert.stream(Stuck([flat(0)])))
+
+
+def test_a_stream_runs_once(invert: Translator) -> None:
+    stream = invert.stream([flat(0)])
+    list(stream)
+    with pytest.raises(InputError, match="runs once"):
+        list(stream)
+
+
+def test_a_run_needs_sinks_and_a_stream_a_source(invert: Translator) -> None:
+    with pytest.raises(InputError, match="sinks"):
+        invert.stream([flat(0)]).run()
+    with pytest.raises(InputError, match="at least one source"):
+        Stream(invert, [], [NullSink()], options=invert.stream([flat(0)]).options)
