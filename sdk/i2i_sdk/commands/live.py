@@ -188,10 +188,6 @@ def _check(args: argparse.Namespace, sources: Sequence[str]) -> None:
     """What does not go together. Raises InputError."""
     if args.frames is not None and args.frames < 1:
         raise InputError(f"--frames is {args.frames}; allowed: 1 or more")
-    if not (args.window or args.record or args.mjpeg or args.virtual_camera):
-        raise InputError(
-            "--no-window leaves nothing to do: add --record FILE, --mjpeg PORT or --virtual-camera"
-        )
     asked = [f"--{name}" for name in CAMERA_OPTIONS if getattr(args, name) is not None]
     if asked and not any(source.isdecimal() for source in sources):
         raise InputError(f"{', '.join(asked)}: for camera numbers only; the source is {', '.join(sources)}")
