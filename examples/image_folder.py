@@ -1,7 +1,7 @@
 """Every image of a folder beside its translation: python examples/image_folder.py FOLDER OUT [BUNDLE]
 
-OUT gets one PNG for each image, of the same name: left the image, right the translation. The same in one
-line, without the names: translate.stream(FOLDER, sinks=[FolderSink(OUT)], view="side").run()
+OUT gets one PNG for each image that can be read, of the same name: left the image, right the translation.
+The same in one line, without the names: translate.stream(FOLDER, sinks=[FolderSink(OUT)], view="side").run()
 """
 
 import sys
@@ -16,10 +16,9 @@ from i2i_sdk.live import ImageFolder
 def main(folder: str, out: str, bundle: str = "sketch") -> None:
     """Translate and write, one image after the other."""
     Path(out).mkdir(parents=True, exist_ok=True)
-    images = ImageFolder(Path(folder))
     with Translator(bundle) as translate:
-        for result in translate.stream(images, view="side"):
-            path = Path(out) / f"{images.paths[result.index].stem}.png"
+        for result in translate.stream(ImageFolder(Path(folder)), view="side"):
+            path = Path(out) / f"{Path(result.name).stem}.png"
             cv2.imwrite(str(path), result.picture)
             print(f"{path}: {result.latency.engine_ms:.0f} ms in the engine")
 

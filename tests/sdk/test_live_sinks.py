@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -11,7 +12,15 @@ from known_bundles import noise
 from numpy.typing import NDArray
 
 from i2i_sdk import BackendError, InputError, Translator
-from i2i_sdk.live import FolderSink, Frames, MemorySink, VideoSink, VirtualCameraSink
+from i2i_sdk.live import (
+    FolderSink,
+    Frames,
+    MemorySink,
+    MjpegServerSink,
+    Sink,
+    VideoSink,
+    VirtualCameraSink,
+)
 
 Image = NDArray[np.uint8]
 
@@ -54,11 +63,43 @@ def test_each_source_has_a_video_of_its_own(invert: Translator, tmp_path: Path) 
         assert results[1].time_ms == pytest.approx(step_ms, abs=1)
 
 
-def test_several_sources_do_not_go_into_one_video(invert: Translator, tmp_path: Path) -> None:
-    stream = invert.stream([Frames([flat(0)]), Frames([flat(0)])], sinks=[VideoSink(tmp_path / "x.mp4")])
-    with pytest.raises(InputError, match="source=0"):
+@pytest.mark.parametrize("kind", ["folder", "video", "page", "camera"])
+def test_several_sources_do_not_go_into_one_place(invert: Translator, tmp_path: Path, kind: str) -> None:
+    sinks: dict[str, Sink] = {
+        "folder": FolderSink(tmp_path / "x"),
+        "video": VideoSink(tmp_path / "x.mp4"),
+        "page": MjpegServerSink(0),
+        "camera": VirtualCameraSink(),
+    }
+    stream = invert.stream([Frames([flat(0)]), Frames([flat(0)])], sinks=[sinks[kind]])
+    name = type(sinks[kind]).__name__
+    with pytest.raises(InputError, match=rf"2 sources do not go into one {name}; .*: {name}\(.*source=0\)"):
         stream.run()
     assert not list(tmp_path.iterdir())
+
+
+def test_each_source_has_a_folder_of_its_own(invert: Translator, tmp_path: Path) -> None:
+    sources = [Frames([flat(10)] * 2), Frames([flat(200)])]
+    invert.stream(sources, sinks=[FolderSink(tmp_path / str(n), source=n) for n in range(2)]).run()
+    assert [len(list((tmp_path / str(n)).iterdir())) for n in range(2)] == [2, 1]
+
+
+def test_a_recording_of_a_folder_shows_each_image_for_a_second(invert: Translator, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for level in (10, 120, 240):
+        cv2.imwrite(str(tmp_path / "in" / f"{level:03d}.png"), flat(level))
+    (tmp_path / "in" / "050.png").write_bytes(b"damaged")
+    memory = MemorySink()
+    invert.stream(tmp_path / "in", sinks=[memory, VideoSink(tmp_path / "x.mp4")]).run()
+    assert [result.name for result in memory.results] == ["010.png", "120.png", "240.png"]
+    with av.open(str(tmp_path / "x.mp4")) as container:
+        assert container.duration == pytest.approx(3e6, abs=1e5)  # microseconds
+
+
+def test_frames_are_recorded_at_their_rate(invert: Translator, tmp_path: Path) -> None:
+    invert.stream(Frames([flat(0)] * 5, fps=10), sinks=[VideoSink(tmp_path / "x.mp4")]).run()
+    with av.open(str(tmp_path / "x.mp4")) as container:
+        assert container.duration == pytest.approx(5e5, abs=2e4)
 
 
 def test_a_video_refuses_its_name_before_anything_is_captured(tmp_path: Path) -> None:

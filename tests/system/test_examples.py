@@ -112,10 +112,12 @@ def test_image_folder(root: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for name in ("a.png", "b.png"):
         cv2.imwrite(str(tmp_path / "in" / name), image)
+    (tmp_path / "in" / "a damaged one.png").write_bytes(b"no image")  # before the others
     words = [root / "examples" / "image_folder.py", tmp_path / "in", tmp_path / "new" / "out"]
     with running(words, {}, tmp_path) as process:
         code, out, err = ended(process)
-    assert (code, err) == (0, "") and len(out.splitlines()) == 2
+    assert code == 0 and len(out.splitlines()) == 2
+    assert "a damaged one.png" in err and len(err.splitlines()) == 1
     assert sorted(path.name for path in (tmp_path / "new" / "out").iterdir()) == ["a.png", "b.png"]
     made = cv2.imread(str(tmp_path / "new" / "out" / "a.png"))
     assert made is not None and made.shape == (90, 320, 3)
@@ -135,4 +137,4 @@ def test_without_a_camera_it_says_so(root: Path, screen: Screen, tmp_path: Path)
     with screen.running(root / "examples" / "webcam.py", "sketch", 60, cwd=tmp_path) as process:
         code, out, err = ended(process)
     assert (code, out) == (1, "") and len(err.splitlines()) == 1
-    assert err.startswith("error: camera 60 cannot be opened: ") and "--source FILE" in err
+    assert err.startswith("error: camera 60 cannot be opened: ") and "Give a video file or an address" in err

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from i2i_sdk import frames
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.live.results import Result
-from i2i_sdk.live.sources import VideoFile
 from i2i_sdk.sinks import VideoWriter, write_image
 
 if TYPE_CHECKING:
@@ -53,6 +52,15 @@ class Sink(ABC):
         """Finish. Called in every case, also after an error or Ctrl-C."""
 
 
+def check_one_source(sink: Sink, stream: Stream, example: str) -> None:
+    """For sinks that have room for one source. example: how to make one that takes a single source. Raises
+    InputError.
+    """
+    if sink.source is None and len(stream.sources) > 1:
+        count, kind = len(stream.sources), type(sink).__name__
+        raise InputError(f"{count} sources do not go into one {kind}; give each a sink: {example}")
+
+
 class NullSink(Sink):
     """Takes results and forgets them: for measuring."""
 
@@ -75,7 +83,8 @@ class MemorySink(Sink):
 
 
 class FolderSink(Sink):
-    """Writes every picture into a folder, as 000000.png …; the number is the result's index.
+    """Writes every picture into a folder, as 000000.png …; the number is the result's index, so each of
+    several sources needs a folder of its own.
 
     suffix: ".png", ".jpg", ".webp" …
     """
@@ -85,6 +94,10 @@ class FolderSink(Sink):
         self.path, self.suffix = Path(path), suffix
         if self.path.is_file():
             raise InputError(f"{self.path} is a file; give a folder for the pictures")
+
+    def open(self, stream: Stream) -> None:
+        """Raises InputError for pictures of several sources, which would replace each other."""
+        check_one_source(self, stream, f"FolderSink({str(self.path)!r}, source=0)")
 
     def take(self, result: Result) -> None:
         """Write one file. Raises MediaError."""
@@ -113,15 +126,9 @@ class VideoSink(Sink):
         VideoWriter(self.path, 2, 2, LIVE_FPS, audio_from=None)
 
     def open(self, stream: Stream) -> None:
-        """Learn the frame rate, where the source says one."""
-        if self.source is None and len(stream.sources) > 1:
-            raise InputError(
-                f"{len(stream.sources)} sources do not go into one video {self.path}; give each a sink: "
-                f"VideoSink({str(self.path)!r}, source=0)"
-            )
-        source = stream.sources[self.source or 0]
-        if isinstance(source, VideoFile) and source.fps is not None:
-            self._fps = source.fps
+        """Learn the frame rate, where the source has one as `fps`. Raises InputError for several sources."""
+        check_one_source(self, stream, f"VideoSink({str(self.path)!r}, source=0)")
+        self._fps = getattr(stream.sources[self.source or 0], "fps", None) or LIVE_FPS
 
     def take(self, result: Result) -> None:
         """Append the picture."""
@@ -153,6 +160,10 @@ class VirtualCameraSink(Sink):
         super().__init__(source)
         self._fps, self._device = fps, device
         self._camera: Any = None
+
+    def open(self, stream: Stream) -> None:
+        """Raises InputError for several sources, between which it would flicker."""
+        check_one_source(self, stream, "VirtualCameraSink(source=0)")
 
     def take(self, result: Result) -> None:
         """Show the picture."""
