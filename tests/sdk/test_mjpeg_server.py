@@ -7,8 +7,11 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from benchmarks.loopback import number_of, numbered
 from i2i_sdk import InputError, MediaError, Translator
 from i2i_sdk.live import Latency, MjpegServerSink, MjpegStream, Result, mjpeg_server
 
+ONE_SOURCE: Any = SimpleNamespace(sources=(None,))  # for a stream; what is served comes through `take`
 NO_TIME = Latency(0, 0, 0, 0, 0)
 
 
@@ -32,7 +36,7 @@ def sink(monkeypatch: pytest.MonkeyPatch) -> Iterator[MjpegServerSink]:
     monkeypatch.setattr(mjpeg_server._Handler, "timeout", 0.5)  # a viewer that takes nothing is let go
     sink = MjpegServerSink(port=0)
     before = set(threading.enumerate())
-    sink.open(None)  # type: ignore[arg-type]  # what it serves comes through `take`
+    sink.open(ONE_SOURCE)
     yield sink
     sink.close()
     assert until(lambda: set(threading.enumerate()) <= before)
@@ -50,9 +54,31 @@ def raw_viewer(sink: MjpegServerSink) -> socket.socket:
     return connected
 
 
-def get(sink: MjpegServerSink, path: str) -> tuple[int, str, bytes]:
+class Dripping:
+    """A client that asks, a letter every 0.1 s, and never comes to an end."""
+
+    def __init__(self, sink: MjpegServerSink) -> None:
+        self._connected = socket.create_connection(("127.0.0.1", sink.port))
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._drip)
+
+    def _drip(self) -> None:
+        with suppress(OSError):
+            while not self._stopped.wait(0.1):
+                self._connected.sendall(b"G")
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+        self._connected.close()
+
+
+def get(sink: MjpegServerSink, path: str, method: str = "GET", **headers: str) -> tuple[int, str, bytes]:
     connection = HTTPConnection("127.0.0.1", sink.port, timeout=5)
-    connection.request("GET", path)
+    connection.request(method, path, headers=headers)
     response = connection.getresponse()
     answer = response.status, response.headers.get_content_type(), response.read()
     connection.close()
@@ -159,7 +185,97 @@ def test_closing_lets_viewers_go(sink: MjpegServerSink) -> None:
 
 def test_a_port_that_is_taken_is_an_error_that_says_so(sink: MjpegServerSink) -> None:
     with pytest.raises(MediaError, match=rf"cannot serve at 127.0.0.1:{sink.port}: .*give another port"):
-        MjpegServerSink(port=sink.port).open(None)  # type: ignore[arg-type]
+        MjpegServerSink(port=sink.port).open(ONE_SOURCE)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no host.invalid"])
+def test_a_host_that_is_not_here_is_no_matter_of_the_port(host: str) -> None:
+    with pytest.raises(MediaError, match=r"cannot serve at .*; give an address of this machine, or 0\.0"):
+        MjpegServerSink(port=0, host=host).open(ONE_SOURCE)
+
+
+def test_a_sink_serves_one_stream_after_the_other(sink: MjpegServerSink) -> None:
+    with pytest.raises(InputError, match="serves another stream"):
+        sink.open(ONE_SOURCE)
+    sink.close()
+    sink.open(ONE_SOURCE)
+    source = viewer(sink)
+    assert until(lambda: sink.clients == 1)
+    sink.take(result(7))
+    assert number_of(next(source.frames()).image) == 7
+    source.close()
+    source.release()
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *(("localhost", 200), ("LocalHost:8080", 200), ("127.0.0.1:8080", 200), ("[::1]:8080", 200)),
+        *(("evil.example", 403), ("evil.example:8080", 403), ("127.0.0.1.evil.example", 403), ("[", 403)),
+        ("192.168.1.20", 403),
+    ],
+)
+def test_a_foreign_name_for_this_machine_is_refused(sink: MjpegServerSink, host: str, status: int) -> None:
+    assert get(sink, "/", Host=host)[0] == status
+    assert get(sink, "/stream.mjpg", "HEAD", Host=host)[0] == status
+
+
+def test_a_server_for_the_network_has_any_name() -> None:
+    sink = MjpegServerSink(port=0, host="0.0.0.0")
+    sink.open(ONE_SOURCE)
+    assert get(sink, "/", Host="robot.local:8080")[0] == 200
+    sink.close()
+
+
+def test_every_answer_says_that_no_other_page_may_show_it(sink: MjpegServerSink) -> None:
+    for path in ("/", "/stream.mjpg", "/other"):
+        connection = HTTPConnection("127.0.0.1", sink.port, timeout=5)
+        connection.request("HEAD", path)
+        response = connection.getresponse()
+        assert response.read() == b""
+        headers = response.headers
+        assert (headers["Cross-Origin-Resource-Policy"], headers["X-Content-Type-Options"]) == (
+            "same-origin",
+            "nosniff",
+        )
+        connection.close()
+    assert sink.clients == 0
+
+
+def test_more_viewers_than_there_is_room_for_are_sent_away(
+    sink: MjpegServerSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mjpeg_server, "MOST_CLIENTS", 2)
+    looking = [raw_viewer(sink) for _ in range(2)]
+    assert until(lambda: sink.clients == 2)
+    status, _, body = get(sink, "/stream.mjpg")
+    assert status == 503 and b"2 look already" in body
+    assert get(sink, "/")[0] == 200
+    for connected in looking:
+        connected.close()
+
+
+def test_connections_are_counted_too_and_do_not_last(
+    sink: MjpegServerSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mjpeg_server, "MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(mjpeg_server, "REQUEST_S", 0.3)
+    with Dripping(sink), Dripping(sink):
+        assert until(lambda: sink._server is not None and len(sink._server._connections) == 2)
+        third = socket.create_connection(("127.0.0.1", sink.port), timeout=5)
+        with third, suppress(ConnectionError):
+            assert third.recv(1) == b""
+        assert until(lambda: sink._server is not None and not sink._server._connections)
+        assert get(sink, "/")[0] == 200
+
+
+def test_a_client_that_sends_a_byte_now_and_then_does_not_hold_up_the_end(sink: MjpegServerSink) -> None:
+    with Dripping(sink):
+        assert until(lambda: sink._server is not None and len(sink._server._connections) == 1)
+        closing = threading.Thread(target=sink.close)
+        closing.start()
+        closing.join(timeout=4.0)  # without its being cut off, it lasts REQUEST_S at least
+        assert not closing.is_alive()
 
 
 def test_a_quality_that_no_jpeg_has_is_refused() -> None:
