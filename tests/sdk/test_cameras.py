@@ -93,7 +93,11 @@ def test_camera_options_are_for_camera_numbers() -> None:
         (PICTURE[..., 0], "got one array"),
         (Image.fromarray(PICTURE), "got Image; a source is"),
         ("no such file.mp4", "there is no file or folder no such file.mp4; a source is"),
-        ("htp://me:secret@h/x", "there is no file or folder htp://h/x; a source is"),
+        ("htp://me:secret@h/x", "htp://h/x is no address that is known here; they begin with http://"),
+        ("192.168.1.20:8080/video", "there is no file or folder 192.168.1.20:8080/video; if it is an addr"),
+        ("192.168.1.20", "there is no file or folder 192.168.1.20; if it is an address, http:// or rtsp://"),
+        ("me:secret@camera.local/x", "there is no file or folder camera.local/x; if it is an address"),
+        ("10.5.2024 party.mov", "there is no file or folder 10.5.2024 party.mov; a source is"),
     ],
 )
 def test_what_means_no_source_is_refused(given: Any, message: str) -> None:
@@ -116,7 +120,8 @@ def test_a_list_is_several_sources_unless_it_holds_frames(clip: Path) -> None:
     assert several[1].live
     assert [type(source) for source in as_sources([PICTURE, PICTURE])] == [Frames]
     assert [type(source) for source in as_sources((0, 1))] == [Camera, Camera]
-    assert [type(source) for source in as_sources([])] == [Frames]
+    with pytest.raises(InputError, match="got an empty list; a source is"):
+        as_sources([])
     with pytest.raises(InputError, match="got float"):
         as_sources([0, 0.5])
 
@@ -145,6 +150,7 @@ def test_an_http_address_is_asked_for_what_it_is() -> None:
 def test_a_camera_that_is_not_there_is_an_error_that_lists_what_is(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(MediaError, match=r"^camera 99 cannot be opened: it is not there, in use") as raised:
         Camera(99).open()
+    assert "of the numbers 0 to 3, " in str(raised.value)
     if sys.platform == "linux":
         listed = sorted(str(path) for path in Path("/dev").glob("video*"))
         assert f"devices: {', '.join(listed) or 'no /dev/video*'}" in str(raised.value)

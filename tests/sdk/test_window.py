@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import cv2
@@ -19,9 +20,9 @@ import pytest
 from numpy.typing import NDArray
 from screen import HANG_S, Screen, virtual_screen, wait_for
 
-from i2i_sdk import BackendError, display
-from i2i_sdk.live import WindowSink
-from i2i_sdk.live.window import action_of, window_size
+from i2i_sdk import BackendError, display, views
+from i2i_sdk.live import Latency, Look, Result, WindowSink
+from i2i_sdk.live.window import action_of, drawn, window_size
 
 Image = NDArray[np.uint8]
 Known = Callable[[str], Path]
@@ -335,6 +336,27 @@ def test_other_systems_and_frozen_programs_are_not_tried(monkeypatch: pytest.Mon
 )
 def test_key_codes(code: int, action: str | None) -> None:
     assert action_of(code) == action
+
+
+def test_text_is_drawn_at_the_size_of_the_window() -> None:
+    """Side by side is wider than the screen: text that shrank with it could not be read."""
+    gray = np.full((720, 1280, 3), 128, np.uint8)
+    result = Result(
+        gray, gray, 0, 0, 0.0, Latency(0, 0, 0, 0, 0), look=Look("side", lines=("30.0 fps, 21 ms",))
+    )
+    canvas = drawn(result, "paused", (1024, 768))
+    assert canvas.shape == (259, 922, 3)
+    plain = np.full((259, 922, 3), 128, np.uint8)
+    expected = views.overlay(views.overlay(plain, result.look.lines), ["paused"], "bottom-left")
+    np.testing.assert_array_equal(canvas, expected)
+
+
+def test_paused_stays_while_a_message_shows(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", screen.display)
+    window = WindowSink()
+    window.open(SimpleNamespace(paused=True))  # type: ignore[arg-type]
+    window.tell("saved x.png")
+    assert window._caption() == "paused   saved x.png"
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-# Read when OpenCV is loaded: how many seconds a read of a hung V4L2 camera may take. Its default is 10.
-os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
-
 import cv2
 import numpy as np
 
@@ -19,6 +16,10 @@ from i2i_sdk.errors import InputError, MediaError
 from i2i_sdk.live.mjpeg import STALLED_S
 from i2i_sdk.live.reconnecting import LiveSource, Lost
 from i2i_sdk.live.sources import Captured
+
+# OpenCV reads this when it first waits for a V4L2 device: how many seconds a read of a camera that hangs may
+# take. Its default is 10.
+os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
 
 AT_ONCE_S = 0.4  # a read that fails sooner has not waited for the device: it is gone
 PROBED = 4  # camera numbers that are tried when the wanted one is not there
@@ -122,13 +123,13 @@ class Camera(CaptureSource):
     def why_not(self) -> str:
         """With the devices that are there."""
         there = devices()
-        tried = f"; other numbers that open: {', '.join(map(str, there))}" if there else ""
+        tried = f"; of the numbers 0 to {PROBED - 1}, {', '.join(map(str, there)) or 'none'} can be opened"
         listed = ", ".join(sorted(str(path) for path in Path("/dev").glob("video*")))
         if sys.platform == "linux":
             tried += f"; devices: {listed or 'no /dev/video*'}"
         return (
             f"camera {self.index} cannot be opened: it is not there, in use by another program, or not "
-            f"allowed{tried}. A video file or an address works too: --source FILE, --source rtsp://…"
+            f"allowed{tried}. Give a video file or an address (rtsp://…) instead, or another number"
         )
 
 

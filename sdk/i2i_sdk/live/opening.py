@@ -22,12 +22,16 @@ ACCEPTED = (
     "a camera number or /dev/video…, a video file, a folder of images, an http:// or rtsp:// address, "
     "a GStreamer pipeline, an iterable of frames, or a Source"
 )
+# A host with a port, an IPv4 address, or anything after a name and password.
+ADDRESS = re.compile(r"[\w.-]+:\d+(/|$)|\d{1,3}(\.\d{1,3}){3}(/|$)|[^/\s:]+:\S*@\S")
 NETWORK = ("rtsp://", "rtsps://", "rtmp://", "udp://", "srt://", "tcp://", "rtp://")
 
 
 def as_sources(what: Any, *, camera: CameraOptions | None = None, realtime: bool = False) -> list[Source]:
     """One source, or one for each entry of a list in which none is a frame. Raises as `as_source`."""
     several = cast("list[Any]", what) if isinstance(what, list | tuple) else []
+    if isinstance(what, list | tuple) and not several:
+        raise InputError(f"got an empty list; a source is {ACCEPTED}")
     if several and not any(isinstance(item, np.ndarray) for item in several):
         return [as_source(item, camera=camera, realtime=realtime) for item in several]
     return [as_source(what, camera=camera, realtime=realtime)]
@@ -37,7 +41,8 @@ def as_source(what: Any, *, camera: CameraOptions | None = None, realtime: bool 
     """The source that `what` means. Raises InputError for what means none, MediaError if a server does not
     answer.
 
-    camera: for camera numbers. realtime: play a video file at its own speed.
+    camera: for camera numbers. realtime: play a video file at its own speed, and show each image of a folder
+    for a while.
     """
     if isinstance(what, Source):
         return what
@@ -71,12 +76,27 @@ def _from_text(text: str, realtime: bool) -> Source:
     if path.is_dir():
         return ImageFolder(path, realtime=realtime)
     if not path.exists():
-        raise InputError(f"there is no file or folder {without_password(text)}; a source is {ACCEPTED}")
+        raise _missing(text)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         raise InputError(f"{path} is one image: i2i run translates it; a stream takes a folder of images")
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return VideoFile(path, realtime=realtime)
     raise InputError(f"{path} is no video ({', '.join(VIDEO_SUFFIXES)})")
+
+
+def _missing(text: str) -> InputError:
+    """No file or folder: often an address whose first part is missing or mistyped."""
+    if "://" not in text and ADDRESS.match(text):
+        text = without_password(f"http://{text}").removeprefix("http://")
+        return InputError(
+            f"there is no file or folder {text}; if it is an address, http:// or rtsp:// is missing before it"
+        )
+    if "://" in text:
+        return InputError(
+            f"{without_password(text)} is no address that is known here; they begin with http://, https://, "
+            f"{', '.join(NETWORK)}"
+        )
+    return InputError(f"there is no file or folder {text}; a source is {ACCEPTED}")
 
 
 def _from_http(url: str) -> Source:

@@ -107,7 +107,7 @@ class WindowSink(Sink):
         if result.source not in self._windows:
             self._windows[result.source] = _Window(self._name(result.source), self._screen, self._move_split)
         self._last[result.source] = result
-        self._windows[result.source].show(result.picture, self._caption())
+        self._windows[result.source].show(result, self._caption())
 
     def idle(self) -> None:
         """Do what was typed and clicked, and show what that changes, also while no frame comes."""
@@ -124,9 +124,9 @@ class WindowSink(Sink):
             wanted = replace(self._stream.look, lines=result.look.lines)
             if result.look != wanted:
                 self._last[source] = result = replace(result, look=wanted)
-                window.show(result.picture, self._caption())
+                window.show(result, self._caption())
             elif window.caption != self._caption():
-                window.show(result.picture, self._caption())
+                window.show(result, self._caption())
 
     def close(self) -> None:
         """Close the windows."""
@@ -145,10 +145,10 @@ class WindowSink(Sink):
 
     def _caption(self) -> str:
         """What stands at the bottom now."""
-        if time.perf_counter() < self._message_ends:
-            return self._message
         shown = ["paused"] if self._stream.paused else []
-        if self._helps:
+        if time.perf_counter() < self._message_ends:
+            shown.append(self._message)
+        elif self._helps:
             models = ["n model"] if len(self.translators) > 1 else []
             split = ["[ ] or mouse: split"] if self._stream.look.view == "split" else []
             pause = "space go on" if self._stream.paused else "space pause"
@@ -209,16 +209,12 @@ class _Window:
         cv2.namedWindow(name, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         cv2.setMouseCallback(name, self._mouse)
 
-    def show(self, picture: Image, caption: str) -> None:
-        """Show a BGR picture with text over its lower edge."""
-        height, width = picture.shape[:2]
-        scale = max(1.0, LEGIBLE / width)
-        canvas = frames.resized(picture, round(height * scale), round(width * scale))
-        if caption:
-            canvas = views.overlay(canvas, [caption], "bottom-left")
+    def show(self, result: Result, caption: str) -> None:
+        """Show a result, with `caption` over its lower edge."""
+        canvas = drawn(result, caption, self._screen)
         if canvas.shape != self._shape:  # first, and when the view changes: the user may have resized it
             self._shape = canvas.shape
-            cv2.resizeWindow(self._name, *window_size(canvas.shape[1], canvas.shape[0], self._screen))
+            cv2.resizeWindow(self._name, canvas.shape[1], canvas.shape[0])
         self.caption = caption
         cv2.imshow(self._name, canvas)
 
@@ -250,6 +246,21 @@ def action_of(key: int) -> str | None:
     if ord("A") <= key <= ord("Z"):
         key += ord("a") - ord("A")
     return KEYS.get(key)
+
+
+def drawn(result: Result, caption: str, screen: tuple[int, int]) -> Image:
+    """What a window shows of a result: its view at the window's own size, and text drawn at that size, so
+    that it can be read however large the picture is. caption: over the lower edge.
+    """
+    look = result.look
+    picture = replace(result, look=replace(look, lines=())).picture if look.lines else result.picture
+    height, width = picture.shape[:2]
+    scale = max(1.0, LEGIBLE / width)
+    across, down = window_size(round(width * scale), round(height * scale), screen)
+    canvas = frames.resized(picture, down, across)
+    if look.lines:
+        canvas = views.overlay(canvas, look.lines)
+    return views.overlay(canvas, [caption], "bottom-left") if caption else canvas
 
 
 def window_size(width: int, height: int, screen: tuple[int, int]) -> tuple[int, int]:
