@@ -9,12 +9,14 @@ import json
 import os
 import struct
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
+from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 TOKEN = os.environ.get("I2I_TOKEN")
@@ -24,8 +26,12 @@ FRAME, RESULT = struct.Struct("<IId"), struct.Struct("<IIdffff")  # before each 
 def picture(server: str, source: Path, out: Path) -> None:
     """POST a file, write the answer."""
     address = f"{server}/v1/translate?format={out.suffix[1:].replace('jpg', 'jpeg')}"
-    request = urllib.request.Request(address, source.read_bytes(), {"Authorization": f"Bearer {TOKEN}"})
-    out.write_bytes(urllib.request.urlopen(request).read())
+    headers = {"Authorization": f"Bearer {TOKEN}"} if TOKEN else {}
+    try:
+        answer = urllib.request.urlopen(urllib.request.Request(address, source.read_bytes(), headers))
+    except urllib.error.HTTPError as refused:
+        sys.exit("error: " + json.load(refused)["error"]["message"])
+    out.write_bytes(answer.read())
 
 
 def translated(server: str, video: cv2.VideoCapture, most: int) -> Iterator[np.ndarray]:
@@ -33,8 +39,10 @@ def translated(server: str, video: cv2.VideoCapture, most: int) -> Iterator[np.n
     with connect(f"ws{server.removeprefix('http')}/v1/stream", compression=None, max_size=None) as socket:
         socket.send(json.dumps({"type": "hello", "token": TOKEN, "quality": 90}))
         if (hello := json.loads(socket.recv()))["type"] == "error":
-            sys.exit(hello["message"])
+            sys.exit("error: " + hello["message"])
         under_way, (more, frame) = 0, video.read()
+        if not more:
+            sys.exit("error: the video or camera gives no frame")
         while more or under_way:
             if more:  # an id and a time may be sent along; here they are 0
                 socket.send(FRAME.pack(0, 0, 0.0) + cv2.imencode(".jpg", np.asarray(frame))[1].tobytes())
@@ -45,15 +53,28 @@ def translated(server: str, video: cv2.VideoCapture, most: int) -> Iterator[np.n
                     yield np.asarray(cv2.imdecode(np.frombuffer(answer, np.uint8, offset=RESULT.size), 1))
 
 
-if __name__ == "__main__":
-    server, source, *out = sys.argv[1:]
+def main(server: str, source: str, out: str = "") -> None:
+    """Translate a picture, a video or a camera."""
     if cv2.haveImageReader(source):
-        sys.exit(picture(server, Path(source), Path(out[0])))
+        sys.exit(picture(server, Path(source), Path(out)) if out else __doc__)
     video, writer = cv2.VideoCapture(int(source) if source.isdigit() else source), None
+    if not video.isOpened():
+        sys.exit(f"error: {source} is no camera, picture or video that OpenCV can open")
     for image in translated(server, video, most=1 if out else 2):  # 1: others' frames never replace ours
         if out and writer is None:
             size, fps = image.shape[1::-1], video.get(cv2.CAP_PROP_FPS)
-            writer = cv2.VideoWriter(out[0], cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
+            writer = cv2.VideoWriter(out, cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
+            if not writer.isOpened():
+                sys.exit(f"error: {out} cannot be written: a name such as drawing.mp4 is needed")
         writer.write(image) if writer else cv2.imshow("translated", image)
         if not writer and cv2.waitKey(1) == ord("q"):
             break
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (3, 4):
+        sys.exit(__doc__)
+    try:
+        main(sys.argv[1].rstrip("/"), *sys.argv[2:])
+    except (OSError, ValueError, WebSocketException) as error:  # the server is down, or is not one of ours
+        sys.exit(f"error: {sys.argv[1]}: {error}")

@@ -465,6 +465,7 @@ def policy_of(response: httpx.Response) -> str:
 )
 def test_hosts_that_are_ours(client: httpx.Client, host: str) -> None:
     assert client.get("/healthz", headers={"Host": host}).status_code == 200
+    assert client.head("/healthz", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -608,4 +609,4 @@ def test_no_thread_survives(known: Known) -> None:
         httpx.get(f"{server.url}/")
         assert httpx.post(f"{server.url}/v1/translate", content=encoded(smooth())).status_code == 200
         assert set(threading.enumerate()) > before
-    assert set(threading.enumerate()) == before
+    until(lambda: set(threading.enumerate()) == before)  # a worker of AnyIO ends a moment after its loop

@@ -28,7 +28,7 @@ def client(root: Path, *arguments: object, token: str = "") -> subprocess.Comple
 
 
 def test_it_is_short(root: Path) -> None:
-    assert len((root / "examples" / "client.py").read_text().splitlines()) < 60
+    assert len((root / "examples" / "client.py").read_text().splitlines()) < 90
 
 
 @pytest.mark.parametrize("token", ["", "sesame"])
@@ -51,3 +51,26 @@ def test_a_picture_and_a_video(known: Known, root: Path, tmp_path: Path, token: 
     assert len(pairs) == 10
     for given, got in pairs:
         assert np.abs(got.image.astype(int) - (255 - given.image)).mean() < 8
+
+
+def test_what_goes_wrong_is_said(known: Known, root: Path, tmp_path: Path) -> None:
+    """In one line, and the exit code is not 0."""
+    there, missing, out = tmp_path / "in.png", tmp_path / "missing.mp4", tmp_path / "out.png"
+    cv2.imwrite(str(there), noise(24, 40, 3))
+    with running([known("invert")], options=ServeOptions(port=0, token="sesame")) as server:
+        tries = {
+            (server.url, there, out): "for a token",
+            (server.url, missing, out): "missing.mp4 is no camera, picture or video",
+        }
+        for arguments, words in tries.items():
+            said(client(root, *arguments), words)
+        said(client(root, server.url, there, out, token="wrong"), "for a token")
+        said(client(root, f"{server.url}/elsewhere", there, out, token="sesame"), "there is no such address")
+    said(client(root, server.url, there, out), "refused")  # nobody listens there any more
+    assert "http://127.0.0.1:8000 photo.jpg" in client(root).stderr
+
+
+def said(done: subprocess.CompletedProcess[str], words: str) -> None:
+    """OpenCV has lines of its own about what it cannot open; they do not begin with "error"."""
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert [words in line for line in done.stderr.splitlines() if line.startswith("error: ")] == [True], done

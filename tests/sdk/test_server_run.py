@@ -72,6 +72,15 @@ def test_a_signal_ends_it_cleanly(known: Known, number: signal.Signals) -> None:
         assert process.stdout is not None and process.stdout.read() == ""
 
 
+def test_a_second_signal_is_as_quiet(known: Known) -> None:
+    """As `timeout` sends them, both at once, and impatient people."""
+    with command(known("invert"), "--port", 0) as (process, _):
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(HANG) == 0
+        assert process.stdout is not None and process.stdout.read() == ""
+
+
 def test_the_token_comes_from_the_environment_and_goes_into_the_address(known: Known) -> None:
     with command(known("invert"), "--port", 0, I2I_TOKEN="sesame") as (_, printed):
         address = re.search(r"open (http://127\.0\.0\.1:\d+/)#token=sesame\n", printed)
@@ -85,10 +94,10 @@ def test_the_token_comes_from_the_environment_and_goes_into_the_address(known: K
 # Where it listens
 
 
-def test_a_taken_port_is_named(known: Known, capsys: Capture) -> None:
+def test_a_taken_port_is_named_before_anything_is_loaded(capsys: Capture) -> None:
     with bound("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        assert main(["serve", str(known("invert")), "--port", str(port), "--backend", "ort"]) == 2
+        assert main(["serve", "no-such-bundle.i2i", "--port", str(port)]) == 2
     error = capsys.readouterr().err
     assert error == (
         f"error: cannot listen on 127.0.0.1 port {port}: the port is taken, perhaps by another i2i serve; "
@@ -246,7 +255,7 @@ def test_by_default_certificates_are_in_the_users_cache(known: Known) -> None:
 )
 def test_what_cannot_be_served(known: Known, capsys: Capture, options: list[str], message: str) -> None:
     bundle = str(known("invert"))
-    assert main(["serve", bundle, *(bundle if o == "{same}" else o for o in options)]) == 2
+    assert main(["serve", "--port", "0", bundle, *(bundle if o == "{same}" else o for o in options)]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ") and message in captured.err and captured.err.count("\n") == 1
 

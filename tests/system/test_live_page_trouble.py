@@ -25,6 +25,7 @@ from tests.system.live_page_tools import (
 
 pytest_plugins = ["tests.system.live_page_fixtures"]
 SWAP = ANSWERS["swap"].of
+NOTHING = "\N{EN DASH}"  # what a figure shows that there is none of
 
 
 def test_a_server_that_comes_back_is_found_again(browser: sync_api.Browser, models: list[Path]) -> None:
@@ -47,6 +48,26 @@ def test_a_server_that_comes_back_is_found_again(browser: sync_api.Browser, mode
     page.close()
 
 
+def test_a_device_without_the_server_waits_for_it(browser: sync_api.Browser, models: list[Path]) -> None:
+    """The worker and the model are the server's files: the device is not to blame."""
+    port = free_port()
+    page = browser.new_page()
+    live = LivePage(page)
+    with serving(models[0], port=port) as address:
+        live.open(address).shows("swap", "server")
+    page.get_by_text("The server is gone").wait_for()
+    until(lambda: page.locator("#fps").inner_text() == NOTHING, "figures of nothing are not shown")
+    assert page.locator("#latency").inner_text() == page.locator("#dropped").inner_text() == NOTHING
+    live.choose(engine="device")
+    page.get_by_text("The server, which the model comes from, cannot be reached").wait_for()
+    assert page.get_by_label("Engine in use").inner_text() == "This device: waiting for the server"
+    assert not page.locator("#notice").is_visible()
+    with serving(models[0], port=port):
+        live.shows("swap", "device")
+        live.check_translation(SWAP)
+    page.close()
+
+
 def test_who_is_sent_away_for_idleness_comes_back(
     browser: sync_api.Browser, models: list[Path], tmp_path: Path
 ) -> None:
@@ -58,6 +79,7 @@ def test_who_is_sent_away_for_idleness_comes_back(
         live.page.locator("#file").set_input_files(tmp_path / "p.png")
         until(lambda: live.page.get_by_label("Engine in use").inner_text() == "Server: paused", "sent away")
         assert off_the_patterns(live.pixels(), SWAP, mirrored=False) <= TOLERANCE
+        assert live.page.locator("#dropped").inner_text() in ("0", NOTHING)
         live.page.get_by_role("button", name="Mirror").click()
         until(lambda: off_the_patterns(live.pixels(), SWAP) <= TOLERANCE, "the turned picture")
         assert live.complaints == []
@@ -91,7 +113,9 @@ def test_a_token_is_asked_for_and_kept(browser: sync_api.Browser, models: list[P
         live.shows("swap", "device")
         page.reload()
         live.shows("swap", "server")
-        assert all("401" in text for text in live.complaints) and len(live.complaints) == 2
+        page.goto("about:blank")
+        live.open(address.replace("correct", "wrong")).says("That token is not right")
+        assert all("401" in text for text in live.complaints) and len(live.complaints) == 3
         page.close()
 
 

@@ -11,7 +11,7 @@ from i2i_sdk.commands.common import add_choice_options, add_engine_options, open
 from i2i_sdk.errors import InputError
 from i2i_sdk.server.models import open_models
 from i2i_sdk.server.options import Limits, ServeOptions
-from i2i_sdk.server.run import serve
+from i2i_sdk.server.run import bound, check_certificate, serve
 from i2i_sdk.server.tls import self_signed
 
 TOKEN_VARIABLE = "I2I_TOKEN"
@@ -29,12 +29,16 @@ def main(argv: Sequence[str]) -> int:
     """Serve until Ctrl-C. Raises I2IError."""
     args = _parser().parse_args(argv)
     options = _options(args)
-    with open_models(args.bundles, lambda source: opened_translator(source, args)) as models:
+    check_certificate(options)
+    with (  # a taken port is found before models are loaded, which can take minutes
+        bound(options.host, options.port) as listening,
+        open_models(args.bundles, lambda source: opened_translator(source, args)) as models,
+    ):
         for model in models:
             server = model.description.server
             size = f"{server.height}x{server.width}"
             print(f"{model.name}: {server.backend} {server.precision} {size} on {server.provider}")
-        serve(models, options, say=lambda text: print(text, flush=True))
+        serve(models, options, listening, say=lambda text: print(text, flush=True))
     return 0
 
 
@@ -43,8 +47,14 @@ def _parser() -> argparse.ArgumentParser:
         prog="i2i serve", description="Serve models to browsers and programs: live video and pictures."
     )
     parser.add_argument("bundles", nargs="+", metavar="BUNDLE", help="a bundle, a zoo name or an ONNX file")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 is all of them")
-    parser.add_argument("--port", type=int, default=8000, help="0 takes any that is free")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; 0.0.0.0 is all of them (default %(default)s)",
+    )
+    parser.add_argument(
+        "--port", type=int, default=8000, help="0 takes any that is free (default %(default)s)"
+    )
     tls = parser.add_argument_group("https, which phones want before they give a page their camera")
     tls.add_argument("--tls-cert", type=Path, metavar="PEM", help="certificate; with --tls-key")
     tls.add_argument("--tls-key", type=Path, metavar="PEM")

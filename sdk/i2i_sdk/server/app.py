@@ -94,6 +94,7 @@ def _add_page(app: FastAPI) -> None:
 
 
 def _add_figures(app: FastAPI, service: Service) -> None:
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", summary="Does the server run?", response_model=schema.Health)
     async def health() -> dict[str, str]:
         return {"status": "ok", "version": __version__}

@@ -63,19 +63,22 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal asks for the end; a second one does not wait for clients."""
-        self.force_exit = self.should_exit
+        """Ask for the end. It waits two seconds for clients at most, so a second signal changes nothing:
+        uvicorn's own way out at once is to drop its tasks, each with a traceback."""
         self.should_exit = True
 
 
-def serve(models: Models, options: ServeOptions, say: Callable[[str], None] = print) -> None:
-    """Serve until SIGINT or SIGTERM. Prints where to open it. Raises InputError if it cannot listen there."""
-    _check_certificate(options)
-    with bound(options.host, options.port) as listening:
-        port = listening.getsockname()[1]
-        lines = [*warnings(options), *addresses(options, port), "stop it with Ctrl-C"]
-        server = Server(create_app(models, options), options, lambda: say("\n".join(lines)))
-        server.run([listening])
+def serve(
+    models: Models,
+    options: ServeOptions,
+    listening: socket.socket,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serve on a socket from `bound` until SIGINT or SIGTERM. Says where to open it."""
+    port = listening.getsockname()[1]
+    lines = [*warnings(options), *addresses(options, port), "stop it with Ctrl-C"]
+    server = Server(create_app(models, options), options, lambda: say("\n".join(lines)))
+    server.run([listening])
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -143,7 +146,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _check_certificate(options: ServeOptions) -> None:
+def check_certificate(options: ServeOptions) -> None:
     """Raise InputError unless certificate and key are there and belong together."""
     if options.tls_cert is None:
         return

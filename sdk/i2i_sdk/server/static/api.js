@@ -24,6 +24,15 @@ export function setToken(value) {
 
 export const authorization = () => (token ? { Authorization: `Bearer ${token}` } : {});
 
+/** Does the server answer at all? */
+export function isThere() {
+  const signal = AbortSignal.timeout(5000);
+  return fetch("/healthz", { method: "HEAD", cache: "no-store", signal }).then(
+    () => true,
+    () => false,
+  );
+}
+
 /** {"default", "models", "limits"}; throws ApiError: "unreachable", "token", or the server's own code. */
 export async function fetchModels() {
   let response;

@@ -1,6 +1,6 @@
 // The page: what its controls do, and what it says when something is not as it should be.
 
-import { fetchModels, setToken } from "./api.js";
+import { currentToken, fetchModels, setToken } from "./api.js";
 import { explain, isAllowed, listCameras, openCamera } from "./camera.js";
 import { Live } from "./live.js";
 import { Meter } from "./meter.js";
@@ -68,14 +68,13 @@ function bootFailed(error) {
   return notice.show({ kind: "boot", title, text: error.message + hint, actions: [again] });
 }
 
-let asked = false;
 function askToken(then) {
-  const text = asked
+  const wrong = Boolean(currentToken());
+  const text = wrong
     ? "The server did not take that token. It was printed where `i2i serve` was started."
     : "This server is protected. Its token was printed where `i2i serve` was started.";
-  const title = asked ? "That token is not right" : "A token is needed";
+  const title = wrong ? "That token is not right" : "A token is needed";
   const run = (value) => {
-    asked = true;
     setToken(value);
     then();
   };
@@ -119,8 +118,10 @@ function engineIs(name, detail) {
   if (name === "asleep") say("Server: paused");
   if (name === "loading") loading(detail, say);
   if (name === "waiting") {
-    say("Server: not connected");
-    banner.show("The server is gone.", detail.seconds, { label: "Try now", run: () => live.retry() });
+    const local = live.kind === "device";
+    say(local ? "This device: waiting for the server" : "Server: not connected");
+    const text = local ? "The server, which the model comes from, cannot be reached." : "The server is gone.";
+    banner.show(text, detail.seconds, { label: "Try now", run: () => live.retry() });
   }
   if (name === "refused") refused(detail, say);
   if (name === "ready") {

@@ -1,8 +1,9 @@
 // The engine “this device”: a worker that runs the model in the browser. Same shape as ServerEngine.
 
-import { authorization, wantedProvider } from "./api.js";
+import { authorization, isThere, wantedProvider } from "./api.js";
 
 const DEEP = 1; // frames with the worker: a second one would only grow old there
+const RETRY_SECONDS = 4; // while the server, which the files come from, is away
 
 export class DeviceEngine {
   #worker = null;
@@ -12,9 +13,11 @@ export class DeviceEngine {
   #generation = 0; // of the model with the worker
   #model = null; // as /v1/models lists it
   #ready = null; // what the worker said when it was
+  #timer = 0;
   #on;
 
-  /** on: {state(name, detail), result(result), free(), problem(message)}, as for ServerEngine. */
+  /** on: {state(name, detail), result(result), free(), problem(message)}, as for ServerEngine. "waiting": for the
+   * server, which the files come from. */
   constructor(on) {
     this.#on = on;
   }
@@ -29,7 +32,7 @@ export class DeviceEngine {
 
   /** Load the model, unless that was done. */
   start(model) {
-    this.#starts++;
+    this.close();
     if (this.ready && this.#model === model) return this.#isReady(this.#ready);
     this.#model = model;
     if (!this.#worker) {
@@ -42,6 +45,12 @@ export class DeviceEngine {
     this.#on.state("loading", {});
     const load = { generation: this.#generation, model, wanted: wantedProvider, headers: authorization() };
     return this.#worker.postMessage({ type: "load", ...load });
+  }
+
+  /** Stop trying; what is loaded stays, because it is slow to load. */
+  close() {
+    clearTimeout(this.#timer);
+    this.#starts++;
   }
 
   submit(frame, time) {
@@ -81,15 +90,26 @@ export class DeviceEngine {
 
   /** The worker itself is of no use any more; the next start makes a new one. */
   #broke(message) {
-    this.#worker.terminate();
-    this.#worker = null;
-    this.#pending.clear();
+    this.#discard();
     this.#failed(message);
   }
 
-  #failed(message) {
+  #discard() {
+    this.#worker?.terminate();
+    this.#worker = null;
+    this.#pending.clear();
+  }
+
+  /** It is the device's fault only if the server is there: the worker, its runtime and the model are its files. */
+  async #failed(message) {
     this.#ready = null;
-    this.#on.state("refused", { code: "device", message });
+    const start = this.#starts;
+    const there = await isThere();
+    if (start !== this.#starts) return undefined;
+    if (there) return this.#on.state("refused", { code: "device", message });
+    this.#discard(); // browsers do not fetch a module twice for one worker
+    this.#timer = setTimeout(() => this.start(this.#model), 1000 * RETRY_SECONDS);
+    return this.#on.state("waiting", { seconds: RETRY_SECONDS });
   }
 }
 

@@ -71,9 +71,8 @@ export class Live {
     this.#engine.start(this.#model);
   }
 
-  /** A server's place is given back; a device's engine stays, because it is slow to load. */
   #leave() {
-    if (this.#kind === "server") this.#engine?.close();
+    this.#engine?.close();
     this.#engine = null;
   }
 
@@ -86,16 +85,21 @@ export class Live {
         if (name === "ready") this.#again();
       },
       free: () => inUse() && this.#feed(),
-      dropped: () => inUse() && this.#meter.dropped(),
+      dropped: () => inUse() && this.#dropped(),
       problem: (text) => inUse() && this.#on.problem(text),
       result: (result) => (inUse() && this.#source ? this.#show(result) : discard(result)),
     };
   }
 
   #arrived(time) {
-    if (this.#waiting !== null && this.#engine?.ready) this.#meter.dropped();
+    if (this.#waiting !== null && this.#engine?.ready) this.#dropped();
     this.#waiting = time;
     this.#feed();
+  }
+
+  /** A picture that is asked for twice replaces itself: nothing of it is passed over. */
+  #dropped() {
+    if (this.#source?.kind !== "picture") this.#meter.dropped();
   }
 
   /** A picture does not come again by itself, when something else changes or its connection was lost. */

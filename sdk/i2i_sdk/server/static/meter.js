@@ -2,6 +2,7 @@
 
 const WINDOW = 3000; // ms that the figures look back
 const REFRESH = 500;
+const STALE = 2000; // ms without a new picture, after which there is nothing to tell
 
 export class Meter {
   #shown = []; // {at, latency} of the pictures in the window
@@ -32,14 +33,15 @@ export class Meter {
 
   #refresh() {
     const now = performance.now();
-    this.#shown = this.#shown.filter(({ at }) => now - at <= WINDOW);
+    const stale = !this.#shown.length || now - this.#shown[this.#shown.length - 1].at > STALE;
+    this.#shown = stale ? [] : this.#shown.filter(({ at }) => now - at <= WINDOW);
     const count = this.#shown.length;
     const span = count > 1 ? this.#shown[count - 1].at - this.#shown[0].at : 0;
     const fps = span > 0 ? (1000 * (count - 1)) / span : null;
     const latencies = this.#shown.map(({ latency }) => latency).sort((a, b) => a - b);
     this.#fields.fps.textContent = fps === null ? "–" : fps.toFixed(fps < 9.95 ? 1 : 0);
     this.#fields.latency.textContent = count ? Math.round(latencies[Math.floor(count / 2)]) : "–";
-    this.#fields.dropped.textContent = count || this.#dropped ? short(this.#dropped) : "–";
+    this.#fields.dropped.textContent = count ? short(this.#dropped) : "–";
   }
 }
 

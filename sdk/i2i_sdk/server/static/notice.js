@@ -68,7 +68,7 @@ export class Toast {
     clearTimeout(this.#timer);
     this.#box.textContent = text;
     this.#box.classList.add("shown");
-    this.#timer = setTimeout(() => this.#box.classList.remove("shown"), 4000 + 40 * text.length);
+    this.#timer = setTimeout(() => this.#box.classList.remove("shown"), 2000 + 40 * text.length);
   }
 }
 
