@@ -187,26 +187,32 @@ def test_a_second_run_is_refused_and_does_not_end_the_first(invert: Translator) 
 def test_a_stream_with_sinks_is_run(invert: Translator) -> None:
     with pytest.raises(InputError, match=r"call run\(\)"):
         list(invert.stream([flat(0)], sinks=[NullSink()]))
-    with pytest.raises(InputError, match="list of Sinks"):
-        invert.stream([flat(0)], sinks="window")  # type: ignore[arg-type]
+    for wrong in ("window", NullSink()):
+        with pytest.raises(InputError, match="list of Sinks"):
+            invert.stream([flat(0)], sinks=wrong)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="empty list"):
         invert.stream([])
 
 
-def test_a_sink_that_does_not_open_is_closed(invert: Translator) -> None:
-    class Broken(MemorySink):
-        closed = False
+def test_when_a_sink_does_not_open_those_before_it_are_closed(invert: Translator) -> None:
+    closed: list[str] = []
+
+    class Named(NullSink):
+        def __init__(self, name: str, opens: bool) -> None:
+            super().__init__()
+            self.name, self.opens = name, opens
 
         def open(self, stream: Stream) -> None:
-            raise MediaError("no room")
+            if not self.opens:
+                raise MediaError("no room")
 
         def close(self) -> None:
-            self.closed = True
+            closed.append(self.name)
 
-    sink = Broken()
+    sinks = [Named("first", True), Named("second", False), Named("third", True)]
     with pytest.raises(MediaError, match="no room"):
-        invert.stream([flat(0)], sinks=[sink]).run()
-    assert sink.closed
+        invert.stream([flat(0)], sinks=sinks).run()
+    assert closed == ["first"]
 
 
 def test_a_release_that_fails_reaches_the_caller(invert: Translator) -> None:

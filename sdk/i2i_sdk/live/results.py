@@ -178,6 +178,7 @@ class Recorder:
         self._totals: deque[float] = deque(maxlen=KEPT)
         self._rate = Rate()
         self._first = 0.0
+        self._ended: float | None = None
         self.presented = self.repeated = 0
 
     def add(self, result: Result) -> None:
@@ -192,12 +193,14 @@ class Recorder:
     def end(self) -> None:
         """No more results."""
         self._rate.end()
+        self._ended = self._ended or time.perf_counter()
 
     def stats(self, sources: Sequence[SourceStats]) -> StreamStats:
         """So far."""
         totals = list(self._totals) or [0.0]
         p50, p95, p99 = (float(np.percentile(totals, q)) for q in (50, 95, 99))
-        seconds = time.perf_counter() - self._first if self.presented else 0.0
+        now = time.perf_counter() if self._ended is None else self._ended
+        seconds = now - self._first if self.presented else 0.0
         return StreamStats(
             self._rate.per_second, p50, p95, p99, self.presented, self.repeated, seconds, tuple(sources)
         )

@@ -34,7 +34,7 @@ class Sink(ABC):
         self.source = source
 
     def open(self, stream: Stream) -> None:  # noqa: B027  # most sinks need nothing
-        """Called once, before the first result."""
+        """Called once, before the first result. If it raises, `close` is not called."""
 
     def write(self, result: Result) -> None:
         """Take a result. Raises MediaError or InputError if that fails, which ends the stream."""
@@ -49,7 +49,7 @@ class Sink(ABC):
         """Called between results, about thirty times a second while none comes."""
 
     def close(self) -> None:  # noqa: B027
-        """Finish. Called in every case, also after an error or Ctrl-C."""
+        """Finish. Called for every sink that was opened, also after an error or Ctrl-C."""
 
 
 def check_one_source(sink: Sink, stream: Stream, example: str) -> None:

@@ -74,8 +74,8 @@ class Stream:
     ) -> None:
         if not sources:
             raise InputError("a stream needs at least one source")
-        if not all(hasattr(sink, "write") for sink in sinks):
-            raise InputError(f"sinks is a list of Sinks; got {[type(sink).__name__ for sink in sinks]}")
+        if not isinstance(sinks, list | tuple) or not all(hasattr(sink, "write") for sink in sinks):
+            raise InputError(f"sinks is a list of Sinks; got {sinks!r}")
         self.sources, self.sinks, self.options = tuple(sources), tuple(sinks), options
         self.look = Look(options.view)
         self._paused = False
@@ -116,8 +116,8 @@ class Stream:
         try:
             self._start()
             for sink in self.sinks:
-                opened.callback(sink.close)
                 sink.open(self)
+                opened.callback(sink.close)
             while not self._over:
                 self._present()
         finally:
