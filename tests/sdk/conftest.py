@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from known_bundles import write_known
+from loopback_camera import camera_server
+from running_server import HANG, LIMITS, Running, running, slow
 from streams import SOON, ours
 
+from benchmarks.loopback import CameraServer
 from i2i_sdk import Translator
 
 
@@ -40,3 +44,38 @@ def no_thread_survives() -> Iterator[None]:
     while ours() and time.perf_counter() < deadline:
         time.sleep(0.01)
     assert not ours()
+
+
+@pytest.fixture
+def identity(known: Callable[[str], Path]) -> Iterator[Translator]:
+    """A translator that gives what it gets."""
+    with Translator(known("identity"), backend="ort") as translator:
+        yield translator
+
+
+@pytest.fixture
+def camera() -> Iterator[CameraServer]:
+    """An HTTP camera in this process."""
+    with camera_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server(known: Callable[[str], Path]) -> Generator[Running]:
+    """A live server of three models, invert first, with small limits."""
+    with running([known("invert"), known("swap"), known("gray")], limits=LIMITS) as found:
+        yield found
+
+
+@pytest.fixture
+def client(server: Running) -> Generator[httpx.Client]:
+    """Asks `server`."""
+    with httpx.Client(base_url=server.url, timeout=HANG) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def slow_server(known: Callable[[str], Path]) -> Generator[Running]:
+    """A live server whose engine takes its time."""
+    with running([known("invert")], slow) as found:
+        yield found

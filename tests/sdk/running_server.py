@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import httpx
 import numpy as np
 from known_bundles import Image
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from i2i_sdk import Translator
@@ -165,3 +167,35 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end, "it never happened"
         time.sleep(0.01)
+
+
+LIMITS = Limits(max_body_bytes=300_000, max_frame_bytes=100_000, max_pixels=40_000)  # of the fixture `server`
+
+
+def refusal(response: httpx.Response) -> tuple[int, str]:
+    """Status and code of an error, whose message says something."""
+    error = response.json()["error"]
+    assert set(error) == {"code", "message"} and len(error["message"]) > 15
+    return response.status_code, error["code"]
+
+
+def closed(connection: object) -> tuple[int, str]:
+    """Read until the server closes; the code and the last error before."""
+    last = ""
+    while True:
+        try:
+            message = connection.recv(timeout=HANG)  # type: ignore[attr-defined]
+        except ConnectionClosed as error:
+            assert error.rcvd is not None
+            return error.rcvd.code, last
+        if isinstance(message, str) and (parsed := json.loads(message))["type"] == "error":
+            assert parsed["id"] is None and len(parsed["message"]) > 15
+            last = parsed["code"]
+
+
+def figure(server: Running, name: str) -> float:
+    lines = httpx.get(f"{server.url}/metrics").text.splitlines()
+    return float(next(line.split()[-1] for line in lines if line.startswith(f"{name} ")))
+
+
+WHOLE = encoded(smooth(), ".jpg")

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import re
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,6 @@ from loopback_camera import (
     JPEG,
     RawServer,
     answering,
-    camera_server,
     first_numbers,
     multipart,
     nothing_left,
@@ -26,18 +25,6 @@ from i2i_sdk import MediaError, Translator
 from i2i_sdk.live import MjpegStream
 from i2i_sdk.live.addresses import without_password
 from i2i_sdk.server.tls import self_signed
-
-
-@pytest.fixture
-def identity(known: Callable[[str], Path]) -> Iterator[Translator]:
-    with Translator(known("identity"), backend="ort") as translator:
-        yield translator
-
-
-@pytest.fixture
-def camera() -> Iterator[CameraServer]:
-    with camera_server() as server:
-        yield server
 
 
 def test_redirects_are_followed(camera: CameraServer) -> None:

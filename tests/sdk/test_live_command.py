@@ -248,3 +248,20 @@ def test_a_camera_that_goes_and_comes_back_is_told(known: Known, tmp_path: Path)
     assert process.returncode == 0, errors
     assert errors == "" and ", 1 reconnect; recorded " in output
     assert len(decoded(out)) == int(output.splitlines()[-1].split()[0])
+
+
+def test_nohup_stays_in_force(tmp_path: Path) -> None:
+    """SIGHUP that the shell switched off is not switched on again."""
+    code = (
+        "import os, signal; from i2i_sdk.signals import TERMINATE, handled\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "with handled(TERMINATE, signal.default_int_handler):\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    try: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    except KeyboardInterrupt: print('ended by SIGTERM')\n"
+        "print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S, check=False
+    )
+    assert done.stdout.split("\n")[:2] == ["ended by SIGTERM", "True"], done.stderr

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,19 +27,6 @@ from benchmarks.loopback import CameraServer, jpegs, number_of, numbered
 from i2i_sdk import MediaError, Translator
 from i2i_sdk.live import Event, MjpegStream, Result, mjpeg
 from i2i_sdk.live.mjpeg import HEAD, Parts
-
-
-@pytest.fixture
-def identity(known: Callable[[str], Path]) -> Iterator[Translator]:
-    with Translator(known("identity"), backend="ort") as translator:
-        yield translator
-
-
-@pytest.fixture
-def camera() -> Iterator[CameraServer]:
-    with camera_server() as server:
-        yield server
-
 
 # The parser
 

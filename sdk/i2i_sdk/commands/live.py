@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import signal
 import socket
-from collections.abc import Container, Generator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Container, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from i2i_sdk import views
@@ -23,6 +23,7 @@ from i2i_sdk.live import (
     VirtualCameraSink,
     WindowSink,
 )
+from i2i_sdk.signals import TERMINATE, handled
 
 DEFAULT_SOURCE = "0"
 CAMERA_OPTIONS = ("width", "height", "fps", "fourcc")
@@ -56,8 +57,8 @@ def main(argv: Sequence[str]) -> int:
             realtime=shown,
         )
         try:
-            # Whoever ends a live view has done nothing wrong.
-            with suppress(KeyboardInterrupt), _terminated_like_interrupted():
+            # Whoever ends a live view has done nothing wrong, and SIGTERM must not cost the recording.
+            with suppress(KeyboardInterrupt), handled(TERMINATE, signal.default_int_handler):
                 stream.run()
         except I2IError:
             if stream.stats.presented:
@@ -206,17 +207,3 @@ def _recordings(path: Path | None, sources: int) -> list[VideoSink]:
     if sources == 1:
         return [VideoSink(path, source=0)]
     return [VideoSink(path.with_stem(f"{path.stem}_{i + 1}"), source=i) for i in range(sources)]
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Generator[None]:
-    """`timeout 60 i2i live …` and a container's stop must not cost the recording."""
-    numbers = [signal.SIGTERM]
-    if hasattr(signal, "SIGHUP"):  # the terminal is closed
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -16,17 +16,12 @@ from i2i_sdk.live.options import StreamOptions
 from i2i_sdk.temporal import Stabilizer
 from i2i_sdk.translator import Laps
 
+if TYPE_CHECKING:
+    from i2i_sdk.translator import Translator
+
 Image = NDArray[np.uint8]
 
 THUMBNAIL = 32  # cells across, whose mean colours are compared to tell whether a frame is new
-
-
-class Timed(Protocol):
-    """What this stage needs of a `Translator`."""
-
-    @property
-    def max_batch(self) -> int: ...
-    def timed(self, images: Sequence[Image]) -> tuple[list[Image], Laps]: ...
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,7 @@ class PictureMaker:
     translator, stabilize: may be changed while it works.
     """
 
-    def __init__(self, translator: Timed, options: StreamOptions, sources: int) -> None:
+    def __init__(self, translator: Translator, options: StreamOptions, sources: int) -> None:
         self.translator = translator
         self.stabilize = bool(options.stabilize)
         self._options = options
@@ -84,14 +79,14 @@ class PictureMaker:
         """What comes next has nothing to do with what was: after a reconnect. From any thread."""
         self._forgotten.add(source)
 
-    def _up_to_date(self) -> Timed:
+    def _up_to_date(self) -> Translator:
         """Do between two batches what was asked for meanwhile, so that nothing old is remembered as new."""
-        translator, forgotten = self.translator, self._forgotten
-        self._forgotten = set()
+        translator = self.translator
         if translator is not self._used:
-            self._used, forgotten = translator, set(range(len(self._pasts)))
-        for source in forgotten:
-            self._pasts[source] = _Past(self._options)
+            self._used = translator
+            self._forgotten.update(range(len(self._pasts)))
+        while self._forgotten:
+            self._pasts[self._forgotten.pop()] = _Past(self._options)
         return translator
 
     def _finish(self, source: int, frame: Image, output: Image) -> Image:
@@ -116,7 +111,8 @@ class _Past:
         self.steady = False  # was the last picture steadied?
         self._stabilizer = Stabilizer() if isinstance(wanted, bool) or wanted == 0 else Stabilizer(wanted)
         self._options = options
-        self._small: Image | None = None
+        self._small: Image | None = None  # the thumbnail of `_frame`
+        self._seen: Image | None = None  # that of the frame that was asked about last
         self._frame: Image | None = None
         self._output: Image | None = None
         self._run = 0
@@ -138,14 +134,17 @@ class _Past:
         if threshold == 0:
             return self._output if np.array_equal(frame, self._frame) else None
         assert self._small is not None
-        return self._output if difference(thumbnail(frame), self._small) <= threshold else None
+        self._seen = thumbnail(frame)
+        return self._output if difference(self._seen, self._small) <= threshold else None
 
     def remember(self, frame: Image, output: Image, *, repeated: bool) -> None:
         """Compare with the frame that was translated, not with the one before: small changes add up."""
         self._run = self._run + 1 if repeated else 0
         if self._options.reuse is not None and not repeated:
             self._frame, self._output = frame, output
-            self._small = thumbnail(frame) if self._options.reuse > 0 else None
+            if self._options.reuse > 0:
+                self._small = thumbnail(frame) if self._seen is None else self._seen
+        self._seen = None
 
 
 def thumbnail(image: Image) -> Image:

@@ -66,8 +66,7 @@ class Result:
     frame, output: uint8 [H, W, 3], 0..255, BGR; frame is the input, mirrored if that was asked for. index: 0,
     1, 2 … of the frames that were captured, so a dropped frame leaves a gap. source: which of several.
     time_ms: when the frame was captured or is due, after the first one of its source. repeated: the picture
-    of an earlier, nearly identical frame.
-    name: of the file, for images of a folder.
+    of an earlier, nearly identical frame. name: of the file, for images of a folder.
     """
 
     frame: Image

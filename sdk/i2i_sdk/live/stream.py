@@ -14,8 +14,8 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
@@ -26,6 +26,7 @@ from i2i_sdk.live.options import StreamOptions
 from i2i_sdk.live.pictures import Finished, PictureMaker
 from i2i_sdk.live.results import Latency, Look, Recorder, Result, SourceStats, StreamStats
 from i2i_sdk.live.sources import Captured, Event, Source
+from i2i_sdk.signals import INTERRUPT, TERMINATE, handled
 
 if TYPE_CHECKING:
     from i2i_sdk.live.sinks import Sink
@@ -36,8 +37,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T", bound="Stream")
 
 IDLE_S = 0.03  # between two looks at the keyboard while no frame comes
-# What asks a program to end; SIGHUP comes from a terminal that is closed, and Windows has none.
-SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 JOIN_S = 0.9  # `close` returns within a second
 
 
@@ -80,7 +79,6 @@ class Stream:
         self.look = Look(options.view)
         self._paused = False
         self._maker = PictureMaker(translator, options, len(sources))
-        self._translator = translator
         keep_all = [not source.live for source in sources]
         self._captured: Mailbox[_Numbered] = Mailbox(keep_all)
         self._made: Mailbox[_Made] = Mailbox(keep_all)
@@ -121,7 +119,9 @@ class Stream:
             while not self._over:
                 self._present()
         finally:
-            with uninterrupted():  # a second Ctrl-C must not cost the recording
+            with handled(
+                INTERRUPT + TERMINATE, signal.SIG_IGN
+            ):  # a second Ctrl-C must not cost the recording
                 opened.close()
         return self.stats
 
@@ -170,11 +170,11 @@ class Stream:
     @property
     def translator(self) -> Translator:
         """What translates now."""
-        return self._translator
+        return self._maker.translator
 
     @translator.setter
     def translator(self, translator: Translator) -> None:
-        self._translator = self._maker.translator = translator
+        self._maker.translator = translator
 
     @property
     def stabilize(self) -> bool:
@@ -315,17 +315,3 @@ class Stream:
             self._maker.forget(event.source)
         if self.options.on_event is not None:
             self.options.on_event(event)
-
-
-@contextmanager
-def uninterrupted() -> Generator[None]:
-    """Let no Ctrl-C and no request to end disturb this, where that can be had: in the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import signal
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
@@ -22,8 +20,7 @@ from i2i_sdk.server.app import create_app
 from i2i_sdk.server.models import Models
 from i2i_sdk.server.options import CONNECTIONS, PING_SECONDS, ServeOptions
 from i2i_sdk.server.tls import own_addresses
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from i2i_sdk.signals import INTERRUPT, TERMINATE, handled
 
 
 class Server(uvicorn.Server):
@@ -52,15 +49,8 @@ class Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Stop at a signal. uvicorn raises it again afterwards, which would make the exit code an error's."""
-        if threading.current_thread() is not threading.main_thread():
+        with handled(INTERRUPT + TERMINATE, self.handle_exit):
             yield
-            return
-        before = {number: signal.signal(number, self.handle_exit) for number in SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Ask for the end. It waits two seconds for clients at most, so a second signal changes nothing:

@@ -1,0 +1,209 @@
+"""The live server over HTTP: who may ask, with which headers it answers, and its page."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from running_server import (
+    HANG,
+    Running,
+    encoded,
+    refusal,
+    running,
+    smooth,
+)
+
+from i2i_sdk.server import page
+from i2i_sdk.server.options import ServeOptions
+
+Known = Callable[[str], Path]
+
+
+# Who may ask
+
+
+HEADERS = {
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-embedder-policy": "require-corp",
+    "cross-origin-resource-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+
+def test_every_answer_has_the_strict_headers(client: httpx.Client, server: Running) -> None:
+    answers = [
+        client.get("/healthz"),
+        client.get("/v1/models"),
+        client.get("/nowhere"),
+        client.get("/static/nothing.js"),
+        client.put("/healthz"),
+        client.post("/v1/translate", content=b"x"),
+        client.post("/v1/translate", content=bytes(300_001)),
+        client.post("/v1/translate?quality=x", content=b"x"),
+        client.post("/v1/translate", content=b"x", headers={"Origin": "https://evil.example"}),
+        client.get("/healthz", headers={"Host": "evil.example"}),
+    ]
+    assert [a.status_code for a in answers] == [200, 200, 404, 404, 405, 415, 413, 422, 403, 403]
+    for response in answers:
+        assert {name: response.headers[name] for name in HEADERS} == HEADERS
+        assert response.headers["permissions-policy"].startswith("camera=(self)")
+        policy = response.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; ")
+        assert "unsafe-inline" not in policy and "*" not in policy
+        assert "server" not in response.headers
+    assert f"connect-src 'self' ws://{server.address} wss://{server.address};" in policy_of(answers[0])
+    assert answers[4].headers["allow"] == "GET"
+    assert [refusal(a)[1] for a in answers[8:]] == ["forbidden_origin", "forbidden_host"]
+
+
+def policy_of(response: httpx.Response) -> str:
+    return response.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:1", "LOCALHOST", "127.0.0.1:8000", "[::1]:8000", "192.168.1.7:8000"]
+)
+def test_hosts_that_are_ours(client: httpx.Client, host: str) -> None:
+    assert client.get("/healthz", headers={"Host": host}).status_code == 200
+    assert client.head("/healthz", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example", "", "a b"),
+        *("127.0.0.1@evil.example", "localhost; script-src *", "[::1", "127.0.0.1:port"),
+    ],
+)
+def test_hosts_that_are_not(client: httpx.Client, host: str) -> None:
+    """A page whose name resolves to 127.0.0.1 must not count as ours."""
+    response = client.get("/v1/models", headers={"Host": host})
+    assert refusal(response) == (403, "forbidden_host")
+    assert "evil" not in policy_of(response) and "script-src *" not in policy_of(response)
+
+
+def test_hosts_that_are_allowed_by_name(known: Known) -> None:
+    with running([known("invert")], options=ServeOptions(port=0, hosts=("Live.example",))) as server:
+        for host, status in (("live.example", 200), ("live.example:443", 200), ("other.example", 403)):
+            assert httpx.get(f"{server.url}/healthz", headers={"Host": host}).status_code == status
+
+
+def test_only_our_own_page_may_post(client: httpx.Client, server: Running) -> None:
+    def post(origin: str) -> int:
+        headers = {"Origin": origin}
+        return client.post("/v1/translate", content=encoded(smooth()), headers=headers).status_code
+
+    assert post(server.url) == 200
+    port = server.address.rpartition(":")[2]
+    for origin in (
+        *("null", "https://evil.example", "http://127.0.0.1", f"http://localhost:{port}", "file://"),
+        *(
+            f"ftp://{server.address}",
+            f"{server.url}.evil.example",
+            f"http://evil@{server.address}",
+            "http://[",
+        ),
+    ):
+        assert post(origin) == 403, origin
+
+
+def test_a_token(known: Known) -> None:
+    with running([known("invert")], options=ServeOptions(port=0, token="sesame")) as server:
+        for path in ("/v1/models", "/metrics", "/openapi.json", "/nowhere"):
+            for headers in (
+                *({}, {"Authorization": "Bearer"}, {"Authorization": "Bearer wrong"}),
+                *(
+                    {"Authorization": "Basic sesame"},
+                    {"Authorization": "Bearer sesam\u00e9".encode("latin-1")},
+                ),
+            ):
+                response = httpx.get(server.url + path, headers=headers)
+                assert refusal(response) == (401, "unauthorized")
+                assert response.headers["www-authenticate"] == "Bearer"
+                assert "sesame" not in response.text
+            good = httpx.get(server.url + path, headers={"Authorization": "Bearer sesame"})
+            assert good.status_code == (404 if path == "/nowhere" else 200)
+        assert httpx.post(f"{server.url}/v1/translate", content=encoded(smooth())).status_code == 401
+        assert httpx.get(f"{server.url}/healthz").status_code == 200
+        assert httpx.get(f"{server.url}/static/nothing.js").status_code == 404
+
+
+# The page
+
+
+@pytest.fixture
+def page_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "static"
+    (folder / "vendor" / "ort").mkdir(parents=True)
+    monkeypatch.setattr(page, "FOLDER", folder)
+    return folder
+
+
+def test_without_a_page_the_rest_works(client: httpx.Client, page_folder: Path) -> None:
+    assert refusal(client.get("/")) == (404, "not_found")
+    assert client.get("/v1/models").status_code == 200
+
+
+def test_the_page_is_served_and_revalidated(client: httpx.Client, page_folder: Path) -> None:
+    (page_folder / "index.html").write_text("<!doctype html>")
+    (page_folder / "app.js").write_text("1")
+    first = client.get("/")
+    assert first.text == "<!doctype html>" and first.headers["content-type"] == "text/html; charset=utf-8"
+    assert first.headers["cache-control"] == "no-cache"
+    again = client.get("/", headers={"If-None-Match": first.headers["etag"]})
+    assert again.status_code == 304 and again.content == b""
+    (page_folder / "index.html").write_text("<!doctype html><p>new")
+    assert client.get("/", headers={"If-None-Match": first.headers["etag"]}).text.endswith("new")
+    assert client.get("/static/app.js").headers["content-type"] == "text/javascript; charset=utf-8"
+    assert client.head("/static/app.js").status_code == 200
+
+
+def test_vendored_files_are_stored_with_gzip(client: httpx.Client, page_folder: Path) -> None:
+    content = b"\0asm" + bytes(1000)
+    (page_folder / "vendor" / "ort" / "x.wasm.gz").write_bytes(gzip.compress(content))
+    response = client.get("/static/vendor/ort/x.wasm")
+    assert response.headers["content-encoding"] == "gzip" and response.content == content
+    assert response.headers["content-type"] == "application/wasm"
+    assert "max-age" in response.headers["cache-control"] and response.headers["vary"] == "Accept-Encoding"
+    plain = client.get("/static/vendor/ort/x.wasm", headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers and plain.content == content
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "/static/../secret.txt",
+            "/static/%2e%2e/secret.txt",
+            "/static/..%2fsecret.txt",
+            "/static/./index.html",
+        ),
+        *(
+            "/static//etc/passwd",
+            "/static/%2fetc%2fpasswd",
+            "/static/.hidden",
+            "/static/link.txt",
+            "/static/",
+        ),
+        *("/static/vendor", "/static/index.html%00.js", "/static/C:%5csecret.txt", "/static/..%5csecret.txt"),
+    ],
+)
+def test_nothing_outside_the_page_is_given(server: Running, page_folder: Path, path: str) -> None:
+    (page_folder / "index.html").write_text("page")
+    (page_folder / ".hidden").write_text("hidden")
+    (page_folder.parent / "secret.txt").write_text("secret")
+    (page_folder / "link.txt").symlink_to(page_folder.parent / "secret.txt")
+    connection = http.client.HTTPConnection(server.address, timeout=HANG)  # it sends paths as they are
+    connection.request("GET", path)
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    assert response.status == 404 and b"secret" not in body.replace(path.encode(), b"").replace(
+        b"secret.txt", b""
+    )

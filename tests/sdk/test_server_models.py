@@ -1,0 +1,157 @@
+"""The live server over HTTP: its models, their files for browsers, OpenAPI, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from known_bundles import noise, write_known
+from running_server import (
+    decoded,
+    encoded,
+    running,
+    smooth,
+)
+
+from i2i_sdk.files import file_sha256
+
+Known = Callable[[str], Path]
+
+
+def test_models_are_described(client: httpx.Client, known: Known) -> None:
+    listed = client.get("/v1/models").json()
+    assert listed["default"] == "invert"
+    assert listed["limits"] == {"max_frame_bytes": 100_000, "max_pixels": 40_000}
+    assert [model["name"] for model in listed["models"]] == ["invert", "swap", "gray"]
+    reference = known("invert") / "reference.onnx"
+    digest = file_sha256(reference)
+    assert listed["models"][0] == {
+        "name": "invert",
+        "title": "invert",
+        "licence": "Apache-2.0",
+        "trained_on": "nothing",
+        "fit": "resize",
+        "channels": 3,
+        "server": {
+            "backend": "ort",
+            "precision": "fp32",
+            "provider": "CPUExecutionProvider",
+            "height": 24,
+            "width": 40,
+        },
+        "on_device": [
+            {
+                "url": f"/v1/models/invert/files/{digest}.onnx",
+                "precision": "fp32",
+                "height": 24,
+                "width": 40,
+                "channels": 3,
+                "bytes": reference.stat().st_size,
+                "sha256": digest,
+                "macs": 123_456,
+            }
+        ],
+    }
+    assert listed["models"][2]["channels"] == 1
+
+
+def test_variants_for_browsers_come_before_references_smallest_first(known: Known, tmp_path: Path) -> None:
+    for size in ((48, 80), (24, 40)):
+        name = f"{size[0]}.onnx"
+        write_known(
+            tmp_path / "my model.i2i",
+            "invert",
+            size=size,
+            file=name,
+            engines=(("web", "fp32"), ("ort", "fp32")),
+        )
+    with running([tmp_path / "my model.i2i"]) as server:
+        model = httpx.get(f"{server.url}/v1/models").json()["models"][0]
+        assert [(o["height"], o["width"]) for o in model["on_device"]] == [(24, 40), (48, 80)]
+        for described in model["on_device"]:
+            assert described["url"].startswith("/v1/models/my%20model/files/")
+            response = httpx.get(server.url + described["url"])
+            assert response.status_code == 200 and len(response.content) == described["bytes"]
+            assert (
+                response.content == (tmp_path / "my model.i2i" / f"{described['height']}.onnx").read_bytes()
+            )
+            assert "immutable" in response.headers["cache-control"]
+
+
+def test_large_references_stay_on_the_server(known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("i2i_sdk.server.models.LARGEST_ON_DEVICE", 10)
+    with running([known("invert")]) as server:
+        assert httpx.get(f"{server.url}/v1/models").json()["models"][0]["on_device"] == []
+        digest = file_sha256(known("invert") / "reference.onnx")
+        assert httpx.get(f"{server.url}/v1/models/invert/files/{digest}.onnx").status_code == 404
+
+
+def test_an_onnx_file_is_served_too(known: Known) -> None:
+    with running([known("swap") / "reference.onnx"]) as server:
+        model = httpx.get(f"{server.url}/v1/models").json()["models"][0]
+        assert (model["name"], model["licence"], model["on_device"]) == ("reference", "", [])
+        image = noise(24, 40, 3)
+        response = httpx.post(f"{server.url}/v1/translate?format=png", content=encoded(image))
+        assert (decoded(response.content) == image[:, :, ::-1]).all()
+
+
+def test_files_are_given_by_exact_hash_of_what_is_listed(client: httpx.Client, known: Known) -> None:
+    digest = file_sha256(known("invert") / "reference.onnx")
+    assert client.get(f"/v1/models/invert/files/{digest}.onnx").status_code == 200
+    manifest = file_sha256(known("invert") / "manifest.json")
+    for path in (
+        f"/v1/models/swap/files/{digest}.onnx",  # another model's
+        f"/v1/models/invert/files/{digest.upper()}.onnx",
+        f"/v1/models/invert/files/{digest[:-1]}.onnx",
+        f"/v1/models/invert/files/{manifest}.onnx",
+        "/v1/models/invert/files/reference.onnx",
+        "/v1/models/invert/files/..%2Freference.onnx",
+        f"/v1/models/nothing/files/{digest}.onnx",
+    ):
+        assert client.get(path).status_code == 404, path
+
+
+def test_openapi_describes_everything(client: httpx.Client) -> None:
+    described = client.get("/openapi.json").json()
+    paths = described["paths"]
+    assert set(paths) == {
+        *("/healthz", "/metrics", "/v1/models", "/v1/models/{name}/files/{sha256}.onnx", "/v1/translate")
+    }
+    for path, operations in paths.items():
+        for operation in operations.values():
+            assert operation["summary"]
+            assert all(parameter["description"] for parameter in operation.get("parameters", []))
+            assert path == "/healthz" or operation["security"]
+    translate = paths["/v1/translate"]["post"]
+    assert {*translate["requestBody"]["content"]} == {"image/jpeg", "image/png", "image/webp", "image/bmp"}
+    assert {*translate["responses"]["200"]["content"]} == {"image/jpeg", "image/png", "image/webp"}
+    assert {"401", "404", "413", "415", "422", "503"} <= set(translate["responses"])
+    assert "HTTPValidationError" not in str(described)  # errors have one form
+    assert client.get("/docs").status_code == client.get("/redoc").status_code == 404
+
+
+def test_metrics_count(known: Known) -> None:
+    with running([known("invert")]) as server, httpx.Client(base_url=server.url) as client:
+        for _ in range(3):
+            assert client.post("/v1/translate", content=encoded(smooth())).status_code == 200
+        assert client.post("/v1/translate", content=b"x").status_code == 415
+        assert client.get("/nowhere").status_code == 404
+        assert client.get("/healthz", headers={"Host": "evil.example"}).status_code == 403
+        response = client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain")
+    lines = response.text.splitlines()
+    for line in (
+        'i2i_frames_total{model="invert",transport="post"} 3.0',
+        'i2i_errors_total{code="unsupported_format"} 1.0',
+        'i2i_errors_total{code="not_found"} 1.0',
+        'i2i_errors_total{code="forbidden_host"} 1.0',
+        "i2i_frames_dropped_total 0.0",
+        "i2i_clients 0.0",
+        *(
+            f'i2i_stage_seconds_count{{model="invert",stage="{stage}"}} 3.0'
+            for stage in ("wait", "decode", "engine", "encode")
+        ),
+    ):
+        assert line in lines, line
