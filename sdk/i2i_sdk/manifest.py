@@ -7,23 +7,15 @@ strict: unknown keys, missing keys and wrong types are errors that name the plac
 from __future__ import annotations
 
 import dataclasses
-import math
-import types
 import typing
-import unicodedata
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
+from i2i_sdk.decoding import LARGEST_NUMBER, DecodeError, decode
 from i2i_sdk.errors import BundleError
 
-T = TypeVar("T")
-
 SCHEMA = 1  # raised when older readers would misunderstand a manifest
-
 VERIFIED = ("device", "graph", "structure")
-
-LARGEST_NUMBER = 2**63  # a count beyond this is no count, and would not survive a division
-DEEPEST_OPTION = 8  # an architecture's options are scalars and short lists
 
 
 @dataclass(frozen=True)
@@ -160,7 +152,10 @@ def read_manifest(data: object) -> Manifest:
         raise BundleError(
             f"the manifest has schema {schema}, this version reads up to {SCHEMA}: pip install -U i2i-sdk"
         )
-    manifest = _decode(Manifest, typing.cast(object, data), "manifest")
+    try:
+        manifest = decode(Manifest, typing.cast(object, data), "manifest")
+    except DecodeError as error:
+        raise BundleError(str(error)) from None
     if manifest.schema < 1:
         raise BundleError(f"manifest.schema: got {manifest.schema}, schemas are counted from 1")
     if not manifest.variants or not manifest.references:
@@ -189,79 +184,3 @@ def read_manifest(data: object) -> Manifest:
 def _check_size(of: Variant | Reference, where: str) -> None:
     if not (0 < of.height <= 16384 and 0 < of.width <= 16384):
         raise BundleError(f"{where}: its size {of.height}x{of.width} is not possible")
-
-
-def _decode(kind: type[T], data: object, where: str) -> T:
-    """Build the dataclass `kind` from a dict, checking every key and type."""
-    if not isinstance(data, dict):
-        raise BundleError(f"{where}: got {_kind_name(data)}, expected an object")
-    values = typing.cast("dict[str, Any]", data)
-    fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, kind))}
-    required = {
-        name
-        for name, f in fields.items()
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
-    if unknown := sorted(set(values) - set(fields)):
-        raise BundleError(f"{where}: unknown key {unknown[0]!r}; was it written by a newer version?")
-    if missing := sorted(required - set(values)):
-        raise BundleError(f"{where}: the key {missing[0]!r} is missing")
-    hints = typing.get_type_hints(kind)
-    return kind(**{name: _value(hints[name], value, f"{where}.{name}") for name, value in values.items()})
-
-
-def _value(hint: Any, value: object, where: str) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        _check_plain(value, where, 0)
-        return value
-    if origin in (typing.Union, types.UnionType):
-        return None if value is None else _value(arguments[0], value, where)
-    if dataclasses.is_dataclass(hint):
-        return _decode(typing.cast("type[Any]", hint), value, where)
-    if origin is tuple and isinstance(value, list | tuple):
-        items = typing.cast("list[object]", value)
-        return tuple(_value(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(items))
-    if origin is dict and isinstance(value, dict):
-        entries = typing.cast("dict[str, object]", value)
-        return {_text(k, where): _value(arguments[1], v, f"{where}.{k}") for k, v in entries.items()}
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        _check_number(value, where)
-        value = float(value) if hint is float else value
-    expected: type = list if origin is tuple else origin or hint
-    if not isinstance(value, expected) or isinstance(value, bool) is not (expected is bool):
-        raise BundleError(f"{where}: got {_kind_name(value)}, expected {expected.__name__}")
-    return _text(value, where) if isinstance(value, str) else value
-
-
-def _kind_name(value: object) -> str:
-    return "null" if value is None else type(value).__name__
-
-
-def _check_number(value: float, where: str) -> None:
-    possible = abs(value) < LARGEST_NUMBER if isinstance(value, int) else math.isfinite(value)
-    if not possible:
-        raise BundleError(f"{where}: got a number that is infinite, not a number or beyond 2^63")
-
-
-def _text(value: str, where: str) -> str:
-    """Return a text that a terminal can show: commands print what strangers wrote into a manifest."""
-    if bad := [c for c in value if unicodedata.category(c) in ("Cc", "Cs")]:
-        raise BundleError(f"{where}: {bad[0]!a} may not stand in a text")
-    return value
-
-
-def _check_plain(value: object, where: str, depth: int) -> None:
-    """Check that an option of any type can be printed, compared and written again."""
-    if depth > DEEPEST_OPTION:
-        raise BundleError(f"{where}: is nested more than {DEEPEST_OPTION} deep")
-    if isinstance(value, int | float):
-        _check_number(value, where)
-    elif isinstance(value, str):
-        _text(value, where)
-    elif isinstance(value, list | tuple):
-        for item in typing.cast("list[object]", value):
-            _check_plain(item, where, depth + 1)
-    elif isinstance(value, dict):
-        for key, item in typing.cast("dict[str, object]", value).items():
-            _check_plain(item, f"{where}.{_text(key, where)}", depth + 1)

@@ -1,18 +1,13 @@
-"""Time, statistics and the description of a machine: the only copies in the project."""
+"""The description of a machine, and what a process had of it."""
 
 from __future__ import annotations
 
 import os
 import platform
 import sys
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-
-import numpy as np
 
 # What comes with an engine; another version of one makes measured latencies stale.
 ENGINES = (
@@ -29,47 +24,6 @@ ENGINES = (
     "ncnn",
 )
 PACKAGES = ("i2i-sdk", "numpy", "opencv-python", "av", *ENGINES, "cuda-python", "torch", "onnx")
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Statistics of many calls, in milliseconds."""
-
-    runs: int
-    min_ms: float
-    median_ms: float
-    p95_ms: float
-    p99_ms: float
-    mean_ms: float
-
-
-def statistics(milliseconds: list[float]) -> Timing:
-    """Summarise measured times. Percentiles interpolate linearly, as NumPy does by default."""
-    if not milliseconds:
-        raise ValueError("no times to summarise")
-    p50, p95, p99 = (float(np.percentile(milliseconds, q)) for q in (50, 95, 99))
-    mean = float(np.mean(milliseconds))
-    return Timing(len(milliseconds), min(milliseconds), p50, p95, p99, mean)
-
-
-def interleaved(
-    calls: Mapping[str, Callable[[], object]], *, rounds: int = 50, warmup: int = 5
-) -> dict[str, list[float]]:
-    """Time every call once per round, so that a slow moment of the machine hits all alike.
-
-    Returns the times in milliseconds per name, in order of measurement, so that ratios can be taken
-    round by round.
-    """
-    for call in calls.values():
-        for _ in range(warmup):
-            call()
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            times[name].append((time.perf_counter() - start) * 1000.0)
-    return times
 
 
 def peak_memory() -> int | None:
