@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -23,17 +22,21 @@ ENGINES = (
     "coremltools",
     "ncnn",
 )
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 PACKAGES = ("i2i-sdk", "numpy", "opencv-python", "av", *ENGINES, "cuda-python", "torch", "onnx")
 
 
 def peak_memory() -> int | None:
     """Bytes of memory that this process had at most so far; None where the system does not tell."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # ru_maxrss of a new process begins at what its parent had
+        found = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        return int(found[0]) * 1024 if found else None
     try:
         import resource
     except ImportError:  # Windows
         return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
 def machine() -> dict[str, str | int | float]:
@@ -41,9 +44,14 @@ def machine() -> dict[str, str | int | float]:
     facts: dict[str, str | int | float] = {
         "cpu": cpu_name(),
         "cores": os.cpu_count() or 1,
-        "system": f"{platform.system()} {platform.machine()}",
+        "governor": governor(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
     }
+    if "hypervisor" in cpu_flags():
+        facts["virtual"] = "yes: a virtual machine, whose processor others may share"
+    if environment := {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ}:
+        facts["threads"] = ", ".join(f"{name}={value}" for name, value in environment.items())
     for package in PACKAGES:
         version = package_version(package)
         if version is not None:
@@ -51,6 +59,12 @@ def machine() -> dict[str, str | int | float]:
     if hasattr(os, "getloadavg"):
         facts["load_1min"] = round(os.getloadavg()[0], 2)
     return facts
+
+
+def governor(sys: Path = Path("/sys")) -> str:
+    """How Linux chooses the processor's clock: "performance", "powersave" …, or "not told"."""
+    file = sys / "devices/system/cpu/cpu0/cpufreq/scaling_governor"
+    return file.read_text().strip() if file.is_file() else "not told"
 
 
 @lru_cache(maxsize=1)

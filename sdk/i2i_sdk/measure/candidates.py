@@ -1,0 +1,167 @@
+"""What is compared in one run: each candidate in a process of its own, all taking turns."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from i2i_sdk.errors import BackendError
+from i2i_sdk.measure.energy import Meter, joules
+from i2i_sdk.measure.timing import WarmUp, take_turns
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something whose calls are timed.
+
+    opener: "module:function"; it is called in the candidate's process with `arguments`, which JSON can hold,
+    and returns what is to be timed, without arguments. reports: that times itself, and gives milliseconds.
+    """
+
+    name: str
+    opener: str
+    arguments: dict[str, Any]
+    reports: bool = False
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a candidate's turns gave, in milliseconds."""
+
+    rounds: tuple[tuple[float, ...], ...]
+    warm_up: WarmUp
+    memory: int | None  # bytes, the most that its process had
+    energy: float | None  # joules of a call
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """All calls, in order."""
+        return tuple(chain.from_iterable(self.rounds))
+
+    @property
+    def medians(self) -> tuple[float, ...]:
+        """Of each round: what ratios are taken of."""
+        return tuple(float(np.median(times)) for times in self.rounds)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A run: what was measured by name, and why others were not."""
+
+    measured: dict[str, Measured]
+    reasons: dict[str, str]
+
+
+def compare(
+    candidates: Sequence[Candidate],
+    rounds: int,
+    *,
+    meters: Sequence[Meter] = (),
+    between: Callable[[], object] = lambda: None,
+    progress: Callable[[str], object] = lambda text: None,
+) -> Comparison:
+    """Open and warm up all candidates, then let them take turns.
+
+    between: called before each round. progress: told in a few words what is done. A candidate that cannot be
+    opened is left out with its reason; one that fails in its turn raises BackendError.
+    """
+    reasons: dict[str, str] = {}
+    with ExitStack() as stack:
+        workers: dict[str, Worker] = {}
+        for candidate in candidates:
+            progress(f"opening {candidate.name}")
+            worker = stack.enter_context(Worker(candidate, meters))
+            try:
+                worker.open()
+                workers[candidate.name] = worker
+            except BackendError as error:
+                reasons[candidate.name] = str(error)
+                worker.close()
+        progress(f"measuring {len(workers)} in {rounds} rounds")
+        rounds_of = take_turns({name: worker.turn for name, worker in workers.items()}, rounds, between)
+        measured = {
+            name: Measured(tuple(map(tuple, times)), workers[name].warm_up, *workers[name].costs)
+            for name, times in rounds_of.items()
+        }
+    return Comparison(measured, reasons)
+
+
+class Worker:
+    """A candidate's process, as its leader sees it."""
+
+    def __init__(self, candidate: Candidate, meters: Sequence[Meter] = ()) -> None:
+        self._candidate, self._meters = candidate, meters
+        self.warm_up = WarmUp(0, True)
+        self._memory: int | None = None
+        self._energies: list[float] = []
+        importable = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "i2i_sdk.measure.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            env={**os.environ, "PYTHONPATH": importable},
+        )
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Load and warm up. Raises BackendError."""
+        of = self._candidate
+        self._asked("open", opener=of.opener, arguments=of.arguments, reports=of.reports)
+        answer = self._asked("warm up")
+        if not of.reports:
+            self.warm_up = WarmUp(answer["calls"], answer["stable"])
+
+    def turn(self) -> list[float]:
+        """Milliseconds of a turn. Raises BackendError."""
+        before = joules(self._meters)
+        times: list[float] = self._asked("turn")["ms"]
+        after = joules(self._meters)
+        if before is not None and after is not None:
+            self._energies.append((after - before) / (len(times) + 1))  # the first call is not in `times`
+        return times
+
+    @property
+    def costs(self) -> tuple[int | None, float | None]:
+        """Bytes of memory at most, joules of a call."""
+        return self._memory, float(np.median(self._energies)) if self._energies else None
+
+    def close(self) -> None:
+        """End the process. Calling it twice is allowed."""
+        self._process.kill()
+        self._process.communicate()
+
+    def _asked(self, request: str, **details: Any) -> dict[str, Any]:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps({"do": request, **details}) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except OSError:
+            line = ""
+        if not line:
+            raise BackendError(f"{self._candidate.name}: its process ended with {self._process.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise BackendError(f"{self._candidate.name}: {answer['error']}")
+        self._memory = answer["memory"]
+        return answer

@@ -1,0 +1,150 @@
+"""Is the machine quiet? Figures of a busy, throttled or stolen processor are marked and never a reference."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from i2i_sdk.measure.record import Conditions
+from i2i_sdk.measure.timing import SETTLE_S, timed
+
+# What a share may be before figures are marked.
+MOST_OTHERS, MOST_STOLEN, MOST_SLOWDOWN, MOST_LOAD = 0.03, 0.02, 0.10, 0.5
+LOOKS = 3  # of which the fastest counts: a clock is judged by its best, not by an interruption
+TICKS = 100  # a second, in /proc: a constant of Linux for user space
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Processor time since the start of the machine, in ticks of all cores together."""
+
+    total: int
+    busy: int  # of it, not idle; without what was stolen
+    stolen: int
+    own: int  # of this process and its children, past ones too
+    throttled: int | None
+
+
+class Quiet:
+    """Watches the machine from entering to leaving; `conditions` says how it was.
+
+    Call `look` now and then, while nothing is measured: it times a calculation that is always the same, which
+    only a slower clock, or another process on its core, makes slower. Linux tells the rest; elsewhere the
+    load average has to do.
+    """
+
+    def __init__(self, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> None:
+        self._proc, self._sys = proc, sys
+        self._clock: list[float] = []
+
+    def __enter__(self) -> Quiet:
+        self._began, self._load = time.perf_counter(), load()
+        self._before = usage(self._proc, self._sys)
+        self.look()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            return
+        self.look()
+        after, seconds = usage(self._proc, self._sys), time.perf_counter() - self._began
+        self.conditions = judged(self._before, after, seconds, (self._load, load()), slowdown(self._clock))
+
+    def look(self) -> None:
+        """Time the calculation; takes a tenth of a second, most of it a pause for others' threads."""
+        time.sleep(SETTLE_S)
+        self._clock.append(min(timed(calculation) for _ in range(LOOKS)))
+
+
+def calculation() -> int:
+    """Always the same work for one core, of some milliseconds."""
+    return sum(number & 7 for number in range(100_000))
+
+
+def slowdown(clock: list[float]) -> float:
+    """How much slower the slowest third of the time was than the fastest; 0 for a steady clock."""
+    thirds = [float(np.median(part)) for part in np.array_split(clock, min(3, len(clock)))]
+    return max(thirds) / min(thirds) - 1
+
+
+def judged(
+    before: Usage | None,
+    after: Usage | None,
+    seconds: float,
+    loads: tuple[float | None, float | None],
+    slower: float,
+) -> Conditions:
+    """The conditions between two readings, with a mark for everything that makes figures unreliable."""
+    others = stolen = throttled = None
+    if before and after and after.total > before.total:
+        total = after.total - before.total
+        others = max(0.0, (after.busy - before.busy - (after.own - before.own)) / total)
+        stolen = (after.stolen - before.stolen) / total
+        if before.throttled is not None and after.throttled is not None:
+            throttled = after.throttled - before.throttled
+    marks: list[str] = []
+    if others is not None and others > MOST_OTHERS:
+        marks.append(f"busy: other processes took {others:.0%} of the processor time")
+    if others is None and loads[0] is not None and loads[0] > MOST_LOAD:
+        marks.append(f"busy: the load was {loads[0]:.2f} before it began")
+    if stolen is not None and stolen > MOST_STOLEN:
+        marks.append(f"shared: the hypervisor gave {stolen:.0%} of the processor time to others")
+    if throttled:
+        marks.append(f"throttled: the processor was too hot {throttled} times")
+    if slower > MOST_SLOWDOWN:
+        marks.append(f"unsteady clock: a fixed calculation became up to {slower:.0%} slower meanwhile")
+    return Conditions(seconds, *loads, others, stolen, slower, throttled, tuple(marks))
+
+
+def load() -> float | None:
+    """The load average over the last minute; None where there is none."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def usage(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Usage | None:
+    """What Linux has counted; None on other systems."""
+    try:
+        words = (proc / "stat").read_text().split("\n", 1)[0].split()
+    except OSError:
+        return None
+    user, nice, system, idle, iowait, irq, softirq, steal = map(int, words[1:9])
+    busy = user + nice + system + irq + softirq
+    return Usage(busy + idle + iowait + steal, busy, steal, own_ticks(proc, os.getpid()), throttlings(sys))
+
+
+def own_ticks(proc: Path, process: int) -> int:
+    """Ticks of a process, its living descendants, and those that ended."""
+    spent: dict[int, int] = {}
+    children: dict[int, list[int]] = {}
+    for folder in proc.glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it ended meanwhile
+            continue
+        parent, *times = (int(fields[index]) for index in (1, 11, 12, 13, 14))
+        spent[int(folder.name)] = sum(times)
+        children.setdefault(parent, []).append(int(folder.name))
+    family, waiting = 0, [process]
+    while waiting:
+        member = waiting.pop()
+        family += spent.get(member, 0)
+        waiting += children.get(member, [])
+    return family
+
+
+def throttlings(sys: Path) -> int | None:
+    """How often the processor's cores were slowed down because of heat; None where nobody counts."""
+    counts: list[int] = []
+    for file in sys.glob("devices/system/cpu/cpu*/thermal_throttle/core_throttle_count"):
+        try:
+            counts.append(int(file.read_text()))
+        except (OSError, ValueError):
+            continue
+    return sum(counts) if counts else None
