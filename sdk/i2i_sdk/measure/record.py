@@ -35,6 +35,7 @@ TIMES: dict[str, str] = {
     "post": "to the frame's size and colour order",
     "handed": "between the stages: threads, waiting in slots",
     "added": "from decoded to shown",
+    "extra": "translate(frame) beyond the bare engine's call, median of differences round by round",
     "import": "import i2i_sdk in a fresh process",
     "load": "Translator(…)",
     "first": "the first frame",
@@ -73,6 +74,10 @@ VALUES: dict[str, Quantity] = {
     "losses": Quantity("1", "connections that broke"),
     "reconnects": Quantity("1", "connections that came back"),
     "images": Quantity("1/s", "images trained on a second"),
+    "waiting": Quantity("1", "share of a training step that waits for data"),
+    "forward": Quantity("1", "share of it in forward passes and losses"),
+    "backward": Quantity("1", "share of it in backward passes"),
+    "optimisers": Quantity("1", "share of it in optimisers"),
 }
 
 
