@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "info": ("i2i_sdk.commands.info:main", "what a bundle or a checkpoint is: network, variants, quality"),
     "sample": ("i2i_sdk.commands.sample:main", "pictures that a sampler makes of noise, in a grid"),
     "tune": ("i2i_sdk.commands.tune:main", "measure a bundle's variants here and remember the fastest"),
+    "bench": ("i2i_sdk.commands.bench:main", "time a bundle's variants here; compare two such runs"),
     "verify": ("i2i_sdk.commands.verify:main", "compare a bundle's variants with its reference, here"),
     "zoo": ("i2i_sdk.commands.zoo:main", "the bundles that come with i2i-sdk"),
     "doctor": ("i2i_sdk.commands.doctor:main", "engines, CPU, display, cameras: what a bug report needs"),

@@ -17,6 +17,7 @@ from i2i_sdk.cli import main
 from i2i_sdk.commands import tune
 from i2i_sdk.files import file_sha256
 from i2i_sdk.front_plot import check_plot
+from i2i_sdk.measure import statistics
 from i2i_sdk.sinks import write_image
 from i2i_sdk.tuning import load_measured
 
@@ -93,8 +94,9 @@ def test_dominated_variants_are_marked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bundle = with_swapped_colours(bundle, known)
-    times = {v.name: [ms] * 3 for v, ms in zip(bundle.manifest.variants, (8.0, 9.0, 7.0), strict=True)}
-    monkeypatch.setattr(tune, "interleaved", lambda calls, rounds: {name: times[name] for name in calls})
+    times = zip(bundle.manifest.variants, (8.0, 9.0, 7.0), strict=True)
+    timings = {v.name: statistics([ms] * 3) for v, ms in times if why_not(v) is None}
+    monkeypatch.setattr(tune, "timings_of", lambda *_: (timings, {}))
     assert main(["tune", str(bundle.path), "--frames", str(photos)]) == 0
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if "-24x40" in line}
     fastest = next(name for name in ("openvino-bf16-24x40", "ort-fp32-24x40") if name in rows)

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from i2i_sdk.backends import check_threads, open_variant, why_not
-from i2i_sdk.backends.base import Engine, EngineOptions
+from i2i_sdk.backends import check_threads
+from i2i_sdk.bench import BenchOptions, candidates_of
 from i2i_sdk.bundle import Bundle
 from i2i_sdk.commands.common import decibels, how_to_use, read_bundle
-from i2i_sdk.errors import BackendError, BundleError, InputError
+from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.front_plot import check_plot, draw_front
-from i2i_sdk.manifest import Variant
-from i2i_sdk.measure import Timing, interleaved, machine, statistics
+from i2i_sdk.measure import Timing, machine, statistics
+from i2i_sdk.measure.candidates import compare
 from i2i_sdk.pareto import Point, dominator
-from i2i_sdk.parity import Trial, measure_parity
 from i2i_sdk.tables import print_table
 from i2i_sdk.tuning import Measured, save_measured
-from i2i_sdk.verification import reference_trial
+from i2i_sdk.verification import verify_bundle
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         type=Path,
         help="folder of images or a video for the quality; default: scikit-image's photos",
     )
-    parser.add_argument("--rounds", type=int, default=50, help="measurements of each variant (default 50)")
+    parser.add_argument("--rounds", type=int, default=10, help="turns of each variant (default 10)")
     parser.add_argument("--threads", type=int, help="of the engines; default: their own choice")
     parser.add_argument(
         "--plot",
@@ -89,53 +85,47 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def tune_bundle(bundle: Bundle, frames: Path | None, rounds: int, threads: int | None) -> Tuned:
-    """Measure every variant that runs here: the time of one frame, taking turns, and the quality.
+    """Measure every variant that runs here: the quality, and the time of one frame.
 
     Quality is PSNR against the bundle's reference, as `i2i verify` finds it; without frames and without
     scikit-image's it is what was found at export. Raises BackendError if no variant runs.
     """
     sampler = bundle.manifest.model.kind == "sampler"
-    compare = sampler or frames is not None or importlib.util.find_spec("skimage") is not None
-    trials: dict[tuple[int, int], Trial] = {}
-    psnr: dict[str, float] = {}
+    if sampler or frames is not None or importlib.util.find_spec("skimage") is not None:
+        found = verify_bundle(bundle, frames, threads)
+        parities = {name: outcome.parity for name, outcome in found.items()}
+        refused = {name: outcome.reason for name, outcome in found.items() if outcome.parity is None}
+        counts = {p.frames: p.frames_from for p in parities.values() if p}
+        said = "; ".join(f"against the reference, {n} frames ({source})" for n, source in counts.items())
+    else:
+        parities = {v.name: v.parity for v in bundle.manifest.variants}
+        refused, said = {}, "as at export; --frames DIR measures it here"
+    timings, not_timed = timings_of(bundle, set(refused), rounds, threads)
+    reasons = refused | not_timed
+    if not timings:
+        listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise BackendError(f"{bundle.path}: no variant can run on this device: {listed}")
+    psnr = {name: p.psnr if (p := parities[name]) else 0.0 for name in timings}
+    return Tuned(timings, psnr, reasons, said)
+
+
+def timings_of(
+    bundle: Bundle, without: Collection[str], rounds: int, threads: int | None
+) -> tuple[dict[str, Timing], dict[str, str]]:
+    """One frame of every variant but those `without`, by name, and why others were not timed.
+
+    Variants of one size take turns, each in a process of its own.
+    """
+    timings: dict[str, Timing] = {}
     reasons: dict[str, str] = {}
-    with ExitStack() as stack:
-        calls: dict[str, Callable[[], object]] = {}
-        for v in bundle.manifest.variants:
-            engine = _opened(bundle, v, threads)
-            if isinstance(engine, str):
-                reasons[v.name] = engine
-                continue
-            stack.enter_context(engine)
-            psnr[v.name] = v.parity.psnr if v.parity else 0.0
-            if compare:
-                size = (v.height, v.width)
-                trials[size] = trials.get(size) or reference_trial(bundle, v, frames, threads)
-                psnr[v.name] = measure_parity(engine, trials[size]).psnr
-            calls[v.name] = _call(engine)
-        if not calls:
-            listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-            raise BackendError(f"{bundle.path}: no variant can run on this device: {listed}")
-        timings = {name: statistics(times) for name, times in interleaved(calls, rounds=rounds).items()}
-    counts = {len(trial.inputs.arrays): trial.inputs.source for trial in trials.values()}
-    found = "; ".join(f"against the reference, {n} frames ({source})" for n, source in counts.items())
-    return Tuned(timings, psnr, reasons, found or "as at export; --frames DIR measures it here")
-
-
-def _opened(bundle: Bundle, variant: Variant, threads: int | None) -> Engine | str:
-    """The engine, or why there is none."""
-    if reason := why_not(variant):
-        return reason
-    try:
-        return open_variant(variant, bundle.files_of(variant), EngineOptions(threads))
-    except (BackendError, BundleError) as error:
-        return str(error)
-
-
-def _call(engine: Engine) -> Callable[[], object]:
-    shape = tuple(side or 1 for side in engine.input_shape)
-    frame = np.random.default_rng(0).integers(0, 256, shape).astype(engine.input_dtype)
-    return lambda: engine.run(frame)
+    variants = [v for v in bundle.manifest.variants if v.name not in without]
+    for size in dict.fromkeys((v.height, v.width) for v in variants):
+        same = [v for v in variants if (v.height, v.width) == size]
+        candidates, refused = candidates_of(bundle, same, 1, BenchOptions(rounds, threads))
+        comparison = compare(candidates, rounds)
+        reasons |= refused | comparison.reasons
+        timings |= {name: statistics(found.times) for name, found in comparison.measured.items()}
+    return timings, reasons
 
 
 def _points(bundle: Bundle, tuned: Tuned) -> list[list[Point]]:

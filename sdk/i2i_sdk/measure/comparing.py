@@ -1,0 +1,96 @@
+"""What changed between two runs, beyond what the machine's unsteadiness explains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from i2i_sdk.errors import InputError
+from i2i_sdk.measure.record import Record, Row
+from i2i_sdk.measure.timing import Timing
+
+LEAST_CHANGE = 0.05  # two runs on a quiet machine may differ by so much
+
+# Facts that differ between any two runs, and say nothing about the machine.
+FLEETING = {"load_1min"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One time of one row in both runs, in milliseconds."""
+
+    row: Row  # of the later run
+    quantity: str
+    before_ms: float
+    after_ms: float
+    noise: float  # share that the two runs' spreads explain
+    faster_before: float | None  # times faster than the baseline
+    faster_after: float | None
+
+    @property
+    def share(self) -> float:
+        """0.1: takes 10 % longer; -0.1: 10 % less."""
+        return self.after_ms / self.before_ms - 1
+
+    @property
+    def verdict(self) -> str:
+        """ "slower", "faster", or "same" where the noise explains it.
+
+        A change of the whole machine moves a row and its baseline alike; then the ratio stays, and it is the
+        machine's change, not the row's.
+        """
+        if abs(self.share) <= self.noise:
+            return "same"
+        if self.faster_before and self.faster_after:
+            relative = self.faster_before / self.faster_after - 1
+            if abs(relative) <= self.noise:
+                return "same as the baseline's"
+        return "slower" if self.share > 0 else "faster"
+
+
+def changes(before: Record, after: Record) -> list[Change]:
+    """Everything that both runs timed. Raises InputError where that is nothing or `before` is marked."""
+    if not before.trusted:
+        marks = "; ".join(before.conditions.marks)
+        raise InputError(
+            f"the first run cannot be a reference: {marks}. Measure again on a machine that is left alone"
+        )
+    if before.part != after.part:
+        raise InputError(
+            f"the first file is of {before.part}, the second of {after.part}: give two of one part"
+        )
+    rows = {row.key: row for row in before.rows}
+    found = [
+        change_of(rows[row.key], row, quantity)
+        for row in after.rows
+        if row.key in rows
+        for quantity in row.times
+        if quantity in rows[row.key].times
+    ]
+    if not found:
+        raise InputError("the two files have no row in common: they are of other models, sizes or variants")
+    return found
+
+
+def change_of(before: Row, after: Row, quantity: str) -> Change:
+    """Of one time."""
+    old, new = before.times[quantity], after.times[quantity]
+    ratios = before.values.get("faster"), after.values.get("faster")
+    return Change(after, quantity, old.median_ms, new.median_ms, noise(old, new), *ratios)
+
+
+def noise(before: Timing, after: Timing) -> float:
+    """Share by which two medians may differ for no reason."""
+    return max(LEAST_CHANGE, before.spread + after.spread)
+
+
+def only_in_one(before: Record, after: Record) -> tuple[list[Row], list[Row]]:
+    """Rows that went, and rows that came."""
+    old, new = {row.key for row in before.rows}, {row.key for row in after.rows}
+    return [r for r in before.rows if r.key not in new], [r for r in after.rows if r.key not in old]
+
+
+def other_machine(before: Record, after: Record) -> dict[str, tuple[object, object]]:
+    """Facts of the machine that are not the same: processor, cores, versions."""
+    names = dict.fromkeys([*before.machine, *after.machine])
+    pairs = {name: (before.machine.get(name), after.machine.get(name)) for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1] and name not in FLEETING}
