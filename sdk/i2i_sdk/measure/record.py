@@ -66,6 +66,7 @@ VALUES: dict[str, Quantity] = {
     "dropped": Quantity("1", "frames"),
     "cpu": Quantity("1", "processor time of the process by the clock; 1 is one core"),
     "camera_cpu": Quantity("1", "the same of the camera's process"),
+    "server_cpu": Quantity("1", "the same of the server's process"),
     "warping": Quantity("1", "mean square change along the motion, in gray levels squared"),
     "covered_psnr": Quantity("dB", "PSNR against the unsmoothed picture where something was uncovered"),
     "trail": Quantity("1", "gray levels that a moving square leaves behind at most"),
