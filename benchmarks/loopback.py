@@ -1,11 +1,11 @@
 """A network camera in its own process, for measuring: numbered photographs over HTTP, and faults on demand.
 
-    python -m benchmarks.loopback --size 640x480 --fps 30
+    python -m benchmarks.loopback --size 640x480 --fps 30 --cameras 1
 
-prints its address and then obeys one command a line: "drop" (cut all connections), "damage N" (only half of
-each of the next N pictures), "break N" (the next N have a spoilt header), "flip N" (wrong bits: they decode,
-and look wrong), "stall S" (send nothing for S seconds), "size I" (the I-th of several sizes), "counts". Each
-is answered with the counts so far, as JSON. It ends with its standard input.
+prints the address of each camera and then obeys one command a line: "drop" (cut all connections), "damage N"
+(only half of each of the next N pictures), "break N" (the next N have a spoilt header), "flip N" (wrong bits:
+they decode, and look wrong), "stall S" (send nothing for S seconds), "size I" (the I-th of several sizes),
+"counts". Each is answered with the counts so far, as JSON. It ends with its standard input.
 
 Each picture carries its number in black and white blocks; the time at which a number was last sent stands in
 a file that other processes map, so that they can tell how old a picture is.
@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -104,6 +105,7 @@ class CameraServer:
 
     sets: JPEGs to go round in, one list for each size. times: where the moment of sending picture i is
     written, in seconds of `time.perf_counter`, which is the same clock in every process of a Linux machine.
+    started: the moment from which its ticks count, by that clock; now by default.
     """
 
     def __init__(
@@ -112,12 +114,13 @@ class CameraServer:
         fps: float = 30.0,
         port: int = 0,
         times: NDArray[np.float64] | None = None,
+        started: float | None = None,
     ) -> None:
         self.fps, self.sets, self.chosen = fps, sets, 0
         self.times = np.zeros(max(map(len, sets))) if times is None else times
         self.counts = {"sent": 0, "cut": 0, "damage": 0, "break": 0, "flip": 0, "clients": 0}
         self._due = dict.fromkeys(DAMAGES, 0)
-        self._started = time.perf_counter()
+        self._started = time.perf_counter() if started is None else started
         self._stalled_until = 0.0
         self._cuts = 0
         self._closed = threading.Event()
@@ -216,33 +219,39 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Loopback:
-    """A `CameraServer` in a process of its own. A context manager; `say` gives it a command."""
+    """Cameras alike in a process of their own. A context manager; `say` gives all of them a command.
 
-    def __init__(self, *sizes: Size, fps: float = 30.0) -> None:
+    Their pictures come at different moments, as those of real cameras do, evenly spread over a tick.
+    """
+
+    def __init__(self, *sizes: Size, fps: float = 30.0, cameras: int = 1) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="loopback-")
         path = Path(self._folder.name) / "times"
-        path.write_bytes(bytes(8 * FRAMES))
-        self._times = np.memmap(path, np.float64, "r")
+        path.write_bytes(bytes(8 * FRAMES * cameras))
+        self._times = np.memmap(path, np.float64, "r", shape=(cameras, FRAMES))
         named = [f"{width}x{height}" for width, height in sizes]
         command = [sys.executable, "-m", "benchmarks.loopback", "--fps", str(fps), "--times", str(path)]
         self._process = subprocess.Popen(
-            [*command, "--size", *named], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [*command, "--cameras", str(cameras), "--size", *named],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self._process.stdout is not None
         ready = json.loads(self._process.stdout.readline())
-        self.url, self.jpeg_kib = str(ready["url"]), float(ready["jpeg_kib"])
+        self.urls: list[str] = ready["urls"]
         self.pid = self._process.pid
 
     def say(self, command: str) -> dict[str, int]:
-        """Its counts, once it has obeyed."""
+        """The counts of all cameras together, once they have obeyed."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(command + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
-    def age_ms(self, image: Image) -> float:
-        """How long ago this picture was sent."""
-        return (time.perf_counter() - float(self._times[number_of(image)])) * 1000
+    def age_ms(self, image: Image, camera: int = 0) -> float:
+        """How long ago this picture was sent by the camera of that number."""
+        return (time.perf_counter() - float(self._times[camera, number_of(image)])) * 1000
 
     def __enter__(self) -> Loopback:
         return self
@@ -269,26 +278,39 @@ def obey(camera: CameraServer, command: str) -> None:
     actions[verb]()
 
 
+def answer(cameras: Sequence[CameraServer], command: str) -> dict[str, Any]:
+    """Let all cameras obey; their counts together, or what is wrong with the command."""
+    try:
+        for camera in cameras:
+            obey(camera, command)
+    except ValueError as error:
+        return {"error": str(error)}
+    return {name: sum(camera.counts[name] for camera in cameras) for name in cameras[0].counts}
+
+
 def main(argv: Sequence[str]) -> int:
     """Serve until standard input ends."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.loopback", description=__doc__)
     parser.add_argument("--size", nargs="+", default=["640x480"], help="WIDTHxHEIGHT, one or several")
     parser.add_argument("--fps", type=float, default=30.0)
-    parser.add_argument("--port", type=int, default=0, help="default: a free one")
-    parser.add_argument("--times", type=Path, help=f"a file of {FRAMES} float64: when each was last sent")
+    parser.add_argument("--cameras", type=int, default=1)
+    parser.add_argument("--port", type=int, default=0, help="of the first camera; default: free ones")
+    parser.add_argument("--times", type=Path, help=f"{FRAMES} float64 a camera: when each was last sent")
     args = parser.parse_args(argv)
     sizes = [tuple(map(int, size.lower().split("x"))) for size in args.size]
     sets = [jpegs(photographs((width, height), FRAMES)) for width, height in sizes]
-    times = None if args.times is None else np.memmap(args.times, np.float64, "r+")
-    with CameraServer(sets, args.fps, args.port, times) as camera:
-        mean_kib = sum(map(len, sets[0])) / len(sets[0]) / 1024
-        print(json.dumps({"url": camera.url, "jpeg_kib": round(mean_kib, 1)}), flush=True)
+    shape = (args.cameras, FRAMES)
+    times = np.zeros(shape) if args.times is None else np.memmap(args.times, np.float64, "r+", shape=shape)
+    began, apart = time.perf_counter(), 1 / (args.fps * args.cameras)
+    with ExitStack() as stack:
+        cameras: list[CameraServer] = []
+        for i in range(args.cameras):
+            port = args.port and args.port + i
+            camera = CameraServer(sets, args.fps, port, times[i], began + i * apart)
+            cameras.append(stack.enter_context(camera))
+        print(json.dumps({"urls": [camera.url for camera in cameras]}), flush=True)
         for line in sys.stdin:
-            try:
-                obey(camera, line.strip())
-                print(json.dumps(camera.counts), flush=True)
-            except ValueError as error:
-                print(json.dumps({"error": str(error)}), flush=True)
+            print(json.dumps(answer(cameras, line.strip())), flush=True)
     return 0
 
 

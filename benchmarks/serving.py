@@ -1,4 +1,4 @@
-"""The live server from glass to glass, over loopback: `python -m benchmarks.serving [SECONDS]`.
+"""The live server from glass to glass, over loopback.
 
 A camera of 640x480 at 30 frames a second, played from memory, is encoded as JPEG, sent through `/v1/stream`,
 and the answer decoded. Latency is from the frame's moment to the decoded answer, so it holds both codecs of
@@ -7,6 +7,7 @@ both sides. The server is a process of its own; its processor time is what the s
 
 from __future__ import annotations
 
+import argparse
 import json
 import multiprocessing
 import struct
@@ -19,19 +20,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import onnx
-import psutil
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 from skimage import data
 from websockets.sync.client import ClientConnection, connect
 
-from benchmarks.report import show
+from benchmarks.identity import SLOW_S, Slow, write_identity
+from benchmarks.processes import CpuShare
+from benchmarks.report import publish
 from i2i_sdk import Translator
+from i2i_sdk.measure import machine, statistics
+from i2i_sdk.measure.quiet import Quiet
+from i2i_sdk.measure.record import Row, make_record
 from i2i_sdk.server.app import create_app
 from i2i_sdk.server.models import open_models
 from i2i_sdk.server.options import ServeOptions
@@ -40,9 +42,29 @@ from i2i_sdk.server.run import Server, bound
 Image = NDArray[np.uint8]
 
 HEIGHT, WIDTH, FPS, QUALITY = 480, 640, 30, 80
-SLOW_MS = 100.0
 WARM_UP = 1.0  # seconds that do not count
 FRAME, RESULT = struct.Struct("<IId"), struct.Struct("<IIdffff")
+
+
+@dataclass(frozen=True)
+class Case:
+    """An engine, and how a client treats its server."""
+
+    name: str
+    slow: bool  # the engine
+    most: int | None  # frames under way, no more than the server's credit; None sends all, against its wish
+    # By the engine's time of the last answer the client knows until when the engine is busy, and sends no
+    # frame that would wait there for longer than until the camera's next one.
+    paced: bool = False
+
+
+CASES = (
+    Case("2 under way", False, 2),
+    Case("1 under way", True, 1),
+    Case("2 under way", True, 2),
+    Case("2 under way, paced", True, 2, paced=True),
+    Case("all frames sent", True, None),
+)
 
 
 @dataclass
@@ -54,100 +76,78 @@ class Run:
     seconds: float = 0.0
     server_cpu: float = 0.0  # share of one core
 
-    @property
-    def summary(self) -> str:
-        """One cell of the report."""
-        fps = len(self.latencies) / self.seconds
-        return f"{fps:.1f} fps, {self.dropped} dropped, server {100 * self.server_cpu:.0f} % of a core"
-
-
-class Delayed(Translator):
-    """Identity, and then a pause, as a large network makes it on another device than the CPU."""
-
-    delay_ms = 0.0
-
-    def __call__(self, image: Any) -> Any:
-        """Translate, then wait."""
-        result = super().__call__(image)
-        time.sleep(self.delay_ms / 1000)
-        return result
+    def row(self, case: Case) -> Row:
+        """As a row of a record."""
+        return Row(
+            f"{SLOW_S:g} s engine" if case.slow else "identity",
+            case.name,
+            HEIGHT,
+            WIDTH,
+            times={"glass": statistics(self.latencies)},
+            samples={"glass": tuple(self.latencies)},
+            values={
+                "fps": len(self.latencies) / self.seconds,
+                "dropped": self.dropped,
+                "server_cpu": self.server_cpu,
+            },
+        )
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure five cases and write out/bench/serving.json."""
-    seconds = float(argv[0]) if argv else 20.0
-    slow = f"{SLOW_MS:.0f} ms engine"
-    cases = {  # the engine's delay, how many frames may be under way, and whether the second one comes late
-        "identity, 2 under way": (0.0, 2, False),
-        f"{slow}, 1 under way": (SLOW_MS, 1, False),
-        f"{slow}, 2 under way": (SLOW_MS, 2, False),
-        f"{slow}, 2 under way, paced": (SLOW_MS, 2, True),
-        f"{slow}, all frames sent": (SLOW_MS, None, False),
-    }
-    runs: dict[str, Run] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        graph = save_identity(Path(folder) / "identity.onnx")
-        for name, (delay_ms, most, paced) in cases.items():
-            with server(graph, delay_ms) as (port, process):
-                runs[name] = play(port, process, seconds, most, paced)
-    facts = {name: run.summary for name, run in runs.items()}
+    """Measure five cases."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each case")
+    args = parser.parse_args(argv)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder, Quiet() as quiet:
+        graph = write_identity(Path(folder) / "identity.onnx", HEIGHT, WIDTH)
+        for case in CASES:
+            quiet.look()
+            with server(graph, case.slow) as (port, process):
+                rows.append(play(port, process, args.seconds, case).row(case))
     title = f"serving: glass to glass, {WIDTH}x{HEIGHT} at {FPS} fps, JPEG {QUALITY}"
-    show(title, {name: run.latencies for name, run in runs.items()}, None, **facts)
+    facts = {"seconds": args.seconds, "fps": FPS, "jpeg_quality": QUALITY}
+    publish(make_record("serving", title, tuple(rows), machine(), quiet.conditions, facts=facts))
     return 0
 
 
-def save_identity(path: Path) -> Path:
-    """A graph that gives what it takes: what remains is the server."""
-    shape = ["n", HEIGHT, WIDTH, 3]
-    values = [helper.make_tensor_value_info(name, TensorProto.UINT8, shape) for name in ("x", "y")]
-    graph = helper.make_graph(
-        [helper.make_node("Identity", ["x"], ["y"])], "identity", values[:1], values[1:]
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(path))
-    return path
-
-
 @contextmanager
-def server(graph: Path, delay_ms: float) -> Generator[tuple[int, psutil.Process]]:
-    """A server in a process of its own: its port, and the process."""
+def server(graph: Path, slow: bool) -> Generator[tuple[int, int]]:
+    """A server in a process of its own: its port, and the process's number."""
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(graph, delay_ms, theirs))
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(graph, slow, theirs))
     process.start()
     try:
-        yield ours.recv(), psutil.Process(process.pid)
+        assert process.pid is not None
+        yield ours.recv(), process.pid
     finally:
         process.terminate()
         process.join()
 
 
-def _serve(graph: Path, delay_ms: float, ready: Connection) -> None:
-    Delayed.delay_ms = delay_ms
+def _serve(graph: Path, slow: bool, ready: Connection) -> None:
     options = ServeOptions(port=0)
-    with open_models([str(graph)], Delayed) as models, bound(options.host, options.port) as listening:
+    opened = open_models([str(graph)], Slow if slow else Translator)
+    with opened as models, bound(options.host, options.port) as listening:
         port = listening.getsockname()[1]
         Server(create_app(models, options), options, lambda: ready.send(port)).run([listening])
 
 
-def play(port: int, process: psutil.Process, seconds: float, most: int | None, paced: bool) -> Run:
-    """Send a camera's frames for so long, and take the answers in a thread beside it.
-
-    most: of frames under way, no more than the server's credit; None sends all, against its wish. paced: by
-    the engine's time of the last answer the client knows until when the engine is busy, and sends no frame
-    that would wait there for longer than until the camera's next one.
-    """
+def play(port: int, process: int, seconds: float, case: Case) -> Run:
+    """Send a camera's frames for so long, and take the answers in a thread beside it."""
     address = f"ws://127.0.0.1:{port}/v1/stream"
     with connect(address, compression=None, max_size=None) as socket:
         socket.send(json.dumps({"type": "hello", "format": "jpeg", "quality": QUALITY}))
-        free = threading.Semaphore(min(most or 0, json.loads(socket.recv())["credit"]))
-        client = Client(socket, free if most else None, paced)
+        free = threading.Semaphore(min(case.most or 0, json.loads(socket.recv())["credit"]))
+        client = Client(socket, free if case.most else None, case.paced)
         listener = threading.Thread(target=client.listen)
         listener.start()
         client.film(WARM_UP)
-        client.run, start, before = Run(), time.perf_counter(), _cpu(process)
+        client.run, start, cpu = Run(), time.perf_counter(), CpuShare(process)
         client.film(seconds)
         run, client.run = client.run, Run()  # what comes now is not of the measured time
         run.seconds = time.perf_counter() - start
-        run.server_cpu = (_cpu(process) - before) / run.seconds
+        run.server_cpu = cpu()
     listener.join()
     return run
 
@@ -198,10 +198,5 @@ def _film(frames: int) -> Iterator[Image]:
         yield np.roll(photo, 4 * index, axis=1).astype(np.uint8, copy=False)
 
 
-def _cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
-import os
 import random
 import socket
 import struct
@@ -20,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import av
@@ -28,12 +26,16 @@ import numpy as np
 import psutil
 
 from benchmarks.loopback import Loopback
-from benchmarks.report import OUT
+from benchmarks.promises import told
+from benchmarks.report import publish
 from i2i_sdk import Translator
 from i2i_sdk.live import Event, MjpegServerSink, NullSink, Result, Stream, StreamStats, VideoSink
 from i2i_sdk.measure import machine
+from i2i_sdk.measure.quiet import Quiet
+from i2i_sdk.measure.record import Row, make_record
 from i2i_sdk.tables import print_table
 
+SIZE, FPS = (640, 480), 30.0
 DROPS = 20
 SAMPLE_S = 1.0
 WARMUP = 0.2  # of the time, in which memory may grow: pools, caches, the encoder's look-ahead
@@ -85,26 +87,40 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     args = parser.parse_args(argv)
-    print(f"load of this machine before it starts: {os.getloadavg()[0]:.2f} on {os.cpu_count()} cores")
-    seconds = args.minutes * 60
-    with tempfile.TemporaryDirectory() as folder:
-        recording = Path(folder) / "soak.mp4"
-        with Translator("sketch", size=256) as translate, Loopback((640, 480)) as camera:
-            soaked(
-                translate, camera, 4.0, Path(folder) / "warm-up.mp4"
-            )  # what libraries start once, and keep
-            already, before = camera.say("counts"), Left()
-            seen = soaked(translate, camera, seconds, recording)
-            after = Left()
-        seen.camera = {name: count - already[name] for name, count in seen.camera.items()}
-        with av.open(str(recording)) as video:
-            times = [packet.pts for packet in video.demux(video=0) if packet.pts is not None]
-            base = video.streams.video[0].time_base
-            assert base is not None
-            seen.recorded, seen.recorded_s = len(times), float((max(times) - min(times)) * base)
+    with tempfile.TemporaryDirectory() as folder, Quiet() as quiet:
+        seen, before, after = measured(Path(folder), args.minutes * 60)
     held = judged(seen, before, after)
-    show(seen, before, after, held, args.minutes)
-    return 0 if all(held.values()) else 1
+    show(seen, before, after)
+    assert seen.stats is not None
+    facts = {
+        "minutes": args.minutes,
+        "viewers_vanished": seen.vanished,
+        "camera": seen.camera,
+        "stats": asdict(seen.stats),
+        "memory_mib": dict(some(seen.memory)),
+        "checks": held,
+    }
+    title = f"soak: {args.minutes:g} minutes at {FPS:.0f} fps, {SIZE[0]}x{SIZE[1]}"
+    rows = (row(seen, args.minutes * 60),)
+    publish(make_record("soak", title, rows, machine(), quiet.conditions, facts=facts))
+    return told(held)
+
+
+def measured(folder: Path, seconds: float) -> tuple[Seen, Left, Left]:
+    """What was seen, and what this process held before and after."""
+    recording = folder / "soak.mp4"
+    with Translator("sketch", size=256) as translate, Loopback(SIZE, fps=FPS) as camera:
+        soaked(translate, camera, 4.0, folder / "warm-up.mp4")  # what libraries start once, and keep
+        already, before = camera.say("counts"), Left()
+        seen = soaked(translate, camera, seconds, recording)
+        after = Left()
+    seen.camera = {name: count - already[name] for name, count in seen.camera.items()}
+    with av.open(str(recording)) as video:
+        times = [packet.pts for packet in video.demux(video=0) if packet.pts is not None]
+        base = video.streams.video[0].time_base
+        assert base is not None
+        seen.recorded, seen.recorded_s = len(times), float((max(times) - min(times)) * base)
+    return seen, before, after
 
 
 def soaked(translate: Translator, camera: Loopback, seconds: float, recording: Path) -> Seen:
@@ -112,7 +128,7 @@ def soaked(translate: Translator, camera: Loopback, seconds: float, recording: P
     seen = Seen()
     server = MjpegServerSink(port=0)
     sinks = [VideoSink(recording), server, Counting(seen)]
-    stream = translate.stream(camera.url, sinks=sinks, on_event=lambda event: _note(seen, event))
+    stream = translate.stream(camera.urls, sinks=sinks, on_event=lambda event: _note(seen, event))
     over = threading.Event()
     helpers = [
         threading.Thread(target=mischief, args=(camera, stream, seen, seconds, over), name="mischief"),
@@ -206,32 +222,30 @@ def grown(memory: Sequence[tuple[float, float]]) -> float:
     return float(np.median(values[-tenth:]) / np.median(values[:tenth]) - 1)
 
 
-def show(seen: Seen, before: Left, after: Left, held: dict[str, bool], minutes: float) -> None:
-    """Print what was seen, write out/bench/soak.json."""
+def row(seen: Seen, seconds: float) -> Row:
+    """As a row of a record."""
     assert seen.stats is not None
-    every = max(1, len(seen.memory) // 12)
-    print_table(
-        f"soak: {minutes:g} minutes at 30 fps, 640x480",
-        ["second", "memory MiB"],
-        [[f"{at:.0f}", f"{mib:.1f}"] for at, mib in seen.memory[::every]],
-    )
-    print(seen.stats.line())
-    print(f"mean {seen.presented / (minutes * 60):.1f} fps; camera: {seen.camera}")
-    print(f"{seen.vanished} viewers vanished; before: {before}; after: {after}")
-    where = machine()
-    print("; ".join(f"{k} {v}" for k, v in where.items()))
-    for promise, kept in held.items():
-        print(f"{'holds' if kept else 'DOES NOT HOLD'}: {promise}")
-    OUT.mkdir(parents=True, exist_ok=True)
-    record = {
-        "title": "soak",
-        "machine": where,
-        "facts": {"minutes": minutes, "vanished": seen.vanished, "camera": seen.camera},
-        "memory_mib": seen.memory,
-        "stats": seen.stats,
-        "held": held,
+    values = {
+        "fps": seen.presented / seconds,
+        "dropped": seen.stats.dropped,
+        "rss_growth": grown(seen.memory),
+        "losses": seen.camera["cut"],
+        "reconnects": seen.stats.reconnects,
     }
-    (OUT / "soak.json").write_text(json.dumps(record, indent=1, default=str))
+    return Row("sketch 256x256", "everything that goes wrong", SIZE[1], SIZE[0], values=values)
+
+
+def some(memory: Sequence[tuple[float, float]]) -> list[tuple[str, float]]:
+    """About twelve of its (second, MiB), for people."""
+    return [(f"{at:.0f}", round(mib, 1)) for at, mib in memory[:: max(1, len(memory) // 12)]]
+
+
+def show(seen: Seen, before: Left, after: Left) -> None:
+    """Print what was seen."""
+    assert seen.stats is not None
+    print_table("", ["second", "memory MiB"], [[at, f"{mib:.1f}"] for at, mib in some(seen.memory)])
+    print(seen.stats.line())
+    print(f"{seen.vanished} viewers vanished; before: {before}; after: {after}")
 
 
 def _note(seen: Seen, event: Event) -> None:

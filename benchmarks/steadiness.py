@@ -1,7 +1,5 @@
 """How much steadier `Stabilizer` makes a translated video, what it costs, and what it leaves behind.
 
-    python -m benchmarks.steadiness [CHECKPOINT or BUNDLE] [CLIP …]
-
 The warping error is that of Lai et al. 2018: the mean square, over the pixels that are seen in
 both frames, of what changes along the motion of the *input* frames. That motion is Farneback's at full
 size, another algorithm than the smoother's. A smoother could lower it by leaving ghosts, so there are two
@@ -25,13 +23,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.engines import default_checkpoint, exported
-from benchmarks.report import OUT, show
-from i2i_sdk import Translator
+from benchmarks.glass import engine_name
+from benchmarks.places import shared_file, subject_of, trained
+from benchmarks.report import OUT, publish
+from i2i_export.options import ExportOptions
+from i2i_export.pipeline import export_bundle
+from i2i_export.wanted import parse_targets
+from i2i_sdk import InputError, Translator
+from i2i_sdk.measure import machine, statistics
+from i2i_sdk.measure.quiet import Quiet
+from i2i_sdk.measure.record import Row, make_record
 from i2i_sdk.quality import IDENTICAL_DB
 from i2i_sdk.sinks import VideoWriter, write_image
 from i2i_sdk.sources import VideoReader
-from i2i_sdk.tables import print_table
 from i2i_sdk.temporal import Stabilizer, _Sight
 
 Image = NDArray[np.uint8]
@@ -64,6 +68,7 @@ class Score:
     covered_error: float = 0.0
     covered_values: int = 0
     milliseconds: list[float] = field(default_factory=list)
+    size: tuple[int, int] = (0, 0)  # of the frames: height, width
 
     def add(self, step: Step) -> None:
         flow, seen = motion_and_seen(step.frame, step.before[0])
@@ -73,6 +78,7 @@ class Score:
         self.covered_error += float(np.sum(distance**2))
         self.covered_values += distance.size
         self.milliseconds.append(step.milliseconds)
+        self.size = step.frame.shape[0], step.frame.shape[1]
 
     @property
     def gain(self) -> float:
@@ -89,46 +95,76 @@ class Score:
 
 def main(argv: Sequence[str]) -> int:
     """Measure on the given clips, else those of the shared data."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.steadiness")
-    parser.add_argument("model", type=Path, nargs="?", default=default_checkpoint())
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.steadiness", description=__doc__)
+    parser.add_argument("model", type=Path, nargs="?", default=default_model(), help="a checkpoint or bundle")
     parser.add_argument("clips", type=Path, nargs="*")
     parser.add_argument("--strength", type=float, default=0.7)
     parser.add_argument("--frames", type=int, default=10**9, help="of each clip at most")
     args = parser.parse_args(argv)
-    clips = args.clips or sorted((default_checkpoint().parents[2] / "clips").glob("*.*"))
-    scores: dict[str, Score] = {}
+    rows: list[Row] = []
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        source = args.model if args.model.suffix == ".i2i" else exported(args.model, None, folder).path
+        quiet = stack.enter_context(Quiet())
+        source = args.model if args.model.suffix == ".i2i" else exported(args.model, Path(folder))
         translate = stack.enter_context(Translator(source, precision="fp32"))
-        for clip in clips:
-            scores[clip.name] = measured(translate, clip, args.strength, args.frames)
-    rows = [
-        [
-            name,
-            f"{np.mean(s.raw):.1f}",
-            f"{np.mean(s.steady):.1f}",
-            f"{100 * s.gain:.0f} %",
-            f"{s.covered_db:.0f}",
-        ]
-        for name, s in scores.items()
-    ]
-    trails = {f"{kind} background": trail(Stabilizer(args.strength), kind) for kind in ("flat", "textured")}
-    facts = {name: f"warping error -{100 * s.gain:.1f} %" for name, s in scores.items()}
-    facts |= {f"trail on a {kind}": f"{levels} levels" for kind, levels in trails.items()}
-    headings = ["warping error of", "raw", "steady", "less", "dB where occluded"]
-    print_table(f"steadiness, strength {args.strength}", headings, rows)
-    times = {name: s.milliseconds for name, s in scores.items()}
-    show(
-        "steadiness: time of the smoother",
-        times,
-        None,
-        strength=args.strength,
-        threads=cv2.getNumThreads(),
-        **facts,
-    )
+        for clip in args.clips or shared_clips():
+            rows += rows_of(clip.stem, measured(translate, clip, args.strength, args.frames), args.strength)
+            quiet.look()
+        for background in ("flat", "textured"):
+            left = trail(Stabilizer(args.strength), background)
+            subject = f"a square that moves, {background} background"
+            rows.append(Row(subject, f"strength {args.strength:g}", 480, 640, values={"trail": left}))
+    facts = {
+        "model": subject_of(args.model),
+        "engine": engine_name(translate),
+        "threads_of_opencv": cv2.getNumThreads(),
+        **({"frames_at_most": args.frames} if args.frames < 10**9 else {}),
+    }
+    title = f"steadiness of translated video, strength {args.strength:g}"
+    publish(make_record("steadiness", title, tuple(rows), machine(), quiet.conditions, facts=facts))
     print(f"side by side (input, raw, steady) and differences: {OUT}/steadiness_*")
     return 0
+
+
+def default_model() -> Path:
+    """The real horse-to-zebra generator where the shared data is present, else the zoo's."""
+    real = shared_file("checkpoints/gan_compression_horse2zebra/latest_net_G.pth")
+    return trained("sketch") if real is None else real
+
+
+def shared_clips() -> list[Path]:
+    """The clips of the shared data. Raises InputError where there are none."""
+    folder = shared_file("clips")
+    if folder is None:
+        raise InputError("no clips: give some, python -m benchmarks.steadiness MODEL CLIP …")
+    return sorted(folder.glob("*.*"))
+
+
+def exported(checkpoint: Path, folder: Path) -> Path:
+    """A bundle for the CPU."""
+    options = ExportOptions(size=(256, 256))
+    targets = parse_targets("ort:fp32,openvino:fp32", options)
+    return export_bundle(checkpoint, targets, folder / "bench.i2i", options).bundle.path
+
+
+def rows_of(clip: str, score: Score, strength: float) -> list[Row]:
+    """As rows of a record: unsmoothed, and smoothed."""
+    values = {
+        "warping": float(np.mean(score.steady)),
+        "steadier": score.gain,
+        "covered_psnr": score.covered_db,
+    }
+    return [
+        Row(clip, "unsmoothed", *score.size, values={"warping": float(np.mean(score.raw))}),
+        Row(
+            clip,
+            f"strength {strength:g}",
+            *score.size,
+            times={"smooth": statistics(score.milliseconds)},
+            samples={"smooth": tuple(score.milliseconds)},
+            values=values,
+        ),
+    ]
 
 
 def measured(translate: Translator, clip: Path, strength: float, most: int) -> Score:
@@ -268,4 +304,4 @@ def _pixels(height: int, width: int) -> Field:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,172 @@
+"""Several streams through one engine: how time grows with their number, and whether each gets its share.
+
+First sources that always have a frame ready, held in memory, of which every frame counts: a round is over
+when every stream has shown one more. Then loopback cameras at 10 frames a second, of which the newest counts,
+so that decoding does not take all of the processor; they send at different moments, from one process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.glass import engine_name, watched
+from benchmarks.identity import write_identity
+from benchmarks.loopback import Loopback, Size, photographs
+from benchmarks.processes import CpuShare
+from benchmarks.promises import told
+from benchmarks.report import publish
+from i2i_sdk import Translator
+from i2i_sdk.live import NullSink, Result, Stream
+from i2i_sdk.measure import machine, statistics
+from i2i_sdk.measure.quiet import Quiet
+from i2i_sdk.measure.record import Row, make_record
+from i2i_sdk.measure.timing import take_turns
+
+COUNTS = (1, 2, 4, 8)
+SIZE: Size = (640, 480)
+FPS = 10.0
+PICTURES = 20  # held in memory
+TURNS = 3  # in which every number of streams is measured, so that a slow moment hits all alike
+WARM_UP_ROUNDS = 2  # of a turn: slots are filled, memory is taken
+LEAST_RESULTS = 10  # of each stream in a turn, so that one result more is no unfair share
+WARM_UP_S = 1.0  # of cameras
+SHARE = 0.9  # of the mean rate that the least served stream must have
+
+
+class Arrivals(NullSink):
+    """Notes when results come, by stream, and ends the stream in time."""
+
+    def __init__(self, streams: int, seconds: float) -> None:
+        super().__init__()
+        self.moments: list[list[float]] = [[] for _ in range(streams)]
+        self.seconds = self.cpu = 0.0
+        self._least_s = seconds
+
+    def open(self, stream: Stream) -> None:
+        """The time begins."""
+        self._stream, self._opened = stream, time.perf_counter()
+        self._cpu = CpuShare(os.getpid())
+
+    def take(self, result: Result) -> None:
+        """Note it."""
+        now = time.perf_counter()
+        self.moments[result.source].append(now)
+        enough = min(map(len, self.moments)) >= LEAST_RESULTS
+        if enough and now - self._opened > self._least_s:
+            self.seconds, self.cpu = now - self._opened, self._cpu()
+            self._stream.close()
+
+
+@dataclass
+class Saturated:
+    """One engine with so many streams that always have a frame ready; it is measured in several turns."""
+
+    translate: Translator
+    pictures: Sequence[NDArray[np.uint8]]
+    streams: int
+    seconds: float  # of a turn
+    turns: list[Arrivals] = field(default_factory=list[Arrivals])
+
+    def turn(self) -> list[float]:
+        """Milliseconds of its rounds."""
+        sink = Arrivals(self.streams, self.seconds)
+        self.turns.append(sink)
+        self.translate.stream([cycle(self.pictures) for _ in range(self.streams)], sinks=[sink]).run()
+        return rounds(sink.moments)[WARM_UP_ROUNDS:]
+
+    def row(self, subject: str, times: Sequence[float]) -> Row:
+        """As a row of a record."""
+        width, height = SIZE
+        served = [sum(len(turn.moments[stream]) for turn in self.turns) for stream in range(self.streams)]
+        cpu = float(np.mean([turn.cpu for turn in self.turns]))
+        return Row(
+            subject,
+            engine_name(self.translate),
+            height,
+            width,
+            streams=self.streams,
+            times={"round": statistics(times)},
+            values={**rates(served, sum(turn.seconds for turn in self.turns)), "cpu": cpu},
+        )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure; 1 if a stream gets less than its share."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.streams", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each number of streams")
+    args = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as folder, Quiet() as quiet:
+        identity = write_identity(Path(folder) / "identity.onnx")
+        with Translator("sketch", size=256) as translate:
+            rows = saturated("sketch 256x256", translate, args.seconds, quiet.look)
+            rows += of_cameras("sketch 256x256, cameras", translate, args.seconds, quiet.look)
+        with Translator(identity) as translate:
+            rows += saturated("identity 256x256", translate, args.seconds, quiet.look)
+    held = dict(promise(row) for row in rows if row.streams > 1)
+    facts = {"seconds": args.seconds, "cameras' fps": FPS, "checks": held}
+    title = f"streams: several through one engine, {SIZE[0]}x{SIZE[1]}"
+    publish(make_record("streams", title, tuple(rows), machine(), quiet.conditions, facts=facts))
+    return told(held)
+
+
+def saturated(
+    subject: str, translate: Translator, seconds: float, between: Callable[[], object]
+) -> list[Row]:
+    """A row for each number of streams that always have a frame ready; they take turns."""
+    pictures = photographs(SIZE, PICTURES)
+    translate.warmup()
+    cases = {str(count): Saturated(translate, pictures, count, seconds / TURNS) for count in COUNTS}
+    taken = take_turns({name: case.turn for name, case in cases.items()}, TURNS, between)
+    return [case.row(subject, [ms for turn in taken[name] for ms in turn]) for name, case in cases.items()]
+
+
+def of_cameras(
+    subject: str, translate: Translator, seconds: float, between: Callable[[], object]
+) -> list[Row]:
+    """A row for each number of cameras."""
+    rows: list[Row] = []
+    with Loopback(SIZE, fps=FPS, cameras=max(COUNTS)) as camera:
+        for count in COUNTS:
+            between()
+            run = watched(translate, camera, count, seconds, WARM_UP_S)
+            row = run.row(subject, engine_name(translate), SIZE)
+            rows.append(replace(row, values={**row.values, **rates(run.served, run.seconds)}))
+    return rows
+
+
+def rounds(moments: Sequence[Sequence[float]]) -> list[float]:
+    """Seconds at which each stream showed its results -> milliseconds of each round.
+
+    Round k is from the moment that the last stream has shown its k-th result to that of its next one.
+    """
+    whole = min(map(len, moments))
+    ends = np.max([stream[:whole] for stream in moments], axis=0)
+    return [float(ms) for ms in np.diff(ends) * 1000]
+
+
+def rates(served: Sequence[int], seconds: float) -> dict[str, float]:
+    """Results of each stream -> results a second: of all, of a stream on average, of the least served."""
+    total = sum(served) / seconds
+    return {"fps": total, "fps_mean": total / len(served), "fps_least": min(served) / seconds}
+
+
+def promise(row: Row) -> tuple[str, bool]:
+    """That no stream starves, with whether it held."""
+    mean, least = row.values["fps_mean"], row.values["fps_least"]
+    text = f"{row.subject}, {row.streams} streams: the least served gets {least:.1f} of {mean:.1f} fps"
+    return f"{text}; at least {SHARE:.0%}", least >= SHARE * mean
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
