@@ -1,0 +1,42 @@
+"""What the candidates of tests do, in their own processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def writing(path: str, word: str) -> Callable[[], object]:
+    """Each call adds a word to a file, so that the order can be seen."""
+
+    def call() -> None:
+        with Path(path).open("a") as file:
+            file.write(f"{word}\n")
+
+    return call
+
+
+def holding(megabytes: int) -> Callable[[], object]:
+    """Memory that is there before the first call, all of it touched."""
+    block = bytearray(b"x" * megabytes * 10**6)
+    return lambda: block[0]
+
+
+def failing(when: str) -> Callable[[], object]:
+    """At opening, in a call, or the whole process."""
+    print("noise that is no answer")
+    if when == "opening":
+        raise RuntimeError("there is no engine")
+
+    def call() -> None:
+        if when == "call":
+            raise RuntimeError("out of memory")
+        if when == "process":
+            os._exit(7)
+
+    return call
+
+
+def reporting(times: list[float]) -> Callable[[], list[float]]:
+    return lambda: times

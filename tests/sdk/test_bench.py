@@ -1,0 +1,122 @@
+"""`i2i bench`: every variant in a process of its own, a table and a file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from known_bundles import contents
+
+from i2i_sdk import Bundle
+from i2i_sdk.backends import why_not
+from i2i_sdk.bench import ORT_DEFAULT, BenchOptions, bench_variants, candidates_of, facts_of
+from i2i_sdk.cli import main
+from i2i_sdk.measure.record import read_record
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def bundle(known: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
+    """A bundle of its own in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    return Bundle.read(Path(shutil.copytree(known("invert"), tmp_path / "x.i2i")))
+
+
+def test_a_table_and_a_file(bundle: Bundle, capsys: Capture) -> None:
+    before = contents(bundle.path)
+    assert main(["bench", str(bundle.path), "--rounds", "3", "--batch", "1,2"]) == 0
+    said = capsys.readouterr().out
+    assert contents(bundle.path) == before
+    record = read_record(Path("x.bench.json"))
+    assert "written to x.bench.json" in said and f"next: i2i run {bundle.path} SOURCE -o OUT" in said
+    runs = {v.name.removesuffix("-24x40") for v in bundle.manifest.variants if why_not(v) is None}
+    for batch in (1, 2):
+        rows = {row.name: row for row in record.rows if row.batch == batch and row.times}
+        assert set(rows) == runs | {ORT_DEFAULT}
+        assert rows[ORT_DEFAULT].values["faster"] == 1.0
+        for name in runs:
+            row = rows[name]
+            assert (row.subject, row.height, row.width) == ("invert", 24, 40)
+            assert row.values["psnr"] == 60.0 and row.values["faster"] > 0  # psnr: as the manifest says
+            assert row.values["size"] > 0 and row.values["macs"] == batch * bundle.manifest.variants[0].macs
+            assert row.times["frame"].runs == len(row.samples["frame"]) >= 6
+            assert name in said
+    assert record.baseline == ORT_DEFAULT and record.facts["quality"] == "as at export"
+    assert record.conditions.seconds > 0
+    quiet = "the machine was quiet: these figures can be a reference"
+    assert (quiet in said) == record.trusted != ("NOT TO BE RELIED ON" in said)
+
+
+def test_quality_can_be_measured_here(bundle: Bundle, tmp_path: Path) -> None:
+    from known_bundles import noise
+
+    from i2i_sdk.sinks import write_image
+
+    write_image(tmp_path / "photos" / "0.png", noise(24, 40, 3, seed=0))
+    assert main(["bench", "x.i2i", "--rounds", "3", "--frames", "photos", "-o", "y.json"]) == 0
+    record = read_record(Path("y.json"))
+    assert record.facts["quality"] == "measured here"
+    measured = [row.values for row in record.rows if "psnr" in row.values]
+    assert measured and all(v["psnr"] == 120.0 and v["frames"] == 1 for v in measured)
+
+
+def test_what_does_not_run_says_why(bundle: Bundle, capsys: Capture) -> None:
+    file = bundle.path / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["variants"][2] |= {"backend": "abacus", "name": "strange"}
+    manifest["variants"][0]["max_batch"] = 1
+    file.write_text(json.dumps(manifest))
+    bundle = Bundle.read(bundle.path)
+    _, reasons = candidates_of(bundle, bundle.manifest.variants, 2, BenchOptions())
+    assert reasons == {
+        "strange": "backend 'abacus' is not known to this version",
+        bundle.manifest.variants[0].name: "takes 1 frames at most",
+    }
+    assert main(["bench", "x.i2i", "--rounds", "3"]) == 0
+    assert "strange: not run: backend 'abacus' is not known" in capsys.readouterr().out
+    (row,) = [row for row in read_record(Path("x.bench.json")).rows if row.name == "strange"]
+    assert not row.times and not row.values
+
+
+def test_nothing_that_runs_is_an_error(bundle: Bundle, capsys: Capture) -> None:
+    file = bundle.path / "manifest.json"
+    manifest = json.loads(file.read_text())
+    for variant in manifest["variants"]:
+        variant["backend"] = "abacus"
+    file.write_text(json.dumps(manifest))
+    assert main(["bench", "x.i2i", "--rounds", "3"]) == 2
+    assert "no variant can run on this device" in capsys.readouterr().err
+    assert not Path("x.bench.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "say what to measure: i2i bench BUNDLE"),
+        (["x.i2i", "--rounds", "2"], "--rounds 2: at least 3"),
+        (["x.i2i", "--size", "99"], "--size 99: x.i2i has 24x40"),
+        (["x.i2i", "--batch", "1,0"], "--batch 1,0: whole numbers from 1"),
+        (["x.i2i", "--batch", "two"], "--batch two: whole numbers from 1"),
+        (["x.i2i", "--threads", "0"], "threads is 0"),
+        (["x.i2i", "--provider", "abacus"], "abacus"),
+    ],
+)
+def test_what_cannot_be_measured(bundle: Bundle, capsys: Capture, words: list[str], message: str) -> None:
+    assert main(["bench", *words]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not Path("x.bench.json").exists()
+
+
+def test_facts_of_a_batch(bundle: Bundle) -> None:
+    variant = bundle.manifest.variants[0]
+    facts = facts_of(variant, 4, {})
+    assert facts["macs"] == 4 * variant.macs and facts["size"] == sum(f.bytes for f in variant.files)
+
+
+def test_no_baseline_no_ratio(bundle: Bundle) -> None:
+    rows, _ = bench_variants(bundle, bundle.manifest.variants, [], "nobody")
+    assert rows and all("faster" not in row.values for row in rows)

@@ -1,0 +1,136 @@
+"""A busy, stolen, hot or slow processor is noticed. Nothing here asserts a time of this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from i2i_sdk.measure.quiet import Quiet, Usage, judged, load, own_ticks, slowdown, throttlings, usage
+
+LOADS = (0.1, 0.2)
+BEFORE = Usage(total=1000, busy=200, stolen=10, own=50, throttled=3)
+
+
+def after(busy: int, own: int, stolen: int = 10, throttled: int | None = 3) -> Usage:
+    """1000 ticks later."""
+    return Usage(2000, 200 + busy, stolen, 50 + own, throttled)
+
+
+def test_an_idle_machine_is_trusted() -> None:
+    conditions = judged(BEFORE, after(busy=510, own=500), 5.0, LOADS, slower=0.01)
+    assert conditions.marks == () and conditions.others == pytest.approx(0.01)
+    assert (conditions.stolen, conditions.throttled, conditions.slowdown) == (0.0, 0, 0.01)
+    assert (conditions.seconds, conditions.load_before, conditions.load_after) == (5.0, 0.1, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("reading", "slower", "mark"),
+    [
+        (after(busy=540, own=500), 0.0, "busy: other processes took 4% of the processor time"),
+        (after(busy=500, own=500, stolen=60), 0.0, "shared: the hypervisor gave 5% of the processor time"),
+        (after(busy=500, own=500, throttled=5), 0.0, "throttled: the processor was too hot 2 times"),
+        (after(busy=500, own=500), 0.2, "unsteady clock: a fixed calculation became up to 20% slower"),
+    ],
+)
+def test_each_disturbance_is_marked(reading: Usage, slower: float, mark: str) -> None:
+    (only,) = judged(BEFORE, reading, 5.0, LOADS, slower).marks
+    assert only.startswith(mark)
+
+
+def test_without_linux_the_load_before_decides() -> None:
+    assert judged(None, None, 5.0, (0.2, 3.0), 0.0).marks == ()  # the load afterwards is our own
+    (mark,) = judged(None, None, 5.0, (0.9, 3.0), 0.0).marks
+    assert mark == "busy: the load was 0.90 before it began"
+    assert judged(None, None, 5.0, (None, None), 0.0).marks == ()
+
+
+def test_slowdown_is_between_thirds_of_the_time() -> None:
+    assert slowdown([4.0] * 9) == 0.0
+    assert slowdown([4.0, 4.0, 9.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0]) == 0.0  # one interruption is none
+    assert slowdown([4.0, 4.0, 4.0, 4.4, 4.4, 4.4, 5.0, 5.0, 5.0]) == pytest.approx(0.25)
+    assert slowdown([5.0, 4.0]) == pytest.approx(0.25)
+
+
+def process(folder: Path, number: int, parent: int, ticks: tuple[int, int, int, int]) -> None:
+    """As Linux writes it; a name may have spaces and brackets."""
+    values = [0] * 8 + [0, *ticks]
+    text = f"{number} (a (strange) name) S {parent} " + " ".join(map(str, values)) + " 20 0 1 0 100"
+    (folder / str(number)).mkdir(parents=True)
+    (folder / str(number) / "stat").write_text(text)
+
+
+def test_a_process_counts_with_all_its_descendants(tmp_path: Path) -> None:
+    process(tmp_path, 10, 1, (100, 20, 7, 3))  # the last two: of children that ended
+    process(tmp_path, 11, 10, (50, 0, 0, 0))
+    process(tmp_path, 12, 11, (5, 1, 0, 0))
+    process(tmp_path, 13, 1, (999, 999, 0, 0))  # somebody else
+    (tmp_path / "self").mkdir()
+    assert own_ticks(tmp_path, 10) == 130 + 50 + 6
+    assert own_ticks(tmp_path, 13) == 1998
+
+
+def test_readings_come_from_the_files_of_linux(tmp_path: Path) -> None:
+    proc, sys_folder = tmp_path / "proc", tmp_path / "sys"
+    process(proc, os.getpid(), 1, (30, 10, 2, 0))
+    (proc / "stat").write_text("cpu  100 5 40 800 20 1 4 30 0 0\ncpu0 1 2 3\n")
+    assert usage(proc, sys_folder) == Usage(1000, 150, 30, 42, None)
+    for core, count in ((0, 4), (1, 2)):
+        folder = sys_folder / f"devices/system/cpu/cpu{core}/thermal_throttle"
+        folder.mkdir(parents=True)
+        (folder / "core_throttle_count").write_text(f"{count}\n")
+    assert throttlings(sys_folder) == 6
+    assert usage(tmp_path / "nowhere", sys_folder) is None
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is of Linux")
+def test_a_busy_loop_beside_is_not_taken_for_our_own() -> None:
+    """It runs in a session of its own, started by a shell that ended: no descendant of this process."""
+    script = f"{sys.executable} -c 'while True: pass' > /dev/null 2>&1 & echo $!"
+    before = usage()
+    started = subprocess.run(
+        script, shell=True, capture_output=True, text=True, check=True, start_new_session=True
+    )
+    try:
+        with Quiet() as quiet:
+            spend(60)
+    finally:
+        os.kill(int(started.stdout), 9)
+    assert before is not None
+    others, cores = quiet.conditions.others, os.cpu_count() or 1
+    assert others is not None and others > 0.3 / cores
+    assert any(mark.startswith("busy: ") for mark in quiet.conditions.marks)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is of Linux")
+def test_our_own_work_is_counted_as_own() -> None:
+    before = usage()
+    subprocess.run([sys.executable, "-c", "for _ in range(10**7): pass"], check=True)
+    spend(20)
+    after = usage()
+    assert before is not None and after is not None
+    assert 20 <= after.own - before.own <= after.busy - before.busy + 2
+
+
+def spend(ticks: int) -> None:
+    """Processor time of this process, in hundredths of a second."""
+    end = sum(os.times()[:2]) + ticks / 100
+    while sum(os.times()[:2]) < end:
+        pass
+
+
+def test_a_failure_inside_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ZeroDivisionError), Quiet():
+        _ = 1 / 0
+
+
+def test_load_is_of_the_last_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    average: Callable[[], tuple[float, float, float]] = lambda: (1.5, 2.5, 3.5)  # noqa: E731
+    monkeypatch.setattr(os, "getloadavg", average, raising=False)
+    assert load() == 1.5
+    monkeypatch.delattr(os, "getloadavg")
+    assert load() is None
