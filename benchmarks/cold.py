@@ -1,40 +1,87 @@
-"""From nothing to the first frame: import, load, first call; each in a fresh process."""
+"""From nothing to the first frame, and the memory it takes: import, load, first call.
+
+    python -m benchmarks.cold [--starts 10]
+
+Every start is a fresh process; all engines take turns. The files are in the system's cache, as they are on a
+device that has started one before; Python's own start is not counted.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
 
-from benchmarks.report import show
+import numpy as np
 
+from benchmarks.places import runnable
+from benchmarks.report import publish
+from i2i_sdk.bench import short_name
+from i2i_sdk.manifest import Variant
+from i2i_sdk.measure import machine, statistics
+from i2i_sdk.measure.quiet import Quiet
+from i2i_sdk.measure.record import Row, make_record
+
+MODEL, SIDE = "sketch", 256
+STAGES = ("import", "load", "first")
 PROGRAM = """
-import time
+import sys, time
 start = time.perf_counter()
 import i2i_sdk
 imported = time.perf_counter()
 import numpy as np
-translate = i2i_sdk.Translator("sketch", backend={backend!r})
+model, backend, precision, side = sys.argv[1:]
+frame = np.zeros((720, 1280, 3), np.uint8)
+begin = time.perf_counter()
+translate = i2i_sdk.Translator(model, backend=backend, precision=precision, size=int(side))
 loaded = time.perf_counter()
-translate(np.zeros((720, 1280, 3), np.uint8))
+translate(frame)
 done = time.perf_counter()
-print((imported - start) * 1e3, (loaded - imported) * 1e3, (done - loaded) * 1e3)
+import json
+from i2i_sdk.measure import peak_memory
+found = {"import": imported - start, "load": loaded - begin, "first": done - loaded}
+print(json.dumps({**{stage: 1000 * s for stage, s in found.items()}, "memory": peak_memory()}))
 """
-STAGES = ("import i2i_sdk", "Translator('sketch')", "first frame 1280x720")
+
+Start = dict[str, float | None]  # milliseconds by stage, and "memory" in bytes where the system tells it
 
 
 def main(argv: Sequence[str]) -> int:
-    """Ten fresh processes with ONNX Runtime."""
-    times: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    for _ in range(10):
-        output = subprocess.run(
-            [sys.executable, "-c", PROGRAM.format(backend="ort")], capture_output=True, text=True, check=True
-        ).stdout
-        for stage, ms in zip(STAGES, output.split(), strict=True):
-            times[stage].append(float(ms))
-    show("cold start: ONNX Runtime", times, None)
+    """Start every variant of the zoo's model that runs here, again and again."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cold")
+    parser.add_argument("--starts", type=int, default=10, help="processes for each engine")
+    args = parser.parse_args(argv)
+    variants = runnable(MODEL, SIDE)
+    found: dict[str, list[Start]] = {variant.name: [] for variant in variants}
+    for variant in variants:
+        started(variant)  # brings its files into the cache
+    with Quiet() as quiet:
+        for _ in range(args.starts):
+            for variant in variants:
+                found[variant.name].append(started(variant))
+            quiet.look()
+    rows = tuple(row_of(variant, found[variant.name]) for variant in variants)
+    title = "cold start in a fresh process, and the first frame of 1280x720"
+    publish(make_record("cold", title, rows, machine(), quiet.conditions, facts={"starts": args.starts}))
     return 0
 
 
+def started(variant: Variant) -> Start:
+    """One process, from its import to its first frame. Raises CalledProcessError; why is on screen."""
+    arguments = (MODEL, variant.backend, variant.precision, str(SIDE))
+    command = [sys.executable, "-c", PROGRAM, *arguments]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+
+
+def row_of(variant: Variant, starts: Sequence[Start]) -> Row:
+    """All starts of an engine; the memory is the median of their peaks."""
+    times = {stage: statistics([start[stage] or 0.0 for start in starts]) for stage in STAGES}
+    peaks = [start["memory"] for start in starts if start["memory"] is not None]
+    values = {"memory": float(np.median(peaks))} if peaks else {}
+    return Row(MODEL, short_name(variant), variant.height, variant.width, times=times, values=values)
+
+
 if __name__ == "__main__":
-    main([])
+    sys.exit(main(sys.argv[1:]))

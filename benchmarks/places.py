@@ -1,9 +1,14 @@
-"""Where checkpoints and real images are."""
+"""What there is to measure with: checkpoints, real images, and the zoo's variants that run here."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from i2i_sdk.backends import why_not
+from i2i_sdk.bundle import Bundle
+from i2i_sdk.manifest import Variant
+from i2i_sdk.zoo import zoo_path
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -11,6 +16,19 @@ ROOT = Path(__file__).resolve().parents[1]
 def trained(name: str) -> Path:
     """The checkpoint of a model that this project trained: "sketch", "maps_resnet9" …"""
     return ROOT / "models" / name / "latest_net_G.safetensors"
+
+
+def subject_of(checkpoint: Path) -> str:
+    """How figures of a checkpoint are called: by its folder, if it has the usual name, else by its own."""
+    return checkpoint.parent.name if checkpoint.stem.startswith("latest_net") else checkpoint.stem
+
+
+def runnable(name: str, side: int) -> list[Variant]:
+    """The variants of a zoo bundle at side x side pixels that this device can run."""
+    path = zoo_path(name)
+    assert path is not None, f"{name} is not in the zoo"
+    variants = Bundle.read(path).manifest.variants
+    return [v for v in variants if (v.height, v.width) == (side, side) and why_not(v) is None]
 
 
 def shared_data() -> Path | None:

@@ -27,8 +27,11 @@ import torch.nn.functional as F
 from skimage import data as photos
 from torch import Tensor
 
-from benchmarks.report import show
-from i2i_sdk.measure import interleaved
+from benchmarks.report import publish
+from i2i_sdk.measure import interleaved, machine, statistics
+from i2i_sdk.measure.quiet import Quiet
+from i2i_sdk.measure.record import Row, make_record
+from i2i_sdk.measure.timing import ratio
 from i2i_training.config_file import apply_config
 from i2i_training.data import Batch, TrainingData, open_training_data
 from i2i_training.devices import launched
@@ -36,6 +39,7 @@ from i2i_training.pool import ImagePool
 from i2i_training.recipes import RECIPES, Recipe
 from i2i_training.run_options import RunOptions
 
+PLAIN = "plain FP32 loop"
 SIZE = 128  # pixels: crops on a CPU; a GPU takes 256
 RECIPE_NAMES = ("cyclegan", "pix2pix", "cut", "unit", "encdec", "dcgan")
 
@@ -69,13 +73,29 @@ def main(argv: Sequence[str]) -> int:
         write_images(Path(folder))
         if args.flat:
             return print_memory(Path(folder), args.flat)
-        for name in args.recipes.split(","):
-            compare(name, Path(folder), args)
+        rows: list[Row] = []
+        with Quiet() as quiet:
+            for name in args.recipes.split(","):
+                print(f"training {name}")
+                rows += compared(name, Path(folder), args)
+                quiet.look()
+    facts = {
+        "threads": torch.get_num_threads(),
+        "precision": args.precision,
+        "compiled": args.compile,
+        "rounds": args.rounds,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+    }
+    title = "one step of training"
+    record = make_record(
+        "training", title, tuple(rows), machine(), quiet.conditions, baseline=PLAIN, facts=facts
+    )
+    publish(record)
     return 0
 
 
-def compare(name: str, folder: Path, args: argparse.Namespace) -> None:
-    """One recipe: both loops interleaved, then the parts of our step."""
+def compared(name: str, folder: Path, args: argparse.Namespace) -> list[Row]:
+    """One recipe: both loops interleaved in one process whose threads they share; then our step's parts."""
     run, options = run_of(name, folder, args.size, args.batch)
     with closing(opened(name, run)) as data:
         ours, device = prepared(name, options, args.precision, args.compile)
@@ -87,23 +107,23 @@ def compare(name: str, folder: Path, args: argparse.Namespace) -> None:
             plain_step = plain.step
         source = decoded_batches(run, name, device)
         calls: dict[str, Callable[[], object]] = {
-            "plain FP32 loop": lambda: synchronised(plain_step(next(source)), device),
+            PLAIN: lambda: synchronised(plain_step(next(source)), device),
             "i2i train": lambda: synchronised(ours.step(data.next(device)), device),
         }
         times = interleaved(calls, rounds=args.rounds, warmup=3)
-        parts = breakdown(ours, data, device, rounds=args.rounds)
-    per_second = {k: f"{1000 * run.batch / np.median(v):.2f} images/s" for k, v in times.items()}
-    show(
-        f"training {name}: one step at {run.crop_size}x{run.crop_size}, batch {run.batch}",
-        times,
-        "plain FP32 loop",
-        threads=torch.get_num_threads(),
-        precision=args.precision,
-        compiled=args.compile,
-        device=str(device),
-        **per_second,
-        **parts,
-    )
+        values = {"faster": ratio(times[PLAIN], times["i2i train"])}
+        values |= breakdown(ours, data, device, rounds=args.rounds)
+    return [
+        row_of(name, PLAIN, times[PLAIN], run, {}),
+        row_of(name, "i2i train", times["i2i train"], run, values),
+    ]
+
+
+def row_of(recipe: str, loop: str, times: Sequence[float], run: RunOptions, values: dict[str, float]) -> Row:
+    """One loop's steps."""
+    step = statistics(times)
+    values = {"images": 1000 * run.batch / step.median_ms, **values}
+    return Row(recipe, loop, run.crop_size, run.crop_size, run.batch, times={"step": step}, values=values)
 
 
 def run_of(name: str, folder: Path, size: int, batch: int | None) -> tuple[RunOptions, Any]:
@@ -211,9 +231,9 @@ def cropped(image: np.ndarray, run: RunOptions, random: np.random.Generator) -> 
     return torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 127.5 - 1
 
 
-def breakdown(recipe: Recipe, data: TrainingData, device: torch.device, rounds: int) -> dict[str, str]:
+def breakdown(recipe: Recipe, data: TrainingData, device: torch.device, rounds: int) -> dict[str, float]:
     """Shares of our step: waiting for data, backward passes, optimisers; the rest is forward passes."""
-    spent: dict[str, float] = {"data": 0.0, "backward": 0.0, "optimisers": 0.0}
+    spent: dict[str, float] = {"waiting": 0.0, "backward": 0.0, "optimisers": 0.0}
 
     def timed(part: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def measured(*args: Any, **kwargs: Any) -> Any:
@@ -229,7 +249,7 @@ def breakdown(recipe: Recipe, data: TrainingData, device: torch.device, rounds: 
     recipe.backward = timed("backward", backward)
     for name, step in steps.items():
         recipe.optimizers[name].step = timed("optimisers", step)
-    next_batch = timed("data", data.next)
+    next_batch = timed("waiting", data.next)
     start = time.perf_counter()
     for _ in range(rounds):
         synchronised(recipe.step(next_batch(device)), device)
@@ -238,8 +258,7 @@ def breakdown(recipe: Recipe, data: TrainingData, device: torch.device, rounds: 
     for name, step in steps.items():
         recipe.optimizers[name].step = step
     shares = {part: seconds / total for part, seconds in spent.items()}
-    shares["forward and losses"] = 1 - sum(shares.values())
-    return {part: f"{100 * share:.1f} %" for part, share in shares.items()}
+    return {**shares, "forward": 1 - sum(shares.values())}
 
 
 def synchronised(result: Any, device: torch.device) -> Any:
@@ -289,4 +308,4 @@ def write_images(folder: Path, count: int = 24) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

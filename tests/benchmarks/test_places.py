@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.places import shared_data, shared_file, trained
+from benchmarks.places import runnable, shared_data, shared_file, subject_of, trained
 from i2i_sdk.zoo import ZOO
 
 
@@ -27,3 +27,16 @@ def test_without_shared_data_there_is_none(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("I2I_SHARED_DATA", str(tmp_path / "nowhere"))
     assert shared_data() is None
     assert shared_file("photos") is None
+
+
+def test_a_checkpoint_is_called_by_its_folder_if_its_own_name_says_nothing() -> None:
+    assert subject_of(Path("runs/maps_resnet9/latest_net_G.safetensors")) == "maps_resnet9"
+    assert subject_of(Path("runs/horse2zebra/latest_net_G_A.pth")) == "horse2zebra"
+    assert subject_of(Path("downloads/style_mosaic.pth")) == "style_mosaic"
+
+
+def test_runnable_variants_are_those_of_one_size_that_load_here() -> None:
+    variants = runnable("sketch", 256)
+    assert ("ort", "fp32") in {(v.backend, v.precision) for v in variants}
+    assert "web" not in {v.backend for v in variants}
+    assert {(v.height, v.width) for v in variants} == {(256, 256)}

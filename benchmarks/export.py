@@ -1,0 +1,99 @@
+"""How long making a bundle takes, for every target and precision that can be made here, and how it turns out.
+
+    python -m benchmarks.export [CHECKPOINT ...] [--to all] [--frames FOLDER] [--pictures 8]
+
+Each is exported alone in a fresh process, whose imports are not counted. Its pictures are compared with
+PyTorch's as part of it, so the time grows with their number; INT8 is calibrated on every second one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.places import shared_file, subject_of, trained
+from benchmarks.report import publish
+from i2i_export.options import ExportOptions
+from i2i_export.pipeline import export_bundle
+from i2i_export.wanted import Wanted, parse_targets
+from i2i_sdk import BackendError
+from i2i_sdk.bench import facts_of
+from i2i_sdk.bundle import Bundle
+from i2i_sdk.measure import machine, statistics
+from i2i_sdk.measure.candidates import Candidate, compare
+from i2i_sdk.measure.quiet import Quiet
+from i2i_sdk.measure.record import Row, make_record
+from i2i_sdk.measure.timing import timed
+from i2i_sdk.sources import IMAGE_SUFFIXES
+from i2i_sdk.stills import spread
+
+
+def main(argv: Sequence[str]) -> int:
+    """Export the checkpoints, target by target."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.export")
+    parser.add_argument(
+        "checkpoints", type=Path, nargs="*", default=[trained("sketch")], metavar="CHECKPOINT"
+    )
+    parser.add_argument("--to", default="all", help="targets as `i2i export --to` takes them")
+    parser.add_argument("--side", type=int, default=256, help="of the square that is exported")
+    parser.add_argument(
+        "--frames", type=Path, default=shared_file("photos"), help="folder of images; none: no INT8"
+    )
+    parser.add_argument("--pictures", type=int, default=8, help="of --frames that are taken")
+    args = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as folder, Quiet() as quiet:
+        frames = some_of(args.frames, args.pictures, Path(folder) / "frames") if args.frames else None
+        wanted = parse_targets(args.to, ExportOptions(frames=frames))
+        rows: list[Row] = []
+        for checkpoint in args.checkpoints:
+            for each in wanted:
+                print(f"exporting {subject_of(checkpoint)} to {each.target} {each.precision}")
+                rows.append(exported(checkpoint, each, args.side, frames, Path(folder) / "one.i2i"))
+                quiet.look()
+    taken = "scikit-image's photos, no INT8" if frames is None else f"{args.pictures} of the given"
+    title = "making a bundle with one variant, once"
+    publish(make_record("export", title, tuple(rows), machine(), quiet.conditions, facts={"pictures": taken}))
+    return 0
+
+
+def some_of(folder: Path, count: int, copies: Path) -> Path:
+    """A folder with copies of so many images, spread evenly over another one's."""
+    copies.mkdir()
+    for path in spread(sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), count):
+        shutil.copy(path, copies)
+    return copies
+
+
+def exported(checkpoint: Path, wanted: Wanted, side: int, frames: Path | None, out: Path) -> Row:
+    """The row of one export, with the reason where there is no variant."""
+    subject, name = subject_of(checkpoint), f"{wanted.target}-{wanted.precision}"
+    arguments = {"checkpoint": str(checkpoint), "target": wanted.target, "precision": wanted.precision}
+    arguments |= {"side": side, "frames": frames and str(frames), "out": str(out)}
+    candidate = Candidate(name, "benchmarks.export:open_export", arguments, reports=True)
+    shutil.rmtree(out, ignore_errors=True)
+    try:
+        measured = compare([candidate], rounds=1).measured[name]
+    except BackendError as error:
+        return Row(subject, name, side, side, notes=(f"not made: {error}",))
+    (variant,) = Bundle.read(out).manifest.variants
+    facts = facts_of(variant, 1, {})
+    values = {name: facts[name] for name in ("size", "psnr", "ssim", "frames") if name in facts}
+    if measured.memory is not None:
+        values["memory"] = measured.memory
+    return Row(subject, name, side, side, times={"export": statistics(measured.times)}, values=values)
+
+
+def open_export(
+    checkpoint: str, target: str, precision: str, side: int, frames: str | None, out: str
+) -> Callable[[], list[float]]:
+    """An export that times itself, in its candidate's process: milliseconds."""
+    options = ExportOptions(size=(side, side), frames=Path(frames) if frames else None)
+    return lambda: [timed(lambda: export_bundle(Path(checkpoint), [(target, precision)], Path(out), options))]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

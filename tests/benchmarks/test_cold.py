@@ -1,0 +1,40 @@
+"""Fresh processes and what becomes of their figures."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from benchmarks.cold import STAGES, row_of, started
+from benchmarks.places import runnable
+from i2i_sdk.manifest import Variant
+
+
+@pytest.fixture
+def ort() -> Variant:
+    return next(v for v in runnable("sketch", 256) if v.backend == "ort")
+
+
+def test_a_start_tells_every_stage_and_its_memory(ort: Variant) -> None:
+    start = started(ort)
+    assert set(start) == {*STAGES, "memory"}
+    assert all((start[stage] or 0) > 0 for stage in STAGES)
+    if sys.platform == "linux":
+        assert start["memory"] is not None and start["memory"] > 20e6, "Python and an engine need more"
+
+
+def test_a_row_has_the_medians_of_all_starts(ort: Variant) -> None:
+    starts = [{"import": 1.0 * n, "load": 10.0 * n, "first": 100.0 * n, "memory": 1e6 * n} for n in (3, 1, 2)]
+    row = row_of(ort, starts)
+    assert (row.name, row.height, row.width) == ("ort-fp32", 256, 256)
+    assert {stage: timing.median_ms for stage, timing in row.times.items()} == {
+        "import": 2.0,
+        "load": 20.0,
+        "first": 200.0,
+    }
+    assert row.values == {"memory": 2e6}
+
+
+def test_memory_is_left_out_where_the_system_does_not_tell(ort: Variant) -> None:
+    assert row_of(ort, [{"import": 1.0, "load": 1.0, "first": 1.0, "memory": None}]).values == {}
