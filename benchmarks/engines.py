@@ -1,86 +1,283 @@
-"""Every variant of a checkpoint against eager PyTorch FP32, as the research code runs it, in one run."""
+"""Every variant of a model beside the same network in PyTorch, engines' own tools, and the device's peaks.
+
+    python -m benchmarks.engines                       # the full-size networks and the zoo: the short set
+    python -m benchmarks.engines CKPT --sizes 128,256,512,1024 --batch 1,4
+    python -m benchmarks.engines CKPT --device cuda    # PyTorch and ONNX Runtime on a GPU
+
+Candidates take turns, each in a process of its own; ratios and shares are taken round by round.
+"""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from benchmarks.report import show
-from i2i_export.options import ExportOptions
-from i2i_export.pipeline import export_bundle
-from i2i_export.wanted import parse_targets
-from i2i_sdk.backends import open_variant, why_not
+from benchmarks.baselines import EAGER, tool_candidate, torch_candidates
+from benchmarks.peaks import PRECISIONS, Peak, Peaks, Probe, peaks_of, rest_of, write_probes
+from benchmarks.report import publish
+from benchmarks.roofline import Work, least_traffic, mark, of_limit, of_peak
+from benchmarks.subjects import SHORT, Size, Subject, bundle_of, frames_of, subject_from
+from i2i_sdk.backends import why_not
+from i2i_sdk.bench import (
+    BenchOptions,
+    bench_variants,
+    costs,
+    reference_candidate,
+    rounded,
+    short_name,
+    threads_fact,
+)
 from i2i_sdk.bundle import Bundle
-from i2i_sdk.measure import interleaved
-from i2i_training.checkpoint import load_generator
+from i2i_sdk.manifest import Parity, Variant
+from i2i_sdk.measure import machine, statistics
+from i2i_sdk.measure.candidates import Candidate, Comparison, compare
+from i2i_sdk.measure.energy import NOT_AVAILABLE, Meter, open_meters
+from i2i_sdk.measure.quiet import Quiet
+from i2i_sdk.measure.record import Record, Row, make_record
+from i2i_sdk.opening import parse_size
+from i2i_sdk.verification import verify_bundle
 
-SIZE = 256
-BASELINE = "eager PyTorch FP32"
+DEVICE = "this device"  # the subject of the peaks' rows
+TOOL_PRECISIONS = ("fp32", "bf16")  # that benchmark_app makes of the reference graph
+LONG_SIZES, LONG_BATCHES = "128,256,512,1024", "1,4"
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a run measures with."""
+
+    options: BenchOptions
+    device: str  # of the baselines: cpu or cuda
+    tools: bool  # engines' own, too
+    folder: Path  # for the probes' files
+    meters: Sequence[Meter]
+    quiet: Quiet
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure the given checkpoint, else the real horse-to-zebra one of the shared data, else the zoo's."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.engines")
-    parser.add_argument("checkpoint", type=Path, nargs="?", default=default_checkpoint())
-    parser.add_argument("--bundle", type=Path, help="made of it, at 256x256; default: one is made")
-    parser.add_argument("--frames", type=Path, help="for parity and calibration; without them no INT8")
-    parser.add_argument("--rounds", type=int, default=100)
-    args = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        bundle = Bundle.read(args.bundle) if args.bundle else exported(args.checkpoint, args.frames, folder)
-        calls: dict[str, Callable[[], object]] = {BASELINE: eager(args.checkpoint)}
-        quality: dict[str, str] = {}
-        for variant in bundle.manifest.variants:
-            if reason := why_not(variant):
-                quality[variant.name] = f"not run: {reason}"
-                continue
-            engine = stack.enter_context(open_variant(variant, bundle.files_of(variant)))
-            calls[variant.name] = lambda engine=engine: engine.run(FRAME)
-            assert variant.parity is not None
-            share = f", {variant.macs_in_precision:.0%} of MACs" if variant.precision == "int8" else ""
-            quality[f"PSNR of {variant.name}"] = f"{variant.parity.psnr:.1f} dB{share}"
-        times = interleaved(calls, rounds=args.rounds, warmup=10)
-    name = f"{args.checkpoint.parent.name}/{args.checkpoint.name}"
-    show(f"engines: {name} at {SIZE}x{SIZE}", times, BASELINE, threads=torch.get_num_threads(), **quality)
+    """Measure, print, write out/bench/engines.json."""
+    args = _parse(argv)
+    sizes = tuple(parse_size(size) for size in args.sizes.split(","))
+    batches = [int(batch) for batch in args.batch.split(",")]
+    subjects = [subject_from(path, sizes) for path in args.checkpoints] or list(SHORT)
+    if args.full:
+        subjects, batches = full_set()
+    provider = "cuda" if args.device == "cuda" else None
+    options = BenchOptions(args.rounds, args.threads, provider)
+    publish(
+        measured(subjects, batches, args.frames, options, args.device, args.tools or args.full), args.name
+    )
     return 0
 
 
-def exported(checkpoint: Path, frames: Path | None, folder: str) -> Bundle:
-    """A bundle with what runs on a CPU."""
-    options = ExportOptions(size=(SIZE, SIZE), frames=frames)
-    out = Path(folder) / "bench.i2i"
-    return export_bundle(checkpoint, parse_targets("ort,openvino", options), out, options).bundle
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.engines", description=__doc__)
+    parser.add_argument("checkpoints", type=Path, nargs="*", help="default: the short set")
+    parser.add_argument(
+        "--full", action="store_true", help=f"all sizes ({LONG_SIZES}) and batches, and tools"
+    )
+    parser.add_argument("--sizes", default="256", help="of the checkpoints given, N or HxW, with commas")
+    parser.add_argument("--batch", default="1", help="frames a call, such as 1,4")
+    parser.add_argument("--frames", type=Path, help="for parity and calibration; default: the shared data's")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--threads", type=int, help="of the engines; default: their own choice")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--tools", action="store_true", help="engines' own tools too: slow to start")
+    parser.add_argument("--name", help="of the file; default: engines")
+    return parser.parse_args(argv)
 
 
-def default_checkpoint() -> Path:
-    """The real generator where the shared data is present."""
-    root = Path(__file__).resolve().parents[1]
-    shared = Path(os.environ.get("I2I_SHARED_DATA", root.parent / "shared" / "data"))
-    real = shared / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
-    return real if real.is_file() else root / "models" / "sketch" / "latest_net_G.safetensors"
+def full_set() -> tuple[list[Subject], list[int]]:
+    """The short set's models at all sizes, exported afresh: a zoo bundle has not all of them."""
+    sizes = tuple(parse_size(size) for size in LONG_SIZES.split(","))
+    subjects = [replace(subject, sizes=sizes, zoo=False) for subject in SHORT]
+    return subjects, [int(batch) for batch in LONG_BATCHES.split(",")]
 
 
-def eager(checkpoint: Path) -> Callable[[], object]:
-    """The bare generator in PyTorch, float32 in and out: less work than an engine, which converts too."""
-    module, _ = load_generator(checkpoint)
-    x = torch.from_numpy(FRAME).permute(0, 3, 1, 2).float() / 127.5 - 1
+def measured(
+    subjects: Sequence[Subject],
+    batches: Sequence[int],
+    frames: Path | None,
+    options: BenchOptions,
+    device: str,
+    tools: bool,
+) -> Record:
+    """Everything in one record; bundles are made and pictures compared before the clock runs."""
+    prepared = [prepare(subject, frames or frames_of(subject)) for subject in subjects]
+    meters = open_meters()
+    with tempfile.TemporaryDirectory() as folder, Quiet() as quiet:
+        with_tools = Tools(options, device, tools, Path(folder), meters, quiet)
+        probes = probes_of([v for _, bundle, _ in prepared for v in bundle.manifest.variants], with_tools)
+        rows, bandwidth = measure_device(probes, with_tools)
+        for subject, bundle, parities in prepared:
+            for size in subject.sizes:
+                for batch in batches:
+                    rows += measure_size(
+                        subject, bundle, parities, size, batch, probes, bandwidth, with_tools
+                    )
+    names = ", ".join(meter.name for meter in meters) or NOT_AVAILABLE
+    for meter in meters:
+        meter.close()
+    facts = {"rounds": options.rounds, "threads": threads_fact(options.threads), "device": device}
+    facts |= {"energy": names, "models": {s.name: b.manifest.model.source_sha256 for s, b, _ in prepared}}
+    title = "engines: one call of each variant beside PyTorch"
+    return make_record(
+        "engines", title, tuple(rows), machine(), quiet.conditions, baseline=EAGER, facts=facts
+    )
 
-    def call() -> object:
-        with torch.inference_mode():
-            return module(x)
 
-    return call
+def prepare(subject: Subject, frames: Path | None) -> tuple[Subject, Bundle, dict[str, Parity]]:
+    """A subject, its bundle, and its quality on real frames where there are some.
+
+    An exported bundle was compared with PyTorch on the frames that nothing was calibrated on; the zoo's is
+    compared with its reference here.
+    """
+    bundle = bundle_of(subject, frames)
+    if not subject.zoo or frames is None:
+        return subject, bundle, {}
+    print(f"comparing pictures of {subject.name}", flush=True)
+    outcomes = verify_bundle(bundle, frames, None)
+    return subject, bundle, {name: found.parity for name, found in outcomes.items() if found.parity}
 
 
-FRAME = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 3), np.uint8)
+def measure_device(probes: Sequence[Probe], tools: Tools) -> tuple[list[Row], Peak | None]:
+    """What the device can do, by its engines: rows of their own, and the memory's bandwidth for all others.
+
+    The bandwidth is one number, since it is not measured in the same rounds as what is compared with it.
+    """
+    comparison = compared([probe.candidate for probe in probes], tools)
+    found = peaks_of(probes, rounds_of(comparison)).bandwidth
+    bandwidth = replace(found, rounds=(found.per_second,)) if found else None
+    return [probe_row(probe, comparison) for probe in probes], bandwidth
+
+
+def measure_size(
+    subject: Subject,
+    bundle: Bundle,
+    parities: dict[str, Parity],
+    size: Size,
+    batch: int,
+    probes: Sequence[Probe],
+    bandwidth: Peak | None,
+    tools: Tools,
+) -> list[Row]:
+    """Variants of one size at one batch beside baselines, their engines' peaks in the same rounds."""
+    variants = [v for v in bundle.manifest.variants if (v.height, v.width) == size]
+    probes = arithmetic_of(probes, variants)
+    others = torch_candidates(subject.checkpoint, size, batch, tools.device)
+    others.append(reference_candidate(bundle, variants[0], batch))
+    if tools.tools:
+        others += tool_candidates(bundle, variants, batch)
+    rows, comparison = bench_variants(
+        bundle,
+        variants,
+        [*others, *(probe.candidate for probe in probes)],
+        EAGER,
+        batch=batch,
+        options=tools.options,
+        parities=parities,
+        meters=tools.meters,
+        between=tools.quiet.look,
+        progress=lambda text: print(f"{subject.name} {size[0]}x{size[1]}: {text}", flush=True),
+    )
+    peaks = replace(peaks_of(probes, rounds_of(comparison)), bandwidth=bandwidth)
+    of_probes = {probe.candidate.name for probe in probes}
+    by_name = {short_name(variant): variant for variant in variants}
+    return [
+        with_shares(replace(row, subject=subject.name), by_name.get(row.name), bundle, peaks, comparison)
+        for row in rows
+        if row.name not in of_probes
+    ]
+
+
+def with_shares(
+    row: Row, variant: Variant | None, bundle: Bundle, peaks: Peaks, comparison: Comparison
+) -> Row:
+    """A variant's row with its shares of the peaks; a row of anything else as it is."""
+    ceilings = peaks.ceilings(variant.backend, variant.precision) if variant else None
+    if variant is None or ceilings is None or not row.times:
+        return row
+    contract, pixels = bundle.manifest.input, row.batch * variant.height * variant.width
+    taken, given = pixels * contract.in_channels, pixels * contract.out_channels
+    traffic = least_traffic(bundle.manifest.model.parameters, variant.precision, taken, given)
+    work = Work(variant.macs * row.batch, variant.macs_in_precision, traffic)
+    medians = comparison.measured[variant.name].medians
+    shares = {"of_peak": of_peak(work, ceilings, medians), "of_limit": of_limit(work, ceilings, medians)}
+    peak = peaks.arithmetic[variant.backend, variant.precision].per_second
+    assert peaks.bandwidth is not None
+    values = {
+        **row.values,
+        "peak": peak,
+        "bandwidth": peaks.bandwidth.per_second,
+        "traffic": traffic,
+        **shares,
+    }
+    wrong = mark(row.name, shares["of_peak"], shares["of_limit"])
+    return replace(row, values=values, notes=(*row.notes, wrong) if wrong else row.notes)
+
+
+def probes_of(variants: Sequence[Variant], tools: Tools) -> list[Probe]:
+    """The peaks that variants which run here can be compared with; none where another device computes."""
+    if tools.device != "cpu":
+        return []
+    keys = [(v.backend, v.precision) for v in variants if why_not(v) is None]
+    known = [key for key in dict.fromkeys(keys) if key[1] in PRECISIONS.get(key[0], ())]
+    return write_probes(tools.folder, known, threads=tools.options.threads)
+
+
+def arithmetic_of(probes: Sequence[Probe], variants: Sequence[Variant]) -> list[Probe]:
+    """The stacks that show what limits some variants: in their own precision, and in the float beside it."""
+    keys = {(v.backend, v.precision) for v in variants}
+    keys |= {(backend, rest_of(backend, precision)) for backend, precision in keys}
+    return [
+        probe for probe in probes if probe.kind == "arithmetic" and (probe.backend, probe.precision) in keys
+    ]
+
+
+def tool_candidates(bundle: Bundle, variants: Sequence[Variant], batch: int) -> list[Candidate]:
+    """OpenVINO's benchmark_app, for the precisions that it runs here."""
+    graph, channels = bundle.reference_for(variants[0]), bundle.manifest.input.in_channels
+    found = [v for v in variants if v.backend == "openvino" and v.precision in TOOL_PRECISIONS]
+    return [
+        tool_candidate(graph, (v.height, v.width), channels, batch, v.precision)
+        for v in found
+        if why_not(v) is None
+    ]
+
+
+def compared(candidates: Sequence[Candidate], tools: Tools) -> Comparison:
+    """As a run's options say."""
+    return compare(
+        candidates,
+        tools.options.rounds,
+        meters=tools.meters,
+        between=tools.quiet.look,
+        progress=lambda text: print(f"{DEVICE}: {text}", flush=True),
+    )
+
+
+def rounds_of(comparison: Comparison) -> dict[str, tuple[tuple[float, ...], ...]]:
+    return {name: found.rounds for name, found in comparison.measured.items()}
+
+
+def probe_row(probe: Probe, comparison: Comparison) -> Row:
+    """A peak as a row."""
+    name = probe.candidate.name
+    if name in comparison.reasons:
+        return Row(DEVICE, name, notes=(f"not run: {comparison.reasons[name]}",))
+    found = comparison.measured[name]
+    timing = statistics(found.times)
+    values = costs(found)
+    if probe.kind == "arithmetic":
+        values |= {"macs": probe.macs, "peak": probe.macs / timing.median_ms * 1000}
+    else:
+        values |= {"traffic": probe.bytes, "bandwidth": probe.bytes / timing.median_ms * 1000}
+    return Row(DEVICE, name, times={"frame": timing}, samples={"frame": rounded(found.times)}, values=values)
+
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

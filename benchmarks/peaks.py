@@ -46,7 +46,7 @@ class Sizes:
 
 
 FULL = Sizes(
-    stack=Shape(channels=256, layers=6, kernel=3, side=64),
+    stack=Shape(channels=256, layers=3, kernel=3, side=64),
     weights=Shape(channels=4096, layers=3, kernel=1, side=1),  # 201 MB
     copy=1 << 26,  # 268 MB
 )

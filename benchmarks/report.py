@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from i2i_sdk.measure.record import VALUES, Record, Row, write_record
+from benchmarks.formats import overview, summary
+from benchmarks.wording import conditions
+from i2i_sdk.measure.record import Record, write_record
 from i2i_sdk.tables import print_table
 
 OUT = Path("out/bench")
@@ -12,24 +14,17 @@ OUT = Path("out/bench")
 
 def publish(record: Record, name: str | None = None) -> Path:
     """Print a record; write it to out/bench/PART.json, or NAME.json where a part has several."""
-    times = list(dict.fromkeys(quantity for row in record.rows for quantity in row.times))
-    values = list(dict.fromkeys(quantity for row in record.rows for quantity in row.values))
-    headings = ["", *(f"{time} ms (p95)" for time in times), *(f"{v} {VALUES[v].unit}" for v in values)]
-    print_table(record.title, headings, [cells(row, times, values) for row in record.rows])
-    for row in record.rows:
-        for note in row.notes:
-            print(f"{row.subject} {row.name}: {note}")
-    print("; ".join(f"{name} {fact}" for name, fact in {**record.facts, **record.machine}.items()))
+    tables = summary(record.rows, record.baseline) if record.part == "engines" else overview(record.rows)
+    print(record.title)
+    for table in tables:
+        print_table(table.title, table.headings, table.rows)
+        for note in table.notes:
+            print(f"  {note}")
+    print("; ".join(f"{fact} {value}" for fact, value in {**record.facts, **record.machine}.items()))
+    print(f"conditions: {conditions(record.conditions)}")
     for mark in record.conditions.marks:
         print(f"NOT TO BE RELIED ON: {mark}")
     path = OUT / f"{name or record.part}.json"
     write_record(path, record)
     print(f"wrote {path}")
     return path
-
-
-def cells(row: Row, times: list[str], values: list[str]) -> list[str]:
-    """A row of the table."""
-    name = f"{row.subject} {row.name}"
-    shown = [f"{t.median_ms:.2f} ({t.p95_ms:.2f})" if (t := row.times.get(time)) else "-" for time in times]
-    return [name, *shown, *(f"{row.values[v]:.4g}" if v in row.values else "-" for v in values)]

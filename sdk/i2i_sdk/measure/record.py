@@ -53,7 +53,7 @@ VALUES: dict[str, Quantity] = {
     "low": Quantity("1", "share of the multiplications in the variant's precision"),
     "peak": Quantity("MAC/s", "most that a stack of convolutions reached in the same engine and precision"),
     "of_peak": Quantity("1", "share of that peak, median round by round"),
-    "bandwidth": Quantity("B/s", "memory read and written by the engine's copy"),
+    "bandwidth": Quantity("B/s", "most memory that a probe read or wrote in a second"),
     "traffic": Quantity("B", "least that a call moves: weights, input and output once"),
     "of_limit": Quantity("1", "share of the roofline: the slower of arithmetic and traffic at their peaks"),
     "memory": Quantity("B", "most that a process with this variant alone had; Python is in it"),
