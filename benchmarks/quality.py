@@ -26,7 +26,6 @@ from lightning.fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.report import OUT
 from i2i_sdk.frames import swapped
 from i2i_sdk.measure import machine
 from i2i_sdk.sinks import write_image
@@ -38,6 +37,7 @@ from i2i_training.metrics import edge_similarity, paired_scores, sliced_wasserst
 from i2i_training.networks import count_parameters
 from i2i_training.scoring import palette_of, translated
 
+OUT = Path("out/quality")  # beside the records of out/bench, whose format these files do not have
 Image = NDArray[np.uint8]
 Scores = dict[str, float]
 
@@ -47,7 +47,7 @@ TRUSTED = 0.9  # of held-out real images that the classifier must tell right
 
 
 def main(argv: Sequence[str]) -> int:
-    """Score the named checkpoints and write table and sheet to out/bench/."""
+    """Score the named checkpoints and write table and sheet to out/quality/."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality")
     parser.add_argument("kind", choices=("pairs", "domains"))
     parser.add_argument("data", type=Path)
@@ -177,7 +177,7 @@ def show(
         columns["target"] = held_out.targets
     OUT.mkdir(parents=True, exist_ok=True)
     sheet = sample_grid({name: images[:6] for name, images in columns.items()})
-    path = OUT / f"quality_{args.data.name}"
+    path = OUT / args.data.name
     write_image(path.with_suffix(".png"), swapped(sheet))
     record = {"data": args.data.name, "images": len(held_out.inputs), "machine": machine(), "scores": scores}
     path.with_suffix(".json").write_text(json.dumps(record, indent=1))
