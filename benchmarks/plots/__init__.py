@@ -1,0 +1,56 @@
+"""The suite's pictures, each as PNG and SVG from one drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+
+from benchmarks.formats import size
+from benchmarks.growth import fits
+from benchmarks.plots.front import front_picture
+from benchmarks.plots.growth import growth_pictures
+from benchmarks.plots.histogram import histogram_picture
+from benchmarks.plots.roofline import roofline_pictures
+from benchmarks.plots.style import Picture, styled, svg_of, write_picture
+from i2i_sdk.measure.record import Record, Row
+
+__all__ = ["KINDS", "Picture", "pictures", "svg_of", "write_picture"]
+
+# Of each kind: its heading and how to read it.
+KINDS = {
+    "front": (
+        "Latency and quality",
+        "To the left is faster, up is nearer to FP32. The line joins what is worth choosing: no variant is "
+        "both faster and better than these. Hollow: another is. From 80 dB on no eye sees a difference.",
+    ),
+    "roofline": (
+        "Distance from the limit",
+        "Each roof is the most arithmetic that the same engine reached on this machine in that precision, "
+        "the slope the most memory traffic. A point on its roof cannot be faster with this engine. "
+        "Dotted: the variants of a model at its largest size.",
+    ),
+    "histogram": (
+        "How steady each time is",
+        "Every strip has its own milliseconds and the same relative width: a wide hill means unsteady times. "
+        "The line is the median.",
+    ),
+    "growth": (
+        "Growth",
+        "The exponent says how time grows: 1 is linear, twice the work takes twice the time. Steeper than "
+        "the thin parallel lines is worse than linear. Growth with the batch is drawn for one size.",
+    ),
+}
+
+
+def pictures(record: Record, kinds: Collection[str] = tuple(KINDS)) -> list[Picture]:
+    """All of some kinds that a record has figures for, in the order of KINDS."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in sorted(record.rows, key=lambda row: (row.subject, row.height or 0, row.width or 0)):
+        groups.setdefault((row.subject, size(row)), []).append(row)
+    draw: dict[str, Callable[[], Iterable[Picture | None]]] = {
+        "front": lambda: (front_picture(rows, record.baseline) for rows in groups.values()),
+        "roofline": lambda: roofline_pictures(record.rows),
+        "histogram": lambda: map(histogram_picture, groups.values()),
+        "growth": lambda: growth_pictures(fits(record.rows)),
+    }
+    with styled():
+        return [picture for kind in KINDS if kind in kinds for picture in draw[kind]() if picture]

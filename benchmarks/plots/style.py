@@ -1,0 +1,150 @@
+"""What all pictures share: colours that any eye tells apart, type for a phone, files that stay the same."""
+
+# pyright: reportMissingTypeStubs=false
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from benchmarks.formats import CROSS
+
+# Neutral colours, each used for nothing else, so that the report can exchange them on a dark page.
+PAPER, INK, MUTED, FAINT = "#ffffff", "#1b1f24", "#667080", "#d8dde3"
+WIDTH = 4.8  # inches; at 360 px a point of type is then about a pixel
+SMALL, NORMAL, LARGE = 10, 11, 12.5  # points
+BEHIND = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}  # a name, so that no grid crosses it
+RC: dict[Any, Any] = {
+    "svg.hashsalt": "i2i",  # the same file for the same figures
+    "svg.fonttype": "path",  # looks the same where the font is not installed
+    "text.parse_math": False,  # a "$" in a name is a dollar
+    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.size": NORMAL,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.labelsize": NORMAL,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": FAINT,
+    "legend.frameon": False,
+    "legend.fontsize": SMALL,
+}
+
+
+class Look(NamedTuple):
+    """How a precision or an engine is drawn."""
+
+    color: str
+    marker: str
+    size: float  # of the marker, so that all look equally large
+
+
+# Colours of Okabe and Ito; the marker differs too.
+PRECISIONS = {
+    "fp32": Look("#0072B2", "o", 8),
+    "fp16": Look("#CC79A7", "D", 7),
+    "bf16": Look("#E69F00", "s", 7.5),
+    "int8": Look("#009E73", "^", 9),
+}
+OTHER = Look("#56B4E9", "P", 9)
+ENGINES: dict[str, tuple[str, Any]] = {  # a word of the name -> the engine, and its line
+    "openvino": ("OpenVINO", "-"),
+    "onnx": ("ONNX Runtime", (0, (5, 2))),
+    "ort": ("ONNX Runtime", (0, (5, 2))),
+    "ncnn": ("ncnn", (0, (1, 1.5))),
+    "torch": ("PyTorch", (0, (5, 2, 1, 2))),
+    "trt": ("TensorRT", (0, (3, 1, 1, 1, 1, 1))),
+    "tensorrt": ("TensorRT", (0, (3, 1, 1, 1, 1, 1))),
+    "coreml": ("Core ML", (0, (8, 3))),
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawing with what a page says of it."""
+
+    slug: str  # its file's name without a suffix
+    kind: str  # "front", "roofline", "histogram" or "growth"
+    title: str
+    alt: str  # for those who cannot see it
+    figure: Figure
+
+
+def precision_of(name: str) -> str | None:
+    """The precision that a variant's name tells."""
+    return next((precision for precision in PRECISIONS if precision in name.lower()), None)
+
+
+def look_of(name: str) -> Look:
+    """A variant's colour and marker: those of its precision."""
+    precision = precision_of(name)
+    return PRECISIONS[precision] if precision else OTHER
+
+
+def engine_of(name: str) -> tuple[str, Any]:
+    """A variant's engine and the style of its lines; its own name where the engine is not known."""
+    return next((engine for word, engine in ENGINES.items() if word in name.lower()), (name, "-"))
+
+
+def slug(*parts: str) -> str:
+    """A file's name: letters, digits, dots, "_" and "-" only."""
+    text = "-".join(part for part in parts if part).replace(f" {CROSS} ", "x")
+    return re.sub(r"(-|[^\w.])+", "-", text, flags=re.ASCII).strip("-.").lower()
+
+
+def short(text: str, most: int = 30) -> str:
+    """One line that fits; the tables have the whole name."""
+    text = " ".join(text.split())
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw and write within it."""
+    with matplotlib.rc_context(RC):
+        yield
+
+
+def new_figure(height: float, title: str) -> Figure:
+    """A figure of the common width, its title to the left."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure = Figure(figsize=(WIDTH, height), dpi=200, layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
+    FigureCanvasAgg(figure)  # draws to a file, without a display and without pyplot's state
+    figure.suptitle(short(title, 42), x=0.02, ha="left", fontsize=LARGE, fontweight="bold")
+    return figure
+
+
+def svg_of(picture: Picture, source: str = "") -> str:
+    """The drawing as SVG, equal for equal figures. source: what it was drawn from, kept in the file."""
+    buffer = io.StringIO()
+    metadata = {"Date": None, "Creator": None, "Title": picture.title, "Source": source or None}
+    with styled():
+        picture.figure.savefig(buffer, format="svg", metadata=metadata)
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
+
+
+def write_picture(picture: Picture, folder: Path) -> tuple[Path, Path]:
+    """SLUG.png and SLUG.svg in a folder that is there."""
+    png, svg = folder / f"{picture.slug}.png", folder / f"{picture.slug}.svg"
+    with styled():
+        picture.figure.savefig(png, metadata={"Software": None})
+    svg.write_text(svg_of(picture), encoding="utf-8")
+    return png, svg
