@@ -95,8 +95,12 @@ def value(name: str, row: Row) -> str:
 def heading(name: str) -> str:
     """A quantity's name and unit: "memory, MB"."""
     unit = _shown(name)[0]
-    said = HEADINGS.get(name, name.replace("_", " "))
-    return f"{said}, {unit}" if unit else said
+    return f"{called(name)}, {unit}" if unit else called(name)
+
+
+def called(name: str) -> str:
+    """A quantity's name as tables have it."""
+    return HEADINGS.get(name, name.replace("_", " "))
 
 
 def _shown(name: str) -> tuple[str, Callable[[float], str]]:

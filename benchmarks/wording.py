@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.formats import Table, number, share, sides, where
+from benchmarks.formats import Table, called, number, share, sides, where
 from benchmarks.growth import EXCESS, Fit, fits, superlinear
 from i2i_sdk.measure.record import TIMES, VALUES, Conditions, Record
 
@@ -44,7 +44,7 @@ def definitions(records: Sequence[Record]) -> dict[str, str]:
     said |= {name: f"{TIMES[name]} (ms)" for name in TIMES if any(name in row.times for row in rows)}
     for name, (unit, meaning) in VALUES.items():
         if any(name in row.values for row in rows):
-            said[name] = meaning if unit == "1" else f"{meaning} ({unit} in the JSON)"
+            said[called(name)] = meaning if unit == "1" else f"{meaning} ({unit} in the JSON)"
     return said
 
 

@@ -90,6 +90,7 @@ def test_the_page_says_what_it_must(results: Path) -> None:
     assert "- cpu: Example CPU avx2 avx512_bf16" in lines
     assert "- [older.json](../benchmarks/results/older.json)" in lines
     assert {"## Marks", "## Measure again", "## What the figures mean"} <= set(lines)
+    assert any(line.startswith("- **of peak**: share of that peak") for line in lines)
     shown = re.findall(r'<img src="benchmarks/(.*?)"', page.text)
     assert set(shown) == set(page.pictures) and len(shown) == len(set(shown))
     fronts = [name for name in shown if "-front-" in name]
