@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
                     quiet.look()
             slow = measured("0.1 s engine", lambda: Slow(identity), SIZES[-1], args.slow_seconds)
     held = promises(rows[-1], slow)
-    facts = {"seconds": args.seconds, "slow_seconds": args.slow_seconds, "fps": FPS, "checks": held}
+    facts = {"seconds": args.seconds, "slow_seconds": args.slow_seconds, "camera_fps": FPS, "checks": held}
     title = f"live: camera to result, {FPS:.0f} fps MJPEG over loopback"
     different = {row.key: row for row in (*rows, slow)}  # the fastest may be ONNX Runtime's
     record = make_record("live", title, tuple(different.values()), machine(), quiet.conditions, facts=facts)

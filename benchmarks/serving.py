@@ -106,7 +106,7 @@ def main(argv: Sequence[str]) -> int:
             with server(graph, case.slow) as (port, process):
                 rows.append(play(port, process, args.seconds, case).row(case))
     title = f"serving: glass to glass, {WIDTH}x{HEIGHT} at {FPS} fps, JPEG {QUALITY}"
-    facts = {"seconds": args.seconds, "fps": FPS, "jpeg_quality": QUALITY}
+    facts = {"seconds": args.seconds, "camera_fps": FPS, "jpeg_quality": QUALITY}
     publish(make_record("serving", title, tuple(rows), machine(), quiet.conditions, facts=facts))
     return 0
 

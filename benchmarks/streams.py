@@ -114,7 +114,7 @@ def main(argv: Sequence[str]) -> int:
         with Translator(identity) as translate:
             rows += saturated("identity 256x256", translate, args.seconds, quiet.look)
     held = dict(promise(row) for row in rows if row.streams > 1)
-    facts = {"seconds": args.seconds, "cameras' fps": FPS, "checks": held}
+    facts = {"seconds": args.seconds, "camera_fps": FPS, "checks": held}
     title = f"streams: several through one engine, {SIZE[0]}x{SIZE[1]}"
     publish(make_record("streams", title, tuple(rows), machine(), quiet.conditions, facts=facts))
     return told(held)

@@ -9,7 +9,6 @@ import time
 
 from benchmarks.processes import CpuShare
 
-
 WAITS = "print('ready', flush=True); input()"
 
 
