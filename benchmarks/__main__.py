@@ -1,10 +1,110 @@
-"""`python -m benchmarks [CHECKPOINT]`: everything, results as JSON in out/bench/."""
+"""The suite: `python -m benchmarks` measures the short set and writes out/bench/report.html.
 
+    python -m benchmarks                    # the short set, under 10 minutes: what `make bench` does
+    python -m benchmarks overhead cold      # only some of it
+    python -m benchmarks --full             # everything, at length: hours
+    python -m benchmarks --report           # only the report, of what is in out/bench
+
+Each part is a program of its own, `python -m benchmarks.PART --help`, and runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
 import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
 
-from benchmarks import cold, engines, overhead
+from benchmarks import html
+from benchmarks.plots import pictures, write_picture
+from benchmarks.report import OUT
+from i2i_sdk.errors import InputError
+from i2i_sdk.measure.record import Record, read_record
+
+# Part -> its options in the short set.
+SHORT: dict[str, tuple[str, ...]] = {
+    "engines": (),
+    "overhead": ("--rounds", "10"),
+    "cold": ("--starts", "5"),
+    "streams": (),
+}
+FULL: dict[str, tuple[str, ...]] = {
+    "engines": ("--full",),
+    "overhead": (),
+    "cold": (),
+    "streams": ("--seconds", "20"),
+    "live": (),
+    "serving": (),
+    "steadiness": (),
+    "export": (),
+    "training": (),
+    "soak": (),
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the parts one after the other, then the report; 1 if one failed or its promises do not hold."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"of {', '.join(FULL)}; default: {', '.join(SHORT)}"
+    )
+    parser.add_argument("--full", action="store_true", help="at length")
+    parser.add_argument("--report", action="store_true", help="measure nothing")
+    args = parser.parse_args(argv)
+    if unknown := set(args.parts) - set(FULL):
+        parser.error(f"there is no part {sorted(unknown)[0]!r}; there are: {', '.join(FULL)}")
+    failed = [] if args.report else measured(args.parts, args.full)
+    write_report()
+    for part in failed:
+        print(f"failed, or did not hold: python -m benchmarks.{part}")
+    return 1 if failed else 0
+
+
+def measured(parts: Sequence[str], full: bool) -> list[str]:
+    """Run parts, all of the set where none is named; return those that failed."""
+    options = FULL if full else {**FULL, **SHORT}
+    failed: list[str] = []
+    for part in parts or (FULL if full else SHORT):
+        start = time.perf_counter()
+        print(f"\n== {part}", flush=True)
+        run = subprocess.run([sys.executable, "-m", f"benchmarks.{part}", *options[part]], check=False)
+        print(f"{part} took {time.perf_counter() - start:.0f} s")
+        if run.returncode:
+            failed.append(part)
+    return failed
+
+
+def write_report() -> None:
+    """out/bench/report.html, and every picture as PNG and SVG, of all records in out/bench."""
+    found = records(OUT)
+    if not found:
+        print(f"no report: {OUT} has no records")
+        return
+    for path, record in found.items():
+        folder = OUT / "plots" / path.stem
+        folder.mkdir(parents=True, exist_ok=True)
+        for picture in pictures(record):
+            write_picture(picture, folder)
+    print(f"pictures: {OUT}/plots")
+    html.main([*map(str, found), "-o", str(OUT / "report.html")])
+
+
+def records(folder: Path) -> dict[Path, Record]:
+    """The records of a folder; files of other formats are passed over, and named."""
+    found: dict[Path, Record] = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found[path] = read_record(path)
+        except InputError as error:
+            print(f"left out: {error}")
+    return found
+
 
 if __name__ == "__main__":
-    for part in (overhead, engines, cold):
-        part.main(sys.argv[1:])
-        print()
+    sys.exit(main(sys.argv[1:]))

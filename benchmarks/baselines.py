@@ -154,7 +154,7 @@ def open_benchmark_app(graph: str, shape: list[int], precision: str) -> Callable
 
 def reported_median(output: str) -> float:
     """Milliseconds, as benchmark_app prints them. Raises ValueError with what it said instead."""
-    found = re.search(r"Median:\s+([\d.]+) ms", output)
+    found = re.search(r"Median:\s+([\d.]+) (ms|us)", output)
     if found is None:
         raise ValueError(f"benchmark_app reports no median: {output.strip()[-500:]}")
-    return float(found[1])
+    return float(found[1]) / (1000 if found[2] == "us" else 1)

@@ -17,7 +17,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from benchmarks.formats import Table, brief, overview
+from benchmarks.formats import Table, brief, tables
 from benchmarks.places import ROOT
 from benchmarks.plots import KINDS, Picture, pictures, svg_of
 from benchmarks.wording import conditions, definitions, grown, settled
@@ -178,8 +178,7 @@ def _section(source: Source, shown: dict[str, Picture]) -> Iterator[str]:
     yield f"{plain(measured)} {_link(source.path)}"
     facts = [f"- {plain(key)}: {plain(str(value))}" for key, value in settled(record.machine).items()]
     yield "\n".join(facts)
-    tables = brief(record.rows, record.baseline) if record.part == "engines" else overview(record.rows)
-    yield from map(_table, tables)
+    yield from map(_table, tables(record, columns=brief))
     for kind in DRAWN:
         chosen = {name: picture for name, picture in shown.items() if picture.kind == kind}
         if chosen:

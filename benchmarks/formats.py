@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from i2i_sdk.measure.record import TIMES, VALUES, Row
+from i2i_sdk.measure.record import TIMES, VALUES, Record, Row
 from i2i_sdk.measure.timing import Timing
 
 MISSING, CROSS = "\u2013", "\u00d7"  # an en dash; the sign of multiplication
@@ -143,6 +143,14 @@ class Table:
 FIRST = ("faster", "psnr", "ssim", "of_peak", "of_limit")
 STATISTICS = ("min", "p95", "p99")
 LAST = ("memory", "size")
+
+
+def tables(record: Record, *, columns: Callable[[Sequence[Row], str | None], list[Table]]) -> list[Table]:
+    """All tables of a record. columns: `summary` or `brief`, for the variants of models."""
+    if record.part != "engines":
+        return overview(record.rows)
+    models = [row for row in record.rows if row.height]
+    return [*columns(models, record.baseline), *overview([row for row in record.rows if not row.height])]
 
 
 def summary(rows: Sequence[Row], baseline: str | None) -> list[Table]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from benchmarks.formats import Table, overview, summary
+from benchmarks.formats import Table, summary, tables
 from benchmarks.plots import KINDS, Picture, pictures, svg_of
 from benchmarks.plots.style import FAINT, INK, MUTED, PAPER, PRECISIONS
 from benchmarks.wording import conditions, definitions, grown, growth_table, settled
@@ -117,8 +117,7 @@ def _tables(records: Sequence[Record]) -> Iterable[str]:
     for record in records:
         if len(records) > 1:
             yield f"<h3>{escape(record.title)}</h3>"
-        tables = summary(record.rows, record.baseline) if record.part == "engines" else overview(record.rows)
-        yield from map(_table, tables)
+        yield from map(_table, tables(record, columns=summary))
 
 
 def _table(table: Table) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.formats import overview, summary
+from benchmarks.formats import summary, tables
 from benchmarks.wording import conditions
 from i2i_sdk.measure.record import Record, write_record
 from i2i_sdk.tables import print_table
@@ -14,9 +14,8 @@ OUT = Path("out/bench")
 
 def publish(record: Record, name: str | None = None) -> Path:
     """Print a record; write it to out/bench/PART.json, or NAME.json where a part has several."""
-    tables = summary(record.rows, record.baseline) if record.part == "engines" else overview(record.rows)
     print(record.title)
-    for table in tables:
+    for table in tables(record, columns=summary):
         print_table(table.title, table.headings, table.rows)
         for note in table.notes:
             print(f"  {note}")

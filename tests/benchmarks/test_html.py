@@ -137,7 +137,7 @@ def test_names_of_strangers_are_text(records: list[Record]) -> None:
 
 
 def test_energy_is_shown_where_it_was_told(records: list[Record]) -> None:
-    rows = (Row("m", "a", values={"energy": 2.5}), Row("m", "b"))
+    rows = (Row("m", "a", 8, 8, values={"energy": 2.5}), Row("m", "b", 8, 8))
     text = Outline(report([dataclasses.replace(records[0], rows=rows)])).text
     assert "energy, J" in text and "2.50" in text and "not available" in text
 

@@ -38,5 +38,17 @@ def failing(when: str) -> Callable[[], object]:
     return call
 
 
+def tiring(calls: int) -> Callable[[], object]:
+    """Works so many times."""
+    left = [calls]
+
+    def call() -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise RuntimeError("tired")
+
+    return call
+
+
 def reporting(times: list[float]) -> Callable[[], list[float]]:
     return lambda: times

@@ -10,7 +10,7 @@ import pytest
 
 from i2i_sdk.errors import BackendError
 from i2i_sdk.measure.candidates import Candidate, Worker, compare
-from i2i_sdk.measure.timing import LEAST_CALLS
+from i2i_sdk.measure.timing import LEAST_CALLS, MOST_WARM_UP
 
 
 def candidate(name: str, function: str, reports: bool = False, **arguments: object) -> Candidate:
@@ -65,6 +65,13 @@ def test_tools_report_their_own_times() -> None:
     found = compare([candidate("tool", "reporting", reports=True, times=[3.0, 1.0, 2.0])], 2).measured["tool"]
     assert found.rounds == ((3.0, 1.0, 2.0),) * 2 and found.medians == (2.0, 2.0)
     assert found.warm_up.calls == 0
+
+
+def test_one_that_fails_in_its_turn_stops_no_other() -> None:
+    calls = MOST_WARM_UP + 3
+    found = compare([candidate("tired", "tiring", calls=calls), candidate("good", "holding", megabytes=1)], 9)
+    assert list(found.measured) == ["good"] and len(found.measured["good"].rounds) == 9
+    assert found.reasons == {"tired": "tired: RuntimeError: tired"}
 
 
 class Battery:

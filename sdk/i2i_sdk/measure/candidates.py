@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -74,7 +75,7 @@ def compare(
     """Open and warm up all candidates, then let them take turns.
 
     between: called before each round. progress: told in a few words what is done. A candidate that cannot be
-    opened is left out with its reason; one that fails in its turn raises BackendError.
+    opened, or fails in a turn, is left out with its reason.
     """
     reasons: dict[str, str] = {}
     with ExitStack() as stack:
@@ -88,11 +89,20 @@ def compare(
             except BackendError as error:
                 reasons[candidate.name] = str(error)
                 worker.close()
+
+        def turn(name: str) -> list[float]:
+            try:
+                return [] if name in reasons else workers[name].turn()
+            except BackendError as error:
+                reasons[name] = str(error)
+                return []
+
         progress(f"measuring {len(workers)} in {rounds} rounds")
-        rounds_of = take_turns({name: worker.turn for name, worker in workers.items()}, rounds, between)
+        rounds_of = take_turns({name: partial(turn, name) for name in workers}, rounds, between)
         measured = {
             name: Measured(tuple(map(tuple, times)), workers[name].warm_up, *workers[name].costs)
             for name, times in rounds_of.items()
+            if name not in reasons
         }
     return Comparison(measured, reasons)
 

@@ -1,0 +1,142 @@
+"""The engines part: what is measured beside what, and what a row says. No test here asserts a time."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import baselines, engines, peaks, subjects
+from benchmarks.baselines import EAGER, open_benchmark_app, open_torch, reported_median, torch_candidates
+from benchmarks.peaks import Sizes
+from benchmarks.places import trained
+from benchmarks.probe_openers import Shape
+from benchmarks.subjects import SHORT, Subject, bundle_of, left_halves, subject_from
+from i2i_sdk.bench import ORT_DEFAULT
+from i2i_sdk.measure.record import read_record
+from i2i_sdk.zoo import zoo_path
+from i2i_training.checkpoint import load_generator
+
+SMALL = Sizes(stack=Shape(16, 2, 3, 16), weights=Shape(64, 2, 1, 1), copy=1 << 16)
+SKETCH = trained("sketch")
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Small probes, few targets, and a folder for what is kept."""
+    monkeypatch.setattr(engines, "write_probes", partial(peaks.write_probes, sizes=SMALL))
+    monkeypatch.setattr(subjects, "TARGETS", "ort,openvino")
+    monkeypatch.setattr(engines, "frames_of", lambda subject: None)  # no INT8: it takes long
+    monkeypatch.setattr(subjects, "OUT", tmp_path)
+    monkeypatch.setattr("benchmarks.report.OUT", tmp_path)
+    only_eager = lambda *given: [c for c in torch_candidates(*given) if c.name == EAGER]  # noqa: E731
+    monkeypatch.setattr(engines, "torch_candidates", only_eager)
+    return tmp_path
+
+
+def test_a_whole_run(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [str(SKETCH), "--sizes", "32", "--batch", "1,2", "--rounds", "2", "--tools", "--name", "mine"]
+    assert engines.main(words) == 0
+    record = read_record(workplace / "mine.json")
+    assert record.part == "engines" and record.baseline == EAGER
+    models = [row for row in record.rows if row.subject == "sketch"]
+    for batch in (1, 2):
+        rows = {row.name: row for row in models if row.batch == batch}
+        assert {EAGER, ORT_DEFAULT, "ort-fp32", "openvino-fp32"} <= set(rows)
+        assert rows[EAGER].values["faster"] == 1.0 and "of_peak" not in rows[EAGER].values
+        row = rows["openvino-fp32"]
+        assert (row.height, row.width) == (32, 32) and row.values["psnr"] > 50
+        assert row.values["traffic"] > 4 * 50_000 and row.values["of_limit"] >= row.values["of_peak"] > 0
+        assert row.values["memory"] > 1e7 and row.values["peak"] > 0 and row.values["bandwidth"] > 0
+        tools = [row for row in rows.values() if "benchmark_app" in row.name]
+        assert tools and all(row.times["frame"].runs == 2 for row in tools)  # one report a round
+    device = {row.name for row in record.rows if row.subject == engines.DEVICE}
+    assert {"peak ort-fp32", "peak openvino-fp32", "bandwidth ort copy"} <= device
+    said = capsys.readouterr().out
+    assert "exporting sketch at 32x32" in said and "eager PyTorch FP32" in said
+
+
+def test_a_share_above_the_peak_is_told_loudly() -> None:
+    """A probe that is too slow must not pass as a peak."""
+    from benchmarks.roofline import mark
+
+    assert mark("x", 1.2, 1.2) is not None and mark("x", 0.9, 1.3) is not None and mark("x", 1.0, 1.0) is None
+
+
+def test_exports_are_kept_while_nothing_changed(
+    workplace: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    subject = Subject("sketch", SKETCH, ((32, 32), (64, 64)))
+    bundle = bundle_of(subject, None)
+    sizes = {(v.height, v.width) for v in bundle.manifest.variants}
+    assert sizes == {(32, 32), (64, 64)} and bundle.manifest.model.name == "sketch"
+    capsys.readouterr()
+    assert bundle_of(subject, None).path == bundle.path and "exporting" not in capsys.readouterr().out
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "0.png").write_bytes(b"x")
+    assert subjects._state(subject, other) != subjects._state(subject, None)
+
+
+def test_zoo_models_are_measured_as_shipped() -> None:
+    sketch = next(subject for subject in SHORT if subject.name == "sketch")
+    assert sketch.zoo and bundle_of(sketch, None).path == zoo_path("sketch")
+    assert set(sketch.sizes) == {(256, 256), (512, 512)}
+    assert all(subject.checkpoint.is_file() for subject in SHORT)
+    assert subject_from(SKETCH, ((64, 64),)) == Subject("sketch", SKETCH, ((64, 64),))
+
+
+def test_pairs_are_cut_in_the_middle(tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs"
+    pairs.mkdir()
+    both = np.zeros((8, 32, 3), np.uint8)
+    both[:, :16] = 200
+    cv2.imwrite(str(pairs / "7.jpg"), both)
+    image = cv2.imread(str(left_halves(pairs, tmp_path / "out") / "7.png"))
+    assert image is not None and image.shape == (8, 16, 3) and image.min() > 150
+
+
+def test_eager_is_the_bare_generator() -> None:
+    given = np.random.default_rng(0).uniform(-1, 1, (2, 3, 32, 32)).astype(np.float32)
+    module, _ = load_generator(SKETCH)
+    with torch.inference_mode():
+        expected = module(torch.from_numpy(given))
+    found = open_torch(str(SKETCH), (32, 32), 2)()
+    assert isinstance(found, torch.Tensor) and torch.equal(found, expected)
+
+
+def test_a_gpu_has_more_baselines() -> None:
+    names = [c.name for c in torch_candidates(SKETCH, (32, 32), 1, "cuda")]
+    assert names[:2] == [c.name for c in torch_candidates(SKETCH, (32, 32), 1, "cpu")]
+    assert {"CUDA graph of PyTorch FP16", f"{EAGER}, on the GPU alone"} < set(names)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("index", range(7))
+def test_baselines_of_a_gpu(index: int) -> None:
+    candidate = torch_candidates(SKETCH, (32, 32), 1, "cuda")[index]
+    result = getattr(baselines, candidate.opener.partition(":")[2])(**candidate.arguments)()
+    if candidate.reports:
+        assert all(ms > 0 for ms in result)
+    else:
+        expected = open_torch(str(SKETCH), (32, 32), 1)()
+        assert torch.allclose(result.float(), expected, atol=0.05)
+
+
+def test_what_benchmark_app_reports() -> None:
+    output = "[ INFO ] Latency:\n[ INFO ]    Median:        35.39 ms\n[ INFO ]    Average:       36.61 ms\n"
+    assert reported_median(output) == 35.39
+    assert reported_median(output.replace("35.39 ms", "403.3 us")) == pytest.approx(0.4033)
+    with pytest.raises(ValueError, match="reports no median: no such file"):
+        reported_median("no such file")
+
+
+def test_benchmark_app_runs_the_reference() -> None:
+    path = zoo_path("sketch")
+    assert path is not None
+    (median,) = open_benchmark_app(str(path / "reference_128x128.onnx"), [1, 128, 128, 3], "fp32")()
+    assert median > 0
