@@ -1,4 +1,5 @@
-"""Latency figures. Leave the machine alone while they run: contended figures are wrong, ratios too.
+"""The suite of benchmarks: `python -m benchmarks` runs the short set, `python -m benchmarks.PART` one part.
 
-`make bench` runs all of it; `python -m benchmarks.overhead` (engines, cold) runs one part.
+What each part measures, and how a run becomes a reference, is in benchmarks/README.md. Leave the machine
+alone while they run: a busy one is noticed, and its figures are marked.
 """

@@ -12,12 +12,20 @@ import numpy as np
 import pytest
 from skimage import data, io
 
+from benchmarks.__main__ import FULL, SHORT
 from i2i_sdk.cli import COMMANDS
 
 DOCS = (
     *("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "models/sketch/README.md"),
-    *("docs/export.md", "docs/live.md", "docs/mobile.md", "docs/training.md"),
+    *("docs/export.md", "docs/live.md", "docs/mobile.md", "docs/training.md", "docs/benchmarks.md"),
+    "benchmarks/README.md",
 )
+
+
+def code_in(page: Path) -> str:
+    """What a page shows as code: its blocks, and one line for each piece within a sentence."""
+    text = page.read_text(encoding="utf-8")
+    return "\n".join([*re.findall(r"```\n(.*?)```", text, re.DOTALL), *re.findall(r"`([^`\n]+)`", text)])
 
 
 @pytest.mark.parametrize("name", DOCS)
@@ -30,11 +38,28 @@ def test_links_and_pictures_exist(name: str, root: Path) -> None:
 
 @pytest.mark.parametrize("name", DOCS)
 def test_commands_exist(name: str, root: Path) -> None:
-    text = (root / name).read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text(), re.MULTILINE))
-    code = "\n".join([*re.findall(r"```\n(.*?)```", text, re.DOTALL), *re.findall(r"`([^`\n]+)`", text)])
+    code = code_in(root / name)
     assert set(re.findall(r"^i2i ([a-z]+)", code, re.MULTILINE)) <= set(COMMANDS)
     assert set(re.findall(r"^make ([a-z]+)", code, re.MULTILINE)) <= targets
+
+
+@pytest.mark.parametrize("name", DOCS)
+def test_benchmarks_have_the_options_that_are_named(name: str, root: Path) -> None:
+    commands = re.findall(r"^python -m benchmarks\.([a-z_]+)(.*)", code_in(root / name), re.MULTILINE)
+    for part, arguments in commands:
+        source = root / "benchmarks" / f"{part}.py"
+        assert source.is_file(), part
+        for option in set(re.findall(r"--[a-z-]+", arguments)) - {"--help"}:
+            assert f'"{option}"' in source.read_text(encoding="utf-8"), f"{part} {option}"
+
+
+def test_every_benchmark_of_the_set_is_described(root: Path) -> None:
+    text = (root / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    described = {
+        part: bool(short) for part, short in re.findall(r"^\| `(\w+)` \|.*\| (yes )?\|$", text, re.M)
+    }
+    assert described == {part: part in SHORT for part in FULL}
 
 
 def test_paths_of_the_tour_exist(root: Path) -> None:
