@@ -28,7 +28,7 @@ SHORT: dict[str, tuple[str, ...]] = {
     "engines": (),
     "overhead": ("--rounds", "10"),
     "cold": ("--starts", "5"),
-    "streams": (),
+    "streams": ("--seconds", "3"),
 }
 FULL: dict[str, tuple[str, ...]] = {
     "engines": ("--full",),

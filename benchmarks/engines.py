@@ -33,7 +33,7 @@ from i2i_sdk.bench import (
 )
 from i2i_sdk.bundle import Bundle
 from i2i_sdk.manifest import Parity, Variant
-from i2i_sdk.measure import machine, statistics
+from i2i_sdk.measure import machine
 from i2i_sdk.measure.candidates import Candidate, Comparison, compare
 from i2i_sdk.measure.energy import NOT_AVAILABLE, Meter, open_meters
 from i2i_sdk.measure.quiet import Quiet
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
     if args.full:
         subjects, batches = full_set()
     provider = "cuda" if args.device == "cuda" else None
-    options = BenchOptions(args.rounds, args.threads, provider)
+    options = BenchOptions(args.rounds, args.seconds, args.threads, provider)
     publish(
         measured(subjects, batches, args.frames, options, args.device, args.tools or args.full), args.name
     )
@@ -83,7 +83,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--sizes", default="256", help="of the checkpoints given, N or HxW, with commas")
     parser.add_argument("--batch", default="1", help="frames a call, such as 1,4")
     parser.add_argument("--frames", type=Path, help="for parity and calibration; default: the shared data's")
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=8, help="of turns at least")
+    parser.add_argument(
+        "--seconds", type=float, default=30, help="of turns at least, for each size and batch"
+    )
     parser.add_argument("--threads", type=int, help="of the engines; default: their own choice")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--tools", action="store_true", help="engines' own tools too: slow to start")
@@ -122,7 +125,12 @@ def measured(
     names = ", ".join(meter.name for meter in meters) or NOT_AVAILABLE
     for meter in meters:
         meter.close()
-    facts = {"rounds": options.rounds, "threads": threads_fact(options.threads), "device": device}
+    facts = {
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "threads": threads_fact(options.threads),
+        "device": device,
+    }
     facts |= {"energy": names, "models": {s.name: b.manifest.model.source_sha256 for s, b, _ in prepared}}
     title = "engines: one call of each variant beside PyTorch"
     return make_record(
@@ -181,7 +189,7 @@ def measure_size(
         options=tools.options,
         parities=parities,
         meters=tools.meters,
-        between=tools.quiet.look,
+        steady=tools.quiet.look,
         progress=lambda text: print(f"{subject.name} {size[0]}x{size[1]}: {text}", flush=True),
     )
     peaks = replace(peaks_of(probes, rounds_of(comparison)), bandwidth=bandwidth)
@@ -255,7 +263,7 @@ def compared(candidates: Sequence[Candidate], tools: Tools) -> Comparison:
         candidates,
         tools.options.rounds,
         meters=tools.meters,
-        between=tools.quiet.look,
+        steady=tools.quiet.look,
         progress=lambda text: print(f"{DEVICE}: {text}", flush=True),
     )
 
@@ -270,7 +278,7 @@ def probe_row(probe: Probe, comparison: Comparison) -> Row:
     if name in comparison.reasons:
         return Row(DEVICE, name, notes=(f"not run: {comparison.reasons[name]}",))
     found = comparison.measured[name]
-    timing = statistics(found.times)
+    timing = found.timing
     values = costs(found)
     if probe.kind == "arithmetic":
         values |= {"macs": probe.macs, "peak": probe.macs / timing.median_ms * 1000}

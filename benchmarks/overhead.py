@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     variants = runnable(MODEL, SIDE)
     candidates = [candidate for variant in variants for candidate in candidates_of(variant)]
     with Quiet() as quiet:
-        comparison = compare(candidates, args.rounds, between=quiet.look, progress=print)
+        comparison = compare(candidates, args.rounds, steady=quiet.look, progress=print)
     for name, reason in comparison.reasons.items():
         print(f"{name}: not measured: {reason}")
     rows = tuple(row for variant in variants for row in rows_of(variant, comparison.measured))
@@ -88,12 +88,12 @@ def rows_of(variant: Variant, measured: dict[str, Measured]) -> list[Row]:
     engine = measured.get(name_of(variant))
     if engine is None:
         return []
-    times = {"frame": statistics(engine.times)}
+    times = {"frame": engine.timing}
     rows = [Row(subject, name, variant.height, variant.width, times=times, notes=notes_on(engine))]
     for size in SIZES:
         if translator := measured.get(name_of(variant, size)):
             beyond = np.subtract(translator.medians, engine.medians)
-            times = {"translate": statistics(translator.times), "extra": statistics(beyond.tolist())}
+            times = {"translate": translator.timing, "extra": statistics(beyond.tolist())}
             rows.append(Row(subject, name, *size, times=times, notes=notes_on(translator)))
     return rows
 

@@ -37,7 +37,7 @@ COUNTS = (1, 2, 4, 8)
 SIZE: Size = (640, 480)
 FPS = 10.0
 PICTURES = 20  # held in memory
-TURNS = 3  # in which every number of streams is measured, so that a slow moment hits all alike
+TURNS = 6  # in which every number of streams is measured, so that a slow moment hits all alike
 WARM_UP_ROUNDS = 2  # of a turn: slots are filled, memory is taken
 LEAST_RESULTS = 10  # of each stream in a turn, so that one result more is no unfair share
 WARM_UP_S = 1.0  # of cameras
@@ -85,8 +85,8 @@ class Saturated:
         self.translate.stream([cycle(self.pictures) for _ in range(self.streams)], sinks=[sink]).run()
         return rounds(sink.moments)[WARM_UP_ROUNDS:]
 
-    def row(self, subject: str, times: Sequence[float]) -> Row:
-        """As a row of a record."""
+    def row(self, subject: str, turns: Sequence[Sequence[float]]) -> Row:
+        """As a row of a record. turns: milliseconds of their rounds."""
         width, height = SIZE
         served = [sum(len(turn.moments[stream]) for turn in self.turns) for stream in range(self.streams)]
         cpu = float(np.mean([turn.cpu for turn in self.turns]))
@@ -96,7 +96,7 @@ class Saturated:
             height,
             width,
             streams=self.streams,
-            times={"round": statistics(times)},
+            times={"round": statistics([ms for turn in turns for ms in turn], turns)},
             values={**rates(served, sum(turn.seconds for turn in self.turns)), "cpu": cpu},
         )
 
@@ -120,15 +120,14 @@ def main(argv: Sequence[str]) -> int:
     return told(held)
 
 
-def saturated(
-    subject: str, translate: Translator, seconds: float, between: Callable[[], object]
-) -> list[Row]:
+def saturated(subject: str, translate: Translator, seconds: float, steady: Callable[[], bool]) -> list[Row]:
     """A row for each number of streams that always have a frame ready; they take turns."""
     pictures = photographs(SIZE, PICTURES)
     translate.warmup()
     cases = {str(count): Saturated(translate, pictures, count, seconds / TURNS) for count in COUNTS}
-    taken = take_turns({name: case.turn for name, case in cases.items()}, TURNS, between)
-    return [case.row(subject, [ms for turn in taken[name] for ms in turn]) for name, case in cases.items()]
+    turns = {name: case.turn for name, case in cases.items()}
+    taken = take_turns(turns, TURNS, steady=steady).rounds
+    return [case.row(subject, taken[name]) for name, case in cases.items()]
 
 
 def of_cameras(

@@ -20,8 +20,8 @@ from i2i_sdk.bundle import Bundle
 from i2i_sdk.files import file_sha256
 from i2i_sdk.zoo import zoo_path
 
-TARGETS = "ort,openvino,ncnn"
-MOST_FRAMES = 64  # half of them calibrate INT8, half are compared
+TARGETS = "ort,openvino,ncnn:fp32"
+MOST_FRAMES = 32  # half of them calibrate INT8, half are compared
 
 Size = tuple[int, int]
 

@@ -20,7 +20,7 @@ from i2i_sdk.manifest import Parity, Variant
 from i2i_sdk.measure.candidates import Candidate, Comparison, Measured, compare
 from i2i_sdk.measure.energy import Meter
 from i2i_sdk.measure.record import Row
-from i2i_sdk.measure.timing import ratio, statistics
+from i2i_sdk.measure.timing import pause, ratio
 
 ORT_DEFAULT = "ONNX Runtime, default options"
 STEADY = 0.05  # a wider spread is told
@@ -32,7 +32,8 @@ Progress = Callable[[str], object]
 class BenchOptions:
     """How a bundle is measured."""
 
-    rounds: int = 10  # turns of each variant
+    rounds: int = 10  # turns of each variant at least
+    seconds: float = 10.0  # that all of them together take at least
     threads: int | None = None  # of the engines; None: their own choice
     provider: str | None = None  # of ONNX Runtime; None: the CPU
 
@@ -96,19 +97,25 @@ def bench_variants(
     options: BenchOptions | None = None,
     parities: dict[str, Parity] | None = None,
     meters: Sequence[Meter] = (),
-    between: Callable[[], object] = lambda: None,
+    steady: Callable[[], bool] = pause,
     progress: Progress = lambda text: None,
 ) -> tuple[list[Row], Comparison]:
     """Measure variants of one size beside other candidates, all taking turns.
 
     others: baselines, and probes of the device. baseline: the name of the one that "faster" compares with.
-    parities: by variant name, where they were measured here; else those of the export are taken. Returns a
-    row for each variant and candidate, what does not run with its reason, and the rounds themselves.
+    steady: as `take_turns` has it. parities: by variant name, where they were measured here; else those of
+    the export are taken. Returns a row for each variant and candidate, what does not run with its reason, and
+    the rounds themselves.
     """
     options = options or BenchOptions()
     candidates, reasons = candidates_of(bundle, variants, batch, options)
     comparison = compare(
-        [*others, *candidates], options.rounds, meters=meters, between=between, progress=progress
+        [*others, *candidates],
+        options.rounds,
+        seconds=options.seconds,
+        meters=meters,
+        steady=steady,
+        progress=progress,
     )
     reasons |= comparison.reasons
     by_name = {variant.name: variant for variant in variants}
@@ -125,7 +132,7 @@ def bench_variants(
         values = {**costs(measured), **(facts_of(variant, batch, parities or {}) if variant else {})}
         if baseline in comparison.measured:
             values["faster"] = ratio(comparison.measured[baseline].medians, measured.medians)
-        times, samples = {"frame": statistics(measured.times)}, {"frame": rounded(measured.times)}
+        times, samples = {"frame": measured.timing}, {"frame": rounded(measured.times)}
         rows.append(
             Row(subject, shown, *size, batch, 1, times, samples, values, notes_on(measured)),
         )
@@ -147,7 +154,7 @@ def facts_of(variant: Variant, batch: int, parities: dict[str, Parity]) -> dict[
 
 
 def costs(measured: Measured) -> dict[str, float]:
-    """Memory, energy and warm-up, where they were told."""
+    """Memory, energy, warm-up and repeated turns, where there is something to tell."""
     values: dict[str, float] = {}
     if measured.warm_up.calls:
         values["warm_up"] = measured.warm_up.calls
@@ -155,6 +162,8 @@ def costs(measured: Measured) -> dict[str, float]:
         values["memory"] = measured.memory
     if measured.energy is not None:
         values["energy"] = measured.energy
+    if measured.repeated:
+        values["repeated"] = measured.repeated
     return values
 
 
@@ -163,8 +172,8 @@ def notes_on(measured: Measured) -> tuple[str, ...]:
     notes: list[str] = []
     if not measured.warm_up.stable:
         notes.append(f"its times were not stable after {measured.warm_up.calls} calls")
-    if (uncertain := statistics(measured.times).spread) > STEADY:
-        notes.append(f"unsteady: its median moved by {uncertain:.0%} during the run")
+    if (uncertain := measured.timing.spread) > STEADY:
+        notes.append(f"unsteady: its median is uncertain by {uncertain:.0%}")
     return tuple(notes)
 
 

@@ -19,7 +19,7 @@ from i2i_sdk.measure import ENGINES, cpu_name, package_version
 
 log = logging.getLogger(__name__)
 
-VERSION = 2  # of the files' content; others are not read
+VERSION = 3  # of the files' content and of how it was measured; others are not read
 
 
 def cache_dir() -> Path:

@@ -20,12 +20,17 @@ def candidate(name: str, function: str, reports: bool = False, **arguments: obje
 def test_they_take_turns(tmp_path: Path) -> None:
     file = tmp_path / "order"
     looks: list[int] = []
+
+    def steady() -> bool:
+        looks.append(len(file.read_text().split()))
+        return True
+
     candidates = [candidate(name, "writing", path=str(file), word=name) for name in "ab"]
-    comparison = compare(candidates, 2, between=lambda: looks.append(len(file.read_text().split())))
+    comparison = compare(candidates, 2, steady=steady)
     names = file.read_text().split()
     turns = [name for i, name in enumerate(names) if i == 0 or names[i - 1] != name]
     assert turns == ["a", "b"] * 3  # warming up, then two rounds
-    assert len(looks) == 2 and looks[0] == sum(m.warm_up.calls for m in comparison.measured.values())
+    assert len(looks) == 1 + 2 * 2 and looks[0] == sum(m.warm_up.calls for m in comparison.measured.values())
     for measured in comparison.measured.values():
         assert len(measured.rounds) == 2 == len(measured.medians)
         assert all(len(times) >= LEAST_CALLS for times in measured.rounds)

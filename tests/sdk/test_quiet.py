@@ -51,9 +51,11 @@ def test_without_linux_the_load_before_decides() -> None:
 
 def test_slowdown_is_between_thirds_of_the_time() -> None:
     assert slowdown([4.0] * 9) == 0.0
+    assert slowdown([4.0]) == 0.0
     assert slowdown([4.0, 4.0, 9.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0]) == 0.0  # one interruption is none
     assert slowdown([4.0, 4.0, 4.0, 4.4, 4.4, 4.4, 5.0, 5.0, 5.0]) == pytest.approx(0.25)
-    assert slowdown([5.0, 4.0]) == pytest.approx(0.25)
+    assert slowdown([5.0, 4.0, 4.0]) == 0.0  # too few to tell
+    assert slowdown([5.0, 5.0, 9.0, 4.0, 4.0, 4.0]) == pytest.approx(0.25)
 
 
 def process(folder: Path, number: int, parent: int, ticks: tuple[int, int, int, int]) -> None:

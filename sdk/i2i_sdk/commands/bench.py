@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     check_threads(args.threads)
     bundle = read_bundle(args.bundle)
     out = args.output or Path(f"{bundle.path.stem}.bench.json")
-    options = BenchOptions(args.rounds, args.threads, args.provider)
+    options = BenchOptions(args.rounds, threads=args.threads, provider=args.provider)
     record = with_progress(
         lambda say: bench_bundle(
             bundle, args.frames, chosen_variants(bundle, args.size), batches(args.batch), options, say
@@ -67,7 +67,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--frames", type=Path, help="measure the quality here too, on a folder or a video")
     parser.add_argument("--size", help="N or HxW: variants of this size only")
     parser.add_argument("--batch", default="1", metavar="N,…", help="frames a call, such as 1,4 (default 1)")
-    parser.add_argument("--rounds", type=int, default=10, help="turns of each variant (default 10)")
+    parser.add_argument("--rounds", type=int, default=10, help="turns of each variant at least (default 10)")
     parser.add_argument("--threads", type=int, help="of the engines; default: their own choice")
     parser.add_argument("--provider", help="of ONNX Runtime's variants: cuda, coreml …; default: the CPU")
     parser.add_argument("-o", "--output", type=Path, help="default NAME.bench.json here")
@@ -139,7 +139,7 @@ def bench_bundle(
                         options=options,
                         parities=parities,
                         meters=meters,
-                        between=quiet.look,
+                        steady=quiet.look,
                         progress=progress,
                     )[0]
     finally:
@@ -187,7 +187,7 @@ def print_record(record: Record) -> None:
 
 
 HEADINGS = (
-    *("variant", "size", "batch", "median ms", "min", "p95", "p99", "faster"),
+    *("variant", "size", "batch", "median ms", "+-", "min", "p95", "p99", "faster"),
     *("PSNR dB", "SSIM", "GMAC/s", "memory MB", "files MB", "J"),
 )
 
@@ -212,7 +212,9 @@ def _cells(row: Row) -> list[str]:
     t, v = row.times["frame"], row.values
     rate = v["macs"] / t.median_ms / 1e6 if "macs" in v else None  # per ms / 1e6 = per s / 1e9
     figures = (
-        *((ms, ".2f") for ms in (t.median_ms, t.min_ms, t.p95_ms, t.p99_ms)),
+        (t.median_ms, ".2f"),
+        (t.spread, ".0%"),
+        *((ms, ".2f") for ms in (t.min_ms, t.p95_ms, t.p99_ms)),
         (v.get("faster"), ".2f"),
         (v.get("psnr"), ".1f"),
         (v.get("ssim"), ".4f"),

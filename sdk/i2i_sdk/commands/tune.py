@@ -14,7 +14,7 @@ from i2i_sdk.bundle import Bundle
 from i2i_sdk.commands.common import decibels, how_to_use, read_bundle
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.front_plot import check_plot, draw_front
-from i2i_sdk.measure import Timing, machine, statistics
+from i2i_sdk.measure import Timing, machine
 from i2i_sdk.measure.candidates import compare
 from i2i_sdk.pareto import Point, dominator
 from i2i_sdk.tables import print_table
@@ -121,10 +121,10 @@ def timings_of(
     variants = [v for v in bundle.manifest.variants if v.name not in without]
     for size in dict.fromkeys((v.height, v.width) for v in variants):
         same = [v for v in variants if (v.height, v.width) == size]
-        candidates, refused = candidates_of(bundle, same, 1, BenchOptions(rounds, threads))
+        candidates, refused = candidates_of(bundle, same, 1, BenchOptions(threads=threads))
         comparison = compare(candidates, rounds)
         reasons |= refused | comparison.reasons
-        timings |= {name: statistics(found.times) for name, found in comparison.measured.items()}
+        timings |= {name: found.timing for name, found in comparison.measured.items()}
     return timings, reasons
 
 

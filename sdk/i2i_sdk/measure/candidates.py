@@ -19,7 +19,7 @@ import numpy as np
 
 from i2i_sdk.errors import BackendError
 from i2i_sdk.measure.energy import Meter, joules
-from i2i_sdk.measure.timing import WarmUp, take_turns
+from i2i_sdk.measure.timing import Timing, WarmUp, pause, statistics, take_turns
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Measured:
     warm_up: WarmUp
     memory: int | None  # bytes, the most that its process had
     energy: float | None  # joules of a call
+    repeated: int = 0  # turns that were taken again, because the machine was not steady
 
     @property
     def times(self) -> tuple[float, ...]:
@@ -54,6 +55,11 @@ class Measured:
     def medians(self) -> tuple[float, ...]:
         """Of each round: what ratios are taken of."""
         return tuple(float(np.median(times)) for times in self.rounds)
+
+    @property
+    def timing(self) -> Timing:
+        """Their statistics."""
+        return statistics(self.times, self.rounds)
 
 
 @dataclass(frozen=True)
@@ -69,13 +75,14 @@ def compare(
     rounds: int,
     *,
     meters: Sequence[Meter] = (),
-    between: Callable[[], object] = lambda: None,
+    seconds: float = 0.0,
+    steady: Callable[[], bool] = pause,
     progress: Callable[[str], object] = lambda text: None,
 ) -> Comparison:
     """Open and warm up all candidates, then let them take turns.
 
-    between: called before each round. progress: told in a few words what is done. A candidate that cannot be
-    opened, or fails in a turn, is left out with its reason.
+    rounds, seconds, steady: as `take_turns` has them. progress: told in a few words what is done. A candidate
+    that cannot be opened, or fails in a turn, is left out with its reason.
     """
     reasons: dict[str, str] = {}
     with ExitStack() as stack:
@@ -97,11 +104,12 @@ def compare(
                 reasons[name] = str(error)
                 return []
 
-        progress(f"measuring {len(workers)} in {rounds} rounds")
-        rounds_of = take_turns({name: partial(turn, name) for name in workers}, rounds, between)
+        progress(f"measuring {len(workers)}")
+        turns = {name: partial(turn, name) for name in workers}
+        taken = take_turns(turns, rounds, seconds=seconds, steady=steady)
         measured = {
-            name: Measured(tuple(map(tuple, times)), workers[name].warm_up, *workers[name].costs)
-            for name, times in rounds_of.items()
+            name: Measured(tuple(map(tuple, times)), worker.warm_up, *worker.costs, taken.repeated[name])
+            for (name, times), worker in zip(taken.rounds.items(), workers.values(), strict=True)
             if name not in reasons
         }
     return Comparison(measured, reasons)

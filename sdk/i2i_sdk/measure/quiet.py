@@ -16,6 +16,7 @@ from i2i_sdk.measure.timing import SETTLE_S, timed
 # What a share may be before figures are marked.
 MOST_OTHERS, MOST_STOLEN, MOST_SLOWDOWN, MOST_LOAD = 0.03, 0.02, 0.10, 0.5
 LOOKS = 3  # of which the fastest counts: a clock is judged by its best, not by an interruption
+FIRST_LOOKS = 5  # before anything is measured
 TICKS = 100  # a second, in /proc: a constant of Linux for user space
 
 
@@ -45,7 +46,8 @@ class Quiet:
     def __enter__(self) -> Quiet:
         self._began, self._load = time.perf_counter(), load()
         self._before = usage(self._proc, self._sys)
-        self.look()
+        for _ in range(FIRST_LOOKS):
+            self.look()
         return self
 
     def __exit__(
@@ -57,10 +59,15 @@ class Quiet:
         after, seconds = usage(self._proc, self._sys), time.perf_counter() - self._began
         self.conditions = judged(self._before, after, seconds, (self._load, load()), slowdown(self._clock))
 
-    def look(self) -> None:
-        """Time the calculation; takes a tenth of a second, most of it a pause for others' threads."""
+    def look(self) -> bool:
+        """Time the calculation. Takes a tenth of a second, most of it a pause for others' threads.
+
+        Returns whether it is as fast as usual: no more than 10 % slower than a quarter of all looks.
+        """
         time.sleep(SETTLE_S)
         self._clock.append(min(timed(calculation) for _ in range(LOOKS)))
+        usual = float(np.percentile(self._clock, 25))
+        return self._clock[-1] <= (1 + MOST_SLOWDOWN) * usual
 
 
 def calculation() -> int:
@@ -69,9 +76,12 @@ def calculation() -> int:
 
 
 def slowdown(clock: list[float]) -> float:
-    """How much slower the slowest third of the time was than the fastest; 0 for a steady clock."""
-    thirds = [float(np.median(part)) for part in np.array_split(clock, min(3, len(clock)))]
-    return max(thirds) / min(thirds) - 1
+    """How much slower the slowest third of the time was than the fastest; 0 for a steady clock.
+
+    Less than nine looks are cut into halves, less than six not at all: one look is no part of the time.
+    """
+    parts = [float(np.median(part)) for part in np.array_split(clock, max(1, min(3, len(clock) // 3)))]
+    return max(parts) / min(parts) - 1
 
 
 def judged(

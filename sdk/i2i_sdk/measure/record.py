@@ -60,6 +60,7 @@ VALUES: dict[str, Quantity] = {
     "size": Quantity("B", "of the variant's files"),
     "energy": Quantity("J", "of one call, of the whole device or package, idle power included"),
     "warm_up": Quantity("1", "calls until the times were stable"),
+    "repeated": Quantity("1", "turns taken again: a fixed calculation was slower than usual around them"),
     "fps": Quantity("1/s", "results a second, of all streams together"),
     "fps_mean": Quantity("1/s", "results a second of a stream, mean over the streams"),
     "fps_least": Quantity("1/s", "results a second of the stream that got least"),

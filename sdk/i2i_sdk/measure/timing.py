@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ SETTLE_S = 0.1
 LEAST_CALLS, LEAST_S, MOST_CALLS = 2, 0.05, 20  # of a turn that are measured
 STABLE = 0.05  # the last calls of a warm-up may differ by so much from those before
 WARM_UP_WINDOW, MOST_WARM_UP, MOST_WARM_UP_S = 4, 60, 15.0
-PARTS = 10  # of a measurement whose medians are compared for the spread
+PARTS = 20  # that times without rounds are cut into for the spread
+CONFIDENCE = 0.95
+REPEATS = 0.5  # of all turns may be taken again
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class Timing:
     p95_ms: float
     p99_ms: float
     mean_ms: float
-    # How far the medians of ten consecutive parts lie apart (10th to 90th percentile), as a share of the
-    # median: what it is uncertain by, because the machine changes while it is measured.
+    # Half the width of the 95 % confidence interval of the median of the rounds, as a share of the median:
+    # what it is uncertain by, because the machine is not the same from one round to the next.
     spread: float
 
 
@@ -40,20 +43,30 @@ class WarmUp:
     stable: bool  # else it was given up, and the figures hold some of it
 
 
-def statistics(milliseconds: Sequence[float]) -> Timing:
-    """Summarise times in their order of measurement. Percentiles interpolate linearly, as NumPy does."""
+def statistics(milliseconds: Sequence[float], rounds: Sequence[Sequence[float]] | None = None) -> Timing:
+    """Summarise times in their order of measurement. Percentiles interpolate linearly, as NumPy does.
+
+    rounds: the same times, as they were taken; without them 20 parts of equal length stand for rounds.
+    """
     if not len(milliseconds):
         raise ValueError("no times to summarise")
     p50, p95, p99 = (float(np.percentile(milliseconds, q)) for q in (50, 95, 99))
     mean, least = float(np.mean(milliseconds)), float(min(milliseconds))
-    return Timing(len(milliseconds), least, p50, p95, p99, mean, spread(milliseconds))
+    parts = rounds or np.array_split(np.asarray(milliseconds, float), min(PARTS, len(milliseconds)))
+    return Timing(len(milliseconds), least, p50, p95, p99, mean, spread([np.median(part) for part in parts]))
 
 
-def spread(milliseconds: Sequence[float]) -> float:
-    """As `Timing.spread`: 0 for times that stay alike, 0.1 where the machine wandered by 10 %."""
-    parts = np.array_split(np.asarray(milliseconds, float), min(PARTS, len(milliseconds)))
-    low, middle, high = np.percentile([np.median(part) for part in parts], (10, 50, 90))
-    return float((high - low) / middle) if middle else 0.0
+def spread(medians: Sequence[float]) -> float:
+    """As `Timing.spread`, by order statistics (Conover 1999, 3.2): no shape of the distribution is assumed.
+
+    Of fewer than six medians the interval is all of them, and covers less than 95 %.
+    """
+    ordered, n = sorted(medians), len(medians)
+    below = [sum(math.comb(n, i) for i in range(rank + 1)) / 2**n for rank in range(n)]  # P(at most rank)
+    cut = sum(2 * chance <= 1 - CONFIDENCE for chance in below)
+    low, high = ordered[cut - 1 if cut else 0], ordered[n - cut if cut else -1]
+    middle = float(np.median(ordered))
+    return float((high - low) / 2 / middle) if middle else 0.0
 
 
 def ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
@@ -91,22 +104,48 @@ def turn(call: Callable[[], object]) -> list[float]:
     return times
 
 
+def pause() -> bool:
+    """Let the last turn's threads fall asleep. True: it says nothing against the turn."""
+    time.sleep(SETTLE_S)
+    return True
+
+
+@dataclass(frozen=True)
+class Turns:
+    """What `take_turns` measured, by name."""
+
+    rounds: dict[str, list[list[float]]]  # milliseconds of each round
+    repeated: dict[str, int]  # turns that were thrown away
+
+
 def take_turns(
     turns: Mapping[str, Callable[[], list[float]]],
     rounds: int,
-    between: Callable[[], object] = lambda: None,
-) -> dict[str, list[list[float]]]:
-    """Every turn once per round, with a pause before each in which the last one's threads fall asleep.
+    *,
+    seconds: float = 0.0,
+    steady: Callable[[], bool] = pause,
+) -> Turns:
+    """Every turn once per round, for at least so many rounds and so many seconds.
 
-    between: called before each round. Returns, by name, the times of each round.
+    steady: called between turns; it pauses and says whether the machine is as fast as usual. A turn that it
+    does not hold for, before or after, is taken again: what is thrown away is decided by something else than
+    its own times. At most half as many are repeated as there are turns; then they are taken as they come.
     """
-    times: dict[str, list[list[float]]] = {name: [] for name in turns}
-    for _ in range(rounds):
-        between()
+    found = Turns({name: [] for name in turns}, dict.fromkeys(turns, 0))
+    start, done = time.perf_counter(), 0
+    was_steady = steady()
+    while done < rounds or time.perf_counter() - start < seconds:
+        done += 1
         for name, take in turns.items():
-            time.sleep(SETTLE_S)
-            times[name].append(take())
-    return times
+            while True:
+                times = take()
+                held, was_steady = was_steady, steady()
+                spare = REPEATS * max(done, rounds) * len(turns) - sum(found.repeated.values())
+                if (held and was_steady) or spare < 1:
+                    break
+                found.repeated[name] += 1
+            found.rounds[name].append(times)
+    return found
 
 
 def interleaved(
