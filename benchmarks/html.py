@@ -12,11 +12,13 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import cast
 
-from benchmarks.formats import Table, summary, tables
+from benchmarks.formats import called
 from benchmarks.plots import KINDS, Picture, pictures, svg_of
 from benchmarks.plots.style import FAINT, INK, MUTED, PAPER, PRECISIONS
-from benchmarks.wording import conditions, definitions, grown, growth_table, settled
+from benchmarks.tables import Table, summary, tables
+from benchmarks.wording import BOLD, conditions, definitions, grown, growth_table, settled
 from i2i_sdk.errors import InputError
 from i2i_sdk.files import written_atomically
 from i2i_sdk.measure.record import Record, read_record
@@ -29,6 +31,7 @@ EXCHANGED = {
     FAINT: "--faint",
     PRECISIONS["fp32"].color: "--fp32",
 }
+LIMITS = (called("of_peak"), called("of_limit"))  # headings of columns with bars
 FOLDED = {"histogram"}  # kinds of pictures that are shown on demand: they are long
 AGAIN = """make bench            # the short set; leave the machine alone meanwhile
 python -m benchmarks.html out/bench/*.json -o out/bench/report.html"""
@@ -58,12 +61,13 @@ def report(records: Sequence[Record]) -> str:
     others = [record for record in records if record.part != "engines"]
     drawn = [picture for record in records for picture in pictures(record)]
     table = growth_table(records)
+    variants = "".join(_tables(engines))
     sections = {
-        "Machine": "".join(_machines(records)),
-        "Variants": "".join(_tables(engines)),
+        "Variants": f"<p>{BOLD}</p>{variants}" if variants else "",
         "Pictures": "".join(_pictures(drawn)),
-        "Worse than linear": _list(grown(records)) + (_table(table) if table else ""),
         "Other measurements": "".join(_tables(others)),
+        "Worse than linear": _list(grown(records)) + (_table(table) if table else ""),
+        "Machine": "".join(_machines(records)),
         "How to read the figures": _definitions(definitions(records), "meanings"),
         "Measure again": f"<pre><code>{escape(AGAIN)}</code></pre>",
     }
@@ -80,8 +84,9 @@ def report(records: Sequence[Record]) -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>Benchmark report</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f'<header><h1>Benchmark report</h1><p class="quiet">{parts}; measured {days}</p></header>\n'
-        f"{''.join(map(_banner, records))}<nav>{links}</nav>\n<main>\n{body}</main>\n</body>\n</html>\n"
+        f"<header><h1>Benchmark report</h1>{''.join(map(_where, _machines_of(records)))}"
+        f'<p class="quiet">{parts}; measured {days}</p></header>\n'
+        f"{_banner(records)}<nav>{links}</nav>\n<main>\n{body}</main>\n</body>\n</html>\n"
     )
 
 
@@ -89,45 +94,78 @@ def _days(records: Sequence[Record]) -> list[str]:
     return [record.created[:10] for record in records]
 
 
-def _banner(record: Record) -> str:
-    """Why a record is not to be relied on; nothing for a trusted one."""
-    if record.trusted:
+def _banner(records: Sequence[Record]) -> str:
+    """Which records are not to be relied on, and why; nothing where all are trusted."""
+    marked = [f"{record.title}: {mark}" for record in records for mark in record.conditions.marks]
+    if not marked:
         return ""
-    what = f"Do not rely on the figures of “{record.title}”"
-    why = _list(record.conditions.marks)
-    return f'<div class="banner" role="alert"><strong>{escape(what)}</strong>{why}</div>'
+    return (
+        f'<div class="banner" role="alert"><strong>Do not rely on these figures</strong>{_list(marked)}</div>'
+    )
+
+
+def _machines_of(records: Sequence[Record]) -> list[list[Record]]:
+    """Records by machine."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(json.dumps(settled(record.machine), sort_keys=True), []).append(record)
+    return list(groups.values())
+
+
+def _where(same: Sequence[Record]) -> str:
+    """A machine in a line."""
+    machine = same[0].machine
+    said = [str(machine.get("gpu") or machine.get("cpu", "")), f"{machine.get('cores', '?')} cores"]
+    return f"<p>{escape(', '.join(said))}</p>"
 
 
 def _machines(records: Sequence[Record]) -> Iterable[str]:
     """Each machine once, with the records that were measured on it and how quiet it was."""
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(json.dumps(settled(record.machine), sort_keys=True), []).append(record)
-    for same in groups.values():
+    for same in _machines_of(records):
         yield _definitions({key: _said(value) for key, value in settled(same[0].machine).items()})
         for record in same:
             yield f"<h3>{escape(record.title)}</h3>"
             yield f'<p class="quiet">{escape(record.created)}: {escape(conditions(record.conditions))}</p>'
             if record.facts:
-                facts = _definitions({key: _said(value) for key, value in record.facts.items()})
-                yield f"<details><summary>Options and versions</summary>{facts}</details>"
+                facts = {key: _said(value) for key, value in record.facts.items() if key != "checks"}
+                yield f"<details><summary>Options and versions</summary>{_definitions(facts)}</details>"
 
 
 def _tables(records: Sequence[Record]) -> Iterable[str]:
+    """The tables of records; those of several under the title of each, with what it is to be read with."""
+    several = len(records) > 1
     for record in records:
-        if len(records) > 1:
+        if several:
             yield f"<h3>{escape(record.title)}</h3>"
-        yield from map(_table, tables(record, columns=summary))
+        if record.conditions.marks:
+            yield f'<p class="warning">Not to be relied on: {escape("; ".join(record.conditions.marks))}</p>'
+        yield from (_table(table, 4 if several else 3) for table in tables(record, columns=summary))
+        yield _checks(record.facts.get("checks"))
 
 
-def _table(table: Table) -> str:
+def _checks(checks: object) -> str:
+    """What a record promised, by whether it held; nothing where it has no checks."""
+    if not isinstance(checks, dict):
+        return ""
+    held = cast("dict[str, object]", checks)
+    lines = "".join(
+        f'<li class="{"held" if ok else "warning"}">{"held" if ok else "DID NOT HOLD"}: {escape(text)}</li>'
+        for text, ok in held.items()
+    )
+    failed = sum(not ok for ok in held.values())
+    said = f"{failed} of {len(held)} checks did not hold" if failed else f"All {len(held)} checks held"
+    return f"<details{' open' if failed else ''}><summary>{said}</summary><ul>{lines}</ul></details>"
+
+
+def _table(table: Table, level: int = 3) -> str:
+    """A table under its title: a heading of this level, or the summary of what may be folded away."""
     title = escape(table.title)
-    head = f"<summary>{title}</summary>" if table.aside else f"<h3>{title}</h3>"
+    head = f"<summary>{title}</summary>" if table.aside else f"<h{level}>{title}</h{level}>"
     heads = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in table.headings)
     lines: list[str] = []
     for index, (name, *cells) in enumerate(table.rows):
-        written = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-        strong = ' class="strong"' if index == table.strong else ""
+        written = "".join(map(_cell, table.headings[1:], cells))
+        strong = ' class="strong"' if index in table.strong else ""
         lines.append(f'<tr{strong}><th scope="row">{escape(name)}</th>{written}</tr>')
     body = (
         f'{head}<div class="scroll" role="region" tabindex="0" aria-label="{title}"><table>'
@@ -135,6 +173,13 @@ def _table(table: Table) -> str:
         f"{_list(table.notes, 'notes')}\n"
     )
     return f"<details>{body}</details>" if table.aside else body
+
+
+def _cell(heading: str, written: str) -> str:
+    """A figure; a share of a limit with a bar below it."""
+    if heading in LIMITS and (found := re.fullmatch(r"([\d.]+) %", written)):
+        return f'<td class="bar" style="--share: {found[1]}%">{escape(written)}</td>'
+    return f"<td>{escape(written)}</td>"
 
 
 def _pictures(drawn: Sequence[Picture]) -> Iterable[str]:
@@ -176,6 +221,10 @@ def _list(entries: Iterable[str], name: str = "") -> str:
 
 
 def _said(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {_said(of)}" for key, of in cast("dict[str, object]", value).items())
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

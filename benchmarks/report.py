@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.formats import summary, tables
+from benchmarks.tables import summary, tables
 from benchmarks.wording import conditions
 from i2i_sdk.measure.record import Record, write_record
 from i2i_sdk.tables import print_table

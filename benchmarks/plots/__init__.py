@@ -20,7 +20,7 @@ KINDS = {
     "front": (
         "Latency and quality",
         "To the left is faster, up is nearer to FP32. The line joins what is worth choosing: no variant is "
-        "both faster and better than these. Hollow: another is. From 80 dB on no eye sees a difference.",
+        "both faster and at least as good. Hollow: another is. From 80 dB on no eye sees a difference.",
     ),
     "roofline": (
         "Distance from the limit",
@@ -30,8 +30,8 @@ KINDS = {
     ),
     "histogram": (
         "How steady each time is",
-        "Every strip has its own milliseconds and the same relative width: a wide hill means unsteady times. "
-        "The line is the median.",
+        "How many calls took how long, as a share of each variant's own median, the line: a wide hill means "
+        "unsteady times.",
     ),
     "growth": (
         "Growth",

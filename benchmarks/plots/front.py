@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from benchmarks.choice import CEILING, points
 from benchmarks.formats import number, size, where
 from benchmarks.plots.labels import Label, Stroke, log_axis, write_labels
 from benchmarks.plots.style import INK, MUTED, PAPER, SMALL, Picture, look_of, new_figure, short, slug
 from i2i_sdk.measure.record import Row
 from i2i_sdk.pareto import Point, front
-
-CEILING = 80.0  # dB; beyond it not even a pixel in a hundred differs by a gray level
 
 
 def front_picture(rows: Sequence[Row], baseline: str | None) -> Picture | None:
@@ -23,12 +22,12 @@ def front_picture(rows: Sequence[Row], baseline: str | None) -> Picture | None:
     title = where(chosen[0].subject, size(chosen[0]))
     figure = new_figure(4.9, title)
     axes: Any = figure.subplots()
-    points = [Point(row.name, row.times["frame"].median_ms, row.values["psnr"]) for row in chosen]
+    shown = points(chosen)
     p95 = {row.name: row.times["frame"].p95_ms for row in chosen}
     eager = next((r for r in rows if r.name == baseline and r.batch == 1 and "frame" in r.times), None)
     line = eager.times["frame"].median_ms if eager else None
-    _limits(axes, points, [*p95.values(), *([line] if line else [])])
-    strokes = _draw(axes, points, p95)
+    _limits(axes, shown, [*p95.values(), *([line] if line else [])])
+    strokes = _draw(axes, shown, p95)
     if eager and line:
         axes.axvline(line, color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
         low, high = axes.get_ylim()  # a name may interrupt the line
@@ -44,55 +43,54 @@ def front_picture(rows: Sequence[Row], baseline: str | None) -> Picture | None:
             color=MUTED,
         )
     _legend(axes)
-    labels = [Label(p.ms, _shown(p.psnr), short(p.name)) for p in points]
+    labels = [Label(p.ms, p.psnr, short(p.name)) for p in shown]
     write_labels(figure, axes, labels, strokes, [])
-    best = ", ".join(f"{p.name} ({number(p.ms)} ms, {p.psnr:.1f} dB)" for p in front(points))
+    best = ", ".join(f"{p.name} ({number(p.ms)} ms, {_level(p.psnr)} dB)" for p in front(shown))
     alt = f"Latency against quality of {title}. On the front, the fastest first: {best}."
     return Picture(slug("front", chosen[0].subject, size(chosen[0])), "front", title, alt, figure)
 
 
-def _limits(axes: Any, points: Sequence[Point], others: Sequence[float]) -> None:
+def _limits(axes: Any, shown: Sequence[Point], others: Sequence[float]) -> None:
     """Room around the points for their names."""
-    fastest, slowest = min(p.ms for p in points), max([p.ms for p in points] + [*others])
-    lowest = min(_shown(p.psnr) for p in points)
+    fastest, slowest = min(p.ms for p in shown), max([p.ms for p in shown] + [*others])
+    lowest = min(p.psnr for p in shown)
     span = max(slowest / fastest, 2.0)
     axes.set_xscale("log")
-    axes.set_xlim(fastest / span**0.12, slowest * span**0.5)
+    axes.set_xlim(fastest / span**0.3, slowest * span**0.4)
     height = max(CEILING - lowest, 20.0)
     log_axis(axes.xaxis, *axes.get_xlim())
     ticks = range(int(lowest // 10) * 10, int(CEILING) + 1, 10)
-    axes.set_yticks(ticks, [f"{tick}" if tick < CEILING else f"≥ {tick}" for tick in ticks])
+    axes.set_yticks(ticks, [*map(_level, ticks)])
     axes.set_ylim(lowest - 0.15 * height, CEILING + 0.2 * height)
     axes.grid(linewidth=0.7)
     axes.set_xlabel("ms per frame (median; bar to the 95th percentile)")
     axes.set_ylabel("PSNR against FP32, dB")
 
 
-def _draw(axes: Any, points: Sequence[Point], p95: dict[str, float]) -> list[Stroke]:
+def _draw(axes: Any, shown: Sequence[Point], p95: dict[str, float]) -> list[Stroke]:
     """Points, bars and the line along the front -> the strokes."""
-    best = front(points)
-    axes.plot(
-        [p.ms for p in best], [_shown(p.psnr) for p in best], color=INK, linewidth=1.2, drawstyle="steps-post"
-    )
-    for point in points:
-        look, y = look_of(point.name), _shown(point.psnr)
+    best = front(shown)
+    axes.plot([p.ms for p in best], [p.psnr for p in best], color=INK, linewidth=1.2, drawstyle="steps-post")
+    for point in shown:
+        look, y = look_of(point.name), point.psnr
         axes.hlines(y, point.ms, p95[point.name], color=look.color, linewidth=2.5, zorder=2)
         fill = look.color if point in best else PAPER
         style = {"markersize": look.size, "markerfacecolor": fill, "markeredgecolor": look.color}
         axes.plot(point.ms, y, look.marker, **style, markeredgewidth=1.8, zorder=3)
-    strokes = [(p.ms, _shown(p.psnr), p95[p.name], _shown(p.psnr)) for p in points]
+    strokes = [(p.ms, p.psnr, p95[p.name], p.psnr) for p in shown]
     for a, b in pairwise(best):
-        strokes.append((a.ms, _shown(a.psnr), b.ms, _shown(a.psnr)))
-        strokes.append((b.ms, _shown(a.psnr), b.ms, _shown(b.psnr)))
+        strokes.append((a.ms, a.psnr, b.ms, a.psnr))
+        strokes.append((b.ms, a.psnr, b.ms, b.psnr))
     return strokes
 
 
 def _legend(axes: Any) -> None:
     style = {"color": MUTED, "markeredgecolor": MUTED, "markeredgewidth": 1.8, "markersize": 8}
-    axes.plot([], [], "o", **style, label="on the front")
-    axes.plot([], [], "o", **style, markerfacecolor=PAPER, label="another is faster and better")
+    axes.plot([], [], "o", **style, label="worth choosing")
+    axes.plot([], [], "o", **style, markerfacecolor=PAPER, label="another is faster, no worse")
     axes.legend(loc="lower left", bbox_to_anchor=(-0.1, 1.0), ncols=2, handletextpad=0.1, columnspacing=1.2)
 
 
-def _shown(psnr: float) -> float:
-    return min(psnr, CEILING)
+def _level(psnr: float) -> str:
+    """Decibels; beyond the ceiling it does not matter how many."""
+    return f"{psnr:.0f}" if psnr < CEILING else f"≥ {CEILING:.0f}"

@@ -35,7 +35,7 @@ def _middle(by_size: dict[tuple[int, ...], list[Fit]]) -> list[Fit]:
 
 
 def _picture(subject: str, against: str, fits: Sequence[Fit]) -> Picture:
-    title = f"{thing(fits[0])}: growth with {against}"
+    title = f"{thing(fits[0])}, by {against}"
     figure = new_figure(3.9 + 0.21 * len(fits), title)
     axes: Any = figure.subplots()
     xs = sorted({x for fit in fits for x, _ in fit.points})

@@ -1,4 +1,4 @@
-"""How a variant's times are spread: one strip each, all of the same relative width."""
+"""How a variant's times are spread: one strip each, all on one axis of shares of the median."""
 
 from __future__ import annotations
 
@@ -11,51 +11,64 @@ from benchmarks.formats import number, size, where
 from benchmarks.plots.style import INK, MUTED, NORMAL, SMALL, Picture, look_of, new_figure, short, slug
 from i2i_sdk.measure.record import Row
 
-BINS = 48
-LEAST, MOST = 0.5, 2.0  # of the median; what lies beyond is counted in words
+LEAST_BINS, MOST_BINS = 24, 48
+LEAST, MOST = 50.0, 150.0  # percent of the median; what lies beyond the axis is counted in words
 
 
 def histogram_picture(rows: Sequence[Row]) -> Picture | None:
-    """One subject and size, one frame at a time, the fastest on top; None where no samples were kept."""
-    chosen = [row for row in rows if row.batch == 1 and row.samples.get("frame")]
+    """One subject and size, one frame at a time, the fastest on top; None where no samples were kept.
+
+    Probes of the device, which have no size, are left out: nobody waits for them.
+    """
+    chosen = [row for row in rows if row.height and row.batch == 1 and row.samples.get("frame")]
     if not chosen:
         return None
     chosen.sort(key=lambda row: float(np.median(row.samples["frame"])))
     title = where(chosen[0].subject, size(chosen[0]))
-    figure = new_figure(0.8 + 0.75 * len(chosen), title)
-    strips: Any = figure.subplots(len(chosen), 1, squeeze=False)[:, 0]
-    low, high = _range(chosen)
-    for axes, row in zip(strips, chosen, strict=True):
-        _strip(axes, row, low, high)
-    strips[-1].set_xlabel("ms per frame; all strips have the same relative width")
+    figure = new_figure(1.1 + 0.55 * len(chosen), title)
+    strips: Any = figure.subplots(len(chosen), 1, sharex=True, squeeze=False)[:, 0]
+    shares = [_percents(row) for row in chosen]
+    edges = _edges(shares)
+    for axes, row, percents in zip(strips, chosen, shares, strict=True):
+        _strip(axes, row, percents, edges)
+    last = strips[-1]
+    last.spines["bottom"].set_visible(True)
+    last.tick_params(axis="x", bottom=True, labelsize=SMALL)
+    last.locator_params(axis="x", nbins=6)
+    last.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    last.set_xlabel("time of a call, % of the variant's median")
     said = "; ".join(f"{row.name} {number(float(np.median(row.samples['frame'])))} ms" for row in chosen)
     alt = f"Histograms of the times of {title}. Medians: {said}."
     return Picture(slug("histogram", chosen[0].subject, size(chosen[0])), "histogram", title, alt, figure)
 
 
-def _range(rows: Sequence[Row]) -> tuple[float, float]:
-    """The common range as shares of each median: to twice as far from it as the 95th percentile."""
-    shares = [np.asarray(row.samples["frame"]) / np.median(row.samples["frame"]) for row in rows]
+def _percents(row: Row) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Times as percents of their median."""
+    samples = np.asarray(row.samples["frame"], float)
+    return 100 * samples / np.median(samples)
+
+
+def _edges(shares: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The common bins, from the fastest call to the largest 95th percentile, fewer for few samples."""
     low, high = min(float(s.min()) for s in shares), max(float(np.percentile(s, 95)) for s in shares)
-    return max(min(low, 0.98) - 0.01, LEAST), min(2 * max(high, 1.05) - 1, MOST)
+    bins = int(np.clip(3 * np.sqrt(min(map(len, shares))), LEAST_BINS, MOST_BINS))
+    return np.linspace(max(min(low, 98) - 1, LEAST), min(max(high, 103) + 2, MOST), bins + 1)
 
 
-def _strip(axes: Any, row: Row, low: float, high: float) -> None:
-    samples = np.asarray(row.samples["frame"])
-    median, look = float(np.median(samples)), look_of(row.name)
-    edges = np.linspace(low * median, high * median, BINS + 1)
-    inside = samples[(samples >= edges[0]) & (samples <= edges[-1])]
+def _strip(axes: Any, row: Row, percents: np.ndarray[Any, Any], edges: np.ndarray[Any, Any]) -> None:
+    look = look_of(row.name)
+    inside = percents[(percents >= edges[0]) & (percents <= edges[-1])]
     counts, _ = np.histogram(inside, edges)
     axes.stairs(counts, edges, fill=True, color=look.color, alpha=0.85, linewidth=0)
-    axes.plot([median, median], [0, 1.08 * counts.max()], color=INK, linewidth=1.3)
+    axes.plot([100, 100], [0, 1.08 * counts.max()], color=INK, linewidth=1.3)
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(0, 1.12 * counts.max())
     axes.yaxis.set_visible(False)
     axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="x", labelsize=SMALL, pad=1, length=3)
-    axes.locator_params(axis="x", nbins=5, min_n_ticks=3)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.tick_params(axis="x", bottom=False)
+    axes.grid(axis="x", linewidth=0.7)
     axes.set_title(short(row.name), loc="left", fontsize=NORMAL, pad=2)
-    beyond = len(samples) - len(inside)
-    said = f"{number(median)} ms" + (f", {beyond} of {len(samples)} beyond" if beyond else "")
+    beyond = len(percents) - len(inside)
+    said = f"{number(float(np.median(row.samples['frame'])))} ms"
+    said += f", {beyond} of {len(percents)} beyond" if beyond else ""
     axes.set_title(said, loc="right", fontsize=SMALL, pad=2, color=MUTED)

@@ -52,21 +52,30 @@ def write_labels(
     centers = [on_paper(label.x, label.y) for label in labels]
     taken += [_marker(on_paper(point.x, point.y)) for point in points]
     inside = _box(axes.get_window_extent(renderer), scale)
+    written: list[Box] = []
     for label, center in zip(labels, centers, strict=True):
         size = _size(axes, label.text, renderer, scale)
-        box = _place(center, size, inside, taken, [other for other in centers if other != center])
+        box = _place(center, size, inside, taken, [other for other in centers if other != center], written)
         taken.append(box)
+        written.append(box)
         if _away(center, box) > DISTANCES[1]:
             taken += _boxes(center, ((box.left + box.right) / 2, (box.bottom + box.top) / 2))
         _write(axes, label, center, box)
 
 
-def _place(center: Point, size: Point, inside: Box, taken: Sequence[Box], others: Sequence[Point]) -> Box:
+def _place(
+    center: Point,
+    size: Point,
+    inside: Box,
+    taken: Sequence[Box],
+    others: Sequence[Point],
+    written: Sequence[Box],
+) -> Box:
     """The nearest place where nothing is in the way and a name cannot be taken for another point's."""
     obstacles = [*taken, *(_marker(other) for other in others)]
     places = [place([center], [size], inside, obstacles)[0]]
     for _ in range(TRIES):
-        if _belongs(center, places[-1], others):
+        if _belongs(center, places[-1], others, written):
             return places[-1]
         (box,) = place([center], [size], inside, [*obstacles, *places])
         if _away(center, box) > FAR:
@@ -75,13 +84,13 @@ def _place(center: Point, size: Point, inside: Box, taken: Sequence[Box], others
     return places[0]
 
 
-def _belongs(center: Point, box: Box, others: Sequence[Point]) -> bool:
-    """Is no other point nearer to the name, or else the line to its own not through another?"""
+def _belongs(center: Point, box: Box, others: Sequence[Point], written: Sequence[Box]) -> bool:
+    """Is no other point nearer to the name, or else the line to its own not through another or a name?"""
     away = _away(center, box)
     if away <= DISTANCES[1]:
         return all(_away(other, box) > away for other in others)
     line = _boxes(center, ((box.left + box.right) / 2, (box.bottom + box.top) / 2))
-    return not any(_marker(other).overlaps(piece) for other in others for piece in line[2:])
+    return not any(there.overlaps(piece) for there in (*map(_marker, others), *written) for piece in line[2:])
 
 
 def _marker(center: Point) -> Box:

@@ -13,6 +13,7 @@ from benchmarks.plots.style import (
     INK,
     MUTED,
     PRECISIONS,
+    SIGNS,
     SMALL,
     Look,
     Picture,
@@ -103,7 +104,7 @@ def _roofs(axes: Any, peaks: dict[str, float], bandwidth: float, across: tuple[f
         strokes.append((peak / bandwidth, peak, right, peak))
         below = any(peak < other < CLOSE * peak for other in peaks.values())
         axes.annotate(
-            f"{precision.upper()} {number(peak)}",
+            f"{SIGNS[PRECISIONS[precision].marker]} {precision.upper()} {number(peak)}",
             (right, peak),
             xytext=(0, -3 if below else 3),
             textcoords="offset points",
@@ -137,9 +138,9 @@ def _draw(axes: Any, spots: Sequence[Spot], strokes: list[Stroke]) -> list[Label
         sides = [spot.side for spot in same]
         largest = sorted((s for s in same if s.side == max(sides)), key=lambda spot: spot.speed)
         strokes += _line(axes, largest, None)
-        said = f" {min(sides)} to {max(sides)}" if min(sides) < max(sides) else f" {max(sides) or ''}"
+        said = " to ".join(f"{side}²" for side in sorted({min(sides), max(sides)}))
         lowest = min(same, key=lambda spot: spot.speed)
-        labels.append(Label(lowest.intensity, lowest.speed, f"{short(subject, 20)}{said}".strip()))
+        labels.append(Label(lowest.intensity, lowest.speed, f"{short(subject, 20)}, {said}"))
     return labels
 
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+ENDLESS = 100_000  # characters
+
 
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows under headings; the first column is text, the others are set to the right."""
+    """Print rows under headings; the first column is text, the others are set to the right.
+
+    A terminal's width is kept to. A file or a pipe has none: there the table is as wide as its cells need.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -18,8 +23,8 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str
     for row in rows:
         table.add_row(*map(Text, row))  # as text: "[openvino]" and names of strangers are no markup
     console = Console()
-    if not console.is_terminal:  # a file or a pipe has no width to keep to
-        console = Console(width=160)
+    if not console.is_terminal:
+        console = Console(width=ENDLESS)
     if title:
         console.print(Text(title, style="bold"), soft_wrap=True)
     console.print(table)

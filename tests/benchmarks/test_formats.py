@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import made_up_records as made
 import pytest
 
-from benchmarks.formats import brief, number, overview, share, summary, times, value
+from benchmarks.formats import number, share, times, uncertain, value
 from i2i_sdk.measure.record import VALUES, Row
 
 
@@ -55,48 +54,9 @@ def test_every_quantity_can_be_written_or_be_missing(name: str) -> None:
     assert value(name, Row("m", "v")) == "\N{EN DASH}"
 
 
-def test_variants_stand_by_size_and_batch_the_fastest_first() -> None:
-    record = made.engines()
-    tables = summary(record.rows, record.baseline)
-    cross = "\N{MULTIPLICATION SIGN}"
-    titles = [table.title for table in tables]
-    assert titles[:3] == [
-        f"maps_resnet9, 128 {cross} 128",
-        f"maps_resnet9, 128 {cross} 128, batch 4",
-        f"maps_resnet9, 256 {cross} 256",
-    ]
-    assert [table.aside for table in tables[:3]] == [False, True, False]
-    table = tables[2]
-    assert [row[0] for row in (table.rows[0], table.rows[-1])] == ["openvino-int8", "trt-fp16"]
-    assert table.strong is not None and table.rows[table.strong][0] == made.BASELINE
-    assert all(len(row) == len(table.headings) for table in tables for row in table.rows)
-    assert "trt-fp16: not run: no NVIDIA GPU" in table.notes
-    assert set(table.rows[-1][1:]) == {"\N{EN DASH}"}
-
-
-def test_energy_is_a_figure_or_not_available() -> None:
-    told = Row("m", "a", values={"energy": 2.5})
-    (table,) = summary([told, Row("m", "b")], None)
-    assert table.headings[-1] == "energy, J"
-    assert {row[0]: row[-1] for row in table.rows} == {"a": "2.50", "b": "not available"}
-    (table,) = summary([Row("m", "b")], None)
-    assert "energy, J" not in table.headings
-    assert table.notes == ("Energy: not available on this machine.",)
-
-
-def test_the_brief_table_has_median_minimum_and_p95_in_one_cell() -> None:
-    record = made.engines()
-    timing = next(r for r in record.rows if r.name == made.BASELINE).times["frame"]
-    table = brief(record.rows, record.baseline)[0]
-    assert table.strong is not None
-    written = f"{number(timing.median_ms)} ({number(timing.min_ms)}, {number(timing.p95_ms)})"
-    assert table.rows[table.strong][1] == written
-
-
-def test_other_parts_show_every_quantity_that_they_have() -> None:
-    camera, streams = overview(made.live().rows)
-    assert camera.title == "loopback camera"
-    assert camera.headings[:3] == ("", "size", "glass, ms (p95)")
-    assert camera.headings[-4:] == ("results, per second", "dropped, frames", "CPU", "camera's CPU")
-    assert streams.headings == ("", "size", "streams", "round, ms (p95)")
-    assert [row[2] for row in streams.rows] == ["1", "2", "4", "8"]
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [(0.0, "0 %"), (0.004, "0.4 %"), (0.0096, "1 %"), (0.034, "3 %"), (0.18, "18 %"), (25.9, "> 100 %")],
+)
+def test_uncertainty_has_the_digits_that_count(given: float, written: str) -> None:
+    assert uncertain(given) == written

@@ -80,11 +80,11 @@ def test_links_inside_lead_somewhere(page: str) -> None:
 def test_everything_stands_in_the_order_of_reading(page: str) -> None:
     titles = re.findall(r"<h2>(.*?)</h2>", page)
     assert titles == [
-        "Machine",
         "Variants",
         "Pictures",
-        "Worse than linear",
         "Other measurements",
+        "Worse than linear",
+        "Machine",
         "How to read the figures",
         "Measure again",
     ]
@@ -92,7 +92,7 @@ def test_everything_stands_in_the_order_of_reading(page: str) -> None:
     for expected in (
         "Example CPU avx2 avx512_bf16",
         "load 0.11 before and 2.04 after",
-        "Energy: not available on this machine.",
+        "here and below: energy is not available on this machine",
         "trt-fp16: not run: no NVIDIA GPU",
         "maps_resnet9, ncnn-fp32, with pixels: exponent 1.15, a doubling takes 11 % more time",
         "from the moment a camera sends a picture",
@@ -118,8 +118,26 @@ def test_a_record_with_marks_has_a_banner(records: list[Record]) -> None:
     assert 'role="alert"' not in report([record])
     page = report([made.marked(record, "busy: other processes took 31% of the processor time")])
     banner = page[page.index('role="alert"') : page.index("<nav>")]
-    assert "Do not rely on the figures" in banner
+    assert "Do not rely on these figures" in banner
     assert "busy: other processes took 31% of the processor time" in banner
+
+
+def test_marks_and_checks_stand_beside_the_figures(records: list[Record]) -> None:
+    live = dataclasses.replace(
+        made.marked(records[1], "busy"), facts={"checks": {"fast": True, "fair": False}}
+    )
+    page = report([live])
+    assert page.index("<h2>Other measurements") < page.index("Not to be relied on: busy")
+    assert "<details open><summary>1 of 2 checks did not hold</summary>" in page
+    text = Outline(page).text
+    assert "DID NOT HOLD: fair" in text and "held: fast" in text
+
+
+def test_a_share_of_the_limit_has_a_bar(records: list[Record]) -> None:
+    rows = (Row("m", "a", 8, 8, values={"of_peak": 0.82, "of_limit": 0.82}), Row("m", "b", 8, 8))
+    page = report([dataclasses.replace(records[0], rows=rows)])
+    assert page.count('class="bar"') == 1
+    assert '<td class="bar" style="--share: 82%">82 %</td>' in page
 
 
 def test_names_of_strangers_are_text(records: list[Record]) -> None:

@@ -15,6 +15,7 @@ import pytest
 from matplotlib.patches import StepPatch
 from matplotlib.text import Annotation, Text
 
+from benchmarks.choice import worth_choosing
 from benchmarks.plots import Picture, pictures, svg_of, write_picture
 from benchmarks.plots.histogram import histogram_picture
 from benchmarks.plots.style import PRECISIONS, look_of, slug, styled
@@ -89,10 +90,15 @@ def _box(text: Text, renderer: Any) -> Any:
 
 
 def test_axes_have_units(drawn: dict[str, Picture]) -> None:
-    units = {"front": ("ms", "dB"), "roofline": ("MAC per byte", "GMAC/s"), "growth": ("", "ms")}
+    units = {
+        "front": ("ms", "dB"),
+        "roofline": ("MAC per byte", "GMAC/s"),
+        "growth": ("", "ms"),
+        "histogram": ("%", ""),
+    }
     for picture in drawn.values():
         last = picture.figure.axes[-1]
-        across, up = units.get(picture.kind, ("ms", ""))
+        across, up = units[picture.kind]
         assert last.get_xlabel() and across in last.get_xlabel()
         assert up in last.get_ylabel()
 
@@ -105,7 +111,7 @@ def test_the_front_leaves_out_what_has_no_quality(drawn: dict[str, Picture]) -> 
 
 def test_roofs_are_the_measured_peaks(drawn: dict[str, Picture]) -> None:
     words = [text.get_text() for text in drawn["roofline-openvino"].figure.axes[0].texts]
-    assert {"FP32 236", "BF16 458", "INT8 876", "slope: memory, 31.0 GB/s"} <= set(words)
+    assert {"● FP32 236", "■ BF16 458", "▲ INT8 876", "slope: memory, 31.0 GB/s"} <= set(words)
     levels = {
         float(line.get_ydata()[0])
         for line in drawn["roofline-openvino"].figure.axes[0].lines
@@ -133,6 +139,20 @@ def test_a_histogram_counts_every_sample() -> None:
     (bars,) = [patch for patch in strip.patches if isinstance(patch, StepPatch)]
     assert bars.get_data().values.sum() == 99
     assert strip.get_title(loc="right") == "10.5 ms, 1 of 100 beyond"
+
+
+def test_probes_of_the_device_have_no_histogram() -> None:
+    samples = (1.0, 1.1, 1.2)
+    row = Row("this device", "peak", times={"frame": statistics(samples)}, samples={"frame": samples})
+    assert histogram_picture([row]) is None
+
+
+def test_beyond_the_ceiling_the_faster_one_is_worth_choosing() -> None:
+    rows = [
+        Row("m", name, 8, 8, times={"frame": statistics([ms])}, values={"psnr": psnr})
+        for name, ms, psnr in (("int8", 1.0, 40.0), ("fp32", 2.0, 90.0), ("exact", 3.0, 120.0))
+    ]
+    assert worth_choosing([*rows, Row("m", "not run", 8, 8)]) == ["int8", "fp32"]
 
 
 def test_growth_says_the_exponent(drawn: dict[str, Picture]) -> None:
