@@ -85,15 +85,15 @@ def test_another_number_of_cores_measures_again(bundle: Bundle, monkeypatch: pyt
         "{",
         "[]",
         "null",
-        '{"version": 2}',
-        '{"version": 2, "variants": []}',
-        '{"version": 2, "variants": {"a": 3}}',
-        '{"version": 2, "variants": {"a": {"median_ms": 1, "p95_ms": 1}}}',
-        '{"version": 2, "variants": {"a": {"median_ms": 1, "p95_ms": 1, "psnr": 1, "fps": 1}}}',
-        '{"version": 2, "variants": {"a": {"median_ms": "fast", "p95_ms": 1, "psnr": 50}}}',
-        '{"version": 2, "variants": {"a": {"median_ms": null, "p95_ms": 1, "psnr": 50}}}',
-        '{"version": 2, "variants": {"a": {"median_ms": 0, "p95_ms": 1, "psnr": 50}}}',
-        '{"version": 2, "variants": {"a": {"median_ms": NaN, "p95_ms": 1, "psnr": 50}}}',
+        '{"version": 3}',
+        '{"version": 3, "variants": []}',
+        '{"version": 3, "variants": {"a": 3}}',
+        '{"version": 3, "variants": {"a": {"median_ms": 1, "p95_ms": 1}}}',
+        '{"version": 3, "variants": {"a": {"median_ms": 1, "p95_ms": 1, "psnr": 1, "fps": 1}}}',
+        '{"version": 3, "variants": {"a": {"median_ms": "fast", "p95_ms": 1, "psnr": 50}}}',
+        '{"version": 3, "variants": {"a": {"median_ms": null, "p95_ms": 1, "psnr": 50}}}',
+        '{"version": 3, "variants": {"a": {"median_ms": 0, "p95_ms": 1, "psnr": 50}}}',
+        '{"version": 3, "variants": {"a": {"median_ms": NaN, "p95_ms": 1, "psnr": 50}}}',
     ],
 )
 def test_a_corrupt_file_is_ignored_with_a_warning(
@@ -108,7 +108,7 @@ def test_a_corrupt_file_is_ignored_with_a_warning(
 
 
 @pytest.mark.parametrize(
-    "text", ["{}", '{"median_ms": {"ort-fp32-24x40": 1.5}}', '{"version": 3, "variants": {}}']
+    "text", ["{}", '{"median_ms": {"ort-fp32-24x40": 1.5}}', '{"version": 4, "variants": {}}']
 )
 def test_files_of_other_versions_are_left_alone_with_a_word(
     bundle: Bundle, caplog: pytest.LogCaptureFixture, text: str
