@@ -133,9 +133,8 @@ def measured(
     }
     facts |= {"energy": names, "models": {s.name: b.manifest.model.source_sha256 for s, b, _ in prepared}}
     title = "engines: one call of each variant beside PyTorch"
-    return make_record(
-        "engines", title, tuple(rows), machine(), quiet.conditions, baseline=EAGER, facts=facts
-    )
+    conditions = replace(quiet.conditions, marks=(*quiet.conditions.marks, *impossible(rows)))
+    return make_record("engines", title, tuple(rows), machine(), conditions, baseline=EAGER, facts=facts)
 
 
 def prepare(subject: Subject, frames: Path | None) -> tuple[Subject, Bundle, dict[str, Parity]]:
@@ -224,8 +223,14 @@ def with_shares(
         "traffic": traffic,
         **shares,
     }
-    wrong = mark(row.name, shares["of_peak"], shares["of_limit"])
-    return replace(row, values=values, notes=(*row.notes, wrong) if wrong else row.notes)
+    return replace(row, values=values)
+
+
+def impossible(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Marks for rows that are faster than the limit: their peaks are not what the device can do."""
+    shares = [(r, r.values["of_peak"], r.values["of_limit"]) for r in rows if "of_peak" in r.values]
+    found = (mark(f"{row.subject} {row.name}", arithmetic, limit) for row, arithmetic, limit in shares)
+    return tuple(text for text in found if text)
 
 
 def probes_of(variants: Sequence[Variant], tools: Tools) -> list[Probe]:

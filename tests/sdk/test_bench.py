@@ -16,6 +16,7 @@ from i2i_sdk.bench import ORT_DEFAULT, BenchOptions, bench_variants, candidates_
 from i2i_sdk.cli import main
 from i2i_sdk.measure.record import read_record
 
+BRIEFLY = ("--rounds", "3", "--seconds", "0")
 Capture = pytest.CaptureFixture[str]
 
 
@@ -28,7 +29,7 @@ def bundle(known: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_table_and_a_file(bundle: Bundle, capsys: Capture) -> None:
     before = contents(bundle.path)
-    assert main(["bench", str(bundle.path), "--rounds", "3", "--batch", "1,2"]) == 0
+    assert main(["bench", str(bundle.path), *BRIEFLY, "--batch", "1,2"]) == 0
     said = capsys.readouterr().out
     assert contents(bundle.path) == before
     record = read_record(Path("x.bench.json"))
@@ -57,7 +58,7 @@ def test_quality_can_be_measured_here(bundle: Bundle, tmp_path: Path) -> None:
     from i2i_sdk.sinks import write_image
 
     write_image(tmp_path / "photos" / "0.png", noise(24, 40, 3, seed=0))
-    assert main(["bench", "x.i2i", "--rounds", "3", "--frames", "photos", "-o", "y.json"]) == 0
+    assert main(["bench", "x.i2i", *BRIEFLY, "--frames", "photos", "-o", "y.json"]) == 0
     record = read_record(Path("y.json"))
     assert record.facts["quality"] == "measured here"
     measured = [row.values for row in record.rows if "psnr" in row.values]
@@ -76,7 +77,7 @@ def test_what_does_not_run_says_why(bundle: Bundle, capsys: Capture) -> None:
         "strange": "backend 'abacus' is not known to this version",
         bundle.manifest.variants[0].name: "takes 1 frames at most",
     }
-    assert main(["bench", "x.i2i", "--rounds", "3"]) == 0
+    assert main(["bench", "x.i2i", *BRIEFLY]) == 0
     assert "strange: not run: backend 'abacus' is not known" in capsys.readouterr().out
     (row,) = [row for row in read_record(Path("x.bench.json")).rows if row.name == "strange"]
     assert not row.times and not row.values
@@ -88,7 +89,7 @@ def test_nothing_that_runs_is_an_error(bundle: Bundle, capsys: Capture) -> None:
     for variant in manifest["variants"]:
         variant["backend"] = "abacus"
     file.write_text(json.dumps(manifest))
-    assert main(["bench", "x.i2i", "--rounds", "3"]) == 2
+    assert main(["bench", "x.i2i", *BRIEFLY]) == 2
     assert "no variant can run on this device" in capsys.readouterr().err
     assert not Path("x.bench.json").exists()
 

@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     check_threads(args.threads)
     bundle = read_bundle(args.bundle)
     out = args.output or Path(f"{bundle.path.stem}.bench.json")
-    options = BenchOptions(args.rounds, threads=args.threads, provider=args.provider)
+    options = BenchOptions(args.rounds, args.seconds, args.threads, args.provider)
     record = with_progress(
         lambda say: bench_bundle(
             bundle, args.frames, chosen_variants(bundle, args.size), batches(args.batch), options, say
@@ -68,6 +68,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--size", help="N or HxW: variants of this size only")
     parser.add_argument("--batch", default="1", metavar="N,…", help="frames a call, such as 1,4 (default 1)")
     parser.add_argument("--rounds", type=int, default=10, help="turns of each variant at least (default 10)")
+    parser.add_argument(
+        "--seconds", type=float, default=10, help="for each size and batch at least (default 10)"
+    )
     parser.add_argument("--threads", type=int, help="of the engines; default: their own choice")
     parser.add_argument("--provider", help="of ONNX Runtime's variants: cuda, coreml …; default: the CPU")
     parser.add_argument("-o", "--output", type=Path, help="default NAME.bench.json here")
