@@ -52,15 +52,44 @@ def write_labels(
     centers = [on_paper(label.x, label.y) for label in labels]
     taken += [_marker(on_paper(point.x, point.y)) for point in points]
     inside = _box(axes.get_window_extent(renderer), scale)
+    sizes = [_size(axes, label.text, renderer, scale) for label in labels]
+    boxes = _best(centers, sizes, inside, taken)
+    for label, center, box in zip(labels, centers, boxes, strict=True):
+        _write(axes, label, center, box)
+
+
+def _best(centers: Sequence[Point], sizes: Sequence[Point], inside: Box, taken: Sequence[Box]) -> list[Box]:
+    """Places for names, one after the other; the first decides for the rest, so some orders are tried."""
+    given = list(range(len(centers)))
+    orders = [given, *(sorted(given, key=lambda i: sign * centers[i][k]) for k in (0, 1) for sign in (1, -1))]
+    found: list[tuple[float, list[Box]]] = []
+    for order in orders:
+        boxes = _one_by_one([centers[i] for i in order], [sizes[i] for i in order], inside, taken)
+        places = [boxes[order.index(i)] for i in given]
+        away = [_away(center, box) for center, box in zip(centers, places, strict=True)]
+        lost = sum(
+            not _belongs(center, box, [c for c in centers if c != center], [b for b in places if b != box])
+            for center, box in zip(centers, places, strict=True)
+        )
+        if not lost and max(away, default=0) <= DISTANCES[1]:
+            return places
+        found.append((FAR * lost + sum(away), places))
+    return min(found, key=lambda one: one[0])[1]
+
+
+def _one_by_one(
+    centers: Sequence[Point], sizes: Sequence[Point], inside: Box, taken: Sequence[Box]
+) -> list[Box]:
+    """The place of each name, where those before it and the lines to their points are in the way."""
+    taken = list(taken)
     written: list[Box] = []
-    for label, center in zip(labels, centers, strict=True):
-        size = _size(axes, label.text, renderer, scale)
+    for center, size in zip(centers, sizes, strict=True):
         box = _place(center, size, inside, taken, [other for other in centers if other != center], written)
         taken.append(box)
         written.append(box)
         if _away(center, box) > DISTANCES[1]:
             taken += _boxes(center, ((box.left + box.right) / 2, (box.bottom + box.top) / 2))
-        _write(axes, label, center, box)
+    return written
 
 
 def _place(

@@ -138,9 +138,9 @@ def _draw(axes: Any, spots: Sequence[Spot], strokes: list[Stroke]) -> list[Label
         sides = [spot.side for spot in same]
         largest = sorted((s for s in same if s.side == max(sides)), key=lambda spot: spot.speed)
         strokes += _line(axes, largest, None)
-        said = " to ".join(f"{side}²" for side in sorted({min(sides), max(sides)}))
+        said = f", {min(sides)}² to {max(sides)}²" if min(sides) < max(sides) else ""
         lowest = min(same, key=lambda spot: spot.speed)
-        labels.append(Label(lowest.intensity, lowest.speed, f"{short(subject, 20)}, {said}"))
+        labels.append(Label(lowest.intensity, lowest.speed, f"{short(subject, 20)}{said}"))
     return labels
 
 
