@@ -42,7 +42,7 @@ class Subject:
 SHORT = (
     Subject("maps_resnet9", trained("maps_resnet9"), ((256, 256),), pairs="maps_ab512/val"),
     Subject("maps_unet256", trained("maps_unet256"), ((256, 256),), pairs="maps_ab512/val"),
-    Subject("sketch", trained("sketch"), ((256, 256), (512, 512)), zoo=True),
+    Subject("sketch", trained("sketch"), ((128, 128), (256, 256), (512, 512)), zoo=True),
 )
 
 

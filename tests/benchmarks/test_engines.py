@@ -96,7 +96,7 @@ def test_exports_are_kept_while_nothing_changed(
 def test_zoo_models_are_measured_as_shipped() -> None:
     sketch = next(subject for subject in SHORT if subject.name == "sketch")
     assert sketch.zoo and bundle_of(sketch, None).path == zoo_path("sketch")
-    assert set(sketch.sizes) == {(256, 256), (512, 512)}
+    assert set(sketch.sizes) >= {(256, 256), (512, 512)}
     assert all(subject.checkpoint.is_file() for subject in SHORT)
     assert subject_from(SKETCH, ((64, 64),)) == Subject("sketch", SKETCH, ((64, 64),))
 

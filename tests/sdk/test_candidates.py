@@ -51,7 +51,7 @@ def test_failures_are_told() -> None:
         "x": "x: its process ended with 7"
     }
     with Worker(candidate("x", "holding", megabytes=1)) as worker:
-        worker.open()
+        worker.get_ready()
         worker._process.kill()
         with pytest.raises(BackendError, match="its process ended with"):
             worker.turn()

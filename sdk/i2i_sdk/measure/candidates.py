@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -79,23 +79,22 @@ def compare(
     steady: Callable[[], bool] = pause,
     progress: Callable[[str], object] = lambda text: None,
 ) -> Comparison:
-    """Open and warm up all candidates, then let them take turns.
+    """Open all candidates at once, warm them up one after the other, then let them take turns.
 
     rounds, seconds, steady: as `take_turns` has them. progress: told in a few words what is done. A candidate
     that cannot be opened, or fails in a turn, is left out with its reason.
     """
     reasons: dict[str, str] = {}
     with ExitStack() as stack:
-        workers: dict[str, Worker] = {}
-        for candidate in candidates:
-            progress(f"opening {candidate.name}")
-            worker = stack.enter_context(Worker(candidate, meters))
+        progress(f"opening {len(candidates)}: {', '.join(candidate.name for candidate in candidates)}")
+        workers = {c.name: stack.enter_context(Worker(c, meters)) for c in candidates}
+        for name, worker in workers.items():
             try:
-                worker.open()
-                workers[candidate.name] = worker
+                worker.get_ready()
             except BackendError as error:
-                reasons[candidate.name] = str(error)
+                reasons[name] = str(error)
                 worker.close()
+        workers = {name: worker for name, worker in workers.items() if name not in reasons}
 
         def turn(name: str) -> list[float]:
             try:
@@ -116,7 +115,7 @@ def compare(
 
 
 class Worker:
-    """A candidate's process, as its leader sees it."""
+    """A candidate's process, as its leader sees it. It begins to load when it is made."""
 
     def __init__(self, candidate: Candidate, meters: Sequence[Meter] = ()) -> None:
         self._candidate, self._meters = candidate, meters
@@ -132,6 +131,7 @@ class Worker:
             encoding="utf-8",
             env={**os.environ, "PYTHONPATH": importable},
         )
+        self._tell("open", opener=candidate.opener, arguments=candidate.arguments, reports=candidate.reports)
 
     def __enter__(self) -> Worker:
         return self
@@ -141,12 +141,11 @@ class Worker:
     ) -> None:
         self.close()
 
-    def open(self) -> None:
-        """Load and warm up. Raises BackendError."""
-        of = self._candidate
-        self._asked("open", opener=of.opener, arguments=of.arguments, reports=of.reports)
+    def get_ready(self) -> None:
+        """Wait until it is loaded, and warm it up. Raises BackendError."""
+        self._answer()
         answer = self._asked("warm up")
-        if not of.reports:
+        if not self._candidate.reports:
             self.warm_up = WarmUp(answer["calls"], answer["stable"])
 
     def turn(self) -> list[float]:
@@ -168,14 +167,19 @@ class Worker:
         self._process.kill()
         self._process.communicate()
 
-    def _asked(self, request: str, **details: Any) -> dict[str, Any]:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        try:
+    def _asked(self, request: str) -> dict[str, Any]:
+        self._tell(request)
+        return self._answer()
+
+    def _tell(self, request: str, **details: Any) -> None:
+        assert self._process.stdin is not None
+        with suppress(OSError):  # a process that ended has no answer either
             self._process.stdin.write(json.dumps({"do": request, **details}) + "\n")
             self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except OSError:
-            line = ""
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
         if not line:
             raise BackendError(f"{self._candidate.name}: its process ended with {self._process.wait()}")
         answer: dict[str, Any] = json.loads(line)
