@@ -75,10 +75,10 @@ def exported(checkpoint: Path, wanted: Wanted, side: int, frames: Path | None, o
     arguments |= {"side": side, "frames": frames and str(frames), "out": str(out)}
     candidate = Candidate(name, "benchmarks.export:open_export", arguments, reports=True)
     shutil.rmtree(out, ignore_errors=True)
-    try:
-        measured = compare([candidate], rounds=1).measured[name]
-    except BackendError as error:
-        return Row(subject, name, side, side, notes=(f"not made: {error}",))
+    comparison = compare([candidate], rounds=1)
+    if name in comparison.reasons:
+        return Row(subject, name, side, side, notes=(f"not made: {comparison.reasons[name]}",))
+    measured = comparison.measured[name]
     (variant,) = Bundle.read(out).manifest.variants
     facts = facts_of(variant, 1, {})
     values = {name: facts[name] for name in ("size", "psnr", "ssim", "frames") if name in facts}
