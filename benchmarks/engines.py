@@ -191,6 +191,7 @@ def measure_size(
         steady=tools.quiet.look,
         progress=lambda text: print(f"{subject.name} {size[0]}x{size[1]}: {text}", flush=True),
     )
+    tools.quiet.count(comparison.turns)
     peaks = replace(peaks_of(probes, rounds_of(comparison)), bandwidth=bandwidth)
     of_probes = {probe.candidate.name for probe in probes}
     by_name = {short_name(variant): variant for variant in variants}
@@ -264,13 +265,15 @@ def tool_candidates(bundle: Bundle, variants: Sequence[Variant], batch: int) -> 
 
 def compared(candidates: Sequence[Candidate], tools: Tools) -> Comparison:
     """As a run's options say."""
-    return compare(
+    comparison = compare(
         candidates,
         tools.options.rounds,
         meters=tools.meters,
         steady=tools.quiet.look,
         progress=lambda text: print(f"{DEVICE}: {text}", flush=True),
     )
+    tools.quiet.count(comparison.turns)
+    return comparison
 
 
 def rounds_of(comparison: Comparison) -> dict[str, tuple[tuple[float, ...], ...]]:

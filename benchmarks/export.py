@@ -20,7 +20,6 @@ from benchmarks.report import publish
 from i2i_export.options import ExportOptions
 from i2i_export.pipeline import export_bundle
 from i2i_export.wanted import Wanted, parse_targets
-from i2i_sdk import BackendError
 from i2i_sdk.bench import facts_of
 from i2i_sdk.bundle import Bundle
 from i2i_sdk.measure import machine, statistics

@@ -40,6 +40,7 @@ def main(argv: Sequence[str]) -> int:
     candidates = [candidate for variant in variants for candidate in candidates_of(variant)]
     with Quiet() as quiet:
         comparison = compare(candidates, args.rounds, steady=quiet.look, progress=print)
+        quiet.count(comparison.turns)
     for name, reason in comparison.reasons.items():
         print(f"{name}: not measured: {reason}")
     rows = tuple(row for variant in variants for row in rows_of(variant, comparison.measured))

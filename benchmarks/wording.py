@@ -34,6 +34,7 @@ def conditions(measured: Conditions) -> str:
         "of the processor taken by others": measured.others,
         "by other virtual machines": measured.stolen,
         "slower in the slowest third of the time": measured.slowdown,
+        "of the turns disturbed": measured.disturbed,
     }
     said += [f"{share(value)} {what}" for what, value in shares.items() if value is not None]
     if measured.throttled is not None:

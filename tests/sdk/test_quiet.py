@@ -10,7 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from i2i_sdk.measure.quiet import Quiet, Usage, judged, load, own_ticks, slowdown, throttlings, usage
+from i2i_sdk.measure.quiet import (
+    Quiet,
+    Usage,
+    judged,
+    load,
+    own_ticks,
+    slowdown,
+    slowest_core,
+    throttlings,
+    usage,
+)
+from i2i_sdk.measure.timing import Turns
 
 LOADS = (0.1, 0.2)
 BEFORE = Usage(total=1000, busy=200, stolen=10, own=50, throttled=3)
@@ -42,6 +53,29 @@ def test_each_disturbance_is_marked(reading: Usage, slower: float, mark: str) ->
     assert only.startswith(mark)
 
 
+def test_disturbed_turns_are_marked() -> None:
+    quiet = Quiet()
+    quiet.count(Turns({"a": [[1.0]] * 10, "b": [[1.0]] * 10}, {"a": 3, "b": 0}, 3))
+    with quiet:
+        pass
+    assert quiet.conditions.disturbed == pytest.approx(0.15)
+    assert any(m.startswith("disturbed: the machine was slower than usual") for m in quiet.conditions.marks)
+    assert judged(BEFORE, after(busy=500, own=500), 5.0, LOADS, 0.0, disturbed=0.1).marks == ()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores can be chosen on Linux")
+def test_looking_leaves_the_process_on_all_its_cores() -> None:
+    before = os.sched_getaffinity(0)
+    assert slowest_core() > 0 and os.sched_getaffinity(0) == before
+
+
+def test_a_look_tells_whether_the_machine_is_as_fast_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([4.0, 4.1, 4.0, 4.3, 5.0, 4.0])
+    monkeypatch.setattr("i2i_sdk.measure.quiet.slowest_core", lambda: next(times))
+    quiet = Quiet()
+    assert [quiet.look() for _ in range(6)] == [True, True, True, True, False, True]
+
+
 def test_without_linux_the_load_before_decides() -> None:
     assert judged(None, None, 5.0, (0.2, 3.0), 0.0).marks == ()  # the load afterwards is our own
     (mark,) = judged(None, None, 5.0, (0.9, 3.0), 0.0).marks
@@ -54,6 +88,7 @@ def test_slowdown_is_between_thirds_of_the_time() -> None:
     assert slowdown([4.0]) == 0.0
     assert slowdown([4.0, 4.0, 9.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0]) == 0.0  # one interruption is none
     assert slowdown([4.0, 4.0, 4.0, 4.4, 4.4, 4.4, 5.0, 5.0, 5.0]) == pytest.approx(0.25)
+    assert slowdown([4.0, 4.0, 4.0, 4.0, 9.0, 4.0, 4.0, 9.0, 4.0, 4.0, 4.0, 4.0]) == 0.0  # it comes and goes
     assert slowdown([5.0, 4.0, 4.0]) == 0.0  # too few to tell
     assert slowdown([5.0, 5.0, 9.0, 4.0, 4.0, 4.0]) == pytest.approx(0.25)
 

@@ -133,7 +133,7 @@ def bench_bundle(
             for size in sizes:
                 same = [v for v in variants if (v.height, v.width) == size]
                 for batch in sizes_of_batches:
-                    rows += bench_variants(
+                    found, comparison = bench_variants(
                         bundle,
                         same,
                         [reference_candidate(bundle, same[0], batch)],
@@ -144,7 +144,9 @@ def bench_bundle(
                         meters=meters,
                         steady=quiet.look,
                         progress=progress,
-                    )[0]
+                    )
+                    rows += found
+                    quiet.count(comparison.turns)
     finally:
         for meter in meters:
             meter.close()

@@ -19,7 +19,7 @@ import numpy as np
 
 from i2i_sdk.errors import BackendError
 from i2i_sdk.measure.energy import Meter, joules
-from i2i_sdk.measure.timing import Timing, WarmUp, pause, statistics, take_turns
+from i2i_sdk.measure.timing import Timing, Turns, WarmUp, pause, statistics, take_turns
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class Comparison:
 
     measured: dict[str, Measured]
     reasons: dict[str, str]
+    turns: Turns
 
 
 def compare(
@@ -111,7 +112,7 @@ def compare(
             for (name, times), worker in zip(taken.rounds.items(), workers.values(), strict=True)
             if name not in reasons
         }
-    return Comparison(measured, reasons)
+    return Comparison(measured, reasons, taken)
 
 
 class Worker:

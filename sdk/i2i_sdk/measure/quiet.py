@@ -11,12 +11,14 @@ from types import TracebackType
 import numpy as np
 
 from i2i_sdk.measure.record import Conditions
-from i2i_sdk.measure.timing import SETTLE_S, timed
+from i2i_sdk.measure.timing import SETTLE_S, Turns, timed
 
 # What a share may be before figures are marked.
-MOST_OTHERS, MOST_STOLEN, MOST_SLOWDOWN, MOST_LOAD = 0.03, 0.02, 0.10, 0.5
+MOST_OTHERS, MOST_STOLEN, MOST_SLOWDOWN, MOST_DISTURBED, MOST_LOAD = 0.03, 0.02, 0.10, 0.10, 0.5
 LOOKS = 3  # of which the fastest counts: a clock is judged by its best, not by an interruption
 FIRST_LOOKS = 5  # before anything is measured
+USUAL = 25  # percentile: a machine that is disturbed most of the time has its usual speed in between
+MOST_CORES = 4  # that are looked at each time
 TICKS = 100  # a second, in /proc: a constant of Linux for user space
 
 
@@ -42,6 +44,7 @@ class Quiet:
     def __init__(self, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> None:
         self._proc, self._sys = proc, sys
         self._clock: list[float] = []
+        self._turns = self._disturbed = 0
 
     def __enter__(self) -> Quiet:
         self._began, self._load = time.perf_counter(), load()
@@ -57,7 +60,14 @@ class Quiet:
             return
         self.look()
         after, seconds = usage(self._proc, self._sys), time.perf_counter() - self._began
-        self.conditions = judged(self._before, after, seconds, (self._load, load()), slowdown(self._clock))
+        disturbed = self._disturbed / self._turns if self._turns else None
+        loads, slower = (self._load, load()), slowdown(self._clock)
+        self.conditions = judged(self._before, after, seconds, loads, slower, disturbed)
+
+    def count(self, turns: Turns) -> None:
+        """Keep in mind how many turns were disturbed, for the conditions."""
+        self._turns += turns.kept
+        self._disturbed += turns.disturbed
 
     def look(self) -> bool:
         """Time the calculation. Takes a tenth of a second, most of it a pause for others' threads.
@@ -65,9 +75,26 @@ class Quiet:
         Returns whether it is as fast as usual: no more than 10 % slower than a quarter of all looks.
         """
         time.sleep(SETTLE_S)
-        self._clock.append(min(timed(calculation) for _ in range(LOOKS)))
-        usual = float(np.percentile(self._clock, 25))
+        self._clock.append(slowest_core())
+        usual = float(np.percentile(self._clock, USUAL))
         return self._clock[-1] <= (1 + MOST_SLOWDOWN) * usual
+
+
+def slowest_core() -> float:
+    """Milliseconds of the calculation on the slowest of up to four cores; of any core where not on Linux."""
+    if not hasattr(os, "sched_setaffinity"):
+        return min(timed(calculation) for _ in range(LOOKS))
+    allowed = os.sched_getaffinity(0)
+    cores = sorted(allowed)
+    try:
+        return max(_on_core(core) for core in cores[:: max(1, len(cores) // MOST_CORES)][:MOST_CORES])
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def _on_core(core: int) -> float:
+    os.sched_setaffinity(0, {core})
+    return min(timed(calculation) for _ in range(LOOKS))
 
 
 def calculation() -> int:
@@ -76,11 +103,12 @@ def calculation() -> int:
 
 
 def slowdown(clock: list[float]) -> float:
-    """How much slower the slowest third of the time was than the fastest; 0 for a steady clock.
+    """How much slower the usual speed of the slowest third of the time was than that of the fastest.
 
     Less than nine looks are cut into halves, less than six not at all: one look is no part of the time.
     """
-    parts = [float(np.median(part)) for part in np.array_split(clock, max(1, min(3, len(clock) // 3)))]
+    thirds = np.array_split(clock, max(1, min(3, len(clock) // 3)))
+    parts = [float(np.percentile(third, USUAL)) for third in thirds]
     return max(parts) / min(parts) - 1
 
 
@@ -90,6 +118,7 @@ def judged(
     seconds: float,
     loads: tuple[float | None, float | None],
     slower: float,
+    disturbed: float | None = None,
 ) -> Conditions:
     """The conditions between two readings, with a mark for everything that makes figures unreliable."""
     others = stolen = throttled = None
@@ -110,7 +139,9 @@ def judged(
         marks.append(f"throttled: the processor was too hot {throttled} times")
     if slower > MOST_SLOWDOWN:
         marks.append(f"unsteady clock: a fixed calculation became up to {slower:.0%} slower meanwhile")
-    return Conditions(seconds, *loads, others, stolen, slower, throttled, tuple(marks))
+    if disturbed is not None and disturbed > MOST_DISTURBED:
+        marks.append(f"disturbed: the machine was slower than usual around {disturbed:.0%} of the turns")
+    return Conditions(seconds, *loads, others, stolen, slower, throttled, disturbed, tuple(marks))
 
 
 def load() -> float | None:

@@ -60,7 +60,7 @@ VALUES: dict[str, Quantity] = {
     "size": Quantity("B", "of the variant's files"),
     "energy": Quantity("J", "of one call, of the whole device or package, idle power included"),
     "warm_up": Quantity("1", "calls until the times were stable"),
-    "repeated": Quantity("1", "turns taken again: a fixed calculation was slower than usual around them"),
+    "repeated": Quantity("1", "turns taken again because the machine was slower than usual around them"),
     "fps": Quantity("1/s", "results a second, of all streams together"),
     "fps_mean": Quantity("1/s", "results a second of a stream, mean over the streams"),
     "fps_least": Quantity("1/s", "results a second of the stream that got least"),
@@ -116,6 +116,7 @@ class Conditions:
     stolen: float | None = None  # share that the hypervisor gave to other machines
     slowdown: float | None = None  # of a fixed calculation, from the fastest third of the time to the slowest
     throttled: int | None = None  # times that the processor was slowed down because of its heat
+    disturbed: float | None = None  # share of the turns around which that calculation was slower than usual
     marks: tuple[str, ...] = ()  # why these figures are not to be relied on; none: they are
 
 

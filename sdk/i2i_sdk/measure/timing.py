@@ -17,7 +17,7 @@ STABLE = 0.05  # the last calls of a warm-up may differ by so much from those be
 WARM_UP_WINDOW, MOST_WARM_UP, MOST_WARM_UP_S = 4, 60, 15.0
 PARTS = 20  # that times without rounds are cut into for the spread
 CONFIDENCE = 0.95
-REPEATS = 0.5  # of all turns may be taken again
+REPEATS, WAITS = 2, 10  # times that a turn is taken again, and waited for, while the machine is disturbed
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,12 @@ class Turns:
 
     rounds: dict[str, list[list[float]]]  # milliseconds of each round
     repeated: dict[str, int]  # turns that were thrown away
+    disturbed: int  # of the turns that were kept
+
+    @property
+    def kept(self) -> int:
+        """How many turns."""
+        return sum(map(len, self.rounds.values()))
 
 
 def take_turns(
@@ -127,25 +133,31 @@ def take_turns(
 ) -> Turns:
     """Every turn once per round, for at least so many rounds and so many seconds.
 
-    steady: called between turns; it pauses and says whether the machine is as fast as usual. A turn that it
-    does not hold for, before or after, is taken again: what is thrown away is decided by something else than
-    its own times. At most half as many are repeated as there are turns; then they are taken as they come.
+    steady: called between turns; it pauses and says whether the machine is as fast as usual. Where it is not,
+    the next turn waits, and the one before is taken again: what is thrown away is decided by something else
+    than its own times. Neither goes on for long: where the machine stays disturbed, turns are kept and
+    counted.
     """
-    found = Turns({name: [] for name in turns}, dict.fromkeys(turns, 0))
+    times: dict[str, list[list[float]]] = {name: [] for name in turns}
+    repeated, disturbed = dict.fromkeys(turns, 0), 0
     start, done = time.perf_counter(), 0
-    was_steady = steady()
+    calm = steady()
     while done < rounds or time.perf_counter() - start < seconds:
         done += 1
         for name, take in turns.items():
-            while True:
-                times = take()
-                held, was_steady = was_steady, steady()
-                spare = REPEATS * max(done, rounds) * len(turns) - sum(found.repeated.values())
-                if (held and was_steady) or spare < 1:
+            taken: list[float] = []
+            for attempt in range(REPEATS + 1):
+                for _ in range(WAITS):
+                    calm = calm or steady()
+                before, taken, calm = calm, take(), steady()
+                if before and calm:
                     break
-                found.repeated[name] += 1
-            found.rounds[name].append(times)
-    return found
+                if attempt < REPEATS:
+                    repeated[name] += 1
+                else:
+                    disturbed += 1
+            times[name].append(taken)
+    return Turns(times, repeated, disturbed)
 
 
 def interleaved(
