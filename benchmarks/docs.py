@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from benchmarks.places import ROOT
 from benchmarks.plots import KINDS, Picture, pictures, svg_of
+from benchmarks.readme import with_table
 from benchmarks.tables import Table, brief, tables
 from benchmarks.wording import BOLD, conditions, definitions, grown, settled
 from i2i_sdk.errors import InputError
@@ -26,6 +27,7 @@ from i2i_sdk.files import written_atomically
 from i2i_sdk.measure.record import SCHEMA, Record, read_record
 
 RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "benchmarks.md"
+README = ROOT / "README.md"
 DRAWN = ("front", "roofline", "growth")  # kinds of pictures
 IMAGE_WIDTH = 400  # pixels
 FRONT_SIZE = "256x256"  # a front is drawn for it; the tables have every size
@@ -77,6 +79,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.docs", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of JSON files")
+    parser.add_argument("--readme", type=Path, default=README, help="with the marks of the table")
     parser.add_argument("--page", type=Path, default=PAGE, help="the Markdown file")
     args = parser.parse_args(argv)
     try:
@@ -86,9 +89,13 @@ def main(argv: Sequence[str]) -> int:
         return 2
     if not args.check:
         write(page, args.page)
-        print(f"wrote {args.page} and {len(page.pictures)} pictures")
+        write_readme(args.results, args.readme)
+        print(f"wrote {args.page}, {len(page.pictures)} pictures and the table of {args.readme}")
         return 0
-    for difference in (differences := list(stale(page, args.page))):
+    differences = [*stale(page, args.page)]
+    if args.readme.read_text(encoding="utf-8") != readme_of(args.results, args.readme):
+        differences.append(f"{args.readme} has another table")
+    for difference in differences:
         print(f"{difference}: run `python -m benchmarks.docs`", file=sys.stderr)
     return 1 if differences else 0
 
@@ -150,6 +157,20 @@ def write(page: Page, path: Path) -> None:
         old.unlink()
     with written_atomically(path) as temporary:
         temporary.write_text(page.text, encoding="utf-8")
+
+
+def readme_of(results: Path, readme: Path) -> str:
+    """README as it is to be: with the table of the last record of engines, if there is one."""
+    engines = [source.record for source in read_sources(results)[0] if source.record.part == "engines"]
+    text = readme.read_text(encoding="utf-8")
+    return with_table(text, engines[-1]) if engines else text
+
+
+def write_readme(results: Path, readme: Path) -> None:
+    """Write its table."""
+    text = readme_of(results, readme)
+    with written_atomically(readme) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def stale(page: Page, path: Path) -> Iterator[str]:

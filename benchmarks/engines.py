@@ -83,9 +83,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--sizes", default="256", help="of the checkpoints given, N or HxW, with commas")
     parser.add_argument("--batch", default="1", help="frames a call, such as 1,4")
     parser.add_argument("--frames", type=Path, help="for parity and calibration; default: the shared data's")
-    parser.add_argument("--rounds", type=int, default=6, help="of turns at least")
+    parser.add_argument("--rounds", type=int, default=5, help="of turns at least")
     parser.add_argument(
-        "--seconds", type=float, default=20, help="of turns at least, for each size and batch"
+        "--seconds", type=float, default=10, help="of turns at least, for each size and batch"
     )
     parser.add_argument("--threads", type=int, help="of the engines; default: their own choice")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))

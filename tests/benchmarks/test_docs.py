@@ -9,6 +9,8 @@ import made_up_records as made
 import pytest
 
 from benchmarks import docs
+from benchmarks.readme import BEGIN, END, speed_table, with_table
+from i2i_sdk.errors import InputError
 from i2i_sdk.measure.record import write_record
 
 
@@ -23,7 +25,20 @@ def results(tmp_path: Path) -> Path:
 
 
 def run(results: Path, *arguments: str) -> int:
-    return docs.main(["--results", str(results), "--page", str(results.parent / "benchmarks.md"), *arguments])
+    places = {
+        "--results": results,
+        "--page": results.parent / "benchmarks.md",
+        "--readme": readme_in(results),
+    }
+    return docs.main([*(str(word) for place in places.items() for word in place), *arguments])
+
+
+def readme_in(results: Path) -> Path:
+    """A README with a place for the table."""
+    path = results.parent / "README.md"
+    if not path.is_file():
+        path.write_text(f"# Before\n\n{BEGIN}\n\n{END}\n\nAfter.\n")
+    return path
 
 
 def test_the_page_in_the_repository_is_current(capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,3 +130,23 @@ def test_the_page_says_what_it_must(results: Path) -> None:
 )
 def test_names_of_strangers_are_text(given: str, written: str) -> None:
     assert docs.plain(given) == written
+
+
+def test_readme_has_the_table_of_the_engines(results: Path) -> None:
+    write_record(results / "engines_example.json", made.engines())
+    readme = readme_in(results)
+    assert run(results, "--check") == 1
+    assert run(results) == 0 == run(results, "--check")
+    text = readme.read_text()
+    assert text.startswith("# Before") and text.endswith("After.\n") and speed_table(made.engines()) in text
+    readme.write_text(text.replace(" ms", " s"))
+    assert run(results, "--check") == 1
+
+
+def test_the_table_says_what_the_record_says() -> None:
+    record = made.engines()
+    row = next(r for r in record.rows if (r.height, r.batch) == (256, 1) and "psnr" in r.values)
+    line = next(line for line in speed_table(record).splitlines() if line.startswith(f"| {row.name} |"))
+    assert f"{row.times['frame'].median_ms:.0f}"[:2] in line and f"{row.values['faster']:.2f}" in line
+    with pytest.raises(InputError, match="has no place for the table"):
+        with_table("# nothing", record)

@@ -1,0 +1,54 @@
+"""The table of README's section Speed, from a kept record: written by `python -m benchmarks.docs`."""
+
+from __future__ import annotations
+
+from benchmarks.formats import CROSS, MISSING, number, times
+from i2i_sdk.errors import InputError
+from i2i_sdk.measure.record import Record, Row
+
+BEGIN, END = "<!-- speed: written by `python -m benchmarks.docs` -->", "<!-- /speed -->"
+SIDE = 256  # of the frames
+
+
+def with_table(text: str, record: Record) -> str:
+    """README's text with the record's table between its two marks. Raises InputError without them."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise InputError(f"README.md has no place for the table: {BEGIN} and {END} are needed")
+    return f"{before}{BEGIN}\n\n{speed_table(record)}\n\n{END}{after}"
+
+
+def speed_table(record: Record) -> str:
+    """Variants below one another, models beside one another: median, times faster, PSNR."""
+    rows = [row for row in record.rows if (row.height, row.width, row.batch) == (SIDE, SIDE, 1) and row.times]
+    models = list(dict.fromkeys(row.subject for row in rows))
+    cells = {(row.name, row.subject): cell(row) for row in rows}
+    slowest = {name: max(_median(row) for row in rows if row.name == name) for name, _ in cells}
+    names = sorted(slowest, key=lambda name: -slowest[name])
+    lines = [f"| | {' | '.join(f'`{model}`' for model in models)} |", "|---|" + "---|" * len(models)]
+    for name in names:
+        lines.append(f"| {name} | {' | '.join(cells.get((name, model), MISSING) for model in models)} |")
+    machine = record.machine
+    return "\n".join(
+        [
+            f"One {SIDE}{CROSS}{SIDE} frame: median, times faster than {record.baseline}, PSNR against FP32 on",
+            f"real frames. {machine['cores']} cores of: {machine['cpu']}; {record.created[:10]}:",
+            "",
+            *lines,
+        ]
+    )
+
+
+def cell(row: Row) -> str:
+    """ "133 ms, 4.26 times, 50.4 dB"; a baseline has no decibels."""
+    parts = [f"{number(_median(row))} ms"]
+    if "faster" in row.values:
+        parts.append(times(row.values["faster"]))
+    if "psnr" in row.values:
+        parts.append(f"{min(row.values['psnr'], 120):.0f} dB")
+    return ", ".join(parts)
+
+
+def _median(row: Row) -> float:
+    return row.times["frame"].median_ms
