@@ -32,8 +32,8 @@ def speed_table(record: Record) -> str:
     machine = record.machine
     return "\n".join(
         [
-            f"One {SIDE}{CROSS}{SIDE} frame: median, times faster than {record.baseline}, PSNR against FP32 on",
-            f"real frames. {machine['cores']} cores of: {machine['cpu']}; {record.created[:10]}:",
+            f"One {SIDE}{CROSS}{SIDE} frame: median, times faster than {record.baseline}, PSNR against FP32",
+            f"on real frames. {machine['cores']} cores of: {machine['cpu']}; {record.created[:10]}:",
             "",
             *lines,
         ]
