@@ -25,7 +25,7 @@ from i2i_sdk.measure.record import Record, read_record
 
 # Part -> its options in the short set.
 SHORT: dict[str, tuple[str, ...]] = {
-    "engines": (),
+    "engines": ("--rounds", "6"),
     "overhead": ("--rounds", "8"),
     "cold": ("--starts", "5"),
     "streams": ("--seconds", "2"),

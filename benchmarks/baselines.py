@@ -22,9 +22,12 @@ EAGER, COMPILED = "eager PyTorch FP32", "torch.compile FP32"
 TOOL_CALLS = 10  # of each report
 
 
-def torch_candidates(checkpoint: Path, size: tuple[int, int], batch: int, device: str) -> list[Candidate]:
+def torch_candidates(
+    checkpoint: Path, size: tuple[int, int], batch: int, device: str, threads: int | None = None
+) -> list[Candidate]:
     """PyTorch eager and compiled; on a GPU also in FP16, as a CUDA graph, and timed by CUDA events."""
     arguments = {"checkpoint": str(checkpoint), "size": list(size), "batch": batch, "device": device}
+    arguments["threads"] = threads
     opener = "benchmarks.baselines:open_torch"
     found = [
         Candidate(EAGER, opener, arguments),
@@ -50,12 +53,13 @@ def open_torch(
     device: str = "cpu",
     way: str = "eager",
     half: bool = False,
+    threads: int | None = None,
 ) -> Callable[[], object]:
     """The bare generator in PyTorch, float32 in and out: less work than an engine, which converts too.
 
     On a GPU the frame goes there and the picture comes back, as with an engine.
     """
-    call, given = torch_call(checkpoint, size, batch, device, way, half)
+    call, given = torch_call(checkpoint, size, batch, device, way, half, threads)
     if device == "cpu":
         return call
     host = given.cpu().pin_memory()
@@ -75,9 +79,10 @@ def open_events(
     device: str = "cuda",
     way: str = "eager",
     half: bool = False,
+    threads: int | None = None,
 ) -> Callable[[], list[float]]:
     """Milliseconds on the GPU by CUDA events: what the device computes, without getting frames to it."""
-    call, _ = torch_call(checkpoint, size, batch, device, way, half)
+    call, _ = torch_call(checkpoint, size, batch, device, way, half, threads)
     for _ in range(10):
         call()
 
@@ -94,9 +99,11 @@ def open_events(
 
 
 def torch_call(
-    checkpoint: str, size: tuple[int, int], batch: int, device: str, way: str, half: bool
+    checkpoint: str, size: tuple[int, int], batch: int, device: str, way: str, half: bool, threads: int | None
 ) -> tuple[Callable[[], Tensor], Tensor]:
     """A forward pass, and the tensor that it reads: float32 [N, C, H, W]. way: eager, compiled or graph."""
+    if threads is not None:
+        torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # FP32 means FP32
     module, spec = load_generator(checkpoint)
     module = module.to(device)

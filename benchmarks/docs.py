@@ -36,7 +36,8 @@ GENERATED = (
 )
 INTRODUCTION = f"""# Benchmarks
 
-Milliseconds of one call with uint8 frames in and uint8 frames out. Variants and baselines take turns in one
+Milliseconds of one call with uint8 frames in and uint8 frames out; PyTorch's rows are the bare network,
+float32 in and out. Variants and baselines take turns in one
 run, and what is "times faster" is the median of ratios taken round by round. PSNR and SSIM compare with
 FP32 on real frames. "Of peak" is the share of the arithmetic that the same engine reached on a stack of
 convolutions in the same precision, on the same machine, in the same run.

@@ -21,17 +21,20 @@ from benchmarks.peaks import PRECISIONS, Peak, Peaks, Probe, peaks_of, rest_of, 
 from benchmarks.report import publish
 from benchmarks.roofline import Work, least_traffic, mark, of_limit, of_peak
 from benchmarks.subjects import SHORT, Size, Subject, bundle_of, frames_of, subject_from
+from i2i_export.graph import MAX_BATCH
 from i2i_sdk.backends import why_not
 from i2i_sdk.bench import (
     BenchOptions,
     bench_variants,
     costs,
+    kept_times,
     reference_candidate,
-    rounded,
     short_name,
     threads_fact,
 )
 from i2i_sdk.bundle import Bundle
+from i2i_sdk.commands.bench import batches as numbers
+from i2i_sdk.errors import I2IError
 from i2i_sdk.manifest import Parity, Variant
 from i2i_sdk.measure import machine
 from i2i_sdk.measure.candidates import Candidate, Comparison, compare
@@ -42,6 +45,9 @@ from i2i_sdk.opening import parse_size
 from i2i_sdk.verification import verify_bundle
 
 DEVICE = "this device"  # the subject of the peaks' rows
+WINOGRAD = (
+    "ncnn multiplies less often for 3x3 kernels than is counted (Winograd), here and in the models alike"
+)
 TOOL_PRECISIONS = ("fp32", "bf16")  # that benchmark_app makes of the reference graph
 LONG_SIZES, LONG_BATCHES = "128,256,512,1024", "1,4"
 
@@ -61,8 +67,17 @@ class Tools:
 def main(argv: Sequence[str]) -> int:
     """Measure, print, write out/bench/engines.json."""
     args = _parse(argv)
+    try:
+        return measure(args)
+    except I2IError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def measure(args: argparse.Namespace) -> int:
+    """As the options say. Raises I2IError."""
     sizes = tuple(parse_size(size) for size in args.sizes.split(","))
-    batches = [int(batch) for batch in args.batch.split(",")]
+    batches = numbers(args.batch, MAX_BATCH)
     subjects = [subject_from(path, sizes) for path in args.checkpoints] or list(SHORT)
     if args.full:
         subjects, batches = full_set()
@@ -83,10 +98,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--sizes", default="256", help="of the checkpoints given, N or HxW, with commas")
     parser.add_argument("--batch", default="1", help="frames a call, such as 1,4")
     parser.add_argument("--frames", type=Path, help="for parity and calibration; default: the shared data's")
-    parser.add_argument("--rounds", type=int, default=5, help="of turns at least")
-    parser.add_argument(
-        "--seconds", type=float, default=10, help="of turns at least, for each size and batch"
-    )
+    parser.add_argument("--rounds", type=int, default=9, help="of turns at least")
+    parser.add_argument("--seconds", type=float, default=0, help="of turns at least, for each size and batch")
     parser.add_argument("--threads", type=int, help="of the engines; default: their own choice")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--tools", action="store_true", help="engines' own tools too: slow to start")
@@ -175,7 +188,7 @@ def measure_size(
     """Variants of one size at one batch beside baselines, their engines' peaks in the same rounds."""
     variants = [v for v in bundle.manifest.variants if (v.height, v.width) == size]
     probes = arithmetic_of(probes, variants)
-    others = torch_candidates(subject.checkpoint, size, batch, tools.device)
+    others = torch_candidates(subject.checkpoint, size, batch, tools.device, tools.options.threads)
     others.append(reference_candidate(bundle, variants[0], batch))
     if tools.tools:
         others += tool_candidates(bundle, variants, batch)
@@ -288,11 +301,12 @@ def probe_row(probe: Probe, comparison: Comparison) -> Row:
     found = comparison.measured[name]
     timing = found.timing
     values = costs(found)
+    notes = (WINOGRAD,) if (probe.backend, probe.kind) == ("ncnn", "arithmetic") else ()
     if probe.kind == "arithmetic":
         values |= {"macs": probe.macs, "peak": probe.macs / timing.median_ms * 1000}
     else:
         values |= {"traffic": probe.bytes, "bandwidth": probe.bytes / timing.median_ms * 1000}
-    return Row(DEVICE, name, times={"frame": timing}, samples={"frame": rounded(found.times)}, values=values)
+    return Row(DEVICE, name, times={"frame": timing}, **kept_times(found), values=values, notes=notes)
 
 
 if __name__ == "__main__":

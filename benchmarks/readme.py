@@ -41,8 +41,8 @@ def speed_table(record: Record) -> str:
 
 
 def cell(row: Row) -> str:
-    """ "133 ms, 4.26 times, 50.4 dB"; a baseline has no decibels."""
-    parts = [f"{number(_median(row))} ms"]
+    """Median and what it is uncertain by, times faster, decibels."""
+    parts = [f"{number(_median(row))} ms \u00b1 {row.times['frame'].spread:.0%}"]
     if "faster" in row.values:
         parts.append(times(row.values["faster"]))
     if "psnr" in row.values:

@@ -35,6 +35,7 @@ def conditions(measured: Conditions) -> str:
         "by other virtual machines": measured.stolen,
         "slower in the slowest third of the time": measured.slowdown,
         "of the turns disturbed": measured.disturbed,
+        "as many turns thrown away as kept": measured.repeated,
     }
     said += [f"{share(value)} {what}" for what, value in shares.items() if value is not None]
     if measured.throttled is not None:

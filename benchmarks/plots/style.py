@@ -66,6 +66,7 @@ PRECISIONS = {
 OTHER = Look("#56B4E9", "P", 9)
 SIGNS = {"o": "\u25cf", "D": "\u25c6", "s": "\u25a0", "^": "\u25b2"}  # markers as letters
 ENGINES: dict[str, tuple[str, Any]] = {  # a word of the name -> the engine, and its line
+    "compile": ("torch.compile", (0, (1, 1))),
     "openvino": ("OpenVINO", "-"),
     "onnx": ("ONNX Runtime", (0, (5, 2))),
     "ort": ("ONNX Runtime", (0, (5, 2))),

@@ -132,9 +132,9 @@ def bench_variants(
         values = {**costs(measured), **(facts_of(variant, batch, parities or {}) if variant else {})}
         if baseline in comparison.measured:
             values["faster"] = ratio(comparison.measured[baseline].medians, measured.medians)
-        times, samples = {"frame": measured.timing}, {"frame": rounded(measured.times)}
+        found: dict[str, Any] = {"times": {"frame": measured.timing}, **kept_times(measured)}
         rows.append(
-            Row(subject, shown, *size, batch, 1, times, samples, values, notes_on(measured)),
+            Row(subject, shown, *size, batch, **found, values=values, notes=notes_on(measured)),
         )
     return rows, comparison
 
@@ -182,9 +182,10 @@ def short_name(variant: Variant) -> str:
     return variant.name.removesuffix(f"-{variant.height}x{variant.width}")
 
 
-def rounded(milliseconds: Sequence[float]) -> tuple[float, ...]:
-    """To microseconds, for a file."""
-    return tuple(round(ms, 3) for ms in milliseconds)
+def kept_times(measured: Measured) -> dict[str, Any]:
+    """The times of a row, to microseconds, and how many each round has."""
+    samples = tuple(round(ms, 3) for ms in measured.times)
+    return {"samples": {"frame": samples}, "rounds": {"frame": tuple(map(len, measured.rounds))}}
 
 
 def threads_fact(threads: int | None) -> str:

@@ -150,3 +150,13 @@ def test_the_table_says_what_the_record_says() -> None:
     assert f"{row.times['frame'].median_ms:.0f}"[:2] in line and f"{row.values['faster']:.2f}" in line
     with pytest.raises(InputError, match="has no place for the table"):
         with_table("# nothing", record)
+
+
+def test_kept_records_are_possible_and_can_be_taken_apart() -> None:
+    """No share above its peak, no marks, and the calls of every round."""
+    kept = [source.record for source in docs.read_sources(docs.RESULTS)[0]]
+    assert kept
+    for row in (row for record in kept for row in record.rows):
+        assert all(0 < row.values.get(share, 1) <= 1 for share in ("of_peak", "of_limit"))
+        for name, lengths in row.rounds.items():
+            assert sum(lengths) == len(row.samples[name]) == row.times[name].runs

@@ -16,7 +16,7 @@ from i2i_sdk.bench import ORT_DEFAULT, BenchOptions, bench_variants, candidates_
 from i2i_sdk.cli import main
 from i2i_sdk.measure.record import read_record
 
-BRIEFLY = ("--rounds", "3", "--seconds", "0")
+BRIEFLY = ("--rounds", "6", "--seconds", "0")
 Capture = pytest.CaptureFixture[str]
 
 
@@ -98,10 +98,13 @@ def test_nothing_that_runs_is_an_error(bundle: Bundle, capsys: Capture) -> None:
     ("words", "message"),
     [
         ([], "say what to measure: i2i bench BUNDLE"),
-        (["x.i2i", "--rounds", "2"], "--rounds 2: at least 3"),
+        (["x.i2i", "--rounds", "5"], "--rounds 5: at least 6"),
         (["x.i2i", "--size", "99"], "--size 99: x.i2i has 24x40"),
-        (["x.i2i", "--batch", "1,0"], "--batch 1,0: whole numbers from 1"),
+        (["x.i2i", "--batch", "1,0"], "--batch 1,0: whole numbers from 1 to"),
         (["x.i2i", "--batch", "two"], "--batch two: whole numbers from 1"),
+        (["x.i2i", "--batch", "9999"], "--batch 9999: whole numbers from 1 to"),
+        (["x.i2i", "--seconds", "nan"], "--seconds nan: 0 or more"),
+        (["x.i2i", "-o", "nowhere/y.json"], "there is no folder nowhere"),
         (["x.i2i", "--threads", "0"], "threads is 0"),
         (["x.i2i", "--provider", "abacus"], "abacus"),
     ],

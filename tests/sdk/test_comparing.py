@@ -61,7 +61,7 @@ def test_rows_of_one_run_only() -> None:
 
 
 def test_other_sizes_and_batches_are_other_rows() -> None:
-    with pytest.raises(InputError, match="no row in common"):
+    with pytest.raises(InputError, match="no time in common"):
         changes(record(row("x", 1.0)), record(replace(row("x", 1.0), batch=4)))
 
 
@@ -83,8 +83,30 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["bench", "--compare", str(paths[0]), str(paths[1])]) == 1
     said = capsys.readouterr().out
     assert "+100.0%" in said and "slower" in said and "1 of 1 times are slower beyond the noise" in said
-    assert "differs: cpu: a -> b" in said and "only before: net y 256x256" in said
-    assert main(["bench", "--compare", str(paths[0]), str(paths[2])]) == 0
-    assert "NOT TO BE RELIED ON: busy: a lot" in capsys.readouterr().out
+    assert "differs: cpu: a -> b" in said and "timed before and not now: net y 256x256" in said
+    assert main(["bench", "--compare", str(paths[0]), str(paths[0])]) == 0
+    assert "0 of 2 times are slower" in capsys.readouterr().out
+    assert main(["bench", "--compare", str(paths[0]), str(paths[2])]) == 2
+    printed = capsys.readouterr()
+    assert "NOT TO BE RELIED ON: busy: a lot" in printed.out and "nothing follows from it" in printed.err
     assert main(["bench", "--compare", str(paths[2]), str(paths[0])]) == 2
     assert "cannot be a reference" in capsys.readouterr().err
+
+
+def test_a_variant_that_stopped_running_is_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dead = Row("net", "x", 256, 256, notes=("not run: it crashed",))
+    before, after = record(row("x", 10.0), row("y", 5.0)), record(dead, row("y", 5.0))
+    assert [r.name for r in only_in_one(before, after)[0]] == ["x"]
+    for path, written in (("a.json", before), ("b.json", after)):
+        write_record(tmp_path / path, written)
+    assert main(["bench", "--compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 1
+    assert "timed before and not now: net x" in capsys.readouterr().out
+
+
+def test_ratios_count_only_against_the_same_baseline_of_the_same_versions() -> None:
+    """A new ONNX Runtime that is slower moves its variants and the baseline alike, and is no excuse."""
+    before, after = record(row("x", 10.0, faster=1.0)), record(row("x", 20.0, faster=1.0))
+    assert changes(before, after)[0].verdict == "same as the baseline's"
+    newer = replace(after, machine={**after.machine, "onnxruntime": "99"})
+    assert changes(before, newer)[0].verdict == "slower"
+    assert changes(before, replace(after, baseline="ONNX Runtime"))[0].verdict == "slower"

@@ -105,3 +105,13 @@ def test_nvml_tells_millijoules() -> None:
     assert library.shut
     with pytest.raises(OSError, match="does not tell its energy"):
         NvmlMeter(Library(code=3))
+
+
+def test_a_rail_that_stops_telling_is_no_energy(tmp_path: Path) -> None:
+    hwmon = rail(tmp_path, "VDD_IN")
+    (meter,) = rail_meters(tmp_path)
+    assert isinstance(meter, RailMeter)
+    (hwmon / "in1_input").unlink()
+    meter._thread.join()
+    with pytest.raises(OSError, match="cannot be read any more"):
+        meter.joules()

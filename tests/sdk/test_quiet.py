@@ -33,7 +33,7 @@ def after(busy: int, own: int, stolen: int = 10, throttled: int | None = 3) -> U
 
 
 def test_an_idle_machine_is_trusted() -> None:
-    conditions = judged(BEFORE, after(busy=510, own=500), 5.0, LOADS, slower=0.01)
+    conditions = judged(BEFORE, after(busy=510, own=500), 5.0, LOADS, slower=0.01, cores=2)
     assert conditions.marks == () and conditions.others == pytest.approx(0.01)
     assert (conditions.stolen, conditions.throttled, conditions.slowdown) == (0.0, 0, 0.01)
     assert (conditions.seconds, conditions.load_before, conditions.load_after) == (5.0, 0.1, 0.2)
@@ -42,14 +42,14 @@ def test_an_idle_machine_is_trusted() -> None:
 @pytest.mark.parametrize(
     ("reading", "slower", "mark"),
     [
-        (after(busy=540, own=500), 0.0, "busy: other processes took 4% of the processor time"),
+        (after(busy=541, own=500), 0.0, "busy: other processes took 0.08 of 2 cores"),
         (after(busy=500, own=500, stolen=60), 0.0, "shared: the hypervisor gave 5% of the processor time"),
         (after(busy=500, own=500, throttled=5), 0.0, "throttled: the processor was too hot 2 times"),
         (after(busy=500, own=500), 0.2, "unsteady clock: a fixed calculation became up to 20% slower"),
     ],
 )
 def test_each_disturbance_is_marked(reading: Usage, slower: float, mark: str) -> None:
-    (only,) = judged(BEFORE, reading, 5.0, LOADS, slower).marks
+    (only,) = judged(BEFORE, reading, 5.0, LOADS, slower, cores=2).marks
     assert only.startswith(mark)
 
 
@@ -60,7 +60,8 @@ def test_disturbed_turns_are_marked() -> None:
         pass
     assert quiet.conditions.disturbed == pytest.approx(0.15)
     assert any(m.startswith("disturbed: the machine was slower than usual") for m in quiet.conditions.marks)
-    assert judged(BEFORE, after(busy=500, own=500), 5.0, LOADS, 0.0, disturbed=0.1).marks == ()
+    assert quiet.conditions.repeated == pytest.approx(0.15)
+    assert judged(BEFORE, after(busy=500, own=500), 5.0, LOADS, 0.0, 2.0, 0.1).marks == ()
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores can be chosen on Linux")
@@ -77,10 +78,19 @@ def test_a_look_tells_whether_the_machine_is_as_fast_as_usual(monkeypatch: pytes
 
 
 def test_without_linux_the_load_before_decides() -> None:
-    assert judged(None, None, 5.0, (0.2, 3.0), 0.0).marks == ()  # the load afterwards is our own
-    (mark,) = judged(None, None, 5.0, (0.9, 3.0), 0.0).marks
-    assert mark == "busy: the load was 0.90 before it began"
-    assert judged(None, None, 5.0, (None, None), 0.0).marks == ()
+    assert judged(None, None, 5.0, (0.4, 3.0), 0.0, cores=2).marks == ()  # the load afterwards is our own
+    (mark,) = judged(None, None, 5.0, (0.9, 3.0), 0.0, cores=2).marks
+    assert mark == "busy: the load was 0.90 on 2 cores before it began"
+
+
+def test_what_is_not_known_is_not_taken_for_quiet() -> None:
+    (mark,) = judged(None, None, 5.0, (None, None), 0.0).marks
+    assert mark == "unknown: this system does not tell whether it was busy"
+
+
+def test_one_busy_core_of_many_is_enough() -> None:
+    assert judged(BEFORE, after(busy=516, own=500), 5.0, LOADS, 0.0, cores=64).marks
+    assert not judged(BEFORE, after(busy=516, own=500), 5.0, LOADS, 0.0, cores=2).marks
 
 
 def test_slowdown_is_between_thirds_of_the_time() -> None:

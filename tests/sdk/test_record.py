@@ -27,7 +27,7 @@ SAMPLES = (10.0, 11.0, 12.0, 10.5)
 
 
 def record(*rows: Row, marks: tuple[str, ...] = ()) -> Record:
-    conditions = Conditions(2.0, 0.1, 0.2, 0.0, 0.0, 0.01, None, 0.0, marks)
+    conditions = Conditions(2.0, 0.1, 0.2, 0.0, 0.0, 0.01, marks=marks)
     return make_record("engines", "a title", rows or (row(),), machine(), conditions, baseline="eager")
 
 

@@ -28,7 +28,7 @@ from i2i_sdk.opening import parse_size
 from i2i_sdk.tables import print_table
 from i2i_sdk.verification import verify_bundle
 
-LEAST_ROUNDS = 3
+LEAST_ROUNDS = 6
 
 
 def main(argv: Sequence[str]) -> int:
@@ -40,15 +40,17 @@ def main(argv: Sequence[str]) -> int:
         raise InputError("say what to measure: i2i bench BUNDLE, or i2i bench --compare BEFORE AFTER")
     if args.rounds < LEAST_ROUNDS:
         raise InputError(f"--rounds {args.rounds}: at least {LEAST_ROUNDS} are needed for a spread")
+    if not 0 <= args.seconds < float("inf"):
+        raise InputError(f"--seconds {args.seconds}: 0 or more are needed")
     check_threads(args.threads)
     bundle = read_bundle(args.bundle)
     out = args.output or Path(f"{bundle.path.stem}.bench.json")
+    if not out.parent.is_dir():
+        raise InputError(f"--output {out}: there is no folder {out.parent}")
+    variants = chosen_variants(bundle, args.size)
+    wanted = batches(args.batch, max(variant.max_batch for variant in variants))
     options = BenchOptions(args.rounds, args.seconds, args.threads, args.provider)
-    record = with_progress(
-        lambda say: bench_bundle(
-            bundle, args.frames, chosen_variants(bundle, args.size), batches(args.batch), options, say
-        )
-    )
+    record = with_progress(lambda say: bench_bundle(bundle, args.frames, variants, wanted, options, say))
     print_record(record)
     write_record(out, record)
     print(f"written to {out}; later: i2i bench --compare {out} NEWER.json")
@@ -79,7 +81,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         nargs=2,
         type=Path,
         metavar=("BEFORE", "AFTER"),
-        help="two such files: what changed beyond the noise; exits with 1 where something is slower",
+        help="two such files: what changed beyond the noise; exits with 1 where something is slower or lost",
     )
     return parser.parse_args(argv)
 
@@ -104,14 +106,16 @@ def chosen_variants(bundle: Bundle, size: str | None) -> list[Variant]:
     raise InputError(f"--size {size}: {bundle.path.name} has {sizes}")
 
 
-def batches(text: str) -> list[int]:
-    """ "1,4" -> [1, 4]. Raises InputError."""
+def batches(text: str, most: int) -> list[int]:
+    """ "1,4" -> [1, 4]. Raises InputError, also for more than `most`, which no variant takes."""
     try:
-        found = [int(word) for word in text.split(",")]
+        found = list(dict.fromkeys(int(word) for word in text.split(",")))
     except ValueError:
         found = [0]
-    if min(found) < 1:
-        raise InputError(f"--batch {text}: whole numbers from 1 are needed, with commas between them")
+    if not 1 <= min(found) <= max(found) <= most:
+        raise InputError(
+            f"--batch {text}: whole numbers from 1 to {most} are needed, with commas between them"
+        )
     return found
 
 
@@ -206,7 +210,12 @@ def _median(row: Row) -> float:
 
 
 def _where(row: Row) -> str:
-    return f"{row.height}x{row.width}" + (f" batch {row.batch}" if row.batch > 1 else "")
+    parts = [f"{row.height}x{row.width}" if row.height else ""]
+    parts += [
+        f"batch {row.batch}" if row.batch > 1 else "",
+        f"{row.streams} streams" if row.streams > 1 else "",
+    ]
+    return " ".join(part for part in parts if part)
 
 
 def _cells(row: Row) -> list[str]:
@@ -261,10 +270,13 @@ def compare_files(before: Path, after: Path) -> int:
     print_table(f"{before.name} ({old.created}) and {after.name} ({new.created})", headings, rows)
     for name, (was, now) in other_machine(old, new).items():
         print(f"differs: {name}: {was} -> {now}")
-    for text, some in zip(("only before", "only after"), only_in_one(old, new), strict=True):
+    lost, came = only_in_one(old, new)
+    for text, some in (("timed before and not now", lost), ("timed now and not before", came)):
         if some:
             print(f"{text}: {', '.join(f'{row.subject} {row.name} {_where(row)}' for row in some)}")
     print_conditions(new)
     slower = [change for change in found if change.verdict == "slower"]
     print(f"{len(slower)} of {len(found)} times are slower beyond the noise")
-    return 1 if slower else 0
+    if not new.trusted:
+        raise InputError("nothing follows from it: the second run is marked; measure again")
+    return 1 if slower or lost else 0

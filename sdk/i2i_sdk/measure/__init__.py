@@ -1,7 +1,7 @@
 """Measuring: the timer, statistics, what a figure must be read with, and the format of results.
 
-The only copies in the project. What is needed everywhere is here; `record`, `compare`, `quiet`, `energy` and
-`candidates` are imported by who benchmarks.
+The only copies in the project. What is needed everywhere is here; `record`, `comparing`, `quiet`, `energy`
+and `candidates` are imported by who benchmarks.
 """
 
 from i2i_sdk.measure.machine import (

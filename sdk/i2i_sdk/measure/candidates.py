@@ -151,12 +151,21 @@ class Worker:
 
     def turn(self) -> list[float]:
         """Milliseconds of a turn. Raises BackendError."""
-        before = joules(self._meters)
+        before = self._joules()
         times: list[float] = self._asked("turn")["ms"]
-        after = joules(self._meters)
+        after = self._joules()
         if before is not None and after is not None:
             self._energies.append((after - before) / (len(times) + 1))  # the first call is not in `times`
         return times
+
+    def _joules(self) -> float | None:
+        """What the meters say; once one of them failed nothing, not even what was: half a sum is none."""
+        try:
+            return joules(self._meters)
+        except OSError:
+            self._meters = ()
+            self._energies.clear()
+            return None
 
     @property
     def costs(self) -> tuple[int | None, float | None]:

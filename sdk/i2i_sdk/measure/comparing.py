@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from i2i_sdk.errors import InputError
 from i2i_sdk.measure.record import Record, Row
@@ -11,7 +11,7 @@ from i2i_sdk.measure.timing import Timing
 LEAST_CHANGE = 0.05  # two runs on a quiet machine may differ by so much
 
 # Facts that differ between any two runs, and say nothing about the machine.
-FLEETING = {"load_1min"}
+FLEETING = {"load_1min", "checks"}
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Change:
     before_ms: float
     after_ms: float
     noise: float  # share that the two runs' spreads explain
-    faster_before: float | None  # times faster than the baseline
-    faster_after: float | None
+    faster_before: float | None = None  # times faster than the baseline, where both runs have the same
+    faster_after: float | None = None
 
     @property
     def share(self) -> float:
@@ -36,7 +36,8 @@ class Change:
         """ "slower", "faster", or "same" where the noise explains it.
 
         A change of the whole machine moves a row and its baseline alike; then the ratio stays, and it is the
-        machine's change, not the row's.
+        machine's change, not the row's. That is believed only where no version changed: a new ONNX Runtime
+        moves its variants and the baseline alike, too.
         """
         if abs(self.share) <= self.noise:
             return "same"
@@ -59,23 +60,27 @@ def changes(before: Record, after: Record) -> list[Change]:
             f"the first file is of {before.part}, the second of {after.part}: give two of one part"
         )
     rows = {row.key: row for row in before.rows}
+    same = before.baseline == after.baseline and not other_machine(before, after)
     found = [
-        change_of(rows[row.key], row, quantity)
+        change_of(rows[row.key], row, quantity, same)
         for row in after.rows
         if row.key in rows
         for quantity in row.times
         if quantity in rows[row.key].times
     ]
     if not found:
-        raise InputError("the two files have no row in common: they are of other models, sizes or variants")
+        raise InputError("the two files have no time in common: they are of other models, sizes or variants")
     return found
 
 
-def change_of(before: Row, after: Row, quantity: str) -> Change:
+def change_of(before: Row, after: Row, quantity: str, same_baseline: bool) -> Change:
     """Of one time."""
     old, new = before.times[quantity], after.times[quantity]
+    found = Change(after, quantity, old.median_ms, new.median_ms, noise(old, new))
+    if not same_baseline:
+        return found
     ratios = before.values.get("faster"), after.values.get("faster")
-    return Change(after, quantity, old.median_ms, new.median_ms, noise(old, new), *ratios)
+    return replace(found, faster_before=ratios[0], faster_after=ratios[1])
 
 
 def noise(before: Timing, after: Timing) -> float:
@@ -84,13 +89,17 @@ def noise(before: Timing, after: Timing) -> float:
 
 
 def only_in_one(before: Record, after: Record) -> tuple[list[Row], list[Row]]:
-    """Rows that went, and rows that came."""
-    old, new = {row.key for row in before.rows}, {row.key for row in after.rows}
-    return [r for r in before.rows if r.key not in new], [r for r in after.rows if r.key not in old]
+    """Rows of which a time was lost, because they are gone or did not run; and rows that have a new one."""
+    return _without(before.rows, after.rows), _without(after.rows, before.rows)
+
+
+def _without(rows: tuple[Row, ...], others: tuple[Row, ...]) -> list[Row]:
+    timed = {row.key: set(row.times) for row in others}
+    return [row for row in rows if set(row.times) - timed.get(row.key, set())]
 
 
 def other_machine(before: Record, after: Record) -> dict[str, tuple[object, object]]:
-    """Facts of the machine that are not the same: processor, cores, versions."""
-    names = dict.fromkeys([*before.machine, *after.machine])
-    pairs = {name: (before.machine.get(name), after.machine.get(name)) for name in names}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1] and name not in FLEETING}
+    """Facts of machine and run that are not the same: processor, versions, threads, checkpoint."""
+    old, new = {**before.machine, **before.facts}, {**after.machine, **after.facts}
+    names = [name for name in dict.fromkeys([*old, *new]) if name not in FLEETING]
+    return {name: (old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)}

@@ -23,7 +23,7 @@ class Meter(Protocol):
     name: str
 
     def joules(self) -> float:
-        """So far, from any beginning."""
+        """So far, from any beginning. Raises OSError where it cannot be read any more."""
         ...
 
     def close(self) -> None:
@@ -84,6 +84,8 @@ class RailMeter:
         self._thread.start()
 
     def joules(self) -> float:
+        if not (self._thread.is_alive() or self._ends.is_set()):
+            raise OSError(f"{self.name} cannot be read any more")
         return self._sum
 
     def close(self) -> None:
@@ -98,7 +100,10 @@ class RailMeter:
         last = time.perf_counter()
         while not self._ends.wait(SAMPLE_S):
             now = time.perf_counter()
-            self._sum += self._watts() * (now - last)
+            try:
+                self._sum += self._watts() * (now - last)
+            except (OSError, ValueError):  # `joules` says so
+                return
             last = now
 
 

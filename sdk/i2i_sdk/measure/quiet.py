@@ -14,7 +14,8 @@ from i2i_sdk.measure.record import Conditions
 from i2i_sdk.measure.timing import SETTLE_S, Turns, timed
 
 # What a share may be before figures are marked.
-MOST_OTHERS, MOST_STOLEN, MOST_SLOWDOWN, MOST_DISTURBED, MOST_LOAD = 0.03, 0.02, 0.10, 0.10, 0.5
+MOST_OTHERS, MOST_LOAD = 0.08, 0.25  # in cores; for each core
+MOST_STOLEN, MOST_SLOWDOWN, MOST_DISTURBED = 0.02, 0.10, 0.10
 LOOKS = 3  # of which the fastest counts: a clock is judged by its best, not by an interruption
 FIRST_LOOKS = 5  # before anything is measured
 USUAL = 25  # percentile: a machine that is disturbed most of the time has its usual speed in between
@@ -44,7 +45,7 @@ class Quiet:
     def __init__(self, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> None:
         self._proc, self._sys = proc, sys
         self._clock: list[float] = []
-        self._turns = self._disturbed = 0
+        self._turns = self._repeated = self._disturbed = 0
 
     def __enter__(self) -> Quiet:
         self._began, self._load = time.perf_counter(), load()
@@ -60,13 +61,14 @@ class Quiet:
             return
         self.look()
         after, seconds = usage(self._proc, self._sys), time.perf_counter() - self._began
-        disturbed = self._disturbed / self._turns if self._turns else None
+        turns = (self._repeated / self._turns, self._disturbed / self._turns) if self._turns else (None, None)
         loads, slower = (self._load, load()), slowdown(self._clock)
-        self.conditions = judged(self._before, after, seconds, loads, slower, disturbed)
+        self.conditions = judged(self._before, after, seconds, loads, slower, *turns)
 
     def count(self, turns: Turns) -> None:
         """Keep in mind how many turns were disturbed, for the conditions."""
         self._turns += turns.kept
+        self._repeated += sum(turns.repeated.values())
         self._disturbed += turns.disturbed
 
     def look(self) -> bool:
@@ -118,9 +120,13 @@ def judged(
     seconds: float,
     loads: tuple[float | None, float | None],
     slower: float,
+    repeated: float | None = None,
     disturbed: float | None = None,
+    *,
+    cores: int | None = None,
 ) -> Conditions:
     """The conditions between two readings, with a mark for everything that makes figures unreliable."""
+    cores = cores or os.cpu_count() or 1
     others = stolen = throttled = None
     if before and after and after.total > before.total:
         total = after.total - before.total
@@ -129,10 +135,12 @@ def judged(
         if before.throttled is not None and after.throttled is not None:
             throttled = after.throttled - before.throttled
     marks: list[str] = []
-    if others is not None and others > MOST_OTHERS:
-        marks.append(f"busy: other processes took {others:.0%} of the processor time")
-    if others is None and loads[0] is not None and loads[0] > MOST_LOAD:
-        marks.append(f"busy: the load was {loads[0]:.2f} before it began")
+    if others is not None and others * cores > MOST_OTHERS:
+        marks.append(f"busy: other processes took {others * cores:.2f} of {cores} cores")
+    if others is None and loads[0] is None:
+        marks.append("unknown: this system does not tell whether it was busy")
+    elif others is None and loads[0] is not None and loads[0] > MOST_LOAD * cores:
+        marks.append(f"busy: the load was {loads[0]:.2f} on {cores} cores before it began")
     if stolen is not None and stolen > MOST_STOLEN:
         marks.append(f"shared: the hypervisor gave {stolen:.0%} of the processor time to others")
     if throttled:
@@ -141,7 +149,7 @@ def judged(
         marks.append(f"unsteady clock: a fixed calculation became up to {slower:.0%} slower meanwhile")
     if disturbed is not None and disturbed > MOST_DISTURBED:
         marks.append(f"disturbed: the machine was slower than usual around {disturbed:.0%} of the turns")
-    return Conditions(seconds, *loads, others, stolen, slower, throttled, disturbed, tuple(marks))
+    return Conditions(seconds, *loads, others, stolen, slower, throttled, repeated, disturbed, tuple(marks))
 
 
 def load() -> float | None:

@@ -26,7 +26,7 @@ class Quantity(NamedTuple):
 
 # Every name that a row's `times` and `values` may have. Times are in milliseconds.
 TIMES: dict[str, str] = {
-    "frame": "one call of the bare engine: uint8 in, uint8 out, all frames of the batch",
+    "frame": "one call of the bare engine, all frames of the batch, uint8 in and out (PyTorch's: float32)",
     "translate": "one translate(frame): frame in, frame of the same size out",
     "glass": "from the moment a camera sends a picture to the moment its result is shown",
     "capture": "receiving and decoding a picture",
@@ -56,7 +56,7 @@ VALUES: dict[str, Quantity] = {
     "bandwidth": Quantity("B/s", "most memory that a probe read or wrote in a second"),
     "traffic": Quantity("B", "least that a call moves: weights, input and output once"),
     "of_limit": Quantity("1", "share of the roofline: the slower of arithmetic and traffic at their peaks"),
-    "memory": Quantity("B", "most that a process with this variant alone had; Python is in it"),
+    "memory": Quantity("B", "most host memory that a process with this variant alone had; Python is in it"),
     "size": Quantity("B", "of the variant's files"),
     "energy": Quantity("J", "of one call, of the whole device or package, idle power included"),
     "warm_up": Quantity("1", "calls until the times were stable"),
@@ -98,6 +98,8 @@ class Row:
     samples: dict[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
     values: dict[str, float] = field(default_factory=dict[str, float])
     notes: tuple[str, ...] = ()  # what a reader must know: why it was not run, that it is unsteady …
+    # how many of the samples each round has, where there were rounds: ratios and shares can be taken again
+    rounds: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
 
     @property
     def key(self) -> tuple[str, str, int, int, int, int]:
@@ -116,6 +118,7 @@ class Conditions:
     stolen: float | None = None  # share that the hypervisor gave to other machines
     slowdown: float | None = None  # of a fixed calculation, from the fastest third of the time to the slowest
     throttled: int | None = None  # times that the processor was slowed down because of its heat
+    repeated: float | None = None  # turns that were thrown away because of that, as a share of those kept
     disturbed: float | None = None  # share of the turns around which that calculation was slower than usual
     marks: tuple[str, ...] = ()  # why these figures are not to be relied on; none: they are
 
