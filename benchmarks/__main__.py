@@ -25,10 +25,9 @@ from i2i_sdk.measure.record import Record, read_record
 
 # Part -> its options in the short set.
 SHORT: dict[str, tuple[str, ...]] = {
-    "engines": ("--rounds", "6"),
+    "engines": ("--rounds", "4"),
     "overhead": ("--rounds", "8"),
     "cold": ("--starts", "5"),
-    "streams": ("--seconds", "2"),
 }
 FULL: dict[str, tuple[str, ...]] = {
     "engines": ("--full",),
