@@ -21,7 +21,7 @@ from i2i_sdk.files import file_sha256
 from i2i_sdk.zoo import zoo_path
 
 TARGETS = "ort,openvino,ncnn:fp32"
-MOST_FRAMES = 32  # half of them calibrate INT8, half are compared
+MOST_FRAMES = 24  # half of them calibrate INT8, half are compared
 
 Size = tuple[int, int]
 

@@ -51,6 +51,7 @@ def test_the_spread_is_a_confidence_interval_of_the_median() -> None:
     assert spread([float(ms) for ms in range(91, 111)]) == pytest.approx((105 - 96) / 2 / 100.5)
     assert spread([90.0, 100.0, 120.0]) == pytest.approx(0.15)  # too few for 95 %: all of them
     assert spread([7.0]) == 0.0 and spread([0.0, 0.0]) == 0.0
+    assert spread([-90.0, -100.0, -120.0]) == pytest.approx(0.15)  # of a difference
 
 
 @given(st.lists(st.floats(1, 1000), min_size=1, max_size=60), st.floats(0.1, 10))

@@ -71,7 +71,7 @@ def spread(medians: Sequence[float]) -> float:
     cut = sum(2 * chance <= 1 - CONFIDENCE for chance in below)
     low, high = ordered[cut - 1 if cut else 0], ordered[n - cut if cut else -1]
     middle = float(np.median(ordered))
-    return float((high - low) / 2 / middle) if middle else 0.0
+    return float((high - low) / 2 / abs(middle)) if middle else 0.0
 
 
 def ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
