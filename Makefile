@@ -30,7 +30,7 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## the short set of benchmarks, under 10 minutes, into out/bench; leave the machine alone meanwhile
+bench: setup ## the short set of benchmarks, about 10 minutes, into out/bench; leave the machine alone meanwhile
 	$(BIN)/python -m benchmarks
 
 sketch: setup ## train the zoo's sketch model again from a folder of photos (PHOTOS=DIR)

@@ -45,7 +45,7 @@ def test_the_difference_is_taken_round_by_round(ort: Variant) -> None:
     assert (translator.height, translator.width) == SIZES[0]
     extra = translator.times["extra"]
     assert (extra.runs, extra.min_ms, extra.median_ms) == (3, 2.0, 3.0)
-    assert translator.times["translate"].median_ms == 101.0
+    assert translator.times["translate"].median_ms == 103.0  # of the three rounds
 
 
 def test_without_the_bare_engine_there_is_nothing_to_compare_with(ort: Variant) -> None:
