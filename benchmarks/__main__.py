@@ -1,6 +1,6 @@
 """The suite: `python -m benchmarks` measures the short set and writes out/bench/report.html.
 
-    python -m benchmarks                    # the short set, about 10 minutes on two cores: what `make bench` does
+    python -m benchmarks                    # the short set, about 10 minutes: what `make bench` does
     python -m benchmarks overhead cold      # only some of it
     python -m benchmarks --full             # everything, at length: hours
     python -m benchmarks --report           # only the report, of what is in out/bench
