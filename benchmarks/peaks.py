@@ -26,10 +26,9 @@ from i2i_sdk.backends import missing
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.measure.candidates import Candidate
 
-Key = tuple[str, str]  # backend and precision: ("openvino", "bf16"); ("torch", "fp32") is eager PyTorch
+Key = tuple[str, str]  # backend and precision: ("openvino", "bf16")
 
 PRECISIONS: dict[str, tuple[str, ...]] = {
-    "torch": ("fp32",),
     "ort": ("fp32", "int8"),
     "openvino": ("fp32", "bf16", "int8"),
     "ncnn": ("fp32", "fp16"),
@@ -154,15 +153,12 @@ def _with_rest(wanted: Iterable[Key]) -> list[Key]:
         if precision not in PRECISIONS.get(backend, ()):
             known = ", ".join(f"{name} {p}" for name, all_of in PRECISIONS.items() for p in all_of)
             raise InputError(f"no probe shows the peak of {backend} {precision}; there are: {known}")
-        if backend != "torch" and (reason := missing(backend, precision)):
+        if reason := missing(backend, precision):
             raise BackendError(f"the peak of {backend} {precision} cannot be shown here: {reason}")
     return list(dict.fromkeys(k for key in asked for k in (key, (key[0], rest_of(*key)))))
 
 
 def _stack_candidate(name: str, key: Key, folder: Path, shape: Shape, threads: int | None) -> Candidate:
-    if key[0] == "torch":
-        given = {"shape": vars(shape), "threads": threads}
-        return Candidate(name, "benchmarks.probe_openers:open_eager", given)
     return _engine_candidate(name, key, write_stack(folder, shape, *key), threads)
 
 

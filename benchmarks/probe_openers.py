@@ -38,22 +38,3 @@ def open_engine(backend: str, precision: str, files: list[str], threads: int | N
     shape = [side or 1 for side in engine.input_shape]  # a free batch is 1
     batch = np.random.default_rng(0).integers(0, 256, shape).astype(engine.input_dtype)
     return lambda: engine.run(batch)
-
-
-def open_eager(shape: dict[str, int], threads: int | None) -> Callable[[], object]:
-    """One call of the stack in PyTorch, as research code runs it: FP32, eager, channels first."""
-    import torch
-
-    from benchmarks.probe_files import Stack
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    stack = Stack(Shape(**shape)).eval()
-    random = torch.Generator().manual_seed(0)
-    values = torch.rand(1, 3, shape["side"], shape["side"], generator=random) * 2 - 1
-
-    def call() -> object:
-        with torch.inference_mode():
-            return stack(values)
-
-    return call

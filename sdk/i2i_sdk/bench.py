@@ -133,9 +133,7 @@ def bench_variants(
         if baseline in comparison.measured:
             values["faster"] = ratio(comparison.measured[baseline].medians, measured.medians)
         found: dict[str, Any] = {"times": {"frame": measured.timing}, **kept_times(measured)}
-        rows.append(
-            Row(subject, shown, *size, batch, **found, values=values, notes=notes_on(measured)),
-        )
+        rows.append(Row(subject, shown, *size, batch, **found, values=values, notes=notes_on(measured)))
     return rows, comparison
 
 

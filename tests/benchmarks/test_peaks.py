@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.peaks import FULL, PRECISIONS, Peak, Peaks, Probe, Sizes, peaks_of, rest_of, write_probes
 from benchmarks.probe_files import Stack
-from benchmarks.probe_openers import Shape, open_eager, open_engine
+from benchmarks.probe_openers import Shape, open_engine
 from benchmarks.roofline import Ceilings
 from i2i_export.onnx_graph import Graph, conv_macs
 from i2i_sdk.backends import backend_class, missing
@@ -25,17 +25,13 @@ from i2i_training.networks import count_macs
 
 # 16 channels: as many as a vector register holds, so engines have their usual kernels for it
 SMALL = Sizes(stack=Shape(16, 2, 3, 16), weights=Shape(64, 2, 1, 1), copy=1 << 16)
-ENGINES = [
-    (b, p) for b, all_of in PRECISIONS.items() if b != "torch" for p in all_of if missing(b, p) is None
-]
+ENGINES = [(b, p) for b, all_of in PRECISIONS.items() for p in all_of if missing(b, p) is None]
 
 
 @pytest.fixture(scope="module")
 def probes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Probe]:
     """Small ones of everything that runs here, by name."""
-    written = write_probes(
-        tmp_path_factory.mktemp("probes"), [*ENGINES, ("torch", "fp32")], threads=1, sizes=SMALL
-    )
+    written = write_probes(tmp_path_factory.mktemp("probes"), ENGINES, threads=1, sizes=SMALL)
     return {probe.candidate.name: probe for probe in written}
 
 
@@ -51,7 +47,7 @@ def noise(engine: Engine, seed: int) -> NDArray[np.generic]:
 
 def test_every_precision_has_its_probe_and_every_engine_one_of_the_memory(probes: dict[str, Probe]) -> None:
     arithmetic = [(p.backend, p.precision) for p in probes.values() if p.kind == "arithmetic"]
-    assert sorted(arithmetic) == sorted([*ENGINES, ("torch", "fp32")])
+    assert sorted(arithmetic) == sorted(ENGINES)
     memory = {p.backend for p in probes.values() if p.kind == "memory"}
     assert memory == {backend for backend, _ in arithmetic}
 
@@ -142,8 +138,6 @@ def test_an_engine_s_process_has_no_pytorch_in_it() -> None:
 
 
 def test_openers_give_new_results_each_call(probes: dict[str, Probe]) -> None:
-    eager = open_eager(**probes["peak torch-fp32"].candidate.arguments)()
-    assert isinstance(eager, torch.Tensor) and eager.shape == (1, 3, 16, 16)
     run = open_engine(**probes["peak ort-fp32"].candidate.arguments)
     first, second = run(), run()
     assert first is not second
@@ -188,11 +182,11 @@ def test_the_best_probe_is_the_peak_with_all_its_rounds() -> None:
 
 
 def test_what_has_no_probe_or_does_not_run_here_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no probe shows the peak of coreml fp16; there are: torch fp32"):
+    with pytest.raises(InputError, match="no probe shows the peak of coreml fp16; there are: ort fp32"):
         write_probes(tmp_path, [("coreml", "fp16")], sizes=SMALL)
     for backend, all_of in PRECISIONS.items():
         for precision in all_of:
-            if backend != "torch" and missing(backend, precision):
+            if missing(backend, precision):
                 with pytest.raises(BackendError, match="cannot be shown here"):
                     write_probes(tmp_path, [(backend, precision)], sizes=SMALL)
     assert list(tmp_path.iterdir()) == []

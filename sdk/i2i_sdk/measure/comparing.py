@@ -11,7 +11,7 @@ from i2i_sdk.measure.timing import Timing
 LEAST_CHANGE = 0.05  # two runs on a quiet machine may differ by so much
 
 # Facts that differ between any two runs, and say nothing about the machine.
-FLEETING = {"load_1min", "checks"}
+FLEETING = {"load_1min", "checks", "rounds", "seconds"}
 
 
 @dataclass(frozen=True)
