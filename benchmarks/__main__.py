@@ -17,11 +17,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import html
-from benchmarks.plots import pictures, write_picture
-from benchmarks.report import OUT
+from benchmarks.plots import draw_pictures, write_picture
+from benchmarks.reporting import html
+from benchmarks.reporting.publish import OUT
 from i2i_sdk.errors import InputError
-from i2i_sdk.measure.record import Record, read_record
+from i2i_sdk.perf.record import Record, read_record
 
 # Part -> its options in the short set.
 SHORT: dict[str, tuple[str, ...]] = {
@@ -58,14 +58,14 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     if unknown := set(args.parts) - set(FULL):
         parser.error(f"there is no part {sorted(unknown)[0]!r}; there are: {', '.join(FULL)}")
-    failed = [] if args.report else measured(args.parts, args.full)
+    failed = [] if args.report else run_parts(args.parts, args.full)
     write_report()
     for part in failed:
         print(f"failed, or did not hold: python -m benchmarks.{part}")
     return 1 if failed else 0
 
 
-def measured(parts: Sequence[str], full: bool) -> list[str]:
+def run_parts(parts: Sequence[str], full: bool) -> list[str]:
     """Run parts, all of the set where none is named; return those that failed."""
     options = FULL if full else {**FULL, **SHORT}
     failed: list[str] = []
@@ -81,20 +81,20 @@ def measured(parts: Sequence[str], full: bool) -> list[str]:
 
 def write_report() -> None:
     """out/bench/report.html, and every picture as PNG and SVG, of all records in out/bench."""
-    found = records(OUT)
+    found = read_records(OUT)
     if not found:
         print(f"no report: {OUT} has no records")
         return
     for path, record in found.items():
         folder = OUT / "plots" / path.stem
         folder.mkdir(parents=True, exist_ok=True)
-        for picture in pictures(record):
+        for picture in draw_pictures(record):
             write_picture(picture, folder)
     print(f"pictures: {OUT}/plots")
     html.main([*map(str, found), "-o", str(OUT / "report.html")])
 
 
-def records(folder: Path) -> dict[Path, Record]:
+def read_records(folder: Path) -> dict[Path, Record]:
     """The records of a folder; files of other formats are passed over, and named."""
     found: dict[Path, Record] = {}
     for path in sorted(folder.glob("*.json")):

@@ -16,13 +16,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.places import runnable
-from benchmarks.report import publish
-from i2i_sdk.bench import short_name
-from i2i_sdk.manifest import Variant
-from i2i_sdk.measure import machine, statistics
-from i2i_sdk.measure.quiet import Quiet
-from i2i_sdk.measure.record import Row, make_record
+from benchmarks.reporting.publish import publish
+from benchmarks.support.places import list_runnable_variants
+from i2i_sdk.bundle.manifest import Variant
+from i2i_sdk.perf.bench import shorten_name
+from i2i_sdk.perf.machine import describe_machine
+from i2i_sdk.perf.quiet import QuietMonitor
+from i2i_sdk.perf.record import Row, make_record
+from i2i_sdk.perf.timing import compute_statistics
 
 MODEL, SIDE = "sketch", 256
 STAGES = ("import", "load", "first")
@@ -40,12 +41,12 @@ loaded = time.perf_counter()
 translate(frame)
 done = time.perf_counter()
 import json
-from i2i_sdk.measure import peak_memory
+from i2i_sdk.device import read_peak_memory
 found = {"import": imported - start, "load": loaded - begin, "first": done - loaded}
-print(json.dumps({**{stage: 1000 * s for stage, s in found.items()}, "memory": peak_memory()}))
+print(json.dumps({**{stage: 1000 * s for stage, s in found.items()}, "memory": read_peak_memory()}))
 """
 
-Start = dict[str, float | None]  # milliseconds by stage, and "memory" in bytes where the system tells it
+StartTimes = dict[str, float | None]  # milliseconds by stage, and "memory" in bytes where the system tells it
 
 
 def main(argv: Sequence[str]) -> int:
@@ -53,34 +54,36 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cold")
     parser.add_argument("--starts", type=int, default=10, help="processes for each engine")
     args = parser.parse_args(argv)
-    variants = runnable(MODEL, SIDE)
-    found: dict[str, list[Start]] = {variant.name: [] for variant in variants}
+    variants = list_runnable_variants(MODEL, SIDE)
+    found: dict[str, list[StartTimes]] = {variant.name: [] for variant in variants}
     for variant in variants:
-        started(variant)  # brings its files into the cache
-    with Quiet() as quiet:
+        measure_start(variant)  # brings its files into the cache
+    with QuietMonitor() as quiet:
         for _ in range(args.starts):
             for variant in variants:
-                found[variant.name].append(started(variant))
-            quiet.look()
-    rows = tuple(row_of(variant, found[variant.name]) for variant in variants)
+                found[variant.name].append(measure_start(variant))
+            quiet.check_steady()
+    rows = tuple(make_row(variant, found[variant.name]) for variant in variants)
     title = "cold start in a fresh process, and the first frame of 1280x720"
-    publish(make_record("cold", title, rows, machine(), quiet.conditions, facts={"starts": args.starts}))
+    publish(
+        make_record("cold", title, rows, describe_machine(), quiet.conditions, facts={"starts": args.starts})
+    )
     return 0
 
 
-def started(variant: Variant) -> Start:
+def measure_start(variant: Variant) -> StartTimes:
     """One process, from its import to its first frame. Raises CalledProcessError; why is on screen."""
     arguments = (MODEL, variant.backend, variant.precision, str(SIDE))
     command = [sys.executable, "-c", PROGRAM, *arguments]
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
-def row_of(variant: Variant, starts: Sequence[Start]) -> Row:
+def make_row(variant: Variant, starts: Sequence[StartTimes]) -> Row:
     """All starts of an engine; the memory is the median of their peaks."""
-    times = {stage: statistics([start[stage] or 0.0 for start in starts]) for stage in STAGES}
+    times = {stage: compute_statistics([start[stage] or 0.0 for start in starts]) for stage in STAGES}
     peaks = [start["memory"] for start in starts if start["memory"] is not None]
     values = {"memory": float(np.median(peaks))} if peaks else {}
-    return Row(MODEL, short_name(variant), variant.height, variant.width, times=times, values=values)
+    return Row(MODEL, shorten_name(variant), variant.height, variant.width, times=times, values=values)
 
 
 if __name__ == "__main__":

@@ -15,75 +15,83 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.places import shared_file, subject_of, trained
-from benchmarks.report import publish
+from benchmarks.reporting.publish import publish
+from benchmarks.support.places import find_shared_file, get_trained_checkpoint, name_subject
 from i2i_export.options import ExportOptions
-from i2i_export.pipeline import export_bundle
-from i2i_export.wanted import Wanted, parse_targets
-from i2i_sdk.bench import facts_of
-from i2i_sdk.bundle import Bundle
-from i2i_sdk.measure import machine, statistics
-from i2i_sdk.measure.candidates import Candidate, compare
-from i2i_sdk.measure.quiet import Quiet
-from i2i_sdk.measure.record import Row, make_record
-from i2i_sdk.measure.timing import timed
-from i2i_sdk.sources import IMAGE_SUFFIXES
-from i2i_sdk.stills import spread
+from i2i_export.pipeline import export
+from i2i_export.targets import TargetRequest, parse_targets
+from i2i_sdk.bundle.folder import Bundle
+from i2i_sdk.media.images import IMAGE_SUFFIXES
+from i2i_sdk.perf.bench import collect_facts
+from i2i_sdk.perf.candidates import Candidate, compare
+from i2i_sdk.perf.machine import describe_machine
+from i2i_sdk.perf.quiet import QuietMonitor
+from i2i_sdk.perf.record import Row, make_record
+from i2i_sdk.perf.timing import compute_statistics, time_call
+from i2i_sdk.quality.eval_frames import select_spread
 
 
 def main(argv: Sequence[str]) -> int:
     """Export the checkpoints, target by target."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.export")
     parser.add_argument(
-        "checkpoints", type=Path, nargs="*", default=[trained("sketch")], metavar="CHECKPOINT"
+        "checkpoints", type=Path, nargs="*", default=[get_trained_checkpoint("sketch")], metavar="CHECKPOINT"
     )
     parser.add_argument("--to", default="all", help="targets as `i2i export --to` takes them")
     parser.add_argument("--side", type=int, default=256, help="of the square that is exported")
     parser.add_argument(
-        "--frames", type=Path, default=shared_file("photos"), help="folder of images; none: no INT8"
+        "--frames", type=Path, default=find_shared_file("photos"), help="folder of images; none: no INT8"
     )
     parser.add_argument("--pictures", type=int, default=8, help="of --frames that are taken")
     args = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory() as folder, Quiet() as quiet:
-        frames = some_of(args.frames, args.pictures, Path(folder) / "frames") if args.frames else None
+    with tempfile.TemporaryDirectory() as folder, QuietMonitor() as quiet:
+        frames = copy_some(args.frames, args.pictures, Path(folder) / "frames") if args.frames else None
         wanted = parse_targets(args.to, ExportOptions(frames=frames))
         rows: list[Row] = []
         for checkpoint in args.checkpoints:
             for each in wanted:
-                print(f"exporting {subject_of(checkpoint)} to {each.target} {each.precision}")
-                rows.append(exported(checkpoint, each, args.side, frames, Path(folder) / "one.i2i"))
-                quiet.look()
-    taken = "scikit-image's photos, no INT8" if frames is None else f"{args.pictures} of the given"
+                print(f"exporting {name_subject(checkpoint)} to {each.target} {each.precision}")
+                rows.append(measure_export(checkpoint, each, args.side, frames, Path(folder) / "one.i2i"))
+                quiet.check_steady()
+    pictures = "scikit-image's photos, no INT8" if frames is None else f"{args.pictures} of the given"
     title = "making a bundle with one variant, once"
-    publish(make_record("export", title, tuple(rows), machine(), quiet.conditions, facts={"pictures": taken}))
+    publish(
+        make_record(
+            "export", title, tuple(rows), describe_machine(), quiet.conditions, facts={"pictures": pictures}
+        )
+    )
     return 0
 
 
-def some_of(folder: Path, count: int, copies: Path) -> Path:
+def copy_some(folder: Path, count: int, copies: Path) -> Path:
     """A folder with copies of so many images, spread evenly over another one's."""
     copies.mkdir()
-    for path in spread(sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), count):
+    for path in select_spread(
+        sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), count
+    ):
         shutil.copy(path, copies)
     return copies
 
 
-def exported(checkpoint: Path, wanted: Wanted, side: int, frames: Path | None, out: Path) -> Row:
+def measure_export(
+    checkpoint: Path, request: TargetRequest, side: int, frames: Path | None, out: Path
+) -> Row:
     """The row of one export, with the reason where there is no variant."""
-    subject, name = subject_of(checkpoint), f"{wanted.target}-{wanted.precision}"
-    arguments = {"checkpoint": str(checkpoint), "target": wanted.target, "precision": wanted.precision}
+    subject, name = name_subject(checkpoint), f"{request.target}-{request.precision}"
+    arguments = {"checkpoint": str(checkpoint), "target": request.target, "precision": request.precision}
     arguments |= {"side": side, "frames": frames and str(frames), "out": str(out)}
     candidate = Candidate(name, "benchmarks.export:open_export", arguments, reports=True)
     shutil.rmtree(out, ignore_errors=True)
     comparison = compare([candidate], rounds=1)
     if name in comparison.reasons:
         return Row(subject, name, side, side, notes=(f"not made: {comparison.reasons[name]}",))
-    measured = comparison.measured[name]
+    measured = comparison.timings[name]
     (variant,) = Bundle.read(out).manifest.variants
-    facts = facts_of(variant, 1, {})
+    facts = collect_facts(variant, 1, {})
     values = {name: facts[name] for name in ("size", "psnr", "ssim", "frames") if name in facts}
     if measured.memory is not None:
         values["memory"] = measured.memory
-    return Row(subject, name, side, side, times={"export": statistics(measured.times)}, values=values)
+    return Row(subject, name, side, side, times={"export": compute_statistics(measured.times)}, values=values)
 
 
 def open_export(
@@ -91,7 +99,7 @@ def open_export(
 ) -> Callable[[], list[float]]:
     """An export that times itself, in its candidate's process: milliseconds."""
     options = ExportOptions(size=(side, side), frames=Path(frames) if frames else None)
-    return lambda: [timed(lambda: export_bundle(Path(checkpoint), [(target, precision)], Path(out), options))]
+    return lambda: [time_call(lambda: export(Path(checkpoint), [(target, precision)], Path(out), options))]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The live loop with a camera: from the moment a camera sends a picture to the moment its result is shown.
 
-A camera of its own process sends numbered photographs at 30 frames a second (benchmarks/loopback.py); the
+A camera of its own process sends numbered photographs at 30 frames a second (`support/loopback.py`); the
 sink looks up when each was sent. Everything is included: sending, receiving, JPEG, hand-overs, the engine.
 """
 
@@ -12,21 +12,21 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.glass import engine_name, watched
-from benchmarks.identity import Slow, write_identity
-from benchmarks.loopback import Loopback, Size
-from benchmarks.promises import told
-from benchmarks.report import publish
+from benchmarks.reporting.publish import publish
+from benchmarks.support.glass import format_engine_name, watch_cameras
+from benchmarks.support.identity import SlowEngine, write_identity
+from benchmarks.support.loopback import Loopback, Size
+from benchmarks.support.promises import report_promises
 from i2i_sdk import Translator
-from i2i_sdk.measure import machine
-from i2i_sdk.measure.quiet import Quiet
-from i2i_sdk.measure.record import Row, make_record
+from i2i_sdk.perf.machine import describe_machine
+from i2i_sdk.perf.quiet import QuietMonitor
+from i2i_sdk.perf.record import Row, make_record
 
 FPS = 30.0
 SIZES: tuple[Size, ...] = ((640, 480), (1280, 720))
 WARM_UP_S = 3.0
-ADDED_MS = 5.0  # p95 that the loop may add to a decoded 720p frame
-BOUND_MS = 250.0  # p95 that must not be passed with an engine that cannot keep up
+MAX_ADDED_MS = 5.0  # p95 that the loop may add to a decoded 720p frame
+MAX_LATENCY_MS = 250.0  # p95 that must not be passed with an engine that cannot keep up
 Opener = Callable[[], Translator]
 
 
@@ -44,35 +44,40 @@ def main(argv: Sequence[str]) -> int:
             ("identity 256x256", lambda: Translator(identity)),
         )
         rows: list[Row] = []
-        with Quiet() as quiet:
+        with QuietMonitor() as quiet:
             for size in SIZES:
                 for subject, opened in engines:
-                    rows.append(measured(subject, opened, size, args.seconds))
-                    quiet.look()
-            slow = measured("0.1 s engine", lambda: Slow(identity), SIZES[-1], args.slow_seconds)
-    held = promises(rows[-1], slow)
+                    rows.append(measure_stream(subject, opened, size, args.seconds))
+                    quiet.check_steady()
+            slow = measure_stream("0.1 s engine", lambda: SlowEngine(identity), SIZES[-1], args.slow_seconds)
+    held = check_promises(rows[-1], slow)
     facts = {"seconds": args.seconds, "slow_seconds": args.slow_seconds, "camera_fps": FPS, "checks": held}
     title = f"live: camera to result, {FPS:.0f} fps MJPEG over loopback"
     different = {row.key: row for row in (*rows, slow)}  # the fastest may be ONNX Runtime's
-    record = make_record("live", title, tuple(different.values()), machine(), quiet.conditions, facts=facts)
+    record = make_record(
+        "live", title, tuple(different.values()), describe_machine(), quiet.conditions, facts=facts
+    )
     publish(record)
-    return told(held)
+    return report_promises(held)
 
 
-def measured(subject: str, opened: Opener, size: Size, seconds: float) -> Row:
+def measure_stream(subject: str, opener: Opener, size: Size, seconds: float) -> Row:
     """One stream of a camera of this size."""
-    with Loopback(size, fps=FPS) as camera, opened() as translate:
+    with Loopback(size, fps=FPS) as camera, opener() as translate:
         translate.warmup()
-        return watched(translate, camera, 1, seconds, WARM_UP_S).row(subject, engine_name(translate), size)
+        return watch_cameras(translate, camera, 1, seconds, WARM_UP_S).to_row(
+            subject, format_engine_name(translate), size
+        )
 
 
-def promises(identity: Row, slow: Row) -> Mapping[str, bool]:
+def check_promises(identity: Row, slow: Row) -> Mapping[str, bool]:
     """What the loop promises for 720p frames, with whether it held."""
     added, bound = identity.times["added"].p95_ms, slow.times["glass"].p95_ms
     return {
-        f"{identity.subject}: decoded to shown, p95 {added:.2f} ms; at most {ADDED_MS:.0f}": added
-        <= ADDED_MS,
-        f"{slow.subject}: glass to glass, p95 {bound:.0f} ms; at most {BOUND_MS:.0f}": bound <= BOUND_MS,
+        f"{identity.subject}: decoded to shown, p95 {added:.2f} ms; at most {MAX_ADDED_MS:.0f}": added
+        <= MAX_ADDED_MS,
+        f"{slow.subject}: glass to glass, p95 {bound:.0f} ms; at most {MAX_LATENCY_MS:.0f}": bound
+        <= MAX_LATENCY_MS,
     }
 
 

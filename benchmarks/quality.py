@@ -6,7 +6,7 @@
 `pairs` compares with the held-out targets. `domains` trains a classifier on the real images of both
 domains, which must tell held-out ones apart, and asks it what it takes the translations for. Copying the
 input is always in the table: what does not beat it has learnt nothing. So is, with pairs, a blank sheet of
-the targets' median colour: figures that approve of it say nothing about roads. The sheet of pictures is
+the targets' median color: figures that approve of it say nothing about roads. The sheet of pictures is
 written beside the figures, because a number that approves a bad picture is the wrong number.
 """
 
@@ -26,24 +26,24 @@ from lightning.fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from i2i_sdk.frames import swapped
-from i2i_sdk.measure import machine
-from i2i_sdk.sinks import write_image
-from i2i_sdk.tables import print_table
+from i2i_sdk.cli.tables import print_table
+from i2i_sdk.imaging.geometry import swap_red_and_blue
+from i2i_sdk.media.images import write_image
+from i2i_sdk.perf.machine import describe_machine
 from i2i_training.checkpoint import load_generator
-from i2i_training.data import DataOptions, HeldOut, open_training_data, read_held_out
-from i2i_training.grids import sample_grid
-from i2i_training.metrics import edge_similarity, paired_scores, sliced_wasserstein
+from i2i_training.data import DataOptions, HeldOutSet, open_training_data, read_held_out
+from i2i_training.metrics import compute_edge_similarity, compute_paired_scores, compute_sliced_wasserstein
 from i2i_training.networks import count_parameters
-from i2i_training.scoring import palette_of, translated
+from i2i_training.run.evaluation import resolve_palette, translate_images
+from i2i_training.run.sample_grids import draw_sample_grid
 
 OUT = Path("out/quality")  # beside the records of out/bench, whose format these files do not have
 Image = NDArray[np.uint8]
 Scores = dict[str, float]
 
-COPY, BLANK = "copy the input", "one colour"
+COPY, BLANK = "copy the input", "one color"
 CLASSIFIER_STEPS, CLASSIFIER_CROP, CLASSIFIER_BATCH = 600, 128, 16
-TRUSTED = 0.9  # of held-out real images that the classifier must tell right
+MIN_ACCURACY = 0.9  # of held-out real images that the classifier must tell right
 
 
 def main(argv: Sequence[str]) -> int:
@@ -61,71 +61,74 @@ def main(argv: Sequence[str]) -> int:
     held_out = read_held_out(options, "unpaired", 16, 64, args.images)
     outputs = {COPY: held_out.inputs}
     if held_out.targets is not None:
-        outputs[BLANK] = blank_sheets(held_out.targets)
-    outputs |= translations(args.checkpoints, held_out.inputs)
+        outputs[BLANK] = make_blank_sheets(held_out.targets)
+    outputs |= translate_all(args.checkpoints, held_out.inputs)
     if args.kind == "pairs":
-        scores = {name: pair_scores(images, held_out, args.palette) for name, images in outputs.items()}
+        scores = {name: score_pairs(images, held_out, args.palette) for name, images in outputs.items()}
     else:
-        scores = domain_scores(outputs, held_out, options)
-    halves = held_out.others[::2], held_out.others[1::2]
-    print(f"swd of two halves of the real images: {sliced_wasserstein(*halves)['mean']:.1f}")
+        scores = score_domains(outputs, held_out, options)
+    halves = held_out.references[::2], held_out.references[1::2]
+    print(f"swd of two halves of the real images: {compute_sliced_wasserstein(*halves)['mean']:.1f}")
     show(args, scores, outputs, held_out)
     return 0
 
 
-def translations(named: Sequence[str], inputs: Sequence[Image]) -> dict[str, list[Image]]:
+def translate_all(checkpoints: Sequence[str], inputs: Sequence[Image]) -> dict[str, list[Image]]:
     """What each "NAME=CHECKPOINT" makes of the inputs, in FP32."""
     fabric = Fabric(accelerator="auto", devices=1)
     found: dict[str, list[Image]] = {}
-    for text in named:
+    for text in checkpoints:
         name, _, path = text.partition("=")
         module, spec = load_generator(path)
         size = f"{count_parameters(module) / 1e6:.2f} M parameters, {spec.steps} steps"
-        found[f"{name} ({size})"] = translated(module.to(fabric.device), inputs, fabric)
+        found[f"{name} ({size})"] = translate_images(module.to(fabric.device), inputs, fabric)
     return found
 
 
-def blank_sheets(targets: Sequence[Image]) -> list[Image]:
-    """Each target's shape, filled with the median colour of all."""
-    colour = np.median(np.concatenate([target.reshape(-1, target.shape[2]) for target in targets]), axis=0)
-    return [np.full_like(target, colour.astype(np.uint8)) for target in targets]
+def make_blank_sheets(targets: Sequence[Image]) -> list[Image]:
+    """Each target's shape, filled with the median color of all."""
+    color = np.median(np.concatenate([target.reshape(-1, target.shape[2]) for target in targets]), axis=0)
+    return [np.full_like(target, color.astype(np.uint8)) for target in targets]
 
 
-def pair_scores(outputs: Sequence[Image], held_out: HeldOut, palette: str) -> Scores:
+def score_pairs(outputs: Sequence[Image], held_out: HeldOutSet, palette: str) -> Scores:
     """Distances from the truth."""
     if held_out.targets is None:
         raise SystemExit("these images have no pairs; use: python -m benchmarks.quality domains")
-    scores = paired_scores(outputs, held_out.targets, palette_of(palette, held_out.targets))
-    return {**scores, "swd": sliced_wasserstein(outputs, held_out.others)["mean"]}
+    scores = compute_paired_scores(outputs, held_out.targets, resolve_palette(palette, held_out.targets))
+    return {**scores, "swd": compute_sliced_wasserstein(outputs, held_out.references)["mean"]}
 
 
-def domain_scores(
-    outputs: Mapping[str, Sequence[Image]], held_out: HeldOut, options: DataOptions
+def score_domains(
+    outputs: Mapping[str, Sequence[Image]], held_out: HeldOutSet, options: DataOptions
 ) -> dict[str, Scores]:
     """What a classifier of the two domains takes the outputs for, and what is left of the input's edges."""
     # The way back holds out images of both domains even where there is no testB.
     back = replace(options, direction="BtoA" if options.direction == "AtoB" else "AtoB")
     real = read_held_out(back, "unpaired", 16, 64)
-    classifier = trained_classifier(back)
-    right = float(np.mean([looks_like_b(classifier, real.inputs), 1 - looks_like_b(classifier, real.others)]))
-    print(
-        f"the classifier tells {100 * right:.1f} % of {len(real.inputs)}+{len(real.others)} real images right"
+    classifier = train_classifier(back)
+    right = float(
+        np.mean([compute_b_share(classifier, real.inputs), 1 - compute_b_share(classifier, real.references)])
     )
-    if right < TRUSTED:
+    print(
+        f"the classifier tells {100 * right:.1f} % of {len(real.inputs)}+{len(real.references)} "
+        "real images right"
+    )
+    if right < MIN_ACCURACY:
         raise SystemExit(
-            f"that is less than {100 * TRUSTED:.0f} %: its opinion of translations is worth nothing"
+            f"that is less than {100 * MIN_ACCURACY:.0f} %: its opinion of translations is worth nothing"
         )
     return {
         name: {
-            "taken for B": looks_like_b(classifier, images),
-            "swd": sliced_wasserstein(images, held_out.others)["mean"],
-            "edge_similarity": edge_similarity(images, held_out.inputs),
+            "taken for B": compute_b_share(classifier, images),
+            "swd": compute_sliced_wasserstein(images, held_out.references)["mean"],
+            "edge_similarity": compute_edge_similarity(images, held_out.inputs),
         }
         for name, images in outputs.items()
     }
 
 
-def trained_classifier(back: DataOptions) -> nn.Module:
+def train_classifier(backward_options: DataOptions) -> nn.Module:
     """Which domain is a crop from? `back` translates from B to A; a score above 0 says B."""
     torch.manual_seed(0)
     layers: list[nn.Module] = []
@@ -134,7 +137,7 @@ def trained_classifier(back: DataOptions) -> nn.Module:
     net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.3), nn.Linear(128, 1))
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, CLASSIFIER_STEPS)
-    data = open_training_data(back, "unpaired", CLASSIFIER_BATCH, seed=0)
+    data = open_training_data(backward_options, "unpaired", CLASSIFIER_BATCH, seed=0)
     for _ in range(CLASSIFIER_STEPS):
         batch = data.next("cpu")
         assert batch.a is not None
@@ -148,13 +151,13 @@ def trained_classifier(back: DataOptions) -> nn.Module:
     return net.eval()
 
 
-def looks_like_b(classifier: nn.Module, images: Sequence[Image]) -> float:
+def compute_b_share(classifier: nn.Module, images: Sequence[Image]) -> float:
     """Share of the images that the classifier takes for B, by the mean score of their four quarters."""
     with torch.no_grad():
-        return float(np.mean([float(classifier(quarters(image)).mean()) > 0 for image in images]))
+        return float(np.mean([float(classifier(crop_quarters(image)).mean()) > 0 for image in images]))
 
 
-def quarters(image: Image) -> Tensor:
+def crop_quarters(image: Image) -> Tensor:
     """Four crops as the classifier was trained on: float32 [4, 3, crop, crop] in -1..1."""
     x = torch.from_numpy(image).permute(2, 0, 1).float() / 127.5 - 1
     c = CLASSIFIER_CROP
@@ -165,7 +168,7 @@ def show(
     args: argparse.Namespace,
     scores: Mapping[str, Scores],
     outputs: Mapping[str, list[Image]],
-    held_out: HeldOut,
+    held_out: HeldOutSet,
 ) -> None:
     """The table on screen, the same as JSON, and the first rows as pictures."""
     names = list(next(iter(scores.values())))
@@ -176,10 +179,15 @@ def show(
     if held_out.targets is not None:
         columns["target"] = held_out.targets
     OUT.mkdir(parents=True, exist_ok=True)
-    sheet = sample_grid({name: images[:6] for name, images in columns.items()})
+    sheet = draw_sample_grid({name: images[:6] for name, images in columns.items()})
     path = OUT / args.data.name
-    write_image(path.with_suffix(".png"), swapped(sheet))
-    record = {"data": args.data.name, "images": len(held_out.inputs), "machine": machine(), "scores": scores}
+    write_image(path.with_suffix(".png"), swap_red_and_blue(sheet))
+    record = {
+        "data": args.data.name,
+        "images": len(held_out.inputs),
+        "machine": describe_machine(),
+        "scores": scores,
+    }
     path.with_suffix(".json").write_text(json.dumps(record, indent=1))
     print(f"wrote {path}.png and {path}.json")
 

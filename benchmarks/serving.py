@@ -27,48 +27,51 @@ from numpy.typing import NDArray
 from skimage import data
 from websockets.sync.client import ClientConnection, connect
 
-from benchmarks.identity import SLOW_S, Slow, write_identity
-from benchmarks.processes import CpuShare
-from benchmarks.report import publish
+from benchmarks.reporting.publish import publish
+from benchmarks.support.identity import SLOW_S, SlowEngine, write_identity
+from benchmarks.support.processes import CpuShare
 from i2i_sdk import Translator
-from i2i_sdk.measure import machine, statistics
-from i2i_sdk.measure.quiet import Quiet
-from i2i_sdk.measure.record import Row, make_record
+from i2i_sdk.perf.machine import describe_machine
+from i2i_sdk.perf.quiet import QuietMonitor
+from i2i_sdk.perf.record import Row, make_record
+from i2i_sdk.perf.timing import compute_statistics
 from i2i_sdk.server.app import create_app
 from i2i_sdk.server.models import open_models
-from i2i_sdk.server.options import ServeOptions
-from i2i_sdk.server.run import Server, bound
+from i2i_sdk.server.run import LiveServer, open_socket
+from i2i_sdk.server.settings import ServeOptions
 
 Image = NDArray[np.uint8]
 
 HEIGHT, WIDTH, FPS, QUALITY = 480, 640, 30, 80
-WARM_UP = 1.0  # seconds that do not count
-FRAME, RESULT = struct.Struct("<IId"), struct.Struct("<IIdffff")
+WARM_UP_S = 1.0  # seconds that do not count
+FRAME_HEADER, RESULT_HEADER = struct.Struct("<IId"), struct.Struct("<IIdffff")
 
 
 @dataclass(frozen=True)
-class Case:
+class ServingCase:
     """An engine, and how a client treats its server."""
 
     name: str
-    slow: bool  # the engine
-    most: int | None  # frames under way, no more than the server's credit; None sends all, against its wish
+    is_slow: bool  # the engine
+    max_in_flight: (
+        int | None
+    )  # frames under way, no more than the server's credit; None sends all, against its wish
     # By the engine's time of the last answer the client knows until when the engine is busy, and sends no
     # frame that would wait there for longer than until the camera's next one.
-    paced: bool = False
+    is_paced: bool = False
 
 
 CASES = (
-    Case("2 under way", False, 2),
-    Case("1 under way", True, 1),
-    Case("2 under way", True, 2),
-    Case("2 under way, paced", True, 2, paced=True),
-    Case("all frames sent", True, None),
+    ServingCase("2 under way", False, 2),
+    ServingCase("1 under way", True, 1),
+    ServingCase("2 under way", True, 2),
+    ServingCase("2 under way, paced", True, 2, is_paced=True),
+    ServingCase("all frames sent", True, None),
 )
 
 
 @dataclass
-class Run:
+class ServingRun:
     """What one client saw. Milliseconds, of frames after the warm-up."""
 
     latencies: list[float] = field(default_factory=list[float])
@@ -76,14 +79,14 @@ class Run:
     seconds: float = 0.0
     server_cpu: float = 0.0  # share of one core
 
-    def row(self, case: Case) -> Row:
+    def to_row(self, case: ServingCase) -> Row:
         """As a row of a record."""
         return Row(
-            f"{SLOW_S:g} s engine" if case.slow else "identity",
+            f"{SLOW_S:g} s engine" if case.is_slow else "identity",
             case.name,
             HEIGHT,
             WIDTH,
-            times={"glass": statistics(self.latencies)},
+            times={"glass": compute_statistics(self.latencies)},
             samples={"glass": tuple(self.latencies)},
             values={
                 "fps": len(self.latencies) / self.seconds,
@@ -99,20 +102,20 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=20.0, help="of each case")
     args = parser.parse_args(argv)
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder, Quiet() as quiet:
+    with tempfile.TemporaryDirectory() as folder, QuietMonitor() as quiet:
         graph = write_identity(Path(folder) / "identity.onnx", HEIGHT, WIDTH)
         for case in CASES:
-            quiet.look()
-            with server(graph, case.slow) as (port, process):
-                rows.append(play(port, process, args.seconds, case).row(case))
+            quiet.check_steady()
+            with start_server(graph, case.is_slow) as (port, process):
+                rows.append(measure_case(port, process, args.seconds, case).to_row(case))
     title = f"serving: glass to glass, {WIDTH}x{HEIGHT} at {FPS} fps, JPEG {QUALITY}"
     facts = {"seconds": args.seconds, "camera_fps": FPS, "jpeg_quality": QUALITY}
-    publish(make_record("serving", title, tuple(rows), machine(), quiet.conditions, facts=facts))
+    publish(make_record("serving", title, tuple(rows), describe_machine(), quiet.conditions, facts=facts))
     return 0
 
 
 @contextmanager
-def server(graph: Path, slow: bool) -> Generator[tuple[int, int]]:
+def start_server(graph: Path, slow: bool) -> Generator[tuple[int, int]]:
     """A server in a process of its own: its port, and the process's number."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(graph, slow, theirs))
@@ -127,44 +130,44 @@ def server(graph: Path, slow: bool) -> Generator[tuple[int, int]]:
 
 def _serve(graph: Path, slow: bool, ready: Connection) -> None:
     options = ServeOptions(port=0)
-    opened = open_models([str(graph)], Slow if slow else Translator)
-    with opened as models, bound(options.host, options.port) as listening:
+    opened = open_models([str(graph)], SlowEngine if slow else Translator)
+    with opened as models, open_socket(options.host, options.port) as listening:
         port = listening.getsockname()[1]
-        Server(create_app(models, options), options, lambda: ready.send(port)).run([listening])
+        LiveServer(create_app(models, options), options, lambda: ready.send(port)).run([listening])
 
 
-def play(port: int, process: int, seconds: float, case: Case) -> Run:
+def measure_case(port: int, process: int, seconds: float, case: ServingCase) -> ServingRun:
     """Send a camera's frames for so long, and take the answers in a thread beside it."""
     address = f"ws://127.0.0.1:{port}/v1/stream"
     with connect(address, compression=None, max_size=None) as socket:
         socket.send(json.dumps({"type": "hello", "format": "jpeg", "quality": QUALITY}))
-        free = threading.Semaphore(min(case.most or 0, json.loads(socket.recv())["credit"]))
-        client = Client(socket, free if case.most else None, case.paced)
-        listener = threading.Thread(target=client.listen)
+        free = threading.Semaphore(min(case.max_in_flight or 0, json.loads(socket.recv())["credit"]))
+        client = StreamClient(socket, free if case.max_in_flight else None, case.is_paced)
+        listener = threading.Thread(target=client.receive_results)
         listener.start()
-        client.film(WARM_UP)
-        client.run, start, cpu = Run(), time.perf_counter(), CpuShare(process)
-        client.film(seconds)
-        run, client.run = client.run, Run()  # what comes now is not of the measured time
+        client.send_frames(WARM_UP_S)
+        client.run, start, cpu = ServingRun(), time.perf_counter(), CpuShare(process)
+        client.send_frames(seconds)
+        run, client.run = client.run, ServingRun()  # what comes now is not of the measured time
         run.seconds = time.perf_counter() - start
         run.server_cpu = cpu()
     listener.join()
     return run
 
 
-class Client:
+class StreamClient:
     """A camera, and what comes of its frames."""
 
-    def __init__(self, socket: ClientConnection, free: threading.Semaphore | None, paced: bool) -> None:
-        self.run = Run()
-        self._socket, self._free, self._paced = socket, free, paced
+    def __init__(self, socket: ClientConnection, credit: threading.Semaphore | None, paced: bool) -> None:
+        self.run = ServingRun()
+        self._socket, self._free, self._paced = socket, credit, paced
         self._moments: list[float] = []  # of frames sent, by id
         self._engine_ms = self._busy_until = 0.0
 
-    def film(self, seconds: float) -> None:
+    def send_frames(self, seconds: float) -> None:
         """A frame every 1/30 s; one that may not be sent is passed over, as the page does it."""
         begin = time.perf_counter()
-        for index, image in enumerate(_film(round(seconds * FPS))):
+        for index, image in enumerate(_iter_frames(round(seconds * FPS))):
             time.sleep(max(0.0, begin + index / FPS - time.perf_counter()))
             moment = time.perf_counter()
             if self._paced and self._busy_until - moment > 1 / FPS:
@@ -173,9 +176,9 @@ class Client:
                 self._moments.append(moment)
                 self._busy_until = max(self._busy_until, moment) + self._engine_ms / 1000
                 jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
-                self._socket.send(FRAME.pack(len(self._moments) - 1, 0, moment * 1000) + jpeg)
+                self._socket.send(FRAME_HEADER.pack(len(self._moments) - 1, 0, moment * 1000) + jpeg)
 
-    def listen(self) -> None:
+    def receive_results(self) -> None:
         """Decode every answer as it comes; check that it is a picture of the right size."""
         for message in self._socket:
             if self._free is not None:
@@ -183,15 +186,17 @@ class Client:
             if isinstance(message, str):
                 self.run.dropped += 1
                 continue
-            number, _, _, _, _, self._engine_ms, _ = RESULT.unpack_from(message)
+            number, _, _, _, _, self._engine_ms, _ = RESULT_HEADER.unpack_from(message)
             left = len(self._moments) - 1 - number  # under way still
             self._busy_until = time.perf_counter() + left * self._engine_ms / 1000
-            image = cv2.imdecode(np.frombuffer(message, np.uint8, offset=RESULT.size), cv2.IMREAD_COLOR)
+            image = cv2.imdecode(
+                np.frombuffer(message, np.uint8, offset=RESULT_HEADER.size), cv2.IMREAD_COLOR
+            )
             assert image is not None and image.shape == (HEIGHT, WIDTH, 3)
             self.run.latencies.append((time.perf_counter() - self._moments[number]) * 1000)
 
 
-def _film(frames: int) -> Iterator[Image]:
+def _iter_frames(frames: int) -> Iterator[Image]:
     """A photo that moves, so that no frame is like the one before."""
     photo = cv2.resize(np.ascontiguousarray(data.astronaut()[:, :, ::-1]), (WIDTH, HEIGHT))
     for index in range(frames):

@@ -25,26 +25,26 @@ import av
 import numpy as np
 import psutil
 
-from benchmarks.loopback import Loopback
-from benchmarks.promises import told
-from benchmarks.report import publish
+from benchmarks.reporting.publish import publish
+from benchmarks.support.loopback import Loopback
+from benchmarks.support.promises import report_promises
 from i2i_sdk import Translator
+from i2i_sdk.cli.tables import print_table
 from i2i_sdk.live import Event, MjpegServerSink, NullSink, Result, Stream, StreamStats, VideoSink
-from i2i_sdk.measure import machine
-from i2i_sdk.measure.quiet import Quiet
-from i2i_sdk.measure.record import Row, make_record
-from i2i_sdk.tables import print_table
+from i2i_sdk.perf.machine import describe_machine
+from i2i_sdk.perf.quiet import QuietMonitor
+from i2i_sdk.perf.record import Row, make_record
 
 SIZE, FPS = (640, 480), 30.0
-DROPS = 20
+DROP_COUNT = 20
 SAMPLE_S = 1.0
-WARMUP = 0.2  # of the time, in which memory may grow: pools, caches, the encoder's look-ahead
-GROWTH = 0.05  # that memory may grow by afterwards
-LEAST_FPS = 0.9  # of what the camera sent whole must have been captured
+WARMUP_SHARE = 0.2  # of the time, in which memory may grow: pools, caches, the encoder's look-ahead
+MAX_GROWTH = 0.05  # that memory may grow by afterwards
+MIN_FPS_SHARE = 0.9  # of what the camera sent whole must have been captured
 
 
 @dataclass
-class Seen:
+class SoakObservations:
     """What was observed from outside."""
 
     memory: list[tuple[float, float]] = field(default_factory=list)  # seconds, MiB
@@ -57,7 +57,7 @@ class Seen:
     recorded_s: float = 0.0
 
 
-class Left:
+class ProcessResources:
     """Threads and open files of this process."""
 
     def __init__(self) -> None:
@@ -70,12 +70,12 @@ class Left:
         return f"{len(self.threads)} Python threads, {self.native} in all, {self.files} open files"
 
 
-class Counting(NullSink):
+class CountingSink(NullSink):
     """How many results were shown."""
 
-    def __init__(self, seen: Seen) -> None:
+    def __init__(self, observations: SoakObservations) -> None:
         super().__init__()
-        self._seen = seen
+        self._seen = observations
 
     def take(self, result: Result) -> None:
         """Count."""
@@ -87,9 +87,9 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     args = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory() as folder, Quiet() as quiet:
-        seen, before, after = measured(Path(folder), args.minutes * 60)
-    held = judged(seen, before, after)
+    with tempfile.TemporaryDirectory() as folder, QuietMonitor() as quiet:
+        seen, before, after = measure_soak(Path(folder), args.minutes * 60)
+    held = check_promises(seen, before, after)
     show(seen, before, after)
     assert seen.stats is not None
     facts = {
@@ -97,23 +97,23 @@ def main(argv: Sequence[str]) -> int:
         "viewers_vanished": seen.vanished,
         "camera": seen.camera,
         "stats": asdict(seen.stats),
-        "memory_mib": dict(some(seen.memory)),
+        "memory_mib": dict(sample_memory(seen.memory)),
         "checks": held,
     }
     title = f"soak: {args.minutes:g} minutes at {FPS:.0f} fps, {SIZE[0]}x{SIZE[1]}"
-    rows = (row(seen, args.minutes * 60),)
-    publish(make_record("soak", title, rows, machine(), quiet.conditions, facts=facts))
-    return told(held)
+    rows = (make_row(seen, args.minutes * 60),)
+    publish(make_record("soak", title, rows, describe_machine(), quiet.conditions, facts=facts))
+    return report_promises(held)
 
 
-def measured(folder: Path, seconds: float) -> tuple[Seen, Left, Left]:
+def measure_soak(folder: Path, seconds: float) -> tuple[SoakObservations, ProcessResources, ProcessResources]:
     """What was seen, and what this process held before and after."""
     recording = folder / "soak.mp4"
     with Translator("sketch", size=256) as translate, Loopback(SIZE, fps=FPS) as camera:
-        soaked(translate, camera, 4.0, folder / "warm-up.mp4")  # what libraries start once, and keep
-        already, before = camera.say("counts"), Left()
-        seen = soaked(translate, camera, seconds, recording)
-        after = Left()
+        run_soak(translate, camera, 4.0, folder / "warm-up.mp4")  # what libraries start once, and keep
+        already, before = camera.send_command("counts"), ProcessResources()
+        seen = run_soak(translate, camera, seconds, recording)
+        after = ProcessResources()
     seen.camera = {name: count - already[name] for name, count in seen.camera.items()}
     with av.open(str(recording)) as video:
         times = [packet.pts for packet in video.demux(video=0) if packet.pts is not None]
@@ -123,16 +123,16 @@ def measured(folder: Path, seconds: float) -> tuple[Seen, Left, Left]:
     return seen, before, after
 
 
-def soaked(translate: Translator, camera: Loopback, seconds: float, recording: Path) -> Seen:
+def run_soak(translate: Translator, camera: Loopback, seconds: float, recording: Path) -> SoakObservations:
     """Translate for so long while things go wrong; the first few seconds are without mischief."""
-    seen = Seen()
+    seen = SoakObservations()
     server = MjpegServerSink(port=0)
-    sinks = [VideoSink(recording), server, Counting(seen)]
-    stream = translate.stream(camera.urls, sinks=sinks, on_event=lambda event: _note(seen, event))
+    sinks = [VideoSink(recording), server, CountingSink(seen)]
+    stream = translate.stream(camera.urls, sinks=sinks, on_event=lambda event: _count_event(seen, event))
     over = threading.Event()
     helpers = [
-        threading.Thread(target=mischief, args=(camera, stream, seen, seconds, over), name="mischief"),
-        threading.Thread(target=vanishing, args=(server, seen, over), name="vanishing"),
+        threading.Thread(target=inject_faults, args=(camera, stream, seen, seconds, over), name="mischief"),
+        threading.Thread(target=simulate_vanishing_viewers, args=(server, seen, over), name="vanishing"),
     ]
     for helper in helpers:
         helper.start()
@@ -142,39 +142,47 @@ def soaked(translate: Translator, camera: Loopback, seconds: float, recording: P
         over.set()
         for helper in helpers:
             helper.join()
-    seen.camera = camera.say("counts")
+    seen.camera = camera.send_command("counts")
     return seen
 
 
-def plan(seconds: float) -> list[tuple[float, str]]:
+def plan_faults(seconds: float) -> list[tuple[float, str]]:
     """When to tell the camera what: losses at equal distances, damage of each kind between them."""
-    gap = seconds / (DROPS + 1)
-    told: list[tuple[float, str]] = []
-    for number in range(DROPS if seconds > 30 else 0):
-        told.append(((number + 1) * gap, "drop"))
-        told.append(((number + 0.7) * gap, ("damage 2", "break 1")[number % 2]))
+    gap = seconds / (DROP_COUNT + 1)
+    faults: list[tuple[float, str]] = []
+    for number in range(DROP_COUNT if seconds > 30 else 0):
+        faults.append(((number + 1) * gap, "drop"))
+        faults.append(((number + 0.7) * gap, ("damage 2", "break 1")[number % 2]))
         if number % 4 == 1:
-            told.append(((number + 0.85) * gap, "flip 3"))
+            faults.append(((number + 0.85) * gap, "flip 3"))
         if number % 8 == 3:
-            told.append(((number + 0.2) * gap, "stall 1.5"))
-    return sorted(told)
+            faults.append(((number + 0.2) * gap, "stall 1.5"))
+    return sorted(faults)
 
 
-def mischief(camera: Loopback, stream: Stream, seen: Seen, seconds: float, over: threading.Event) -> None:
+def inject_faults(
+    camera: Loopback,
+    stream: Stream,
+    observations: SoakObservations,
+    seconds: float,
+    stop_event: threading.Event,
+) -> None:
     """Do as planned, look at the memory every second, and end the stream."""
-    began, told, process = time.perf_counter(), plan(seconds), psutil.Process()
-    while (now := time.perf_counter() - began) < seconds and not over.is_set():
-        while told and told[0][0] <= now:
-            camera.say(told.pop(0)[1])
-        seen.memory.append((now, process.memory_info().rss / 2**20))
-        over.wait(min(SAMPLE_S, told[0][0] - now if told else SAMPLE_S))
+    began, faults, process = time.perf_counter(), plan_faults(seconds), psutil.Process()
+    while (now := time.perf_counter() - began) < seconds and not stop_event.is_set():
+        while faults and faults[0][0] <= now:
+            camera.send_command(faults.pop(0)[1])
+        observations.memory.append((now, process.memory_info().rss / 2**20))
+        stop_event.wait(min(SAMPLE_S, faults[0][0] - now if faults else SAMPLE_S))
     stream.close()
 
 
-def vanishing(server: MjpegServerSink, seen: Seen, over: threading.Event) -> None:
+def simulate_vanishing_viewers(
+    server: MjpegServerSink, observations: SoakObservations, stop_event: threading.Event
+) -> None:
     """Viewers that take some pictures, or none, and are gone without a word."""
     chance = random.Random(0)
-    while not over.wait(chance.uniform(0.2, 1.0)):
+    while not stop_event.wait(chance.uniform(0.2, 1.0)):
         with suppress(OSError), socket.create_connection((server.host, server.port), timeout=1) as viewer:
             viewer.sendall(b"GET /stream.mjpg HTTP/1.1\r\nHost: soak\r\n\r\n")
             end = time.perf_counter() + chance.uniform(0.0, 2.0)
@@ -182,74 +190,80 @@ def vanishing(server: MjpegServerSink, seen: Seen, over: threading.Event) -> Non
                 viewer.recv(20_000)
             # Closing with a linger time of 0 resets the connection, as a crash does.
             viewer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            seen.vanished += 1
+            observations.vanished += 1
 
 
-def judged(seen: Seen, before: Left, after: Left) -> dict[str, bool]:
+def check_promises(
+    observations: SoakObservations, before: ProcessResources, after: ProcessResources
+) -> dict[str, bool]:
     """Every promise with whether it held."""
-    assert seen.stats is not None
-    source, camera = seen.stats.sources[0], seen.camera
+    assert observations.stats is not None
+    source, camera = observations.stats.sources[0], observations.camera
     damaged = camera["damage"] + camera["break"]
     # When several pictures wait, only the newest is looked at, so that some damage may go by unseen.
-    unseen = min(damaged, seen.stats.dropped)
-    growth = grown(seen.memory)
+    unseen = min(damaged, observations.stats.dropped)
+    growth = compute_growth(observations.memory)
     return {
-        f"memory after the warm-up grew by {growth:+.1%}; at most {GROWTH:.0%}": growth <= GROWTH,
+        f"memory after the warm-up grew by {growth:+.1%}; at most {MAX_GROWTH:.0%}": growth <= MAX_GROWTH,
         f"Python threads left: {set(after.threads) - set(before.threads) or 'none'}": after.threads
         == before.threads,
         f"threads in all {after.native}, before {before.native}": after.native <= before.native,
         f"open files {after.files}, before {before.files}": after.files <= before.files,
-        f"{source.reconnects} reconnects, {seen.events['lost']} times told; {camera['cut']} losses": (
-            source.reconnects == camera["cut"] == seen.events["lost"] == seen.events["reconnected"]
+        f"{source.reconnects} reconnects, {observations.events['lost']} times told; {camera['cut']} losses": (
+            source.reconnects
+            == camera["cut"]
+            == observations.events["lost"]
+            == observations.events["reconnected"]
         ),
         f"{source.undecodable} damaged pictures counted; {damaged} sent": (
             damaged - unseen <= source.undecodable <= damaged
         ),
         f"{source.captured} captured of {camera['sent']} sent whole": (
-            source.captured >= LEAST_FPS * camera["sent"]
+            source.captured >= MIN_FPS_SHARE * camera["sent"]
         ),
-        f"{seen.recorded} pictures recorded of {seen.presented} shown, {seen.recorded_s:.1f} s": (
-            seen.recorded == seen.presented
-        ),
+        f"{observations.recorded} pictures recorded of {observations.presented} shown, "
+        f"{observations.recorded_s:.1f} s": (observations.recorded == observations.presented),
     }
 
 
-def grown(memory: Sequence[tuple[float, float]]) -> float:
+def compute_growth(memory: Sequence[tuple[float, float]]) -> float:
     """By what share memory grew: the last tenth of the time against the first tenth after the warm-up."""
     values = np.array([mib for _, mib in memory])
-    values = values[int(WARMUP * len(values)) :]
+    values = values[int(WARMUP_SHARE * len(values)) :]
     tenth = max(1, len(values) // 10)
     return float(np.median(values[-tenth:]) / np.median(values[:tenth]) - 1)
 
 
-def row(seen: Seen, seconds: float) -> Row:
+def make_row(observations: SoakObservations, seconds: float) -> Row:
     """As a row of a record."""
-    assert seen.stats is not None
+    assert observations.stats is not None
     values = {
-        "fps": seen.presented / seconds,
-        "dropped": seen.stats.dropped,
-        "rss_growth": grown(seen.memory),
-        "losses": seen.camera["cut"],
-        "reconnects": seen.stats.reconnects,
+        "fps": observations.presented / seconds,
+        "dropped": observations.stats.dropped,
+        "rss_growth": compute_growth(observations.memory),
+        "losses": observations.camera["cut"],
+        "reconnects": observations.stats.reconnects,
     }
     return Row("sketch 256x256", "everything that goes wrong", SIZE[1], SIZE[0], values=values)
 
 
-def some(memory: Sequence[tuple[float, float]]) -> list[tuple[str, float]]:
+def sample_memory(memory: Sequence[tuple[float, float]]) -> list[tuple[str, float]]:
     """About twelve of its (second, MiB), for people."""
     return [(f"{at:.0f}", round(mib, 1)) for at, mib in memory[:: max(1, len(memory) // 12)]]
 
 
-def show(seen: Seen, before: Left, after: Left) -> None:
+def show(observations: SoakObservations, before: ProcessResources, after: ProcessResources) -> None:
     """Print what was seen."""
-    assert seen.stats is not None
-    print_table("", ["second", "memory MiB"], [[at, f"{mib:.1f}"] for at, mib in some(seen.memory)])
-    print(seen.stats.line())
-    print(f"{seen.vanished} viewers vanished; before: {before}; after: {after}")
+    assert observations.stats is not None
+    print_table(
+        "", ["second", "memory MiB"], [[at, f"{mib:.1f}"] for at, mib in sample_memory(observations.memory)]
+    )
+    print(observations.stats.format_line())
+    print(f"{observations.vanished} viewers vanished; before: {before}; after: {after}")
 
 
-def _note(seen: Seen, event: Event) -> None:
-    seen.events[event.kind] += 1
+def _count_event(observations: SoakObservations, event: Event) -> None:
+    observations.events[event.kind] += 1
 
 
 if __name__ == "__main__":

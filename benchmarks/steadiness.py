@@ -23,58 +23,59 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.glass import engine_name
-from benchmarks.places import shared_file, subject_of, trained
-from benchmarks.report import OUT, publish
+from benchmarks.reporting.publish import OUT, publish
+from benchmarks.support.glass import format_engine_name
+from benchmarks.support.places import find_shared_file, get_trained_checkpoint, name_subject
 from i2i_export.options import ExportOptions
-from i2i_export.pipeline import export_bundle
-from i2i_export.wanted import parse_targets
+from i2i_export.pipeline import export
+from i2i_export.targets import parse_targets
 from i2i_sdk import InputError, Translator
-from i2i_sdk.measure import machine, statistics
-from i2i_sdk.measure.quiet import Quiet
-from i2i_sdk.measure.record import Row, make_record
-from i2i_sdk.quality import IDENTICAL_DB
-from i2i_sdk.sinks import VideoWriter, write_image
-from i2i_sdk.sources import VideoReader
-from i2i_sdk.temporal import Stabilizer, _Sight
+from i2i_sdk.imaging.stabilizer import Stabilizer, _MotionEstimator
+from i2i_sdk.media.images import write_image
+from i2i_sdk.media.video import VideoReader, VideoWriter
+from i2i_sdk.perf.machine import describe_machine
+from i2i_sdk.perf.quiet import QuietMonitor
+from i2i_sdk.perf.record import Row, make_record
+from i2i_sdk.perf.timing import compute_statistics
+from i2i_sdk.quality.metrics import IDENTICAL_DB
 
 Image = NDArray[np.uint8]
 Field = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 VIEW_WIDTH = 640  # of each of the three pictures side by side
-AMPLIFIED = 4  # differences on the sheet
+AMPLIFICATION = 4  # differences on the sheet
 SQUARE, STEP, LEFT, TOP = 120, 8, 80, 180  # of the moving square, in pixels
 
 
 @dataclass(frozen=True)
-class Step:
+class FramePair:
     """One frame after the first, and the one before it."""
 
     frame: Image
     raw: Image
-    steady: Image
-    before: tuple[Image, Image, Image]  # the same three
+    stabilized: Image
+    previous: tuple[Image, Image, Image]  # the same three
     covered: Mask  # where the smoother's occlusion test rejects
     milliseconds: float  # of the smoother
 
 
 @dataclass
-class Score:
+class SteadinessScore:
     """Sums over the frames of a clip."""
 
     raw: list[float] = field(default_factory=list)
-    steady: list[float] = field(default_factory=list)
+    stabilized: list[float] = field(default_factory=list)
     covered_error: float = 0.0
     covered_values: int = 0
     milliseconds: list[float] = field(default_factory=list)
     size: tuple[int, int] = (0, 0)  # of the frames: height, width
 
-    def add(self, step: Step) -> None:
-        flow, seen = motion_and_seen(step.frame, step.before[0])
-        self.raw.append(warping_error(step.raw, step.before[1], flow, seen))
-        self.steady.append(warping_error(step.steady, step.before[2], flow, seen))
-        distance = step.steady.astype(np.float64)[step.covered] - step.raw[step.covered]
+    def add(self, step: FramePair) -> None:
+        flow, seen = estimate_motion(step.frame, step.previous[0])
+        self.raw.append(compute_warping_error(step.raw, step.previous[1], flow, seen))
+        self.stabilized.append(compute_warping_error(step.stabilized, step.previous[2], flow, seen))
+        distance = step.stabilized.astype(np.float64)[step.covered] - step.raw[step.covered]
         self.covered_error += float(np.sum(distance**2))
         self.covered_values += distance.size
         self.milliseconds.append(step.milliseconds)
@@ -83,7 +84,7 @@ class Score:
     @property
     def gain(self) -> float:
         """Share of the warping error that is gone."""
-        return 1 - float(np.mean(self.steady)) / float(np.mean(self.raw))
+        return 1 - float(np.mean(self.stabilized)) / float(np.mean(self.raw))
 
     @property
     def covered_db(self) -> float:
@@ -96,7 +97,9 @@ class Score:
 def main(argv: Sequence[str]) -> int:
     """Measure on the given clips, else those of the shared data."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.steadiness", description=__doc__)
-    parser.add_argument("model", type=Path, nargs="?", default=default_model(), help="a checkpoint or bundle")
+    parser.add_argument(
+        "model", type=Path, nargs="?", default=find_default_model(), help="a checkpoint or bundle"
+    )
     parser.add_argument("clips", type=Path, nargs="*")
     parser.add_argument("--strength", type=float, default=0.7)
     parser.add_argument("--frames", type=int, default=10**9, help="of each clip at most")
@@ -104,53 +107,55 @@ def main(argv: Sequence[str]) -> int:
     rows: list[Row] = []
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        quiet = stack.enter_context(Quiet())
-        source = args.model if args.model.suffix == ".i2i" else exported(args.model, Path(folder))
+        quiet = stack.enter_context(QuietMonitor())
+        source = args.model if args.model.suffix == ".i2i" else export_model(args.model, Path(folder))
         translate = stack.enter_context(Translator(source, precision="fp32"))
-        for clip in args.clips or shared_clips():
-            rows += rows_of(clip.stem, measured(translate, clip, args.strength, args.frames), args.strength)
-            quiet.look()
+        for clip in args.clips or list_shared_clips():
+            rows += make_rows(
+                clip.stem, measure_clip(translate, clip, args.strength, args.frames), args.strength
+            )
+            quiet.check_steady()
         for background in ("flat", "textured"):
-            left = trail(Stabilizer(args.strength), background)
+            left = measure_trail(Stabilizer(args.strength), background)
             subject = f"a square that moves, {background} background"
             rows.append(Row(subject, f"strength {args.strength:g}", 480, 640, values={"trail": left}))
     facts = {
-        "model": subject_of(args.model),
-        "engine": engine_name(translate),
+        "model": name_subject(args.model),
+        "engine": format_engine_name(translate),
         "threads_of_opencv": cv2.getNumThreads(),
         **({"frames_at_most": args.frames} if args.frames < 10**9 else {}),
     }
     title = f"steadiness of translated video, strength {args.strength:g}"
-    publish(make_record("steadiness", title, tuple(rows), machine(), quiet.conditions, facts=facts))
+    publish(make_record("steadiness", title, tuple(rows), describe_machine(), quiet.conditions, facts=facts))
     print(f"side by side (input, raw, steady) and differences: {OUT}/steadiness_*")
     return 0
 
 
-def default_model() -> Path:
+def find_default_model() -> Path:
     """The real horse-to-zebra generator where the shared data is present, else the zoo's."""
-    real = shared_file("checkpoints/gan_compression_horse2zebra/latest_net_G.pth")
-    return trained("sketch") if real is None else real
+    real = find_shared_file("checkpoints/gan_compression_horse2zebra/latest_net_G.pth")
+    return get_trained_checkpoint("sketch") if real is None else real
 
 
-def shared_clips() -> list[Path]:
+def list_shared_clips() -> list[Path]:
     """The clips of the shared data. Raises InputError where there are none."""
-    folder = shared_file("clips")
+    folder = find_shared_file("clips")
     if folder is None:
         raise InputError("no clips: give some, python -m benchmarks.steadiness MODEL CLIP …")
     return sorted(folder.glob("*.*"))
 
 
-def exported(checkpoint: Path, folder: Path) -> Path:
+def export_model(checkpoint: Path, folder: Path) -> Path:
     """A bundle for the CPU."""
     options = ExportOptions(size=(256, 256))
     targets = parse_targets("ort:fp32,openvino:fp32", options)
-    return export_bundle(checkpoint, targets, folder / "bench.i2i", options).bundle.path
+    return export(checkpoint, targets, folder / "bench.i2i", options).bundle.path
 
 
-def rows_of(clip: str, score: Score, strength: float) -> list[Row]:
+def make_rows(clip: str, score: SteadinessScore, strength: float) -> list[Row]:
     """As rows of a record: unsmoothed, and smoothed."""
     values = {
-        "warping": float(np.mean(score.steady)),
+        "warping": float(np.mean(score.stabilized)),
         "steadier": score.gain,
         "covered_psnr": score.covered_db,
     }
@@ -160,128 +165,132 @@ def rows_of(clip: str, score: Score, strength: float) -> list[Row]:
             clip,
             f"strength {strength:g}",
             *score.size,
-            times={"smooth": statistics(score.milliseconds)},
+            times={"smooth": compute_statistics(score.milliseconds)},
             samples={"smooth": tuple(score.milliseconds)},
             values=values,
         ),
     ]
 
 
-def measured(translate: Translator, clip: Path, strength: float, most: int) -> Score:
+def measure_clip(translate: Translator, clip: Path, strength: float, max_frames: int) -> SteadinessScore:
     """The score of a clip; writes it side by side, and a sheet of its liveliest frame."""
-    score = Score()
+    score = SteadinessScore()
     OUT.mkdir(parents=True, exist_ok=True)
     liveliest, sheet_of = 0.0, None
     with VideoReader(clip) as video:
         height = round(video.height * VIEW_WIDTH / video.width)
         out = OUT / f"steadiness_{clip.stem}.mp4"
         with VideoWriter(out, 3 * VIEW_WIDTH, height, video.fps, audio_from=None) as writer:
-            for index, step in enumerate(steps(translate, video, Stabilizer(strength), most)):
+            for index, step in enumerate(
+                iter_frame_pairs(translate, video, Stabilizer(strength), max_frames)
+            ):
                 score.add(step)
                 if score.raw[-1] > liveliest:
                     liveliest, sheet_of = score.raw[-1], step
-                view = np.hstack([step.frame, step.raw, step.steady])
+                view = np.hstack([step.frame, step.raw, step.stabilized])
                 view = cv2.resize(view, (3 * VIEW_WIDTH, height), interpolation=cv2.INTER_AREA)
                 writer.write(np.asarray(view, np.uint8), 1000 * index / video.fps)
     if sheet_of is not None:
-        write_image(OUT / f"steadiness_{clip.stem}.png", sheet(sheet_of))
+        write_image(OUT / f"steadiness_{clip.stem}.png", draw_sheet(sheet_of))
     return score
 
 
-def steps(translate: Translator, video: VideoReader, steady: Stabilizer, most: int) -> Iterator[Step]:
+def iter_frame_pairs(
+    translate: Translator, video: VideoReader, stabilizer: Stabilizer, max_frames: int
+) -> Iterator[FramePair]:
     """Translate and steady a clip frame by frame."""
     before: tuple[Image, Image, Image] | None = None
     for frame in video:
-        if frame.index >= most:
+        if frame.index >= max_frames:
             return
         raw = translate(frame.image)
         start = time.perf_counter()
-        result = steady(frame.image, raw)
+        result = stabilizer(frame.image, raw)
         milliseconds = (time.perf_counter() - start) * 1000
         now = (frame.image, raw, result)
         if before is not None:
-            yield Step(*now, before, covered(before[0], frame.image), milliseconds)
+            yield FramePair(*now, before, find_covered(before[0], frame.image), milliseconds)
         before = now
 
 
-def covered(last: Image, frame: Image) -> Mask:
+def find_covered(last: Image, frame: Image) -> Mask:
     """Where a smoother's own occlusion test rejects, at full size; all of it at a cut."""
-    sight = _Sight(*frame.shape[:2])
-    motion = sight.motion(sight.look(frame), sight.look(last))
+    sight = _MotionEstimator(*frame.shape[:2])
+    motion = sight.estimate_motion(sight.downscale(frame), sight.downscale(last))
     if motion is None:
         return np.ones(frame.shape[:2], np.bool_)
-    full = cv2.resize(motion.covered, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    full = cv2.resize(motion.occluded, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     return np.asarray(full > 0)
 
 
-def motion_and_seen(frame: Image, last: Image) -> tuple[Field, Mask]:
+def estimate_motion(frame: Image, last: Image) -> tuple[Field, Mask]:
     """Farneback's flow [H, W, 2] from `frame` to `last`, and where both show the same thing.
 
     That is where the flows there and back undo each other: Sundaram et al. 2010.
     """
     now, past = (cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in (frame, last))
-    flow = _farneback(now, past)
-    back = moved(_farneback(past, now), flow)
+    flow = _compute_farneback_flow(now, past)
+    back = warp(_compute_farneback_flow(past, now), flow)
     missed = np.sum((flow + back) ** 2, axis=2)
     seen = missed < 0.01 * (np.sum(flow**2, axis=2) + np.sum(back**2, axis=2)) + 0.5
     height, width = now.shape
-    place = flow + _pixels(height, width)
+    place = flow + _make_pixel_grid(height, width)
     inside = (place >= 0) & (place <= np.array([width - 1, height - 1], np.float32))
     return flow, seen & inside.all(axis=2)
 
 
-def warping_error(image: Image, last: Image, flow: Field, seen: Mask) -> float:
+def compute_warping_error(image: Image, last: Image, flow: Field, visible: Mask) -> float:
     """Mean square of what changes along the motion where it is seen, in gray levels squared."""
-    change = image.astype(np.float32)[seen] - moved(last, flow).astype(np.float32)[seen]
+    change = image.astype(np.float32)[visible] - warp(last, flow).astype(np.float32)[visible]
     return float(np.mean(change**2))
 
 
-def moved(image: Any, flow: Field) -> Any:
+def warp(image: Any, flow: Field) -> Any:
     """`image` with every pixel fetched from where `flow` [H, W, 2] points."""
-    places = flow + _pixels(*flow.shape[:2])
+    places = flow + _make_pixel_grid(*flow.shape[:2])
     no_second_map: Any = None
     return cv2.remap(image, places, no_second_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def trail(steady: Stabilizer, background: str) -> int:
+def measure_trail(stabilizer: Stabilizer, background: str) -> int:
     """Gray levels that a textured square, 8 pixels further each frame, leaves two frames behind it at most.
 
     The translation is the input itself, so that nothing but the smoother changes the picture.
     """
     scenery = np.full((480, 640, 3), 128, np.uint8)
     if background == "textured":
-        scenery = texture(480, 640, 30)
-    square, worst = texture(SQUARE, SQUARE, 60), 0
+        scenery = make_texture(480, 640, 30)
+    square, worst = make_texture(SQUARE, SQUARE, 60), 0
     for index in range(40):
         frame = scenery.copy()
         left = LEFT + STEP * index
         frame[TOP : TOP + SQUARE, left : left + SQUARE] = square
-        result = steady(frame, frame)
+        result = stabilizer(frame, frame)
         if index >= 2:
             behind = np.s_[:, : left - 2 * STEP]
             worst = max(worst, int(np.max(cv2.absdiff(result[behind], scenery[behind]))))
     return worst
 
 
-def texture(height: int, width: int, contrast: float) -> Image:
-    """Coloured random blobs of about 4 pixels around middle gray."""
+def make_texture(height: int, width: int, contrast: float) -> Image:
+    """Colored random blobs of about 4 pixels around middle gray."""
     noise = np.random.default_rng(height).standard_normal((height // 4, width // 4, 3)).astype(np.float32)
     smooth = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.clip(128 + contrast * smooth, 0, 255).astype(np.uint8)
 
 
-def sheet(step: Step) -> Image:
+def draw_sheet(step: FramePair) -> Image:
     """Input, raw, steady; below each what changes along the motion, amplified."""
-    flow, _ = motion_and_seen(step.frame, step.before[0])
-    images = (step.frame, step.raw, step.steady)
+    flow, _ = estimate_motion(step.frame, step.previous[0])
+    images = (step.frame, step.raw, step.stabilized)
     changes = [
-        cv2.convertScaleAbs(cv2.absdiff(image, moved(last, flow)), alpha=AMPLIFIED)
-        for image, last in zip(images, step.before, strict=True)
+        cv2.convertScaleAbs(cv2.absdiff(image, warp(last, flow)), alpha=AMPLIFICATION)
+        for image, last in zip(images, step.previous, strict=True)
     ]
     return np.asarray(np.vstack([np.hstack(images), np.hstack(changes)]), np.uint8)
 
 
-def _farneback(now: Any, past: Any) -> Field:
+def _compute_farneback_flow(now: Any, past: Any) -> Field:
     no_guess: Any = None
     flow = cv2.calcOpticalFlowFarneback(
         now,
@@ -298,7 +307,7 @@ def _farneback(now: Any, past: Any) -> Field:
     return np.asarray(flow, np.float32)
 
 
-def _pixels(height: int, width: int) -> Field:
+def _make_pixel_grid(height: int, width: int) -> Field:
     y, x = np.mgrid[:height, :width].astype(np.float32)
     return np.dstack([x, y])
 

@@ -20,31 +20,31 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.glass import engine_name, watched
-from benchmarks.identity import write_identity
-from benchmarks.loopback import Loopback, Size, photographs
-from benchmarks.processes import CpuShare
-from benchmarks.promises import told
-from benchmarks.report import publish
+from benchmarks.reporting.publish import publish
+from benchmarks.support.glass import format_engine_name, watch_cameras
+from benchmarks.support.identity import write_identity
+from benchmarks.support.loopback import Loopback, Size, make_photos
+from benchmarks.support.processes import CpuShare
+from benchmarks.support.promises import report_promises
 from i2i_sdk import Translator
 from i2i_sdk.live import NullSink, Result, Stream
-from i2i_sdk.measure import machine, statistics
-from i2i_sdk.measure.quiet import Quiet
-from i2i_sdk.measure.record import Row, make_record
-from i2i_sdk.measure.timing import take_turns
+from i2i_sdk.perf.machine import describe_machine
+from i2i_sdk.perf.quiet import QuietMonitor
+from i2i_sdk.perf.record import Row, make_record
+from i2i_sdk.perf.timing import compute_statistics, take_turns
 
-COUNTS = (1, 2, 4, 8)
+STREAM_COUNTS = (1, 2, 4, 8)
 SIZE: Size = (640, 480)
 FPS = 10.0
-PICTURES = 20  # held in memory
-TURNS = 6  # in which every number of streams is measured, so that a slow moment hits all alike
+PICTURE_COUNT = 20  # held in memory
+TURN_COUNT = 6  # in which every number of streams is measured, so that a slow moment hits all alike
 WARM_UP_ROUNDS = 2  # of a turn: slots are filled, memory is taken
-LEAST_RESULTS = 10  # of each stream in a turn, so that one result more is no unfair share
+MIN_RESULTS = 10  # of each stream in a turn, so that one result more is no unfair share
 WARM_UP_S = 1.0  # of cameras
-SHARE = 0.9  # of the mean rate that the least served stream must have
+MIN_SHARE = 0.9  # of the mean rate that the least served stream must have
 
 
-class Arrivals(NullSink):
+class ArrivalSink(NullSink):
     """Notes when results come, by stream, and ends the stream in time."""
 
     def __init__(self, streams: int, seconds: float) -> None:
@@ -62,42 +62,42 @@ class Arrivals(NullSink):
         """Note it."""
         now = time.perf_counter()
         self.moments[result.source].append(now)
-        enough = min(map(len, self.moments)) >= LEAST_RESULTS
+        enough = min(map(len, self.moments)) >= MIN_RESULTS
         if enough and now - self._opened > self._least_s:
             self.seconds, self.cpu = now - self._opened, self._cpu()
             self._stream.close()
 
 
 @dataclass
-class Saturated:
+class SaturatedCase:
     """One engine with so many streams that always have a frame ready; it is measured in several turns."""
 
     translate: Translator
     pictures: Sequence[NDArray[np.uint8]]
     streams: int
     seconds: float  # of a turn
-    turns: list[Arrivals] = field(default_factory=list[Arrivals])
+    turns: list[ArrivalSink] = field(default_factory=list[ArrivalSink])
 
-    def turn(self) -> list[float]:
+    def run_turn(self) -> list[float]:
         """Milliseconds of its rounds."""
-        sink = Arrivals(self.streams, self.seconds)
+        sink = ArrivalSink(self.streams, self.seconds)
         self.turns.append(sink)
         self.translate.stream([cycle(self.pictures) for _ in range(self.streams)], sinks=[sink]).run()
-        return rounds(sink.moments)[WARM_UP_ROUNDS:]
+        return compute_rounds(sink.moments)[WARM_UP_ROUNDS:]
 
-    def row(self, subject: str, turns: Sequence[Sequence[float]]) -> Row:
+    def to_row(self, subject: str, turns: Sequence[Sequence[float]]) -> Row:
         """As a row of a record. turns: milliseconds of their rounds."""
         width, height = SIZE
         served = [sum(len(turn.moments[stream]) for turn in self.turns) for stream in range(self.streams)]
         cpu = float(np.mean([turn.cpu for turn in self.turns]))
         return Row(
             subject,
-            engine_name(self.translate),
+            format_engine_name(self.translate),
             height,
             width,
             streams=self.streams,
-            times={"round": statistics([ms for turn in turns for ms in turn], turns)},
-            values={**rates(served, sum(turn.seconds for turn in self.turns)), "cpu": cpu},
+            times={"round": compute_statistics([ms for turn in turns for ms in turn], turns)},
+            values={**compute_rates(served, sum(turn.seconds for turn in self.turns)), "cpu": cpu},
         )
 
 
@@ -106,45 +106,49 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.streams", description=__doc__)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each number of streams")
     args = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory() as folder, Quiet() as quiet:
+    with tempfile.TemporaryDirectory() as folder, QuietMonitor() as quiet:
         identity = write_identity(Path(folder) / "identity.onnx")
         with Translator("sketch", size=256) as translate:
-            rows = saturated("sketch 256x256", translate, args.seconds, quiet.look)
-            rows += of_cameras("sketch 256x256, cameras", translate, args.seconds, quiet.look)
+            rows = measure_saturated("sketch 256x256", translate, args.seconds, quiet.check_steady)
+            rows += measure_cameras("sketch 256x256, cameras", translate, args.seconds, quiet.check_steady)
         with Translator(identity) as translate:
-            rows += saturated("identity 256x256", translate, args.seconds, quiet.look)
-    held = dict(promise(row) for row in rows if row.streams > 1)
+            rows += measure_saturated("identity 256x256", translate, args.seconds, quiet.check_steady)
+    held = dict(check_promise(row) for row in rows if row.streams > 1)
     facts = {"seconds": args.seconds, "camera_fps": FPS, "checks": held}
     title = f"streams: several through one engine, {SIZE[0]}x{SIZE[1]}"
-    publish(make_record("streams", title, tuple(rows), machine(), quiet.conditions, facts=facts))
-    return told(held)
+    publish(make_record("streams", title, tuple(rows), describe_machine(), quiet.conditions, facts=facts))
+    return report_promises(held)
 
 
-def saturated(subject: str, translate: Translator, seconds: float, steady: Callable[[], bool]) -> list[Row]:
+def measure_saturated(
+    subject: str, translate: Translator, seconds: float, check_steady: Callable[[], bool]
+) -> list[Row]:
     """A row for each number of streams that always have a frame ready; they take turns."""
-    pictures = photographs(SIZE, PICTURES)
+    pictures = make_photos(SIZE, PICTURE_COUNT)
     translate.warmup()
-    cases = {str(count): Saturated(translate, pictures, count, seconds / TURNS) for count in COUNTS}
-    turns = {name: case.turn for name, case in cases.items()}
-    taken = take_turns(turns, TURNS, steady=steady).rounds
-    return [case.row(subject, taken[name]) for name, case in cases.items()]
+    cases = {
+        str(count): SaturatedCase(translate, pictures, count, seconds / TURN_COUNT) for count in STREAM_COUNTS
+    }
+    turns = {name: case.run_turn for name, case in cases.items()}
+    rounds = take_turns(turns, TURN_COUNT, check_steady=check_steady).rounds
+    return [case.to_row(subject, rounds[name]) for name, case in cases.items()]
 
 
-def of_cameras(
-    subject: str, translate: Translator, seconds: float, between: Callable[[], object]
+def measure_cameras(
+    subject: str, translate: Translator, seconds: float, before_each: Callable[[], object]
 ) -> list[Row]:
     """A row for each number of cameras."""
     rows: list[Row] = []
-    with Loopback(SIZE, fps=FPS, cameras=max(COUNTS)) as camera:
-        for count in COUNTS:
-            between()
-            run = watched(translate, camera, count, seconds, WARM_UP_S)
-            row = run.row(subject, engine_name(translate), SIZE)
-            rows.append(replace(row, values={**row.values, **rates(run.served, run.seconds)}))
+    with Loopback(SIZE, fps=FPS, cameras=max(STREAM_COUNTS)) as camera:
+        for count in STREAM_COUNTS:
+            before_each()
+            run = watch_cameras(translate, camera, count, seconds, WARM_UP_S)
+            row = run.to_row(subject, format_engine_name(translate), SIZE)
+            rows.append(replace(row, values={**row.values, **compute_rates(run.served, run.seconds)}))
     return rows
 
 
-def rounds(moments: Sequence[Sequence[float]]) -> list[float]:
+def compute_rounds(moments: Sequence[Sequence[float]]) -> list[float]:
     """Seconds at which each stream showed its results -> milliseconds of each round.
 
     Round k is from the moment that the last stream has shown its k-th result to that of its next one.
@@ -154,17 +158,17 @@ def rounds(moments: Sequence[Sequence[float]]) -> list[float]:
     return [float(ms) for ms in np.diff(ends) * 1000]
 
 
-def rates(served: Sequence[int], seconds: float) -> dict[str, float]:
+def compute_rates(served: Sequence[int], seconds: float) -> dict[str, float]:
     """Results of each stream -> results a second: of all, of a stream on average, of the least served."""
     total = sum(served) / seconds
     return {"fps": total, "fps_mean": total / len(served), "fps_least": min(served) / seconds}
 
 
-def promise(row: Row) -> tuple[str, bool]:
+def check_promise(row: Row) -> tuple[str, bool]:
     """That no stream starves, with whether it held."""
     mean, least = row.values["fps_mean"], row.values["fps_least"]
     text = f"{row.subject}, {row.streams} streams: the least served gets {least:.1f} of {mean:.1f} fps"
-    return f"{text}; at least {SHARE:.0%}", least >= SHARE * mean
+    return f"{text}; at least {MIN_SHARE:.0%}", least >= MIN_SHARE * mean
 
 
 if __name__ == "__main__":

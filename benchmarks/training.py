@@ -27,24 +27,24 @@ import torch.nn.functional as F
 from skimage import data as photos
 from torch import Tensor
 
-from benchmarks.report import publish
-from i2i_sdk.measure import interleaved, machine, statistics
-from i2i_sdk.measure.quiet import Quiet
-from i2i_sdk.measure.record import Row, make_record
-from i2i_sdk.measure.timing import ratio
-from i2i_training.config_file import apply_config
+from benchmarks.reporting.publish import publish
+from i2i_sdk.perf.machine import describe_machine
+from i2i_sdk.perf.quiet import QuietMonitor
+from i2i_sdk.perf.record import Row, make_record
+from i2i_sdk.perf.timing import compute_median_ratio, compute_statistics, time_interleaved
 from i2i_training.data import Batch, TrainingData, open_training_data
-from i2i_training.devices import launched
-from i2i_training.pool import ImagePool
+from i2i_training.losses.image_pool import ImagePool
+from i2i_training.options.config_file import apply_config
 from i2i_training.recipes import RECIPES, Recipe
-from i2i_training.run_options import RunOptions
+from i2i_training.run.devices import launch_fabric
+from i2i_training.run.run_options import RunOptions
 
 PLAIN = "plain FP32 loop"
 SIZE = 128  # pixels: crops on a CPU; a GPU takes 256
 RECIPE_NAMES = ("cyclegan", "pix2pix", "cut", "unit", "encdec", "dcgan")
 
 
-def differences(name: str, size: int) -> dict[str, Any]:
+def get_overrides(name: str, size: int) -> dict[str, Any]:
     """What differs from a recipe's defaults: the published networks for crops of 128 or 256 pixels."""
     small = size < 256
     cases: dict[str, dict[str, Any]] = {
@@ -74,11 +74,11 @@ def main(argv: Sequence[str]) -> int:
         if args.flat:
             return print_memory(Path(folder), args.flat)
         rows: list[Row] = []
-        with Quiet() as quiet:
+        with QuietMonitor() as quiet:
             for name in args.recipes.split(","):
                 print(f"training {name}")
-                rows += compared(name, Path(folder), args)
-                quiet.look()
+                rows += compare_loops(name, Path(folder), args)
+                quiet.check_steady()
     facts = {
         "threads": torch.get_num_threads(),
         "precision": args.precision,
@@ -88,62 +88,64 @@ def main(argv: Sequence[str]) -> int:
     }
     title = "one step of training"
     record = make_record(
-        "training", title, tuple(rows), machine(), quiet.conditions, baseline=PLAIN, facts=facts
+        "training", title, tuple(rows), describe_machine(), quiet.conditions, baseline=PLAIN, facts=facts
     )
     publish(record)
     return 0
 
 
-def compared(name: str, folder: Path, args: argparse.Namespace) -> list[Row]:
+def compare_loops(name: str, folder: Path, args: argparse.Namespace) -> list[Row]:
     """One recipe: both loops interleaved in one process whose threads they share; then our step's parts."""
-    run, options = run_of(name, folder, args.size, args.batch)
-    with closing(opened(name, run)) as data:
-        ours, device = prepared(name, options, args.precision, args.compile)
-        plain, _ = prepared(name, options, "32-true", False)
+    run, options = make_run_options(name, folder, args.size, args.batch)
+    with closing(open_data(name, run)) as data:
+        ours, device = prepare_recipe(name, options, args.precision, args.compile)
+        plain, _ = prepare_recipe(name, options, "32-true", False)
         if name == "cyclegan":
             plain_step = PlainCycleGAN(plain, options.pool_size).step
         else:
             unfuse(plain)
             plain_step = plain.step
-        source = decoded_batches(run, name, device)
+        source = iter_decoded_batches(run, name, device)
         calls: dict[str, Callable[[], object]] = {
-            PLAIN: lambda: synchronised(plain_step(next(source)), device),
-            "i2i train": lambda: synchronised(ours.step(data.next(device)), device),
+            PLAIN: lambda: synchronize(plain_step(next(source)), device),
+            "i2i train": lambda: synchronize(ours.step(data.next(device)), device),
         }
-        times = interleaved(calls, rounds=args.rounds, warmup=3)
-        values = {"faster": ratio(times[PLAIN], times["i2i train"])}
-        values |= breakdown(ours, data, device, rounds=args.rounds)
+        times = time_interleaved(calls, rounds=args.rounds, warmup=3)
+        values = {"faster": compute_median_ratio(times[PLAIN], times["i2i train"])}
+        values |= measure_breakdown(ours, data, device, rounds=args.rounds)
     return [
-        row_of(name, PLAIN, times[PLAIN], run, {}),
-        row_of(name, "i2i train", times["i2i train"], run, values),
+        make_row(name, PLAIN, times[PLAIN], run, {}),
+        make_row(name, "i2i train", times["i2i train"], run, values),
     ]
 
 
-def row_of(recipe: str, loop: str, times: Sequence[float], run: RunOptions, values: dict[str, float]) -> Row:
+def make_row(
+    recipe: str, loop: str, times: Sequence[float], run: RunOptions, values: dict[str, float]
+) -> Row:
     """One loop's steps."""
-    step = statistics(times)
+    step = compute_statistics(times)
     values = {"images": 1000 * run.batch / step.median_ms, **values}
     return Row(recipe, loop, run.crop_size, run.crop_size, run.batch, times={"step": step}, values=values)
 
 
-def run_of(name: str, folder: Path, size: int, batch: int | None) -> tuple[RunOptions, Any]:
+def make_run_options(name: str, folder: Path, size: int, batch: int | None) -> tuple[RunOptions, Any]:
     """Options of a case."""
-    given: dict[str, Any] = {"data": str(folder / ("pairs" if name == "pix2pix" else "domains"))}
+    values: dict[str, Any] = {"data": str(folder / ("pairs" if name == "pix2pix" else "domains"))}
     size = 128 if name == "dcgan" else size
-    given |= {"load_size": size + size // 8, "crop_size": size, **differences(name, size)}
+    values |= {"load_size": size + size // 8, "crop_size": size, **get_overrides(name, size)}
     if batch:
-        given["batch"] = batch
-    return apply_config((RunOptions(), RECIPES[name].options()), given)
+        values["batch"] = batch
+    return apply_config((RunOptions(), RECIPES[name].options()), values)
 
 
-def opened(name: str, run: RunOptions) -> TrainingData:
+def open_data(name: str, run: RunOptions) -> TrainingData:
     return open_training_data(run, RECIPES[name].recipe.data, run.batch, run.seed)
 
 
-def prepared(name: str, options: Any, precision: str, compiled: bool) -> tuple[Recipe, torch.device]:
+def prepare_recipe(name: str, options: Any, precision: str, compiled: bool) -> tuple[Recipe, torch.device]:
     """A recipe and its device, weights as seed 0 makes them."""
     torch.manual_seed(0)
-    recipe, fabric = RECIPES[name].recipe(options, 0), launched(precision)
+    recipe, fabric = RECIPES[name].recipe(options, 0), launch_fabric(precision)
     recipe.setup(fabric, compiled)
     return recipe, fabric.device
 
@@ -177,7 +179,12 @@ class PlainCycleGAN:
         self.optimizer_g.zero_grad()
         identity = 5.0 * (F.l1_loss(self.g_a(b), b) + F.l1_loss(self.g_b(a), a))
         cycle = 10.0 * (F.l1_loss(back_a, a) + F.l1_loss(back_b, b))
-        loss = judged(self.d_a, fake_b, 1.0) + judged(self.d_b, fake_a, 1.0) + cycle + identity
+        loss = (
+            compute_lsgan_loss(self.d_a, fake_b, 1.0)
+            + compute_lsgan_loss(self.d_b, fake_a, 1.0)
+            + cycle
+            + identity
+        )
         loss.backward()
         self.optimizer_g.step()
 
@@ -187,19 +194,21 @@ class PlainCycleGAN:
         for net, real, fake, pool in zip(
             (self.d_a, self.d_b), (b, a), (fake_b, fake_a), self.pools, strict=True
         ):
-            loss_d = 0.5 * (judged(net, real, 1.0) + judged(net, pool.swap(fake.detach()), 0.0))
+            loss_d = 0.5 * (
+                compute_lsgan_loss(net, real, 1.0) + compute_lsgan_loss(net, pool.swap(fake.detach()), 0.0)
+            )
             loss_d.backward()
         self.optimizer_d.step()
         return {"G": loss.detach()}
 
 
-def judged(discriminator: torch.nn.Module, images: Tensor, label: float) -> Tensor:
+def compute_lsgan_loss(discriminator: torch.nn.Module, images: Tensor, label: float) -> Tensor:
     """Least squares distance of D's scores from a label."""
     scores = discriminator(images)
     return F.mse_loss(scores, torch.full_like(scores, label))
 
 
-def decoded_batches(run: RunOptions, name: str, device: torch.device) -> Iterator[Batch]:
+def iter_decoded_batches(run: RunOptions, name: str, device: torch.device) -> Iterator[Batch]:
     """Batches whose files are read again each time: decoded, resized, cropped, flipped, converted."""
     random = np.random.default_rng(0)
     root = Path(run.data)
@@ -216,12 +225,12 @@ def decoded_batches(run: RunOptions, name: str, device: torch.device) -> Iterato
             else:
                 left, right = (cv2.imread(str(files[s][random.integers(len(files[s]))])) for s in "AB")
             assert left is not None and right is not None
-            a.append(cropped(left, run, random))
-            b.append(cropped(right, run, random))
+            a.append(crop_image(left, run, random))
+            b.append(crop_image(right, run, random))
         yield Batch(torch.stack(a).to(device), torch.stack(b).to(device))
 
 
-def cropped(image: np.ndarray, run: RunOptions, random: np.random.Generator) -> Tensor:
+def crop_image(image: np.ndarray, run: RunOptions, random: np.random.Generator) -> Tensor:
     """float32 [3, crop, crop] in -1..1."""
     assert run.load_size is not None
     image = cv2.resize(image, (run.load_size, run.load_size), interpolation=cv2.INTER_CUBIC)
@@ -231,28 +240,30 @@ def cropped(image: np.ndarray, run: RunOptions, random: np.random.Generator) -> 
     return torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 127.5 - 1
 
 
-def breakdown(recipe: Recipe, data: TrainingData, device: torch.device, rounds: int) -> dict[str, float]:
-    """Shares of our step: waiting for data, backward passes, optimisers; the rest is forward passes."""
-    spent: dict[str, float] = {"waiting": 0.0, "backward": 0.0, "optimisers": 0.0}
+def measure_breakdown(
+    recipe: Recipe, data: TrainingData, device: torch.device, rounds: int
+) -> dict[str, float]:
+    """Shares of our step: waiting for data, backward passes, optimizers; the rest is forward passes."""
+    spent: dict[str, float] = {"waiting": 0.0, "backward": 0.0, "optimizers": 0.0}
 
-    def timed(part: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def measured(*args: Any, **kwargs: Any) -> Any:
-            synchronised(None, device)
+    def add_timing(part: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def run_timed(*args: Any, **kwargs: Any) -> Any:
+            synchronize(None, device)
             start = time.perf_counter()
-            result = synchronised(call(*args, **kwargs), device)
+            result = synchronize(call(*args, **kwargs), device)
             spent[part] += time.perf_counter() - start
             return result
 
-        return measured
+        return run_timed
 
     backward, steps = recipe.backward, {n: o.step for n, o in recipe.optimizers.items()}
-    recipe.backward = timed("backward", backward)
+    recipe.backward = add_timing("backward", backward)
     for name, step in steps.items():
-        recipe.optimizers[name].step = timed("optimisers", step)
-    next_batch = timed("waiting", data.next)
+        recipe.optimizers[name].step = add_timing("optimizers", step)
+    next_batch = add_timing("waiting", data.next)
     start = time.perf_counter()
     for _ in range(rounds):
-        synchronised(recipe.step(next_batch(device)), device)
+        synchronize(recipe.step(next_batch(device)), device)
     total = time.perf_counter() - start
     recipe.backward = backward
     for name, step in steps.items():
@@ -261,7 +272,7 @@ def breakdown(recipe: Recipe, data: TrainingData, device: torch.device, rounds: 
     return {**shares, "forward": 1 - sum(shares.values())}
 
 
-def synchronised(result: Any, device: torch.device) -> Any:
+def synchronize(result: Any, device: torch.device) -> Any:
     """Wait for a GPU, so that its time is counted where it belongs."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -270,21 +281,21 @@ def synchronised(result: Any, device: torch.device) -> Any:
 
 def print_memory(folder: Path, steps: int) -> int:
     """Resident memory of a small CycleGAN, ten times over the run."""
-    given = {"data": str(folder / "domains"), "load_size": 48, "crop_size": 32, "ema": 0.999}
-    given |= {"resnet": {"width": 8, "blocks": 2}, "discriminator": {"width": 8, "layers": 2}}
-    run, options = apply_config((RunOptions(), RECIPES["cyclegan"].options()), given)
-    recipe, device = prepared("cyclegan", options, "bf16-mixed", False)
-    with closing(opened("cyclegan", run)) as data:
+    values = {"data": str(folder / "domains"), "load_size": 48, "crop_size": 32, "ema": 0.999}
+    values |= {"resnet": {"width": 8, "blocks": 2}, "discriminator": {"width": 8, "layers": 2}}
+    run, options = apply_config((RunOptions(), RECIPES["cyclegan"].options()), values)
+    recipe, device = prepare_recipe("cyclegan", options, "bf16-mixed", False)
+    with closing(open_data("cyclegan", run)) as data:
         for step in range(1, steps + 1):
             recipe.step(data.next(device))
             if step % max(1, steps // 10) == 0:
                 gc.collect()
-                print(f"step {step}: {resident_mb():.1f} MB")
-        print(f"waited for data: {data.waited_s:.2f} s of the run")
+                print(f"step {step}: {read_resident_mb():.1f} MB")
+        print(f"waited for data: {data.wait_s:.2f} s of the run")
     return 0
 
 
-def resident_mb() -> float:
+def read_resident_mb() -> float:
     """MB of memory that this process has now (Linux)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096 / 1e6

@@ -21,15 +21,15 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.system.live_page_tools import Image as Pixels  # noqa: E402
-from tests.system.live_page_tools import LivePage, launched, serving, until, write_camera  # noqa: E402
+from tests.system.live_page_tools import LivePage, launch_browser, run_server, wait_until, write_camera  # noqa: E402
 
 DESKTOP: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 844}
-SETTLED = 6000  # ms until the figures are those of a running page
+SETTLE_MS = 6000  # ms until the figures are those of a running page
 GAP, EDGE = 24, (74, 79, 92)
 
 
-def camera_picture(photo: Pixels, height: int, width: int, left: float) -> Pixels:
+def make_camera_picture(photo: Pixels, height: int, width: int, left: float) -> Pixels:
     """The largest part of `photo` of this aspect, enlarged to [height, width, 3]; left in 0..1."""
     scale = min(photo.shape[0] / height, photo.shape[1] / width)
     rows, columns = round(height * scale), round(width * scale)
@@ -38,46 +38,46 @@ def camera_picture(photo: Pixels, height: int, width: int, left: float) -> Pixel
     return np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def screenshot(
+def take_screenshot(
     playwright: Playwright, address: str, photo: Pixels, viewport: ViewportSize, engine: str
 ) -> Image.Image:
     """The page with this picture as its camera, running."""
     with tempfile.TemporaryDirectory() as folder:
-        browser = launched(playwright, camera=write_camera(Path(folder) / "camera.mjpeg", [photo]))
+        browser = launch_browser(playwright, camera=write_camera(Path(folder) / "camera.mjpeg", [photo]))
         page = browser.new_page(viewport=viewport, color_scheme="dark")
         live = LivePage(page).open(address)
         live.choose(engine=engine)
-        live.shows("sketch", engine)
+        live.wait_for_model("sketch", engine)
         page.get_by_role("button", name="Mirror").click()
         page.mouse.move(0, 0)
-        page.wait_for_timeout(SETTLED)
-        until(lambda: page.locator("#fps").inner_text() != "\u2013", "figures")
+        page.wait_for_timeout(SETTLE_MS)
+        wait_until(lambda: page.locator("#fps").inner_text() != "\u2013", "figures")
         print(engine, page.locator("#engine").inner_text(), *page.locator(".figures").inner_text().split())
         shot = Image.open(io.BytesIO(page.screenshot()))
         browser.close()
     return shot.convert("RGBA")
 
 
-def framed(onto: Image.Image, shot: Image.Image, place: tuple[int, int], radius: int) -> None:
+def paste_framed(canvas: Image.Image, shot: Image.Image, place: tuple[int, int], radius: int) -> None:
     """Paste with round corners and an edge."""
     mask = Image.new("L", shot.size, 0)
     ImageDraw.Draw(mask).rounded_rectangle((0, 0, shot.width - 1, shot.height - 1), radius, fill=255)
-    onto.paste(shot, place, mask)
+    canvas.paste(shot, place, mask)
     box = (place[0] - 1, place[1] - 1, place[0] + shot.width, place[1] + shot.height)
-    ImageDraw.Draw(onto).rounded_rectangle(box, radius + 1, outline=EDGE, width=3)
+    ImageDraw.Draw(canvas).rounded_rectangle(box, radius + 1, outline=EDGE, width=3)
 
 
 def main() -> None:
     """Write docs/live.png."""
-    wide = camera_picture(data.chelsea(), 480, 640, 0.3)
-    tall = camera_picture(data.astronaut(), 640, 400, 0.35)
-    with serving("sketch") as address, sync_playwright() as playwright:
-        desktop = screenshot(playwright, address, wide, DESKTOP, "server")
-        phone = screenshot(playwright, address, tall, PHONE, "device")
+    wide = make_camera_picture(data.chelsea(), 480, 640, 0.3)
+    tall = make_camera_picture(data.astronaut(), 640, 400, 0.35)
+    with run_server("sketch") as address, sync_playwright() as playwright:
+        desktop = take_screenshot(playwright, address, wide, DESKTOP, "server")
+        phone = take_screenshot(playwright, address, tall, PHONE, "device")
     size = (DESKTOP["width"] + PHONE["width"] + 3 * GAP, PHONE["height"] + 2 * GAP)
     picture = Image.new("RGBA", size)  # its ground is the reader's page, dark or light
-    framed(picture, desktop, (GAP, (size[1] - desktop.height) // 2), 14)
-    framed(picture, phone, (desktop.width + 2 * GAP, GAP), 30)
+    paste_framed(picture, desktop, (GAP, (size[1] - desktop.height) // 2), 14)
+    paste_framed(picture, phone, (desktop.width + 2 * GAP, GAP), 30)
     out = ROOT / "docs" / "live.png"
     picture.save(out, optimize=True)
     print(f"wrote {out.relative_to(ROOT)}: {size[0]}x{size[1]}, {out.stat().st_size / 1e6:.2f} MB")

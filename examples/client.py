@@ -20,10 +20,13 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 TOKEN = os.environ.get("I2I_TOKEN")
-FRAME, RESULT = struct.Struct("<IId"), struct.Struct("<IIdffff")  # before each picture: see docs/live.md
+FRAME_HEADER, RESULT_HEADER = (
+    struct.Struct("<IId"),
+    struct.Struct("<IIdffff"),
+)  # before each picture: see docs/live.md
 
 
-def picture(server: str, source: Path, out: Path) -> None:
+def translate_picture(server: str, source: Path, out: Path) -> None:
     """POST a file, write the answer."""
     address = f"{server}/v1/translate?format={out.suffix[1:].replace('jpg', 'jpeg')}"
     headers = {"Authorization": f"Bearer {TOKEN}"} if TOKEN else {}
@@ -34,7 +37,7 @@ def picture(server: str, source: Path, out: Path) -> None:
     out.write_bytes(answer.read())
 
 
-def translated(server: str, video: cv2.VideoCapture, most: int) -> Iterator[np.ndarray]:
+def translate_video(server: str, video: cv2.VideoCapture, max_in_flight: int) -> Iterator[np.ndarray]:
     """The frames of a video or camera, uint8 BGR, translated; `most` of them are under way at once."""
     with connect(f"ws{server.removeprefix('http')}/v1/stream", compression=None, max_size=None) as socket:
         socket.send(json.dumps({"type": "hello", "token": TOKEN, "quality": 90}))
@@ -45,22 +48,28 @@ def translated(server: str, video: cv2.VideoCapture, most: int) -> Iterator[np.n
             sys.exit("error: the video or camera gives no frame")
         while more or under_way:
             if more:  # an id and a time may be sent along; here they are 0
-                socket.send(FRAME.pack(0, 0, 0.0) + cv2.imencode(".jpg", np.asarray(frame))[1].tobytes())
+                socket.send(
+                    FRAME_HEADER.pack(0, 0, 0.0) + cv2.imencode(".jpg", np.asarray(frame))[1].tobytes()
+                )
                 under_way, (more, frame) = under_way + 1, video.read()
-            if under_way == most or (under_way and not more):
+            if under_way == max_in_flight or (under_way and not more):
                 under_way -= 1
                 if isinstance(answer := socket.recv(), bytes):  # a text says: dropped, or bad
-                    yield np.asarray(cv2.imdecode(np.frombuffer(answer, np.uint8, offset=RESULT.size), 1))
+                    yield np.asarray(
+                        cv2.imdecode(np.frombuffer(answer, np.uint8, offset=RESULT_HEADER.size), 1)
+                    )
 
 
 def main(server: str, source: str, out: str = "") -> None:
     """Translate a picture, a video or a camera."""
     if cv2.haveImageReader(source):
-        sys.exit(picture(server, Path(source), Path(out)) if out else __doc__)
+        sys.exit(translate_picture(server, Path(source), Path(out)) if out else __doc__)
     video, writer = cv2.VideoCapture(int(source) if source.isdigit() else source), None
     if not video.isOpened():
         sys.exit(f"error: {source} is no camera, picture or video that OpenCV can open")
-    for image in translated(server, video, most=1 if out else 2):  # 1: others' frames never replace ours
+    for image in translate_video(
+        server, video, max_in_flight=1 if out else 2
+    ):  # 1: others' frames never replace ours
         if out and writer is None:
             size, fps = image.shape[1::-1], video.get(cv2.CAP_PROP_FPS)
             writer = cv2.VideoWriter(out, cv2.VideoWriter.fourcc(*"mp4v"), fps, size)

@@ -33,14 +33,14 @@ def main() -> None:
     """Export, film, translate, show."""
     OUT.mkdir(exist_ok=True)
     bundle, clip = OUT / "sketch.i2i", OUT / "demo_input.mp4"
-    i2i("export", CHECKPOINT, "--size", "512", "-o", bundle, "--force", "--name", "sketch")
+    run_i2i("export", CHECKPOINT, "--size", "512", "-o", bundle, "--force", "--name", "sketch")
     write_clip(clip)
-    i2i("run", bundle, clip, "-o", OUT / "demo.mp4", "--compare")
+    run_i2i("run", bundle, clip, "-o", OUT / "demo.mp4", "--compare")
     write_sheet(bundle, OUT / "demo.png")
     print(f"look at {OUT / 'demo.mp4'} and {OUT / 'demo.png'}")
 
 
-def i2i(*arguments: object) -> None:
+def run_i2i(*arguments: object) -> None:
     """Run a command as a user would, and show it."""
     words = [str(a) for a in arguments]
     print("$ i2i", *words, flush=True)
@@ -52,29 +52,29 @@ def write_clip(path: Path) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(FPS), options={"crf": "18"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for image in camera_path():
+        for image in iter_camera_frames():
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
 
 
-def camera_path() -> Iterator[Image]:
+def iter_camera_frames() -> Iterator[Image]:
     """uint8 [480, 640, 3] RGB frames: a slow pan and zoom over each photo."""
     for name in PHOTOS:
         photo = getattr(data, name)()
         frames = FPS * SECONDS_EACH
         for index in range(frames):
-            yield view(photo, index / (frames - 1))
+            yield render_view(photo, index / (frames - 1))
 
 
-def view(photo: Image, time: float) -> Image:
+def render_view(photo: Image, time: float) -> Image:
     """The camera's view of a photo at `time` 0..1: it glides from left to right and comes nearer."""
     height, width = photo.shape[:2]
     scale = max(WIDTH / width, HEIGHT / height) * (1.05 + 0.25 * time)
-    centre_x = width * (0.5 + 0.08 * np.sin(np.pi * (time - 0.5)))
-    centre_y = height * (0.4 - 0.06 * time)
+    center_x = width * (0.5 + 0.08 * np.sin(np.pi * (time - 0.5)))
+    center_y = height * (0.4 - 0.06 * time)
     free_x, free_y = width - WIDTH / scale, height - HEIGHT / scale
-    left = np.clip(centre_x - WIDTH / scale / 2, 0, free_x)
-    top = np.clip(centre_y - HEIGHT / scale / 2, 0, free_y)
+    left = np.clip(center_x - WIDTH / scale / 2, 0, free_x)
+    top = np.clip(center_y - HEIGHT / scale / 2, 0, free_y)
     matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
     turned = cv2.warpAffine(
         photo, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
@@ -85,7 +85,7 @@ def view(photo: Image, time: float) -> Image:
 def write_sheet(bundle: Path, path: Path) -> None:
     """Input over output for every photo of the clip."""
     with Translator(bundle, color="rgb") as translate:
-        views = [view(getattr(data, name)(), 0.5) for name in PHOTOS]
+        views = [render_view(getattr(data, name)(), 0.5) for name in PHOTOS]
         sheet = np.vstack([np.hstack(views), np.hstack([translate(v) for v in views])])
     small = cv2.resize(sheet, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
     cv2.imwrite(str(path), cv2.cvtColor(small, cv2.COLOR_RGB2BGR))

@@ -13,7 +13,7 @@ from i2i_sdk import I2IError, Translator
 from i2i_sdk.live import WindowSink
 
 
-class Moving:
+class MotionMask:
     """From a frame to its mask, uint8 [H, W]: 255 where something moves."""
 
     def __init__(self) -> None:
@@ -31,8 +31,10 @@ def main(source: str = "0", bundle: str = "sketch") -> None:
     """Show it until q is pressed."""
     with Translator(bundle) as translate:
         camera = source.isdecimal()
-        stream = translate.stream(source, sinks=[WindowSink()], mask=Moving(), mirror=camera, realtime=True)
-        print(stream.run().line())
+        stream = translate.stream(
+            source, sinks=[WindowSink()], mask=MotionMask(), mirror=camera, realtime=True
+        )
+        print(stream.run().format_line())
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def main(bundle: str = "sketch", source: str = "0") -> None:
         stream = translate.stream(
             source, sinks=[window], view="split", mirror=camera, overlay=True, realtime=True
         )
-        print(stream.run().line())
+        print(stream.run().format_line())
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import sys
 
 try:
-    from i2i_sdk.cli import run
+    from i2i_sdk.cli.main import run
 except ModuleNotFoundError as error:
     sys.exit(f"{error}. Install first: make setup, then .venv/bin/python export/coreml.py …")
 

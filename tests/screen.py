@@ -17,17 +17,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-HANG_S = 60.0  # nothing here takes so long, however slow the machine
+TIMEOUT_S = 60.0  # nothing here takes so long, however slow the machine
 
 
-def wait_for(condition: Callable[[], Any], what: str) -> Any:
+def wait_for(condition: Callable[[], Any], description: str) -> Any:
     """The first true value of `condition`, asked again and again."""
-    value = asked(condition, HANG_S)
-    assert value, f"waited {HANG_S:.0f} s for {what}"
+    value = poll(condition, TIMEOUT_S)
+    assert value, f"waited {TIMEOUT_S:.0f} s for {description}"
     return value
 
 
-def asked(condition: Callable[[], Any], seconds: float) -> Any:
+def poll(condition: Callable[[], Any], seconds: float) -> Any:
     """The first true value of `condition` within a time, or its last one."""
     deadline = time.monotonic() + seconds
     while not (value := condition()) and time.monotonic() < deadline:
@@ -43,7 +43,7 @@ class Screen:
         self.environment = {k: v for k, v in os.environ.items() if k != "WAYLAND_DISPLAY"}
         self.environment["DISPLAY"] = display
 
-    def pixels(self) -> NDArray[np.uint8]:
+    def read_pixels(self) -> NDArray[np.uint8]:
         """uint8 [H, W, 3] RGB: what the screen shows now, in the format of xwd."""
         data = self._memory.read_bytes()
         header = [int(word) for word in np.frombuffer(data, ">u4", 25)]
@@ -51,43 +51,43 @@ class Screen:
         picture = np.frombuffer(data, np.uint8, height * row, start).reshape(height, -1, 4)
         return picture[:, :width, 2::-1]
 
-    def tool(self, *arguments: object) -> str:
+    def run_xdotool(self, *arguments: object) -> str:
         """Run xdotool."""
         words = ["xdotool", *map(str, arguments)]
         return subprocess.run(
-            words, env=self.environment, capture_output=True, text=True, timeout=HANG_S, check=False
+            words, env=self.environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         ).stdout
 
-    def window(self, title: str, process: subprocess.Popen[str]) -> str:
+    def find_window(self, title: str, process: subprocess.Popen[str]) -> str:
         """Wait for a window whose title matches, go there with the mouse, and return its number."""
 
-        def found_or_ended() -> list[str]:
+        def find_or_fail() -> list[str]:
             assert process.poll() is None, process.communicate()
-            return self.tool("search", "--onlyvisible", "--name", title).split()
+            return self.run_xdotool("search", "--onlyvisible", "--name", title).split()
 
-        window = wait_for(found_or_ended, title)[-1]
+        window = wait_for(find_or_fail, title)[-1]
         # Without a window manager, Qt sometimes misses that its window has appeared, and never paints it.
-        while not asked(lambda: self.painted(window), 3.0):
-            self.tool("windowunmap", "--sync", window, "windowmap", window)
-        self.tool("mousemove", "--window", window, 30, 30)
+        while not poll(lambda: self.is_painted(window), 3.0):
+            self.run_xdotool("windowunmap", "--sync", window, "windowmap", window)
+        self.run_xdotool("mousemove", "--window", window, 30, 30)
         return window
 
-    def painted(self, window: str) -> bool:
+    def is_painted(self, window: str) -> bool:
         """Whether anything that is not black is where a window is."""
-        width, height = self.size(window)
-        return bool(self.pixels()[:height, :width].any(axis=2).mean() > 0.5)
+        width, height = self.read_window_size(window)
+        return bool(self.read_pixels()[:height, :width].any(axis=2).mean() > 0.5)
 
-    def size(self, window: str) -> tuple[int, int]:
+    def read_window_size(self, window: str) -> tuple[int, int]:
         """Width and height of a window."""
-        lines = self.tool("getwindowgeometry", "--shell", window).splitlines()
+        lines = self.run_xdotool("getwindowgeometry", "--shell", window).splitlines()
         facts = dict(line.split("=") for line in lines)
         return int(facts["WIDTH"]), int(facts["HEIGHT"])
 
-    def type(self, *keys: str) -> None:
+    def press_keys(self, *keys: str) -> None:
         """Press keys, named as xdotool does."""
-        self.tool("key", "--delay", 80, *keys)
+        self.run_xdotool("key", "--delay", 80, *keys)
 
-    def ask_to_close(self, window: str) -> None:
+    def request_close(self, window: str) -> None:
         """What a window manager does when the cross in the corner is clicked."""
         x11 = ctypes.CDLL("libX11.so.6")
         x11.XOpenDisplay.restype = ctypes.c_void_p
@@ -102,14 +102,14 @@ class Screen:
         x11.XCloseDisplay(screen)
 
     @contextmanager
-    def running(self, *arguments: object, cwd: Path) -> Generator[subprocess.Popen[str]]:
+    def run_python(self, *arguments: object, cwd: Path) -> Generator[subprocess.Popen[str]]:
         """Run Python with these arguments on this screen; it is gone afterwards."""
-        with running(arguments, self.environment, cwd) as process:
+        with run_python(arguments, self.environment, cwd) as process:
             yield process
 
 
 @contextmanager
-def running(
+def run_python(
     arguments: Sequence[object], environment: dict[str, str], cwd: Path
 ) -> Generator[subprocess.Popen[str]]:
     """Run Python with these arguments; it is gone afterwards."""

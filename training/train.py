@@ -3,7 +3,7 @@
 import sys
 
 try:
-    from i2i_sdk.cli import main
+    from i2i_sdk.cli.main import main
 except ModuleNotFoundError as error:
     sys.exit(f"{error}. Install first: make setup, then .venv/bin/python training/train.py …")
 

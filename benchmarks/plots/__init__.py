@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
-from benchmarks.formats import size
-from benchmarks.growth import fits
-from benchmarks.plots.front import front_picture
-from benchmarks.plots.growth import growth_pictures
-from benchmarks.plots.histogram import histogram_picture
-from benchmarks.plots.roofline import roofline_pictures
-from benchmarks.plots.style import Picture, styled, svg_of, write_picture
-from i2i_sdk.measure.record import Record, Row
+from benchmarks.plots.front import draw_pareto_picture
+from benchmarks.plots.growth import draw_growth_pictures
+from benchmarks.plots.histogram import draw_histogram_picture
+from benchmarks.plots.roofline import draw_roofline_pictures
+from benchmarks.plots.style import Picture, apply_style, render_svg, write_picture
+from benchmarks.reporting.formats import format_row_size
+from benchmarks.reporting.power_laws import fit_growth
+from i2i_sdk.perf.record import Record, Row
 
-__all__ = ["KINDS", "Picture", "pictures", "svg_of", "write_picture"]
+__all__ = ["KINDS", "Picture", "draw_pictures", "render_svg", "write_picture"]
 
 # Of each kind: its heading and how to read it.
 KINDS = {
@@ -41,16 +41,16 @@ KINDS = {
 }
 
 
-def pictures(record: Record, kinds: Collection[str] = tuple(KINDS)) -> list[Picture]:
+def draw_pictures(record: Record, kinds: Collection[str] = tuple(KINDS)) -> list[Picture]:
     """All of some kinds that a record has figures for, in the order of KINDS."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in sorted(record.rows, key=lambda row: (row.subject, row.height or 0, row.width or 0)):
-        groups.setdefault((row.subject, size(row)), []).append(row)
+        groups.setdefault((row.subject, format_row_size(row)), []).append(row)
     draw: dict[str, Callable[[], Iterable[Picture | None]]] = {
-        "front": lambda: (front_picture(rows, record.baseline) for rows in groups.values()),
-        "roofline": lambda: roofline_pictures(record.rows),
-        "histogram": lambda: map(histogram_picture, groups.values()),
-        "growth": lambda: growth_pictures(fits(record.rows)),
+        "front": lambda: (draw_pareto_picture(rows, record.baseline) for rows in groups.values()),
+        "roofline": lambda: draw_roofline_pictures(record.rows),
+        "histogram": lambda: map(draw_histogram_picture, groups.values()),
+        "growth": lambda: draw_growth_pictures(fit_growth(record.rows)),
     }
-    with styled():
+    with apply_style():
         return [picture for kind in KINDS if kind in kinds for picture in draw[kind]() if picture]

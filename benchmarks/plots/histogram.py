@@ -7,15 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.formats import number, size, where
-from benchmarks.plots.style import INK, MUTED, NORMAL, SMALL, Picture, look_of, new_figure, short, slug
-from i2i_sdk.measure.record import Row
+from benchmarks.plots.style import (
+    INK,
+    MUTED,
+    NORMAL,
+    SMALL,
+    Picture,
+    create_figure,
+    get_style,
+    make_slug,
+    truncate,
+)
+from benchmarks.reporting.formats import format_number, format_row_size, format_title
+from i2i_sdk.perf.record import Row
 
-LEAST_BINS, MOST_BINS = 24, 48
-LEAST, MOST = 50.0, 150.0  # percent of the median; what lies beyond the axis is counted in words
+MIN_BINS, MAX_BINS = 24, 48
+MIN_PERCENT, MAX_PERCENT = 50.0, 150.0  # percent of the median; what lies beyond the axis is counted in words
 
 
-def histogram_picture(rows: Sequence[Row]) -> Picture | None:
+def draw_histogram_picture(rows: Sequence[Row]) -> Picture | None:
     """One subject and size, one frame at a time, the fastest on top; None where no samples were kept.
 
     Probes of the device, which have no size, are left out: nobody waits for them.
@@ -24,39 +34,43 @@ def histogram_picture(rows: Sequence[Row]) -> Picture | None:
     if not chosen:
         return None
     chosen.sort(key=lambda row: float(np.median(row.samples["frame"])))
-    title = where(chosen[0].subject, size(chosen[0]))
-    figure = new_figure(1.1 + 0.55 * len(chosen), title)
+    title = format_title(chosen[0].subject, format_row_size(chosen[0]))
+    figure = create_figure(1.1 + 0.55 * len(chosen), title)
     strips: Any = figure.subplots(len(chosen), 1, sharex=True, squeeze=False)[:, 0]
-    shares = [_percents(row) for row in chosen]
-    edges = _edges(shares)
+    shares = [_compute_percents(row) for row in chosen]
+    edges = _compute_edges(shares)
     for axes, row, percents in zip(strips, chosen, shares, strict=True):
-        _strip(axes, row, percents, edges)
+        _draw_strip(axes, row, percents, edges)
     last = strips[-1]
     last.spines["bottom"].set_visible(True)
     last.tick_params(axis="x", bottom=True, labelsize=SMALL)
     last.locator_params(axis="x", nbins=6)
     last.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     last.set_xlabel("time of a call, % of the variant's median")
-    said = "; ".join(f"{row.name} {number(float(np.median(row.samples['frame'])))} ms" for row in chosen)
+    said = "; ".join(
+        f"{row.name} {format_number(float(np.median(row.samples['frame'])))} ms" for row in chosen
+    )
     alt = f"Histograms of the times of {title}. Medians: {said}."
-    return Picture(slug("histogram", chosen[0].subject, size(chosen[0])), "histogram", title, alt, figure)
+    return Picture(
+        make_slug("histogram", chosen[0].subject, format_row_size(chosen[0])), "histogram", title, alt, figure
+    )
 
 
-def _percents(row: Row) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _compute_percents(row: Row) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Times as percents of their median."""
     samples = np.asarray(row.samples["frame"], float)
     return 100 * samples / np.median(samples)
 
 
-def _edges(shares: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _compute_edges(shares: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The common bins, from the fastest call to the largest 95th percentile, fewer for few samples."""
     low, high = min(float(s.min()) for s in shares), max(float(np.percentile(s, 95)) for s in shares)
-    bins = int(np.clip(3 * np.sqrt(min(map(len, shares))), LEAST_BINS, MOST_BINS))
-    return np.linspace(max(min(low, 98) - 1, LEAST), min(max(high, 103) + 2, MOST), bins + 1)
+    bins = int(np.clip(3 * np.sqrt(min(map(len, shares))), MIN_BINS, MAX_BINS))
+    return np.linspace(max(min(low, 98) - 1, MIN_PERCENT), min(max(high, 103) + 2, MAX_PERCENT), bins + 1)
 
 
-def _strip(axes: Any, row: Row, percents: np.ndarray[Any, Any], edges: np.ndarray[Any, Any]) -> None:
-    look = look_of(row.name)
+def _draw_strip(axes: Any, row: Row, percents: np.ndarray[Any, Any], edges: np.ndarray[Any, Any]) -> None:
+    look = get_style(row.name)
     inside = percents[(percents >= edges[0]) & (percents <= edges[-1])]
     counts, _ = np.histogram(inside, edges)
     axes.stairs(counts, edges, fill=True, color=look.color, alpha=0.85, linewidth=0)
@@ -67,8 +81,8 @@ def _strip(axes: Any, row: Row, percents: np.ndarray[Any, Any], edges: np.ndarra
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="x", bottom=False)
     axes.grid(axis="x", linewidth=0.7)
-    axes.set_title(short(row.name), loc="left", fontsize=NORMAL, pad=2)
+    axes.set_title(truncate(row.name), loc="left", fontsize=NORMAL, pad=2)
     beyond = len(percents) - len(inside)
-    said = f"{number(float(np.median(row.samples['frame'])))} ms"
+    said = f"{format_number(float(np.median(row.samples['frame'])))} ms"
     said += f", {beyond} of {len(percents)} beyond" if beyond else ""
     axes.set_title(said, loc="right", fontsize=SMALL, pad=2, color=MUTED)

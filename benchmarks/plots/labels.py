@@ -12,11 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
-from benchmarks.plots.style import BEHIND, MUTED, SMALL
-from i2i_sdk.front_plot import DISTANCES, MARKER, Box, place
+from benchmarks.plots.style import MUTED, SMALL, TEXT_BACKGROUND
+from i2i_sdk.perf.pareto_plot import DISTANCES, MARKER_RADIUS, TextBox, place_labels
 
-FAR, TRIES = 45, 24  # points of 1/72 inch, and tries, until a name stays where it was first
-PIECES = 24  # of a line, each a box that labels stay off
+MAX_DISTANCE, MAX_TRIES = 45, 24  # points of 1/72 inch, and tries, until a name stays where it was first
+LINE_PIECES = 24  # of a line, each a box that labels stay off
 
 
 class Label(NamedTuple):
@@ -42,94 +42,107 @@ def write_labels(
     canvas = cast("FigureCanvasAgg", figure.canvas)
     renderer, scale = canvas.get_renderer(), figure.dpi / 72
 
-    def on_paper(x: float, y: float) -> Point:
+    def to_points(x: float, y: float) -> Point:
         across, up = axes.transData.transform((x, y)) / scale
         return float(across), float(up)
 
-    taken = [box for stroke in strokes for box in _boxes(on_paper(*stroke[:2]), on_paper(*stroke[2:]))]
+    occupied = [
+        box for stroke in strokes for box in _split_line(to_points(*stroke[:2]), to_points(*stroke[2:]))
+    ]
     for text in axes.texts:
-        taken.append(_box(text.get_window_extent(renderer), scale))
-    centers = [on_paper(label.x, label.y) for label in labels]
-    taken += [_marker(on_paper(point.x, point.y)) for point in points]
-    inside = _box(axes.get_window_extent(renderer), scale)
-    sizes = [_size(axes, label.text, renderer, scale) for label in labels]
-    boxes = _best(centers, sizes, inside, taken)
+        occupied.append(_to_box(text.get_window_extent(renderer), scale))
+    centers = [to_points(label.x, label.y) for label in labels]
+    occupied += [_make_marker_box(to_points(point.x, point.y)) for point in points]
+    inside = _to_box(axes.get_window_extent(renderer), scale)
+    sizes = [_measure_text(axes, label.text, renderer, scale) for label in labels]
+    boxes = _place_labels(centers, sizes, inside, occupied)
     for label, center, box in zip(labels, centers, boxes, strict=True):
-        _write(axes, label, center, box)
+        _draw_label(axes, label, center, box)
 
 
-def _best(centers: Sequence[Point], sizes: Sequence[Point], inside: Box, taken: Sequence[Box]) -> list[Box]:
+def _place_labels(
+    centers: Sequence[Point], sizes: Sequence[Point], bounds: TextBox, occupied: Sequence[TextBox]
+) -> list[TextBox]:
     """Places for names, one after the other; the first decides for the rest, so some orders are tried."""
-    given = list(range(len(centers)))
-    orders = [given, *(sorted(given, key=lambda i: sign * centers[i][k]) for k in (0, 1) for sign in (1, -1))]
-    found: list[tuple[float, list[Box]]] = []
+    indices = list(range(len(centers)))
+    orders = [
+        indices,
+        *(sorted(indices, key=lambda i: sign * centers[i][k]) for k in (0, 1) for sign in (1, -1)),
+    ]
+    found: list[tuple[float, list[TextBox]]] = []
     for order in orders:
-        boxes = _one_by_one([centers[i] for i in order], [sizes[i] for i in order], inside, taken)
-        places = [boxes[order.index(i)] for i in given]
-        away = [_away(center, box) for center, box in zip(centers, places, strict=True)]
+        boxes = _place_in_order([centers[i] for i in order], [sizes[i] for i in order], bounds, occupied)
+        places = [boxes[order.index(i)] for i in indices]
+        away = [_compute_distance(center, box) for center, box in zip(centers, places, strict=True)]
         lost = sum(
-            not _belongs(center, box, [c for c in centers if c != center], [b for b in places if b != box])
+            not _is_unambiguous(
+                center, box, [c for c in centers if c != center], [b for b in places if b != box]
+            )
             for center, box in zip(centers, places, strict=True)
         )
         if not lost and max(away, default=0) <= DISTANCES[1]:
             return places
-        found.append((FAR * lost + sum(away), places))
+        found.append((MAX_DISTANCE * lost + sum(away), places))
     return min(found, key=lambda one: one[0])[1]
 
 
-def _one_by_one(
-    centers: Sequence[Point], sizes: Sequence[Point], inside: Box, taken: Sequence[Box]
-) -> list[Box]:
+def _place_in_order(
+    centers: Sequence[Point], sizes: Sequence[Point], bounds: TextBox, occupied: Sequence[TextBox]
+) -> list[TextBox]:
     """The place of each name, where those before it and the lines to their points are in the way."""
-    taken = list(taken)
-    written: list[Box] = []
+    occupied = list(occupied)
+    written: list[TextBox] = []
     for center, size in zip(centers, sizes, strict=True):
-        box = _place(center, size, inside, taken, [other for other in centers if other != center], written)
-        taken.append(box)
+        box = _place_label(
+            center, size, bounds, occupied, [other for other in centers if other != center], written
+        )
+        occupied.append(box)
         written.append(box)
-        if _away(center, box) > DISTANCES[1]:
-            taken += _boxes(center, ((box.left + box.right) / 2, (box.bottom + box.top) / 2))
+        if _compute_distance(center, box) > DISTANCES[1]:
+            occupied += _split_line(center, ((box.left + box.right) / 2, (box.bottom + box.top) / 2))
     return written
 
 
-def _place(
+def _place_label(
     center: Point,
     size: Point,
-    inside: Box,
-    taken: Sequence[Box],
+    bounds: TextBox,
+    occupied: Sequence[TextBox],
     others: Sequence[Point],
-    written: Sequence[Box],
-) -> Box:
+    placed: Sequence[TextBox],
+) -> TextBox:
     """The nearest place where nothing is in the way and a name cannot be taken for another point's."""
-    obstacles = [*taken, *(_marker(other) for other in others)]
-    places = [place([center], [size], inside, obstacles)[0]]
-    for _ in range(TRIES):
-        if _belongs(center, places[-1], others, written):
+    obstacles = [*occupied, *(_make_marker_box(other) for other in others)]
+    places = [place_labels([center], [size], bounds, obstacles)[0]]
+    for _ in range(MAX_TRIES):
+        if _is_unambiguous(center, places[-1], others, placed):
             return places[-1]
-        (box,) = place([center], [size], inside, [*obstacles, *places])
-        if _away(center, box) > FAR:
+        (box,) = place_labels([center], [size], bounds, [*obstacles, *places])
+        if _compute_distance(center, box) > MAX_DISTANCE:
             break  # full
         places.append(box)
     return places[0]
 
 
-def _belongs(center: Point, box: Box, others: Sequence[Point], written: Sequence[Box]) -> bool:
+def _is_unambiguous(center: Point, box: TextBox, others: Sequence[Point], placed: Sequence[TextBox]) -> bool:
     """Is no other point nearer to the name, or else the line to its own not through another or a name?"""
-    away = _away(center, box)
+    away = _compute_distance(center, box)
     if away <= DISTANCES[1]:
-        return all(_away(other, box) > away for other in others)
-    line = _boxes(center, ((box.left + box.right) / 2, (box.bottom + box.top) / 2))
-    return not any(there.overlaps(piece) for there in (*map(_marker, others), *written) for piece in line[2:])
+        return all(_compute_distance(other, box) > away for other in others)
+    line = _split_line(center, ((box.left + box.right) / 2, (box.bottom + box.top) / 2))
+    return not any(
+        there.overlaps(piece) for there in (*map(_make_marker_box, others), *placed) for piece in line[2:]
+    )
 
 
-def _marker(center: Point) -> Box:
+def _make_marker_box(center: Point) -> TextBox:
     x, y = center
-    return Box(x - MARKER, y - MARKER, x + MARKER, y + MARKER)
+    return TextBox(x - MARKER_RADIUS, y - MARKER_RADIUS, x + MARKER_RADIUS, y + MARKER_RADIUS)
 
 
-def _write(axes: Any, label: Label, center: Point, box: Box) -> None:
+def _draw_label(axes: Any, label: Label, center: Point, box: TextBox) -> None:
     """Write a label into its box, with a line to its point where that is not near."""
-    line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.7, "shrinkA": 0, "shrinkB": MARKER - 2}
+    line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.7, "shrinkA": 0, "shrinkB": MARKER_RADIUS - 2}
     written = axes.annotate(
         label.text,
         (label.x, label.y),
@@ -138,23 +151,23 @@ def _write(axes: Any, label: Label, center: Point, box: Box) -> None:
         fontsize=SMALL,
         ha="center",
         va="center",
-        bbox=BEHIND,
-        arrowprops=line if _away(center, box) > DISTANCES[1] else None,
+        bbox=TEXT_BACKGROUND,
+        arrowprops=line if _compute_distance(center, box) > DISTANCES[1] else None,
     )
     written.set_in_layout(False)  # else it moves the axes, and with them everything it was placed by
 
 
-def _away(center: Point, box: Box) -> float:
+def _compute_distance(center: Point, box: TextBox) -> float:
     """How far a box is from a point."""
     x, y = center
     return math.hypot(max(box.left - x, 0, x - box.right), max(box.bottom - y, 0, y - box.top))
 
 
-def _box(extent: Any, scale: float) -> Box:
-    return Box(*(edge / scale for edge in (extent.x0, extent.y0, extent.x1, extent.y1)))
+def _to_box(extent: Any, scale: float) -> TextBox:
+    return TextBox(*(edge / scale for edge in (extent.x0, extent.y0, extent.x1, extent.y1)))
 
 
-def log_axis(axis: Any, lowest: float, highest: float) -> None:
+def format_log_axis(axis: Any, lowest: float, highest: float) -> None:
     """Round numbers on a logarithmic axis: 1, 2, 5, 10 …; only tens where there are many."""
     span = highest / lowest
     subs = (1.0,) if span > 200 else (1.0, 2.0, 5.0) if span > 12 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
@@ -164,17 +177,17 @@ def log_axis(axis: Any, lowest: float, highest: float) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _boxes(start: Point, end: Point) -> list[Box]:
+def _split_line(start: Point, end: Point) -> list[TextBox]:
     """A line as small boxes, a point of 1/72 inch around it."""
-    steps = [i / PIECES for i in range(PIECES + 1)]
+    steps = [i / LINE_PIECES for i in range(LINE_PIECES + 1)]
     xs, ys = ([a + (b - a) * t for t in steps] for a, b in zip(start, end, strict=True))
     return [
-        Box(min(a, b) - 1, min(c, d) - 1, max(a, b) + 1, max(c, d) + 1)
+        TextBox(min(a, b) - 1, min(c, d) - 1, max(a, b) + 1, max(c, d) + 1)
         for a, b, c, d in zip(xs, xs[1:], ys, ys[1:], strict=False)
     ]
 
 
-def _size(axes: Any, text: str, renderer: Any, scale: float) -> Point:
+def _measure_text(axes: Any, text: str, renderer: Any, scale: float) -> Point:
     trial = axes.text(0, 0, text, fontsize=SMALL)
     extent = trial.get_window_extent(renderer)
     trial.remove()

@@ -1,4 +1,4 @@
-"""What all pictures share: colours that any eye tells apart, type for a phone, files that stay the same."""
+"""What all pictures share: colors that any eye tells apart, type for a phone, files that stay the same."""
 
 # pyright: reportMissingTypeStubs=false
 
@@ -16,14 +16,14 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from benchmarks.formats import CROSS
+from benchmarks.reporting.formats import CROSS
 
-# Neutral colours, each used for nothing else, so that the report can exchange them on a dark page.
+# Neutral colors, each used for nothing else, so that the report can exchange them on a dark page.
 PAPER, INK, MUTED, FAINT = "#ffffff", "#1b1f24", "#667080", "#d8dde3"
 WIDTH = 4.8  # inches; at 360 px a point of type is then about a pixel
 SMALL, NORMAL, LARGE = 10, 11, 12.5  # points
-BEHIND = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}  # a name, so that no grid crosses it
-RC: dict[Any, Any] = {
+TEXT_BACKGROUND = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}  # a name, so that no grid crosses it
+RC_PARAMS: dict[Any, Any] = {
     "svg.hashsalt": "i2i",  # the same file for the same figures
     "svg.fonttype": "path",  # looks the same where the font is not installed
     "text.parse_math": False,  # a "$" in a name is a dollar
@@ -48,7 +48,7 @@ RC: dict[Any, Any] = {
 }
 
 
-class Look(NamedTuple):
+class PlotStyle(NamedTuple):
     """How a precision or an engine is drawn."""
 
     color: str
@@ -56,15 +56,15 @@ class Look(NamedTuple):
     size: float  # of the marker, so that all look equally large
 
 
-# Colours of Okabe and Ito; the marker differs too.
+# Colors of Okabe and Ito; the marker differs too.
 PRECISIONS = {
-    "fp32": Look("#0072B2", "o", 8),
-    "fp16": Look("#CC79A7", "D", 7),
-    "bf16": Look("#E69F00", "s", 7.5),
-    "int8": Look("#009E73", "^", 9),
+    "fp32": PlotStyle("#0072B2", "o", 8),
+    "fp16": PlotStyle("#CC79A7", "D", 7),
+    "bf16": PlotStyle("#E69F00", "s", 7.5),
+    "int8": PlotStyle("#009E73", "^", 9),
 }
-OTHER = Look("#56B4E9", "P", 9)
-SIGNS = {"o": "\u25cf", "D": "\u25c6", "s": "\u25a0", "^": "\u25b2"}  # markers as letters
+OTHER_STYLE = PlotStyle("#56B4E9", "P", 9)
+MARKER_SIGNS = {"o": "\u25cf", "D": "\u25c6", "s": "\u25a0", "^": "\u25b2"}  # markers as letters
 ENGINES: dict[str, tuple[str, Any]] = {  # a word of the name -> the engine, and its line
     "compile": ("torch.compile", (0, (1, 1))),
     "openvino": ("OpenVINO", "-"),
@@ -89,56 +89,56 @@ class Picture:
     figure: Figure
 
 
-def precision_of(name: str) -> str | None:
+def get_precision(name: str) -> str | None:
     """The precision that a variant's name tells."""
     return next((precision for precision in PRECISIONS if precision in name.lower()), None)
 
 
-def look_of(name: str) -> Look:
-    """A variant's colour and marker: those of its precision."""
-    precision = precision_of(name)
-    return PRECISIONS[precision] if precision else OTHER
+def get_style(name: str) -> PlotStyle:
+    """A variant's color and marker: those of its precision."""
+    precision = get_precision(name)
+    return PRECISIONS[precision] if precision else OTHER_STYLE
 
 
-def engine_of(name: str) -> tuple[str, Any]:
+def get_engine(name: str) -> tuple[str, Any]:
     """A variant's engine and the style of its lines; its own name where the engine is not known."""
     return next((engine for word, engine in ENGINES.items() if word in name.lower()), (name, "-"))
 
 
-def slug(*parts: str) -> str:
+def make_slug(*parts: str) -> str:
     """A file's name: letters, digits, dots, "_" and "-" only."""
     text = "-".join(part for part in parts if part).replace(f" {CROSS} ", "x")
     return re.sub(r"(-|[^\w.])+", "-", text, flags=re.ASCII).strip("-.").lower()
 
 
-def short(text: str, most: int = 30) -> str:
+def truncate(text: str, max_length: int = 30) -> str:
     """One line that fits; the tables have the whole name."""
     text = " ".join(text.split())
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return text if len(text) <= max_length else f"{text[: max_length - 1]}…"
 
 
 @contextmanager
-def styled() -> Iterator[None]:
+def apply_style() -> Iterator[None]:
     """Draw and write within it."""
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context(RC_PARAMS):
         yield
 
 
-def new_figure(height: float, title: str) -> Figure:
+def create_figure(height: float, title: str) -> Figure:
     """A figure of the common width, its title to the left."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figure = Figure(figsize=(WIDTH, height), dpi=200, layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
     FigureCanvasAgg(figure)  # draws to a file, without a display and without pyplot's state
-    figure.suptitle(short(title, 42), x=0.02, ha="left", fontsize=LARGE, fontweight="bold")
+    figure.suptitle(truncate(title, 42), x=0.02, ha="left", fontsize=LARGE, fontweight="bold")
     return figure
 
 
-def svg_of(picture: Picture, source: str = "") -> str:
+def render_svg(picture: Picture, source: str = "") -> str:
     """The drawing as SVG, equal for equal figures. source: what it was drawn from, kept in the file."""
     buffer = io.StringIO()
     metadata = {"Date": None, "Creator": None, "Title": picture.title, "Source": source or None}
-    with styled():
+    with apply_style():
         picture.figure.savefig(buffer, format="svg", metadata=metadata)
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
 
@@ -146,7 +146,7 @@ def svg_of(picture: Picture, source: str = "") -> str:
 def write_picture(picture: Picture, folder: Path) -> tuple[Path, Path]:
     """SLUG.png and SLUG.svg in a folder that is there."""
     png, svg = folder / f"{picture.slug}.png", folder / f"{picture.slug}.svg"
-    with styled():
+    with apply_style():
         picture.figure.savefig(png, metadata={"Software": None})
-    svg.write_text(svg_of(picture), encoding="utf-8")
+    svg.write_text(render_svg(picture), encoding="utf-8")
     return png, svg

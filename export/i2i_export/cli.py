@@ -10,20 +10,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from i2i_export.calibrate import METHODS
+from i2i_export.int8.calibrate import RANGE_METHODS
 from i2i_export.options import ExportOptions, can_calibrate
-from i2i_export.pipeline import Exported, export_bundle
-from i2i_export.targets import TARGETS
-from i2i_export.wanted import Wanted, parse_targets
-from i2i_sdk.backends import why_not
-from i2i_sdk.choose import DEFAULT_MIN_PSNR
-from i2i_sdk.commands.common import decibels, how_to_use, megabytes
+from i2i_export.pipeline import ExportResult, export
+from i2i_export.targets import TARGETS, TargetRequest, parse_targets
+from i2i_sdk.backends import explain_unsupported_variant
+from i2i_sdk.bundle.manifest import Variant
+from i2i_sdk.cli.common import format_decibels, format_megabytes, format_run_command
+from i2i_sdk.cli.tables import print_table
+from i2i_sdk.device import read_peak_memory
 from i2i_sdk.errors import ExportError
-from i2i_sdk.manifest import Variant
-from i2i_sdk.measure import peak_memory
-from i2i_sdk.opening import parse_size
-from i2i_sdk.parity import floor_of
-from i2i_sdk.tables import print_table
+from i2i_sdk.loading import parse_size
+from i2i_sdk.quality.parity import choose_floor
+from i2i_sdk.selection import DEFAULT_MIN_PSNR
 
 WORST_LAYERS = 6  # that are shown of a sensitivity sweep
 GENERATORS = {"AtoB": ("latest_net_G_A", "latest_net_G"), "BtoA": ("latest_net_G_B", "latest_net_G")}
@@ -31,7 +30,7 @@ GENERATORS = {"AtoB": ("latest_net_G_A", "latest_net_G"), "BtoA": ("latest_net_G
 
 def main(argv: Sequence[str]) -> int:
     """Export, print the table of variants and what to run next. Raises I2IError."""
-    parser = _parser("i2i export")
+    parser = _build_parser("i2i export")
     parser.add_argument(
         "--to",
         default="ort,openvino",
@@ -44,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
 def launch(argv: Sequence[str]) -> int:
     """The launchers' entry: the target first, its precision as an option. Raises I2IError."""
     target, *rest = argv
-    parser = _parser(f"python {sys.argv[0]}")
+    parser = _build_parser(f"python {sys.argv[0]}")
     parser.add_argument("--precision", choices=TARGETS[target].precisions, help="default: all that run here")
     args = parser.parse_args(rest)
     return _export(args, f"{target}:{args.precision}" if args.precision else target)
@@ -63,7 +62,7 @@ def find_checkpoint(path: Path, direction: str) -> Path:
     )
 
 
-def _parser(prog: str) -> argparse.ArgumentParser:
+def _build_parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog, description="Make a bundle: every variant is run on real frames and compared with PyTorch."
     )
@@ -85,7 +84,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help="folder of images or video for the ranges; default: what the comparison leaves of --frames",
     )
     group.add_argument(
-        "--ranges", choices=tuple(METHODS), help="how ranges are chosen; default: what suits the engine"
+        "--ranges", choices=tuple(RANGE_METHODS), help="how ranges are chosen; default: what suits the engine"
     )
     group = parser.add_argument_group("TensorRT")
     group.add_argument(
@@ -114,7 +113,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "--upsample", choices=("nearest", "bilinear"), help="of resizing networks; default nearest"
     )
     group.add_argument("--name", help="the model's name in the manifest")
-    group.add_argument("--licence", help="of the weights, for the manifest")
+    group.add_argument("--license", help="of the weights, for the manifest")
     group.add_argument("--trained-on", help="a few words for the manifest")
     return parser
 
@@ -129,45 +128,43 @@ def _export(args: argparse.Namespace, to: str) -> int:
     options = ExportOptions(**{f.name: getattr(args, f.name) for f in dataclasses.fields(ExportOptions)})
     targets = parse_targets(to, options)
     with Console(stderr=True).status(f"reading {checkpoint.name}") as status:
-        exported = export_bundle(checkpoint, targets, out, options, status.update)
+        exported = export(checkpoint, targets, out, options, status.update)
     print_variants(exported)
-    for reason in (*exported.left_out, *_int8_needs_frames(targets, exported, options)):
+    for reason in (*exported.skipped, *_explain_skipped_int8(targets, options)):
         print(f"left out {reason}")
-    if (peak := peak_memory()) is not None:
+    if (peak := read_peak_memory()) is not None:
         print(f"peak memory {peak / 1e9:.1f} GB")
     manifest = exported.bundle.manifest
-    runs = any(why_not(variant) is None for variant in manifest.variants)
-    how = how_to_use(str(out), manifest.model.kind)
+    runs = any(explain_unsupported_variant(variant) is None for variant in manifest.variants)
+    how = format_run_command(str(out))
     print(f"wrote {out}\nnext: {how if runs else 'copy it to a device that runs it, see docs/export.md'}")
     return 0
 
 
-def _int8_needs_frames(targets: Sequence[Wanted], exported: Exported, options: ExportOptions) -> list[str]:
-    """A line where INT8 was not even tried; a sampler has no frames, its INT8 has to be named."""
+def _explain_skipped_int8(targets: Sequence[TargetRequest], options: ExportOptions) -> list[str]:
+    """A line where INT8 was not even tried."""
     possible = any("int8" in TARGETS[wanted.target].precisions for wanted in targets)
     if not possible or can_calibrate(options) or any(wanted.precision == "int8" for wanted in targets):
         return []
-    if exported.bundle.manifest.model.kind == "sampler":
-        return ["int8: calibrated on noise, it is made when it is named, for example --to ort:int8"]
     return ["int8: it needs --frames FOLDER_OR_VIDEO to calibrate on"]
 
 
-def print_variants(exported: Exported) -> None:
+def print_variants(result: ExportResult) -> None:
     """One row per variant that was exported now."""
     rows: list[list[str]] = []
-    for v, timing in ((c.variant, c.timing) for c in exported.variants):
+    for v, timing in ((c.variant, c.timing) for c in result.variants):
         ssim = f"{v.parity.ssim:.4f}" if v.parity and v.parity.ssim is not None else "-"
         times = (f"{timing.min_ms:.1f}", f"{timing.median_ms:.1f}") if timing else ("-", "-")
-        rows.append([v.name, megabytes(v), decibels(v), ssim, *times, v.verified])
+        rows.append([v.name, format_megabytes(v), format_decibels(v), ssim, *times, v.verified])
     headings = ("variant", "size MB", "PSNR dB", "SSIM", "min ms", "median ms", "verified")
-    print_table(f"{exported.bundle.manifest.model.name}: variants measured here", headings, rows)
-    for v in (c.variant for c in exported.variants):
+    print_table(f"{result.bundle.manifest.model.name}: variants measured here", headings, rows)
+    for v in (c.variant for c in result.variants):
         if v.sensitivity:
             print_sensitivity(v)
         if v.parity and v.parity.psnr < DEFAULT_MIN_PSNR:
             print(
                 f"{v.name}: below the {DEFAULT_MIN_PSNR:.0f} dB that Translator asks for by default; "
-                f"min_psnr={floor_of(v.precision, None):.0f} or precision={v.precision!r} takes it"
+                f"min_psnr={choose_floor(v.precision, None):.0f} or precision={v.precision!r} takes it"
             )
 
 

@@ -1,20 +1,19 @@
-"""What every target is given, and what it offers."""
+"""What every target works on: one network at one size, on its way into a bundle."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from torch import nn
-
+from i2i_export.canonical import Uint8Translator
+from i2i_export.int8.int8_graph import Int8Builder
 from i2i_export.options import ExportOptions
-from i2i_export.parity import require_floor
-from i2i_sdk.backends import open_variant
-from i2i_sdk.bundle import file_entry
-from i2i_sdk.manifest import FileEntry, Requirements, Variant
-from i2i_sdk.measure import Timing, interleaved, statistics
-from i2i_sdk.parity import Trial, measure_parity
+from i2i_sdk.bundle.folder import make_file_entry
+from i2i_sdk.bundle.manifest import FileEntry, Requirements, Variant
+from i2i_sdk.quality.parity import ParityCase
 from i2i_training.networks import GeneratorSpec
 
 
@@ -22,7 +21,7 @@ from i2i_training.networks import GeneratorSpec
 class Job:
     """One network at one size, on its way into a bundle."""
 
-    module: nn.Module  # the deployed form that the canonical ONNX was made of: uint8 (a sampler: noise) in
+    module: Uint8Translator  # the deployed form that the canonical ONNX was made of: uint8 in
     spec: GeneratorSpec
     graph: Path  # the canonical ONNX, inside `folder`
     folder: Path  # the bundle that is being built; targets write here what belongs to it
@@ -31,22 +30,35 @@ class Job:
     width: int
     max_batch: int
     macs: int
-    trial: Trial  # what every variant has to make of what
+    parity_case: ParityCase  # what every variant has to make of what
     options: ExportOptions
     progress: Callable[[str], None]  # told in a few words what is being done now
-    shared: dict[str, object] = field(default_factory=dict[str, object])  # what several targets need
+
+    @cached_property
+    def int8(self) -> Int8Builder:
+        """Makes the INT8 graphs, which several targets share."""
+        return Int8Builder(
+            self.module,
+            self.spec,
+            self.height,
+            self.width,
+            self.scratch,
+            self.parity_case,
+            self.options,
+            self.progress,
+        )
 
     @property
     def size(self) -> str:
         """As it stands in names: "256x256"."""
         return f"{self.height}x{self.width}"
 
-    def entry(self, path: Path) -> FileEntry:
+    def make_file_entry(self, path: Path) -> FileEntry:
         """The manifest's entry of a file inside `folder`."""
-        return file_entry(self.folder, path)
+        return make_file_entry(self.folder, path)
 
-    def variant(
-        self, backend: str, precision: str, files: tuple[FileEntry, ...], needs: Requirements
+    def make_variant(
+        self, backend: str, precision: str, files: tuple[FileEntry, ...], requirements: Requirements
     ) -> Variant:
         """What a target returns: not measured yet, so `verified` is "structure" and there is no parity."""
         return Variant(
@@ -59,39 +71,14 @@ class Job:
             max_batch=self.max_batch,
             macs=self.macs,
             files=files,
-            requires=needs,
+            requires=requirements,
             verified="structure",
         )
 
-
-@dataclass(frozen=True)
-class Checked:
-    """A variant with its parity, and how long one frame took where its own engine ran here."""
-
-    variant: Variant
-    timing: Timing | None
-
-
-def run_here(variant: Variant, job: Job) -> Checked:
-    """Run the variant as a user would: its parity, its effective precision, its time.
-
-    Raises BackendError when it cannot run here, ParityError below its floor.
-    """
-    files = tuple(job.folder / f.path for f in variant.files)
-    with open_variant(variant, files) as engine:
-        parity = measure_parity(engine, job.trial)
-        require_floor(variant.name, variant.precision, parity, job.options.min_psnr)
-        first = job.trial.inputs.arrays[0][None]
-        times = interleaved({"run": lambda: engine.run(first)}, rounds=5, warmup=0)["run"]  # it is warm
-        found = replace(variant, parity=parity, precision_found=engine.precision, verified="device")
-        return Checked(found, statistics(times))
-
-
-@dataclass(frozen=True)
-class Target:
-    """A target file's public names."""
-
-    precisions: tuple[str, ...]
-    default_precisions: Callable[[ExportOptions], tuple[str, ...]]  # for a `--to NAME` without one
-    export: Callable[[Job, str], Variant]
-    verify: Callable[[Variant, Job], Checked] = run_here
+    def make_int8_variant(self, backend: str, requirements: Requirements) -> Variant:
+        """The INT8 variant of an engine that reads ONNX; its style has the backend's name."""
+        found = self.int8.write_graph(backend)
+        path = self.folder / f"{backend}-int8-{self.size}.onnx"
+        shutil.copyfile(found.path, path)
+        variant = self.make_variant(backend, "int8", (self.make_file_entry(path),), requirements)
+        return found.describe_variant(variant)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """How `export_bundle` goes about it; None means what the checkpoint says or the default."""
+    """How `export` goes about it; None means what the checkpoint says or the default."""
 
     size: tuple[int, int] | None = None  # height, width; default: the size it was trained at, else 256
     frames: Path | None = None  # folder or video for parity; default: scikit-image's photos
@@ -17,7 +17,7 @@ class ExportOptions:
     direction: str | None = None  # refused when the checkpoint says another one
     # int8
     calibration: Path | None = None  # folder or video; default: those of `frames` that parity does not take
-    ranges: str | None = None  # one of `calibrate.METHODS`; default: what suits the engine
+    ranges: str | None = None  # one of `calibrate.RANGE_METHODS`; default: what suits the engine
     # TensorRT
     flavor: str = "auto"  # "tensorrt", "rtx", or whichever is installed
     compute_capabilities: tuple[str, ...] = ()  # of an RTX engine; none named: all that the builder offers
@@ -26,7 +26,7 @@ class ExportOptions:
     padding: str | None = None
     upsample: str | None = None
     name: str | None = None
-    licence: str | None = None
+    license: str | None = None
     trained_on: str | None = None
 
 

@@ -25,7 +25,7 @@ from i2i_sdk.errors import (
 )
 
 if TYPE_CHECKING:
-    from i2i_sdk.bundle import Bundle
+    from i2i_sdk.bundle.folder import Bundle
     from i2i_sdk.live.results import Result
     from i2i_sdk.live.stream import Stream
     from i2i_sdk.translator import Translator
@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Bundle": "i2i_sdk.bundle",
+    "Bundle": "i2i_sdk.bundle.folder",
     "Result": "i2i_sdk.live.results",
     "Stream": "i2i_sdk.live.stream",
     "Translator": "i2i_sdk.translator",

@@ -2,6 +2,6 @@
 
 import sys
 
-from i2i_sdk.cli import main
+from i2i_sdk.cli.main import main
 
 sys.exit(main())

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def file_sha256(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hex digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -21,7 +21,7 @@ def file_sha256(path: Path) -> str:
 
 
 @contextmanager
-def written_atomically(path: Path, durable: bool = False) -> Generator[Path]:
+def write_atomically(path: Path, durable: bool = False) -> Generator[Path]:
     """Yield a temporary path with the same suffix beside `path`; it becomes `path` if the block succeeds.
 
     durable: its content is on the disk before it does, so that even a power cut leaves the old file or the
@@ -41,7 +41,7 @@ def written_atomically(path: Path, durable: bool = False) -> Generator[Path]:
 
 
 @contextmanager
-def temporary_folder(beside: Path) -> Generator[Path]:
+def create_temporary_folder(beside: Path) -> Generator[Path]:
     """A folder on the same file system as `beside`, so that moving is a rename; removed at the end."""
     beside.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{beside.name}.partial", dir=beside.parent))

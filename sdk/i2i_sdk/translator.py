@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
@@ -14,47 +12,25 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk import frames, tiles
-from i2i_sdk.backends.base import Engine
-from i2i_sdk.choose import DEFAULT_MIN_PSNR
+from i2i_sdk.backends.base import Engine, Timings
 from i2i_sdk.errors import BackendError, InputError
-from i2i_sdk.opening import Size, Wanted, open_source
-from i2i_sdk.pil import from_pil, is_pil, to_pil
+from i2i_sdk.imaging import geometry, tiles
+from i2i_sdk.imaging.pil import from_pil, is_pil, to_pil
+from i2i_sdk.loading import Size, VariantRequest, open_source
+from i2i_sdk.selection import DEFAULT_MIN_PSNR
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
-    from i2i_sdk.live.cameras import CameraOptions
-    from i2i_sdk.live.options import Mask
-    from i2i_sdk.live.sinks import Sink
-    from i2i_sdk.live.sources import Event
-    from i2i_sdk.live.stream import Stream
-    from i2i_sdk.translate import FileSummary
+    from i2i_sdk.live.processor import Mask
+    from i2i_sdk.live.sources.cameras import CameraOptions
+    from i2i_sdk.live.sources.source import Event
+    from i2i_sdk.live.stream import Sink, Stream
+    from i2i_sdk.media.translate_path import FileSummary
 
 Image = NDArray[np.uint8]
 Range = tuple[float, float]
 T = TypeVar("T", bound="Translator")
-
-
-class Laps:
-    """Where the time of a translation went, in milliseconds: before, in and after the engine."""
-
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
-        self.pre_ms = self.engine_ms = self.post_ms = 0.0
-
-    @contextmanager
-    def engine(self) -> Generator[None]:
-        """Around an engine call."""
-        start = time.perf_counter()
-        if not self.engine_ms:
-            self.pre_ms = (start - self._start) * 1000
-        yield
-        self.engine_ms += (time.perf_counter() - start) * 1000
-
-    def stop(self) -> None:
-        """The translation is done: what was neither before nor in the engine came after it."""
-        self.post_ms = (time.perf_counter() - self._start) * 1000 - self.pre_ms - self.engine_ms
 
 
 class Translator:
@@ -67,7 +43,7 @@ class Translator:
         size: of the engine, where a bundle has several: 256, (height, width) or "HxW".
         color: channel order of NumPy images, in and out: "bgr" (OpenCV's) or "rgb".
         fit: how an image of another size meets the engine's: "resize" (stretch), "letterbox" (keep the
-            aspect, gray borders), "crop" (keep the aspect, translate the centre, leave the border as it
+            aspect, gray borders), "crop" (keep the aspect, translate the center, leave the border as it
             is), "pad" (1:1 pixels, reflected borders), "tile" (1:1 pixels of any frame, in overlapping
             tiles: one engine call for each few of them). Default: as the bundle says.
         threads: of the engine; None takes the engine's default.
@@ -117,16 +93,18 @@ class Translator:
         layout: str | None = None,
         channel_order: str | None = None,
     ) -> None:
-        if color not in frames.COLORS:
-            raise InputError(f"color is {color!r}; allowed: {', '.join(frames.COLORS)}")
-        foreign = {
+        if color not in geometry.COLORS:
+            raise InputError(f"color is {color!r}; allowed: {', '.join(geometry.COLORS)}")
+        external = {
             "input_range": input_range,
             "output_range": output_range,
             "layout": layout,
             "channel_order": channel_order,
         }
-        wanted = Wanted(backend, precision, size, fit, threads, min_psnr, max_ms, provider, allow_fallback)
-        opened = open_source(source, wanted, foreign)
+        request = VariantRequest(
+            backend, precision, size, fit, threads, min_psnr, max_ms, provider, allow_fallback
+        )
+        opened = open_source(source, request, external)
         self.color, self.fit = color, opened.fit
         self.bundle, self.variant = opened.bundle, opened.variant
         self.height, self.width = opened.height, opened.width
@@ -140,6 +118,11 @@ class Translator:
         """The loaded engine: `engine.run(uint8 [N, height, width, C] RGB)` is the bare call."""
         return self._engine
 
+    @property
+    def name(self) -> str:
+        """The model's name; of an ONNX file that says none, what it is."""
+        return self.bundle.manifest.model.name if self.bundle else repr(self)
+
     @overload
     def __call__(self, image: NDArray[Any]) -> Image: ...
     @overload
@@ -148,7 +131,7 @@ class Translator:
         """Translate one image; the result has its kind, size and channels, and its alpha untouched.
 
         Args:
-            image: uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] in the colour order `color`, contiguous
+            image: uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] in the color order `color`, contiguous
                 or not; or a PIL image of mode L, LA, RGB, RGBA or P (a palette gives RGB or RGBA).
 
         Raises InputError for anything else, saying what is accepted.
@@ -169,18 +152,18 @@ class Translator:
         orders: list[str] = []
         for image in images:
             array = from_pil(image) if is_pil(image) else image
-            arrays.append(frames.check_image(array))
+            arrays.append(geometry.check_image(array))
             orders.append("rgb" if is_pil(image) else self.color)
-        results = self._in_batches(arrays, orders, Laps())
+        results = self._translate_batches(arrays, orders, Timings())
         return [to_pil(r, i.mode) if is_pil(i) else r for r, i in zip(results, images, strict=True)]
 
-    def timed(self, images: Sequence[NDArray[Any]]) -> tuple[list[Image], Laps]:
+    def timed(self, images: Sequence[NDArray[Any]]) -> tuple[list[Image], Timings]:
         """As `batch`, for arrays, with the time that was spent before, in and after the engine."""
-        laps = Laps()
-        arrays = [frames.check_image(image) for image in images]
-        results = self._in_batches(arrays, [self.color] * len(arrays), laps)
-        laps.stop()
-        return results, laps
+        timings = Timings()
+        arrays = [geometry.check_image(image) for image in images]
+        results = self._translate_batches(arrays, [self.color] * len(arrays), timings)
+        timings.stop()
+        return results, timings
 
     @property
     def max_batch(self) -> int:
@@ -195,14 +178,14 @@ class Translator:
         progress: bool = True,
         compare: bool = False,
     ) -> FileSummary:
-        """Translate an image, a folder of images, or a video; see `i2i_sdk.translate.translate_path`.
+        """Translate an image, a folder of images, or a video; see `i2i_sdk.media.translate_path`.
 
         A video keeps its size, frame rate, every frame that decodes, and its sound. `compare` puts input
         and output side by side.
 
         Raises InputError for paths that do not work, MediaError for files that cannot be read.
         """
-        from i2i_sdk.translate import translate_path
+        from i2i_sdk.media.translate_path import translate_path
 
         if self.color != "bgr":
             raise InputError(
@@ -220,7 +203,7 @@ class Translator:
         mask: Mask | None = None,
         mirror: bool = False,
         reuse: float | None = None,
-        reuse_most: int = 30,
+        max_reuse: int = 30,
         view: str = "output",
         overlay: bool = False,
         camera: CameraOptions | None = None,
@@ -238,7 +221,7 @@ class Translator:
         mask: a function from a frame to its mask [H, W], bool, uint8 or float 0..1: translates only there.
         mirror: flip the input left to right, as people expect of their own picture.
         reuse: show the last picture again, and spare the engine, while no part of the frame differs by more
-            than so many gray levels (0: while it is identical), for at most `reuse_most` frames in a row.
+            than so many gray levels (0: while it is identical), for at most `max_reuse` frames in a row.
         view, overlay: what sinks show: "output", "split", "side" or "input"; rate and latency written on it.
         camera: size, rate and format that a camera is asked for.
         realtime: play a video file at its own speed, dropping what comes too late.
@@ -256,17 +239,17 @@ class Translator:
             0 (480, 640, 3)
             1 (480, 640, 3)
         """
-        from i2i_sdk.live.opening import as_sources
-        from i2i_sdk.live.options import StreamOptions
+        from i2i_sdk.live.processor import StreamOptions
+        from i2i_sdk.live.sources.opening import as_sources
         from i2i_sdk.live.stream import Stream
 
         if self.color != "bgr":
             raise InputError("streams are in OpenCV's order: use a Translator with color='bgr'")
-        options = StreamOptions(stabilize, blend, mask, mirror, reuse, reuse_most, view, overlay, on_event)
+        options = StreamOptions(stabilize, blend, mask, mirror, reuse, max_reuse, view, overlay, on_event)
         return Stream(self, as_sources(source, camera=camera, realtime=realtime), sinks, options)
 
     def warmup(self, runs: int = 2) -> None:
-        """Run on zeros until the engine's lazy initialisation is done."""
+        """Run on zeros until the engine's lazy initialization is done."""
         with self._lock:
             self._engine.warmup(runs)
 
@@ -287,53 +270,58 @@ class Translator:
         name = self.variant.name if self.variant else f"ONNX file {self.height}x{self.width}"
         return f"<Translator {name}, {self._engine.precision} on {self._engine.provider}, fit={self.fit}>"
 
-    def _in_batches(self, arrays: list[Image], orders: list[str], laps: Laps) -> list[Image]:
+    def _translate_batches(self, arrays: list[Image], orders: list[str], timings: Timings) -> list[Image]:
         results: list[Image] = []
         for start in range(0, len(arrays), self._max_batch):
             end = start + self._max_batch
-            results += self._translated(arrays[start:end], orders[start:end], laps)
+            results += self._translate_batch(arrays[start:end], orders[start:end], timings)
         return results
 
-    def _translated(self, images: list[Image], orders: list[str], laps: Laps) -> list[Image]:
-        colors = [frames.color_of(image) for image in images]
+    def _translate_batch(self, images: list[Image], orders: list[str], timings: Timings) -> list[Image]:
+        colors = [geometry.extract_color(image) for image in images]
         if self.fit == "tile":
-            outputs = self._tiled(colors, orders, laps)
+            outputs = self._translate_tiles(colors, orders, timings)
             return [
-                frames.like_original(frames.from_engine(output, order), image, order)
+                geometry.match_original(geometry.from_engine(output, order), image, order)
                 for output, order, image in zip(outputs, orders, images, strict=True)
             ]
-        places = [frames.place(c.shape[0], c.shape[1], self.height, self.width, self.fit) for c in colors]
+        places = [
+            geometry.compute_placement(c.shape[0], c.shape[1], self.height, self.width, self.fit)
+            for c in colors
+        ]
         canvases = [
-            frames.to_engine(frames.onto_canvas(color, place, self.height, self.width), order, self._channels)
+            geometry.to_engine(
+                geometry.to_canvas(color, place, self.height, self.width), order, self._channels
+            )
             for color, place, order in zip(colors, places, orders, strict=True)
         ]
-        outputs = self._run(canvases, laps)
+        outputs = self._run_engine(canvases, timings)
         return [
-            frames.like_original(
-                frames.from_canvas(frames.from_engine(output, order), place, color), image, order
+            geometry.match_original(
+                geometry.from_canvas(geometry.from_engine(output, order), place, color), image, order
             )
             for output, order, place, color, image in zip(
                 outputs, orders, places, colors, images, strict=True
             )
         ]
 
-    def _tiled(self, colors: list[Image], orders: list[str], laps: Laps) -> list[Image]:
+    def _translate_tiles(self, colors: list[Image], orders: list[str], timings: Timings) -> list[Image]:
         """[H, W, 3] of any size -> [H, W, C] as the engine gives it, made of tiles."""
-        return tiles.translated(
-            [frames.to_engine(c, order, self._channels) for c, order in zip(colors, orders, strict=True)],
-            lambda pictures: self._run(pictures, laps),
+        return tiles.translate_tiled(
+            [geometry.to_engine(c, order, self._channels) for c, order in zip(colors, orders, strict=True)],
+            lambda pictures: self._run_engine(pictures, timings),
             self.height,
             self.width,
             batch=self._max_batch,
             correct=self._corrects_tiles,
         )
 
-    def _run(self, canvases: list[Image], laps: Laps) -> NDArray[np.uint8]:
+    def _run_engine(self, canvases: list[Image], timings: Timings) -> NDArray[np.uint8]:
         """One engine call for [H, W, C] canvases; an engine of fixed batch gets the last one repeated."""
         count = len(canvases)
         spare = 0 if self._fixed_batch is None else self._fixed_batch - count
         batch = np.stack([*canvases, *canvases[-1:] * spare]) if count + spare > 1 else canvases[0][None]
-        with self._lock, laps.engine():
+        with self._lock, timings.engine():
             outputs = self._engine.run(np.ascontiguousarray(batch))[:count]
         if outputs.shape[:3] != (count, self.height, self.width) or outputs.shape[3:] not in ((1,), (3,)):
             raise BackendError(

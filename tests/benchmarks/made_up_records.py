@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from i2i_sdk.measure.record import Conditions, Record, Row, make_record
-from i2i_sdk.measure.timing import statistics
+from i2i_sdk.perf.record import Conditions, Record, Row, make_record
+from i2i_sdk.perf.timing import compute_statistics
 
 BASELINE = "eager PyTorch FP32"
 # Milliseconds and PSNR of made-up models at 256x256; the baselines have no PSNR.
@@ -56,11 +56,11 @@ MACHINE = {"cpu": "Example CPU avx2 avx512_bf16", "cores": 2, "system": "Linux x
 SIDES, BATCHES = (128, 256, 512), (1, 4)
 
 
-def engines(seed: int = 0, samples: int = 200) -> Record:
+def make_engines_record(seed: int = 0, samples: int = 200) -> Record:
     """Part "engines": two models, three sizes, two batches; 256 has qualities and samples."""
     generator = np.random.default_rng(seed)
     rows = [
-        row_of(generator, model, name, side, batch, samples)
+        make_row(generator, model, name, side, batch, samples)
         for model, variants in MODELS.items()
         for name in variants
         for side in SIDES
@@ -70,7 +70,9 @@ def engines(seed: int = 0, samples: int = 200) -> Record:
     return make_record("engines", "engines", (*rows, tensorrt), MACHINE, QUIET, baseline=BASELINE)
 
 
-def row_of(generator: np.random.Generator, model: str, name: str, side: int, batch: int, samples: int) -> Row:
+def make_row(
+    generator: np.random.Generator, model: str, name: str, side: int, batch: int, samples: int
+) -> Row:
     """Times with the long tail that real ones have."""
     ms, psnr = MODELS[model][name]
     growth = (side / 256) ** (2.3 if name == "ncnn-fp32" else 2.04) * batch**0.97
@@ -87,10 +89,10 @@ def row_of(generator: np.random.Generator, model: str, name: str, side: int, bat
         values |= {"peak": peak, "of_peak": of_peak, "of_limit": min(1.1 * of_peak, 0.99), "low": 0.97}
         values |= {"bandwidth": 31e9, "traffic": size + 6 * side * side * batch}
     kept = {"frame": tuple(times.tolist())} if (side, batch) == (256, 1) else {}
-    return Row(model, name, side, side, batch, 1, {"frame": statistics(times.tolist())}, kept, values)
+    return Row(model, name, side, side, batch, 1, {"frame": compute_statistics(times.tolist())}, kept, values)
 
 
-def live() -> Record:
+def make_live_record() -> Record:
     """Part "live", and streams in it."""
     generator = np.random.default_rng(1)
     rows: list[Row] = []
@@ -104,19 +106,19 @@ def live() -> Record:
             "handed": 0.4,
         }
         times = {
-            part: statistics((ms * (1 + generator.gamma(2.0, 0.05, 300))).tolist())
+            part: compute_statistics((ms * (1 + generator.gamma(2.0, 0.05, 300))).tolist())
             for part, ms in parts.items()
         }
         values = {"fps": 30.0, "dropped": 3.0, "cpu": 0.41, "camera_cpu": 0.1}
         rows.append(Row("loopback camera", name, 720, 1280, times=times, values=values))
     for streams in (1, 2, 4, 8):
         round_ms = {
-            "round": statistics((7.0 * streams**1.2 * (1 + generator.gamma(2.0, 0.02, 100))).tolist())
+            "round": compute_statistics((7.0 * streams**1.2 * (1 + generator.gamma(2.0, 0.02, 100))).tolist())
         }
         rows.append(Row("streams", "openvino-bf16", 256, 256, streams=streams, times=round_ms))
     return make_record("live", "live: camera to result", tuple(rows), MACHINE, QUIET)
 
 
-def marked(record: Record, *marks: str) -> Record:
+def add_marks(record: Record, *marks: str) -> Record:
     """The same from a machine that was busy."""
     return dataclasses.replace(record, conditions=dataclasses.replace(record.conditions, marks=marks))

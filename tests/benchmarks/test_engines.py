@@ -10,19 +10,26 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import baselines, engines, peaks, subjects
-from benchmarks.baselines import EAGER, open_benchmark_app, open_torch, reported_median, torch_candidates
-from benchmarks.peaks import Sizes
-from benchmarks.places import trained
-from benchmarks.probe_openers import Shape
-from benchmarks.subjects import SHORT, Subject, bundle_of, left_halves, subject_from
-from i2i_sdk.bench import ORT_DEFAULT
-from i2i_sdk.measure.record import Row, read_record
-from i2i_sdk.zoo import zoo_path
+from benchmarks import engines
+from benchmarks.support import baselines, peaks, subjects
+from benchmarks.support.baselines import (
+    EAGER,
+    make_torch_candidates,
+    open_benchmark_app,
+    open_torch,
+    parse_median,
+)
+from benchmarks.support.peaks import ProbeSizes
+from benchmarks.support.places import get_trained_checkpoint
+from benchmarks.support.probe_openers import StackShape
+from benchmarks.support.subjects import SHORT, Subject, get_bundle, make_subject, write_left_halves
+from i2i_sdk.perf.bench import ORT_DEFAULT
+from i2i_sdk.perf.record import Row, read_record
+from i2i_sdk.zoo import find_zoo_bundle
 from i2i_training.checkpoint import load_generator
 
-SMALL = Sizes(stack=Shape(16, 2, 3, 16), weights=Shape(64, 2, 1, 1), copy=1 << 16)
-SKETCH = trained("sketch")
+SMALL = ProbeSizes(stack=StackShape(16, 2, 3, 16), weights=StackShape(64, 2, 1, 1), copy=1 << 16)
+SKETCH = get_trained_checkpoint("sketch")
 
 
 @pytest.fixture
@@ -30,11 +37,11 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Small probes, few targets, and a folder for what is kept."""
     monkeypatch.setattr(engines, "write_probes", partial(peaks.write_probes, sizes=SMALL))
     monkeypatch.setattr(subjects, "TARGETS", "ort,openvino")
-    monkeypatch.setattr(engines, "frames_of", lambda subject: None)  # no INT8: it takes long
+    monkeypatch.setattr(engines, "find_frames", lambda subject: None)  # no INT8: it takes long
     monkeypatch.setattr(subjects, "OUT", tmp_path)
-    monkeypatch.setattr("benchmarks.report.OUT", tmp_path)
-    only_eager = lambda *given: [c for c in torch_candidates(*given) if c.name == EAGER]  # noqa: E731
-    monkeypatch.setattr(engines, "torch_candidates", only_eager)
+    monkeypatch.setattr("benchmarks.reporting.publish.OUT", tmp_path)
+    only_eager = lambda *args: [c for c in make_torch_candidates(*args) if c.name == EAGER]  # noqa: E731
+    monkeypatch.setattr(engines, "make_torch_candidates", only_eager)
     return tmp_path
 
 
@@ -74,7 +81,7 @@ def test_a_run_that_is_faster_than_its_peaks_is_marked(
 ) -> None:
     """A probe that does not show the peak must not pass as one."""
     row = Row("net", "x", values={"of_peak": arithmetic, "of_limit": limit})
-    found = engines.impossible([row, Row("net", "eager")])
+    found = engines.list_impossible_marks([row, Row("net", "eager")])
     assert len(found) == len(marks) and all(map(str.startswith, found, marks))
 
 
@@ -82,23 +89,23 @@ def test_exports_are_kept_while_nothing_changed(
     workplace: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     subject = Subject("sketch", SKETCH, ((32, 32), (64, 64)))
-    bundle = bundle_of(subject, None)
+    bundle = get_bundle(subject, None)
     sizes = {(v.height, v.width) for v in bundle.manifest.variants}
     assert sizes == {(32, 32), (64, 64)} and bundle.manifest.model.name == "sketch"
     capsys.readouterr()
-    assert bundle_of(subject, None).path == bundle.path and "exporting" not in capsys.readouterr().out
+    assert get_bundle(subject, None).path == bundle.path and "exporting" not in capsys.readouterr().out
     other = tmp_path / "other"
     other.mkdir()
     (other / "0.png").write_bytes(b"x")
-    assert subjects._state(subject, other) != subjects._state(subject, None)
+    assert subjects._compute_fingerprint(subject, other) != subjects._compute_fingerprint(subject, None)
 
 
 def test_zoo_models_are_measured_as_shipped() -> None:
     sketch = next(subject for subject in SHORT if subject.name == "sketch")
-    assert sketch.zoo and bundle_of(sketch, None).path == zoo_path("sketch")
+    assert sketch.is_zoo and get_bundle(sketch, None).path == find_zoo_bundle("sketch")
     assert set(sketch.sizes) >= {(256, 256), (512, 512)}
     assert all(subject.checkpoint.is_file() for subject in SHORT)
-    assert subject_from(SKETCH, ((64, 64),)) == Subject("sketch", SKETCH, ((64, 64),))
+    assert make_subject(SKETCH, ((64, 64),)) == Subject("sketch", SKETCH, ((64, 64),))
 
 
 def test_pairs_are_cut_in_the_middle(tmp_path: Path) -> None:
@@ -107,29 +114,29 @@ def test_pairs_are_cut_in_the_middle(tmp_path: Path) -> None:
     both = np.zeros((8, 32, 3), np.uint8)
     both[:, :16] = 200
     cv2.imwrite(str(pairs / "7.jpg"), both)
-    image = cv2.imread(str(left_halves(pairs, tmp_path / "out") / "7.png"))
+    image = cv2.imread(str(write_left_halves(pairs, tmp_path / "out") / "7.png"))
     assert image is not None and image.shape == (8, 16, 3) and image.min() > 150
 
 
 def test_eager_is_the_bare_generator() -> None:
-    given = np.random.default_rng(0).uniform(-1, 1, (2, 3, 32, 32)).astype(np.float32)
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 3, 32, 32)).astype(np.float32)
     module, _ = load_generator(SKETCH)
     with torch.inference_mode():
-        expected = module(torch.from_numpy(given))
+        expected = module(torch.from_numpy(images))
     found = open_torch(str(SKETCH), (32, 32), 2)()
     assert isinstance(found, torch.Tensor) and torch.equal(found, expected)
 
 
 def test_a_gpu_has_more_baselines() -> None:
-    names = [c.name for c in torch_candidates(SKETCH, (32, 32), 1, "cuda")]
-    assert names[:2] == [c.name for c in torch_candidates(SKETCH, (32, 32), 1, "cpu")]
+    names = [c.name for c in make_torch_candidates(SKETCH, (32, 32), 1, "cuda")]
+    assert names[:2] == [c.name for c in make_torch_candidates(SKETCH, (32, 32), 1, "cpu")]
     assert {"CUDA graph of PyTorch FP16", f"{EAGER}, on the GPU alone"} < set(names)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("index", range(7))
 def test_baselines_of_a_gpu(index: int) -> None:
-    candidate = torch_candidates(SKETCH, (32, 32), 1, "cuda")[index]
+    candidate = make_torch_candidates(SKETCH, (32, 32), 1, "cuda")[index]
     result = getattr(baselines, candidate.opener.partition(":")[2])(**candidate.arguments)()
     if candidate.reports:
         assert all(ms > 0 for ms in result)
@@ -140,14 +147,14 @@ def test_baselines_of_a_gpu(index: int) -> None:
 
 def test_what_benchmark_app_reports() -> None:
     output = "[ INFO ] Latency:\n[ INFO ]    Median:        35.39 ms\n[ INFO ]    Average:       36.61 ms\n"
-    assert reported_median(output) == 35.39
-    assert reported_median(output.replace("35.39 ms", "403.3 us")) == pytest.approx(0.4033)
+    assert parse_median(output) == 35.39
+    assert parse_median(output.replace("35.39 ms", "403.3 us")) == pytest.approx(0.4033)
     with pytest.raises(ValueError, match="reports no median: no such file"):
-        reported_median("no such file")
+        parse_median("no such file")
 
 
 def test_benchmark_app_runs_the_reference() -> None:
-    path = zoo_path("sketch")
+    path = find_zoo_bundle("sketch")
     assert path is not None
     (median,) = open_benchmark_app(str(path / "reference_128x128.onnx"), [1, 128, 128, 3], "fp32")()
     assert median > 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.export import exported, some_of
-from benchmarks.places import trained
-from i2i_export.wanted import Wanted
+from benchmarks.export import copy_some, measure_export
+from benchmarks.support.places import get_trained_checkpoint
+from i2i_export.targets import TargetRequest
 
 
 def test_images_are_taken_from_all_over_the_folder(tmp_path: Path) -> None:
@@ -15,14 +15,16 @@ def test_images_are_taken_from_all_over_the_folder(tmp_path: Path) -> None:
     for index in range(16):
         (folder / f"{index:02}.jpg").write_bytes(bytes([index]))
     (folder / "README.md").write_text("not an image")
-    copies = sorted(some_of(folder, 4, tmp_path / "copies").iterdir())
+    copies = sorted(copy_some(folder, 4, tmp_path / "copies").iterdir())
     numbers = [path.read_bytes()[0] for path in copies]
     assert [path.name for path in copies] == [f"{number:02}.jpg" for number in numbers]
     assert len(numbers) == 4 and numbers[0] == 0 and numbers[-1] >= 12
 
 
 def test_an_export_is_timed_and_judged(tmp_path: Path) -> None:
-    row = exported(trained("sketch"), Wanted("ort", "fp32"), 32, None, tmp_path / "one.i2i")
+    row = measure_export(
+        get_trained_checkpoint("sketch"), TargetRequest("ort", "fp32"), 32, None, tmp_path / "one.i2i"
+    )
     assert (row.subject, row.name, row.height, row.width) == ("sketch", "ort-fp32", 32, 32)
     assert row.times["export"].runs == 1
     assert row.values["psnr"] >= 50 and row.values["frames"] == 6
@@ -31,6 +33,6 @@ def test_an_export_is_timed_and_judged(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_made_says_why(tmp_path: Path) -> None:
-    row = exported(tmp_path / "lost.pth", Wanted("ort", "fp32"), 32, None, tmp_path / "one.i2i")
+    row = measure_export(tmp_path / "lost.pth", TargetRequest("ort", "fp32"), 32, None, tmp_path / "one.i2i")
     assert row.times == {} and row.values == {}
     assert len(row.notes) == 1 and "lost.pth" in row.notes[0]

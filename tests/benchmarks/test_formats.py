@@ -4,35 +4,41 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.formats import number, share, times, uncertain, value
-from i2i_sdk.measure.record import VALUES, Row
+from benchmarks.reporting.formats import (
+    format_number,
+    format_ratio,
+    format_share,
+    format_spread,
+    format_value,
+)
+from i2i_sdk.perf.record import VALUES, Row
 
 
 @pytest.mark.parametrize(
-    ("given", "written"),
+    ("value", "written"),
     [
         *[(0, "0.000"), (0.12345, "0.123"), (0.9999, "1.00"), (9.876, "9.88"), (9.996, "10.0")],
         *[(99.97, "100"), (304.2, "304"), (12345.6, "12346"), (-9.876, "-9.88")],
     ],
 )
-def test_three_digits_count(given: float, written: str) -> None:
-    assert number(given) == written
+def test_three_digits_count(value: float, written: str) -> None:
+    assert format_number(value) == written
 
 
 @pytest.mark.parametrize(
-    ("given", "written"), [(0, "0 %"), (0.0312, "3.1 %"), (0.883, "88 %"), (1.04, "104 %"), (-0.02, "-2.0 %")]
+    ("value", "written"), [(0, "0 %"), (0.0312, "3.1 %"), (0.883, "88 %"), (1.04, "104 %"), (-0.02, "-2.0 %")]
 )
-def test_shares_are_percents(given: float, written: str) -> None:
-    assert share(given) == written
+def test_shares_are_percents(value: float, written: str) -> None:
+    assert format_share(value) == written
 
 
-@pytest.mark.parametrize(("given", "written"), [(0.889, "0.89"), (4.312, "4.31"), (12.34, "12.3")])
-def test_gains_have_a_sign(given: float, written: str) -> None:
-    assert times(given) == f"{written}\N{MULTIPLICATION SIGN}"
+@pytest.mark.parametrize(("value", "written"), [(0.889, "0.89"), (4.312, "4.31"), (12.34, "12.3")])
+def test_gains_have_a_sign(value: float, written: str) -> None:
+    assert format_ratio(value) == f"{written}\N{MULTIPLICATION SIGN}"
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "written"),
+    ("name", "value", "written"),
     [
         ("memory", 346_000_000.0, "346"),
         ("bandwidth", 31e9, "31.0"),
@@ -44,19 +50,19 @@ def test_gains_have_a_sign(given: float, written: str) -> None:
         ("energy", 1.234, "1.23"),
     ],
 )
-def test_values_are_in_readable_units(name: str, given: float, written: str) -> None:
-    assert value(name, Row("m", "v", values={name: given})) == written
+def test_values_are_in_readable_units(name: str, value: float, written: str) -> None:
+    assert format_value(name, Row("m", "v", values={name: value})) == written
 
 
 @pytest.mark.parametrize("name", VALUES)
 def test_every_quantity_can_be_written_or_be_missing(name: str) -> None:
-    assert any(digit in value(name, Row("m", "v", values={name: 0.5})) for digit in "0123456789")
-    assert value(name, Row("m", "v")) == "\N{EN DASH}"
+    assert any(digit in format_value(name, Row("m", "v", values={name: 0.5})) for digit in "0123456789")
+    assert format_value(name, Row("m", "v")) == "\N{EN DASH}"
 
 
 @pytest.mark.parametrize(
-    ("given", "written"),
+    ("value", "written"),
     [(0.0, "0 %"), (0.004, "0.4 %"), (0.0096, "1 %"), (0.034, "3 %"), (0.18, "18 %"), (25.9, "> 100 %")],
 )
-def test_uncertainty_has_the_digits_that_count(given: float, written: str) -> None:
-    assert uncertain(given) == written
+def test_uncertainty_has_the_digits_that_count(value: float, written: str) -> None:
+    assert format_spread(value) == written

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.glass import engine_name, stages, watched
-from benchmarks.identity import write_identity
-from benchmarks.loopback import Loopback
+from benchmarks.support.glass import format_engine_name, to_stage_times, watch_cameras
+from benchmarks.support.identity import write_identity
+from benchmarks.support.loopback import Loopback
 from i2i_sdk import Translator
 from i2i_sdk.live import Latency
-from i2i_sdk.measure.record import TIMES, VALUES
+from i2i_sdk.perf.record import TIMES, VALUES
 
 SMALL = (320, 240)
 
@@ -32,13 +32,15 @@ def translate(tmp_path: Path) -> Iterator[Translator]:
 def test_every_camera_notes_its_own_moments(cameras: Loopback, translate: Translator) -> None:
     assert len(set(cameras.urls)) == 3
     for result in translate.stream(cameras.urls[1]):
-        assert 0 < cameras.age_ms(result.frame, 1) < cameras.age_ms(result.frame, 2)  # which never sends
+        assert (
+            0 < cameras.compute_age_ms(result.frame, 1) < cameras.compute_age_ms(result.frame, 2)
+        )  # which never sends
         break
 
 
 def test_a_run_adds_up(cameras: Loopback, translate: Translator) -> None:
-    run = watched(translate, cameras, 2, seconds=0.3, warm_up=0.1)
-    row = run.row("identity", engine_name(translate), SMALL)
+    run = watch_cameras(translate, cameras, 2, seconds=0.3, warm_up=0.1)
+    row = run.to_row("identity", format_engine_name(translate), SMALL)
     shown = sum(run.served)
     assert all(run.served) and {len(times) for times in run.times.values()} == {shown}
     assert (row.height, row.width, row.streams, row.name) == (240, 320, 2, "ort-fp32")
@@ -50,10 +52,10 @@ def test_a_run_adds_up(cameras: Loopback, translate: Translator) -> None:
 
 
 def test_the_stages_after_decoding_add_up() -> None:
-    named = stages(Latency(capture_ms=1, wait_ms=2, pre_ms=4, engine_ms=8, post_ms=16))
+    named = to_stage_times(Latency(capture_ms=1, wait_ms=2, pre_ms=4, engine_ms=8, post_ms=16))
     assert named == {"capture": 1, "handed": 2, "pre": 4, "engine": 8, "post": 16, "added": 30}
 
 
 def test_engines_have_names_without_a_size() -> None:
     with Translator("sketch", size=128, backend="ort", precision="fp32") as translate:
-        assert engine_name(translate) == "ort-fp32"
+        assert format_engine_name(translate) == "ort-fp32"

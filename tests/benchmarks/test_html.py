@@ -11,8 +11,8 @@ from pathlib import Path
 import made_up_records as made
 import pytest
 
-from benchmarks.html import main, report
-from i2i_sdk.measure.record import Record, Row, write_record
+from benchmarks.reporting.html import main, render_report
+from i2i_sdk.perf.record import Record, Row, write_record
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -37,24 +37,24 @@ class Outline(HTMLParser):
         """Keep it."""
         self.words.append(data)
 
-    def values(self, name: str) -> list[str]:
+    def find_values(self, name: str) -> list[str]:
         """Of every attribute of this name."""
         return [value or "" for _, key, value in self.attributes if key == name]
 
 
 @pytest.fixture(scope="module")
 def records() -> list[Record]:
-    engines = made.engines()
+    engines = made.make_engines_record()
     rows = tuple(row for row in engines.rows if row.subject == "maps_resnet9")
-    return [dataclasses.replace(engines, rows=rows), made.live()]
+    return [dataclasses.replace(engines, rows=rows), made.make_live_record()]
 
 
 @pytest.fixture(scope="module")
 def page(records: list[Record]) -> str:
-    return report(records)
+    return render_report(records)
 
 
-def small(record: Record) -> Record:
+def reduce_record(record: Record) -> Record:
     """Without what pictures are drawn of: quick."""
     rows = [dataclasses.replace(row, samples={}, values={"memory": 1e6}) for row in record.rows[:1]]
     return dataclasses.replace(record, rows=tuple(rows))
@@ -64,16 +64,24 @@ def test_the_file_needs_nothing_else(page: str) -> None:
     outline = Outline(page)
     assert not {"script", "link", "iframe", "object", "img"} & set(outline.tags)
     assert not [name for _, name, _ in outline.attributes if name == "src" or name.startswith("on")]
-    addresses = [*outline.values("href"), *outline.values("xlink:href"), *re.findall(r"url\((.*?)\)", page)]
+    addresses = [
+        *outline.find_values("href"),
+        *outline.find_values("xlink:href"),
+        *re.findall(r"url\((.*?)\)", page),
+    ]
     assert addresses and all(address.startswith("#") for address in addresses)
     assert "@import" not in page
 
 
 def test_links_inside_lead_somewhere(page: str) -> None:
     outline = Outline(page)
-    ids = outline.values("id")
+    ids = outline.find_values("id")
     assert len(ids) == len(set(ids))
-    inside = [*outline.values("href"), *outline.values("xlink:href"), *re.findall(r"url\((.*?)\)", page)]
+    inside = [
+        *outline.find_values("href"),
+        *outline.find_values("xlink:href"),
+        *re.findall(r"url\((.*?)\)", page),
+    ]
     assert {address[1:] for address in inside} <= set(ids)
 
 
@@ -110,13 +118,13 @@ def test_pictures_can_be_heard_and_follow_the_scheme(page: str) -> None:
 
 def test_equal_records_give_an_equal_page(records: list[Record]) -> None:
     live = [records[1]]
-    assert report(live) == report(live)
+    assert render_report(live) == render_report(live)
 
 
 def test_a_record_with_marks_has_a_banner(records: list[Record]) -> None:
-    record = small(records[0])
-    assert 'role="alert"' not in report([record])
-    page = report([made.marked(record, "busy: other processes took 31% of the processor time")])
+    record = reduce_record(records[0])
+    assert 'role="alert"' not in render_report([record])
+    page = render_report([made.add_marks(record, "busy: other processes took 31% of the processor time")])
     banner = page[page.index('role="alert"') : page.index("<nav>")]
     assert "Do not rely on these figures" in banner
     assert "busy: other processes took 31% of the processor time" in banner
@@ -124,9 +132,9 @@ def test_a_record_with_marks_has_a_banner(records: list[Record]) -> None:
 
 def test_marks_and_checks_stand_beside_the_figures(records: list[Record]) -> None:
     live = dataclasses.replace(
-        made.marked(records[1], "busy"), facts={"checks": {"fast": True, "fair": False}}
+        made.add_marks(records[1], "busy"), facts={"checks": {"fast": True, "fair": False}}
     )
-    page = report([live])
+    page = render_report([live])
     assert page.index("<h2>Other measurements") < page.index("Not to be relied on: busy")
     assert "<details open><summary>1 of 2 checks did not hold</summary>" in page
     text = Outline(page).text
@@ -135,7 +143,7 @@ def test_marks_and_checks_stand_beside_the_figures(records: list[Record]) -> Non
 
 def test_a_share_of_the_limit_has_a_bar(records: list[Record]) -> None:
     rows = (Row("m", "a", 8, 8, values={"of_peak": 0.82, "of_limit": 0.82}), Row("m", "b", 8, 8))
-    page = report([dataclasses.replace(records[0], rows=rows)])
+    page = render_report([dataclasses.replace(records[0], rows=rows)])
     assert page.count('class="bar"') == 1
     assert '<td class="bar" style="--share: 82%">82 %</td>' in page
 
@@ -145,9 +153,9 @@ def test_names_of_strangers_are_text(records: list[Record]) -> None:
     row = next(row for row in records[0].rows if row.name == "openvino-bf16" and row.samples)
     bad = dataclasses.replace(row, subject=evil, name=evil, notes=(evil,))
     record = dataclasses.replace(
-        made.marked(records[0], evil), title=evil, rows=(bad,), machine={evil: evil}, facts={evil: [evil]}
+        made.add_marks(records[0], evil), title=evil, rows=(bad,), machine={evil: evil}, facts={evil: [evil]}
     )
-    outline = Outline(report([record]))
+    outline = Outline(render_report([record]))
     assert "script" not in outline.tags
     assert outline.tags.count("style") == 1 + outline.tags.count("svg")
     assert not [name for _, name, _ in outline.attributes if name.startswith("on")]
@@ -156,17 +164,17 @@ def test_names_of_strangers_are_text(records: list[Record]) -> None:
 
 def test_energy_is_shown_where_it_was_told(records: list[Record]) -> None:
     rows = (Row("m", "a", 8, 8, values={"energy": 2.5}), Row("m", "b", 8, 8))
-    text = Outline(report([dataclasses.replace(records[0], rows=rows)])).text
+    text = Outline(render_report([dataclasses.replace(records[0], rows=rows)])).text
     assert "energy, J" in text and "2.50" in text and "not available" in text
 
 
 def test_the_command_writes_the_page(
     records: list[Record], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_record(tmp_path / "a.json", small(records[0]))
+    write_record(tmp_path / "a.json", reduce_record(records[0]))
     out = tmp_path / "new" / "report.html"
     assert main([str(tmp_path / "a.json"), "-o", str(out)]) == 0
-    assert out.read_text(encoding="utf-8") == report([small(records[0])])
+    assert out.read_text(encoding="utf-8") == render_report([reduce_record(records[0])])
     assert str(out) in capsys.readouterr().out
 
 
@@ -180,7 +188,7 @@ def test_the_command_names_a_file_that_is_no_record(
 
 
 @pytest.fixture(scope="module")
-def opened(page: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+def report_tab(page: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """The page in a browser."""
     if not CHROMIUM.exists():
         pytest.skip(f"needs Debian's chromium at {CHROMIUM}")
@@ -198,26 +206,26 @@ def opened(page: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[obje
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_only_tables_scroll_sideways(opened: object, width: int) -> None:
+def test_only_tables_scroll_sideways(report_tab: object, width: int) -> None:
     from playwright.sync_api import Page
 
-    assert isinstance(opened, Page)
-    opened.set_viewport_size({"width": width, "height": 800})
-    assert opened.evaluate("document.documentElement.scrollWidth") == width
+    assert isinstance(report_tab, Page)
+    report_tab.set_viewport_size({"width": width, "height": 800})
+    assert report_tab.evaluate("document.documentElement.scrollWidth") == width
     names = "[...document.querySelectorAll('tbody th')].map(th => th.getBoundingClientRect().width)"
-    assert all(120 < seen < width / 2 for seen in opened.evaluate(names) if seen)
+    assert all(120 < seen < width / 2 for seen in report_tab.evaluate(names) if seen)
 
 
-def test_dark_paper_reaches_the_pictures(opened: object) -> None:
+def test_dark_paper_reaches_the_pictures(report_tab: object) -> None:
     from playwright.sync_api import Page
 
-    assert isinstance(opened, Page)
+    assert isinstance(report_tab, Page)
     picture = "getComputedStyle(document.querySelector('svg path')).fill"
     page = "getComputedStyle(document.body).backgroundColor"
     seen: set[str] = set()
     for scheme in ("light", "dark"):
-        opened.emulate_media(color_scheme=scheme)
-        paper = opened.evaluate(page)
-        assert opened.evaluate(picture) == paper
+        report_tab.emulate_media(color_scheme=scheme)
+        paper = report_tab.evaluate(page)
+        assert report_tab.evaluate(picture) == paper
         seen.add(paper)
     assert len(seen) == 2

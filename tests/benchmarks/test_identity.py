@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.identity import SLOW_S, Slow, write_identity
+from benchmarks.support.identity import SLOW_S, SlowEngine, write_identity
 from i2i_sdk import Translator
 
 
-@pytest.mark.parametrize("kind", [Translator, Slow])
+@pytest.mark.parametrize("kind", [Translator, SlowEngine])
 def test_what_goes_in_comes_out(kind: type[Translator], tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
     with kind(write_identity(tmp_path / "identity.onnx", 48, 64)) as translate:

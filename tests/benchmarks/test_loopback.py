@@ -8,20 +8,20 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
-from benchmarks.loopback import CameraServer, answer, jpegs
+from benchmarks.support.loopback import CameraServer, answer_command, encode_jpegs
 
 
 @pytest.fixture
 def cameras() -> Iterator[list[CameraServer]]:
-    pictures = jpegs([np.zeros((32, 32, 3), np.uint8)])
+    pictures = encode_jpegs([np.zeros((32, 32, 3), np.uint8)])
     with ExitStack() as stack:
         yield [stack.enter_context(CameraServer([pictures])) for _ in range(2)]
 
 
 def test_the_counts_of_all_together(cameras: list[CameraServer]) -> None:
-    cameras[0].count("sent", 3)
-    cameras[1].count("sent", 4)
-    assert answer(cameras, "counts") == {
+    cameras[0].adjust_count("sent", 3)
+    cameras[1].adjust_count("sent", 4)
+    assert answer_command(cameras, "counts") == {
         "sent": 7,
         "cut": 0,
         "damage": 0,
@@ -33,4 +33,4 @@ def test_the_counts_of_all_together(cameras: list[CameraServer]) -> None:
 
 @pytest.mark.parametrize("command", ["dance", "damage many"])
 def test_what_is_wrong_with_a_command(cameras: list[CameraServer], command: str) -> None:
-    assert command.split()[-1] in answer(cameras, command)["error"]
+    assert command.split()[-1] in answer_command(cameras, command)["error"]

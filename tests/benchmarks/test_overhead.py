@@ -7,20 +7,20 @@ import importlib
 import numpy as np
 import pytest
 
-from benchmarks.overhead import SIZES, candidates_of, name_of, rows_of
-from benchmarks.places import runnable
-from i2i_sdk.manifest import Variant
-from i2i_sdk.measure.candidates import Measured
-from i2i_sdk.measure.timing import WarmUp
+from benchmarks.overhead import SIZES, format_name, make_candidates, make_rows
+from benchmarks.support.places import list_runnable_variants
+from i2i_sdk.bundle.manifest import Variant
+from i2i_sdk.perf.candidates import CandidateTimings
+from i2i_sdk.perf.timing import WarmUp
 
 
 @pytest.fixture
 def ort() -> Variant:
-    return next(v for v in runnable("sketch", 256) if v.backend == "ort")
+    return next(v for v in list_runnable_variants("sketch", 256) if v.backend == "ort")
 
 
 def test_candidates_are_the_engine_and_a_translator_for_each_size_of_frame(ort: Variant) -> None:
-    candidates = candidates_of(ort)
+    candidates = make_candidates(ort)
     assert len({candidate.name for candidate in candidates}) == 1 + len(SIZES)
     shapes: list[tuple[int, ...]] = []
     for candidate in candidates:
@@ -30,17 +30,17 @@ def test_candidates_are_the_engine_and_a_translator_for_each_size_of_frame(ort: 
     assert shapes == [(1, 256, 256, 3), *((*size, 3) for size in SIZES)]
 
 
-def measured(*rounds: tuple[float, ...]) -> Measured:
-    return Measured(rounds, WarmUp(8, True), None, None)
+def make_timings(*rounds: tuple[float, ...]) -> CandidateTimings:
+    return CandidateTimings(rounds, WarmUp(8, True), None, None)
 
 
 def test_the_difference_is_taken_round_by_round(ort: Variant) -> None:
     """The machine becomes ten times slower after the first round; the differences do not mix rounds."""
     results = {
-        name_of(ort): measured((10.0, 10.0, 10.0), (100.0, 100.0), (100.0,)),
-        name_of(ort, SIZES[0]): measured((12.0, 12.0, 99.0), (103.0, 103.0), (104.0,)),
+        format_name(ort): make_timings((10.0, 10.0, 10.0), (100.0, 100.0), (100.0,)),
+        format_name(ort, SIZES[0]): make_timings((12.0, 12.0, 99.0), (103.0, 103.0), (104.0,)),
     }
-    engine, translator = rows_of(ort, results)
+    engine, translator = make_rows(ort, results)
     assert (engine.height, engine.width, set(engine.times)) == (256, 256, {"frame"})
     assert (translator.height, translator.width) == SIZES[0]
     extra = translator.times["extra"]
@@ -49,4 +49,4 @@ def test_the_difference_is_taken_round_by_round(ort: Variant) -> None:
 
 
 def test_without_the_bare_engine_there_is_nothing_to_compare_with(ort: Variant) -> None:
-    assert rows_of(ort, {name_of(ort, SIZES[0]): measured((12.0,))}) == []
+    assert make_rows(ort, {format_name(ort, SIZES[0]): make_timings((12.0,))}) == []

@@ -6,37 +6,43 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.places import runnable, shared_data, shared_file, subject_of, trained
+from benchmarks.support.places import (
+    find_shared_data,
+    find_shared_file,
+    get_trained_checkpoint,
+    list_runnable_variants,
+    name_subject,
+)
 from i2i_sdk.zoo import ZOO
 
 
 @pytest.mark.parametrize("name", [*ZOO, "maps_resnet9", "maps_unet256"])
 def test_trained_checkpoints_are_in_the_repository(name: str) -> None:
-    assert trained(name).is_file()
+    assert get_trained_checkpoint(name).is_file()
 
 
 def test_shared_data_are_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "photos").mkdir()
     monkeypatch.setenv("I2I_SHARED_DATA", str(tmp_path))
-    assert shared_data() == tmp_path.resolve()
-    assert shared_file("photos") == tmp_path.resolve() / "photos"
-    assert shared_file("clips") is None
+    assert find_shared_data() == tmp_path.resolve()
+    assert find_shared_file("photos") == tmp_path.resolve() / "photos"
+    assert find_shared_file("clips") is None
 
 
 def test_without_shared_data_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("I2I_SHARED_DATA", str(tmp_path / "nowhere"))
-    assert shared_data() is None
-    assert shared_file("photos") is None
+    assert find_shared_data() is None
+    assert find_shared_file("photos") is None
 
 
 def test_a_checkpoint_is_called_by_its_folder_if_its_own_name_says_nothing() -> None:
-    assert subject_of(Path("runs/maps_resnet9/latest_net_G.safetensors")) == "maps_resnet9"
-    assert subject_of(Path("runs/horse2zebra/latest_net_G_A.pth")) == "horse2zebra"
-    assert subject_of(Path("downloads/style_mosaic.pth")) == "style_mosaic"
+    assert name_subject(Path("runs/maps_resnet9/latest_net_G.safetensors")) == "maps_resnet9"
+    assert name_subject(Path("runs/horse2zebra/latest_net_G_A.pth")) == "horse2zebra"
+    assert name_subject(Path("downloads/style_mosaic.pth")) == "style_mosaic"
 
 
 def test_runnable_variants_are_those_of_one_size_that_load_here() -> None:
-    variants = runnable("sketch", 256)
+    variants = list_runnable_variants("sketch", 256)
     assert ("ort", "fp32") in {(v.backend, v.precision) for v in variants}
     assert "web" not in {v.backend for v in variants}
     assert {(v.height, v.width) for v in variants} == {(256, 256)}

@@ -7,14 +7,16 @@ import subprocess
 import sys
 import time
 
-from benchmarks.processes import CpuShare
+from benchmarks.support.processes import CpuShare
 
-WAITS = "print('ready', flush=True); input()"
+WAITING_SCRIPT = "print('ready', flush=True); input()"
 
 
 def test_who_works_has_a_larger_share_than_who_waits() -> None:
     pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", WAITS], stdin=pipe, stdout=pipe, text=True) as waiting:
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITING_SCRIPT], stdin=pipe, stdout=pipe, text=True
+    ) as waiting:
         assert waiting.stdout is not None and waiting.stdout.readline() == "ready\n"
         own, other = CpuShare(os.getpid()), CpuShare(waiting.pid)
         begun = time.process_time()

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.identity import write_identity
-from benchmarks.serving import CASES, HEIGHT, WIDTH, Case, Run, play, server
-from i2i_sdk.measure.record import VALUES
+from benchmarks.serving import CASES, HEIGHT, WIDTH, ServingCase, ServingRun, measure_case, start_server
+from benchmarks.support.identity import write_identity
+from i2i_sdk.perf.record import VALUES
 
 
 def test_a_run_becomes_a_row() -> None:
-    run = Run([10.0, 20.0, 30.0], dropped=1, seconds=0.5, server_cpu=0.25)
-    row = run.row(Case("all frames sent", True, None))
+    run = ServingRun([10.0, 20.0, 30.0], dropped=1, seconds=0.5, server_cpu=0.25)
+    row = run.to_row(ServingCase("all frames sent", True, None))
     assert (row.subject, row.name, row.height, row.width) == ("0.1 s engine", "all frames sent", 480, 640)
     assert row.times["glass"].median_ms == 20 and row.samples["glass"] == (10.0, 20.0, 30.0)
     assert row.values == {"fps": 6.0, "dropped": 1, "server_cpu": 0.25}
@@ -21,12 +21,15 @@ def test_a_run_becomes_a_row() -> None:
 
 
 def test_no_two_cases_have_the_same_key() -> None:
-    rows = [Run([1.0], seconds=1.0).row(case) for case in CASES]
+    rows = [ServingRun([1.0], seconds=1.0).to_row(case) for case in CASES]
     assert len({row.key for row in rows}) == len(CASES) == 5
 
 
 def test_a_client_gets_pictures_from_a_server_of_its_own_process(tmp_path: Path) -> None:
-    with server(write_identity(tmp_path / "identity.onnx", HEIGHT, WIDTH), slow=False) as (port, process):
-        run = play(port, process, 0.5, Case("2 under way", False, 2))
+    with start_server(write_identity(tmp_path / "identity.onnx", HEIGHT, WIDTH), slow=False) as (
+        port,
+        process,
+    ):
+        run = measure_case(port, process, 0.5, ServingCase("2 under way", False, 2))
     assert run.latencies and min(run.latencies) > 0 and run.dropped == 0
-    assert run.row(CASES[0]).values["fps"] == pytest.approx(len(run.latencies) / run.seconds)
+    assert run.to_row(CASES[0]).values["fps"] == pytest.approx(len(run.latencies) / run.seconds)

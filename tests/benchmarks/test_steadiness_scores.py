@@ -8,50 +8,50 @@ import numpy as np
 import pytest
 
 from benchmarks.steadiness import (
-    Score,
-    Step,
+    FramePair,
+    SteadinessScore,
+    compute_warping_error,
+    estimate_motion,
+    list_shared_clips,
     main,
-    motion_and_seen,
-    moved,
-    rows_of,
-    shared_clips,
-    texture,
-    warping_error,
+    make_rows,
+    make_texture,
+    warp,
 )
 from i2i_sdk import InputError
-from i2i_sdk.measure.record import VALUES
+from i2i_sdk.perf.record import VALUES
 
-WORLD = texture(200, 300, 60)
+WORLD = make_texture(200, 300, 60)
 LAST, FRAME = np.ascontiguousarray(WORLD[:, 6:246]), np.ascontiguousarray(WORLD[:, :240])  # 6 to the right
 
 
 def test_the_motion_is_found_and_undone() -> None:
-    flow, seen = motion_and_seen(FRAME, LAST)
+    flow, seen = estimate_motion(FRAME, LAST)
     assert np.median(flow[seen][:, 0]) == pytest.approx(-6, abs=0.1)
     assert np.median(flow[seen][:, 1]) == pytest.approx(0, abs=0.1)
     assert seen[20:-20, 20:-20].mean() > 0.95
     inner = np.s_[20:-20, 20:-20]
-    assert np.abs(moved(LAST, flow)[inner].astype(int) - FRAME[inner]).mean() < 3
+    assert np.abs(warp(LAST, flow)[inner].astype(int) - FRAME[inner]).mean() < 3
 
 
 def test_flicker_is_what_changes_along_the_motion() -> None:
     flow, seen = np.zeros((4, 5, 2), np.float32), np.ones((4, 5), np.bool_)
     dark, bright = np.full((4, 5, 3), 100, np.uint8), np.full((4, 5, 3), 103, np.uint8)
-    assert warping_error(bright, dark, flow, seen) == pytest.approx(9)
-    assert warping_error(dark, dark, flow, seen) == 0
+    assert compute_warping_error(bright, dark, flow, seen) == pytest.approx(9)
+    assert compute_warping_error(dark, dark, flow, seen) == 0
     bright[0] = 200
     seen[0] = False
-    assert warping_error(bright, dark, flow, seen) == pytest.approx(9)
+    assert compute_warping_error(bright, dark, flow, seen) == pytest.approx(9)
 
 
 def test_a_score_becomes_two_rows() -> None:
-    score = Score()
+    score = SteadinessScore()
     still = WORLD[:, :240]
     plus, half = (np.clip(still.astype(int) + levels, 0, 255).astype(np.uint8) for levels in (8, 4))
     rejected = np.zeros(still.shape[:2], np.bool_)
     rejected[:10] = True
-    score.add(Step(still, plus, half, (still, still, still), rejected, milliseconds=2.0))
-    unsmoothed, smoothed = rows_of("clip", score, 0.7)
+    score.add(FramePair(still, plus, half, (still, still, still), rejected, milliseconds=2.0))
+    unsmoothed, smoothed = make_rows("clip", score, 0.7)
     assert (unsmoothed.name, smoothed.name, smoothed.height, smoothed.width) == (
         "unsmoothed",
         "strength 0.7",
@@ -69,6 +69,6 @@ def test_a_score_becomes_two_rows() -> None:
 def test_without_clips_it_says_what_to_give(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("I2I_SHARED_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match=r"no clips: give some"):
-        shared_clips()
+        list_shared_clips()
     with pytest.raises(SystemExit):
         main(["--frames", "few"])

@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from made_up_records import engines
+from made_up_records import make_engines_record
 
 from benchmarks import __main__ as suite
-from i2i_sdk.measure.record import write_record
+from i2i_sdk.perf.record import write_record
 
 
 def test_every_part_is_a_program() -> None:
@@ -24,23 +24,23 @@ def called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, .
     """The programs that would have been run; soak fails."""
     calls: list[tuple[str, ...]] = []
 
-    def run(words: list[str], check: bool) -> subprocess.CompletedProcess[str]:
+    def record_call(words: list[str], check: bool) -> subprocess.CompletedProcess[str]:
         calls.append(tuple(words[2:]))
         return subprocess.CompletedProcess(words, int("benchmarks.soak" in words))
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", record_call)
     monkeypatch.setattr(suite, "OUT", tmp_path)
     return calls
 
 
 def test_the_short_set(called: list[tuple[str, ...]]) -> None:
-    assert suite.measured((), full=False) == []
+    assert suite.run_parts((), full=False) == []
     assert called == [(f"benchmarks.{part}", *options) for part, options in suite.SHORT.items()]
 
 
 def test_parts_by_name_and_at_length(called: list[tuple[str, ...]]) -> None:
-    assert suite.measured(("cold", "soak"), full=False) == ["soak"]
-    assert suite.measured(("engines",), full=True) == []
+    assert suite.run_parts(("cold", "soak"), full=False) == ["soak"]
+    assert suite.run_parts(("engines",), full=True) == []
     assert called == [
         ("benchmarks.cold", *suite.SHORT["cold"]),
         ("benchmarks.soak",),
@@ -56,7 +56,7 @@ def test_a_part_that_fails_is_told(called: list[tuple[str, ...]], capsys: pytest
 def test_the_report_of_what_is_there(
     called: list[tuple[str, ...]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_record(tmp_path / "engines.json", engines())
+    write_record(tmp_path / "engines.json", make_engines_record())
     (tmp_path / "older.json").write_text('{"title": "before there was a schema"}')
     assert suite.main(["--report"]) == 0
     assert called == []

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.training import breakdown, opened, prepared, row_of, write_images
-from i2i_sdk.measure.record import VALUES
-from i2i_training.config_file import apply_config
+from benchmarks.training import make_row, measure_breakdown, open_data, prepare_recipe, write_images
+from i2i_sdk.perf.record import VALUES
+from i2i_training.options.config_file import apply_config
 from i2i_training.recipes import RECIPES
-from i2i_training.run_options import RunOptions
+from i2i_training.run.run_options import RunOptions
 
 
 def test_a_row_tells_images_a_second() -> None:
-    row = row_of(
+    row = make_row(
         "cyclegan", "i2i train", [100.0, 50.0, 50.0], RunOptions(crop_size=128, batch=4), {"faster": 2.0}
     )
     assert (row.height, row.width, row.batch) == (128, 128, 4)
@@ -25,14 +25,14 @@ def test_a_row_tells_images_a_second() -> None:
 
 def test_the_parts_of_a_step_are_all_of_it_and_leave_the_recipe_as_it_was(tmp_path: Path) -> None:
     write_images(tmp_path, 4)
-    given = {"data": str(tmp_path / "domains"), "load_size": 48, "crop_size": 32}
-    given |= {"resnet": {"width": 8, "blocks": 2}, "discriminator": {"width": 8, "layers": 2}}
-    run, options = apply_config((RunOptions(), RECIPES["cyclegan"].options()), given)
-    recipe, device = prepared("cyclegan", options, "32-true", False)
+    config = {"data": str(tmp_path / "domains"), "load_size": 48, "crop_size": 32}
+    config |= {"resnet": {"width": 8, "blocks": 2}, "discriminator": {"width": 8, "layers": 2}}
+    run, options = apply_config((RunOptions(), RECIPES["cyclegan"].options()), config)
+    recipe, device = prepare_recipe("cyclegan", options, "32-true", False)
     before = recipe.backward, [optimizer.step for optimizer in recipe.optimizers.values()]
-    with closing(opened("cyclegan", run)) as data:
-        shares = breakdown(recipe, data, device, rounds=2)
-    assert set(shares) == {"waiting", "forward", "backward", "optimisers"} <= set(VALUES)
+    with closing(open_data("cyclegan", run)) as data:
+        shares = measure_breakdown(recipe, data, device, rounds=2)
+    assert set(shares) == {"waiting", "forward", "backward", "optimizers"} <= set(VALUES)
     assert sum(shares.values()) == pytest.approx(1)
     assert all(share > 0 for share in shares.values())
     assert before == (recipe.backward, [optimizer.step for optimizer in recipe.optimizers.values()])

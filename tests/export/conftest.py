@@ -1,4 +1,4 @@
-"""Small trained-looking generators, saved once per session; trained ones, ready to be quantised."""
+"""Small trained-looking generators, saved once per session; trained ones, ready to be quantized."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ import pytest
 import torch
 from skimage import data
 
-from i2i_export.graph import MAX_BATCH, write_onnx
+from i2i_export.canonical import MAX_BATCH, make_example_input, wrap_for_export, write_onnx
 from i2i_export.job import Job
-from i2i_export.module import deployed, example_input
 from i2i_export.options import ExportOptions
-from i2i_export.parity import make_trial
-from i2i_export.rewrites import transposed_to_convolutions
-from i2i_sdk.stills import BUILTIN
+from i2i_export.passes import replace_transposed_convolutions
+from i2i_export.verify_variant import make_parity_case
+from i2i_sdk.quality.eval_frames import BUILTIN_PHOTOS
 from i2i_training.checkpoint import load_generator, save_generator
 from i2i_training.networks import (
     GeneratorConfig,
@@ -29,7 +28,7 @@ from i2i_training.networks import (
     UnetConfig,
     build_generator,
     count_macs,
-    initialise,
+    initialize_weights,
 )
 
 SMALL: dict[str, GeneratorConfig] = {
@@ -46,7 +45,7 @@ SMALL: dict[str, GeneratorConfig] = {
 def make_generator(config: GeneratorConfig) -> torch.nn.Module:
     """Weights with structure: kaiming, and BatchNorm statistics that are far from 0 and 1."""
     torch.manual_seed(0)
-    module = initialise(build_generator(config), "kaiming")
+    module = initialize_weights(build_generator(config), "kaiming")
     for name, value in module.state_dict().items():
         if name.endswith("running_mean"):
             value.normal_(0.0, 0.5)
@@ -80,9 +79,9 @@ def float_graph(
     @cache
     def find(name: str) -> onnx.ModelProto:
         module, spec = load_generator(checkpoints[name])
-        ready = deployed(module, spec)
-        transposed_to_convolutions(ready)
-        write_onnx(ready, example_input(spec, 64, 64, batch=2), folder / f"{name}.onnx")
+        ready = wrap_for_export(module, spec)
+        replace_transposed_convolutions(ready)
+        write_onnx(ready, make_example_input(spec, 64, 64, batch=2), folder / f"{name}.onnx")
         return onnx.load(str(folder / f"{name}.onnx"))
 
     return find
@@ -92,7 +91,7 @@ def float_graph(
 def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 24 pictures of 128x128: the four quarters of each of scikit-image's photos."""
     folder = tmp_path_factory.mktemp("crops")
-    for name in BUILTIN:
+    for name in BUILTIN_PHOTOS:
         photo = cv2.resize(getattr(data, name)()[:, :, 2::-1], (256, 256), interpolation=cv2.INTER_AREA)
         for quarter in range(4):
             top, left = divmod(quarter, 2)
@@ -102,17 +101,17 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_job(checkpoint: Path, folder: Path, side: int, options: ExportOptions) -> Job:
-    """A job as `export_bundle` gives it to a target that calibrates."""
+    """A job as `export` gives it to a target that calibrates."""
     module, spec = load_generator(checkpoint)
     bundle, scratch = folder / "bundle", folder / "scratch"
     bundle.mkdir(parents=True)
     scratch.mkdir()
-    part = "all" if options.calibration or spec.kind == "sampler" else "even"
-    trial = make_trial(module, spec, options.frames, side, side, part=part)
-    ready = deployed(module, spec)
+    part = "all" if options.calibration else "even"
+    trial = make_parity_case(module, spec, options.frames, side, side, part=part)
+    ready = wrap_for_export(module, spec)
     graph = bundle / "reference.onnx"
-    write_onnx(ready, example_input(spec, side, side, batch=2), graph)
-    macs = count_macs(module, *spec.input_shape(side, side))
+    write_onnx(ready, make_example_input(spec, side, side, batch=2), graph)
+    macs = count_macs(module, *spec.get_input_shape(side, side))
     return Job(
         ready, spec, graph, bundle, scratch, side, side, MAX_BATCH, macs, trial, options, lambda text: None
     )

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from i2i_export.options import ExportOptions
-from i2i_export.pipeline import export_bundle
+from i2i_export.pipeline import export
 from i2i_export.targets import ncnn
 from i2i_sdk import BackendError, Bundle, BundleError, Translator
-from i2i_sdk.backends import why_not
-from i2i_sdk.cli import main as i2i
-from i2i_sdk.files import file_sha256
-from i2i_sdk.manifest import FileEntry
-from tests.training.warm import until, warm
+from i2i_sdk.backends import explain_unsupported_variant
+from i2i_sdk.bundle.manifest import FileEntry
+from i2i_sdk.cli.main import main as i2i
+from i2i_sdk.files import hash_file
+from tests.training.warm import get_fork_server, wait_until
 
 SIZE = ExportOptions(size=(64, 64))
 EVERY_KIND = (
@@ -30,12 +30,12 @@ EVERY_KIND = (
 )
 
 
-def contents(folder: Path) -> dict[str, str]:
+def hash_files(folder: Path) -> dict[str, str]:
     """SHA-256 of every file, by its path inside."""
-    return {p.relative_to(folder).as_posix(): file_sha256(p) for p in folder.rglob("*") if p.is_file()}
+    return {p.relative_to(folder).as_posix(): hash_file(p) for p in folder.rglob("*") if p.is_file()}
 
 
-def readable(folder: Path) -> list[str]:
+def find_readable_bundles(folder: Path) -> list[str]:
     """Every bundle under a folder, wherever and whatever it is called."""
     found: list[str] = []
     for path in sorted(p.parent for p in folder.rglob("manifest.json")):
@@ -57,7 +57,7 @@ def source(root: Path) -> Path:
 def every_kind(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with a variant of each kind; tests must not change it."""
     out = tmp_path_factory.mktemp("kinds") / "x.i2i"
-    export_bundle(source, EVERY_KIND, out, SIZE)
+    export(source, EVERY_KIND, out, SIZE)
     return out
 
 
@@ -89,8 +89,8 @@ def test_a_full_disk_leaves_the_old_bundle(
 ) -> None:
     """0.8 MB of graph, as much of weights, and what the converters write on the way."""
     out = small_disk / "x.i2i"
-    export_bundle(source, [("ort", "fp32")], out, SIZE)
-    before = contents(small_disk)
+    export(source, [("ort", "fp32")], out, SIZE)
+    before = hash_files(small_disk)
     for targets in ("ort", "ncnn:fp32", "web:fp16", "coreml:fp16"):
         words = ["export", str(source), "--size", "64", "--to", targets, "-o", str(out)]
         (small_disk / "ballast").write_bytes(bytes(1_000_000))
@@ -98,7 +98,7 @@ def test_a_full_disk_leaves_the_old_bundle(
         errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
         assert len(errors) == 1 and "No space left on device" in errors[0]
         (small_disk / "ballast").unlink()
-        assert contents(small_disk) == before
+        assert hash_files(small_disk) == before
 
 
 def test_a_disk_that_fills_while_a_target_writes(
@@ -106,42 +106,44 @@ def test_a_disk_that_fills_while_a_target_writes(
 ) -> None:
     """The same for those who may not mount."""
 
-    def full(pnnx: str, traced: Path, name: str, precision: str) -> tuple[Path, Path]:
+    def fail_with_full_disk(pnnx: str, traced: Path, name: str, precision: str) -> tuple[Path, Path]:
         (traced.parent / f"{name}.param").write_bytes(b"7767517\n")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(ncnn, "_convert", full)
+    monkeypatch.setattr(ncnn, "_convert", fail_with_full_disk)
     with pytest.raises(OSError, match="No space left"):
-        export_bundle(checkpoints["resnet"], [("ncnn", "fp32")], tmp_path / "x.i2i", SIZE)
+        export(checkpoints["resnet"], [("ncnn", "fp32")], tmp_path / "x.i2i", SIZE)
     assert list(tmp_path.iterdir()) == []
 
 
 # signals
 
-MOMENTS = {
+SIGNAL_POINTS = {
     "the graph is written": "bundle/reference.onnx",
     "the network is traced": "scratch/ncnn.pt",
     "the weights are there": "bundle/ncnn-fp32-64x64.bin",
 }
 
 
-def stopped(source: Path, out: Path, moment: str, asked: signal.Signals) -> tuple[int, str]:
+def export_and_signal(source: Path, out: Path, point: str, signal_number: signal.Signals) -> tuple[int, str]:
     """Send a signal to an export at that moment; its exit code and what it printed."""
     log = out.parent / "log"
-    pid = warm().start(["export", str(source), "--size", "64", "--to", "ncnn:fp32", "-o", str(out)], log)
-    until(lambda: any(out.parent.glob(f".{out.name}.partial*/{MOMENTS[moment]}")), log)
-    os.kill(pid, asked)
-    return warm().wait(pid), log.read_text()
+    pid = get_fork_server().start(
+        ["export", str(source), "--size", "64", "--to", "ncnn:fp32", "-o", str(out)], log
+    )
+    wait_until(lambda: any(out.parent.glob(f".{out.name}.partial*/{SIGNAL_POINTS[point]}")), log)
+    os.kill(pid, signal_number)
+    return get_fork_server().wait(pid), log.read_text()
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", SIGNAL_POINTS)
 def test_a_killed_export_leaves_the_old_bundle(
     moment: str, source: Path, bundle: Path, tmp_path: Path
 ) -> None:
-    before = contents(bundle)
-    assert stopped(source, bundle, moment, signal.SIGKILL)[0] == -signal.SIGKILL
-    assert contents(bundle) == before
-    assert readable(tmp_path) == ["x.i2i"]
+    before = hash_files(bundle)
+    assert export_and_signal(source, bundle, moment, signal.SIGKILL)[0] == -signal.SIGKILL
+    assert hash_files(bundle) == before
+    assert find_readable_bundles(tmp_path) == ["x.i2i"]
     assert len(list(tmp_path.iterdir())) == 3  # the log, and half an export under a name that nothing reads
 
 
@@ -150,19 +152,19 @@ def test_a_killed_export_leaves_the_old_bundle(
 def test_an_interrupted_export_leaves_only_the_old_bundle(
     moment: str, source: Path, bundle: Path, tmp_path: Path
 ) -> None:
-    before = contents(bundle)
-    code, said = stopped(source, bundle, moment, signal.SIGINT)
+    before = hash_files(bundle)
+    code, said = export_and_signal(source, bundle, moment, signal.SIGINT)
     assert (code, said.splitlines()[-1]) == (130, "interrupted"), said
-    assert contents(bundle) == before
+    assert hash_files(bundle) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "x.i2i"]
 
 
 def test_a_killed_first_export_leaves_no_bundle(source: Path, tmp_path: Path) -> None:
     """And what it left is in nobody's way."""
     out = tmp_path / "x.i2i"
-    assert stopped(source, out, "the weights are there", signal.SIGKILL)[0] == -signal.SIGKILL
-    assert not out.exists() and readable(tmp_path) == []
-    export_bundle(source, [("ncnn", "fp32")], out, SIZE)
+    assert export_and_signal(source, out, "the weights are there", signal.SIGKILL)[0] == -signal.SIGKILL
+    assert not out.exists() and find_readable_bundles(tmp_path) == []
+    export(source, [("ncnn", "fp32")], out, SIZE)
     assert [v.name for v in Bundle.read(out).manifest.variants] == ["ncnn-fp32-64x64"]
 
 
@@ -172,8 +174,8 @@ def test_a_killed_first_export_leaves_no_bundle(source: Path, tmp_path: Path) ->
 def test_one_flipped_bit_in_any_file_of_any_kind(bundle: Path) -> None:
     manifest = Bundle.read(bundle).manifest
     assert {v.backend for v in manifest.variants} == {name for name, _ in EVERY_KIND}
-    assert len(manifest.files()) >= 9
-    for name in manifest.files():
+    assert len(manifest.collect_files()) >= 9
+    for name in manifest.collect_files():
         path = bundle / name
         whole = path.read_bytes()
         middle = len(whole) // 2
@@ -184,13 +186,13 @@ def test_one_flipped_bit_in_any_file_of_any_kind(bundle: Path) -> None:
                 continue
             with pytest.raises(BundleError, match=r"its content is not what the manifest's SHA-256 says"):
                 Bundle.read(bundle).files_of(variant)
-            kind = BundleError if why_not(variant) is None else BackendError
+            kind = BundleError if explain_unsupported_variant(variant) is None else BackendError
             with pytest.raises(kind):
                 Translator(bundle, backend=variant.backend)
         path.write_bytes(whole)
 
 
-def several_files(bundle: Path) -> list[tuple[int, int, FileEntry]]:
+def list_split_files(bundle: Path) -> list[tuple[int, int, FileEntry]]:
     """(variant, which of its files, entry) of every file of the variants with more than one."""
     variants = Bundle.read(bundle).manifest.variants
     found = [(v, f, e) for v, variant in enumerate(variants) for f, e in enumerate(variant.files)]
@@ -199,7 +201,7 @@ def several_files(bundle: Path) -> list[tuple[int, int, FileEntry]]:
 
 def test_paths_that_leave_the_bundle_in_any_place(bundle: Path) -> None:
     text = (bundle / "manifest.json").read_text()
-    listed = several_files(bundle)
+    listed = list_split_files(bundle)
     assert {Bundle.read(bundle).manifest.variants[v].backend for v, _, _ in listed} == {
         "ncnn",
         "coreml",
@@ -220,7 +222,7 @@ def test_paths_that_leave_the_bundle_in_any_place(bundle: Path) -> None:
 
 
 def test_links_in_place_of_any_file(bundle: Path) -> None:
-    for _, _, entry in several_files(bundle):
+    for _, _, entry in list_split_files(bundle):
         path, outside = bundle / entry.path, bundle.parent / "outside"
         path.rename(outside)
         path.symlink_to(outside)
@@ -233,7 +235,7 @@ def test_links_in_place_of_any_file(bundle: Path) -> None:
 def test_a_newer_bundle_is_not_extended(source: Path, bundle: Path) -> None:
     data = json.loads((bundle / "manifest.json").read_text())
     (bundle / "manifest.json").write_text(json.dumps(data | {"schema": data["schema"] + 1}))
-    before = contents(bundle)
+    before = hash_files(bundle)
     with pytest.raises(BundleError, match=r"this version reads up to .*: pip install -U i2i-sdk"):
-        export_bundle(source, [("ort", "fp32")], bundle, SIZE)
-    assert contents(bundle) == before and list(bundle.parent.iterdir()) == [bundle]
+        export(source, [("ort", "fp32")], bundle, SIZE)
+    assert hash_files(bundle) == before and list(bundle.parent.iterdir()) == [bundle]

@@ -16,22 +16,22 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 from onnxruntime.quantization.calibrate import HistogramCollector
 
-from i2i_export.calibrate import (
+from i2i_export.int8.calibrate import (
     BINS,
-    METHODS,
+    RANGE_METHODS,
     Activation,
-    Grid,
-    entropy,
-    mse,
+    QuantizationGrid,
+    choose_entropy_range,
+    choose_mse_range,
+    choose_percentile_range,
     observe,
-    percentile,
 )
 
-SIGNED, UNSIGNED = Grid(signed=True), Grid(signed=False)
+SIGNED, UNSIGNED = QuantizationGrid(signed=True), QuantizationGrid(signed=False)
 LARGE = 1e6
 
 
-def identity(channels: int, height: int, width: int) -> ModelProto:
+def make_identity_graph(channels: int, height: int, width: int) -> ModelProto:
     """float32 [1, C, H, W] "x" -> the same as "y"."""
     shape = [1, channels, height, width]
     given, result = (helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n in ("x", "y"))
@@ -39,14 +39,14 @@ def identity(channels: int, height: int, width: int) -> ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
-def seen_of(values: NDArray[Any]) -> Activation:
+def observe_values(values: NDArray[Any]) -> Activation:
     """What `observe` keeps of one frame with these values."""
     frame: Any = values.astype(np.float32).reshape(1, 1, -1)
-    return observe(identity(*frame.shape), ["y"], [frame])["y"]
+    return observe(make_identity_graph(*frame.shape), ["y"], [frame])["y"]
 
 
 @st.composite
-def streams(draw: st.DrawFn) -> list[NDArray[np.float32]]:
+def draw_frames(draw: st.DrawFn) -> list[NDArray[np.float32]]:
     """Frames [C, H, W] of one shape, each of another magnitude: the range doubles on the way, or not."""
     shape = draw(st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4)))
     number = st.floats(-1, 1, width=32, allow_subnormal=False)
@@ -60,9 +60,9 @@ def streams(draw: st.DrawFn) -> list[NDArray[np.float32]]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(streams())
+@given(draw_frames())
 def test_streamed_frames_show_what_all_at_once_would(frames: list[NDArray[Any]]) -> None:
-    seen = observe(identity(*frames[0].shape), ["y"], frames)["y"]
+    seen = observe(make_identity_graph(*frames[0].shape), ["y"], frames)["y"]
     together = np.stack(frames).astype(np.float64)
     assert (seen.low, seen.high) == (min(0, together.min()), max(0, together.max()))
     np.testing.assert_allclose(seen.channel_mean, together.mean((0, 2, 3)), rtol=1e-6, atol=1e-30)
@@ -80,7 +80,7 @@ def test_streamed_frames_show_what_all_at_once_would(frames: list[NDArray[Any]])
 def test_a_histogram_equals_numpys() -> None:
     frames: list[Any] = [np.random.default_rng(i).normal(0, 3**i, (2, 30, 40)) for i in range(5)]
     frames = [frame.astype(np.float32) for frame in frames]
-    seen = observe(identity(2, 30, 40), ["y"], frames)["y"]
+    seen = observe(make_identity_graph(2, 30, 40), ["y"], frames)["y"]
     first = np.abs(frames[0]).max()
     assert seen.reach / first == 2 ** round(np.log2(seen.reach / first)) >= 64  # doubled six times or more
     expected, _ = np.histogram(np.stack(frames), BINS, (-seen.reach, seen.reach))
@@ -91,7 +91,7 @@ def test_frames_are_not_kept() -> None:
     """One frame at a time is alive, and what is kept of a tensor has a size of its own."""
     before: list[weakref.ref[Any]] = []
 
-    def frames() -> Iterator[Any]:
+    def iterate_frames() -> Iterator[Any]:
         for number in range(6):
             gc.collect()
             assert sum(frame() is not None for frame in before) <= 1
@@ -99,7 +99,7 @@ def test_frames_are_not_kept() -> None:
             before.append(weakref.ref(frame))
             yield frame
 
-    seen = observe(identity(3, 64, 64), ["y"], frames())["y"]
+    seen = observe(make_identity_graph(3, 64, 64), ["y"], iterate_frames())["y"]
     assert len(before) == 6 and seen.high == 5
     assert {name: np.size(value) for name, value in vars(seen).items() if np.size(value) > 1} == {
         "counts": BINS,
@@ -111,9 +111,11 @@ def test_frames_are_not_kept() -> None:
 limit = st.floats(0, LARGE)
 
 
-def on_grid(grid: Grid, low: float, high: float, values: NDArray[Any]) -> NDArray[np.float64]:
+def round_to_grid(
+    grid: QuantizationGrid, low: float, high: float, values: NDArray[Any]
+) -> NDArray[np.float64]:
     """`values` through QuantizeLinear and DequantizeLinear."""
-    step, zero = grid.scale_and_zero(low, high)
+    step, zero = grid.compute_scale_and_zero(low, high)
     kind = np.iinfo(np.int8 if grid.signed else np.uint8)
     assert zero.dtype == kind.dtype and step.dtype == np.float32 and step > 0
     shift = float(zero)
@@ -122,28 +124,28 @@ def on_grid(grid: Grid, low: float, high: float, values: NDArray[Any]) -> NDArra
 
 @given(limit, limit, st.booleans())
 def test_a_grid_hits_zero_and_covers_its_limits(below: float, above: float, signed: bool) -> None:
-    grid = Grid(signed)
-    low, high = grid.limits(-below, above)
+    grid = QuantizationGrid(signed)
+    low, high = grid.compute_limits(-below, above)
     assert low <= -below * (1 - 1e-9) and high >= above * (1 - 1e-9)
-    np.testing.assert_allclose(grid.limits(low, high), (low, high), rtol=1e-12)
+    np.testing.assert_allclose(grid.compute_limits(low, high), (low, high), rtol=1e-12)
     values = np.linspace(low, high, 1001)
-    found = on_grid(grid, -below, above, np.append(values, 0.0))
+    found = round_to_grid(grid, -below, above, np.append(values, 0.0))
     assert found[-1] == 0
     step = max(high - low, 1e-12) / 255
     assert np.abs(found[:-1] - values).max() <= 0.501 * step
     if signed:
-        assert grid.scale_and_zero(-below, above)[1] == 0
+        assert grid.compute_scale_and_zero(-below, above)[1] == 0
         wider = 1 - 1e-6  # nothing is given away: the range ends where one of the limits is
         assert high * wider <= above or low * wider >= -below or max(below, above) == 0
 
 
 def test_an_unsigned_grid_spends_nothing_on_what_never_comes() -> None:
-    assert UNSIGNED.limits(0, 3) == (0, 3)
-    assert UNSIGNED.scale_and_zero(0, 3)[1] == 0
-    assert UNSIGNED.scale_and_zero(-3, 0)[1] == 255
+    assert UNSIGNED.compute_limits(0, 3) == (0, 3)
+    assert UNSIGNED.compute_scale_and_zero(0, 3)[1] == 0
+    assert UNSIGNED.compute_scale_and_zero(-3, 0)[1] == 255
 
 
-DRAWN = {
+DISTRIBUTIONS = {
     "normal": lambda rng: rng.normal(size=40_000),
     "skew": lambda rng: rng.gamma(2, 1, 40_000) - 0.5,
     "outliers above": lambda rng: np.append(rng.normal(size=40_000), rng.uniform(0, 30, 12)),
@@ -153,82 +155,84 @@ DRAWN = {
 }
 
 
-@pytest.fixture(params=DRAWN)
-def drawn(request: pytest.FixtureRequest) -> NDArray[np.float64]:
-    return DRAWN[request.param](np.random.default_rng(1)).astype(np.float32).astype(np.float64)
+@pytest.fixture(params=DISTRIBUTIONS)
+def samples(request: pytest.FixtureRequest) -> NDArray[np.float64]:
+    return DISTRIBUTIONS[request.param](np.random.default_rng(1)).astype(np.float32).astype(np.float64)
 
 
 @pytest.mark.parametrize("signed", [True, False])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", RANGE_METHODS)
 def test_a_range_lies_in_what_was_seen_and_holds_zero(
-    name: str, signed: bool, drawn: NDArray[np.float64]
+    name: str, signed: bool, samples: NDArray[np.float64]
 ) -> None:
-    seen, grid = seen_of(drawn), Grid(signed)
-    low, high = METHODS[name](seen, grid)
-    whole = grid.limits(seen.low, seen.high)
+    seen, grid = observe_values(samples), QuantizationGrid(signed)
+    low, high = RANGE_METHODS[name](seen, grid)
+    whole = grid.compute_limits(seen.low, seen.high)
     assert whole[0] <= low <= 0 <= high <= whole[1]
-    assert high - low >= 0.3 * np.abs(drawn).std()
+    assert high - low >= 0.3 * np.abs(samples).std()
     if name == "minmax":
         assert (low, high) == whole
 
 
 @pytest.mark.parametrize("signed", [True, False])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", RANGE_METHODS)
 def test_a_silent_tensor_has_a_range(name: str, signed: bool) -> None:
-    low, high = METHODS[name](seen_of(np.zeros(50)), Grid(signed))
+    low, high = RANGE_METHODS[name](observe_values(np.zeros(50)), QuantizationGrid(signed))
     assert -1e-9 < low <= 0 <= high < 1e-9
-    assert (on_grid(Grid(signed), low, high, np.zeros(3)) == 0).all()
+    assert (round_to_grid(QuantizationGrid(signed), low, high, np.zeros(3)) == 0).all()
 
 
-def test_percentiles_leave_out_one_in_100_000_on_either_side(drawn: NDArray[np.float64]) -> None:
-    seen = seen_of(drawn)
-    expected = np.quantile(drawn, [1e-5, 1 - 1e-5], method="inverted_cdf")
-    low, high = percentile(seen, UNSIGNED)
+def test_percentiles_leave_out_one_in_100_000_on_either_side(samples: NDArray[np.float64]) -> None:
+    seen = observe_values(samples)
+    expected = np.quantile(samples, [1e-5, 1 - 1e-5], method="inverted_cdf")
+    low, high = choose_percentile_range(seen, UNSIGNED)
     width = 2 * seen.reach / BINS
     assert low == pytest.approx(min(expected[0], 0), abs=width)
     assert high == pytest.approx(max(expected[1], 0), abs=width)
 
 
 @pytest.mark.parametrize("signed", [True, False])
-def test_mse_finds_the_least_squared_error(signed: bool, drawn: NDArray[np.float64]) -> None:
+def test_mse_finds_the_least_squared_error(signed: bool, samples: NDArray[np.float64]) -> None:
     """Against a search over both ends, on the values themselves."""
-    seen, grid = seen_of(drawn), Grid(signed)
+    seen, grid = observe_values(samples), QuantizationGrid(signed)
 
-    def error(low: float, high: float) -> float:
-        return float(np.square(drawn - on_grid(grid, low, high, drawn)).mean())
+    def compute_error(low: float, high: float) -> float:
+        return float(np.square(samples - round_to_grid(grid, low, high, samples)).mean())
 
     shrinks = np.linspace(0.3, 1, 36)
-    best = min(error(seen.low * a, seen.high * b) for a, b in product(shrinks, shrinks))
-    assert error(*mse(seen, grid)) <= 1.05 * best
+    best = min(compute_error(seen.low * a, seen.high * b) for a, b in product(shrinks, shrinks))
+    assert compute_error(*choose_mse_range(seen, grid)) <= 1.05 * best
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_mse_clips_an_outlier_at_its_own_end_only(sign: int) -> None:
     values = np.append(np.random.default_rng(1).normal(size=500_000), 12.0)
-    inner, outer = mse(seen_of(sign * values), UNSIGNED)[::sign]
+    inner, outer = choose_mse_range(observe_values(sign * values), UNSIGNED)[::sign]
     assert abs(outer) < 0.6 * 12
     assert abs(inner) > 0.75 * abs(values.min())
 
 
-def dense(density: Any, reach: float) -> Activation:
+def make_dense_activation(density: Any, limit: float) -> Activation:
     """An activation with so many values that its histogram has the shape of `density`."""
-    seen = Activation(-reach, reach, reach, np.zeros(BINS), np.zeros(1), np.full(1, reach))
-    seen.counts = np.rint(1e9 * density(seen.centres()) * 2 * reach / BINS)
+    seen = Activation(-limit, limit, limit, np.zeros(BINS), np.zeros(1), np.full(1, limit))
+    seen.counts = np.rint(1e9 * density(seen.compute_centers()) * 2 * limit / BINS)
     return seen
 
 
-def laplace(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def compute_laplace_density(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.exp(-np.abs(x)) / 2
 
 
-def heavy_tails(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def compute_student_t_density(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Student's t with 5 degrees of freedom."""
     return 8 / (3 * np.pi * np.sqrt(5) * (1 + x * x / 5) ** 3)
 
 
-@pytest.mark.parametrize(("density", "reach"), [(laplace, 20.0), (heavy_tails, 40.0)])
+@pytest.mark.parametrize(
+    ("density", "reach"), [(compute_laplace_density, 20.0), (compute_student_t_density, 40.0)]
+)
 def test_entropy_agrees_with_onnxruntimes(density: Any, reach: float) -> None:
-    seen = dense(density, reach)
+    seen = make_dense_activation(density, reach)
     # It wants a bin in the middle of an odd number of them.
     counts = np.insert(seen.counts, BINS // 2, seen.counts[BINS // 2]).astype(np.int64)
     edges = np.linspace(-reach, reach, BINS + 2)
@@ -236,15 +240,15 @@ def test_entropy_agrees_with_onnxruntimes(density: Any, reach: float) -> None:
     _, expected = collector.get_entropy_threshold((counts, edges, edges[0], edges[-1], reach), 128)
     assert 0.2 * reach < expected < 0.8 * reach
     for grid in (SIGNED, UNSIGNED):
-        assert entropy(seen, grid)[1] == pytest.approx(expected, rel=0.06)
+        assert choose_entropy_range(seen, grid)[1] == pytest.approx(expected, rel=0.06)
 
 
 def test_the_zeros_of_a_relu_do_not_move_an_entropy_range() -> None:
     """Half of all values in one bin: a range so small that it has a level for each bin would win."""
-    seen = dense(laplace, 20.0)
+    seen = make_dense_activation(compute_laplace_density, 20.0)
     half = Activation(0.0, 20.0, 20.0, seen.counts.copy(), seen.channel_mean, seen.channel_peak)
     half.counts[: BINS // 2] = 0
-    expected = entropy(half, UNSIGNED)
+    expected = choose_entropy_range(half, UNSIGNED)
     assert expected[0] == 0 and expected[1] > 5
     half.counts[BINS // 2] += seen.counts[: BINS // 2].sum()
-    assert entropy(half, UNSIGNED) == expected
+    assert choose_entropy_range(half, UNSIGNED) == expected

@@ -14,22 +14,21 @@ import pytest
 import torch
 from torch import Tensor
 
+from i2i_export.canonical import wrap_for_export
 from i2i_export.job import Job
-from i2i_export.module import deployed
+from i2i_export.mil.interpreter import MilEngine
 from i2i_export.options import ExportOptions
-from i2i_export.parity import make_trial
-from i2i_export.pipeline import Exported, export_bundle
-from i2i_export.targets import coreml
-from i2i_export.verify_mil import MilEngine
-from i2i_export.wanted import parse_targets
+from i2i_export.pipeline import ExportResult, export
+from i2i_export.targets import coreml, parse_targets
+from i2i_export.verify_variant import make_parity_case
 from i2i_sdk import Bundle, ExportError, ParityError
-from i2i_sdk.backends.coreml import precision_of, quiet_coremltools, read_layers
-from i2i_sdk.parity import FLOORS
+from i2i_sdk.backends.coreml import find_weight_precision, read_layers, silence_coremltools
+from i2i_sdk.quality.parity import PSNR_FLOORS
 from i2i_training.checkpoint import load_generator, save_generator
-from i2i_training.networks import DcganConfig, GeneratorSpec, ResnetConfig, count_macs
+from i2i_training.networks import GeneratorSpec, ResnetConfig, count_macs
 from tests.export.conftest import make_generator
 
-SIZE = ExportOptions(size=(64, 64), licence="CC0", trained_on="drawn shapes")
+SIZE = ExportOptions(size=(64, 64), license="CC0", trained_on="drawn shapes")
 
 pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="a Mac verifies by running Core ML itself")
 
@@ -41,12 +40,12 @@ def sketch(root: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def exported(sketch: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return export_bundle(sketch, parse_targets("coreml"), tmp_path_factory.mktemp("x") / "s.i2i", SIZE)
+def export_result(sketch: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
+    return export(sketch, parse_targets("coreml"), tmp_path_factory.mktemp("x") / "s.i2i", SIZE)
 
 
-def package_of(exported: Exported, precision: str) -> Path:
-    return exported.bundle.path / f"coreml-{precision}-64x64.mlpackage"
+def find_exported_package(export_result: ExportResult, precision: str) -> Path:
+    return export_result.bundle.path / f"coreml-{precision}-64x64.mlpackage"
 
 
 def make_job(checkpoint: Path, folder: Path, side: int = 64) -> Job:
@@ -55,7 +54,7 @@ def make_job(checkpoint: Path, folder: Path, side: int = 64) -> Job:
     (folder / "bundle").mkdir(parents=True)
     (folder / "scratch").mkdir()
     return Job(
-        module=deployed(module, spec),
+        module=wrap_for_export(module, spec),
         spec=spec,
         graph=folder / "bundle" / "reference.onnx",
         folder=folder / "bundle",
@@ -63,15 +62,15 @@ def make_job(checkpoint: Path, folder: Path, side: int = 64) -> Job:
         height=side,
         width=side,
         max_batch=8,
-        macs=count_macs(module, *spec.input_shape(side, side)),
-        trial=make_trial(module, spec, None, side, side),
+        macs=count_macs(module, *spec.get_input_shape(side, side)),
+        parity_case=make_parity_case(module, spec, None, side, side),
         options=SIZE,
         progress=lambda text: None,
     )
 
 
-def spec_of(package: Path) -> Any:
-    with quiet_coremltools():
+def load_spec(package: Path) -> Any:
+    with silence_coremltools():
         import coremltools
 
         return coremltools.utils.load_spec(str(package))
@@ -80,8 +79,8 @@ def spec_of(package: Path) -> Any:
 # what is written
 
 
-def test_every_precision_is_checked_by_the_interpreter(exported: Exported) -> None:
-    variants = {c.variant.precision: c.variant for c in exported.variants}
+def test_every_precision_is_checked_by_the_interpreter(export_result: ExportResult) -> None:
+    variants = {c.variant.precision: c.variant for c in export_result.variants}
     assert list(variants) == ["fp16", "w8", "palette6"]
     for precision, variant in variants.items():
         assert variant.name == f"coreml-{precision}-64x64"
@@ -90,27 +89,31 @@ def test_every_precision_is_checked_by_the_interpreter(exported: Exported) -> No
         assert variant.verified == "graph"
         assert variant.verified_by == f"MIL interpreter, torch {torch.__version__}"
         assert variant.requires.os == ("macos", "ios")
-        assert variant.parity is not None and variant.parity.psnr >= FLOORS[precision]
+        assert variant.parity is not None and variant.parity.psnr >= PSNR_FLOORS[precision]
     assert variants["fp16"].parity.psnr > variants["w8"].parity.psnr > variants["palette6"].parity.psnr  # type: ignore[union-attr]
-    assert all(checked.timing is None for checked in exported.variants)
+    assert all(checked.timing is None for checked in export_result.variants)
 
 
-def test_weights_take_the_bits_that_they_should(exported: Exported) -> None:
-    sizes = {c.variant.precision: sum(f.bytes for f in c.variant.files) for c in exported.variants}
+def test_weights_take_the_bits_that_they_should(export_result: ExportResult) -> None:
+    sizes = {c.variant.precision: sum(f.bytes for f in c.variant.files) for c in export_result.variants}
     assert sizes["palette6"] < 0.8 * sizes["w8"] < 0.5 * sizes["fp16"]
-    for variant in (c.variant for c in exported.variants):
-        spec = spec_of(package_of(exported, variant.precision))
-        assert precision_of(spec) == variant.precision
+    for variant in (c.variant for c in export_result.variants):
+        spec = load_spec(find_exported_package(export_result, variant.precision))
+        assert find_weight_precision(spec) == variant.precision
         layers = read_layers(spec)
         assert sum(layer.macs for layer in layers) == variant.macs  # counted by PyTorch
-        small = {} if variant.precision == "fp16" else {x.name: x for x in layers if x.numbers < coreml.LEAST}
+        small = (
+            {}
+            if variant.precision == "fp16"
+            else {x.name: x for x in layers if x.weight_count < coreml.MIN_WEIGHTS}
+        )
         assert variant.precision_kept == dict.fromkeys(small, "fp16")
         left = sum(layer.macs for layer in small.values()) / variant.macs
         assert variant.macs_in_precision == pytest.approx(1 - left, abs=1e-4)
 
 
-def test_the_bundle_lists_the_packages_files_one_by_one(exported: Exported) -> None:
-    bundle = Bundle.read(exported.bundle.path)
+def test_the_bundle_lists_the_packages_files_one_by_one(export_result: ExportResult) -> None:
+    bundle = Bundle.read(export_result.bundle.path)
     for variant in bundle.manifest.variants:
         package = f"{variant.name}.mlpackage"
         assert [f.path for f in variant.files] == [
@@ -122,10 +125,10 @@ def test_the_bundle_lists_the_packages_files_one_by_one(exported: Exported) -> N
         assert set(bundle.files_of(variant)) == on_disk
 
 
-def test_the_package_says_what_it_is(exported: Exported, sketch: Path) -> None:
+def test_the_package_says_what_it_is(export_result: ExportResult, sketch: Path) -> None:
     _, spec = load_generator(sketch)
     for precision in coreml.PRECISIONS:
-        model = spec_of(package_of(exported, precision))
+        model = load_spec(find_exported_package(export_result, precision))
         assert model.specificationVersion == 7  # iOS 16, macOS 13
         description = model.description
         for feature, name in ((description.input[0], "image"), (description.output[0], "translated")):
@@ -141,16 +144,18 @@ def test_the_package_says_what_it_is(exported: Exported, sketch: Path) -> None:
         assert "rounding" in metadata.userDefined["i2i.contract"]
 
 
-def test_the_same_checkpoint_gives_the_same_bytes(exported: Exported, sketch: Path, tmp_path: Path) -> None:
+def test_the_same_checkpoint_gives_the_same_bytes(
+    export_result: ExportResult, sketch: Path, tmp_path: Path
+) -> None:
     job = make_job(sketch, tmp_path)
-    for before in (c.variant for c in exported.variants):
+    for before in (c.variant for c in export_result.variants):
         assert coreml.export(job, before.precision).files == before.files
 
 
-def test_gray_images_in_colour_out(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+def test_gray_images_in_color_out(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     job = make_job(checkpoints["resnet_gray"], tmp_path)
     variant = coreml.export(job, "fp16")
-    spec = spec_of(job.folder / f"{variant.name}.mlpackage")
+    spec = load_spec(job.folder / f"{variant.name}.mlpackage")
     assert sum(layer.macs for layer in read_layers(spec)) == job.macs  # transposed ones among them
     description = spec.description
     spaces = [f.type.imageType for f in (description.input[0], description.output[0])]
@@ -163,7 +168,7 @@ def test_gray_images_in_colour_out(checkpoints: dict[str, Path], tmp_path: Path)
 
 def change_one_weight(package: Path) -> None:
     """The middle of the last convolution's first kernel; its place is where the specification says."""
-    main = spec_of(package).mlProgram.functions["main"]
+    main = load_spec(package).mlProgram.functions["main"]
     operations = main.block_specializations[main.opset].operations
     makers = {output.name: operation for operation in operations for output in operation.outputs}
     name = [o.inputs["weight"].arguments[0].name for o in operations if o.type == "conv"][-1]
@@ -172,15 +177,15 @@ def change_one_weight(package: Path) -> None:
     content = bytearray(path.read_bytes())
     sentinel, _, _, start = struct.unpack_from("<IIQQ", content, offset)
     assert sentinel == 0xDEADBEEF  # the head of a blob in MIL storage
-    place = start + 2 * 24  # FP16, the centre of a 7x7 kernel
+    place = start + 2 * 24  # FP16, the center of a 7x7 kernel
     (before,) = struct.unpack_from("<e", content, place)
     struct.pack_into("<e", content, place, before + 4)
     path.write_bytes(content)
 
 
 def declare_bgr(package: Path) -> None:
-    """The output's colours, as a wrong layout in the conversion would declare them."""
-    spec = spec_of(package)
+    """The output's colors, as a wrong layout in the conversion would declare them."""
+    spec = load_spec(package)
     image = spec.description.output[0].type.imageType
     image.colorSpace = image.ColorSpace.Value("BGR")
     (package / "Data" / "com.apple.CoreML" / "model.mlmodel").write_bytes(spec.SerializeToString())
@@ -200,10 +205,10 @@ def test_a_changed_package_is_caught(
 
 
 def test_missing_rounding_is_caught(sketch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unrounded(self: coreml.ImageTranslator, image: Tensor) -> Tensor:
+    def forward_unrounded(self: coreml.ImageTranslator, image: Tensor) -> Tensor:
         return self.generator(image / 127.5 - 1) * 127.5 + 127.5
 
-    monkeypatch.setattr(coreml.ImageTranslator, "forward", unrounded)
+    monkeypatch.setattr(coreml.ImageTranslator, "forward", forward_unrounded)
     job = make_job(sketch, tmp_path)
     with pytest.raises(ExportError, match=r"not all of them whole numbers in 0\.\.255; .* rounding"):
         coreml.verify(coreml.export(job, "fp16"), job)
@@ -212,15 +217,15 @@ def test_missing_rounding_is_caught(sketch: Path, tmp_path: Path, monkeypatch: p
 def test_another_precision_passed_off_is_caught(
     sketch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(coreml, "_compressed", lambda model, precision: model)
+    monkeypatch.setattr(coreml, "_compress", lambda model, precision: model)
     job = make_job(sketch, tmp_path)
     with pytest.raises(ExportError, match="coreml-w8-64x64: coremltools stored the weights as fp16"):
         coreml.verify(coreml.export(job, "w8"), job)
 
 
-def test_reading_a_package_leaves_it_as_it_is(exported: Exported) -> None:
+def test_reading_a_package_leaves_it_as_it_is(export_result: ExportResult) -> None:
     """coremltools writes a package's Manifest.json anew when it opens it; the bundle has its SHA-256."""
-    bundle = exported.bundle
+    bundle = export_result.bundle
     for variant in bundle.manifest.variants:
         files = bundle.files_of(variant)
         MilEngine(files[0].parent).close()
@@ -230,17 +235,14 @@ def test_reading_a_package_leaves_it_as_it_is(exported: Exported) -> None:
 # what is refused
 
 
-def test_samplers_and_other_channels_are_refused(tmp_path: Path) -> None:
-    for config, reason in (
-        (DcganConfig(latent=12, width=8, size=32), "takes images, and this is a sampler"),
-        (ResnetConfig(width=8, blocks=1, out_channels=2), "1 or 3 channels, this network maps 3 to 2"),
-    ):
-        spec = GeneratorSpec(config, "running_stats" if config.norm == "batch" else "none", size=32)
-        path = save_generator(tmp_path / "latest_net_G.safetensors", make_generator(config), spec)
-        job = make_job(path, tmp_path / config.architecture, 32)
-        with pytest.raises(ExportError, match=rf"coreml: .*{reason}.*leave the target out"):
-            coreml.export(job, "fp16")
-        assert not any(job.folder.iterdir())
+def test_other_channels_are_refused(tmp_path: Path) -> None:
+    config = ResnetConfig(width=8, blocks=1, out_channels=2)
+    spec = GeneratorSpec(config, size=32)
+    path = save_generator(tmp_path / "latest_net_G.safetensors", make_generator(config), spec)
+    job = make_job(path, tmp_path / config.architecture, 32)
+    with pytest.raises(ExportError, match=r"coreml: .*1 or 3 channels, this network maps 3 to 2.*leave"):
+        coreml.export(job, "fp16")
+    assert not any(job.folder.iterdir())
 
 
 def test_a_missing_coremltools_names_the_extra(
@@ -263,29 +265,33 @@ def test_precisions_are_those_of_the_target() -> None:
 @pytest.mark.parametrize("draw", ["normal", "laplace", "uniform"])
 def test_palettes_beat_even_steps_and_quantiles(draw: str) -> None:
     weights = getattr(np.random.default_rng(0), draw)(size=(64, 32, 3, 3)).astype(np.float16)
-    palette, indices = coreml.palette_of(weights)
+    palette, indices = coreml.compute_palette(weights)
     assert palette.dtype == np.float16 and indices.dtype == np.uint8
     assert len(palette) == 64 and (np.diff(palette.astype(float)) > 0).all()
     numbers = weights.ravel().astype(float)
 
-    def error(entries: np.ndarray) -> float:
+    def compute_error(entries: np.ndarray) -> float:
         return float(np.min((numbers[:, None] - entries[None, :]) ** 2, axis=1).mean())
 
     reached = float(((numbers - palette[indices].astype(float)) ** 2).mean())
-    assert reached == pytest.approx(error(palette.astype(float)))  # every number has its nearest entry
-    even = error(np.linspace(numbers.min(), numbers.max(), 64))
-    quantiles = error(np.quantile(numbers, (np.arange(64) + 0.5) / 64))
+    assert reached == pytest.approx(
+        compute_error(palette.astype(float))
+    )  # every number has its nearest entry
+    even = compute_error(np.linspace(numbers.min(), numbers.max(), 64))
+    quantiles = compute_error(np.quantile(numbers, (np.arange(64) + 0.5) / 64))
     assert reached < 1.001 * min(even, quantiles)
-    assert (coreml.palette_of(weights)[1] == indices).all()
+    assert (coreml.compute_palette(weights)[1] == indices).all()
 
 
 def test_palettes_of_few_numbers() -> None:
     for weights in (np.zeros((4, 600), np.float16), np.tile(np.float16([-1, 0, 2]), 1000)):
-        palette, indices = coreml.palette_of(weights)
+        palette, indices = coreml.compute_palette(weights)
         assert np.abs(palette[indices].astype(float) - weights.ravel()).max() < 1e-2
 
 
-def test_the_listing_keeps_its_references(exported: Exported) -> None:
-    listing = json.loads((package_of(exported, "fp16") / "Manifest.json").read_text(encoding="utf-8"))
+def test_the_listing_keeps_its_references(export_result: ExportResult) -> None:
+    listing = json.loads(
+        (find_exported_package(export_result, "fp16") / "Manifest.json").read_text(encoding="utf-8")
+    )
     assert listing["rootModelIdentifier"] in listing["itemInfoEntries"]
     assert len(listing["itemInfoEntries"]) == 2

@@ -12,27 +12,26 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch import nn
 
-from i2i_export.graph import write_onnx
-from i2i_export.half import FLOAT, HALF, element_types, rounded_float, typed_half
-from i2i_export.module import deployed, example_input
-from i2i_export.rewrites import instance_norm_to_reductions
+from i2i_export.canonical import make_example_input, wrap_for_export, write_onnx
+from i2i_export.passes import replace_instance_norm
+from i2i_export.passes.fp16 import FLOAT, HALF, convert_graph_to_half, emulate_half, infer_element_types
 from i2i_sdk import ExportError
-from i2i_sdk.backends.ort import OrtEngine
-from i2i_sdk.quality import psnr
-from i2i_sdk.stills import read_frames
+from i2i_sdk.backends.ort.ort_engine import OrtEngine
+from i2i_sdk.quality.eval_frames import read_frames
+from i2i_sdk.quality.metrics import psnr
 from i2i_training.checkpoint import load_generator
-from i2i_training.networks import DcganConfig, GeneratorConfig, GeneratorSpec
+from i2i_training.networks import EncoderDecoderConfig, GeneratorConfig, GeneratorSpec
 from tests.export.conftest import SMALL, make_generator
 
 NETWORKS: dict[str, GeneratorConfig] = {
     **{name: SMALL[name] for name in ("resnet", "resnet_batch", "unet_instance")},
-    "dcgan": DcganConfig(latent=12, width=8, size=32),
+    "encoder_decoder": EncoderDecoderConfig(width=16),
 }
 CONVOLUTIONS = {"Conv", "ConvTranspose"}
 
 
-def graph_of(module: nn.Module, spec: GeneratorSpec, side: int, path: Path) -> ModelProto:
-    write_onnx(module, example_input(spec, side, side, batch=2), path)
+def export_graph(module: nn.Module, spec: GeneratorSpec, side: int, path: Path) -> ModelProto:
+    write_onnx(module, make_example_input(spec, side, side, batch=2), path)
     return onnx.load(str(path))
 
 
@@ -43,15 +42,15 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelProto]:
     graphs: dict[str, ModelProto] = {}
     for name, config in NETWORKS.items():
         spec = GeneratorSpec(config, norm_mode="running_stats" if config.norm == "batch" else "none")
-        module = deployed(make_generator(config), spec)
-        graphs[name] = graph_of(module, spec, 64, folder / f"{name}.onnx")
+        module = wrap_for_export(make_generator(config), spec)
+        graphs[name] = export_graph(module, spec, 64, folder / f"{name}.onnx")
     return graphs
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_types(name: str, small: dict[str, ModelProto]) -> None:
-    before, model = small[name], typed_half(small[name])
-    types = element_types(model)
+    before, model = small[name], convert_graph_to_half(small[name])
+    types = infer_element_types(model)
     assert Counter(n.op_type for n in before.graph.node if n.op_type != "Cast") == Counter(
         n.op_type for n in model.graph.node if n.op_type != "Cast"
     )
@@ -71,22 +70,25 @@ def test_types(name: str, small: dict[str, ModelProto]) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_tensors_keep_their_names(name: str, small: dict[str, ModelProto]) -> None:
     """Calibrated ranges are found by name. Only the uint8 planes are gone, TensorRT has none."""
-    before, after = set(element_types(small[name])), set(element_types(typed_half(small[name])))
+    before, after = (
+        set(infer_element_types(small[name])),
+        set(infer_element_types(convert_graph_to_half(small[name]))),
+    )
     assert before - after <= {"permute"}
     assert all(new.endswith(("_fp16", "_fp32")) or new == "image_float" for new in after - before)
 
 
 def test_pixels_are_cast_before_anything_else(small: dict[str, ModelProto]) -> None:
-    first, second = typed_half(small["resnet"]).graph.node[:2]
+    first, second = convert_graph_to_half(small["resnet"]).graph.node[:2]
     assert [first.op_type, second.op_type] == ["Cast", "Transpose"] and list(first.input) == ["image"]
 
 
-def test_a_normalisation_that_is_written_out_stays_float(tmp_path: Path) -> None:
+def test_a_normalization_that_is_written_out_stays_float(tmp_path: Path) -> None:
     spec = GeneratorSpec(SMALL["resnet"], norm_mode="none")
-    module = deployed(make_generator(spec.config), spec)
-    count = instance_norm_to_reductions(module)
-    model = typed_half(graph_of(module, spec, 64, tmp_path / "x.onnx"))
-    types, kinds = element_types(model), Counter[tuple[str, int]]()
+    module = wrap_for_export(make_generator(spec.config), spec)
+    count = replace_instance_norm(module)
+    model = convert_graph_to_half(export_graph(module, spec, 64, tmp_path / "x.onnx"))
+    types, kinds = infer_element_types(model), Counter[tuple[str, int]]()
     for node in model.graph.node:
         kinds[node.op_type, types[node.output[0]]] += 1
     assert kinds["ReduceMean", FLOAT] == 2 * count and not kinds["ReduceMean", HALF]
@@ -95,32 +97,32 @@ def test_a_normalisation_that_is_written_out_stays_float(tmp_path: Path) -> None
     assert kinds["Add", HALF] == 2  # one in each of the two residual blocks
 
 
-def pictures(model: ModelProto, frames: list[NDArray[np.uint8]], path: Path) -> list[NDArray[np.uint8]]:
+def run_graph(model: ModelProto, frames: list[NDArray[np.uint8]], path: Path) -> list[NDArray[np.uint8]]:
     onnx.save(model, str(path))
     with OrtEngine((path,), "fp32") as engine:
         return [engine.run(frame[None])[0] for frame in frames]
 
 
-def worst(model: ModelProto, frames: list[NDArray[np.uint8]], folder: Path) -> float:
+def measure_worst_psnr(model: ModelProto, frames: list[NDArray[np.uint8]], folder: Path) -> float:
     """The lowest PSNR of the typed graph's pictures against the FP32 graph's."""
-    exact = pictures(model, frames, folder / "exact.onnx")
-    half = pictures(rounded_float(typed_half(model)), frames, folder / "rounded.onnx")
+    exact = run_graph(model, frames, folder / "exact.onnx")
+    half = run_graph(emulate_half(convert_graph_to_half(model)), frames, folder / "rounded.onnx")
     return min(psnr(a, b) for a, b in zip(half, exact, strict=True))
 
 
 def test_a_trained_network_keeps_its_pictures(root: Path, tmp_path: Path) -> None:
     module, spec = load_generator(root / "models" / "sketch" / "latest_net_G.safetensors")
-    model = graph_of(deployed(module, spec), spec, 128, tmp_path / "x.onnx")
+    model = export_graph(wrap_for_export(module, spec), spec, 128, tmp_path / "x.onnx")
     frames = [f.image for f in read_frames(None, 128, 128, 3)]
-    assert worst(model, frames, tmp_path) >= 55
+    assert measure_worst_psnr(model, frames, tmp_path) >= 55
 
 
 def test_a_real_network_with_instance_norm(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "checkpoints" / "gan_compression_horse2zebra"
     module, spec = load_generator(folder / "latest_net_G.pth")
-    model = graph_of(deployed(module, spec), spec, 128, tmp_path / "x.onnx")
+    model = export_graph(wrap_for_export(module, spec), spec, 128, tmp_path / "x.onnx")
     frames = [f.image for f in read_frames(shared_data / "photos", 128, 128, 3)][:8]
-    assert worst(model, frames, tmp_path) >= 45
+    assert measure_worst_psnr(model, frames, tmp_path) >= 45
 
 
 def test_every_half_value_is_rounded(tmp_path: Path) -> None:
@@ -142,26 +144,26 @@ def test_every_half_value_is_rounded(tmp_path: Path) -> None:
     graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
 
-    def rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def round_values(values: NDArray[np.float32]) -> NDArray[np.float32]:
         return values.astype(np.float16).astype(np.float32)
 
-    a = rounded(first.astype(np.float32) @ rounded(x))
-    expected = rounded(second.astype(np.float32) @ rounded(a * a))
-    onnx.save(rounded_float(model), str(tmp_path / "x.onnx"))
+    a = round_values(first.astype(np.float32) @ round_values(x))
+    expected = round_values(second.astype(np.float32) @ round_values(a * a))
+    onnx.save(emulate_half(model), str(tmp_path / "x.onnx"))
     with OrtEngine((tmp_path / "x.onnx",), "fp32") as engine:
         found = engine.run(x)
     step = np.spacing(np.abs(expected).astype(np.float16)).astype(np.float32)
     # Sums in another order may fall on the other side of a rounding now and then.
-    assert (found == rounded(found)).all() and (np.abs(found - expected) <= 2 * step).all()
+    assert (found == round_values(found)).all() and (np.abs(found - expected) <= 2 * step).all()
     assert (found == expected).mean() > 0.95
-    unrounded = rounded(second.astype(np.float32) @ (first.astype(np.float32) @ rounded(x)) ** 2)
+    unrounded = round_values(second.astype(np.float32) @ (first.astype(np.float32) @ round_values(x)) ** 2)
     assert (unrounded == expected).mean() < 0.8
 
 
-def convolution(weights: NDArray[np.float32], scales: tuple[int, ...] | None = None) -> ModelProto:
+def make_convolution_graph(weights: NDArray[np.float32], scales: tuple[int, ...] | None = None) -> ModelProto:
     """uint8 [N, 1, 8, 8] -> cast -> [Q/DQ ->] convolution "w" -> tanh -> uint8, opset 18."""
     nodes = [helper.make_node("Cast", ["x"], ["f"], to=FLOAT)]
-    constants, taken = {"w": weights}, ["f", "w"]
+    constants, inputs = {"w": weights}, ["f", "w"]
     if scales is not None:
         step = np.abs(weights).max((1, 2, 3)) / 127
         constants = {
@@ -176,9 +178,9 @@ def convolution(weights: NDArray[np.float32], scales: tuple[int, ...] | None = N
             helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
             helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["wd"], axis=0),
         ]
-        taken = ["d", "wd"]
+        inputs = ["d", "wd"]
     nodes += [
-        helper.make_node("Conv", taken, ["c"]),
+        helper.make_node("Conv", inputs, ["c"]),
         helper.make_node("Tanh", ["c"], ["t"]),
         helper.make_node("Cast", ["t"], ["y"], to=TensorProto.UINT8),
     ]
@@ -192,14 +194,16 @@ def convolution(weights: NDArray[np.float32], scales: tuple[int, ...] | None = N
 @pytest.mark.parametrize("value", [7e4, -1e30, np.inf, np.nan])
 def test_what_half_precision_cannot_hold_is_an_error(value: float) -> None:
     with pytest.raises(ExportError, match=r"w holds .* and FP16 ends at 65504"):
-        typed_half(convolution(np.full((1, 1, 1, 1), value, np.float32)))
-    typed_half(convolution(np.full((1, 1, 1, 1), 65504, np.float32)))
+        convert_graph_to_half(make_convolution_graph(np.full((1, 1, 1, 1), value, np.float32)))
+    convert_graph_to_half(make_convolution_graph(np.full((1, 1, 1, 1), 65504, np.float32)))
 
 
 @pytest.mark.parametrize("scales", [(), (1,)])
-def test_quantised_convolutions(scales: tuple[int, ...]) -> None:
-    model = typed_half(convolution(np.array([1, -2], np.float32).reshape(2, 1, 1, 1), scales))
-    types = element_types(model)
+def test_quantized_convolutions(scales: tuple[int, ...]) -> None:
+    model = convert_graph_to_half(
+        make_convolution_graph(np.array([1, -2], np.float32).reshape(2, 1, 1, 1), scales)
+    )
+    types = infer_element_types(model)
     assert {types[name] for name in ("d", "wd", "c", "s", "ws")} == {HALF}
     assert {types[name] for name in ("q", "z", "w", "wz")} == {TensorProto.INT8}
     assert (types["f"], types["t"]) == (FLOAT, FLOAT)
@@ -217,4 +221,4 @@ def test_a_scale_too_small_for_half_precision_is_an_error() -> None:
     with pytest.raises(
         ExportError, match=r"ws holds a scale of 7\.87402e-06; FP16 keeps all digits from 6\.1"
     ):
-        typed_half(convolution(np.full((1, 1, 1, 1), 1e-3, np.float32), ()))
+        convert_graph_to_half(make_convolution_graph(np.full((1, 1, 1, 1), 1e-3, np.float32), ()))

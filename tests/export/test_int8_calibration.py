@@ -12,21 +12,16 @@ import cv2
 import numpy as np
 import pytest
 
-from i2i_export.int8 import _sha256, calibration_inputs, int8_graph
+from i2i_export.int8.int8_graph import _compute_sha256, read_calibration_inputs
 from i2i_export.job import Job
 from i2i_export.options import ExportOptions
-from i2i_export.pipeline import export_bundle
+from i2i_export.pipeline import export
 from i2i_sdk import ExportError
-from i2i_sdk.parity import measure_parity
-from i2i_training.checkpoint import save_generator
-from i2i_training.networks import DcganConfig, GeneratorSpec
-from tests.export.conftest import make_generator, make_job
-from tests.export.test_int8 import opened, recounted
 
 
 def test_calibration_frames_are_not_those_of_the_comparison(sketch_job: Job) -> None:
-    calibrated = {frame.tobytes() for frame in calibration_inputs(sketch_job)}
-    judged = {frame.tobytes() for frame in sketch_job.trial.inputs.arrays}
+    calibrated = {frame.tobytes() for frame in read_calibration_inputs(sketch_job.int8)}
+    judged = {frame.tobytes() for frame in sketch_job.parity_case.inputs.arrays}
     assert len(calibrated) == len(judged) == 12
     assert not calibrated & judged
 
@@ -36,20 +31,20 @@ def test_calibration_from_a_folder_of_its_own(sketch_job: Job, crops: Path, tmp_
     for index in range(5):
         cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((20, 20, 3), 50 * index, np.uint8))
     job = replace(sketch_job, options=ExportOptions(frames=crops, calibration=tmp_path))
-    assert [int(frame.mean()) for frame in calibration_inputs(job)] == [0, 50, 100, 150, 200]
+    assert [int(frame.mean()) for frame in read_calibration_inputs(job.int8)] == [0, 50, 100, 150, 200]
 
 
 def test_without_frames_there_is_nothing_to_calibrate_on(sketch_job: Job) -> None:
-    job = replace(sketch_job, options=ExportOptions(), shared={})
+    job = replace(sketch_job, options=ExportOptions())
     with pytest.raises(ExportError, match="int8 needs real frames to calibrate on: --frames FOLDER_OR_VIDEO"):
-        int8_graph(job, "ort")
+        job.int8.write_graph("ort")
 
 
 def test_one_frame_is_too_few_to_split(sketch_job: Job, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "only.png"), np.zeros((20, 20, 3), np.uint8))
-    job = replace(sketch_job, options=ExportOptions(frames=tmp_path), shared={})
+    job = replace(sketch_job, options=ExportOptions(frames=tmp_path))
     with pytest.raises(ExportError, match=r"int8: .*too few images in it"):
-        int8_graph(job, "ort")
+        job.int8.write_graph("ort")
 
 
 def test_few_frames_are_warned_of_and_known_by_their_hash(
@@ -58,51 +53,44 @@ def test_few_frames_are_warned_of_and_known_by_their_hash(
     picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "only.png"), picture[:, :, ::-1])
     options = ExportOptions(calibration=tmp_path, min_psnr=1.0)
-    job = replace(sketch_job, options=options, scratch=tmp_path, shared={})
+    job = replace(sketch_job, options=options, scratch=tmp_path)
     with caplog.at_level(logging.WARNING, "i2i_export"):
-        found = int8_graph(job, "openvino")
+        found = job.int8.write_graph("openvino")
     assert "calibrated on 1 frames; fewer than 32 may miss what your camera shows" in caplog.text
     assert found.calibration_sha256 == hashlib.sha256(picture.tobytes()).hexdigest()
 
 
 def test_the_hash_is_of_the_frames_in_their_order(sketch_job: Job, crops: Path, tmp_path: Path) -> None:
-    frames = calibration_inputs(sketch_job)
-    expected = _sha256(frames)
-    assert _sha256(calibration_inputs(sketch_job)) == expected
-    assert _sha256(frames[::-1]) != expected and _sha256(frames[1:]) != expected
+    frames = read_calibration_inputs(sketch_job.int8)
+    expected = _compute_sha256(frames)
+    assert _compute_sha256(read_calibration_inputs(sketch_job.int8)) == expected
+    assert _compute_sha256(frames[::-1]) != expected and _compute_sha256(frames[1:]) != expected
     copied = tmp_path / "elsewhere"
     shutil.copytree(crops, copied)
-    assert _sha256(calibration_inputs(replace(sketch_job, options=ExportOptions(frames=copied)))) == expected
+    assert (
+        _compute_sha256(
+            read_calibration_inputs(replace(sketch_job, options=ExportOptions(frames=copied)).int8)
+        )
+        == expected
+    )
     last = sorted(copied.iterdir())[-1]
     shutil.copyfile(sorted(copied.iterdir())[0], last)
-    assert _sha256(calibration_inputs(replace(sketch_job, options=ExportOptions(frames=copied)))) != expected
-
-
-def test_a_sampler_calibrates_on_latents_of_its_own(tmp_path: Path) -> None:
-    config = DcganConfig(latent=12, width=8, size=32)
-    spec = GeneratorSpec(config, "running_stats", steps=1)
-    checkpoint = save_generator(tmp_path / "latest_net_G.safetensors", make_generator(config), spec)
-    job = make_job(checkpoint, tmp_path / "job", 32, ExportOptions(min_psnr=20.0))
-    calibrated = np.stack(calibration_inputs(job))
-    assert calibrated.shape == (128, 12) and calibrated.dtype == np.float32
-    judged = np.stack(job.trial.inputs.arrays)
-    assert np.linalg.norm(calibrated[:, None] - judged, axis=2).min() > 0.1
-    found = int8_graph(job, "openvino")
-    assert found.macs_share > 1 / 3 and found.macs_share == pytest.approx(recounted(found.path), abs=1e-4)
-    with opened(found.path, "openvino") as running:
-        assert measure_parity(running, job.trial).psnr > 20
-    with pytest.raises(ExportError, match=r"int8: .*a sampler is compared on noise"):
-        calibration_inputs(replace(job, options=ExportOptions(calibration=tmp_path)))
+    assert (
+        _compute_sha256(
+            read_calibration_inputs(replace(sketch_job, options=ExportOptions(frames=copied)).int8)
+        )
+        != expected
+    )
 
 
 def test_a_bundle_says_what_was_calibrated_on(root: Path, crops: Path, tmp_path: Path) -> None:
     checkpoint = root / "models" / "sketch" / "latest_net_G.safetensors"
     options = ExportOptions(size=(64, 64), frames=crops)
-    exported = export_bundle(checkpoint, [("ort", "int8"), ("ort", "fp32")], tmp_path / "x.i2i", options)
+    exported = export(checkpoint, [("ort", "int8"), ("ort", "fp32")], tmp_path / "x.i2i", options)
     variants = {c.variant.precision: c.variant for c in exported.variants}
-    quantised, exact = variants["int8"], variants["fp32"]
-    assert quantised.parity is not None and exact.parity is not None
-    assert quantised.parity.frames == exact.parity.frames == 12  # the others were calibrated on
-    assert quantised.calibration_sha256 is not None and exact.calibration_sha256 is None
-    assert quantised.precision_found == "int8" and quantised.verified == "device"
-    assert quantised.macs_in_precision == 1
+    quantized, exact = variants["int8"], variants["fp32"]
+    assert quantized.parity is not None and exact.parity is not None
+    assert quantized.parity.frames == exact.parity.frames == 12  # the others were calibrated on
+    assert quantized.calibration_sha256 is not None and exact.calibration_sha256 is None
+    assert quantized.precision_found == "int8" and quantized.verified == "device"
+    assert quantized.macs_in_precision == 1

@@ -10,59 +10,59 @@ import pytest
 from onnx import TensorProto, helper
 
 from i2i_export.job import Job
-from i2i_export.onnx_graph import Graph, attribute, constant, conv_macs
+from i2i_export.passes.onnx_graph import OnnxGraph, count_conv_macs, get_attribute, make_constant
 from i2i_training.networks import count_macs
 from tests.export.conftest import SMALL, make_generator
 
 
 @pytest.fixture
-def small() -> Graph:
+def small() -> OnnxGraph:
     """A strided, padded, grouped convolution (6 -> 4 channels), read by a Relu and, twice, by an Add."""
-    weights = constant("w", np.arange(4 * 3 * 3 * 2, dtype=np.float32).reshape(4, 3, 3, 2))
+    weights = make_constant("w", np.arange(4 * 3 * 3 * 2, dtype=np.float32).reshape(4, 3, 3, 2))
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["y"], "conv", group=2, strides=[2, 1], pads=[1, 0, 1, 1]),
         helper.make_node("Relu", ["y"], ["z"], "relu"),
         helper.make_node("Add", ["y", "y"], ["twice"], "add"),
     ]
-    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 6, 10, 8])
+    graph_input = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 6, 10, 8])
     results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("z", "twice")]
-    graph = helper.make_graph(nodes, "small", [given], results, [weights])
-    return Graph(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10))
+    graph = helper.make_graph(nodes, "small", [graph_input], results, [weights])
+    return OnnxGraph(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10))
 
 
-def test_nodes_by_what_they_give_and_take(small: Graph) -> None:
+def test_nodes_by_what_they_give_and_take(small: OnnxGraph) -> None:
     assert small.producer["y"].name == "conv" and "x" not in small.producer
     assert [node.name for node in small.consumers["y"]] == ["relu", "add", "add"]
-    assert [node.name for node in small.nodes("Relu")] == ["relu"]
-    assert small.value("w")[3, 2, 2, 1] == 71 and list(small.constants) == ["w"]
+    assert [node.name for node in small.find_nodes("Relu")] == ["relu"]
+    assert small.get_value("w")[3, 2, 2, 1] == 71 and list(small.constants) == ["w"]
 
 
-def test_attributes_have_values_or_defaults(small: Graph) -> None:
-    (conv,) = small.nodes("Conv")
-    assert attribute(conv, "group", 1) == 2
-    assert attribute(conv, "pads") == [1, 0, 1, 1]
-    assert attribute(conv, "auto_pad", "none") == "none"
+def test_attributes_have_values_or_defaults(small: OnnxGraph) -> None:
+    (conv,) = small.find_nodes("Conv")
+    assert get_attribute(conv, "group", 1) == 2
+    assert get_attribute(conv, "pads") == [1, 0, 1, 1]
+    assert get_attribute(conv, "auto_pad", "none") == "none"
 
 
-def test_shapes_count_one_image(small: Graph) -> None:
-    assert small.shapes()["x"] == (1, 6, 10, 8)
-    assert small.shapes()["y"] == (1, 4, 5, 8)
+def test_shapes_count_one_image(small: OnnxGraph) -> None:
+    assert small.infer_shapes()["x"] == (1, 6, 10, 8)
+    assert small.infer_shapes()["y"] == (1, 4, 5, 8)
 
 
-def test_multiplications_of_a_grouped_convolution(small: Graph) -> None:
-    assert conv_macs(small) == {"conv": (5 * 8) * 4 * 3 * 3 * 2}
+def test_multiplications_of_a_grouped_convolution(small: OnnxGraph) -> None:
+    assert count_conv_macs(small) == {"conv": (5 * 8) * 4 * 3 * 3 * 2}
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_multiplications_are_the_modules(name: str, float_graph: Callable[[str], onnx.ModelProto]) -> None:
     """Counted there by hooks on its layers; four convolutions for a transposed one multiply as often."""
-    found = conv_macs(Graph(float_graph(name)))
+    found = count_conv_macs(OnnxGraph(float_graph(name)))
     shape = (1, SMALL[name].in_channels, 64, 64)
     assert sum(found.values()) == count_macs(make_generator(SMALL[name]), *shape[1:])
     assert all(found.values())
 
 
 def test_multiplications_of_transposed_convolutions(zebra_job: Job) -> None:
-    graph = Graph(onnx.load(str(zebra_job.graph)))
-    assert len(graph.nodes("ConvTranspose")) == 2
-    assert sum(conv_macs(graph).values()) == zebra_job.macs
+    graph = OnnxGraph(onnx.load(str(zebra_job.graph)))
+    assert len(graph.find_nodes("ConvTranspose")) == 2
+    assert sum(count_conv_macs(graph).values()) == zebra_job.macs

@@ -12,15 +12,22 @@ import torch
 
 from i2i_export import pipeline
 from i2i_export.options import ExportOptions
-from i2i_export.pipeline import export_bundle
-from i2i_export.wanted import Wanted, parse_targets
+from i2i_export.pipeline import export
+from i2i_export.targets import TargetRequest, parse_targets
 from i2i_sdk import Bundle, BundleError, CheckpointError, ExportError, ParityError, Translator
-from i2i_sdk.cli import main as i2i
-from i2i_sdk.parity import FLOORS
-from i2i_sdk.quality import psnr
-from i2i_sdk.sinks import write_image
+from i2i_sdk.cli.main import main as i2i
+from i2i_sdk.media.images import write_image
+from i2i_sdk.quality.metrics import psnr
+from i2i_sdk.quality.parity import PSNR_FLOORS
 from i2i_training.checkpoint import load_generator, save_generator
-from i2i_training.networks import GeneratorSpec, UnetConfig
+from i2i_training.networks import (
+    DcganConfig,
+    EncoderDecoderConfig,
+    GeneratorConfig,
+    GeneratorSpec,
+    UnetConfig,
+    UnitConfig,
+)
 from tests.export.conftest import SMALL, make_generator
 
 ALL = [("ort", "fp32"), ("openvino", "fp32")]
@@ -29,23 +36,52 @@ SIZE = ExportOptions(size=(64, 64))
 
 @pytest.mark.parametrize("name", SMALL)
 def test_every_network_keeps_its_pictures(name: str, checkpoints: dict[str, Path], tmp_path: Path) -> None:
-    exported = export_bundle(checkpoints[name], ALL, tmp_path / "x.i2i", SIZE)
+    exported = export(checkpoints[name], ALL, tmp_path / "x.i2i", SIZE)
     assert [c.variant.name for c in exported.variants] == ["ort-fp32-64x64", "openvino-fp32-64x64"]
     for variant in (c.variant for c in exported.variants):
         assert variant.verified == "device"
-        assert variant.parity is not None and variant.parity.psnr >= FLOORS["fp32"]
+        assert variant.parity is not None and variant.parity.psnr >= PSNR_FLOORS["fp32"]
         assert variant.parity.frames_from == "builtin"
     graph = onnx.load(str(tmp_path / "x.i2i" / "reference.onnx"))
     operators = Counter(node.op_type for node in graph.graph.node)
     assert "BatchNormalization" not in operators
-    if SMALL[name].norm == "batch":  # running statistics leave no normalisation at all
+    if SMALL[name].norm == "batch":  # running statistics leave no normalization at all
         assert "InstanceNormalization" not in operators
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        UnitConfig(width=4, blocks=1),
+        UnitConfig(1, 3, width=4, blocks=1, norm="batch", upsample="bilinear"),
+        EncoderDecoderConfig(width=16),
+    ],
+    ids=str,
+)
+def test_other_recipes_keep_their_pictures(config: GeneratorConfig, tmp_path: Path) -> None:
+    path = save_network(tmp_path / "net.safetensors", config)
+    exported = export(path, ALL, tmp_path / "x.i2i", ExportOptions(size=(32, 48)))
+    for variant in (c.variant for c in exported.variants):
+        assert variant.parity is not None and variant.parity.psnr >= PSNR_FLOORS["fp32"]
+        assert variant.parity.frames_from == "builtin"
+    with Translator(tmp_path / "x.i2i", backend="ort") as translate:
+        assert translate(np.zeros((50, 70, 3), np.uint8)).shape == (50, 70, 3)
+
+
+def test_a_network_of_noise_is_refused(tmp_path: Path) -> None:
+    path = save_network(tmp_path / "latest_net_G.safetensors", DcganConfig(latent=12, width=8, size=32))
+    with pytest.raises(ExportError, match=r"makes images of noise.*i2i sample CHECKPOINT"):
+        export(path, ALL, tmp_path / "x.i2i")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def save_network(path: Path, config: GeneratorConfig) -> Path:
+    spec = GeneratorSpec(config, "running_stats" if config.norm == "batch" else "none", steps=1, size=64)
+    return save_generator(path, make_generator(config), spec)
+
+
 def test_reference_graph_obeys_the_uint8_contract(checkpoints: dict[str, Path], tmp_path: Path) -> None:
-    export_bundle(
-        checkpoints["resnet_gray"], [("ort", "fp32")], tmp_path / "x.i2i", ExportOptions(size=(64, 96))
-    )
+    export(checkpoints["resnet_gray"], [("ort", "fp32")], tmp_path / "x.i2i", ExportOptions(size=(64, 96)))
     graph = onnx.load(str(tmp_path / "x.i2i" / "reference.onnx")).graph
     (image,), (translated,) = graph.input, graph.output
     for value, channels in ((image, 1), (translated, 3)):
@@ -59,7 +95,7 @@ def test_reference_graph_obeys_the_uint8_contract(checkpoints: dict[str, Path], 
 
 def test_batches_up_to_eight_equal_single_frames(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "x.i2i"
-    export_bundle(checkpoints["unet_instance"], ALL, out, SIZE)
+    export(checkpoints["unet_instance"], ALL, out, SIZE)
     frames = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8)
     for backend in ("ort", "openvino"):
         with Translator(out, backend=backend) as t:
@@ -73,17 +109,17 @@ def test_upstream_pth_in_both_norm_modes(norm_mode: str, tmp_path: Path) -> None
     path = tmp_path / "latest_net_G.pth"
     torch.save(make_generator(UnetConfig(width=8, downs=5)).state_dict(), path)
     options = ExportOptions(size=(64, 64), norm_mode=norm_mode)
-    exported = export_bundle(path, [("ort", "fp32")], tmp_path / "x.i2i", options)
+    exported = export(path, [("ort", "fp32")], tmp_path / "x.i2i", options)
     assert exported.bundle.manifest.model.norm_mode == norm_mode
     parity = exported.variants[0].variant.parity
     assert parity is not None and parity.psnr >= 50
 
 
 def test_manifest_tells_the_checkpoints_story(checkpoints: dict[str, Path], tmp_path: Path) -> None:
-    options = ExportOptions(size=(64, 64), licence="CC0", trained_on="drawn shapes", name="shapes")
-    manifest = export_bundle(checkpoints["resnet"], ALL, tmp_path / "x.i2i", options).bundle.manifest
+    options = ExportOptions(size=(64, 64), license="CC0", trained_on="drawn shapes", name="shapes")
+    manifest = export(checkpoints["resnet"], ALL, tmp_path / "x.i2i", options).bundle.manifest
     _, spec = load_generator(checkpoints["resnet"])
-    assert (manifest.model.name, manifest.model.licence, manifest.model.trained_on) == (
+    assert (manifest.model.name, manifest.model.license, manifest.model.trained_on) == (
         "shapes",
         "CC0",
         "drawn shapes",
@@ -97,9 +133,9 @@ def test_manifest_tells_the_checkpoints_story(checkpoints: dict[str, Path], tmp_
 
 def test_sizes_and_targets_are_added_to_a_bundle(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "x.i2i"
-    export_bundle(checkpoints["resnet"], [("ort", "fp32")], out, SIZE)
-    export_bundle(checkpoints["resnet"], [("openvino", "fp32")], out, SIZE)
-    export_bundle(checkpoints["resnet"], [("ort", "fp32")], out, ExportOptions(size=(32, 96)))
+    export(checkpoints["resnet"], [("ort", "fp32")], out, SIZE)
+    export(checkpoints["resnet"], [("openvino", "fp32")], out, SIZE)
+    export(checkpoints["resnet"], [("ort", "fp32")], out, ExportOptions(size=(32, 96)))
     bundle = Bundle.read(out)
     # The size that came first stays the default.
     assert [v.name for v in bundle.manifest.variants] == [
@@ -118,11 +154,11 @@ def test_sizes_and_targets_are_added_to_a_bundle(checkpoints: dict[str, Path], t
 
 def test_another_checkpoint_needs_force(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "x.i2i"
-    export_bundle(checkpoints["resnet"], ALL, out, SIZE)
+    export(checkpoints["resnet"], ALL, out, SIZE)
     with pytest.raises(BundleError, match=r"another checkpoint.*--force"):
-        export_bundle(checkpoints["mobile"], ALL, out, SIZE)
+        export(checkpoints["mobile"], ALL, out, SIZE)
     forced = ExportOptions(size=(64, 64), force=True)
-    exported = export_bundle(checkpoints["mobile"], [("ort", "fp32")], out, forced)
+    exported = export(checkpoints["mobile"], [("ort", "fp32")], out, forced)
     assert [v.name for v in Bundle.read(out).manifest.variants] == ["ort-fp32-64x64"]
     assert exported.bundle.manifest.model.architecture == "mobile_resnet"
 
@@ -130,7 +166,7 @@ def test_another_checkpoint_needs_force(checkpoints: dict[str, Path], tmp_path: 
 def test_a_variant_below_its_floor_writes_nothing(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     options = ExportOptions(size=(64, 64), min_psnr=121.0)
     with pytest.raises(ParityError, match=r"the floor is 121 dB .*--min-psnr changes the floor"):
-        export_bundle(checkpoints["resnet"], ALL, tmp_path / "x.i2i", options)
+        export(checkpoints["resnet"], ALL, tmp_path / "x.i2i", options)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -138,14 +174,14 @@ def test_a_wrong_rewrite_is_caught(
     checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Parity compares with the unrewritten module, so the rewrite cannot check itself."""
-    right = pipeline.deployed
-    monkeypatch.setattr(pipeline, "deployed", lambda module, spec: right(_other_gain(module), spec))
+    right = pipeline.wrap_for_export
+    monkeypatch.setattr(pipeline, "wrap_for_export", lambda module, spec: right(_change_gain(module), spec))
     with pytest.raises(ParityError):
-        export_bundle(checkpoints["resnet_batch"], ALL, tmp_path / "x.i2i", SIZE)
+        export(checkpoints["resnet_batch"], ALL, tmp_path / "x.i2i", SIZE)
     assert list(tmp_path.iterdir()) == []
 
 
-def _other_gain(module: torch.nn.Module) -> torch.nn.Module:
+def _change_gain(module: torch.nn.Module) -> torch.nn.Module:
     import copy
 
     module = copy.deepcopy(module)
@@ -159,15 +195,15 @@ def test_interruption_leaves_the_old_bundle(
     checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "x.i2i"
-    export_bundle(checkpoints["resnet"], [("ort", "fp32")], out, SIZE)
+    export(checkpoints["resnet"], [("ort", "fp32")], out, SIZE)
     before = {p.name: p.read_bytes() for p in out.iterdir()}
 
-    def interrupted(*_: object, **__: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("i2i_export.job.measure_parity", interrupted)
+    monkeypatch.setattr("i2i_export.verify_variant.measure_parity", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        export_bundle(checkpoints["resnet"], ALL, out, SIZE)
+        export(checkpoints["resnet"], ALL, out, SIZE)
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
     assert [p.name for p in tmp_path.iterdir()] == ["x.i2i"]
 
@@ -180,19 +216,25 @@ def test_sizes_that_do_not_divide_are_refused(
     name: str, size: tuple[int, int], nearest: str, checkpoints: dict[str, Path], tmp_path: Path
 ) -> None:
     with pytest.raises(ExportError, match=f"multiples of .*the nearest is {nearest}"):
-        export_bundle(checkpoints[name], ALL, tmp_path / "x.i2i", ExportOptions(size=size))
+        export(checkpoints[name], ALL, tmp_path / "x.i2i", ExportOptions(size=size))
 
 
 def test_targets_are_parsed_and_refused() -> None:
-    assert parse_targets("ort:fp32,openvino:fp32,ort:fp32") == [Wanted(*pair) for pair in ALL]
+    assert parse_targets("ort:fp32,openvino:fp32,ort:fp32") == [TargetRequest(*pair) for pair in ALL]
     frames = ExportOptions(frames=Path("photos"))
-    assert parse_targets("ort", frames) == [Wanted("ort", "fp32"), Wanted("ort", "int8", required=False)]
-    assert parse_targets("ort:int8", frames) == [Wanted("ort", "int8")]
-    assert parse_targets("ort,ort:int8", frames) == [Wanted("ort", "fp32"), Wanted("ort", "int8")]
-    assert parse_targets("ort") == [Wanted("ort", "fp32")]
+    assert parse_targets("ort", frames) == [
+        TargetRequest("ort", "fp32"),
+        TargetRequest("ort", "int8", required=False),
+    ]
+    assert parse_targets("ort:int8", frames) == [TargetRequest("ort", "int8")]
+    assert parse_targets("ort,ort:int8", frames) == [
+        TargetRequest("ort", "fp32"),
+        TargetRequest("ort", "int8"),
+    ]
+    assert parse_targets("ort") == [TargetRequest("ort", "fp32")]
     everything = parse_targets("all", frames)
     assert {w.target for w in everything} == set(pipeline.TARGETS)
-    assert [w for w in everything if w.required] == [Wanted("ort", "fp32")]
+    assert [w for w in everything if w.required] == [TargetRequest("ort", "fp32")]
     with pytest.raises(ExportError, match="target 'tensorflow' is not known; known: ort, openvino"):
         parse_targets("ort,tensorflow")
     with pytest.raises(ExportError, match="ort has no precision 'bf16'; it has fp32, int8"):
@@ -202,7 +244,7 @@ def test_targets_are_parsed_and_refused() -> None:
 def test_broken_checkpoints_write_nothing(shared_data: Path, tmp_path: Path) -> None:
     for path in sorted((shared_data / "checkpoints" / "broken").iterdir()):
         with pytest.raises(CheckpointError, match=path.name):
-            export_bundle(path, ALL, tmp_path / "x.i2i", SIZE)
+            export(path, ALL, tmp_path / "x.i2i", SIZE)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -210,7 +252,7 @@ def test_real_checkpoint_keeps_its_pictures(shared_data: Path, tmp_path: Path) -
     """The horse-to-zebra generator on real photos: the promise of the README."""
     source = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
     options = ExportOptions(size=(256, 256), frames=shared_data / "photos")
-    exported = export_bundle(source, parse_targets("ort,openvino"), tmp_path / "h2z.i2i", options)
+    exported = export(source, parse_targets("ort,openvino"), tmp_path / "h2z.i2i", options)
     for variant in (c.variant for c in exported.variants):
         assert variant.parity is not None
         assert variant.parity.frames == 32
@@ -222,8 +264,8 @@ def test_a_direction_that_the_checkpoint_denies_is_refused(tmp_path: Path) -> No
     spec = GeneratorSpec(config, direction="AtoB", size=64)
     path = save_generator(tmp_path / "latest_net_G.safetensors", make_generator(config), spec)
     with pytest.raises(ExportError, match="was trained AtoB, not BtoA"):
-        export_bundle(path, ALL, tmp_path / "x.i2i", ExportOptions(direction="BtoA"))
-    exported = export_bundle(path, [("ort", "fp32")], tmp_path / "x.i2i", ExportOptions(direction="AtoB"))
+        export(path, ALL, tmp_path / "x.i2i", ExportOptions(direction="BtoA"))
+    exported = export(path, [("ort", "fp32")], tmp_path / "x.i2i", ExportOptions(direction="AtoB"))
     assert exported.bundle.manifest.model.direction == "AtoB"
 
 
@@ -232,7 +274,7 @@ def test_an_upstream_pth_takes_the_direction_it_is_given(tmp_path: Path) -> None
     torch.save(make_generator(SMALL["resnet"]).state_dict(), path)
     for direction, recorded in ((None, "unknown"), ("BtoA", "BtoA")):
         options = ExportOptions(size=(32, 32), direction=direction, force=True)
-        exported = export_bundle(path, [("ort", "fp32")], tmp_path / f"{recorded}.i2i", options)
+        exported = export(path, [("ort", "fp32")], tmp_path / f"{recorded}.i2i", options)
         assert exported.bundle.manifest.model.direction == recorded
 
 
@@ -253,15 +295,15 @@ def test_what_is_not_required_is_left_out_with_its_reason(
     checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A default precision that misses its floor must not take the others with it; a required one must."""
-    monkeypatch.setitem(FLOORS, "bf16", 121.0)
+    monkeypatch.setitem(PSNR_FLOORS, "bf16", 121.0)
     source, out = checkpoints["resnet"], tmp_path / "x.i2i"
-    wanted = [Wanted("openvino", "fp32"), Wanted("openvino", "bf16", required=False)]
-    exported = export_bundle(source, wanted, out, SIZE)
+    wanted = [TargetRequest("openvino", "fp32"), TargetRequest("openvino", "bf16", required=False)]
+    exported = export(source, wanted, out, SIZE)
     assert [c.variant.precision for c in exported.variants] == ["fp32"]
-    assert len(exported.left_out) == 1 and "openvino:bf16: openvino-bf16-64x64: " in exported.left_out[0]
+    assert len(exported.skipped) == 1 and "openvino:bf16: openvino-bf16-64x64: " in exported.skipped[0]
     assert [v.name for v in Bundle.read(out).manifest.variants] == ["openvino-fp32-64x64"]
     with pytest.raises(ParityError, match="floor is 121 dB"):
-        export_bundle(source, [Wanted("openvino", "bf16")], tmp_path / "y.i2i", SIZE)
+        export(source, [TargetRequest("openvino", "bf16")], tmp_path / "y.i2i", SIZE)
     assert not (tmp_path / "y.i2i").exists()
 
 

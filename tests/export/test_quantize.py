@@ -17,35 +17,35 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
-from i2i_export.calibrate import minmax, observe
-from i2i_export.onnx_graph import Graph, attribute, constant
-from i2i_export.quantize import (
+from i2i_export.int8.calibrate import choose_minmax_range, observe
+from i2i_export.int8.qdq import (
     STYLES,
-    all_weights,
-    eligible,
-    quantised,
+    find_eligible_layers,
+    find_unpadded,
+    list_observed_tensors,
+    quantize_all_weights,
+    quantize_graph,
+    quantize_weights,
     remove_unused,
-    rounded_weights,
-    tensors_to_observe,
-    unpadded,
 )
+from i2i_export.passes.onnx_graph import OnnxGraph, get_attribute, make_constant
 from i2i_training.checkpoint import load_generator
 
 NETWORKS = ["resnet", "resnet_none", "mobile", "unet_instance"]
 
 
-def all_convs(model: onnx.ModelProto) -> list[str]:
-    return [conv for convs in eligible(model).values() for conv in convs]
+def list_eligible_convs(model: onnx.ModelProto) -> list[str]:
+    return [conv for convs in find_eligible_layers(model).values() for conv in convs]
 
 
-def in_8_bits(model: onnx.ModelProto, style: str, convs: list[str] | None = None) -> onnx.ModelProto:
-    """`model` quantised by what its tensors show on noise; all that may be, or `convs`."""
+def quantize_on_noise(model: onnx.ModelProto, style: str, convs: list[str] | None = None) -> onnx.ModelProto:
+    """`model` quantized by what its tensors show on noise; all that may be, or `convs`."""
     shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim][1:]
     kind = np.uint8 if model.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8 else np.float32
     frames: list[Any] = [np.random.default_rng(i).uniform(0, 255, shape).astype(kind) for i in range(2)]
-    seen = observe(model, tensors_to_observe(model), frames)
-    convs = all_convs(model) if convs is None else convs
-    return quantised(model, seen, all_weights(model), convs, STYLES[style], minmax)
+    seen = observe(model, list_observed_tensors(model), frames)
+    convs = list_eligible_convs(model) if convs is None else convs
+    return quantize_graph(model, seen, quantize_all_weights(model), convs, STYLES[style], choose_minmax_range)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -55,34 +55,41 @@ def test_layers_are_named_as_in_the_checkpoint(
     module, _ = load_generator(checkpoints[name])
     weights = {key: value for key, value in module.state_dict().items() if value.dim() == 4}
     depthwise = {key for key, value in weights.items() if name == "mobile" and value.shape[1] == 1}
-    found = eligible(float_graph(name))
+    found = find_eligible_layers(float_graph(name))
     assert {f"{layer}.weight" for layer in found} == set(weights) - depthwise
     transposed = {"resnet": 2, "unet_instance": 6, "mobile": 2}.get(name, 0)
     assert sorted(map(len, found.values())) == [1] * (len(found) - transposed) + [4] * transposed
 
 
-class Found:
-    """What stands around the quantised convolutions of a graph."""
+class QuantizedConvs:
+    """What stands around the quantized convolutions of a graph."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self.graph = Graph(model)
-        self.convs = [c for c in self.graph.nodes("Conv") if self.kind(c.input[1]) == "DequantizeLinear"]
+        self.graph = OnnxGraph(model)
+        self.convs = [
+            c
+            for c in self.graph.find_nodes("Conv")
+            if self.find_producer_type(c.input[1]) == "DequantizeLinear"
+        ]
 
-    def kind(self, tensor: str) -> str:
+    def find_producer_type(self, tensor: str) -> str:
         producer = self.graph.producer.get(tensor)
         return producer.op_type if producer else ""
 
-    def before(self, tensor: str) -> NodeProto:
+    def find_producer(self, tensor: str) -> NodeProto:
         return self.graph.producer[tensor]
 
-    def pair_before(self, tensor: str) -> str:
+    def find_quantized_input(self, tensor: str) -> str:
         """What the Q/DQ pair that writes `tensor` reads; scale and zero point of both are the same."""
-        dequantise = self.before(tensor)
-        quantise = self.before(dequantise.input[0])
-        assert (quantise.op_type, dequantise.op_type) == ("QuantizeLinear", "DequantizeLinear")
-        assert quantise.input[1:] == dequantise.input[1:]
-        assert self.graph.value(quantise.input[1]).shape == () and self.graph.value(quantise.input[1]) > 0
-        return quantise.input[0]
+        dequantize = self.find_producer(tensor)
+        quantize = self.find_producer(dequantize.input[0])
+        assert (quantize.op_type, dequantize.op_type) == ("QuantizeLinear", "DequantizeLinear")
+        assert quantize.input[1:] == dequantize.input[1:]
+        assert (
+            self.graph.get_value(quantize.input[1]).shape == ()
+            and self.graph.get_value(quantize.input[1]) > 0
+        )
+        return quantize.input[0]
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -91,33 +98,33 @@ def test_pairs_stand_where_the_engine_wants_them(
     name: str, style: str, float_graph: Callable[[str], onnx.ModelProto]
 ) -> None:
     model = float_graph(name)
-    changed = in_8_bits(model, style)
+    changed = quantize_on_noise(model, style)
     onnx.checker.check_model(changed, full_check=True)
     assert [(o.domain, o.version) for o in changed.opset_import] == [("", 19)]
     assert changed.graph.input == model.graph.input and changed.graph.output == model.graph.output
-    found, original = Found(changed), Graph(model)
-    assert [conv.name for conv in found.convs] == all_convs(model)
+    found, original = QuantizedConvs(changed), OnnxGraph(model)
+    assert [conv.name for conv in found.convs] == list_eligible_convs(model)
     for conv in found.convs:
-        was = next(c for c in original.nodes("Conv") if c.name == conv.name)
-        assert [attribute(conv, a.name) for a in was.attribute] == [
-            attribute(was, a.name) for a in was.attribute
+        was = next(c for c in original.find_nodes("Conv") if c.name == conv.name)
+        assert [get_attribute(conv, a.name) for a in was.attribute] == [
+            get_attribute(was, a.name) for a in was.attribute
         ]
         padded = original.producer[was.input[0]].op_type == "Pad"
-        source, tensor = unpadded(original, was.input[0]), conv.input[0]
+        source, tensor = find_unpadded(original, was.input[0]), conv.input[0]
         if style == "tensorrt":  # after the padding
-            before = found.pair_before(tensor)
+            before = found.find_quantized_input(tensor)
             assert before == was.input[0]
         elif padded:  # before it; ONNX Runtime after it as well
-            pad = found.before(found.pair_before(tensor) if style == "ort" else tensor)
+            pad = found.find_producer(found.find_quantized_input(tensor) if style == "ort" else tensor)
             assert pad.op_type == "Pad" and pad.input[1:] == original.producer[was.input[0]].input[1:]
-            assert attribute(pad, "mode") == attribute(original.producer[was.input[0]], "mode")
-            assert found.pair_before(pad.input[0]) == source
+            assert get_attribute(pad, "mode") == get_attribute(original.producer[was.input[0]], "mode")
+            assert found.find_quantized_input(pad.input[0]) == source
         else:
-            assert found.pair_before(tensor) == source
+            assert found.find_quantized_input(tensor) == source
         readers = found.graph.consumers[conv.output[0]]
         if style == "ort":
             assert [r.op_type for r in readers] == ["QuantizeLinear"]
-            assert found.pair_before(was.output[0]) == conv.output[0]
+            assert found.find_quantized_input(was.output[0]) == conv.output[0]
         else:
             assert conv.output == was.output and "QuantizeLinear" not in {r.op_type for r in readers}
 
@@ -125,30 +132,32 @@ def test_pairs_stand_where_the_engine_wants_them(
 @pytest.mark.parametrize("style", STYLES)
 def test_types_and_scales(style: str, float_graph: Callable[[str], onnx.ModelProto]) -> None:
     model = float_graph("unet_instance")
-    found, original = Found(in_8_bits(model, style)), Graph(model)
+    found, original = QuantizedConvs(quantize_on_noise(model, style)), OnnxGraph(model)
     for conv in found.convs:
-        weights = found.before(conv.input[1])
-        values, scales, zeros = map(found.graph.value, weights.input)
-        exact = original.value(next(c for c in original.nodes("Conv") if c.name == conv.name).input[1])
-        assert attribute(weights, "axis") == 0
+        weights = found.find_producer(conv.input[1])
+        values, scales, zeros = map(found.graph.get_value, weights.input)
+        exact = original.get_value(
+            next(c for c in original.find_nodes("Conv") if c.name == conv.name).input[1]
+        )
+        assert get_attribute(weights, "axis") == 0
         assert (values.dtype, scales.dtype, zeros.dtype) == (np.int8, np.float32, np.int8)
         assert values.shape == exact.shape and scales.shape == zeros.shape == (len(exact),)
         assert not zeros.any() and values.min() >= -127
         error = np.linalg.norm(values * scales.reshape(-1, 1, 1, 1) - exact) / np.linalg.norm(exact)
         assert error < 0.01
-        assert found.graph.value(conv.input[2]).dtype == np.float32  # a bias stays float
-    for quantise in found.graph.nodes("QuantizeLinear"):
-        zero = found.graph.value(quantise.input[2])
+        assert found.graph.get_value(conv.input[2]).dtype == np.float32  # a bias stays float
+    for quantize in found.graph.find_nodes("QuantizeLinear"):
+        zero = found.graph.get_value(quantize.input[2])
         assert zero.dtype == (np.int8 if style == "tensorrt" else np.uint8)
         assert style != "tensorrt" or zero == 0
 
 
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_what_several_convolutions_read_is_quantised_once(
+def test_what_several_convolutions_read_is_quantized_once(
     name: str, style: str, float_graph: Callable[[str], onnx.ModelProto]
 ) -> None:
-    changed = in_8_bits(float_graph(name), style)
+    changed = quantize_on_noise(float_graph(name), style)
     read = [node.input[0] for node in changed.graph.node if node.op_type == "QuantizeLinear"]
     assert len(read) == len(set(read))
     written = [
@@ -165,30 +174,30 @@ def test_layers_that_are_not_named_stay_as_they_are(
     style: str, float_graph: Callable[[str], onnx.ModelProto]
 ) -> None:
     model = float_graph("resnet")
-    some = all_convs(model)[2:5]
-    changed = in_8_bits(model, style, some)
-    assert [conv.name for conv in Found(changed).convs] == some
-    before, after = Graph(model), Graph(changed)
-    for conv in before.nodes("Conv"):
+    some = list_eligible_convs(model)[2:5]
+    changed = quantize_on_noise(model, style, some)
+    assert [conv.name for conv in QuantizedConvs(changed).convs] == some
+    before, after = OnnxGraph(model), OnnxGraph(changed)
+    for conv in before.find_nodes("Conv"):
         if conv.name not in some:
-            assert conv in after.nodes("Conv")
-            np.testing.assert_array_equal(after.value(conv.input[1]), before.value(conv.input[1]))
-    assert len(in_8_bits(model, style, []).graph.node) == len(model.graph.node)
+            assert conv in after.find_nodes("Conv")
+            np.testing.assert_array_equal(after.get_value(conv.input[1]), before.get_value(conv.input[1]))
+    assert len(quantize_on_noise(model, style, []).graph.node) == len(model.graph.node)
 
 
-def drawn(nodes: list[NodeProto], results: list[str], **constants: NDArray[Any]) -> onnx.ModelProto:
+def make_graph(nodes: list[NodeProto], results: list[str], **constants: NDArray[Any]) -> onnx.ModelProto:
     """A graph of float32 [1, 4, 24, 24] "x"."""
     graph = helper.make_graph(
         nodes,
         "drawn",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 24, 24])],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, "c", "h", "w"]) for name in results],
-        [constant(name, values.astype(np.float32)) for name, values in constants.items()],
+        [make_constant(name, values.astype(np.float32)) for name, values in constants.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
-def run(model: onnx.ModelProto, values: NDArray[Any]) -> NDArray[np.float32]:
+def run_graph(model: onnx.ModelProto, values: NDArray[Any]) -> NDArray[np.float32]:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return np.asarray(session.run(None, {session.get_inputs()[0].name: values})[0])
 
@@ -201,30 +210,32 @@ def test_a_convolution_that_reads_another_directly(style: str) -> None:
         helper.make_node("Conv", ["y", "two.weight", "bias"], ["z"], "second"),
     ]
     weights = {f"{name}.weight": rng.normal(size=(4, 4, 3, 3)) for name in ("one", "two")}
-    model = drawn(nodes, ["z"], bias=rng.normal(size=4), **weights)
-    changed = in_8_bits(model, style)
-    assert len(Found(changed).convs) == 2
+    model = make_graph(nodes, ["z"], bias=rng.normal(size=4), **weights)
+    changed = quantize_on_noise(model, style)
+    assert len(QuantizedConvs(changed).convs) == 2
     frame = np.random.default_rng(0).uniform(0, 255, (1, 4, 24, 24)).astype(np.float32)
-    exact = run(model, frame)
-    assert np.abs(run(changed, frame) - exact).max() < 0.03 * np.ptp(exact)
+    exact = run_graph(model, frame)
+    assert np.abs(run_graph(changed, frame) - exact).max() < 0.03 * np.ptp(exact)
 
 
 def test_what_rounded_weights_add_to_the_mean_is_taken_off_the_bias() -> None:
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(6, 4, 3, 3)) + 0.2
     node = helper.make_node("Conv", ["x", "a.weight", "bias"], ["y"], "conv")
-    model = drawn([node], ["y"], bias=rng.normal(size=6), **{"a.weight": weights})
+    model = make_graph([node], ["y"], bias=rng.normal(size=6), **{"a.weight": weights})
     offsets = np.array([0, 2, 4, 6]).reshape(4, 1, 1)  # a mean that rounding can add to
     frames: list[Any] = [(rng.uniform(0, 1, (4, 24, 24)) + offsets).astype(np.float32)]
-    seen, rounded = observe(model, tensors_to_observe(model), frames), all_weights(model)
+    seen, rounded = observe(model, list_observed_tensors(model), frames), quantize_all_weights(model)
 
-    def shift_of_mean(lost: NDArray[np.float32]) -> NDArray[np.float32]:
-        given = {"a.weight": replace(rounded["a.weight"], lost=lost)}
-        changed = quantised(model, seen, given, ["conv"], STYLES["openvino"], minmax)
-        return np.abs((run(changed, frames[0][None]) - run(model, frames[0][None])).mean((0, 2, 3)))
+    def measure_mean_shift(lost: NDArray[np.float32]) -> NDArray[np.float32]:
+        given = {"a.weight": replace(rounded["a.weight"], rounding_loss=lost)}
+        changed = quantize_graph(model, seen, given, ["conv"], STYLES["openvino"], choose_minmax_range)
+        return np.abs(
+            (run_graph(changed, frames[0][None]) - run_graph(model, frames[0][None])).mean((0, 2, 3))
+        )
 
-    lost = rounded["a.weight"].lost
-    corrected, as_rounded = shift_of_mean(lost), shift_of_mean(np.zeros_like(lost))
+    lost = rounded["a.weight"].rounding_loss
+    corrected, as_rounded = measure_mean_shift(lost), measure_mean_shift(np.zeros_like(lost))
     assert corrected.max() < 0.2 * as_rounded.max()
     np.testing.assert_allclose(as_rounded, np.abs(lost @ seen["x"].channel_mean), atol=0.2 * as_rounded.max())
 
@@ -236,7 +247,7 @@ kernels = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.
 
 @given(kernels)
 def test_rounded_weights_err_no_more_than_scaled_by_their_peak(weights: NDArray[np.float32]) -> None:
-    found = rounded_weights(weights)
+    found = quantize_weights(weights)
     assert found.values.dtype == np.int8 and np.abs(found.values.astype(int)).max() <= 127
     assert found.scales.dtype == np.float32 and (found.scales > 0).all()
     rows = weights.astype(np.float64).reshape(len(weights), -1)
@@ -247,7 +258,7 @@ def test_rounded_weights_err_no_more_than_scaled_by_their_peak(weights: NDArray[
     uncounted = 1e-12 * np.square(peaks[:, 0]) + 1e-58  # what is below 1e-30 counts as 0
     assert (errors <= 1.001 * allowed + uncounted).all()
     lost = (rows - restored).reshape(weights.shape).sum((2, 3))
-    np.testing.assert_allclose(found.lost, lost, atol=1e-5 * peaks.max() + 1e-30)
+    np.testing.assert_allclose(found.rounding_loss, lost, atol=1e-5 * peaks.max() + 1e-30)
 
 
 def test_an_outlier_among_weights_is_clipped_where_that_errs_less() -> None:
@@ -255,7 +266,7 @@ def test_an_outlier_among_weights_is_clipped_where_that_errs_less() -> None:
     weights += np.random.default_rng(0).normal(0, 0.03, weights.shape).astype(np.float32)
     weights[:, 0, 0, 0] = [0.2, 0.4]
     peak = np.abs(weights).reshape(2, -1).max(1)
-    found = rounded_weights(weights).scales * 127 / peak
+    found = quantize_weights(weights).scales * 127 / peak
     assert found[1] < 0.95 and found.min() >= 0.699
 
 
@@ -265,7 +276,7 @@ def test_unused_nodes_and_constants_are_removed() -> None:
         helper.make_node("Mul", ["a", "two"], ["b"]),
         helper.make_node("Add", ["x", "one"], ["y"]),
     ]
-    model = drawn(nodes, ["y"], one=np.ones(1), two=np.ones(1))
+    model = make_graph(nodes, ["y"], one=np.ones(1), two=np.ones(1))
     remove_unused(model)
     assert [node.op_type for node in model.graph.node] == ["Add"]
     assert [tensor.name for tensor in model.graph.initializer] == ["one"]

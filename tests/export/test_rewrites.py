@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from i2i_export.module import Uint8Translator
-from i2i_export.rewrites import ready_for_export
+from i2i_export.canonical import Uint8Translator
+from i2i_export.passes import prepare_for_export
 from i2i_training.checkpoint import set_test_mode
 from i2i_training.networks import MobileResnetConfig, ResnetConfig, UnetConfig
 from tests.export.conftest import make_generator
@@ -22,7 +22,7 @@ NETWORKS = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_batch_statistics_become_instance_norm_exactly(name: str) -> None:
     original = set_test_mode(make_generator(NETWORKS[name]), "batch_stats").double()
-    exported = ready_for_export(original, "batch_stats")
+    exported = prepare_for_export(original, "batch_stats")
     x = torch.rand(1, 3, 64, 64, dtype=torch.float64) * 2 - 1
     with torch.no_grad():
         assert torch.allclose(original(x), exported(x), atol=1e-10)
@@ -32,7 +32,7 @@ def test_batch_statistics_become_instance_norm_exactly(name: str) -> None:
 def test_batch_statistics_match_upstreams_train_mode() -> None:
     """Upstream's test script without --eval leaves the network in train mode; only dropout is off here."""
     original = set_test_mode(make_generator(ResnetConfig(width=8, blocks=2, norm="batch")), "batch_stats")
-    exported = ready_for_export(original, "batch_stats")
+    exported = prepare_for_export(original, "batch_stats")
     upstream = make_generator(ResnetConfig(width=8, blocks=2, norm="batch")).train()
     x = torch.rand(1, 3, 32, 32) * 2 - 1
     with torch.no_grad():
@@ -42,7 +42,7 @@ def test_batch_statistics_match_upstreams_train_mode() -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_running_statistics_fold_into_the_convolutions(name: str) -> None:
     original = set_test_mode(make_generator(NETWORKS[name]), "running_stats").double()
-    exported = ready_for_export(original, "running_stats")
+    exported = prepare_for_export(original, "running_stats")
     x = torch.rand(2, 3, 64, 64, dtype=torch.float64) * 2 - 1
     with torch.no_grad():
         assert torch.allclose(original(x), exported(x), atol=1e-10)
@@ -54,8 +54,8 @@ def test_the_two_modes_give_different_pictures() -> None:
     module = make_generator(NETWORKS["resnet"])
     x = torch.rand(1, 3, 64, 64) * 2 - 1
     with torch.no_grad():
-        batch = ready_for_export(module, "batch_stats")(x)
-        running = ready_for_export(module, "running_stats")(x)
+        batch = prepare_for_export(module, "batch_stats")(x)
+        running = prepare_for_export(module, "running_stats")(x)
     assert (batch - running).abs().max() > 0.05
 
 
@@ -63,27 +63,27 @@ def test_the_original_is_left_alone() -> None:
     module = set_test_mode(make_generator(NETWORKS["unet"]), "batch_stats")
     before = {k: v.clone() for k, v in module.state_dict().items()}
     kinds = [type(m) for m in module.modules()]
-    ready_for_export(module, "batch_stats")
-    ready_for_export(module, "running_stats")
+    prepare_for_export(module, "batch_stats")
+    prepare_for_export(module, "running_stats")
     assert [type(m) for m in module.modules()] == kinds
     assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
 
 
 def test_batch_norm_that_follows_no_convolution_stays() -> None:
     module = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)).eval()
-    exported = ready_for_export(module, "running_stats")
+    exported = prepare_for_export(module, "running_stats")
     assert [type(m) for m in exported] == [nn.BatchNorm2d, nn.Conv2d, nn.Identity]
 
 
 def test_uint8_contract_rounds_halves_to_even_and_clips() -> None:
-    class Fixed(nn.Module):
+    class FixedOutput(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             values = torch.tensor(
                 [-3.0, -1.0, 1.0 / 255, 3.0 / 255, 1.0, 7.0]
             )  # 1/255 -> 128.0, 3/255 -> 129.0
             return values.view(1, 1, 1, -1).expand(x.shape[0], 3, 1, -1)
 
-    output = Uint8Translator(Fixed())(torch.zeros(1, 1, 6, 3, dtype=torch.uint8))
+    output = Uint8Translator(FixedOutput())(torch.zeros(1, 1, 6, 3, dtype=torch.uint8))
     assert output.dtype == torch.uint8
     assert output[0, 0, :, 0].tolist() == [0, 0, 128, 129, 255, 255]
 

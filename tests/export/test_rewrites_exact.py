@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from i2i_export import rewrites
+from i2i_export import passes
 from i2i_sdk.errors import ExportError
 from i2i_training.networks import MobileResnetConfig, ResnetConfig, UnetConfig
 from i2i_training.networks.spec import GeneratorConfig
@@ -23,14 +23,14 @@ GENERATORS: dict[str, GeneratorConfig] = {
 }
 # pass -> layers it finds in each generator
 PASSES: dict[str, tuple[Callable[[nn.Module], int], tuple[int, int, int, int]]] = {
-    "reflection pads": (rewrites.reflection_pad_to_slices, (6, 8, 6, 0)),
-    "instance norms": (rewrites.instance_norm_to_reductions, (9, 0, 13, 0)),
-    "even kernels": (rewrites.even_kernels, (2, 0, 2, 0)),
-    "transposed": (rewrites.transposed_to_convolutions, (2, 0, 2, 5)),
+    "reflection pads": (passes.replace_reflection_pad, (6, 8, 6, 0)),
+    "instance norms": (passes.replace_instance_norm, (9, 0, 13, 0)),
+    "even kernels": (passes.make_kernels_even, (2, 0, 2, 0)),
+    "transposed": (passes.replace_transposed_convolutions, (2, 0, 2, 5)),
 }
 
 
-def pictures(module: nn.Module, x: Tensor) -> Tensor:
+def run_module(module: nn.Module, x: Tensor) -> Tensor:
     with torch.no_grad():
         return module.eval()(x)
 
@@ -43,8 +43,8 @@ def test_a_pass_is_exact(name: str, generator: str) -> None:
     changed = copy.deepcopy(original)
     assert change(changed) == counts[list(GENERATORS).index(generator)]
     x = torch.rand(2, 3, 64, 96) * 2 - 1
-    assert torch.allclose(pictures(changed, x), pictures(original, x), atol=1e-5)
-    exact = pictures(changed.double(), x.double()), pictures(original.double(), x.double())
+    assert torch.allclose(run_module(changed, x), run_module(original, x), atol=1e-5)
+    exact = run_module(changed.double(), x.double()), run_module(original.double(), x.double())
     assert torch.allclose(*exact, atol=1e-10)
 
 
@@ -55,23 +55,23 @@ def test_all_passes_together(generator: str) -> None:
     for change, _ in PASSES.values():
         change(changed)
     x = torch.rand(1, 3, 64, 64) * 2 - 1
-    assert torch.allclose(pictures(changed, x), pictures(original, x), atol=1e-5)
+    assert torch.allclose(run_module(changed, x), run_module(original, x), atol=1e-5)
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_bgr_goes_in_and_comes_out(generator: str) -> None:
     original = make_generator(GENERATORS[generator])
     changed = copy.deepcopy(original)
-    assert rewrites.bgr_in_and_out(changed) == 2
+    assert passes.convert_to_bgr(changed) == 2
     x = torch.rand(1, 3, 64, 64) * 2 - 1
-    expected = pictures(original, x)
-    assert torch.allclose(pictures(changed, x.flip(1)).flip(1), expected, atol=1e-5)
-    assert not torch.allclose(pictures(changed, x), expected, atol=1e-3)
+    expected = run_module(original, x)
+    assert torch.allclose(run_module(changed, x.flip(1)).flip(1), expected, atol=1e-5)
+    assert not torch.allclose(run_module(changed, x), expected, atol=1e-3)
 
 
 def test_bgr_needs_three_channels() -> None:
     with pytest.raises(ExportError, match="3 channels"):
-        rewrites.bgr_in_and_out(make_generator(ResnetConfig(in_channels=1, width=8, blocks=1)))
+        passes.convert_to_bgr(make_generator(ResnetConfig(in_channels=1, width=8, blocks=1)))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_transposed_convolutions_of_every_kernel(kernel: int, padding: int, extr
     x = torch.randn(2, 3, 7, 9)
     expected = conv(x)
     doubled = extra >= 0
-    assert rewrites.transposed_to_convolutions(module) == int(doubled)
+    assert passes.replace_transposed_convolutions(module) == int(doubled)
     assert torch.allclose(module(x), expected, atol=1e-5)
     if doubled:
         multiplications = sum(p.weight[0, 0].numel() for p in module[0].parts)
@@ -105,7 +105,7 @@ def test_transposed_convolutions_of_every_kernel(kernel: int, padding: int, extr
 )
 def test_other_transposed_convolutions_stay(conv: nn.ConvTranspose2d) -> None:
     module = nn.Sequential(conv)
-    assert rewrites.transposed_to_convolutions(module) == 0
+    assert passes.replace_transposed_convolutions(module) == 0
     assert module[0] is conv
 
 
@@ -114,7 +114,7 @@ def test_reflection_of_every_side(padding: tuple[int, int, int, int]) -> None:
     pad = nn.ReflectionPad2d(padding)
     module = nn.Sequential(pad)
     x = torch.randn(2, 3, 6, 7)
-    assert rewrites.reflection_pad_to_slices(module) == 1
+    assert passes.replace_reflection_pad(module) == 1
     assert torch.equal(module(x), pad(x))
 
 
@@ -123,18 +123,18 @@ def test_half_precision_keeps_exact_statistics() -> None:
     x = (1000 + torch.randn(1, 2, 64, 64)).half()
     module = nn.Sequential(nn.InstanceNorm2d(2))
     expected = module(x.double())
-    rewrites.instance_norm_to_reductions(module)
+    passes.replace_instance_norm(module)
     assert module(x).dtype == torch.float16
     assert (module(x) - expected).abs().max() < 2e-3
 
 
 def test_an_instance_norm_with_running_statistics_stays() -> None:
     module = nn.Sequential(nn.InstanceNorm2d(2, track_running_stats=True))
-    assert rewrites.instance_norm_to_reductions(module) == 0
+    assert passes.replace_instance_norm(module) == 0
 
 
 def test_a_layer_that_stands_twice_stays_one() -> None:
     shared = nn.ReflectionPad2d(1)
     module = nn.Sequential(shared, nn.Sequential(shared))
-    assert rewrites.reflection_pad_to_slices(module) == 1
+    assert passes.replace_reflection_pad(module) == 1
     assert module[0] is module[1][0]

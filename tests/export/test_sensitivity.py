@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from i2i_export.sensitivity import fallback, sweep, worst_first
+from i2i_export.int8.sensitivity import find_fallback, rank_layers, sweep_layers
 
 decibels = st.floats(5, 90)
 scores = st.dictionaries(st.text("abcdefgh", min_size=1, max_size=3), decibels, min_size=1, max_size=12)
@@ -20,34 +20,34 @@ class NoisePower:
 
     def __init__(self, alone: dict[str, float]) -> None:
         self.noise = {layer: 10 ** (-db / 10) for layer, db in alone.items()}
-        self.asked: list[list[str]] = []
+        self.requests: list[list[str]] = []
 
     def __call__(self, layers: Sequence[str]) -> float:
-        self.asked.append(list(layers))
+        self.requests.append(list(layers))
         return float(-10 * np.log10(sum(self.noise[layer] for layer in layers)))
 
 
 @given(scores)
 def test_a_sweep_asks_for_each_layer_alone_and_lists_the_worst_first(alone: dict[str, float]) -> None:
-    score, told = NoisePower(alone), list[str]()
-    found = sweep(list(alone), score, told.append)
-    assert score.asked == [[layer] for layer in alone]
-    assert told == [f"sensitivity: layer {n} of {len(alone)}" for n in range(1, len(alone) + 1)]
+    score, messages = NoisePower(alone), list[str]()
+    found = sweep_layers(list(alone), score, messages.append)
+    assert score.requests == [[layer] for layer in alone]
+    assert messages == [f"sensitivity: layer {n} of {len(alone)}" for n in range(1, len(alone) + 1)]
     assert found == {layer: pytest.approx(db, abs=0.006) for layer, db in alone.items()}
     assert list(found.values()) == sorted(found.values())
 
 
 def test_noise_counts_for_each_multiplication() -> None:
     """3 dB less is twice the noise, which a layer with three times the multiplications may make."""
-    assert worst_first({"a": 40.0, "b": 37.0}, {"a": 100, "b": 100}) == ["b", "a"]
-    assert worst_first({"a": 40.0, "b": 37.0}, {"a": 100, "b": 300}) == ["a", "b"]
-    assert worst_first({"a": 40.0, "b": 37.0}, {"a": 100, "b": 150}) == ["b", "a"]
+    assert rank_layers({"a": 40.0, "b": 37.0}, {"a": 100, "b": 100}) == ["b", "a"]
+    assert rank_layers({"a": 40.0, "b": 37.0}, {"a": 100, "b": 300}) == ["a", "b"]
+    assert rank_layers({"a": 40.0, "b": 37.0}, {"a": 100, "b": 150}) == ["b", "a"]
 
 
 @given(scores, st.data())
 def test_the_worst_gain_most_for_what_they_cost(alone: dict[str, float], data: st.DataObject) -> None:
     macs = {layer: data.draw(st.integers(1, 10**9), layer) for layer in alone}
-    order = worst_first(alone, macs)
+    order = rank_layers(alone, macs)
     assert sorted(order) == sorted(alone)
     gains = [10 ** (-alone[layer] / 10) / macs[layer] for layer in order]
     assert gains == sorted(gains, reverse=True)
@@ -57,12 +57,12 @@ def test_the_worst_gain_most_for_what_they_cost(alone: dict[str, float], data: s
 def test_a_fallback_holds_the_floor_with_as_many_layers_as_can(alone: dict[str, float], floor: float) -> None:
     score = NoisePower(alone)
     order = list(alone)
-    left, db = fallback(order, score, floor)
+    left, db = find_fallback(order, score, floor)
     assert left == order[len(order) - len(left) :]
     assert db >= floor and db == (score(left) if left else float("inf"))
     if len(left) < len(order) - 1:  # the caller has tried all of them
         assert score(order[-len(left) - 1 :]) < floor
-    assert all(order[len(order) - len(asked) :] == asked for asked in score.asked)
+    assert all(order[len(order) - len(asked) :] == asked for asked in score.requests)
 
 
 @given(st.lists(decibels, min_size=1, max_size=12), st.floats(0, 100))
@@ -70,7 +70,7 @@ def test_a_fallback_holds_the_floor_whatever_the_scores(measured: list[float], f
     """Where more layers in float happen to be worse the number may be too small, never the quality."""
     order = [f"layer {index}" for index in range(len(measured))]
     score = {tuple(order[len(order) - count :]): db for count, db in enumerate(measured, 1)}
-    left, db = fallback(order, lambda layers: score[tuple(layers)], floor)
+    left, db = find_fallback(order, lambda layers: score[tuple(layers)], floor)
     assert db >= floor and (db == score[tuple(left)] if left else db == float("inf"))
 
 
@@ -78,5 +78,5 @@ def test_a_fallback_holds_the_floor_whatever_the_scores(measured: list[float], f
 def test_a_fallback_measures_few_graphs(count: int, most: int) -> None:
     for floor in (0.0, 20.0, 1000.0):
         score = NoisePower({str(layer): 40.0 for layer in range(count)})
-        fallback([str(layer) for layer in range(count)], score, floor)
-        assert len(score.asked) <= most
+        find_fallback([str(layer) for layer in range(count)], score, floor)
+        assert len(score.requests) <= most

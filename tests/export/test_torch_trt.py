@@ -9,24 +9,26 @@ import pytest
 import torch
 from torch import nn
 
+from i2i_export.canonical import make_example_input, wrap_for_export
 from i2i_export.job import Job
-from i2i_export.module import deployed, example_input
 from i2i_export.options import ExportOptions
-from i2i_export.parity import make_trial
-from i2i_export.pipeline import export_bundle
+from i2i_export.pipeline import export
 from i2i_export.targets import torch_trt
-from i2i_export.targets.torch_trt import RoundedEngine, checked_program, half_inside
+from i2i_export.targets.torch_trt import RoundedEngine, convert_module_to_half, export_program
+from i2i_export.verify_variant import make_parity_case
 from i2i_sdk import BackendError, ExportError, ParityError
-from i2i_sdk.backends import PREFERENCE, backend_class
-from i2i_sdk.backends.torch_trt import TRUST, ProgramEngine, TorchTrtEngine
-from i2i_sdk.parity import measure_parity
+from i2i_sdk.backends import PREFERENCE, load_backend_class
+from i2i_sdk.backends.torch_trt import TRUST_VARIABLE, ProgramEngine, TorchTrtEngine
+from i2i_sdk.quality.parity import measure_parity
 from i2i_training.checkpoint import load_generator
-from i2i_training.networks import DcganConfig, GeneratorSpec
+from i2i_training.networks import EncoderDecoderConfig, GeneratorSpec
 from tests.export.conftest import SMALL, make_generator
 
 CONVOLUTIONS = ("aten.conv2d.default", "aten.conv_transpose2d.input")
 
-pytestmark = pytest.mark.skipif(torch_trt.missing() is None, reason="torch-tensorrt compiles here")
+pytestmark = pytest.mark.skipif(
+    torch_trt.explain_missing_torch_trt() is None, reason="torch-tensorrt compiles here"
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +36,9 @@ def job(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
     """The sketch model, which is trained, at 64 x 96."""
     folder, scratch = tmp_path_factory.mktemp("bundle"), tmp_path_factory.mktemp("scratch")
     module, spec = load_generator(root / "models" / "sketch" / "latest_net_G.safetensors")
-    trial = make_trial(module, spec, None, 64, 96)
+    trial = make_parity_case(module, spec, None, 64, 96)
     options = ExportOptions()
-    ready = deployed(module, spec)
+    ready = wrap_for_export(module, spec)
     return Job(
         ready, spec, folder / "x.onnx", folder, scratch, 64, 96, 8, 1, trial, options, lambda text: None
     )
@@ -45,7 +47,7 @@ def job(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
 @pytest.fixture(scope="module")
 def program(job: Job) -> torch.export.ExportedProgram:
     """Exported, saved and read back, having kept its floor."""
-    return checked_program(job, "fp16", job.scratch / "x.pt2")
+    return export_program(job, "fp16", job.scratch / "x.pt2")
 
 
 def test_the_program_keeps_the_contract_and_the_pictures(
@@ -54,19 +56,19 @@ def test_the_program_keeps_the_contract_and_the_pictures(
     with RoundedEngine(program, "fp16") as engine:
         assert engine.input_shape == engine.output_shape == (None, 64, 96, 3)
         assert (engine.input_dtype, engine.output_dtype) == ("uint8", "uint8")
-        assert measure_parity(engine, job.trial).psnr >= 55
+        assert measure_parity(engine, job.parity_case).psnr >= 55
 
 
 def test_rounding_gives_what_half_precision_gives(job: Job, program: torch.export.ExportedProgram) -> None:
     """PyTorch has FP16 convolutions on a CPU, slow ones: on small pictures they can be asked."""
-    frame = job.trial.inputs.arrays[0][None]
+    frame = job.parity_case.inputs.arrays[0][None]
     with ProgramEngine(program, "fp16", "cpu") as direct, RoundedEngine(program, "fp16") as rounded:
         difference = np.abs(direct.run(frame).astype(int) - rounded.run(frame))
     assert difference.max() <= 2 and (difference > 0).mean() < 0.02
 
 
 def test_batches_up_to_the_largest(job: Job, program: torch.export.ExportedProgram) -> None:
-    frames = np.stack([job.trial.inputs.arrays[i % 2] for i in range(9)])
+    frames = np.stack([job.parity_case.inputs.arrays[i % 2] for i in range(9)])
     with ProgramEngine(program, "fp16", "cpu") as engine:
         assert engine.run(frames[:8]).shape == (8, 64, 96, 3)
         for wrong in (frames, frames[:, :32], frames.astype(np.float32)):
@@ -76,15 +78,17 @@ def test_batches_up_to_the_largest(job: Job, program: torch.export.ExportedProgr
         engine.run(frames[:1])
 
 
-@pytest.mark.parametrize("name", ["resnet", "unet", "dcgan"])
+@pytest.mark.parametrize("name", ["resnet", "unet", "encoder_decoder"])
 def test_types(name: str) -> None:
     """unet: BatchNorm on the statistics of the picture, which is an InstanceNorm with weights."""
-    config = DcganConfig(latent=12, width=8, size=32) if name == "dcgan" else SMALL[name]
-    mode = {"resnet": "none", "unet": "batch_stats", "dcgan": "running_stats"}[name]
+    config = EncoderDecoderConfig(width=16, norm="batch") if name == "encoder_decoder" else SMALL[name]
+    mode = {"resnet": "none", "unet": "batch_stats", "encoder_decoder": "running_stats"}[name]
     spec = GeneratorSpec(config, norm_mode=mode)
-    module = deployed(make_generator(config), spec)
+    module = wrap_for_export(make_generator(config), spec)
     before = {key: value.clone() for key, value in module.state_dict().items()}
-    program = torch.export.export(half_inside(module), (example_input(spec, 64, 64, batch=2),))
+    program = torch.export.export(
+        convert_module_to_half(module), (make_example_input(spec, 64, 64, batch=2),)
+    )
     dtypes: dict[str, set[torch.dtype]] = {}
     for node in program.graph.nodes:
         if node.op == "call_function" and isinstance(node.meta["val"], torch.Tensor):
@@ -93,14 +97,9 @@ def test_types(name: str) -> None:
     assert found and all(kinds == {torch.half} for kinds in found)
     assert dtypes["aten.tanh.default"] == {torch.float32}
     assert dtypes.get("aten.instance_norm.default", {torch.float32}) == {torch.float32}
-    assert ("aten.instance_norm.default" in dtypes) == (name != "dcgan")
+    assert ("aten.instance_norm.default" in dtypes) == (name != "encoder_decoder")
     after = module.state_dict()
     assert all(after[key].dtype == before[key].dtype and (after[key] == before[key]).all() for key in before)
-
-
-def test_only_deployed_modules_are_typed() -> None:
-    with pytest.raises(ExportError, match="takes translators and samplers, this is a ReLU"):
-        half_inside(nn.ReLU())
 
 
 def test_it_stops_at_the_compiler(job: Job) -> None:
@@ -118,34 +117,36 @@ def test_it_stops_at_the_compiler(job: Job) -> None:
 def test_nothing_is_written(root: Path, tmp_path: Path) -> None:
     source = root / "models" / "sketch" / "latest_net_G.safetensors"
     with pytest.raises(ExportError, match="cannot be compiled here"):
-        export_bundle(source, [("torch-trt", "fp16")], tmp_path / "x.i2i", ExportOptions(size=(64, 64)))
+        export(source, [("torch-trt", "fp16")], tmp_path / "x.i2i", ExportOptions(size=(64, 64)))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_damaged_program_is_caught_before_compiling(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    def damaged(module: nn.Module) -> nn.Module:
-        typed = half_inside(module)
+    def damage_module(module: nn.Module) -> nn.Module:
+        typed = convert_module_to_half(module)
         with torch.no_grad():
             next(p for p in typed.parameters() if p.dim() == 4).mul_(-1)
         return typed
 
-    monkeypatch.setattr(torch_trt, "half_inside", damaged)
+    monkeypatch.setattr(torch_trt, "convert_module_to_half", damage_module)
     with pytest.raises(ParityError, match=r"torch-trt-fp16 before compiling: .* the floor is 40 dB"):
         torch_trt.export(job, "fp16")
 
 
 def test_what_its_backend_is_missing() -> None:
-    assert backend_class("torch-trt") is TorchTrtEngine and ("torch-trt", "fp16") in PREFERENCE
-    assert torch_trt.default_precisions(ExportOptions()) == ()
-    assert TorchTrtEngine.missing("fp32") == "torch-tensorrt variants are fp16, not fp32"
-    reason = str(TorchTrtEngine.missing("fp16"))
+    assert load_backend_class("torch-trt") is TorchTrtEngine and ("torch-trt", "fp16") in PREFERENCE
+    assert torch_trt.list_default_precisions(ExportOptions()) == ()
+    assert TorchTrtEngine.explain_unsupported("fp32") == "torch-tensorrt variants are fp16, not fp32"
+    reason = str(TorchTrtEngine.explain_unsupported("fp16"))
     assert "pip install 'i2i-sdk[torch-tensorrt]'" in reason or "needs a CUDA GPU" in reason
 
 
 def test_what_strangers_pickled_is_not_loaded_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where everything is there, which it is not here."""
-    monkeypatch.setattr("i2i_sdk.backends.torch_trt.missing", lambda: None)
-    monkeypatch.delenv(TRUST, raising=False)
-    assert f"set {TRUST}=1 for bundles that you trust" in str(TorchTrtEngine.missing("fp16"))
-    monkeypatch.setenv(TRUST, "1")
-    assert TorchTrtEngine.missing("fp16") is None
+    monkeypatch.setattr("i2i_sdk.backends.torch_trt.explain_missing_torch_trt", lambda: None)
+    monkeypatch.delenv(TRUST_VARIABLE, raising=False)
+    assert f"set {TRUST_VARIABLE}=1 for bundles that you trust" in str(
+        TorchTrtEngine.explain_unsupported("fp16")
+    )
+    monkeypatch.setenv(TRUST_VARIABLE, "1")
+    assert TorchTrtEngine.explain_unsupported("fp16") is None

@@ -11,25 +11,24 @@ import onnx
 import pytest
 from onnx import ModelProto
 
-from i2i_export.half import HALF, cast_pixels_first, element_types
+from i2i_export.int8.int8_graph import Int8Builder
 from i2i_export.options import ExportOptions
-from i2i_export.pipeline import export_bundle
+from i2i_export.passes.fp16 import HALF, cast_pixels_first, infer_element_types
+from i2i_export.pipeline import export
 from i2i_export.targets import trt
-from i2i_export.targets.trt import capability_groups, chosen_library
+from i2i_export.targets.trt import choose_library, group_capabilities
 from i2i_sdk import Bundle, ExportError, ParityError, Translator
-from i2i_sdk.backends import cuda, why_not
-from i2i_sdk.backends.trt import TrtEngine
-from i2i_sdk.manifest import Variant
-from i2i_sdk.parity import FLOORS
-from i2i_sdk.stills import read_frames
-from i2i_sdk.trt_flavors import Library, installed, read_engine_name
-from i2i_training.checkpoint import save_generator
-from i2i_training.networks import DcganConfig, GeneratorSpec
-from tests.export.conftest import make_generator
+from i2i_sdk.backends import explain_unsupported_variant
+from i2i_sdk.backends.tensorrt import cuda
+from i2i_sdk.backends.tensorrt.flavors import Library, find_installed, parse_engine_name
+from i2i_sdk.backends.tensorrt.trt_engine import TrtEngine
+from i2i_sdk.bundle.manifest import Variant
+from i2i_sdk.quality.eval_frames import read_frames
+from i2i_sdk.quality.parity import PSNR_FLOORS
 
 pytest.importorskip("tensorrt_rtx", reason="needs the extra tensorrt-rtx")
 pytestmark = pytest.mark.skipif(
-    TrtEngine.missing("fp16") is None,
+    TrtEngine.explain_unsupported("fp16") is None,
     reason="where an engine runs variants are verified with it, see tests/sdk",
 )
 
@@ -54,7 +53,7 @@ def sketch(root: Path, frames: Path, tmp_path_factory: pytest.TempPathFactory) -
     out = tmp_path_factory.mktemp("trt") / "sketch.i2i"
     source = root / "models" / "sketch" / "latest_net_G.safetensors"
     targets = [("trt", "fp16"), ("trt", "int8"), ("ort", "fp32")]
-    export_bundle(source, targets, out, ExportOptions(size=(64, 96), frames=frames))
+    export(source, targets, out, ExportOptions(size=(64, 96), frames=frames))
     return out
 
 
@@ -70,7 +69,7 @@ def test_a_variant_has_its_graph_and_an_engine_for_each_gpu(
     variant = variants[precision]
     graph, *engines = (Path(f.path) for f in variant.files)
     assert graph.name == f"trt-{precision}-64x96.onnx" and len(engines) == groups
-    read = [read_engine_name(path) for path in engines]
+    read = [parse_engine_name(path) for path in engines]
     assert all(e and (e.flavor, e.version) == ("rtx", rtx.version) for e in read)
     found = [c for e in read if e for c in e.capabilities]
     assert sorted(found) == sorted(variant.requires.compute_capabilities)
@@ -82,7 +81,7 @@ def test_a_variant_is_verified_by_its_graph(variants: dict[str, Variant]) -> Non
     for precision, variant in variants.items():
         assert variant.verified == "graph"
         assert variant.verified_by.startswith("ONNX Runtime ") and "rounded" in variant.verified_by
-        assert variant.parity is not None and variant.parity.psnr >= FLOORS[precision]
+        assert variant.parity is not None and variant.parity.psnr >= PSNR_FLOORS[precision]
     assert variants["fp16"].parity is not None and variants["fp16"].parity.psnr >= 55
     assert variants["fp16"].macs_in_precision == 1.0 and variants["fp16"].calibration_sha256 is None
     assert variants["int8"].macs_in_precision > 1 / 3 and variants["int8"].calibration_sha256
@@ -91,39 +90,31 @@ def test_a_variant_is_verified_by_its_graph(variants: dict[str, Variant]) -> Non
 def test_the_graph_in_the_bundle_has_the_types(sketch: Path, variants: dict[str, Variant]) -> None:
     for precision, variant in variants.items():
         model = onnx.load(str(sketch / variant.files[0].path))
-        types = element_types(model)
+        types = infer_element_types(model)
         convolutions = [n for n in model.graph.node if n.op_type == "Conv"]
         assert {types[name] for n in convolutions for name in (*n.input, *n.output)} == {HALF}
-        quantised = {n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear"}
-        in_8_bits = [n for n in convolutions if quantised.issuperset(n.input[:2])]
+        quantized = {n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear"}
+        in_8_bits = [n for n in convolutions if quantized.issuperset(n.input[:2])]
         assert bool(in_8_bits) == (precision == "int8")
 
 
 def test_without_a_gpu_another_variant_runs(sketch: Path, variants: dict[str, Variant]) -> None:
     for variant in variants.values():
-        assert str(why_not(variant)).startswith(str(TrtEngine.missing("fp16")))
+        assert str(explain_unsupported_variant(variant)).startswith(
+            str(TrtEngine.explain_unsupported("fp16"))
+        )
     with Translator(sketch) as translator:
         assert translator.variant is not None and translator.variant.backend == "ort"
 
 
-def test_samplers(tmp_path: Path) -> None:
-    config = DcganConfig(latent=12, width=8, size=32)
-    spec = GeneratorSpec(config, "running_stats", steps=1, size=32)
-    source = save_generator(tmp_path / "latest_net_G.safetensors", make_generator(config), spec)
-    options = ExportOptions(compute_capabilities=("12.0",))
-    (checked,) = export_bundle(source, [("trt", "fp16")], tmp_path / "x.i2i", options).variants
-    assert checked.variant.parity is not None and checked.variant.parity.frames_from == "latents"
-    assert checked.variant.requires.compute_capabilities == ("12.0",)
-
-
 @pytest.mark.parametrize("name", ["unet_instance"])
 def test_networks_with_instance_norm(name: str, checkpoints: dict[str, Path], tmp_path: Path) -> None:
-    (checked,) = export_bundle(checkpoints[name], [("trt", "fp16")], tmp_path / "x.i2i", SIZE).variants
+    (checked,) = export(checkpoints[name], [("trt", "fp16")], tmp_path / "x.i2i", SIZE).variants
     assert checked.timing is None and checked.variant.verified == "graph"
 
 
-def left_float(model: ModelProto) -> ModelProto:
-    """What `typed_half` would make if it typed nothing."""
+def keep_float(model: ModelProto) -> ModelProto:
+    """What `convert_graph_to_half` would make if it typed nothing."""
     cast_pixels_first(model.graph)
     return model
 
@@ -136,38 +127,42 @@ def test_a_float_graph_passed_off_as_another_is_caught(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(trt, "typed_half", left_float)
-    real = trt.int8_graph
-    monkeypatch.setattr(trt, "int8_graph", lambda job, style: replace(real(job, style), path=job.graph))
+    monkeypatch.setattr(trt, "convert_graph_to_half", keep_float)
+    write = Int8Builder.write_graph
+    monkeypatch.setattr(
+        Int8Builder,
+        "write_graph",
+        lambda self, style: replace(
+            write(self, style), path=self.scratch.parent / "bundle" / "reference.onnx"
+        ),
+    )
     source = root / "models" / "sketch" / "latest_net_G.safetensors"
     message = rf"(asked|asks) for {precision}.* computes? in something else: node_conv2d fp32"
     with pytest.raises(ExportError, match=message):
-        export_bundle(source, [("trt", precision)], tmp_path / "x.i2i", replace(SIZE, frames=frames))
+        export(source, [("trt", precision)], tmp_path / "x.i2i", replace(SIZE, frames=frames))
     assert not list(tmp_path.iterdir())
 
 
 def test_below_its_floor_nothing_is_written(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(ParityError, match=r"trt-fp16-64x64: .* the floor is 110 dB"):
-        export_bundle(
-            checkpoints["resnet"], [("trt", "fp16")], tmp_path / "x.i2i", replace(SIZE, min_psnr=110)
-        )
+        export(checkpoints["resnet"], [("trt", "fp16")], tmp_path / "x.i2i", replace(SIZE, min_psnr=110))
     assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture(scope="module")
 def rtx() -> Library:
-    (library,) = installed(["rtx"])
+    (library,) = find_installed(["rtx"])
     return library
 
 
 def test_engines_are_grouped_by_what_slows_down_the_others(
     rtx: Library, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert capability_groups(rtx, (), "fp16")[1:] == (("7.5",),)
-    assert capability_groups(rtx, ("75", "8.6", "89", "86"), "fp16") == (("8.6", "8.9"), ("7.5",))
-    assert capability_groups(rtx, ("75",), "fp16") == (("7.5",),)
+    assert group_capabilities(rtx, (), "fp16")[1:] == (("7.5",),)
+    assert group_capabilities(rtx, ("75", "8.6", "89", "86"), "fp16") == (("8.6", "8.9"), ("7.5",))
+    assert group_capabilities(rtx, ("75",), "fp16") == (("7.5",),)
     assert not caplog.records
-    (all_of_them,) = capability_groups(rtx, (), "int8")
+    (all_of_them,) = group_capabilities(rtx, (), "int8")
     assert "trt int8: no engine for 7.5, which has the fp16 variant" in caplog.text
     assert set(all_of_them) == set(rtx.capabilities) - {"7.5"}
 
@@ -179,32 +174,32 @@ def test_engines_are_grouped_by_what_slows_down_the_others(
 def test_gpus_that_cannot_be_built_for(wanted: str, precision: str, named: str, rtx: Library) -> None:
     message = rf"--compute-capability {named}: tensorrt-rtx [\d.]+ builds {precision} for .*8\.6"
     with pytest.raises(ExportError, match=message):
-        capability_groups(rtx, (wanted, "86"), precision)
+        group_capabilities(rtx, (wanted, "86"), precision)
 
 
 def test_the_flavor_that_is_installed_is_taken(rtx: Library) -> None:
-    assert chosen_library("auto") == chosen_library("rtx") == rtx
+    assert choose_library("auto") == choose_library("rtx") == rtx
     message = (
         r"--flavor tensorrt: no TensorRT of this kind is installed: pip install 'i2i-sdk\[tensorrt-rtx\]'"
     )
     with pytest.raises(ExportError, match=message):
-        chosen_library("tensorrt")
+        choose_library("tensorrt")
 
 
-@pytest.mark.skipif(cuda.missing() is None, reason="there is a CUDA device")
+@pytest.mark.skipif(cuda.explain_missing_cuda() is None, reason="there is a CUDA device")
 def test_a_flavor_that_needs_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """TensorRT, of which a version is enough here: RTX is taken in its place, or it says what it needs."""
     (tmp_path / "tensorrt.py").write_text("__version__ = '11.4.0'")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert chosen_library("auto").flavor.name == "rtx"
+    assert choose_library("auto").flavor.name == "rtx"
     with pytest.raises(
         ExportError, match=r"--flavor tensorrt: tensorrt builds on the GPU .*; no CUDA device: "
     ):
-        chosen_library("tensorrt")
+        choose_library("tensorrt")
 
 
 def test_precisions_that_are_made_when_none_is_named(frames: Path) -> None:
-    default: Callable[[ExportOptions], tuple[str, ...]] = trt.default_precisions
+    default: Callable[[ExportOptions], tuple[str, ...]] = trt.list_default_precisions
     assert default(ExportOptions()) == ("fp16",)
     assert default(ExportOptions(frames=frames)) == ("fp16", "int8")
     assert default(ExportOptions(flavor="tensorrt")) == ()

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from i2i_export import mil_ops, verify_mil
-from i2i_export.mil_ops import OPS, constexpr_lut_to_dense
-from i2i_export.module import deployed
+from i2i_export.canonical import wrap_for_export
+from i2i_export.mil import interpreter, mil_ops
+from i2i_export.mil.interpreter import MilEngine
+from i2i_export.mil.mil_ops import OPS, constexpr_lut_to_dense
 from i2i_export.targets.coreml import ImageTranslator
-from i2i_export.verify_mil import MilEngine
-from i2i_sdk.backends.coreml import quiet_coremltools
+from i2i_sdk.backends.coreml import silence_coremltools
 from i2i_sdk.errors import BackendError, ExportError
 from i2i_training.networks import GeneratorSpec
 from tests.export.conftest import SMALL, make_generator
@@ -31,33 +31,33 @@ NETWORKS = (
 )  # with every operation between them
 
 
-class Pixels(nn.Module):
+class PixelFunction(nn.Module):
     """What is done to an image, 0..255, as a module that can be traced."""
 
-    def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.change = change
+        self.function = function
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.change(image)
+        return self.function(image)
 
 
-def saved(
+def save_package(
     path: Path, module: nn.Module, size: int = SIZE, *, channels: tuple[int, int] = (3, 3), **options: Any
 ) -> Path:
-    """`module` as a package; options: colours (of both), precision ("FLOAT16", "FLOAT32"), size."""
-    with quiet_coremltools(), warnings.catch_warnings():
+    """`module` as a package; options: colors (of both), precision ("FLOAT16", "FLOAT32"), size."""
+    with silence_coremltools(), warnings.catch_warnings():
         import coremltools as ct
 
         warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.trace
         warnings.filterwarnings("ignore", "Converting a tensor to a Python boolean")  # sizes, which are fixed
         warnings.simplefilter("ignore", ResourceWarning)  # of coremltools' temporary folders
         example = torch.zeros(1, channels[0], size, size)
-        colours = options.get("colours", ["RGB" if count == 3 else "GRAYSCALE" for count in channels])
+        colors = options.get("colors", ["RGB" if count == 3 else "GRAYSCALE" for count in channels])
         model = ct.convert(
             torch.jit.trace(module.eval(), example),
-            inputs=[ct.ImageType(name="image", shape=example.shape, color_layout=ct.colorlayout[colours[0]])],
-            outputs=[ct.ImageType(name="translated", color_layout=ct.colorlayout[colours[1]])],
+            inputs=[ct.ImageType(name="image", shape=example.shape, color_layout=ct.colorlayout[colors[0]])],
+            outputs=[ct.ImageType(name="translated", color_layout=ct.colorlayout[colors[1]])],
             minimum_deployment_target=ct.target.iOS16,
             compute_precision=ct.precision[options.get("precision", "FLOAT16")],
             skip_model_load=True,
@@ -66,7 +66,7 @@ def saved(
     return path
 
 
-def noise(size: int = SIZE, channels: int = 3) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def make_noise(size: int = SIZE, channels: int = 3) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.random.default_rng(0).integers(0, 256, (2, size, size, channels), np.uint8)
 
 
@@ -76,17 +76,17 @@ def test_every_network_in_fp32_is_pytorchs(tmp_path: Path) -> None:
     for name in NETWORKS:
         config = SMALL[name]
         spec = GeneratorSpec(config, "batch_stats" if config.norm == "batch" else "none")
-        module = deployed(make_generator(config), spec)
+        module = wrap_for_export(make_generator(config), spec)
         size = max(SIZE, config.multiple_of)
         channels = config.in_channels, config.out_channels
-        package = saved(
+        package = save_package(
             tmp_path / f"{name}.mlpackage",
             ImageTranslator(module.generator),
             size,
             channels=channels,
             precision="FLOAT32",
         )
-        batch = noise(size, channels[0])
+        batch = make_noise(size, channels[0])
         with torch.no_grad():
             expected = module(torch.from_numpy(batch)).numpy()
         with MilEngine(package) as engine:
@@ -104,16 +104,18 @@ def test_every_network_in_fp32_is_pytorchs(tmp_path: Path) -> None:
 def test_fp16_overflows_where_a_device_would(tmp_path: Path) -> None:
     image = np.full((1, SIZE, SIZE, 3), 230, np.uint8)  # times 300 is beyond 65504
     for precision, answer in (("FLOAT16", 255), ("FLOAT32", 230)):
-        module = Pixels(lambda x: ((x * 300).relu() * (1 / 300)).round().clamp(0, 255))
-        with MilEngine(saved(tmp_path / f"{precision}.mlpackage", module, precision=precision)) as engine:
+        module = PixelFunction(lambda x: ((x * 300).relu() * (1 / 300)).round().clamp(0, 255))
+        with MilEngine(
+            save_package(tmp_path / f"{precision}.mlpackage", module, precision=precision)
+        ) as engine:
             assert (engine.run(image) == answer).all()
 
 
-def test_colours_are_those_of_the_file(tmp_path: Path) -> None:
+def test_colors_are_those_of_the_file(tmp_path: Path) -> None:
     """The program halves its first channel: red, or blue where the file says BGR."""
     factors = torch.tensor([0.5, 1.0, 1.0])[:, None, None]
-    module = Pixels(lambda x: (x * factors).round().clamp(0, 255))
-    batch = noise()
+    module = PixelFunction(lambda x: (x * factors).round().clamp(0, 255))
+    batch = make_noise()
     halved = {name: batch.copy() for name in ("red", "blue")}
     halved["red"][..., 0] = np.rint(batch[..., 0] / 2)
     halved["blue"][..., 2] = np.rint(batch[..., 2] / 2)
@@ -122,10 +124,10 @@ def test_colours_are_those_of_the_file(tmp_path: Path) -> None:
         ("BGR", "BGR"): halved["blue"],
         ("BGR", "RGB"): halved["blue"][..., ::-1],
     }
-    for colours, answer in expected.items():
-        package = saved(tmp_path / f"{'-'.join(colours)}.mlpackage", module, colours=colours)
+    for colors, answer in expected.items():
+        package = save_package(tmp_path / f"{'-'.join(colors)}.mlpackage", module, colors=colors)
         with MilEngine(package) as engine:
-            assert (engine.run(batch) == answer).all(), colours
+            assert (engine.run(batch) == answer).all(), colors
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_colours_are_those_of_the_file(tmp_path: Path) -> None:
 )
 def test_what_is_no_pixel_is_refused(change: Callable[[Tensor], Tensor], tmp_path: Path) -> None:
     with (
-        MilEngine(saved(tmp_path / "a.mlpackage", Pixels(change))) as engine,
+        MilEngine(save_package(tmp_path / "a.mlpackage", PixelFunction(change))) as engine,
         pytest.raises(
             ExportError, match=r"a\.mlpackage: gives pixels from .* so rounding and clipping belong"
         ),
@@ -148,7 +150,9 @@ def test_what_is_no_pixel_is_refused(change: Callable[[Tensor], Tensor], tmp_pat
 
 
 def test_an_unknown_operation_names_its_layer(tmp_path: Path) -> None:
-    package = saved(tmp_path / "a.mlpackage", Pixels(lambda x: (torch.sigmoid(x) * 255).round()))
+    package = save_package(
+        tmp_path / "a.mlpackage", PixelFunction(lambda x: (torch.sigmoid(x) * 255).round())
+    )
     with pytest.raises(ExportError, match=r"operation 'sigmoid' \(fp16\) of layer '\w+'; known: add, cast"):
         MilEngine(package)
 
@@ -157,43 +161,43 @@ def test_an_operation_asked_for_something_else_names_its_layer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = nn.Sequential(
-        nn.Conv2d(3, 3, 3, padding=1), nn.ReLU(), Pixels(lambda x: x.round().clamp(0, 255))
+        nn.Conv2d(3, 3, 3, padding=1), nn.ReLU(), PixelFunction(lambda x: x.round().clamp(0, 255))
     )
-    package = saved(tmp_path / "a.mlpackage", module)
+    package = save_package(tmp_path / "a.mlpackage", module)
     engine = MilEngine(package)
-    monkeypatch.setattr(mil_ops, "_padding", lambda *_: (0, 0, 0, 0))  # a wrong shape
+    monkeypatch.setattr(mil_ops, "_compute_padding", lambda *_: (0, 0, 0, 0))  # a wrong shape
     with pytest.raises(
         ExportError, match=r"conv of layer '\w+' gives \(1, 3, 30, 30\), the package declares"
     ):
-        engine.run(noise())
+        engine.run(make_noise())
     monkeypatch.undo()
-    same = verify_mil.Step(
+    same = interpreter.MilStep(
         "conv", {**engine._steps[1].inputs, "pad_type": "same"}, "c1", "fp16", (1, 3, 32, 32)
     )
     engine._steps[1] = same
     with pytest.raises(ExportError, match=r"cannot check conv of layer 'c1': has pad_type 'same'"):
-        engine.run(noise())
+        engine.run(make_noise())
 
 
 def test_what_is_no_image_translator_is_refused(tmp_path: Path) -> None:
-    with quiet_coremltools(), warnings.catch_warnings():
+    with silence_coremltools(), warnings.catch_warnings():
         import coremltools as ct
         from coremltools.converters.mil import Builder
 
         warnings.simplefilter("ignore", ResourceWarning)
 
         @Builder.program(input_specs=[Builder.TensorSpec(shape=(1, 3, 4, 4))])  # type: ignore[arg-type]
-        def numbers(x: Any) -> Any:
+        def return_numbers(x: Any) -> Any:
             return Builder.relu(x=x)
 
-        model = ct.convert(numbers, minimum_deployment_target=ct.target.iOS16, skip_model_load=True)
+        model = ct.convert(return_numbers, minimum_deployment_target=ct.target.iOS16, skip_model_load=True)
         model.save(str(tmp_path / "a.mlpackage"))  # type: ignore[union-attr]
     with pytest.raises(BackendError, match=r"one image in and one image out are needed; .* x multiArrayType"):
         MilEngine(tmp_path / "a.mlpackage")
 
 
 def test_broken_packages_are_named(tmp_path: Path) -> None:
-    package = saved(tmp_path / "a.mlpackage", nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU()))
+    package = save_package(tmp_path / "a.mlpackage", nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU()))
     (weights,) = package.rglob("weight.bin")
     weights.write_bytes(weights.read_bytes()[:70])
     with pytest.raises(ExportError, match=r"a\.mlpackage: coremltools cannot read it: \S"):
@@ -203,19 +207,19 @@ def test_broken_packages_are_named(tmp_path: Path) -> None:
 
 
 def test_an_engine_like_the_others(tmp_path: Path) -> None:
-    engine = MilEngine(saved(tmp_path / "a.mlpackage", Pixels(lambda x: 255 - x)))
-    assert (engine.run(noise()) == 255 - noise()).all()
+    engine = MilEngine(save_package(tmp_path / "a.mlpackage", PixelFunction(lambda x: 255 - x)))
+    assert (engine.run(make_noise()) == 255 - make_noise()).all()
     assert engine.provider == f"MIL interpreter, torch {torch.__version__}"
     with pytest.raises(BackendError, match=r"takes \(1, 32, 32, 3\), got \(16, 16, 3\)"):
-        engine.run(noise(16))
+        engine.run(make_noise(16))
     engine.close()
     with pytest.raises(BackendError, match="this engine is closed"):
-        engine.run(noise())
+        engine.run(make_noise())
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 6, 8])
 def test_palettes_are_unpacked_as_coremltools_packs_them(bits: int) -> None:
-    with quiet_coremltools():
+    with silence_coremltools():
         from coremltools.optimize._utils import pack_elements_into_bits
 
     random = np.random.default_rng(bits)

@@ -11,15 +11,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from i2i_export.options import ExportOptions
-from i2i_export.pipeline import export_bundle
-from i2i_export.targets import web
-from i2i_export.wanted import parse_targets
+from i2i_export.pipeline import export
+from i2i_export.targets import parse_targets, web
 from i2i_sdk import BackendError, Bundle, ExportError, ParityError, Translator
-from i2i_sdk.backends import why_not
-from i2i_sdk.parity import FLOORS
-from i2i_training.checkpoint import save_generator
-from i2i_training.networks import DcganConfig, GeneratorSpec
-from tests.export.conftest import SMALL, make_generator
+from i2i_sdk.backends import explain_unsupported_variant
+from i2i_sdk.quality.parity import PSNR_FLOORS
+from tests.export.conftest import SMALL
 
 BOTH = [("web", "fp32"), ("web", "fp16")]
 SIZE = ExportOptions(size=(64, 64))
@@ -30,7 +27,7 @@ def sketch(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sketch model, which is trained, with both variants."""
     out = tmp_path_factory.mktemp("web") / "sketch.i2i"
     source = root / "models" / "sketch" / "latest_net_G.safetensors"
-    export_bundle(source, [("ort", "fp32"), *BOTH], out, ExportOptions(size=(96, 128)))
+    export(source, [("ort", "fp32"), *BOTH], out, ExportOptions(size=(96, 128)))
     return out
 
 
@@ -38,17 +35,9 @@ def sketch(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_network_is_made_of_known_operators(
     name: str, checkpoints: dict[str, Path], tmp_path: Path
 ) -> None:
-    exported = export_bundle(checkpoints[name], [("web", "fp16")], tmp_path / "x.i2i", SIZE)
+    exported = export(checkpoints[name], [("web", "fp16")], tmp_path / "x.i2i", SIZE)
     (variant,) = (c.variant for c in exported.variants)
-    assert variant.parity is not None and variant.parity.psnr >= FLOORS["fp16"]
-
-
-def test_samplers(tmp_path: Path) -> None:
-    config = DcganConfig(latent=12, width=8, size=32)
-    spec = GeneratorSpec(config, "running_stats", steps=1, size=32)
-    source = save_generator(tmp_path / "latest_net_G.safetensors", make_generator(config), spec)
-    (checked,) = export_bundle(source, [("web", "fp16")], tmp_path / "x.i2i").variants
-    assert checked.variant.parity is not None and checked.variant.parity.frames_from == "latents"
+    assert variant.parity is not None and variant.parity.psnr >= PSNR_FLOORS["fp16"]
 
 
 def test_a_bundle_says_how_far_it_was_verified(sketch: Path) -> None:
@@ -83,7 +72,7 @@ def test_half_weights_are_stored_and_nothing_else_changes(sketch: Path) -> None:
 
 def test_it_runs_in_a_browser_not_here(sketch: Path) -> None:
     variant = next(v for v in Bundle.read(sketch).manifest.variants if v.backend == "web")
-    assert why_not(variant) == "it runs in a browser, see docs/mobile.md"
+    assert explain_unsupported_variant(variant) == "it runs in a browser, see docs/mobile.md"
     with pytest.raises(BackendError, match=r"web-fp32-96x128: it runs in a browser, see docs/mobile\.md"):
         Translator(sketch, backend="web")
     with Translator(sketch) as translate:  # passes it over
@@ -98,14 +87,14 @@ def test_the_small_file_is_the_default() -> None:
 def test_pictures_below_the_floor_write_nothing(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     options = ExportOptions(size=(64, 64), min_psnr=121.0)
     with pytest.raises(ParityError, match=r"web-fp16-64x64: .*--min-psnr changes the floor"):
-        export_bundle(checkpoints["resnet"], [("web", "fp16")], tmp_path / "x.i2i", options)
+        export(checkpoints["resnet"], [("web", "fp16")], tmp_path / "x.i2i", options)
     assert not (tmp_path / "x.i2i").exists()
 
 
 # what a page cannot take
 
 
-def graph_of(kind: str, opset: int = 18, domain: str = "") -> onnx.ModelProto:
+def make_node_graph(kind: str, opset: int = 18, domain: str = "") -> onnx.ModelProto:
     """One node between float tensors."""
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 8, 8]) for name in "xy")
     node = helper.make_node(kind, ["x"], ["y"], name="layer_7", domain=domain)
@@ -115,31 +104,31 @@ def graph_of(kind: str, opset: int = 18, domain: str = "") -> onnx.ModelProto:
 
 
 def test_operators_that_are_not_known_are_named() -> None:
-    web.require_known(graph_of("Relu"))
+    web.check_supported(make_node_graph("Relu"))
     with pytest.raises(
         ExportError, match=r"not known to run in onnxruntime-web: Det \(layer_7\)\. Known: \["
     ):
-        web.require_known(graph_of("Det"))
+        web.check_supported(make_node_graph("Det"))
 
 
 @pytest.mark.parametrize(("opset", "domain"), [(6, ""), (99, ""), (1, "com.microsoft")])
 def test_opsets_that_are_not_known(opset: int, domain: str) -> None:
     with pytest.raises(ExportError, match=rf"web: opsets \{{'{domain}': {opset}\}}; .* runs ONNX 7 to 23"):
-        web.require_known(graph_of("Relu", opset, domain))
+        web.check_supported(make_node_graph("Relu", opset, domain))
 
 
 def test_weights_beside_the_file_are_refused() -> None:
-    model = graph_of("Relu")
+    model = make_node_graph("Relu")
     model.graph.initializer[0].data_location = TensorProto.EXTERNAL
     with pytest.raises(ExportError, match=r"weights outside of the file, which a page cannot load: w"):
-        web.require_known(model)
+        web.check_supported(model)
 
 
 def test_weights_that_half_precision_cannot_hold() -> None:
-    model = graph_of("Relu")
+    model = make_node_graph("Relu")
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.full((2, 2), 7e4, np.float32), "w"))
     with pytest.raises(ExportError, match=r"FP16 cannot hold the weights of w; take web:fp32"):
-        web.with_half_weights(model)
+        web.store_half_weights(model)
 
 
 def test_files_that_are_too_large_say_what_to_take(
@@ -148,14 +137,14 @@ def test_files_that_are_too_large_say_what_to_take(
     """At 0.8 and 0.4 MB the sketch model stands for a network fifty times as large."""
     source = root / "models" / "sketch" / "latest_net_G.safetensors"
     out = tmp_path / "x.i2i"
-    monkeypatch.setattr(web, "LARGEST", 600_000)
+    monkeypatch.setattr(web, "MAX_FILE_BYTES", 600_000)
     with pytest.raises(ExportError, match=r"the fp32 file has 0\.8 MB, a page may load 1 MB; take web:fp16"):
-        export_bundle(source, [("web", "fp32")], out, SIZE)
-    export_bundle(source, [("web", "fp16")], out, SIZE)
-    monkeypatch.setattr(web, "LARGEST", 300_000)
+        export(source, [("web", "fp32")], out, SIZE)
+    export(source, [("web", "fp16")], out, SIZE)
+    monkeypatch.setattr(web, "MAX_FILE_BYTES", 300_000)
     for precision in ("fp32", "fp16"):
         with pytest.raises(ExportError, match=rf"the {precision} file has .*; train a narrower network"):
-            export_bundle(source, [("web", precision)], out, SIZE)
+            export(source, [("web", precision)], out, SIZE)
     assert [v.name for v in Bundle.read(out).manifest.variants] == ["web-fp16-64x64"]
 
 
@@ -166,8 +155,8 @@ def test_slow_networks_are_exported_and_say_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        export_bundle(checkpoints["resnet"], [("web", "fp16")], tmp_path / "x.i2i", SIZE)
+        export(checkpoints["resnet"], [("web", "fp16")], tmp_path / "x.i2i", SIZE)
         assert "live video" not in caplog.text
         monkeypatch.setattr(web, "MACS_PER_SECOND", 1e6)
-        export_bundle(checkpoints["resnet"], [("web", "fp16")], tmp_path / "x.i2i", SIZE)
+        export(checkpoints["resnet"], [("web", "fp16")], tmp_path / "x.i2i", SIZE)
     assert "web: no live video in WebAssembly: 0.0 GMACs make about" in caplog.text

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def writing(path: str, word: str) -> Callable[[], object]:
+def open_writing(path: str, word: str) -> Callable[[], object]:
     """Each call adds a word to a file, so that the order can be seen."""
 
     def call() -> None:
@@ -17,30 +17,30 @@ def writing(path: str, word: str) -> Callable[[], object]:
     return call
 
 
-def holding(megabytes: int) -> Callable[[], object]:
+def open_holding(megabytes: int) -> Callable[[], object]:
     """Memory that is there before the first call, all of it touched."""
     block = bytearray(b"x" * megabytes * 10**6)
     return lambda: block[0]
 
 
-def failing(when: str) -> Callable[[], object]:
+def open_failing(stage: str) -> Callable[[], object]:
     """At opening, in a call, or the whole process."""
     print("noise that is no answer")
-    if when == "opening":
+    if stage == "opening":
         raise RuntimeError("there is no engine")
 
     def call() -> None:
-        if when == "call":
+        if stage == "call":
             raise RuntimeError("out of memory")
-        if when == "process":
+        if stage == "process":
             os._exit(7)
 
     return call
 
 
-def tiring(calls: int) -> Callable[[], object]:
+def open_tiring(max_calls: int) -> Callable[[], object]:
     """Works so many times."""
-    left = [calls]
+    left = [max_calls]
 
     def call() -> None:
         left[0] -= 1
@@ -50,5 +50,5 @@ def tiring(calls: int) -> Callable[[], object]:
     return call
 
 
-def reporting(times: list[float]) -> Callable[[], list[float]]:
+def open_reporting(times: list[float]) -> Callable[[], list[float]]:
     return lambda: times

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from known_bundles import write_known
-from loopback_camera import camera_server
-from running_server import HANG, LIMITS, Running, running, slow
-from streams import SOON, ours
+from known_bundles import write_known_bundle
+from loopback_camera import serve_camera
+from running_server import LIMITS, TIMEOUT_S, RunningServer, open_slow, run_server
+from streams import DEADLINE_S, list_sdk_threads
 
-from benchmarks.loopback import CameraServer
+from benchmarks.support.loopback import CameraServer
 from i2i_sdk import Translator
 
 
@@ -24,7 +24,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     def find(name: str) -> Path:
         path = folder / f"{name}.i2i"
-        return path if path.exists() else write_known(path, name).path
+        return path if path.exists() else write_known_bundle(path, name).path
 
     return find
 
@@ -40,10 +40,10 @@ def invert(known: Callable[[str], Path]) -> Iterator[Translator]:
 def no_thread_survives() -> Iterator[None]:
     """Fails a test whose stream leaves a thread behind."""
     yield
-    deadline = time.perf_counter() + SOON
-    while ours() and time.perf_counter() < deadline:
+    deadline = time.perf_counter() + DEADLINE_S
+    while list_sdk_threads() and time.perf_counter() < deadline:
         time.sleep(0.01)
-    assert not ours()
+    assert not list_sdk_threads()
 
 
 @pytest.fixture
@@ -56,26 +56,26 @@ def identity(known: Callable[[str], Path]) -> Iterator[Translator]:
 @pytest.fixture
 def camera() -> Iterator[CameraServer]:
     """An HTTP camera in this process."""
-    with camera_server() as server:
+    with serve_camera() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def server(known: Callable[[str], Path]) -> Generator[Running]:
+def server(known: Callable[[str], Path]) -> Generator[RunningServer]:
     """A live server of three models, invert first, with small limits."""
-    with running([known("invert"), known("swap"), known("gray")], limits=LIMITS) as found:
+    with run_server([known("invert"), known("swap"), known("gray")], limits=LIMITS) as found:
         yield found
 
 
 @pytest.fixture
-def client(server: Running) -> Generator[httpx.Client]:
+def client(server: RunningServer) -> Generator[httpx.Client]:
     """Asks `server`."""
-    with httpx.Client(base_url=server.url, timeout=HANG) as found:
+    with httpx.Client(base_url=server.url, timeout=TIMEOUT_S) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def slow_server(known: Callable[[str], Path]) -> Generator[Running]:
+def slow_server(known: Callable[[str], Path]) -> Generator[RunningServer]:
     """A live server whose engine takes its time."""
-    with running([known("invert")], slow) as found:
+    with run_server([known("invert")], open_slow) as found:
         yield found

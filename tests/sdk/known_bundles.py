@@ -15,9 +15,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from i2i_sdk.bundle import Bundle, file_entry, write_bundle
-from i2i_sdk.files import file_sha256
-from i2i_sdk.manifest import (
+from i2i_sdk.bundle.folder import Bundle, make_file_entry, write_bundle
+from i2i_sdk.bundle.manifest import (
     SCHEMA,
     InputContract,
     Manifest,
@@ -27,67 +26,68 @@ from i2i_sdk.manifest import (
     Requirements,
     Variant,
 )
+from i2i_sdk.files import hash_file
 
 Image = NDArray[np.uint8]
 
 HEIGHT, WIDTH = 24, 40
 DISTRIBUTIONS = {"ort": "onnxruntime"}  # of backends that are not called as what they come in
-EVERYWHERE = (("ort", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"))
+PORTABLE_ENGINES = (("ort", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"))
 
 
 @dataclass(frozen=True)
-class Answer:
+class KnownModel:
     """Channels in and out, and the function of one RGB picture [H, W, C] that the graph computes."""
 
     in_channels: int
     out_channels: int
-    of: Callable[[Image], Image]
+    compute: Callable[[Image], Image]
 
 
-def _lower_half_darker(image: Image) -> Image:
+def _darken_lower_half(image: Image) -> Image:
     result = image.copy()
     result[image.shape[0] // 2 :] //= 2
     return result
 
 
-ANSWERS = {
-    "identity": Answer(3, 3, lambda x: x),
-    "invert": Answer(3, 3, lambda x: 255 - x),
-    "swap": Answer(3, 3, lambda x: x[..., ::-1]),  # red and blue
-    "darken": Answer(3, 3, _lower_half_darker),
-    "gray": Answer(1, 1, lambda x: 255 - x),
-    "red": Answer(3, 1, lambda x: x[..., :1]),
-    "colour": Answer(1, 3, lambda x: np.concatenate([x, 255 - x, x // 2], axis=-1)),
+KNOWN_MODELS = {
+    "identity": KnownModel(3, 3, lambda x: x),
+    "invert": KnownModel(3, 3, lambda x: 255 - x),
+    "swap": KnownModel(3, 3, lambda x: x[..., ::-1]),  # red and blue
+    "darken": KnownModel(3, 3, _darken_lower_half),
+    "gray": KnownModel(1, 1, lambda x: 255 - x),
+    "red": KnownModel(3, 1, lambda x: x[..., :1]),
+    "color": KnownModel(1, 3, lambda x: np.concatenate([x, 255 - x, x // 2], axis=-1)),
 }
 
 Nodes = tuple[list[onnx.NodeProto], list[onnx.TensorProto]]
 
 
-def _floats(name: str, values: object) -> onnx.TensorProto:
+def _make_float_tensor(name: str, values: object) -> onnx.TensorProto:
     return numpy_helper.from_array(np.array(values, np.float32), name)
 
 
-def _indices(values: Sequence[int]) -> onnx.TensorProto:
+def _make_index_tensor(values: Sequence[int]) -> onnx.TensorProto:
     return numpy_helper.from_array(np.array(values, np.int64), "indices")
 
 
-def _nodes(name: str, height: int) -> Nodes:
+def _make_nodes(name: str, height: int) -> Nodes:
     """The nodes from "x" to "y" and their constants."""
     node, u8 = helper.make_node, TensorProto.UINT8
     if name == "identity":
         return [node("Identity", ["x"], ["y"])], []
     if name in ("swap", "red"):
         order = [2, 1, 0] if name == "swap" else [0]
-        return [node("Gather", ["x", "indices"], ["y"], axis=3)], [_indices(order)]
+        return [node("Gather", ["x", "indices"], ["y"], axis=3)], [_make_index_tensor(order)]
     to_float = node("Cast", ["x"], ["f"], to=TensorProto.FLOAT)
     if name in ("invert", "gray"):
         steps = [to_float, node("Sub", ["white", "f"], ["i"]), node("Cast", ["i"], ["y"], to=u8)]
-        return steps, [_floats("white", 255)]
+        return steps, [_make_float_tensor("white", 255)]
     if name == "darken":
         rows = np.where(np.arange(height) < height // 2, 1.0, 0.5).reshape(1, height, 1, 1)
         steps = [to_float, node("Mul", ["f", "rows"], ["m"]), node("Floor", ["m"], ["d"])]
-        return [*steps, node("Cast", ["d"], ["y"], to=u8)], [_floats("rows", rows)]
-    assert name == "colour"
+        return [*steps, node("Cast", ["d"], ["y"], to=u8)], [_make_float_tensor("rows", rows)]
+    assert name == "color"
     steps = [
         to_float,
         node("Sub", ["white", "f"], ["i"]),
@@ -96,7 +96,7 @@ def _nodes(name: str, height: int) -> Nodes:
         node("Concat", ["f", "i", "h"], ["c"], axis=3),
         node("Cast", ["c"], ["y"], to=u8),
     ]
-    return steps, [_floats("white", 255), _floats("half", 0.5)]
+    return steps, [_make_float_tensor("white", 255), _make_float_tensor("half", 0.5)]
 
 
 def save_onnx(
@@ -126,8 +126,8 @@ def save_graph(
     path: Path, name: str, size: tuple[int, int] = (HEIGHT, WIDTH), batch: int | str = "n"
 ) -> Path:
     """Write the known graph `name` with the engine contract of a bundle."""
-    nodes, constants = _nodes(name, size[0])
-    answer, u8 = ANSWERS[name], TensorProto.UINT8
+    nodes, constants = _make_nodes(name, size[0])
+    answer, u8 = KNOWN_MODELS[name], TensorProto.UINT8
     return save_onnx(
         path,
         nodes,
@@ -137,7 +137,7 @@ def save_graph(
     )
 
 
-def affine(
+def save_affine(
     path: Path,
     scale: Sequence[float],
     offset: Sequence[float],
@@ -159,15 +159,15 @@ def affine(
     )
 
 
-def describe(
+def make_manifest(
     folder: Path,
     graph: Path,
     name: str,
-    engines: Sequence[tuple[str, str]] = EVERYWHERE,
+    engines: Sequence[tuple[str, str]] = PORTABLE_ENGINES,
     size: tuple[int, int] = (HEIGHT, WIDTH),
 ) -> Manifest:
     """The manifest of a bundle in which all `engines` share `graph`, a file inside `folder`."""
-    entry, answer = file_entry(folder, graph), ANSWERS[name]
+    entry, answer = make_file_entry(folder, graph), KNOWN_MODELS[name]
     parity = Parity(60.0, 0.9991, 1, 6, "builtin", "astronaut", 55.5)
     variants = tuple(
         Variant(
@@ -188,7 +188,6 @@ def describe(
     )
     model = ModelInfo(
         name=name,
-        kind="translator",
         architecture="known",
         options={"widths": [1, 2], "norm": "none"},
         norm_mode="running_stats",
@@ -197,7 +196,7 @@ def describe(
         steps=1,
         parameters=0,
         source_sha256="0" * 64,
-        licence="Apache-2.0",
+        license="Apache-2.0",
         trained_on="nothing",
         assumptions=("none was needed",),
     )
@@ -205,30 +204,30 @@ def describe(
     return Manifest(SCHEMA, "tests", model, contract, (Reference(*size, entry),), variants)
 
 
-def write_known(
+def write_known_bundle(
     out: Path,
     name: str,
     *,
-    engines: Sequence[tuple[str, str]] = EVERYWHERE,
+    engines: Sequence[tuple[str, str]] = PORTABLE_ENGINES,
     size: tuple[int, int] = (HEIGHT, WIDTH),
     file: str = "reference.onnx",
-    source: str = "0" * 64,
+    source_sha256: str = "0" * 64,
     batch: int | str = "n",
     force: bool = False,
 ) -> Bundle:
     """Write or extend the bundle `out` with the known graph `name`, as an export does."""
     built = out.parent / f"{out.name}.built"
     graph = save_graph(built / file, name, size, batch)
-    manifest = describe(built, graph, name, engines, size)
-    manifest = replace(manifest, model=replace(manifest.model, source_sha256=source))
+    manifest = make_manifest(built, graph, name, engines, size)
+    manifest = replace(manifest, model=replace(manifest.model, source_sha256=source_sha256))
     return write_bundle(out, manifest, built, force=force)
 
 
-def contents(folder: Path) -> dict[str, str]:
+def hash_files(folder: Path) -> dict[str, str]:
     """SHA-256 of every file under `folder`, by relative path: equal before and after means untouched."""
-    return {p.relative_to(folder).as_posix(): file_sha256(p) for p in folder.rglob("*") if p.is_file()}
+    return {p.relative_to(folder).as_posix(): hash_file(p) for p in folder.rglob("*") if p.is_file()}
 
 
-def noise(*shape: int, seed: int = 0) -> Image:
-    """Random uint8 values: nothing that goes wrong with places or colours stays hidden in them."""
+def make_noise(*shape: int, seed: int = 0) -> Image:
+    """Random uint8 values: nothing that goes wrong with places or colors stays hidden in them."""
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)

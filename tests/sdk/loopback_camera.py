@@ -11,19 +11,19 @@ from contextlib import contextmanager, suppress
 
 import numpy as np
 
-from benchmarks.loopback import CameraServer, jpegs, number_of, numbered
+from benchmarks.support.loopback import CameraServer, draw_number, encode_jpegs, read_number
 from i2i_sdk.live import MjpegStream
 
 Size = tuple[int, int]  # width, height
 
 SMALL: Size = (160, 120)
-JPEG = jpegs([numbered(np.full((120, 160, 3), 90, np.uint8), 5)])[0]  # its number is 5
+JPEG = encode_jpegs([draw_number(np.full((120, 160, 3), 90, np.uint8), 5)])[0]  # its number is 5
 
 
-def camera_server(*sizes: Size, fps: float = 60.0, port: int = 0, count: int = 50) -> CameraServer:
+def serve_camera(*sizes: Size, fps: float = 60.0, port: int = 0, count: int = 50) -> CameraServer:
     """Serves numbered gray pictures of SMALL or the given sizes; close it, or use it as a context manager."""
     sets = [
-        jpegs([numbered(np.full((height, width, 3), 90, np.uint8), i) for i in range(count)])
+        encode_jpegs([draw_number(np.full((height, width, 3), 90, np.uint8), i) for i in range(count)])
         for width, height in sizes or (SMALL,)
     ]
     return CameraServer(sets, fps, port)
@@ -91,35 +91,35 @@ class RawServer:
                 client.sendall(piece)
 
 
-def first_numbers(source: MjpegStream, count: int = 1) -> list[int]:
+def read_first_numbers(source: MjpegStream, count: int = 1) -> list[int]:
     """The numbers of the first pictures; closes the source."""
     source.open()
     numbers: list[int] = []
     for captured in source.frames():
-        numbers.append(number_of(captured.image))
+        numbers.append(read_number(captured.image))
         if len(numbers) == count:
             source.close()
     source.release()
     return numbers
 
 
-def answering(status: str, headers: Sequence[str] = (), body: bytes = b"") -> bytes:
+def format_response(status: str, headers: Sequence[str] = (), body: bytes = b"") -> bytes:
     """An HTTP answer."""
     return "\r\n".join([f"HTTP/1.1 {status}", *headers, "", ""]).encode() + body
 
 
-def multipart(boundary: str = "frame") -> bytes:
+def format_multipart_head(boundary: str = "frame") -> bytes:
     """The head of a stream of JPEGs."""
-    return answering("200 OK", [f"Content-Type: multipart/x-mixed-replace; boundary={boundary}"])
+    return format_response("200 OK", [f"Content-Type: multipart/x-mixed-replace; boundary={boundary}"])
 
 
-def part(body: bytes, boundary: str = "frame", *, length: bool = True) -> bytes:
+def format_part(body: bytes, boundary: str = "frame", *, has_length: bool = True) -> bytes:
     """One picture of such a stream."""
-    size = f"Content-Length: {len(body)}\r\n" if length else ""
+    size = f"Content-Length: {len(body)}\r\n" if has_length else ""
     return f"--{boundary}\r\nContent-Type: image/jpeg\r\n{size}\r\n".encode() + body + b"\r\n"
 
 
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
     """Wait for it; False if it does not become true."""
     deadline = time.perf_counter() + seconds
     while not condition():
@@ -129,14 +129,16 @@ def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
     return True
 
 
-def ours() -> set[threading.Thread]:
+def list_sdk_threads() -> set[threading.Thread]:
     """The sdk's threads that run now."""
     return {thread for thread in threading.enumerate() if thread.name.startswith("i2i-")}
 
 
 @contextmanager
-def nothing_left(seconds: float = 2.0) -> Iterator[None]:
+def assert_no_threads_left(seconds: float = 2.0) -> Iterator[None]:
     """Fails if a thread of the sdk that was started inside is still there `seconds` later."""
-    before = ours()
+    before = list_sdk_threads()
     yield
-    assert until(lambda: ours() <= before, seconds), f"still running: {ours() - before}"
+    assert wait_until(lambda: list_sdk_threads() <= before, seconds), (
+        f"still running: {list_sdk_threads() - before}"
+    )

@@ -22,18 +22,18 @@ from websockets.sync.client import ClientConnection, connect
 from i2i_sdk import Translator
 from i2i_sdk.server.app import create_app
 from i2i_sdk.server.models import open_models
-from i2i_sdk.server.options import Limits, ServeOptions
-from i2i_sdk.server.run import Server, bound
+from i2i_sdk.server.run import LiveServer, open_socket
+from i2i_sdk.server.settings import Limits, ServeOptions
 
-HANG = 30.0  # seconds; what takes longer hangs
-RESULT = struct.Struct("<IIdffff")
+TIMEOUT_S = 30.0  # seconds; what takes longer hangs
+RESULT_HEADER = struct.Struct("<IIdffff")
 
 
-def with_ort(source: str) -> Translator:
+def open_with_ort(source: str) -> Translator:
     return Translator(source, backend="ort")
 
 
-class Slow(Translator):
+class SlowTranslator(Translator):
     """Takes a while, as large networks do."""
 
     seconds = 0.05
@@ -43,69 +43,69 @@ class Slow(Translator):
         return super().__call__(image)
 
 
-def slow(source: str) -> Translator:
-    return Slow(source, backend="ort")
+def open_slow(source: str) -> Translator:
+    return SlowTranslator(source, backend="ort")
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningServer:
     """Where it listens."""
 
     address: str  # "127.0.0.1:40123"
-    server: Server
+    server: LiveServer
 
     @property
     def url(self) -> str:
         return f"http://{self.address}"
 
-    def socket(self, **options: Any) -> Any:
+    def connect_socket(self, **options: Any) -> Any:
         """A WebSocket, without a hello."""
-        options = {"compression": None, "max_size": None, "open_timeout": HANG} | options
+        options = {"compression": None, "max_size": None, "open_timeout": TIMEOUT_S} | options
         return connect(f"ws://{self.address}/v1/stream", **options)
 
     @contextmanager
-    def client(self, **hello: object) -> Generator[ClientConnection]:
+    def connect_client(self, **hello: object) -> Generator[ClientConnection]:
         """A WebSocket after its hello."""
-        with self.socket() as socket:
-            say(socket, type="hello", **hello)
-            assert heard(socket)["type"] == "ready"
+        with self.connect_socket() as socket:
+            send_message(socket, type="hello", **hello)
+            assert receive_text(socket)["type"] == "ready"
             yield socket
 
 
 @contextmanager
-def running(
+def run_server(
     sources: Sequence[Path],
-    open_one: Callable[[str], Translator] = with_ort,
+    open_translator: Callable[[str], Translator] = open_with_ort,
     *,
     limits: Limits | None = None,
     options: ServeOptions | None = None,
-) -> Generator[Running]:
+) -> Generator[RunningServer]:
     """Serve bundles until the block ends."""
     options = replace(options or ServeOptions(port=0), limits=limits or Limits())
-    with open_models([str(source) for source in sources], open_one) as models:
-        listening, ready = bound(options.host, options.port), threading.Event()
-        server = Server(create_app(models, options), options, ready.set)
+    with open_models([str(source) for source in sources], open_translator) as models:
+        listening, ready = open_socket(options.host, options.port), threading.Event()
+        server = LiveServer(create_app(models, options), options, ready.set)
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
         try:
-            assert ready.wait(HANG)
-            yield Running(f"127.0.0.1:{listening.getsockname()[1]}", server)
+            assert ready.wait(TIMEOUT_S)
+            yield RunningServer(f"127.0.0.1:{listening.getsockname()[1]}", server)
         finally:
             server.should_exit = True
-            thread.join(HANG)
+            thread.join(TIMEOUT_S)
             assert not thread.is_alive()
 
 
 # Talking with /v1/stream
 
 
-def say(socket: ClientConnection, **message: object) -> None:
+def send_message(socket: ClientConnection, **message: object) -> None:
     socket.send(json.dumps(message))
 
 
-def heard(socket: ClientConnection) -> dict[str, Any]:
+def receive_text(socket: ClientConnection) -> dict[str, Any]:
     """The next message, which must be a text."""
-    message = socket.recv(timeout=HANG)
+    message = socket.recv(timeout=TIMEOUT_S)
     assert isinstance(message, str), "a picture came where a text was expected"
     return json.loads(message)
 
@@ -117,7 +117,7 @@ def send_frame(
 
 
 @dataclass(frozen=True)
-class Result:
+class ResultMessage:
     """An answer, taken apart."""
 
     id: int
@@ -128,42 +128,42 @@ class Result:
 
     @property
     def image(self) -> Image:
-        return decoded(self.picture)
+        return decode_image(self.picture)
 
 
-def result(message: str | bytes) -> Result:
+def parse_result(message: str | bytes) -> ResultMessage:
     """A binary answer, taken apart."""
     assert isinstance(message, bytes), message
-    number, dropped, sent, *stages = RESULT.unpack_from(message)
-    return Result(number, dropped, sent, tuple(stages), message[RESULT.size :])
+    number, dropped, sent, *stages = RESULT_HEADER.unpack_from(message)
+    return ResultMessage(number, dropped, sent, tuple(stages), message[RESULT_HEADER.size :])
 
 
-def answer(socket: ClientConnection) -> Result:
+def receive_result(socket: ClientConnection) -> ResultMessage:
     """The next message, which must be a picture."""
-    return result(socket.recv(timeout=HANG))
+    return parse_result(socket.recv(timeout=TIMEOUT_S))
 
 
 # Pictures
 
 
-def encoded(image: Image, suffix: str = ".png", *options: int) -> bytes:
+def encode_image(image: Image, suffix: str = ".png", *options: int) -> bytes:
     return cv2.imencode(suffix, image, options)[1].tobytes()
 
 
-def decoded(data: bytes) -> Image:
+def decode_image(data: bytes) -> Image:
     return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), np.uint8)
 
 
-def smooth(height: int = 48, width: int = 80) -> Image:
-    """Colours that differ from each other and from place to place, and that JPEG keeps."""
+def make_gradient(height: int = 48, width: int = 80) -> Image:
+    """Colors that differ from each other and from place to place, and that JPEG keeps."""
     y, x = np.mgrid[0:height, 0:width]
     planes = [200 - 100 * x / width, 60 + 100 * y / height, 30 + 60 * (x + y) / (width + height)]
     return np.stack(planes, axis=-1).astype(np.uint8)
 
 
-def until(condition: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     """Wait for what another thread will do."""
-    end = time.monotonic() + HANG
+    end = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < end, "it never happened"
         time.sleep(0.01)
@@ -172,19 +172,19 @@ def until(condition: Callable[[], bool]) -> None:
 LIMITS = Limits(max_body_bytes=300_000, max_frame_bytes=100_000, max_pixels=40_000)  # of the fixture `server`
 
 
-def refusal(response: httpx.Response) -> tuple[int, str]:
+def parse_error(response: httpx.Response) -> tuple[int, str]:
     """Status and code of an error, whose message says something."""
     error = response.json()["error"]
     assert set(error) == {"code", "message"} and len(error["message"]) > 15
     return response.status_code, error["code"]
 
 
-def closed(connection: object) -> tuple[int, str]:
+def read_until_closed(connection: object) -> tuple[int, str]:
     """Read until the server closes; the code and the last error before."""
     last = ""
     while True:
         try:
-            message = connection.recv(timeout=HANG)  # type: ignore[attr-defined]
+            message = connection.recv(timeout=TIMEOUT_S)  # type: ignore[attr-defined]
         except ConnectionClosed as error:
             assert error.rcvd is not None
             return error.rcvd.code, last
@@ -193,9 +193,9 @@ def closed(connection: object) -> tuple[int, str]:
             last = parsed["code"]
 
 
-def figure(server: Running, name: str) -> float:
+def read_metric(server: RunningServer, name: str) -> float:
     lines = httpx.get(f"{server.url}/metrics").text.splitlines()
     return float(next(line.split()[-1] for line in lines if line.startswith(f"{name} ")))
 
 
-WHOLE = encoded(smooth(), ".jpg")
+WHOLE_JPEG = encode_image(make_gradient(), ".jpg")

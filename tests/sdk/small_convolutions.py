@@ -21,16 +21,18 @@ def save_convolutions(
     quantized: "no"; "inputs": Q/DQ before each convolution and on its weights; "both": after each as well.
     half: FP16 weights and arithmetic.
     """
-    graph = _Graph(np.float16 if half else np.float32, quantized)
+    graph = _GraphBuilder(np.float16 if half else np.float32, quantized)
     kind = TensorProto.FLOAT16 if half else TensorProto.FLOAT
     graph.add("Transpose", ["x"], "planes", perm=[0, 3, 1, 2])
     graph.add("Cast", ["planes"], "floats", to=kind)
-    graph.add("Mul", ["floats", graph.constant("scale", 1 / 255)], "unit")
-    graph.convolution("unit", "first", 3, CHANNELS, transposed > 1)
+    graph.add("Mul", ["floats", graph.add_constant("scale", 1 / 255)], "unit")
+    graph.add_convolution("unit", "first", 3, CHANNELS, transposed > 1)
     graph.add("Relu", ["first"], "positive")
-    graph.convolution("positive", "second", CHANNELS, 3, transposed > 0)
-    graph.add("Mul", ["second", graph.constant("back", 255)], "gray levels")
-    graph.add("Clip", ["gray levels", graph.constant("low", 0), graph.constant("high", 255)], "clipped")
+    graph.add_convolution("positive", "second", CHANNELS, 3, transposed > 0)
+    graph.add("Mul", ["second", graph.add_constant("back", 255)], "gray levels")
+    graph.add(
+        "Clip", ["gray levels", graph.add_constant("low", 0), graph.add_constant("high", 255)], "clipped"
+    )
     graph.add("Cast", ["clipped"], "bytes", to=TensorProto.UINT8)
     graph.add("Transpose", ["bytes"], "y", perm=[0, 2, 3, 1])
     shape = [batch, HEIGHT, WIDTH, 3]
@@ -38,7 +40,7 @@ def save_convolutions(
     return save_onnx(path, graph.nodes, graph.constants, ports[:1], ports[1:])
 
 
-class _Graph:
+class _GraphBuilder:
     def __init__(self, dtype: type[np.floating], quantized: str) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
@@ -48,34 +50,34 @@ class _Graph:
     def add(self, op: str, inputs: list[str], output: str, **attributes: object) -> None:
         self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
 
-    def constant(self, name: str, values: object, dtype: type | None = None) -> str:
+    def add_constant(self, name: str, values: object, dtype: type | None = None) -> str:
         self.constants.append(numpy_helper.from_array(np.array(values, dtype or self._dtype), name))
         return name
 
-    def convolution(self, taken: str, given: str, inputs: int, outputs: int, transposed: bool) -> None:
+    def add_convolution(self, source: str, result: str, inputs: int, outputs: int, transposed: bool) -> None:
         """A 3x3 convolution that keeps values in 0..1, with Q/DQ as asked for."""
         op, shape = ("ConvTranspose", (inputs, outputs)) if transposed else ("Conv", (outputs, inputs))
         weights = self._random.uniform(0, 1 / (9 * inputs), (*shape, 3, 3))
-        name = f"{given} weights"
+        name = f"{result} weights"
         if self._quantized == "no":
-            self.add(op, [taken, self.constant(name, weights)], given, pads=[1, 1, 1, 1])
+            self.add(op, [source, self.add_constant(name, weights)], result, pads=[1, 1, 1, 1])
             return
-        scale = self.constant(f"{name} scale", weights.max() / 127)
-        zero = self.constant(f"{name} zero", 0, np.int8)
-        self.constant(name, np.rint(weights / (weights.max() / 127)), np.int8)
+        scale = self.add_constant(f"{name} scale", weights.max() / 127)
+        zero = self.add_constant(f"{name} zero", 0, np.int8)
+        self.add_constant(name, np.rint(weights / (weights.max() / 127)), np.int8)
         self.add("DequantizeLinear", [name, scale, zero], f"{name} again")
-        before = self.quantized(taken)
-        after = f"{given} exact" if self._quantized == "both" else given
+        before = self.add_quantize_pair(source)
+        after = f"{result} exact" if self._quantized == "both" else result
         self.add(op, [before, f"{name} again"], after, pads=[1, 1, 1, 1])
         if self._quantized == "both":
-            self.quantized(after, given)
+            self.add_quantize_pair(after, result)
 
-    def quantized(self, taken: str, given: str | None = None) -> str:
+    def add_quantize_pair(self, source: str, result: str | None = None) -> str:
         """Q/DQ of values in 0..1, with unsigned bytes."""
-        given = given or f"{taken} again"
-        levels = f"{given} levels"
-        scale = self.constant(f"{levels} scale", 1 / 255)
-        zero = self.constant(f"{levels} zero", 0, np.uint8)
-        self.add("QuantizeLinear", [taken, scale, zero], levels)
-        self.add("DequantizeLinear", [levels, scale, zero], given)
-        return given
+        result = result or f"{source} again"
+        levels = f"{result} levels"
+        scale = self.add_constant(f"{levels} scale", 1 / 255)
+        zero = self.add_constant(f"{levels} zero", 0, np.uint8)
+        self.add("QuantizeLinear", [source, scale, zero], levels)
+        self.add("DequantizeLinear", [levels, scale, zero], result)
+        return result

@@ -13,30 +13,30 @@ import pytest
 from loopback_camera import (
     JPEG,
     RawServer,
-    answering,
-    first_numbers,
-    multipart,
-    nothing_left,
-    part,
+    assert_no_threads_left,
+    format_multipart_head,
+    format_part,
+    format_response,
+    read_first_numbers,
 )
 
-from benchmarks.loopback import CameraServer, number_of
+from benchmarks.support.loopback import CameraServer, read_number
 from i2i_sdk import MediaError, Translator
 from i2i_sdk.live import MjpegStream
-from i2i_sdk.live.addresses import without_password
-from i2i_sdk.server.tls import self_signed
+from i2i_sdk.live.sources.addresses import redact_credentials
+from i2i_sdk.server.tls import ensure_self_signed
 
 
 def test_redirects_are_followed(camera: CameraServer) -> None:
     places = iter(["/there", camera.url])
-    with RawServer(lambda _: iter([answering("302 Found", [f"Location: {next(places)}"])])) as server:
-        assert len(first_numbers(MjpegStream(f"{server.url}here"))) == 1
+    with RawServer(lambda _: iter([format_response("302 Found", [f"Location: {next(places)}"])])) as server:
+        assert len(read_first_numbers(MjpegStream(f"{server.url}here"))) == 1
     assert [request.split()[1] for request in server.requests] == ["/here", "/there"]
 
 
 def test_redirects_in_a_circle_end() -> None:
     with (
-        RawServer(lambda _: iter([answering("301 Moved", ["Location: /"])])) as server,
+        RawServer(lambda _: iter([format_response("301 Moved", ["Location: /"])])) as server,
         pytest.raises(MediaError, match="answers 301 Moved"),
     ):
         MjpegStream(server.url).open()
@@ -44,7 +44,7 @@ def test_redirects_in_a_circle_end() -> None:
 
 
 def test_a_redirect_to_nowhere_is_an_error() -> None:
-    nowhere = answering("302 Found", ["Location: http://[::"])
+    nowhere = format_response("302 Found", ["Location: http://[::"])
     with (
         RawServer(lambda _: iter([nowhere])) as server,
         pytest.raises(MediaError, match="which is no address"),
@@ -52,19 +52,19 @@ def test_a_redirect_to_nowhere_is_an_error() -> None:
         MjpegStream(server.url).open()
 
 
-def authorized(request: str) -> Iterator[bytes]:
+def answer_authorized(request: str) -> Iterator[bytes]:
     # "me:p@ss" in Base64
     if "Authorization: Basic bWU6cEBzcw==" in request:
-        yield from (multipart(), part(JPEG), part(JPEG))
+        yield from (format_multipart_head(), format_part(JPEG), format_part(JPEG))
     else:
-        yield answering("401 Unauthorized", ['WWW-Authenticate: Basic realm="camera"'])
+        yield format_response("401 Unauthorized", ['WWW-Authenticate: Basic realm="camera"'])
 
 
 def test_name_and_password_of_the_address_are_sent(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG), RawServer(authorized) as server:
+    with caplog.at_level(logging.DEBUG), RawServer(answer_authorized) as server:
         there = server.url.removeprefix("http://")
         source = MjpegStream(f"http://me:p%40ss@{there}")
-        assert first_numbers(source) == [5]
+        assert read_first_numbers(source) == [5]
         assert "ss" not in source.name
         with pytest.raises(MediaError, match=r"put the name and password into the address"):
             MjpegStream(server.url).open()
@@ -75,14 +75,14 @@ def test_name_and_password_of_the_address_are_sent(caplog: pytest.LogCaptureFixt
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["the same server", "another server"])
 def test_a_password_follows_a_redirect_to_the_same_server_only(elsewhere: bool) -> None:
-    with RawServer(authorized) as other:
+    with RawServer(answer_authorized) as other:
 
         def answer(request: str) -> Iterator[bytes]:
             if "/start" in request:
                 to = other.url if elsewhere else f"http://127.0.0.1:{server.port}/there"
-                yield answering("302 Found", [f"Location: {to}"])
+                yield format_response("302 Found", [f"Location: {to}"])
             else:
-                yield from authorized(request)
+                yield from answer_authorized(request)
 
         with RawServer(answer) as server:
             source = MjpegStream(f"http://me:p%40ss@127.0.0.1:{server.port}/start")
@@ -91,10 +91,10 @@ def test_a_password_follows_a_redirect_to_the_same_server_only(elsewhere: bool) 
                     source.open()
                 assert "Authorization" not in other.requests[0]
             else:
-                assert first_numbers(source) == [5]
+                assert read_first_numbers(source) == [5]
 
 
-def md5(*parts: str) -> str:
+def hash_md5(*parts: str) -> str:
     return hashlib.md5(":".join(parts).encode()).hexdigest()
 
 
@@ -106,21 +106,23 @@ def test_digest_authentication_as_most_network_cameras_want_it(qop: str) -> None
         found = re.search(r"Authorization: Digest (.*)\r\n", request)
         if found is None:
             challenge = f'WWW-Authenticate: Digest realm="a, camera", {qop}nonce="n0nce", opaque="o"'
-            yield answering("401 Unauthorized", ["WWW-Authenticate: Basic realm=x", challenge])
+            yield format_response("401 Unauthorized", ["WWW-Authenticate: Basic realm=x", challenge])
             return
         assert "Basic" not in request
-        told = {name: value.strip('"') for name, value in re.findall(r'(\w+)=("[^"]*"|[^,]+)', found[1])}
-        between = [told["nc"], told["cnonce"], told["qop"]] if qop else []
-        right = md5(md5("me", "a, camera", "p@ss"), "n0nce", *between, md5("GET", path))
-        assert (told["username"], told["uri"], told["opaque"]) == ("me", path, "o")
-        if told["response"] == right:
-            yield from (multipart(), part(JPEG), part(JPEG))
+        fields = {name: value.strip('"') for name, value in re.findall(r'(\w+)=("[^"]*"|[^,]+)', found[1])}
+        between = [fields["nc"], fields["cnonce"], fields["qop"]] if qop else []
+        right = hash_md5(hash_md5("me", "a, camera", "p@ss"), "n0nce", *between, hash_md5("GET", path))
+        assert (fields["username"], fields["uri"], fields["opaque"]) == ("me", path, "o")
+        if fields["response"] == right:
+            yield from (format_multipart_head(), format_part(JPEG), format_part(JPEG))
         else:
-            yield answering("401 Unauthorized", ['WWW-Authenticate: Digest realm="a, camera", nonce="1"'])
+            yield format_response(
+                "401 Unauthorized", ['WWW-Authenticate: Digest realm="a, camera", nonce="1"']
+            )
 
     with RawServer(answer) as server:
         there = f"127.0.0.1:{server.port}{path}"
-        assert first_numbers(MjpegStream(f"http://me:p%40ss@{there}")) == [5]
+        assert read_first_numbers(MjpegStream(f"http://me:p%40ss@{there}")) == [5]
         with pytest.raises(MediaError, match="name or password is wrong"):
             MjpegStream(f"http://me:secret@{there}").open()
         with pytest.raises(MediaError, match="put the name and password into the address"):
@@ -137,7 +139,7 @@ def test_digest_authentication_as_most_network_cameras_want_it(qop: str) -> None
     ],
 )
 def test_authentication_that_is_not_understood_is_an_error(challenge: str, message: str) -> None:
-    refusal = answering("401 Unauthorized", [f"WWW-Authenticate: {challenge}"])
+    refusal = format_response("401 Unauthorized", [f"WWW-Authenticate: {challenge}"])
     with RawServer(lambda _: iter([refusal])) as server, pytest.raises(MediaError, match=message):
         MjpegStream(f"http://me:secret@127.0.0.1:{server.port}/").open()
 
@@ -145,10 +147,13 @@ def test_authentication_that_is_not_understood_is_an_error(challenge: str, messa
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (answering("404 Not Found"), "answers 404 Not Found"),
-        (answering("503 Busy", ["Content-Length: 4"], b"busy"), "answers 503 Busy"),
-        (answering("200 OK", ["Content-Type: text/html"], b"<p>"), "gives text/html, not a stream of JPEGs"),
-        (answering("200 OK", ["Content-Type: multipart/x-mixed-replace"]), "not a stream of JPEGs"),
+        (format_response("404 Not Found"), "answers 404 Not Found"),
+        (format_response("503 Busy", ["Content-Length: 4"], b"busy"), "answers 503 Busy"),
+        (
+            format_response("200 OK", ["Content-Type: text/html"], b"<p>"),
+            "gives text/html, not a stream of JPEGs",
+        ),
+        (format_response("200 OK", ["Content-Type: multipart/x-mixed-replace"]), "not a stream of JPEGs"),
         (b"nonsense\r\n\r\n", "cannot reach"),
         (b"", "cannot reach"),
     ],
@@ -184,23 +189,23 @@ def test_addresses_that_lead_nowhere_are_errors_without_the_password(url: str) -
 def test_https_is_read_and_ended_as_http_is(
     identity: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    certificate, key = self_signed(tmp_path)
+    certificate, key = ensure_self_signed(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
 
     def answer(_: str) -> Iterator[bytes]:
-        yield multipart()
-        yield part(JPEG)
+        yield format_multipart_head()
+        yield format_part(JPEG)
         server.wait()
 
     with RawServer(answer, context) as server:
         with pytest.raises(MediaError, match=r"cannot reach .*certificate"):
             MjpegStream(server.url).open()
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        with nothing_left():
+        with assert_no_threads_left():
             stream = identity.stream(MjpegStream(server.url))
             results = iter(stream)
-            assert number_of(next(results).frame) == 5
+            assert read_number(next(results).frame) == 5
             stream.close()  # while a read waits
 
 
@@ -218,4 +223,4 @@ def test_https_is_read_and_ended_as_http_is(
     ],
 )
 def test_what_is_shown_of_an_address(url: str, shown: str) -> None:
-    assert without_password(url) == shown
+    assert redact_credentials(url) == shown

@@ -8,21 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from known_bundles import ANSWERS, HEIGHT, WIDTH, noise, save_graph, save_onnx
+from known_bundles import HEIGHT, KNOWN_MODELS, WIDTH, make_noise, save_graph, save_onnx
 from onnx import TensorProto, helper
 
 from i2i_sdk.backends import (
     BACKENDS,
     PREFERENCE,
-    backend_class,
     check_threads,
+    explain_unsupported_variant,
+    load_backend_class,
     open_variant,
     openvino,
-    ort,
-    why_not,
 )
 from i2i_sdk.backends.base import Engine, EngineOptions
-from i2i_sdk.bundle import Bundle
+from i2i_sdk.backends.ort import ort_engine
+from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.errors import BackendError, InputError
 
 FLOAT, U8 = TensorProto.FLOAT, TensorProto.UINT8
@@ -41,12 +41,12 @@ def graph(known: Callable[[str], Path]) -> Path:
 
 def test_what_is_preferred_exists() -> None:
     assert {name for name, _ in PREFERENCE} <= set(BACKENDS) and len(set(PREFERENCE)) == len(PREFERENCE)
-    for name in BACKENDS:
-        assert issubclass(backend_class(name), Engine)  # type: ignore[arg-type]
+    for name, row in BACKENDS.items():
+        assert row.engine is None or issubclass(load_backend_class(name), Engine)  # type: ignore[arg-type]
 
 
 def test_an_engine_reads_back_what_it_is(backend: str, graph: Path) -> None:
-    with backend_class(backend)((graph,), "fp32", EngineOptions(1)) as engine:
+    with load_backend_class(backend)((graph,), "fp32", EngineOptions(1)) as engine:
         assert engine.input_shape == engine.output_shape == (None, HEIGHT, WIDTH, 3)
         assert (engine.input_dtype, engine.output_dtype) == ("uint8", "uint8")
         assert engine.precision == "fp32"
@@ -55,15 +55,15 @@ def test_an_engine_reads_back_what_it_is(backend: str, graph: Path) -> None:
 
 @pytest.mark.parametrize("count", [1, 3, 8, 1])
 def test_batches(backend: str, graph: Path, count: int) -> None:
-    batch = noise(count, HEIGHT, WIDTH, 3)
-    with backend_class(backend)((graph,), "fp32") as engine:
+    batch = make_noise(count, HEIGHT, WIDTH, 3)
+    with load_backend_class(backend)((graph,), "fp32") as engine:
         assert (engine.run(batch) == 255 - batch).all()
 
 
 def test_results_are_new_arrays(backend: str, graph: Path) -> None:
     """Engines reuse their buffers; a result that changes with the next frame would be a torn picture."""
-    first, second = noise(1, HEIGHT, WIDTH, 3), noise(1, HEIGHT, WIDTH, 3, seed=1)
-    with backend_class(backend)((graph,), "fp32") as engine:
+    first, second = make_noise(1, HEIGHT, WIDTH, 3), make_noise(1, HEIGHT, WIDTH, 3, seed=1)
+    with load_backend_class(backend)((graph,), "fp32") as engine:
         result = engine.run(first)
         engine.run(second)
         assert (result == 255 - first).all()
@@ -73,20 +73,20 @@ def test_results_are_new_arrays(backend: str, graph: Path) -> None:
 
 
 def test_the_batch_is_not_modified(backend: str, graph: Path) -> None:
-    batch = noise(2, HEIGHT, WIDTH, 3)
+    batch = make_noise(2, HEIGHT, WIDTH, 3)
     before = batch.copy()
     batch.flags.writeable = False
-    with backend_class(backend)((graph,), "fp32") as engine:
+    with load_backend_class(backend)((graph,), "fp32") as engine:
         engine.run(batch)
         engine.warmup(1)
     assert (batch == before).all()
 
 
 def test_after_close(backend: str, graph: Path) -> None:
-    engine = backend_class(backend)((graph,), "fp32")
+    engine = load_backend_class(backend)((graph,), "fp32")
     engine.close()
     engine.close()
-    for use in (lambda: engine.run(noise(1, HEIGHT, WIDTH, 3)), engine.warmup):
+    for use in (lambda: engine.run(make_noise(1, HEIGHT, WIDTH, 3)), engine.warmup):
         with pytest.raises(BackendError, match="this engine is closed"):
             use()
 
@@ -94,10 +94,10 @@ def test_after_close(backend: str, graph: Path) -> None:
 def test_what_an_engine_cannot_run_is_a_backend_error(backend: str, graph: Path) -> None:
     names = {"ort": "ONNX Runtime", "openvino": "OpenVINO"}
     with (
-        backend_class(backend)((graph,), "fp32") as engine,
+        load_backend_class(backend)((graph,), "fp32") as engine,
         pytest.raises(BackendError, match=rf"{names[backend]} failed on uint8 \(1, 5, 7, 3\): \S"),
     ):
-        engine.run(noise(1, 5, 7, 3))
+        engine.run(make_noise(1, 5, 7, 3))
 
 
 def test_a_file_that_is_no_graph(backend: str, tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_file_that_is_no_graph(backend: str, tmp_path: Path) -> None:
     file.write_bytes(b"\x08\x01nonsense")
     for path in (file, tmp_path / "nowhere.onnx"):
         with pytest.raises(BackendError, match=rf"{path.name}.*cannot load it: \S") as caught:
-            backend_class(backend)((path,), "fp32")
+            load_backend_class(backend)((path,), "fp32")
         assert len(str(caught.value).splitlines()) == 1
 
 
@@ -113,7 +113,7 @@ def test_a_truncated_graph(backend: str, graph: Path, tmp_path: Path) -> None:
     file = tmp_path / "half.onnx"
     file.write_bytes(graph.read_bytes()[: graph.stat().st_size // 2])
     with pytest.raises(BackendError, match="cannot load it"):
-        backend_class(backend)((file,), "fp32")
+        load_backend_class(backend)((file,), "fp32")
 
 
 def test_two_inputs_two_outputs_and_other_types(backend: str, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_two_inputs_two_outputs_and_other_types(backend: str, tmp_path: Path) ->
     )
     for path in (two_in, two_out, f16):
         with pytest.raises(BackendError, match=r"one uint8 or float input and one output are needed; it has"):
-            backend_class(backend)((path,), "fp32")
+            load_backend_class(backend)((path,), "fp32")
 
 
 def test_weights_outside_of_the_graphs_folder_are_refused(backend: str, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_weights_outside_of_the_graphs_folder_are_refused(backend: str, tmp_path
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(model.SerializeToString())
         with pytest.raises(BackendError, match="cannot load it"):
-            backend_class(backend)((path,), "fp32")
+            load_backend_class(backend)((path,), "fp32")
 
 
 # precisions
@@ -173,33 +173,36 @@ def test_weights_outside_of_the_graphs_folder_are_refused(backend: str, tmp_path
 
 def test_openvino_without_bf16_refuses_and_says_what_to_take() -> None:
     old_cpu = ("FP32", "BIN")
-    assert openvino.missing_with(old_cpu, "fp32") is None
-    reason = openvino.missing_with(old_cpu, "bf16")
+    assert openvino.explain_unsupported_cpu(old_cpu, "fp32") is None
+    reason = openvino.explain_unsupported_cpu(old_cpu, "bf16")
     assert reason is not None and "no BF16" in reason and "take the fp32 variant" in reason
-    reason = openvino.missing_with(old_cpu, "int8")
+    reason = openvino.explain_unsupported_cpu(old_cpu, "int8")
     assert reason == "OpenVINO has no INT8 on this CPU; take the fp32 variant"
     for precision in ("bf16", "int8"):
-        assert openvino.missing_with(("FP32", "BF16", "INT8"), precision) is None
+        assert openvino.explain_unsupported_cpu(("FP32", "BF16", "INT8"), precision) is None
 
 
 @pytest.mark.parametrize("precision", ["w8", "fp16", "", "FP32"])
 def test_openvino_names_the_precisions_it_has(precision: str) -> None:
-    reason = openvino.missing_with(("FP32", "BF16"), precision)
+    reason = openvino.explain_unsupported_cpu(("FP32", "BF16"), precision)
     assert reason == f"OpenVINO runs fp32, bf16, int8 on a CPU, not {precision}"
 
 
 @pytest.mark.parametrize("precision", ["bf16", "w8", "fp16"])
 def test_onnx_runtime_refuses_what_it_has_not(precision: str) -> None:
-    assert ort.OrtEngine.missing("fp32") is None and ort.OrtEngine.missing("int8") is None
-    assert ort.OrtEngine.missing(precision) == (
+    assert (
+        ort_engine.OrtEngine.explain_unsupported("fp32") is None
+        and ort_engine.OrtEngine.explain_unsupported("int8") is None
+    )
+    assert ort_engine.OrtEngine.explain_unsupported(precision) == (
         f"ONNX Runtime on cpu has no {precision}; it computes fp32, int8"
     )
 
 
 def test_openvino_decides_and_is_asked(graph: Path) -> None:
     for precision in ("fp32", "bf16"):
-        if openvino.OpenVinoEngine.missing(precision) is None:
-            with backend_class("openvino")((graph,), precision) as engine:
+        if openvino.OpenVinoEngine.explain_unsupported(precision) is None:
+            with load_backend_class("openvino")((graph,), precision) as engine:
                 assert engine.precision == precision
 
 
@@ -207,19 +210,19 @@ def test_openvino_that_runs_something_else_is_an_error(graph: Path, monkeypatch:
     """OpenVINO takes a precision as a hint; here it answers FP32 with BF16."""
     import openvino as ov
 
-    class Compiled:
+    class FakeCompiledModel:
         def get_property(self, name: str) -> object:
             assert name == "INFERENCE_PRECISION_HINT"
             return ov.Type.bf16
 
-    monkeypatch.setattr(openvino, "_compiled", lambda *_: Compiled())
+    monkeypatch.setattr(openvino, "_compile_model", lambda *_: FakeCompiledModel())
     with pytest.raises(BackendError, match="asked OpenVINO for f32, it would run bf16"):
-        backend_class("openvino")((graph,), "fp32")
+        load_backend_class("openvino")((graph,), "fp32")
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, graph: Path) -> None:
     monkeypatch.setattr(openvino.importlib.util, "find_spec", lambda name: None)
-    assert openvino.OpenVinoEngine.missing("fp32") == (
+    assert openvino.OpenVinoEngine.explain_unsupported("fp32") == (
         "the package is missing: pip install 'i2i-sdk[openvino]'"
     )
 
@@ -229,15 +232,15 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, graph: Path
 
 def test_variants_open_or_say_why_not(known: Callable[[str], Path]) -> None:
     bundle = Bundle.read(known("swap"))
-    frame = noise(1, HEIGHT, WIDTH, 3)
+    frame = make_noise(1, HEIGHT, WIDTH, 3)
     for variant in bundle.manifest.variants:
-        if why_not(variant) is None:
+        if explain_unsupported_variant(variant) is None:
             with open_variant(variant, bundle.files_of(variant), EngineOptions(1)) as engine:
-                assert (engine.run(frame)[0] == ANSWERS["swap"].of(frame[0])).all()
+                assert (engine.run(frame)[0] == KNOWN_MODELS["swap"].compute(frame[0])).all()
                 assert engine.precision == variant.precision
     first = bundle.manifest.variants[0]
     stranger = replace(first, name="a", backend="abacus")
-    assert why_not(stranger) == "backend 'abacus' is not known to this version"
+    assert explain_unsupported_variant(stranger) == "backend 'abacus' is not known to this version"
     with pytest.raises(BackendError, match=r"a cannot run here: backend 'abacus' is not known"):
         open_variant(stranger, bundle.files_of(first))
     with pytest.raises(BackendError, match=r"cannot run here: ONNX Runtime on cpu has no bf16"):
@@ -245,9 +248,10 @@ def test_variants_open_or_say_why_not(known: Callable[[str], Path]) -> None:
 
 
 def test_an_unknown_backend_lists_the_known() -> None:
-    known = rf"'cuda' is not known to this version; known: {', '.join(BACKENDS)}"
+    names = ", ".join(name for name, row in BACKENDS.items() if row.engine)
+    known = rf"'cuda' is not known to this version; known: {names}"
     with pytest.raises(BackendError, match=known):
-        backend_class("cuda")
+        load_backend_class("cuda")
 
 
 @pytest.mark.parametrize("threads", [0, -1, True, 1.5, "2"])
@@ -260,7 +264,7 @@ def test_threads(threads: object) -> None:
 
 def test_warm_up_of_a_graph_with_fixed_batch(backend: str, tmp_path: Path) -> None:
     path = save_graph(tmp_path / "four.onnx", "invert", batch=4)
-    with backend_class(backend)((path,), "fp32") as engine:
+    with load_backend_class(backend)((path,), "fp32") as engine:
         engine.warmup()
         assert engine.input_shape == (4, HEIGHT, WIDTH, 3)
         zeros = np.zeros((4, HEIGHT, WIDTH, 3), np.uint8)

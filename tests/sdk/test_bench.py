@@ -8,15 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from known_bundles import contents
+from known_bundles import hash_files
 
 from i2i_sdk import Bundle
-from i2i_sdk.backends import why_not
-from i2i_sdk.bench import ORT_DEFAULT, BenchOptions, bench_variants, candidates_of, facts_of
-from i2i_sdk.cli import main
-from i2i_sdk.measure.record import read_record
+from i2i_sdk.backends import explain_unsupported_variant
+from i2i_sdk.cli.main import main
+from i2i_sdk.perf.bench import ORT_DEFAULT, BenchOptions, bench_variants, collect_candidates, collect_facts
+from i2i_sdk.perf.record import read_record
 
-BRIEFLY = ("--rounds", "6", "--seconds", "0")
+BRIEF_OPTIONS = ("--rounds", "6", "--seconds", "0")
 Capture = pytest.CaptureFixture[str]
 
 
@@ -28,13 +28,17 @@ def bundle(known: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_table_and_a_file(bundle: Bundle, capsys: Capture) -> None:
-    before = contents(bundle.path)
-    assert main(["bench", str(bundle.path), *BRIEFLY, "--batch", "1,2"]) == 0
+    before = hash_files(bundle.path)
+    assert main(["bench", str(bundle.path), *BRIEF_OPTIONS, "--batch", "1,2"]) == 0
     said = capsys.readouterr().out
-    assert contents(bundle.path) == before
+    assert hash_files(bundle.path) == before
     record = read_record(Path("x.bench.json"))
     assert "written to x.bench.json" in said and f"next: i2i run {bundle.path} SOURCE -o OUT" in said
-    runs = {v.name.removesuffix("-24x40") for v in bundle.manifest.variants if why_not(v) is None}
+    runs = {
+        v.name.removesuffix("-24x40")
+        for v in bundle.manifest.variants
+        if explain_unsupported_variant(v) is None
+    }
     for batch in (1, 2):
         rows = {row.name: row for row in record.rows if row.batch == batch and row.times}
         assert set(rows) == runs | {ORT_DEFAULT}
@@ -49,16 +53,16 @@ def test_a_table_and_a_file(bundle: Bundle, capsys: Capture) -> None:
     assert record.baseline == ORT_DEFAULT and record.facts["quality"] == "as at export"
     assert record.conditions.seconds > 0
     quiet = "the machine was quiet: these figures can be a reference"
-    assert (quiet in said) == record.trusted != ("NOT TO BE RELIED ON" in said)
+    assert (quiet in said) == record.is_trusted != ("NOT TO BE RELIED ON" in said)
 
 
 def test_quality_can_be_measured_here(bundle: Bundle, tmp_path: Path) -> None:
-    from known_bundles import noise
+    from known_bundles import make_noise
 
-    from i2i_sdk.sinks import write_image
+    from i2i_sdk.media.images import write_image
 
-    write_image(tmp_path / "photos" / "0.png", noise(24, 40, 3, seed=0))
-    assert main(["bench", "x.i2i", *BRIEFLY, "--frames", "photos", "-o", "y.json"]) == 0
+    write_image(tmp_path / "photos" / "0.png", make_noise(24, 40, 3, seed=0))
+    assert main(["bench", "x.i2i", *BRIEF_OPTIONS, "--frames", "photos", "-o", "y.json"]) == 0
     record = read_record(Path("y.json"))
     assert record.facts["quality"] == "measured here"
     measured = [row.values for row in record.rows if "psnr" in row.values]
@@ -72,12 +76,12 @@ def test_what_does_not_run_says_why(bundle: Bundle, capsys: Capture) -> None:
     manifest["variants"][0]["max_batch"] = 1
     file.write_text(json.dumps(manifest))
     bundle = Bundle.read(bundle.path)
-    _, reasons = candidates_of(bundle, bundle.manifest.variants, 2, BenchOptions())
+    _, reasons = collect_candidates(bundle, bundle.manifest.variants, 2, BenchOptions())
     assert reasons == {
         "strange": "backend 'abacus' is not known to this version",
         bundle.manifest.variants[0].name: "takes 1 frames at most",
     }
-    assert main(["bench", "x.i2i", *BRIEFLY]) == 0
+    assert main(["bench", "x.i2i", *BRIEF_OPTIONS]) == 0
     assert "strange: not run: backend 'abacus' is not known" in capsys.readouterr().out
     (row,) = [row for row in read_record(Path("x.bench.json")).rows if row.name == "strange"]
     assert not row.times and not row.values
@@ -89,7 +93,7 @@ def test_nothing_that_runs_is_an_error(bundle: Bundle, capsys: Capture) -> None:
     for variant in manifest["variants"]:
         variant["backend"] = "abacus"
     file.write_text(json.dumps(manifest))
-    assert main(["bench", "x.i2i", *BRIEFLY]) == 2
+    assert main(["bench", "x.i2i", *BRIEF_OPTIONS]) == 2
     assert "no variant can run on this device" in capsys.readouterr().err
     assert not Path("x.bench.json").exists()
 
@@ -117,7 +121,7 @@ def test_what_cannot_be_measured(bundle: Bundle, capsys: Capture, words: list[st
 
 def test_facts_of_a_batch(bundle: Bundle) -> None:
     variant = bundle.manifest.variants[0]
-    facts = facts_of(variant, 4, {})
+    facts = collect_facts(variant, 4, {})
     assert facts["macs"] == 4 * variant.macs and facts["size"] == sum(f.bytes for f in variant.files)
 
 

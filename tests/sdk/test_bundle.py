@@ -12,32 +12,32 @@ from typing import Any
 import pytest
 
 from i2i_sdk import Bundle, BundleError, Translator
-from i2i_sdk.bundle import LARGEST_FILE, LARGEST_MANIFEST
+from i2i_sdk.bundle.folder import MAX_FILE_BYTES, MAX_MANIFEST_BYTES
 
-Known = Callable[[str], Path]
+FindBundle = Callable[[str], Path]
 
 
 @pytest.fixture
-def bundle(known: Known, tmp_path: Path) -> Path:
+def bundle(known: FindBundle, tmp_path: Path) -> Path:
     """A bundle that the test may break."""
     return Path(shutil.copytree(known("invert"), tmp_path / "invert.i2i"))
 
 
-def _edit(bundle: Path, change: Callable[[Any], object]) -> None:
+def _edit_manifest(bundle: Path, change: Callable[[Any], object]) -> None:
     file = bundle / "manifest.json"
     data = json.loads(file.read_text())
     change(data)
     file.write_text(json.dumps(data))
 
 
-def _set_file(bundle: Path, **entry: object) -> None:
+def _set_file_entry(bundle: Path, **entry: object) -> None:
     """Change the file entry of the reference and of every variant alike."""
 
     def change(data: Any) -> None:
         for holder in [data["references"][0]["file"], *(v["files"][0] for v in data["variants"])]:
             holder.update(entry)
 
-    _edit(bundle, change)
+    _edit_manifest(bundle, change)
 
 
 def test_an_untouched_bundle_gives_its_files(bundle: Path) -> None:
@@ -95,7 +95,7 @@ def test_linked_folders_are_refused(bundle: Path, tmp_path: Path) -> None:
     outside.mkdir()
     shutil.move(bundle / "reference.onnx", outside / "reference.onnx")
     (bundle / "sub").symlink_to(outside, target_is_directory=True)
-    _set_file(bundle, path="sub/reference.onnx")
+    _set_file_entry(bundle, path="sub/reference.onnx")
     with pytest.raises(BundleError, match=r"sub: is a link"):
         Bundle.read(bundle)
 
@@ -133,22 +133,22 @@ def test_a_link_to_a_whole_bundle_is_the_users_own_business(bundle: Path, tmp_pa
 )
 def test_paths_that_leave_the_bundle(bundle: Path, path: str) -> None:
     (bundle.parent / "reference.onnx").write_bytes((bundle / "reference.onnx").read_bytes())
-    _set_file(bundle, path=path)
+    _set_file_entry(bundle, path=path)
     with pytest.raises(BundleError, match="leaves the bundle; paths must be relative and inside"):
         Bundle.read(bundle)
 
 
 @pytest.mark.parametrize("path", ["a" * 300 + ".onnx", "a/" * 3000 + "b.onnx"])
 def test_paths_that_no_file_system_takes(bundle: Path, path: str) -> None:
-    _set_file(bundle, path=path)
+    _set_file_entry(bundle, path=path)
     with pytest.raises(BundleError, match=r"cannot be opened|not there"):
         Bundle.read(bundle)
 
 
-@pytest.mark.parametrize("size", [LARGEST_FILE + 1, 2**62, -1])
+@pytest.mark.parametrize("size", [MAX_FILE_BYTES + 1, 2**62, -1])
 def test_huge_claims(bundle: Path, size: int) -> None:
-    _set_file(bundle, bytes=size)
-    with pytest.raises(BundleError, match=rf"reference\.onnx claims {size} bytes; at most {LARGEST_FILE}"):
+    _set_file_entry(bundle, bytes=size)
+    with pytest.raises(BundleError, match=rf"reference\.onnx claims {size} bytes; at most {MAX_FILE_BYTES}"):
         Bundle.read(bundle)
 
 
@@ -175,13 +175,13 @@ def test_bytes_that_are_no_text(bundle: Path) -> None:
 
 
 def test_manifest_too_large(bundle: Path) -> None:
-    _edit(bundle, lambda data: data["model"].update(trained_on="a" * LARGEST_MANIFEST))
+    _edit_manifest(bundle, lambda data: data["model"].update(trained_on="a" * MAX_MANIFEST_BYTES))
     with pytest.raises(BundleError, match="larger than 4 MB"):
         Bundle.read(bundle)
 
 
 def test_newer_bundles_say_so(bundle: Path) -> None:
-    _edit(bundle, lambda data: data.update(schema=2))
+    _edit_manifest(bundle, lambda data: data.update(schema=2))
     with pytest.raises(BundleError, match=r"invert\.i2i: the manifest has schema 2.*pip install -U i2i-sdk"):
         Translator(bundle)
 

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from known_bundles import ANSWERS, contents, describe, noise, save_graph, write_known
+from known_bundles import KNOWN_MODELS, hash_files, make_manifest, make_noise, save_graph, write_known_bundle
 
 from i2i_sdk import Bundle, BundleError, Translator
-from i2i_sdk.bundle import write_bundle
+from i2i_sdk.bundle.folder import write_bundle
 
-Known = Callable[[str], Path]
+FindBundle = Callable[[str], Path]
 
 
 @pytest.fixture
-def bundle(known: Known, tmp_path: Path) -> Path:
+def bundle(known: FindBundle, tmp_path: Path) -> Path:
     """A bundle that the test may break."""
     return Path(shutil.copytree(known("invert"), tmp_path / "invert.i2i"))
 
@@ -32,85 +32,87 @@ def _nothing_left_behind(tmp_path: Path) -> Any:
     assert [p.name for p in tmp_path.rglob("*partial*")] == []
 
 
-def _names(bundle: Bundle) -> list[str]:
+def _list_names(bundle: Bundle) -> list[str]:
     return [v.name for v in bundle.manifest.variants]
 
 
 def test_a_new_bundle_holds_exactly_its_files(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "new.i2i"
-    bundle = write_known(out, "invert")
+    bundle = write_known_bundle(out, "invert")
     assert bundle == Bundle.read(out)
-    assert sorted(contents(out)) == ["manifest.json", "reference.onnx"]
+    assert sorted(hash_files(out)) == ["manifest.json", "reference.onnx"]
     assert json.loads((out / "manifest.json").read_text())["model"]["name"] == "invert"
 
 
 def test_adding_a_variant_keeps_the_others(tmp_path: Path) -> None:
     out = tmp_path / "x.i2i"
-    write_known(out, "invert", engines=[("ort", "fp32")])
-    bundle = write_known(out, "invert", engines=[("openvino", "fp32")])
-    assert _names(bundle) == ["ort-fp32-24x40", "openvino-fp32-24x40"]
+    write_known_bundle(out, "invert", engines=[("ort", "fp32")])
+    bundle = write_known_bundle(out, "invert", engines=[("openvino", "fp32")])
+    assert _list_names(bundle) == ["ort-fp32-24x40", "openvino-fp32-24x40"]
     assert all(bundle.files_of(v) for v in bundle.manifest.variants)
 
 
 def test_a_variant_of_the_same_name_is_replaced(tmp_path: Path) -> None:
     out = tmp_path / "x.i2i"
-    write_known(out, "invert", engines=[("ort", "fp32")], file="old.onnx")
-    bundle = write_known(out, "invert", engines=[("ort", "fp32")], file="reference.onnx")
-    assert _names(bundle) == ["ort-fp32-24x40"]
-    assert sorted(contents(out)) == ["manifest.json", "reference.onnx"]  # the old graph is gone
+    write_known_bundle(out, "invert", engines=[("ort", "fp32")], file="old.onnx")
+    bundle = write_known_bundle(out, "invert", engines=[("ort", "fp32")], file="reference.onnx")
+    assert _list_names(bundle) == ["ort-fp32-24x40"]
+    assert sorted(hash_files(out)) == ["manifest.json", "reference.onnx"]  # the old graph is gone
 
 
 def test_adding_another_size(tmp_path: Path) -> None:
     out = tmp_path / "x.i2i"
-    write_known(out, "darken", engines=[("ort", "fp32")])
-    bundle = write_known(out, "darken", engines=[("ort", "fp32")], size=(32, 16), file="reference_32x16.onnx")
+    write_known_bundle(out, "darken", engines=[("ort", "fp32")])
+    bundle = write_known_bundle(
+        out, "darken", engines=[("ort", "fp32")], size=(32, 16), file="reference_32x16.onnx"
+    )
     # the first variant's size is the default, and adding another does not change what programs get
-    assert _names(bundle) == ["ort-fp32-24x40", "ort-fp32-32x16"]
+    assert _list_names(bundle) == ["ort-fp32-24x40", "ort-fp32-32x16"]
     with Translator(out) as translate:
         assert (translate.height, translate.width) == (24, 40)
     for variant in bundle.manifest.variants:
         assert str(variant.height) in bundle.reference_for(variant).name or variant.height == 24
-        picture = noise(variant.height, variant.width, 3)
+        picture = make_noise(variant.height, variant.width, 3)
         with Translator(out, size=(variant.height, variant.width), color="rgb") as translate:
-            assert (translate(picture) == ANSWERS["darken"].of(picture)).all()
+            assert (translate(picture) == KNOWN_MODELS["darken"].compute(picture)).all()
 
 
 def test_variants_that_share_a_changed_file_are_dropped(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     out = tmp_path / "x.i2i"
-    write_known(out, "invert", engines=[("ort", "fp32"), ("openvino", "fp32")])
+    write_known_bundle(out, "invert", engines=[("ort", "fp32"), ("openvino", "fp32")])
     with caplog.at_level(logging.WARNING):
-        bundle = write_known(out, "identity", engines=[("ort", "fp32")])
-    assert _names(bundle) == ["ort-fp32-24x40"]
+        bundle = write_known_bundle(out, "identity", engines=[("ort", "fp32")])
+    assert _list_names(bundle) == ["ort-fp32-24x40"]
     assert "dropped openvino-fp32-24x40: a file it shares has changed; export it again" in caplog.text
 
 
 def test_an_unchanged_shared_file_drops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     out = tmp_path / "x.i2i"
-    write_known(out, "invert", engines=[("ort", "fp32"), ("openvino", "fp32")])
-    assert len(write_known(out, "invert", engines=[("ort", "fp32")]).manifest.variants) == 2
+    write_known_bundle(out, "invert", engines=[("ort", "fp32"), ("openvino", "fp32")])
+    assert len(write_known_bundle(out, "invert", engines=[("ort", "fp32")]).manifest.variants) == 2
     assert caplog.text == ""
 
 
 def test_another_source_needs_force(tmp_path: Path) -> None:
     out = tmp_path / "x.i2i"
-    write_known(out, "invert")
-    before = contents(out)
+    write_known_bundle(out, "invert")
+    before = hash_files(out)
     with pytest.raises(BundleError, match=r"another checkpoint.*\(invert\).*-o, or --force"):
-        write_known(out, "swap", engines=[("ort", "fp32")], source="1" * 64)
-    assert contents(out) == before
-    bundle = write_known(out, "swap", engines=[("ort", "fp32")], source="1" * 64, force=True)
-    assert _names(bundle) == ["ort-fp32-24x40"] and bundle.manifest.model.name == "swap"
+        write_known_bundle(out, "swap", engines=[("ort", "fp32")], source_sha256="1" * 64)
+    assert hash_files(out) == before
+    bundle = write_known_bundle(out, "swap", engines=[("ort", "fp32")], source_sha256="1" * 64, force=True)
+    assert _list_names(bundle) == ["ort-fp32-24x40"] and bundle.manifest.model.name == "swap"
 
 
 def test_a_broken_bundle_needs_force(bundle: Path) -> None:
     (bundle / "manifest.json").write_text("{")
-    before = contents(bundle)
+    before = hash_files(bundle)
     with pytest.raises(BundleError, match="--force replaces it"):
-        write_known(bundle, "invert")
-    assert contents(bundle) == before
-    assert write_known(bundle, "invert", force=True).manifest.model.name == "invert"
+        write_known_bundle(bundle, "invert")
+    assert hash_files(bundle) == before
+    assert write_known_bundle(bundle, "invert", force=True).manifest.model.name == "invert"
 
 
 def test_a_folder_that_is_no_bundle_is_never_touched(tmp_path: Path) -> None:
@@ -119,8 +121,8 @@ def test_a_folder_that_is_no_bundle_is_never_touched(tmp_path: Path) -> None:
     (folder / "holiday.jpg").write_bytes(b"irreplaceable")
     for force in (False, True):
         with pytest.raises(BundleError, match="exists and is not a bundle; choose another name with -o"):
-            write_known(folder, "invert", force=force)
-    assert list(contents(folder)) == ["holiday.jpg"]
+            write_known_bundle(folder, "invert", force=force)
+    assert list(hash_files(folder)) == ["holiday.jpg"]
 
 
 @pytest.mark.parametrize("text", ['{"name": "My web app", "icons": []}', "[]", "{", "[" * 100_000])
@@ -129,39 +131,39 @@ def test_a_web_sites_manifest_makes_no_bundle(tmp_path: Path, text: str) -> None
     site.mkdir()
     (site / "manifest.json").write_text(text)
     (site / "index.html").write_text("irreplaceable")
-    before = contents(site)
+    before = hash_files(site)
     with pytest.raises(BundleError, match="exists and is not a bundle"):
-        write_known(site, "invert", force=True)
-    assert contents(site) == before
+        write_known_bundle(site, "invert", force=True)
+    assert hash_files(site) == before
 
 
 def test_a_file_is_never_replaced(tmp_path: Path) -> None:
     out = tmp_path / "x.i2i"
     out.write_text("irreplaceable")
     with pytest.raises(BundleError, match="exists and is not a bundle"):
-        write_known(out, "invert", force=True)
+        write_known_bundle(out, "invert", force=True)
     assert out.read_text() == "irreplaceable"
 
 
 def test_a_missing_file_leaves_the_old_bundle(tmp_path: Path) -> None:
     out, built = tmp_path / "x.i2i", tmp_path / "built"
-    write_known(out, "invert")
-    before = contents(out)
-    manifest = describe(built, save_graph(built / "other.onnx", "invert"), "invert")
+    write_known_bundle(out, "invert")
+    before = hash_files(out)
+    manifest = make_manifest(built, save_graph(built / "other.onnx", "invert"), "invert")
     (built / "other.onnx").unlink()
     with pytest.raises(FileNotFoundError, match=r"other\.onnx"):
         write_bundle(out, manifest, built)
-    assert contents(out) == before
+    assert hash_files(out) == before
 
 
 def test_a_manifest_that_cannot_be_read_back_leaves_the_old_bundle(tmp_path: Path) -> None:
     out, built = tmp_path / "x.i2i", tmp_path / "built"
-    write_known(out, "invert")
-    before = contents(out)
-    manifest = describe(built, save_graph(built / "reference.onnx", "invert"), "invert")
+    write_known_bundle(out, "invert")
+    before = hash_files(out)
+    manifest = make_manifest(built, save_graph(built / "reference.onnx", "invert"), "invert")
     with pytest.raises(BundleError, match="not possible"):
         write_bundle(out, replace(manifest, variants=(replace(manifest.variants[0], height=0),)), built)
-    assert contents(out) == before
+    assert hash_files(out) == before
 
 
 @pytest.mark.parametrize("calls", [1, 2])
@@ -169,20 +171,22 @@ def test_an_interrupt_while_copying_leaves_the_old_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: int
 ) -> None:
     out = tmp_path / "x.i2i"
-    write_known(out, "darken", engines=[("ort", "fp32")])
-    before = contents(out)
+    write_known_bundle(out, "darken", engines=[("ort", "fp32")])
+    before = hash_files(out)
     done: list[object] = []
     copyfile = shutil.copyfile
 
-    def interrupted(source: Path, target: Path) -> None:
+    def interrupt(source: Path, target: Path) -> None:
         done.append(copyfile(source, target))
         if len(done) == calls:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(shutil, "copyfile", interrupted)
+    monkeypatch.setattr(shutil, "copyfile", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        write_known(out, "darken", engines=[("ort", "fp32")], size=(32, 16), file="reference_32x16.onnx")
-    assert contents(out) == before
+        write_known_bundle(
+            out, "darken", engines=[("ort", "fp32")], size=(32, 16), file="reference_32x16.onnx"
+        )
+    assert hash_files(out) == before
 
 
 @pytest.mark.parametrize("calls", [1, 2])
@@ -192,12 +196,12 @@ def test_an_interrupt_while_moving_leaves_a_whole_bundle(
 ) -> None:
     """Between the two renames the name is free for a moment; the old bundle must not be lost then."""
     out = tmp_path / "x.i2i"
-    write_known(out, "invert")
-    before = contents(out)
+    write_known_bundle(out, "invert")
+    before = hash_files(out)
     done: list[Path] = []
     rename = Path.rename
 
-    def interrupted(path: Path, target: Path) -> Path:
+    def interrupt(path: Path, target: Path) -> Path:
         done.append(path)
         if len(done) == calls and before_the_call:
             raise KeyboardInterrupt
@@ -206,41 +210,41 @@ def test_an_interrupt_while_moving_leaves_a_whole_bundle(
             raise KeyboardInterrupt
         return result
 
-    monkeypatch.setattr(Path, "rename", interrupted)
+    monkeypatch.setattr(Path, "rename", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        write_known(out, "swap", source="1" * 64, force=True)
+        write_known_bundle(out, "swap", source_sha256="1" * 64, force=True)
     monkeypatch.undo()
     complete = calls == 2 and not before_the_call
     assert Bundle.read(out).manifest.model.name == ("swap" if complete else "invert")
-    assert complete or contents(out) == before
+    assert complete or hash_files(out) == before
 
 
 def test_a_name_that_cannot_be_taken_leaves_the_old_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "x.i2i"
-    write_known(out, "invert")
-    before = contents(out)
+    write_known_bundle(out, "invert")
+    before = hash_files(out)
     rename = Path.rename
 
-    def refused(path: Path, target: Path) -> Path:
+    def refuse(path: Path, target: Path) -> Path:
         if path.name == "new":
             raise PermissionError("no")
         return rename(path, target)
 
-    monkeypatch.setattr(Path, "rename", refused)
+    monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(PermissionError):
-        write_known(out, "invert")
-    assert contents(out) == before
+        write_known_bundle(out, "invert")
+    assert hash_files(out) == before
 
 
 def test_a_tampered_file_gets_no_fresh_manifest(tmp_path: Path) -> None:
     """Adding a size to a bundle whose other files were changed must not bless them."""
     out = tmp_path / "x.i2i"
-    write_known(out, "invert", engines=[("ort", "fp32")], file="old.onnx")
+    write_known_bundle(out, "invert", engines=[("ort", "fp32")], file="old.onnx")
     graph = out / "old.onnx"
     graph.write_bytes(graph.read_bytes()[:-1] + b"?")
-    before = contents(out)
+    before = hash_files(out)
     with pytest.raises(BundleError, match=r"old\.onnx"):
-        write_known(out, "invert", engines=[("openvino", "fp32")], file="reference.onnx")
-    assert contents(out) == before
+        write_known_bundle(out, "invert", engines=[("openvino", "fp32")], file="reference.onnx")
+    assert hash_files(out) == before

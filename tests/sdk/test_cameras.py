@@ -11,8 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from known_bundles import noise
-from loopback_camera import RawServer, answering, camera_server
+from known_bundles import make_noise
+from loopback_camera import RawServer, format_response, serve_camera
 from PIL import Image
 
 from i2i_sdk import InputError, MediaError
@@ -26,14 +26,13 @@ from i2i_sdk.live import (
     NetworkVideo,
     Source,
     VideoFile,
-    cameras,
-    reconnecting,
 )
-from i2i_sdk.live.cameras import CaptureSource, has_gstreamer
-from i2i_sdk.live.opening import as_source, as_sources
-from i2i_sdk.sinks import VideoWriter
+from i2i_sdk.live.sources import cameras, reconnecting
+from i2i_sdk.live.sources.cameras import CaptureSource, has_gstreamer
+from i2i_sdk.live.sources.opening import as_source, as_sources
+from i2i_sdk.media.video import VideoWriter
 
-PICTURE = noise(24, 32, 3)
+PICTURE = make_noise(24, 32, 3)
 
 
 @pytest.fixture
@@ -61,13 +60,13 @@ def test_what_is_accepted_becomes_the_source_that_it_means(clip: Path) -> None:
         ("RTSP://127.0.0.1/x", NetworkVideo, "RTSP://127.0.0.1/x"),
         ("videotestsrc ! appsink", GStreamer, "videotestsrc ! appsink"),
         ([PICTURE], Frames, "list"),
-        (noise(2, 24, 32, 3), Frames, "ndarray"),
+        (make_noise(2, 24, 32, 3), Frames, "ndarray"),
         (iter([PICTURE]), Frames, "list_iterator"),
         (source, Camera, "camera 3"),
     ]
-    for given, kind, name in meant:
-        made = as_source(given)
-        assert type(made) is kind, given
+    for value, kind, name in meant:
+        made = as_source(value)
+        assert type(made) is kind, value
         assert made.name == name
         assert made.live == (kind in (Camera, NetworkVideo, GStreamer))
     assert as_source(source) is source
@@ -76,12 +75,12 @@ def test_what_is_accepted_becomes_the_source_that_it_means(clip: Path) -> None:
 
 def test_camera_options_are_for_camera_numbers() -> None:
     options = CameraOptions(640, 480)
-    made = [as_source(given, camera=options) for given in (0, "0", "/dev/video0")]
+    made = [as_source(value, camera=options) for value in (0, "0", "/dev/video0")]
     assert all(isinstance(camera, Camera) and camera.options is options for camera in made)
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("value", "message"),
     [
         (None, "got NoneType; a source is a camera number"),
         (True, "got True; a source is"),
@@ -93,16 +92,16 @@ def test_camera_options_are_for_camera_numbers() -> None:
         (PICTURE[..., 0], "got one array"),
         (Image.fromarray(PICTURE), "got Image; a source is"),
         ("no such file.mp4", "there is no file or folder no such file.mp4; a source is"),
-        ("htp://me:secret@h/x", "htp://h/x is no address that is known here; they begin with http://"),
+        ("htp://me:secret@h/x", "htp://h/x is no known address; they begin with http://"),
         ("192.168.1.20:8080/video", "there is no file or folder 192.168.1.20:8080/video; if it is an addr"),
         ("192.168.1.20", "there is no file or folder 192.168.1.20; if it is an address, http:// or rtsp://"),
         ("me:secret@camera.local/x", "there is no file or folder camera.local/x; if it is an address"),
         ("10.5.2024 party.mov", "there is no file or folder 10.5.2024 party.mov; a source is"),
     ],
 )
-def test_what_means_no_source_is_refused(given: Any, message: str) -> None:
+def test_what_means_no_source_is_refused(value: Any, message: str) -> None:
     with pytest.raises(InputError, match=r"^" + message.replace(".", r"\.")):
-        as_source(given)
+        as_source(value)
 
 
 def test_files_that_are_no_video_are_refused(tmp_path: Path) -> None:
@@ -127,17 +126,17 @@ def test_a_list_is_several_sources_unless_it_holds_frames(clip: Path) -> None:
 
 
 def test_an_http_address_is_asked_for_what_it_is() -> None:
-    with camera_server() as camera:
+    with serve_camera() as camera:
         assert isinstance(as_source(camera.url), MjpegStream)
     answers = {
         "text/html; charset=utf-8": "is a web page, not a stream; give the address of the stream",
         "image/jpeg": "is one image, not a stream",
     }
     for content, message in answers.items():
-        page = answering("200 OK", [f"Content-Type: {content}"], b"x")
+        page = format_response("200 OK", [f"Content-Type: {content}"], b"x")
         with RawServer(lambda _, page=page: iter([page])) as server, pytest.raises(MediaError, match=message):
             as_source(server.url)
-    playlist = answering("200 OK", ["Content-Type: application/vnd.apple.mpegurl"])
+    playlist = format_response("200 OK", ["Content-Type: application/vnd.apple.mpegurl"])
     with RawServer(lambda _: iter([playlist])) as server:
         assert isinstance(as_source(server.url), NetworkVideo)
     with pytest.raises(MediaError, match="cannot reach"):
@@ -159,14 +158,14 @@ def test_a_camera_that_is_not_there_is_an_error_that_lists_what_is(capfd: pytest
 
 def test_parameters_name_the_format_first_and_leave_out_what_was_not_asked() -> None:
     # Drivers choose sizes and rates among those of the format that is set when they are asked.
-    assert CameraOptions(640, 480, 29.97, "MJPG").parameters() == [
+    assert CameraOptions(640, 480, 29.97, "MJPG").to_parameters() == [
         *(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG")),
         *(cv2.CAP_PROP_FRAME_WIDTH, 640),
         *(cv2.CAP_PROP_FRAME_HEIGHT, 480),
         *(cv2.CAP_PROP_FPS, 29),
     ]
-    assert CameraOptions(height=720).parameters() == [cv2.CAP_PROP_FRAME_HEIGHT, 720]
-    assert CameraOptions().parameters() == []
+    assert CameraOptions(height=720).to_parameters() == [cv2.CAP_PROP_FRAME_HEIGHT, 720]
+    assert CameraOptions().to_parameters() == []
 
 
 @pytest.mark.parametrize(
@@ -204,29 +203,29 @@ class FileCamera(CaptureSource):
         super().__init__("file")
         self.path = path
 
-    def opened(self) -> cv2.VideoCapture:
+    def open_capture(self) -> cv2.VideoCapture:
         return cv2.VideoCapture(str(self.path))
 
-    def why_not(self) -> str:
+    def explain_failure(self) -> str:
         return "no file"
 
 
 def test_a_capture_is_read_to_its_end_lost_and_opened_again(clip: Path) -> None:
-    camera, told = FileCamera(clip), []
-    camera.tell = lambda kind, _: told.append(kind)
+    camera, events = FileCamera(clip), []
+    camera.tell = lambda kind, _: events.append(kind)
     camera.open()
     levels = [
-        float(captured.image.mean()) for captured in itertools.islice(camera.counted(), 5)
+        float(captured.image.mean()) for captured in itertools.islice(camera.track_frames(), 5)
     ]  # 3 of the clip, and 2 again
     assert levels == pytest.approx([10, 120, 240, 10, 120], abs=3)
-    assert told == ["lost", "reconnected"]
+    assert events == ["lost", "reconnected"]
     assert (camera.reconnects, camera.captured, camera.width, camera.height) == (1, 5, 64, 48)
     camera.release()
     with pytest.raises(MediaError, match="no file"):
         FileCamera(clip.with_name("other.mp4")).open()
 
 
-class Scripted:
+class ScriptedCapture:
     """Stands for a USB camera, which is not here: "." is a picture, "x" a damaged one, "-" none at all."""
 
     def __init__(self, script: Sequence[str]) -> None:
@@ -247,33 +246,33 @@ class Scripted:
         pass
 
 
-def scripted(monkeypatch: pytest.MonkeyPatch, *scripts: str) -> Camera:
+def make_scripted_camera(monkeypatch: pytest.MonkeyPatch, *scripts: str) -> Camera:
     camera, left = Camera(0), iter(scripts)
-    monkeypatch.setattr(camera, "opened", lambda: Scripted(next(left)))
+    monkeypatch.setattr(camera, "open_capture", lambda: ScriptedCapture(next(left)))
     monkeypatch.setattr(camera, "_wait_s", 0.0)
-    monkeypatch.setattr(reconnecting, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(reconnecting, "MIN_RETRY_WAIT_S", 0.01)
     return camera
 
 
 def test_damaged_pictures_of_a_camera_are_passed_over_and_do_not_end_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    camera = scripted(monkeypatch, ".x.xx.")  # the first one of a USB camera is often damaged
+    camera = make_scripted_camera(monkeypatch, ".x.xx.")  # the first one of a USB camera is often damaged
     camera.open()
     assert len(list(itertools.islice(camera.frames(), 3))) == 3
     assert (camera.undecodable, camera.reconnects) == (3, 0)
 
 
 def test_a_camera_that_is_unplugged_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    camera = scripted(monkeypatch, "..-", "..-", ".")
+    camera = make_scripted_camera(monkeypatch, "..-", "..-", ".")
     camera.open()
     assert len(list(itertools.islice(camera.frames(), 5))) == 5
     assert (camera.undecodable, camera.reconnects) == (0, 2)
 
 
 def test_a_camera_that_gives_only_damage_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cameras, "STALLED_S", 0.05)
-    camera = scripted(monkeypatch, "." + "x" * 10_000_000, ".")
+    monkeypatch.setattr(cameras, "STALL_TIMEOUT_S", 0.05)
+    camera = make_scripted_camera(monkeypatch, "." + "x" * 10_000_000, ".")
     camera.open()
     assert len(list(itertools.islice(camera.frames(), 2))) == 2
     assert camera.reconnects == 1

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import cv2
 import pytest
-from known_bundles import affine, noise
+from known_bundles import make_noise, save_affine
 
-from i2i_sdk import Bundle, Translator, __version__, cli, opening
-from i2i_sdk.cli import COMMANDS, main
-from i2i_sdk.commands import common
+from i2i_sdk import Bundle, Translator, __version__, loading
+from i2i_sdk.cli import common
+from i2i_sdk.cli.main import COMMANDS, main
 from i2i_sdk.errors import InputError
 
-Known = Callable[[str], Path]
+FindBundle = Callable[[str], Path]
 Capture = pytest.CaptureFixture[str]
 
 
@@ -84,7 +84,7 @@ USER_ERRORS: list[tuple[list[str], str]] = [
 
 @pytest.mark.parametrize(("arguments", "message"), USER_ERRORS)
 def test_user_errors_are_one_line_and_exit_code_2(
-    known: Known, tmp_path: Path, capsys: Capture, arguments: list[str], message: str
+    known: FindBundle, tmp_path: Path, capsys: Capture, arguments: list[str], message: str
 ) -> None:
     places = {
         "bundle": str(known("invert")),
@@ -94,7 +94,7 @@ def test_user_errors_are_one_line_and_exit_code_2(
     places["tampered"] = str(shutil.copytree(known("invert"), tmp_path / "t.i2i"))
     (tmp_path / "t.i2i" / "reference.onnx").unlink()
     (tmp_path / "empty").mkdir()
-    cv2.imwrite(places["image"], noise(20, 30, 3))
+    cv2.imwrite(places["image"], make_noise(20, 30, 3))
     assert main([a.format(**places) for a in arguments]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ") and message in captured.err
@@ -102,7 +102,7 @@ def test_user_errors_are_one_line_and_exit_code_2(
     assert not Path("x.png").exists()
 
 
-def test_from_outside(known: Known) -> None:
+def test_from_outside(known: FindBundle) -> None:
     """As a user types it: one line on stderr, nothing on stdout, no traceback."""
     for arguments, code in ((["info", "nowhere"], 2), (["nonsense"], 2), (["info", str(known("invert"))], 0)):
         done = subprocess.run(
@@ -124,7 +124,7 @@ def test_from_outside(known: Known) -> None:
         ["run"],
         ["info"],
         ["tune", "x.i2i", "--rounds", "many"],
-        ["info", "x.i2i", "--colour"],
+        ["info", "x.i2i", "--color"],
         ["run", "x.onnx", "a.png", "-o", "b.png", "--input-range", "black"],
     ],
 )
@@ -144,29 +144,29 @@ def test_a_range_that_is_none_says_how_to_write_one(capsys: Capture, text: str) 
 
 
 def test_interrupt_and_full_disk(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    def raises(error: BaseException) -> int:
+    def make_failing_command(error: BaseException) -> int:
         def command(_: object) -> int:
             raise error
 
-        monkeypatch.setattr(cli, "load", lambda _: command)
+        monkeypatch.setattr("i2i_sdk.cli.main.load", lambda _: command)
         return main(["info", "x"])
 
-    assert raises(KeyboardInterrupt()) == 130
+    assert make_failing_command(KeyboardInterrupt()) == 130
     assert capsys.readouterr().err == "interrupted\n"
-    assert raises(OSError(28, "No space left on device")) == 2
+    assert make_failing_command(OSError(28, "No space left on device")) == 2
     assert capsys.readouterr().err == "error: [Errno 28] No space left on device\n"
     with pytest.raises(ZeroDivisionError):  # a bug is not dressed up as a user's mistake
-        raises(ZeroDivisionError())
+        make_failing_command(ZeroDivisionError())
 
 
 @pytest.mark.parametrize(("command", "extra"), [("export", "export"), ("train", "train")])
 def test_a_missing_extra_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, command: str, extra: str
 ) -> None:
-    def missing(_: str) -> None:
+    def fail_import(_: str) -> None:
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr(cli, "load", missing)
+    monkeypatch.setattr("i2i_sdk.cli.main.load", fail_import)
     assert main([command]) == 2
     assert capsys.readouterr().err == f"error: this command needs torch: pip install 'i2i-sdk[{extra}]'\n"
     with pytest.raises(ModuleNotFoundError):  # the base install is broken: that is no missing extra
@@ -176,7 +176,7 @@ def test_a_missing_extra_is_named(
 # info
 
 
-def test_info_on_a_bundle(known: Known, capsys: Capture) -> None:
+def test_info_on_a_bundle(known: FindBundle, capsys: Capture) -> None:
     assert main(["info", str(known("invert"))]) == 0
     output = capsys.readouterr().out
     for text in (
@@ -192,7 +192,7 @@ def test_info_on_a_bundle(known: Known, capsys: Capture) -> None:
     assert "PSNR: dB against PyTorch, mean of 6 frames (builtin)" in output
 
 
-def test_info_tells_how_each_variant_came_about(known: Known, tmp_path: Path, capsys: Capture) -> None:
+def test_info_tells_how_each_variant_came_about(known: FindBundle, tmp_path: Path, capsys: Capture) -> None:
     copy = Path(shutil.copytree(known("invert"), tmp_path / "x.i2i"))
     data = json.loads((copy / "manifest.json").read_text())
     data["variants"][0] |= {
@@ -220,13 +220,13 @@ def test_info_tells_how_each_variant_came_about(known: Known, tmp_path: Path, ca
     assert "needs openvino>=1: openvino-fp32-24x40, openvino-bf16-24x40" in output
 
 
-def test_info_as_json_is_the_manifest(known: Known, capsys: Capture) -> None:
+def test_info_as_json_is_the_manifest(known: FindBundle, capsys: Capture) -> None:
     assert main(["info", "--json", str(known("invert"))]) == 0
     data = json.loads(capsys.readouterr().out)
     assert data == json.loads((known("invert") / "manifest.json").read_text())
 
 
-def test_info_shows_strangers_names_as_they_are(known: Known, tmp_path: Path, capsys: Capture) -> None:
+def test_info_shows_strangers_names_as_they_are(known: FindBundle, tmp_path: Path, capsys: Capture) -> None:
     """Brackets are markup to the library that draws tables: "[/]" would stop it, "[red]" would vanish."""
     copy = Path(shutil.copytree(known("invert"), tmp_path / "x.i2i"))
     data = json.loads((copy / "manifest.json").read_text())
@@ -237,11 +237,13 @@ def test_info_shows_strangers_names_as_they_are(known: Known, tmp_path: Path, ca
     assert "[/]" in output and "a[red]b" in output
 
 
-def test_info_says_what_to_install(known: Known, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_info_says_what_to_install(
+    known: FindBundle, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     reason = "the package is missing: pip install 'i2i-sdk[openvino]'"
     monkeypatch.setattr(
-        "i2i_sdk.commands.info.why_not", lambda v: reason if v.backend == "openvino" else None
+        "i2i_sdk.cli.info.explain_unsupported_variant", lambda v: reason if v.backend == "openvino" else None
     )
     assert main(["info", str(known("invert"))]) == 0
     printed = capsys.readouterr().out
@@ -249,10 +251,10 @@ def test_info_says_what_to_install(known: Known, monkeypatch: pytest.MonkeyPatch
 
 
 def test_commands_find_what_a_translator_finds(
-    known: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    known: FindBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Zoo names first, so that a folder of that name in the working directory changes nothing."""
-    monkeypatch.setattr(opening, "zoo_path", lambda name: known("swap") if name == "sketch" else None)
+    monkeypatch.setattr(loading, "find_zoo_bundle", lambda name: known("swap") if name == "sketch" else None)
     (tmp_path / "sketch").mkdir()
     assert common.read_bundle("sketch").manifest.model.name == "swap"
     with Translator("sketch") as translate:
@@ -265,8 +267,8 @@ def test_commands_find_what_a_translator_finds(
 # run
 
 
-def test_run_translates_an_image(known: Known, tmp_path: Path, capsys: Capture) -> None:
-    image, out = noise(24, 40, 3), tmp_path / "out.png"
+def test_run_translates_an_image(known: FindBundle, tmp_path: Path, capsys: Capture) -> None:
+    image, out = make_noise(24, 40, 3), tmp_path / "out.png"
     cv2.imwrite(str(tmp_path / "in.png"), image)
     assert main(["run", str(known("invert")), str(tmp_path / "in.png"), "-o", str(out), "--quiet"]) == 0
     assert (cv2.imread(str(out)) == 255 - image).all()
@@ -274,9 +276,9 @@ def test_run_translates_an_image(known: Known, tmp_path: Path, capsys: Capture) 
 
 
 def test_run_takes_what_fits_the_time(
-    known: Known, capsys: Capture, caplog: pytest.LogCaptureFixture
+    known: FindBundle, capsys: Capture, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cv2.imwrite("in.png", noise(24, 40, 3))
+    cv2.imwrite("in.png", make_noise(24, 40, 3))
     bundle, ends = str(known("invert")), ["in.png", "-o", "out.png", "--quiet"]
     assert main(["tune", bundle, "--rounds", "3"]) == 0
     assert main(["run", bundle, *ends, "--max-ms", "1e6"]) == 0
@@ -287,10 +289,10 @@ def test_run_takes_what_fits_the_time(
     assert "with ort-fp32-24x40" in capsys.readouterr().out
 
 
-def test_run_with_a_foreign_graph(tmp_path: Path) -> None:
+def test_run_with_an_external_graph(tmp_path: Path) -> None:
     """-1,1 looks like an option to argparse."""
-    graph = affine(tmp_path / "x.onnx", [-1] * 3, [0] * 3)
-    image = noise(24, 40, 3)
+    graph = save_affine(tmp_path / "x.onnx", [-1] * 3, [0] * 3)
+    image = make_noise(24, 40, 3)
     cv2.imwrite(str(tmp_path / "in.png"), image)
     options = [
         "--input-range",
@@ -310,8 +312,8 @@ def test_run_with_a_foreign_graph(tmp_path: Path) -> None:
 # zoo
 
 
-def test_zoo_lists_what_ships(known: Known, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    monkeypatch.setattr("i2i_sdk.commands.zoo.zoo_path", lambda _: known("invert"))
+def test_zoo_lists_what_ships(known: FindBundle, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setattr("i2i_sdk.cli.zoo.find_zoo_bundle", lambda _: known("invert"))
     assert main(["zoo"]) == 0
     output = capsys.readouterr().out
     assert output.startswith("sketch ") and "24x40" in output and "Apache-2.0" in output

@@ -13,22 +13,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from known_bundles import noise
+from known_bundles import make_noise
 from PIL import Image
 
-from i2i_sdk.backends import EngineOptions, open_variant, why_not
+from i2i_sdk.backends import EngineOptions, explain_unsupported_variant, open_variant
 from i2i_sdk.backends.coreml import (
     CoreMlEngine,
     ImagePort,
+    explain_unsupported_machine,
+    find_package,
     from_image,
-    image_ports,
-    missing_with,
-    package_of,
-    quiet_coremltools,
+    read_image_ports,
+    silence_coremltools,
     to_image,
 )
+from i2i_sdk.bundle.manifest import Requirements, Variant
 from i2i_sdk.errors import BackendError
-from i2i_sdk.manifest import Requirements, Variant
 
 BOTH = ["coremltools", "PIL"]
 
@@ -40,10 +40,10 @@ BOTH = ["coremltools", "PIL"]
 def test_this_machine_cannot_and_says_why() -> None:
     reason = f"Core ML runs on macOS and iOS only, this is {sys.platform}; take a variant of another backend"
     for precision in ("fp16", "w8", "palette6"):
-        assert CoreMlEngine.missing(precision) == reason
+        assert CoreMlEngine.explain_unsupported(precision) == reason
     requires = Requirements("coremltools>=9.0", os=("macos", "ios"))
     variant = Variant("a", "coreml", "w8", "w8", 64, 64, 1, 1, (), requires, "graph")
-    assert why_not(variant) == reason
+    assert explain_unsupported_variant(variant) == reason
     with pytest.raises(BackendError, match="a cannot run here: Core ML runs on macOS and iOS only"):
         open_variant(variant, (Path("a.mlpackage/Manifest.json"),))
 
@@ -51,16 +51,19 @@ def test_this_machine_cannot_and_says_why() -> None:
 @pytest.mark.parametrize("precision", ["fp16", "w8", "palette6"])
 def test_a_new_enough_mac_with_the_packages_can(precision: str) -> None:
     for version in ("13.0", "13.6.1", "15.2", "26.1"):
-        assert missing_with("darwin", version, BOTH, precision) is None
+        assert explain_unsupported_machine("darwin", version, BOTH, precision) is None
 
 
 def test_what_a_mac_may_lack() -> None:
-    assert missing_with("darwin", "12.7.6", BOTH, "fp16") == "it needs macOS 13 or newer, this is 12.7.6"
+    assert (
+        explain_unsupported_machine("darwin", "12.7.6", BOTH, "fp16")
+        == "it needs macOS 13 or newer, this is 12.7.6"
+    )
     for packages, lacking in ((["PIL"], "coremltools"), ([], "PIL and coremltools")):
-        assert missing_with("darwin", "14.0", packages, "fp16") == (
+        assert explain_unsupported_machine("darwin", "14.0", packages, "fp16") == (
             f"{lacking} missing: pip install 'i2i-sdk[coreml]'"
         )
-    assert missing_with("darwin", "14.0", BOTH, "int8") == (
+    assert explain_unsupported_machine("darwin", "14.0", BOTH, "int8") == (
         "Core ML packages hold fp16, w8, palette6, not int8"
     )
 
@@ -92,26 +95,26 @@ def write_files(package: Path, weights: str) -> tuple[Path, ...]:
 
 
 def test_the_package_is_found_by_its_listing(files: tuple[Path, ...]) -> None:
-    assert package_of(files) == files[0].parent
+    assert find_package(files) == files[0].parent
     with pytest.raises(BackendError, match=r"a Core ML variant begins with NAME\.mlpackage/Manifest\.json"):
-        package_of(files[::-1])
+        find_package(files[::-1])
 
 
 def test_files_that_nobody_checked_are_refused(files: tuple[Path, ...], tmp_path: Path) -> None:
     stray = files[0].parent / "Data" / "com.apple.CoreML" / "weights" / "other.bin"
     stray.write_bytes(b"")
     with pytest.raises(BackendError, match=r"other\.bin: is not listed in the bundle's manifest"):
-        package_of(files)
+        find_package(files)
     stray.unlink()
     stray.symlink_to(tmp_path, target_is_directory=True)
     with pytest.raises(BackendError, match=r"other\.bin: is not listed in the bundle's manifest"):
-        package_of(files)
+        find_package(files)
 
 
 @pytest.mark.parametrize("weights", ["../../secret", "/etc", "com.apple.CoreML/../../../x"])
 def test_listings_that_leave_the_package_are_refused(weights: str, tmp_path: Path) -> None:
     with pytest.raises(BackendError, match=r"Manifest\.json: .* leaves the package"):
-        package_of(write_files(tmp_path / "a.mlpackage", weights))
+        find_package(write_files(tmp_path / "a.mlpackage", weights))
 
 
 @pytest.mark.parametrize(
@@ -120,15 +123,15 @@ def test_listings_that_leave_the_package_are_refused(weights: str, tmp_path: Pat
 def test_listings_that_are_none(text: str, files: tuple[Path, ...]) -> None:
     files[0].write_text(text, encoding="utf-8")
     with pytest.raises(BackendError, match=r"Manifest\.json: is not the manifest of a Core ML package"):
-        package_of(files)
+        find_package(files)
 
 
 # its description
 
 
-def description(*spaces: tuple[str, str]) -> Any:
-    """A model's specification with images named and coloured so, the last one being its output."""
-    with quiet_coremltools():
+def make_description(*spaces: tuple[str, str]) -> Any:
+    """A model's specification with images named and colored so, the last one being its output."""
+    with silence_coremltools():
         from coremltools import proto
 
     model = proto.Model_pb2.Model()
@@ -141,22 +144,24 @@ def description(*spaces: tuple[str, str]) -> Any:
 
 
 def test_images_are_described_by_the_package() -> None:
-    taken, given = image_ports(description(("image", "GRAYSCALE"), ("translated", "BGR")))
-    assert taken == ImagePort("image", 48, 64, "gray")
-    assert (taken.shape, given.shape) == ((1, 48, 64, 1), (1, 48, 64, 3))
-    assert (given.name, given.order) == ("translated", "bgr")
+    input_port, output_port = read_image_ports(
+        make_description(("image", "GRAYSCALE"), ("translated", "BGR"))
+    )
+    assert input_port == ImagePort("image", 48, 64, "gray")
+    assert (input_port.shape, output_port.shape) == ((1, 48, 64, 1), (1, 48, 64, 3))
+    assert (output_port.name, output_port.order) == ("translated", "bgr")
 
 
 def test_other_descriptions_are_refused() -> None:
-    two = description(("a", "RGB"), ("b", "RGB"), ("c", "RGB"))
+    two = make_description(("a", "RGB"), ("b", "RGB"), ("c", "RGB"))
     with pytest.raises(BackendError, match=r"one image in .* has a imageType, b imageType"):
-        image_ports(two)
-    numbers = description(("a", "RGB"), ("b", "RGB"))
+        read_image_ports(two)
+    numbers = make_description(("a", "RGB"), ("b", "RGB"))
     numbers.description.output[0].type.multiArrayType.shape.append(3)
     with pytest.raises(BackendError, match="has b multiArrayType"):
-        image_ports(numbers)
-    with pytest.raises(BackendError, match="a: colours are GRAYSCALE_FLOAT16; known: RGB, BGR, GRAYSCALE"):
-        image_ports(description(("a", "GRAYSCALE_FLOAT16"), ("b", "RGB")))
+        read_image_ports(numbers)
+    with pytest.raises(BackendError, match="a: colors are GRAYSCALE_FLOAT16; known: RGB, BGR, GRAYSCALE"):
+        read_image_ports(make_description(("a", "GRAYSCALE_FLOAT16"), ("b", "RGB")))
 
 
 # images
@@ -164,7 +169,7 @@ def test_other_descriptions_are_refused() -> None:
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
 def test_frames_become_images_and_images_frames(channels: int, mode: str) -> None:
-    frame = noise(1, 5, 7, channels)[0]
+    frame = make_noise(1, 5, 7, channels)[0]
     image = to_image(frame)
     assert (image.mode, image.size) == (mode, (7, 5))
     back = from_image(image, channels)
@@ -173,14 +178,14 @@ def test_frames_become_images_and_images_frames(channels: int, mode: str) -> Non
 
 
 def test_alpha_is_dropped_not_blended() -> None:
-    """coremltools gives colour as RGBA, whose alpha Core ML leaves at any value."""
-    rgba = np.concatenate([noise(1, 4, 4, 3)[0], np.zeros((4, 4, 1), np.uint8)], axis=2)
+    """coremltools gives color as RGBA, whose alpha Core ML leaves at any value."""
+    rgba = np.concatenate([make_noise(1, 4, 4, 3)[0], np.zeros((4, 4, 1), np.uint8)], axis=2)
     assert (from_image(Image.fromarray(rgba), 3) == rgba[:, :, :3]).all()
 
 
 def test_only_coremltools_is_silenced_and_not_for_long(caplog: pytest.LogCaptureFixture) -> None:
     before = logging.getLogger("coremltools").level
-    with pytest.raises(RuntimeError), quiet_coremltools():
+    with pytest.raises(RuntimeError), silence_coremltools():
         logging.getLogger("coremltools").warning("of a PyTorch it was not tested on")
         logging.getLogger("another").warning("heard")
         logging.getLogger("coremltools").error("heard too")

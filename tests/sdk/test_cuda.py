@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from known_bundles import noise
+from known_bundles import make_noise
 
-from i2i_sdk.backends import cuda as ours
-from i2i_sdk.backends.cuda import ArraySpec, Replay, checked, device
+from i2i_sdk.backends.tensorrt import cuda as ours
+from i2i_sdk.backends.tensorrt.cuda import ArraySpec, GraphReplay, find_device, unwrap_result
 from i2i_sdk.errors import BackendError
 
 cuda = pytest.importorskip("cuda.bindings.runtime", reason="needs cuda-python, in the extra tensorrt-rtx")
 
-NO_GPU = ours.missing()
+NO_GPU = ours.explain_missing_cuda()
 needs_gpu = pytest.mark.skipif(NO_GPU is not None, reason="no CUDA device")
 needs_none = pytest.mark.skipif(NO_GPU is None, reason="there is a CUDA device")
 
@@ -26,24 +26,24 @@ FRAME = ArraySpec((2, 24, 40, 3), "uint8")
 def test_errors_are_named() -> None:
     for name in ("cudaErrorMemoryAllocation", "cudaErrorNoDevice", "cudaErrorStreamCaptureUnsupported"):
         with pytest.raises(BackendError, match=rf"CUDA: {name} \(.+\)"):
-            checked((getattr(cuda.cudaError_t, name),))
+            unwrap_result((getattr(cuda.cudaError_t, name),))
 
 
 def test_values_come_through() -> None:
     fine = cuda.cudaError_t.cudaSuccess
-    assert checked((fine,)) is None and checked((fine, 7)) == 7
-    assert checked(cuda.cudaRuntimeGetVersion()) >= 12000
+    assert unwrap_result((fine,)) is None and unwrap_result((fine, 7)) == 7
+    assert unwrap_result(cuda.cudaRuntimeGetVersion()) >= 12000
 
 
 @needs_none
 def test_without_a_driver_it_says_so() -> None:
-    reason = ours.missing()
+    reason = ours.explain_missing_cuda()
     assert reason is not None
     assert re.fullmatch(
         r"no CUDA device: CUDA: cudaError\w+ \(.+\)\. An NVIDIA GPU with its driver is needed", reason
     )
     with pytest.raises(BackendError, match="CUDA: cudaError"):
-        device()
+        find_device()
 
 
 @needs_none
@@ -52,7 +52,7 @@ def test_nothing_is_half_made_without_a_driver() -> None:
         raise AssertionError("reached without a GPU")
 
     with pytest.raises(BackendError, match="CUDA: cudaError"):
-        Replay(FRAME, FRAME, compute)
+        GraphReplay(FRAME, FRAME, compute)
 
 
 @needs_none
@@ -65,18 +65,18 @@ def test_cuda_python_takes_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = (ctypes.c_uint8 * FRAME.bytes)()
     refused: list[str] = []
 
-    def in_spite_of_it(result: tuple[Any, ...]) -> Any:
+    def unwrap_leniently(result: tuple[Any, ...]) -> Any:
         with pytest.raises(BackendError, match="CUDA: cudaError") as caught:
-            checked(result)
+            unwrap_result(result)
         refused.append(str(caught.value))
         return ctypes.addressof(memory)
 
-    given: list[tuple[int, int, int]] = []
-    monkeypatch.setattr(ours, "checked", in_spite_of_it)
-    replay = Replay(FRAME, FRAME, lambda *addresses: given.append(addresses))
-    frame = noise(*FRAME.shape)
+    calls: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(ours, "unwrap_result", unwrap_leniently)
+    replay = GraphReplay(FRAME, FRAME, lambda *addresses: calls.append(addresses))
+    frame = make_noise(*FRAME.shape)
     assert (replay.run(frame) == frame).all()
-    assert given == [(ctypes.addressof(memory),) * 3] * 2  # once as it is, once captured
+    assert calls == [(ctypes.addressof(memory),) * 3] * 2  # once as it is, once captured
     assert len(refused) == 15 and len(set(refused)) == 1
     replay.close()
     with pytest.raises(BackendError, match="this engine is closed"):
@@ -86,7 +86,7 @@ def test_cuda_python_takes_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_array_lies_where_it_is_said_to() -> None:
     spec = ArraySpec((2, 3), "float32")
     memory = (ctypes.c_uint8 * spec.bytes)()
-    array = ours._array(ctypes.addressof(memory), spec)
+    array = ours._view_as_array(ctypes.addressof(memory), spec)
     array[1, 2] = 1.0
     assert spec.bytes == 24 and array.shape == (2, 3)
     assert bytes(memory) == bytes(20) + np.float32(1).tobytes()
@@ -100,10 +100,10 @@ def test_a_captured_copy_is_replayed() -> None:
         nonlocal calls
         calls += 1
         kind = cuda.cudaMemcpyKind.cudaMemcpyDeviceToDevice
-        checked(cuda.cudaMemcpyAsync(target, source, FRAME.bytes, kind, cuda.cudaStream_t(stream)))
+        unwrap_result(cuda.cudaMemcpyAsync(target, source, FRAME.bytes, kind, cuda.cudaStream_t(stream)))
 
-    replay = Replay(FRAME, FRAME, compute)
-    first, second = noise(*FRAME.shape), noise(*FRAME.shape, seed=1)
+    replay = GraphReplay(FRAME, FRAME, compute)
+    first, second = make_noise(*FRAME.shape), make_noise(*FRAME.shape, seed=1)
     result = replay.run(first)
     assert (replay.run(second) == second).all() and (result == first).all()
     assert calls == 2  # once as it is, once captured; replays call nothing
@@ -124,5 +124,5 @@ def test_a_failure_while_capturing_leaves_nothing_behind() -> None:
             raise BackendError("not this time")
 
     with pytest.raises(BackendError, match="not this time"):
-        Replay(FRAME, FRAME, compute)
+        GraphReplay(FRAME, FRAME, compute)
     test_a_captured_copy_is_replayed()  # nothing is in capture any more

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from i2i_sdk.backends import BACKENDS
-from i2i_sdk.backends.providers import PROVIDERS, available
-from i2i_sdk.cli import main
-from i2i_sdk.commands import doctor
+from i2i_sdk.backends.ort.providers import PROVIDERS, list_available
+from i2i_sdk.backends.table import BACKENDS, BackendRow
+from i2i_sdk.cli import doctor
+from i2i_sdk.cli.main import main
 
-Known = Callable[[str], Path]
+FindBundle = Callable[[str], Path]
 Capture = pytest.CaptureFixture[str]
 
 
@@ -26,9 +27,9 @@ def _cache_and_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
-def zoo(known: Known, monkeypatch: pytest.MonkeyPatch) -> Path:
+def zoo(known: FindBundle, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The doctor examines a bundle whose answers are known in place of the zoo's first."""
-    monkeypatch.setattr(doctor, "zoo_path", lambda _: known("invert"))
+    monkeypatch.setattr(doctor, "find_zoo_bundle", lambda _: known("invert"))
     return known("invert")
 
 
@@ -42,7 +43,7 @@ def test_doctor_as_json(zoo: Path, capsys: Capture) -> None:
     assert engines["openvino fp32"] == "works, computes in fp32 on CPU"
     assert engines["openvino bf16"].startswith(("works, computes in bf16", "no: this CPU has no BF16"))
     assert engines["ort int8"].startswith("ready")
-    assert {name.split()[0] for name in engines} == set(BACKENDS)
+    assert {name.split()[0] for name in engines} == {name for name, row in BACKENDS.items() if row.engine}
     assert "tuned bundles" in facts["files"]["cache"]
     assert re.fullmatch(r"none: .+|.+, compute capability \d+\.\d", facts["devices"]["nvidia gpu"])
 
@@ -52,18 +53,19 @@ def test_doctor_lists_every_provider_with_what_brings_it(zoo: Path, capsys: Capt
     found = json.loads(capsys.readouterr().out)["providers of ort"]
     assert set(found) == set(PROVIDERS)
     assert found["cpu"] == "works, computes in fp32 on CPUExecutionProvider"
-    for name in set(PROVIDERS) - set(available()):
+    for name in set(PROVIDERS) - set(list_available()):
         assert found[name].startswith("no: ")
 
 
 def test_doctor_says_once_what_keeps_a_whole_backend_from_running(monkeypatch: pytest.MonkeyPatch) -> None:
-    pairs = (("a", "fp32"), ("a", "int8"), ("b", "fp32"), ("b", "int8"))
-    monkeypatch.setattr(doctor, "BACKENDS", {"a": "", "b": ""})
-    monkeypatch.setattr(doctor, "PREFERENCE", pairs)
+    row = BackendRow("x:y", ("fp32", "int8"), ())
+    monkeypatch.setattr(doctor, "BACKENDS", {"a": row, "b": row})
     monkeypatch.setattr(
-        doctor, "missing", lambda name, p, _: "no GPU" if (name, p) != ("b", "int8") else None
+        doctor,
+        "explain_unsupported_backend",
+        lambda name, p, _: "no GPU" if (name, p) != ("b", "int8") else None,
     )
-    assert doctor.engine_states() == {
+    assert doctor.probe_engines() == {
         "a": "no: no GPU",
         "b fp32": "no: no GPU",
         "b int8": "ready; not tried, as the zoo has no such model",
@@ -79,7 +81,8 @@ def test_doctor_for_people(zoo: Path, capsys: Capture) -> None:
 def test_doctor_survives_a_backend_that_cannot_be_imported(
     zoo: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    monkeypatch.setitem(BACKENDS, "openvino", "i2i_sdk.backends.nowhere:Engine")
+    row = replace(BACKENDS["openvino"], engine="i2i_sdk.backends.nowhere:Engine")
+    monkeypatch.setitem(BACKENDS, "openvino", row)
     assert main(["doctor", "--json"]) == 0
     engines = json.loads(capsys.readouterr().out)["engines"]
     assert (
@@ -91,7 +94,7 @@ def test_doctor_reports_what_is_broken(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
 ) -> None:
     (tmp_path / "reference.onnx").write_bytes(b"nonsense")
-    monkeypatch.setattr(doctor, "zoo_path", lambda _: tmp_path)
+    monkeypatch.setattr(doctor, "find_zoo_bundle", lambda _: tmp_path)
     assert main(["doctor", "--json"]) == 1
     engines = json.loads(capsys.readouterr().out)["engines"]
     assert engines["ort fp32"].startswith("broken: BackendError: ")
@@ -101,8 +104,8 @@ def test_doctor_never_opens_a_window_without_a_display(monkeypatch: pytest.Monke
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setattr("sys.platform", "linux")
-    assert doctor.display_state().startswith("none: ")
+    assert doctor.describe_display().startswith("none: ")
     monkeypatch.setattr("cv2.getBuildInformation", lambda: "  GUI:                           QT5\n")
-    assert doctor.display_state() == "none: neither DISPLAY nor WAYLAND_DISPLAY is set (OpenCV has QT5)"
+    assert doctor.describe_display() == "none: neither DISPLAY nor WAYLAND_DISPLAY is set (OpenCV has QT5)"
     monkeypatch.setattr("cv2.getBuildInformation", lambda: "  GUI:                           NONE\n")
-    assert "opencv-python-headless" in doctor.display_state()
+    assert "opencv-python-headless" in doctor.describe_display()

@@ -8,10 +8,17 @@ from typing import Any
 
 import pytest
 
-from i2i_sdk.measure.energy import NvmlMeter, RailMeter, joules, open_meters, rail_meters, rapl_meters
+from i2i_sdk.perf.energy import (
+    NvmlMeter,
+    RailMeter,
+    open_meters,
+    open_rail_meters,
+    open_rapl_meters,
+    sum_joules,
+)
 
 
-def rapl(folder: Path, name: str, microjoules: int, limit: int = 1_000_000) -> Path:
+def write_rapl_zone(folder: Path, name: str, microjoules: int, limit: int = 1_000_000) -> Path:
     zone = folder / "class/powercap" / name
     zone.mkdir(parents=True)
     (zone / "name").write_text("package-0\n")
@@ -21,29 +28,29 @@ def rapl(folder: Path, name: str, microjoules: int, limit: int = 1_000_000) -> P
 
 
 def test_rapl_counts_packages_and_not_their_parts(tmp_path: Path) -> None:
-    energy = rapl(tmp_path, "intel-rapl:0", 200_000)
-    rapl(tmp_path, "intel-rapl:0:1", 5)
-    (meter,) = rapl_meters(tmp_path)
-    assert meter.name == "RAPL package-0" and meter.joules() == 0.0
+    energy = write_rapl_zone(tmp_path, "intel-rapl:0", 200_000)
+    write_rapl_zone(tmp_path, "intel-rapl:0:1", 5)
+    (meter,) = open_rapl_meters(tmp_path)
+    assert meter.name == "RAPL package-0" and meter.read_joules() == 0.0
     energy.write_text("700000\n")
-    assert meter.joules() == 0.5
+    assert meter.read_joules() == 0.5
 
 
 def test_rapl_goes_on_after_its_counter_starts_again(tmp_path: Path) -> None:
-    energy = rapl(tmp_path, "intel-rapl:0", 900_000, limit=999_999)
-    (meter,) = rapl_meters(tmp_path)
+    energy = write_rapl_zone(tmp_path, "intel-rapl:0", 900_000, limit=999_999)
+    (meter,) = open_rapl_meters(tmp_path)
     energy.write_text("100000")
-    assert meter.joules() == pytest.approx(0.2)
+    assert meter.read_joules() == pytest.approx(0.2)
     energy.write_text("300000")
-    assert meter.joules() == pytest.approx(0.4)
+    assert meter.read_joules() == pytest.approx(0.4)
 
 
 def test_a_counter_that_may_not_be_read_is_no_meter(tmp_path: Path) -> None:
-    rapl(tmp_path, "intel-rapl:0", 0).unlink()
+    write_rapl_zone(tmp_path, "intel-rapl:0", 0).unlink()
     assert open_meters(tmp_path) == [] or all("RAPL" not in m.name for m in open_meters(tmp_path))
 
 
-def rail(folder: Path, label: str, channel: int = 1) -> Path:
+def write_rail(folder: Path, label: str, channel: int = 1) -> Path:
     hwmon = folder / "bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3"
     hwmon.mkdir(parents=True, exist_ok=True)
     (hwmon / f"in{channel}_label").write_text(f"{label}\n")
@@ -53,35 +60,35 @@ def rail(folder: Path, label: str, channel: int = 1) -> Path:
 
 
 def test_a_jetson_s_main_rail_is_summed_up(tmp_path: Path) -> None:
-    rail(tmp_path, "VDD_CPU", 1)
-    rail(tmp_path, "VDD_IN", 2)
-    (meter,) = rail_meters(tmp_path)
+    write_rail(tmp_path, "VDD_CPU", 1)
+    write_rail(tmp_path, "VDD_IN", 2)
+    (meter,) = open_rail_meters(tmp_path)
     assert isinstance(meter, RailMeter) and meter.name == "rail VDD_IN"
-    assert meter._watts() == 10.0
-    while meter.joules() < 0.3:  # of 10 watts: at some time it is there
+    assert meter._read_watts() == 10.0
+    while meter.read_joules() < 0.3:  # of 10 watts: at some time it is there
         pass
     meter.close()
     assert not meter._thread.is_alive()
 
 
 def test_a_rail_that_does_not_tell(tmp_path: Path) -> None:
-    (rail(tmp_path, "VDD_IN") / "curr1_input").unlink()
-    assert rail_meters(tmp_path) == []
+    (write_rail(tmp_path, "VDD_IN") / "curr1_input").unlink()
+    assert open_rail_meters(tmp_path) == []
 
 
 def test_no_meter_is_none_and_not_zero() -> None:
-    assert joules([]) is None
+    assert sum_joules([]) is None
 
 
 def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
     assert [meter for meter in open_meters(tmp_path) if "NVML" not in meter.name] == []
 
 
-class Library:
+class FakeNvml:
     """The three functions that NVML offers for it, with a GPU that no machine of ours has."""
 
     def __init__(self, code: int = 0) -> None:
-        self.code, self.shut = code, False
+        self.code, self.is_shut_down = code, False
 
     def nvmlInit_v2(self) -> int:  # noqa: N802
         return 0
@@ -94,24 +101,24 @@ class Library:
         return self.code
 
     def nvmlShutdown(self) -> None:  # noqa: N802
-        self.shut = True
+        self.is_shut_down = True
 
 
 def test_nvml_tells_millijoules() -> None:
-    library = Library()
+    library = FakeNvml()
     meter = NvmlMeter(library)
-    assert meter.joules() == 2.5
+    assert meter.read_joules() == 2.5
     meter.close()
-    assert library.shut
+    assert library.is_shut_down
     with pytest.raises(OSError, match="does not tell its energy"):
-        NvmlMeter(Library(code=3))
+        NvmlMeter(FakeNvml(code=3))
 
 
 def test_a_rail_that_stops_telling_is_no_energy(tmp_path: Path) -> None:
-    hwmon = rail(tmp_path, "VDD_IN")
-    (meter,) = rail_meters(tmp_path)
+    hwmon = write_rail(tmp_path, "VDD_IN")
+    (meter,) = open_rail_meters(tmp_path)
     assert isinstance(meter, RailMeter)
     (hwmon / "in1_input").unlink()
     meter._thread.join()
     with pytest.raises(OSError, match="cannot be read any more"):
-        meter.joules()
+        meter.read_joules()

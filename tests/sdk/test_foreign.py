@@ -11,14 +11,14 @@ import onnxruntime
 import pytest
 from known_bundles import HEIGHT as H
 from known_bundles import WIDTH as W
-from known_bundles import affine, noise, save_onnx
+from known_bundles import make_noise, save_affine, save_onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from skimage import data
 
 from i2i_sdk import BackendError, I2IError, InputError, Translator
-from i2i_sdk.backends.foreign import ForeignContract, from_foreign, to_foreign
-from i2i_sdk.quality import psnr
+from i2i_sdk.backends.external import ExternalContract, from_external, to_external
+from i2i_sdk.quality.metrics import psnr
 
 Image = NDArray[np.uint8]
 
@@ -31,7 +31,7 @@ CANDY = {
 }
 
 
-def contract(**changes: Any) -> dict[str, Any]:
+def make_contract(**changes: Any) -> dict[str, Any]:
     return CANDY | changes
 
 
@@ -77,10 +77,10 @@ def test_its_convention_is_not_guessed(candy: Path) -> None:
 
 @pytest.mark.parametrize("missing", CANDY)
 def test_only_what_is_missing_is_named(tmp_path: Path, missing: str) -> None:
-    graph = affine(tmp_path / "x.onnx", [1] * 3, [0] * 3)
-    given = {name: value for name, value in CANDY.items() if name != missing}
+    graph = save_affine(tmp_path / "x.onnx", [1] * 3, [0] * 3)
+    options = {name: value for name, value in CANDY.items() if name != missing}
     with pytest.raises(InputError, match=rf"give {missing}\. For example"):
-        Translator(graph, **given)
+        Translator(graph, **options)
 
 
 # conventions
@@ -103,9 +103,9 @@ def test_ranges(
     tmp_path: Path, backend: str, input_range: Any, scale: float, offset: float, output_range: Any
 ) -> None:
     """Each of these graphs inverts, in its own range."""
-    graph = affine(tmp_path / "x.onnx", [scale] * 3, [offset] * 3)
+    graph = save_affine(tmp_path / "x.onnx", [scale] * 3, [offset] * 3)
     image = np.arange(H * W * 3, dtype=np.uint32).astype(np.uint8).reshape(H, W, 3)
-    options = contract(input_range=input_range, output_range=output_range)
+    options = make_contract(input_range=input_range, output_range=output_range)
     with Translator(graph, backend=backend, **options) as translate:
         assert (translate(image) == 255 - image).all()
 
@@ -115,28 +115,28 @@ def test_ranges(
 @pytest.mark.parametrize("color", ["rgb", "bgr"])
 def test_layout_and_channel_order(tmp_path: Path, layout: str, order: str, color: str) -> None:
     """The graph changes its first and its second channel, whatever they are called."""
-    graph = affine(tmp_path / "x.onnx", [0, 1, 1], [7, 1, 0], layout=layout)
-    image = noise(H, W, 3) // 2
+    graph = save_affine(tmp_path / "x.onnx", [0, 1, 1], [7, 1, 0], layout=layout)
+    image = make_noise(H, W, 3) // 2
     rgb = image if color == "rgb" else image[..., ::-1]
     own = rgb if order == "rgb" else rgb[..., ::-1]
     own = own.copy()
     own[..., 0], own[..., 1] = 7, own[..., 1] + 1
     rgb = own if order == "rgb" else own[..., ::-1]
     expected = rgb if color == "rgb" else rgb[..., ::-1]
-    with Translator(graph, color=color, **contract(layout=layout, channel_order=order)) as translate:
+    with Translator(graph, color=color, **make_contract(layout=layout, channel_order=order)) as translate:
         assert (translate(image) == expected).all()
 
 
 def test_values_beyond_the_range_are_clipped(tmp_path: Path) -> None:
-    graph = affine(tmp_path / "x.onnx", [2, 2, 2], [-100] * 3)
-    image = noise(H, W, 3)
+    graph = save_affine(tmp_path / "x.onnx", [2, 2, 2], [-100] * 3)
+    image = make_noise(H, W, 3)
     with Translator(graph, **CANDY) as translate:
         assert (translate(image) == np.clip(image.astype(int) * 2 - 100, 0, 255)).all()
 
 
 def test_rounding_is_to_the_nearest() -> None:
     values = np.array([0.4, 0.6, 1.49, 254.6, 255.4, -0.4], np.float32).reshape(1, 1, 2, 3)
-    rounded = from_foreign(values, ForeignContract((0, 255), (0, 255), "nhwc", "rgb"))
+    rounded = from_external(values, ExternalContract((0, 255), (0, 255), "nhwc", "rgb"))
     assert rounded.ravel().tolist() == [0, 1, 1, 255, 255, 0]
 
 
@@ -145,33 +145,33 @@ def test_rounding_is_to_the_nearest() -> None:
 @pytest.mark.parametrize("order", ["rgb", "bgr"])
 def test_there_and_back_is_exact(bounds: tuple[float, float], layout: str, order: str) -> None:
     batch = np.arange(256 * 3, dtype=np.uint32).astype(np.uint8).reshape(2, 8, 16, 3)
-    both = ForeignContract(bounds, bounds, layout, order)
-    values = to_foreign(batch, both)
+    both = ExternalContract(bounds, bounds, layout, order)
+    values = to_external(batch, both)
     assert values.dtype == np.float32 and values.flags.c_contiguous
     assert values.shape == ((2, 3, 8, 16) if layout == "nchw" else (2, 8, 16, 3))
     assert values.min() == pytest.approx(bounds[0]) and values.max() == pytest.approx(bounds[1])
-    assert (from_foreign(values, both) == batch).all()
+    assert (from_external(values, both) == batch).all()
 
 
 # sizes and batches
 
 
 def test_graphs_of_any_size_need_one(tmp_path: Path) -> None:
-    graph = affine(tmp_path / "x.onnx", [-1] * 3, [255] * 3, size=("h", "w"))
+    graph = save_affine(tmp_path / "x.onnx", [-1] * 3, [255] * 3, size=("h", "w"))
     with pytest.raises(
         InputError, match=r"takes any size; say which to run at: size=256 or size=\(480, 640\)"
     ):
         Translator(graph, **CANDY)
     for size in (32, (16, 48), "20x30"):
         with Translator(graph, size=size, **CANDY) as translate:
-            image = noise(translate.height, translate.width, 3)
+            image = make_noise(translate.height, translate.width, 3)
             assert (translate(image) == 255 - image).all()
-            assert translate(noise(90, 70, 3)).shape == (90, 70, 3)
+            assert translate(make_noise(90, 70, 3)).shape == (90, 70, 3)
             translate.warmup()
 
 
 def test_one_free_side(tmp_path: Path) -> None:
-    graph = affine(tmp_path / "x.onnx", [-1] * 3, [255] * 3, size=(H, "w"))
+    graph = save_affine(tmp_path / "x.onnx", [-1] * 3, [255] * 3, size=(H, "w"))
     with Translator(graph, size=(H, 64), **CANDY) as translate:
         assert (translate.height, translate.width) == (H, 64)
     with pytest.raises(InputError, match="works at 24x64 only, not at 32x64"):
@@ -179,15 +179,15 @@ def test_one_free_side(tmp_path: Path) -> None:
 
 
 def test_a_size_that_the_graph_cannot_take_is_not_ignored(tmp_path: Path) -> None:
-    graph = affine(tmp_path / "x.onnx", [1] * 3, [0] * 3)
+    graph = save_affine(tmp_path / "x.onnx", [1] * 3, [0] * 3)
     with pytest.raises(InputError, match="the engine works at 24x40 only, not at 256x256"):
         Translator(graph, size=256, **CANDY)
 
 
 @pytest.mark.parametrize("batch", ["n", 1, 2])
 def test_batches(tmp_path: Path, batch: int | str) -> None:
-    graph = affine(tmp_path / "x.onnx", [-1] * 3, [255] * 3, batch=batch)
-    images = [noise(H, W, 3, seed=i) for i in range(3)]
+    graph = save_affine(tmp_path / "x.onnx", [-1] * 3, [255] * 3, batch=batch)
+    images = [make_noise(H, W, 3, seed=i) for i in range(3)]
     with Translator(graph, **CANDY) as translate:
         assert all((r == 255 - x).all() for r, x in zip(translate.batch(images), images, strict=True))
 
@@ -203,12 +203,12 @@ def test_a_graph_that_fails_at_a_size_says_so(tmp_path: Path) -> None:
     shape = [1, 3, "h", "w"]
     graph = save_onnx(tmp_path / "x.onnx", nodes, [twice], [("x", FLOAT, shape)], [("y", FLOAT, shape)])
     with Translator(graph, size=32, **CANDY) as translate:
-        assert translate(noise(9, 9, 3)).shape == (9, 9, 3)
+        assert translate(make_noise(9, 9, 3)).shape == (9, 9, 3)
     with (
         Translator(graph, size=33, **CANDY) as translate,
         pytest.raises(BackendError, match=r"ONNX Runtime failed on float32 \(1, 3, 33, 33\): "),
     ):
-        translate(noise(9, 9, 3))
+        translate(make_noise(9, 9, 3))
 
 
 # what is refused
@@ -232,9 +232,9 @@ def test_a_graph_that_fails_at_a_size_says_so(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_values(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
-    graph = affine(tmp_path / "x.onnx", [1] * 3, [0] * 3)
+    graph = save_affine(tmp_path / "x.onnx", [1] * 3, [0] * 3)
     with pytest.raises(InputError, match=message):
-        Translator(graph, **contract(**changes))
+        Translator(graph, **make_contract(**changes))
 
 
 def test_broken_files(tmp_path: Path) -> None:
@@ -321,6 +321,6 @@ def test_results_of_unknown_rank(tmp_path: Path) -> None:
 
 
 def test_half_a_convention_for_a_bundles_graph_is_refused(tmp_path: Path) -> None:
-    graph = affine(tmp_path / "x.onnx", [1] * 3, [0] * 3)
+    graph = save_affine(tmp_path / "x.onnx", [1] * 3, [0] * 3)
     with pytest.raises(BackendError, match="ort cannot run it here"):
         Translator(graph, precision="bf16", **CANDY)

@@ -1,4 +1,4 @@
-"""Any frame onto an engine's canvas and back: sizes, borders, colours."""
+"""Any frame onto an engine's canvas and back: sizes, borders, colors."""
 
 from __future__ import annotations
 
@@ -7,22 +7,30 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from known_bundles import noise
+from known_bundles import make_noise
 from numpy.typing import NDArray
 from skimage import data
 
-from i2i_sdk import frames
 from i2i_sdk.errors import InputError
-from i2i_sdk.frames import PLACEMENTS, Placement, check_image, from_canvas, onto_canvas, place, resized
-from i2i_sdk.quality import psnr
+from i2i_sdk.imaging import geometry
+from i2i_sdk.imaging.geometry import (
+    PLACEMENTS,
+    Placement,
+    check_image,
+    compute_placement,
+    from_canvas,
+    resize,
+    to_canvas,
+)
+from i2i_sdk.quality.metrics import psnr
 
 Image = NDArray[np.uint8]
 
-GROWS = ("resize", "letterbox", "crop")  # fits that take frames of any size
+ANY_SIZE_FITS = ("resize", "letterbox", "crop")  # fits that take frames of any size
 sides = st.integers(1, 90)
 
 
-def around(placement: Placement, height: int, width: int) -> NDArray[np.bool_]:
+def make_padding_mask(placement: Placement, height: int, width: int) -> NDArray[np.bool_]:
     """True where the canvas holds nothing of the frame."""
     mask = np.ones((height, width), bool)
     mask[placement.target.slices] = False
@@ -33,14 +41,14 @@ def around(placement: Placement, height: int, width: int) -> NDArray[np.bool_]:
 
 
 @settings(deadline=None, max_examples=150)
-@given(sides, sides, sides, sides, st.sampled_from(GROWS), st.integers(0, 255))
+@given(sides, sides, sides, sides, st.sampled_from(ANY_SIZE_FITS), st.integers(0, 255))
 def test_any_size_onto_any_canvas_and_back(
     h: int, w: int, height: int, width: int, fit: str, value: int
 ) -> None:
     """The canvas has the engine's size, the result the frame's; a constant frame comes back."""
     frame = np.full((h, w, 3), value, np.uint8)
-    placement = place(h, w, height, width, fit)
-    canvas = onto_canvas(frame, placement, height, width)
+    placement = compute_placement(h, w, height, width, fit)
+    canvas = to_canvas(frame, placement, height, width)
     assert canvas.shape == (height, width, 3) and canvas.dtype == np.uint8
     back = from_canvas(canvas, placement, frame)
     assert back.shape == frame.shape and back.dtype == np.uint8
@@ -52,11 +60,11 @@ def test_any_size_onto_any_canvas_and_back(
 def test_boxes_stay_inside(h: int, w: int, height: int, width: int, fit: str, seed: int) -> None:
     if fit == "pad":
         height, width = height + h, width + w
-    placement = place(h, w, height, width, fit)
+    placement = compute_placement(h, w, height, width, fit)
     for box, outer in ((placement.source, (h, w)), (placement.target, (height, width))):
         assert box.top >= 0 and box.left >= 0 and box.height >= 1 and box.width >= 1
         assert box.top + box.height <= outer[0] and box.left + box.width <= outer[1]
-        # centred: the two margins differ by one pixel at most
+        # centered: the two margins differ by one pixel at most
         assert 0 <= outer[0] - box.height - 2 * box.top <= 1
         assert 0 <= outer[1] - box.width - 2 * box.left <= 1
 
@@ -66,9 +74,9 @@ def test_boxes_stay_inside(h: int, w: int, height: int, width: int, fit: str, se
 def test_letterbox_bars_never_leak(h: int, w: int, height: int, width: int) -> None:
     """Whatever an engine paints on the bars, the frame does not show it."""
     frame = np.full((h, w, 3), 90, np.uint8)
-    placement = place(h, w, height, width, "letterbox")
-    canvas = onto_canvas(frame, placement, height, width).copy()
-    bars = around(placement, height, width)
+    placement = compute_placement(h, w, height, width, "letterbox")
+    canvas = to_canvas(frame, placement, height, width).copy()
+    bars = make_padding_mask(placement, height, width)
     assert (canvas[bars] == 127).all()
     canvas[bars] = (255, 0, 255)
     assert (from_canvas(canvas, placement, frame) == 90).all()
@@ -78,10 +86,10 @@ def test_letterbox_bars_never_leak(h: int, w: int, height: int, width: int) -> N
 @settings(deadline=None, max_examples=80)
 @given(sides, sides, sides, sides, st.integers(0, 999))
 def test_crop_leaves_the_border_bit_exact(h: int, w: int, height: int, width: int, seed: int) -> None:
-    frame = noise(h, w, 3, seed=seed)
+    frame = make_noise(h, w, 3, seed=seed)
     before = frame.copy()
-    placement = place(h, w, height, width, "crop")
-    canvas = onto_canvas(frame, placement, height, width)
+    placement = compute_placement(h, w, height, width, "crop")
+    canvas = to_canvas(frame, placement, height, width)
     back = from_canvas(np.full_like(canvas, 33), placement, frame)
     inside = np.zeros((h, w), bool)
     inside[placement.source.slices] = True
@@ -94,9 +102,9 @@ def test_crop_leaves_the_border_bit_exact(h: int, w: int, height: int, width: in
 @settings(deadline=None, max_examples=80)
 @given(sides, sides, st.integers(0, 60), st.integers(0, 60), st.integers(0, 999))
 def test_pad_is_bit_exact(h: int, w: int, more_h: int, more_w: int, seed: int) -> None:
-    frame, height, width = noise(h, w, 3, seed=seed), h + more_h, w + more_w
-    placement = place(h, w, height, width, "pad")
-    canvas = onto_canvas(frame, placement, height, width)
+    frame, height, width = make_noise(h, w, 3, seed=seed), h + more_h, w + more_w
+    placement = compute_placement(h, w, height, width, "pad")
+    canvas = to_canvas(frame, placement, height, width)
     assert canvas.shape == (height, width, 3)
     assert (from_canvas(canvas, placement, frame) == frame).all()
     top, left = placement.target.top, placement.target.left
@@ -109,20 +117,20 @@ def test_pad_is_bit_exact(h: int, w: int, more_h: int, more_w: int, seed: int) -
 @pytest.mark.parametrize(("h", "w"), [(25, 40), (24, 41), (480, 640)])
 def test_pad_refuses_what_is_too_large(h: int, w: int) -> None:
     with pytest.raises(InputError, match=rf"frame of {w}x{h} does not fit an engine of 40x24.*letterbox"):
-        place(h, w, 24, 40, "pad")
+        compute_placement(h, w, 24, 40, "pad")
 
 
 @pytest.mark.parametrize("fit", ["stretch", "Resize", "", "tile"])
 def test_another_fit_lists_the_fits(fit: str) -> None:
     with pytest.raises(InputError, match=f"fit is '{fit}'; allowed: resize, letterbox, crop, pad"):
-        place(10, 10, 10, 10, fit)
+        compute_placement(10, 10, 10, 10, fit)
 
 
 @pytest.mark.parametrize("fit", PLACEMENTS)
 def test_a_frame_of_the_engines_size_is_not_touched(fit: str) -> None:
-    frame = noise(24, 40, 3)
-    placement = place(24, 40, 24, 40, fit)
-    canvas = onto_canvas(frame, placement, 24, 40)
+    frame = make_noise(24, 40, 3)
+    placement = compute_placement(24, 40, 24, 40, fit)
+    canvas = to_canvas(frame, placement, 24, 40)
     assert (canvas == frame).all() and (from_canvas(canvas, placement, frame) == frame).all()
 
 
@@ -132,22 +140,22 @@ def test_a_circle_stays_a_circle(fit: str, size: tuple[int, int]) -> None:
     h, w = size
     frame = np.zeros((h, w, 3), np.uint8)
     cv2.circle(frame, (w // 2, h // 2), 40, (255, 255, 255), -1)
-    canvas = onto_canvas(frame, place(h, w, 256, 192, fit), 256, 192)
+    canvas = to_canvas(frame, compute_placement(h, w, 256, 192, fit), 256, 192)
     white = canvas[:, :, 0] > 200 if fit == "letterbox" else canvas[:, :, 0] > 127
     rows, columns = np.flatnonzero(white.any(1)), np.flatnonzero(white.any(0))
     tall, wide = np.ptp(rows) + 1, np.ptp(columns) + 1
     assert abs(tall - wide) <= 0.04 * wide + 1
     # and stretching the same frame does not keep it
-    stretched = onto_canvas(frame, place(h, w, 256, 192, "resize"), 256, 192)[:, :, 0] > 127
+    stretched = to_canvas(frame, compute_placement(h, w, 256, 192, "resize"), 256, 192)[:, :, 0] > 127
     tall, wide = stretched.any(1).sum(), stretched.any(0).sum()
     assert abs(int(tall) - int(wide)) > 0.04 * wide + 1
 
 
 def test_letterbox_shows_the_whole_frame_and_crop_the_whole_canvas() -> None:
-    wide = place(100, 400, 64, 64, "letterbox")
+    wide = compute_placement(100, 400, 64, 64, "letterbox")
     assert (wide.source.height, wide.source.width) == (100, 400)
     assert (wide.target.top, wide.target.left, wide.target.height, wide.target.width) == (24, 0, 16, 64)
-    cropped = place(100, 400, 64, 64, "crop")
+    cropped = compute_placement(100, 400, 64, 64, "crop")
     assert (cropped.source.left, cropped.source.width, cropped.source.height) == (150, 100, 100)
     assert (cropped.target.height, cropped.target.width) == (64, 64)
 
@@ -163,7 +171,7 @@ def test_shrinking_is_near_the_area_average(photo: str, ratio: float) -> None:
     image = PHOTOS[photo]
     height, width = round(image.shape[0] / ratio), round(image.shape[1] / ratio)
     expected = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    assert psnr(resized(image, height, width), np.asarray(expected, np.uint8)) >= 30
+    assert psnr(resize(image, height, width), np.asarray(expected, np.uint8)) >= 30
 
 
 @pytest.mark.parametrize("photo", PHOTOS)
@@ -171,7 +179,7 @@ def test_a_cameras_frame_onto_a_square(photo: str) -> None:
     """1280x720 to 256x256: the sides shrink by 5 and by 2.8."""
     frame = np.asarray(cv2.resize(PHOTOS[photo], (1280, 720), interpolation=cv2.INTER_CUBIC), np.uint8)
     expected = np.asarray(cv2.resize(frame, (256, 256), interpolation=cv2.INTER_AREA), np.uint8)
-    assert psnr(resized(frame, 256, 256), expected) >= 35
+    assert psnr(resize(frame, 256, 256), expected) >= 35
 
 
 @pytest.mark.parametrize("photo", PHOTOS)
@@ -182,7 +190,7 @@ def test_one_side_shrinks_and_the_other_grows(photo: str, height: int, width: in
     smaller = (min(width, image.shape[1]), min(height, image.shape[0]))
     averaged = cv2.resize(image, smaller, interpolation=cv2.INTER_AREA)
     expected = cv2.resize(averaged, (width, height), interpolation=cv2.INTER_LINEAR)
-    result = resized(image, height, width)
+    result = resize(image, height, width)
     assert psnr(result, np.asarray(expected, np.uint8)) >= 35
     naive = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     assert psnr(result, np.asarray(naive, np.uint8)) < 35
@@ -193,20 +201,20 @@ def test_stripes_of_even_blocks_become_gray() -> None:
     for height, width in ((64, 64), (100, 64), (64, 100)):
         stripes = np.zeros((height, 8 * width, 3), np.uint8)
         stripes[:, ::2] = 255
-        assert np.abs(resized(stripes, 64, width).astype(int) - 127.5).max() <= 1
+        assert np.abs(resize(stripes, 64, width).astype(int) - 127.5).max() <= 1
 
 
 def test_growing_is_linear() -> None:
-    image = noise(20, 30, 3)
+    image = make_noise(20, 30, 3)
     expected = cv2.resize(image, (90, 50), interpolation=cv2.INTER_LINEAR)
-    assert (resized(image, 50, 90) == expected).all()
+    assert (resize(image, 50, 90) == expected).all()
 
 
 @settings(deadline=None, max_examples=100)
 @given(sides, sides, sides, sides, st.sampled_from([1, 3, 4]))
 def test_resized_keeps_type_and_channels(h: int, w: int, height: int, width: int, channels: int) -> None:
-    image = noise(h, w, channels)
-    result = resized(image, height, width)
+    image = make_noise(h, w, channels)
+    result = resize(image, height, width)
     assert result.shape == (height, width, channels) and result.dtype == np.uint8
     # an average never leaves the range of what it averages
     assert result.min() >= image.min() and result.max() <= image.max()
@@ -217,11 +225,11 @@ def test_resized_keeps_type_and_channels(h: int, w: int, height: int, width: int
 )
 def test_extreme_shapes(size: tuple[int, int], target: tuple[int, int]) -> None:
     image = np.full((*size, 3), 77, np.uint8)
-    assert (resized(image, *target) == np.full((*target, 3), 77, np.uint8)).all()
+    assert (resize(image, *target) == np.full((*target, 3), 77, np.uint8)).all()
 
 
 def test_views_are_resized_as_they_look() -> None:
-    image = noise(60, 80, 4)
+    image = make_noise(60, 80, 4)
     for view in (
         image[::-1],
         image[:, ::-1],
@@ -229,28 +237,28 @@ def test_views_are_resized_as_they_look() -> None:
         image.transpose(1, 0, 2),
         image[..., ::-1],
     ):
-        assert (resized(view, 24, 40) == resized(np.ascontiguousarray(view), 24, 40)).all()
+        assert (resize(view, 24, 40) == resize(np.ascontiguousarray(view), 24, 40)).all()
 
 
-# colour
+# color
 
 
 def test_engines_see_rgb() -> None:
-    image = noise(5, 7, 3)
-    assert (frames.to_engine(image, "rgb", 3) == image).all()
-    assert (frames.to_engine(image, "bgr", 3) == image[..., ::-1]).all()
-    assert (frames.from_engine(image, "rgb") == image).all()
-    assert (frames.from_engine(image, "bgr") == image[..., ::-1]).all()
+    image = make_noise(5, 7, 3)
+    assert (geometry.to_engine(image, "rgb", 3) == image).all()
+    assert (geometry.to_engine(image, "bgr", 3) == image[..., ::-1]).all()
+    assert (geometry.from_engine(image, "rgb") == image).all()
+    assert (geometry.from_engine(image, "bgr") == image[..., ::-1]).all()
 
 
 def test_gray_engines_see_luma() -> None:
     """Rec. 601: green counts most, blue least, whatever the order."""
     red = np.zeros((2, 2, 3), np.uint8)
     red[..., 0] = 255
-    assert frames.to_engine(red, "rgb", 1).shape == (2, 2, 1)
-    assert frames.to_engine(red, "rgb", 1)[0, 0, 0] == 76
-    assert frames.to_engine(red, "bgr", 1)[0, 0, 0] == 29  # the same values are blue there
-    back = frames.from_engine(np.full((2, 2, 1), 9, np.uint8), "bgr")
+    assert geometry.to_engine(red, "rgb", 1).shape == (2, 2, 1)
+    assert geometry.to_engine(red, "rgb", 1)[0, 0, 0] == 76
+    assert geometry.to_engine(red, "bgr", 1)[0, 0, 0] == 29  # the same values are blue there
+    back = geometry.from_engine(np.full((2, 2, 1), 9, np.uint8), "bgr")
     assert back.shape == (2, 2, 3) and (back == 9).all()
 
 
@@ -258,17 +266,17 @@ def test_gray_engines_see_luma() -> None:
 def test_gray_survives_the_way_through_three_channels(order: str) -> None:
     every = np.arange(256, dtype=np.uint8).reshape(16, 16)
     for gray in (every, every[:, :, None]):
-        color = frames.color_of(gray)
+        color = geometry.extract_color(gray)
         assert color.shape == (16, 16, 3)
-        assert (frames.like_original(color, gray, order) == gray).all()
-        assert frames.like_original(color, gray, order).shape == gray.shape
+        assert (geometry.match_original(color, gray, order) == gray).all()
+        assert geometry.match_original(color, gray, order).shape == gray.shape
 
 
 def test_alpha_is_kept_bit_exact() -> None:
-    image = noise(9, 11, 4)
-    color = frames.color_of(image)
+    image = make_noise(9, 11, 4)
+    color = geometry.extract_color(image)
     assert (color == image[..., :3]).all()
-    result = frames.like_original(255 - color, image, "bgr")
+    result = geometry.match_original(255 - color, image, "bgr")
     assert (result[..., 3] == image[..., 3]).all() and (result[..., :3] == 255 - image[..., :3]).all()
 
 
@@ -277,7 +285,7 @@ def test_alpha_is_kept_bit_exact() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 7), (5, 7, 1), (5, 7, 3), (5, 7, 4), (4, 4, 3)])
 def test_accepted_as_it_is(shape: tuple[int, ...]) -> None:
-    image = noise(*shape)
+    image = make_noise(*shape)
     assert check_image(image) is image
 
 

@@ -17,16 +17,16 @@ import av
 import cv2
 import numpy as np
 import pytest
-from known_bundles import noise
+from known_bundles import make_noise
 from numpy.typing import NDArray
-from screen import HANG_S, running, wait_for
+from screen import TIMEOUT_S, run_python, wait_for
 
-from i2i_sdk.cli import main
-from i2i_sdk.commands.live import summary
+from i2i_sdk.cli.live import format_summary
+from i2i_sdk.cli.main import main
 from i2i_sdk.live import SourceStats, StreamStats
 
 Image = NDArray[np.uint8]
-Known = Callable[[str], Path]
+FindBundle = Callable[[str], Path]
 Capture = pytest.CaptureFixture[str]
 
 
@@ -48,13 +48,13 @@ def write_clip(path: Path, frames: int, fps: int = 25) -> Path:
     return path
 
 
-def decoded(path: Path) -> list[Image]:
+def decode_video(path: Path) -> list[Image]:
     """Every frame of a video, RGB; a damaged one raises."""
     with av.open(str(path)) as container:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
-def live(known: Known, *arguments: object, model: str = "invert") -> int:
+def run_live(known: FindBundle, *arguments: object, model: str = "invert") -> int:
     words = ["live", known(model), "--backend", "ort", "--no-window", *arguments]
     return main([str(word) for word in words])
 
@@ -62,45 +62,45 @@ def live(known: Known, *arguments: object, model: str = "invert") -> int:
 # what it makes
 
 
-def test_a_recording_of_a_file_has_every_frame_and_nothing_else(known: Known, capsys: Capture) -> None:
+def test_a_recording_of_a_file_has_every_frame_and_nothing_else(known: FindBundle, capsys: Capture) -> None:
     write_clip(Path("clip.mp4"), 30, fps=1)
-    assert live(known, "--source", "clip.mp4", "--record", "out.mp4") == 0
+    assert run_live(known, "--source", "clip.mp4", "--record", "out.mp4") == 0
     output = capsys.readouterr().out
     assert output.startswith("30 frames, ") and ", 0 dropped, 0 reconnects; recorded out.mp4\n" in output
     assert float(output.split()[2]) > 1.5  # frames/s: it does not wait for the clip's own time
-    frames = decoded(Path("out.mp4"))
+    frames = decode_video(Path("out.mp4"))
     assert len(frames) == 30
     for index, frame in enumerate(frames):  # no text, no bar, no line of keys anywhere
         np.testing.assert_allclose(frame, 255 - (40 + 2 * index), atol=4)
     assert sorted(path.name for path in Path().iterdir()) == ["clip.mp4", "out.mp4"]
 
 
-def test_the_picture_is_what_was_asked_for(known: Known) -> None:
+def test_the_picture_is_what_was_asked_for(known: FindBundle) -> None:
     """A folder of images, mirrored, half blended, beside its input; stopped after two."""
     for index in range(4):
         image = np.full((24, 40, 3), 20, np.uint8)
         image[:, :20] = 200
         cv2.imwrite(f"{index}.png", image)
     options = ["--mirror", "--blend", "0.5", "--view", "side", "--reuse", "0", "--stabilize", "0.5"]
-    assert live(known, "--source", ".", "--record", "out.mp4", *options, "--frames", 2) == 0
-    frames = decoded(Path("out.mp4"))
+    assert run_live(known, "--source", ".", "--record", "out.mp4", *options, "--frames", 2) == 0
+    frames = decode_video(Path("out.mp4"))
     assert [frame.shape for frame in frames] == [(24, 80, 3)] * 2
     for left, right, level in ((2, 18, 20), (22, 38, 200), (42, 78, 127)):
         np.testing.assert_allclose(frames[0][:, left:right], level, atol=6)
 
 
-def test_several_sources_are_several_files(known: Known, capsys: Capture) -> None:
+def test_several_sources_are_several_files(known: FindBundle, capsys: Capture) -> None:
     write_clip(Path("a.mp4"), 8)
     write_clip(Path("b.mp4"), 5)
-    assert live(known, "--source", "a.mp4", "--source", "b.mp4", "--record", "out.mp4") == 0
-    assert [len(decoded(Path(name))) for name in ("out_1.mp4", "out_2.mp4")] == [8, 5]
+    assert run_live(known, "--source", "a.mp4", "--source", "b.mp4", "--record", "out.mp4") == 0
+    assert [len(decode_video(Path(name))) for name in ("out_1.mp4", "out_2.mp4")] == [8, 5]
     output = capsys.readouterr().out
     assert output.startswith("13 frames, ") and "; recorded out_1.mp4, out_2.mp4\n" in output
 
 
-def test_without_anything_to_show_it_measures(known: Known, capsys: Capture) -> None:
+def test_without_anything_to_show_it_measures(known: FindBundle, capsys: Capture) -> None:
     write_clip(Path("clip.mp4"), 3)
-    assert live(known, "--source", "clip.mp4", "--frames", 1) == 0
+    assert run_live(known, "--source", "clip.mp4", "--frames", 1) == 0
     assert re.fullmatch(
         r"1 frame, 0\.0 fps, latency p50 \d+ ms, p95 \d+ ms, 0 dropped, 0 reconnects\n",
         capsys.readouterr().out,
@@ -111,11 +111,11 @@ def test_summary() -> None:
     source = SourceStats("camera", 100, 4, 0, 1, 30.0, 640, 480)
     stats = StreamStats(29.96, 20.6, 24.4, 30.0, 96, 0, 3.2, (source,))
     line = "96 frames, 30.0 fps, latency p50 21 ms, p95 24 ms, 4 dropped, 1 reconnect"
-    assert summary(stats, []) == line
-    assert summary(stats, [Path("a.mp4"), Path("b.mp4")]) == f"{line}; recorded a.mp4, b.mp4"
-    assert summary(StreamStats(0, 0, 0, 0, 0, 0, 0, ()), []) == "no frame came"
+    assert format_summary(stats, []) == line
+    assert format_summary(stats, [Path("a.mp4"), Path("b.mp4")]) == f"{line}; recorded a.mp4, b.mp4"
+    assert format_summary(StreamStats(0, 0, 0, 0, 0, 0, 0, ()), []) == "no frame came"
     worn = StreamStats(29.96, 20.6, 24.4, 30.0, 96, 7, 3.2, (replace(source, undecodable=2),))
-    assert "4 dropped, 7 repeated, 2 damaged, 1 reconnect" in summary(worn, [])
+    assert "4 dropped, 7 repeated, 2 damaged, 1 reconnect" in format_summary(worn, [])
 
 
 # what does not work
@@ -139,9 +139,9 @@ def test_summary() -> None:
         (["--source", "0", "--fourcc", "MJPEG"], "fourcc is 'MJPEG'; it has four letters"),
     ],
 )
-def test_user_errors(known: Known, capsys: Capture, arguments: list[str], message: str) -> None:
+def test_user_errors(known: FindBundle, capsys: Capture, arguments: list[str], message: str) -> None:
     clip = write_clip(Path("clip.mp4"), 2).read_bytes()
-    assert live(known, *arguments) == 2
+    assert run_live(known, *arguments) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ") and message in captured.err
     assert len(captured.err.splitlines()) == 1 and captured.out == ""
@@ -149,16 +149,16 @@ def test_user_errors(known: Known, capsys: Capture, arguments: list[str], messag
 
 
 @pytest.mark.parametrize("address", ["page", "host:", "70000", "0.0.0.0:http"])
-def test_an_address_that_is_none(known: Known, capsys: Capture, address: str) -> None:
+def test_an_address_that_is_none(known: FindBundle, capsys: Capture, address: str) -> None:
     with pytest.raises(SystemExit):
-        live(known, "--mjpeg", address)
+        run_live(known, "--mjpeg", address)
     assert f"got {address!r}; give a port as 8080, or 0.0.0.0:8080" in capsys.readouterr().err
 
 
-def test_an_error_on_the_way_leaves_what_was_recorded(known: Known, capsys: Capture) -> None:
+def test_an_error_on_the_way_leaves_what_was_recorded(known: FindBundle, capsys: Capture) -> None:
     """A folder in which a picture cannot be translated: the ones before are in the file."""
-    cv2.imwrite("0.png", noise(24, 40, 3))
-    cv2.imwrite("1.png", noise(24, 40, 3))
+    cv2.imwrite("0.png", make_noise(24, 40, 3))
+    cv2.imwrite("1.png", make_noise(24, 40, 3))
     words = [
         "live",
         str(known("invert")),
@@ -170,17 +170,17 @@ def test_an_error_on_the_way_leaves_what_was_recorded(known: Known, capsys: Capt
         "--fit",
         "pad",
     ]
-    cv2.imwrite("2.png", noise(60, 60, 3))
+    cv2.imwrite("2.png", make_noise(60, 60, 3))
     assert main([*words, "--backend", "ort"]) == 2
     captured = capsys.readouterr()
     assert "fit='pad' keeps every pixel" in captured.err
-    assert captured.out.startswith("2 frames, ") and len(decoded(Path("out.mp4"))) == 2
+    assert captured.out.startswith("2 frames, ") and len(decode_video(Path("out.mp4"))) == 2
 
 
 # pages, lost streams, and the end
 
 
-def page(process: subprocess.Popen[str]) -> str:
+def read_page_address(process: subprocess.Popen[str]) -> str:
     """The address that it prints first."""
     assert process.stdout is not None
     line = process.stdout.readline()
@@ -188,7 +188,7 @@ def page(process: subprocess.Popen[str]) -> str:
     return line.split()[-1]
 
 
-def arguments(known: Known, *more: object, model: str = "invert") -> list[object]:
+def make_arguments(known: FindBundle, *more: object, model: str = "invert") -> list[object]:
     return ["-m", "i2i_sdk", "live", known(model), "--backend", "ort", "--no-window", *more]
 
 
@@ -198,63 +198,63 @@ def arguments(known: Known, *more: object, model: str = "invert") -> list[object
     ids=lambda names: "-".join(names),
 )
 def test_interrupted_it_leaves_a_file_that_plays(
-    known: Known, tmp_path: Path, signals: tuple[str, ...]
+    known: FindBundle, tmp_path: Path, signals: tuple[str, ...]
 ) -> None:
     """A video at its own speed, on a page and in a file. An impatient second Ctrl-C does not cost it."""
     clip, out = write_clip(tmp_path / "clip.mp4", 1500), tmp_path / "out.mp4"
-    words = arguments(known, "--source", clip, "--mjpeg", 0, "--record", out)
-    with running(words, dict(os.environ), tmp_path) as process:
-        capture = cv2.VideoCapture(f"{page(process)}stream.mjpg")
+    words = make_arguments(known, "--source", clip, "--mjpeg", 0, "--record", out)
+    with run_python(words, dict(os.environ), tmp_path) as process:
+        capture = cv2.VideoCapture(f"{read_page_address(process)}stream.mjpg")
         seen = [int(capture.read()[1][60, 80, 0]) for _ in range(12)]
         assert len(set(seen)) > 5 and min(seen) >= 255 - 200 - 4 and max(seen) <= 255 - 40 + 4
         for name in signals:
             process.send_signal(getattr(signal, name))
             time.sleep(0.02)
-        output, errors = process.communicate(timeout=HANG_S)
+        output, errors = process.communicate(timeout=TIMEOUT_S)
         capture.release()
     assert process.returncode == 0, errors
     found = re.search(r"^(\d+) frames, .* reconnects; recorded .*out\.mp4$", output, re.MULTILINE)
     assert found, output
-    frames = decoded(out)
+    frames = decode_video(out)
     assert len(frames) == int(found[1]) >= 12
     assert abs(int(frames[0][60, 80, 0]) - 215) <= 4
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "out.mp4"]
 
 
-def test_a_camera_that_goes_and_comes_back_is_told(known: Known, tmp_path: Path) -> None:
+def test_a_camera_that_goes_and_comes_back_is_told(known: FindBundle, tmp_path: Path) -> None:
     """One process is the camera of another; killed and started again at the same port."""
     clip, out = write_clip(tmp_path / "clip.mp4", 1500), tmp_path / "out.mp4"
     environment = dict(os.environ)
 
     def serve(port: str) -> list[object]:
-        return arguments(known, "--source", clip, "--mjpeg", port, model="identity")
+        return make_arguments(known, "--source", clip, "--mjpeg", port, model="identity")
 
-    with running(serve("0"), environment, tmp_path) as camera:
-        address = f"{page(camera)}stream.mjpg"
-        words = arguments(known, "--source", address, "--record", out, "--mjpeg", 0)
-        with running(words, environment, tmp_path) as process:
+    with run_python(serve("0"), environment, tmp_path) as camera:
+        address = f"{read_page_address(camera)}stream.mjpg"
+        words = make_arguments(known, "--source", address, "--record", out, "--mjpeg", 0)
+        with run_python(words, environment, tmp_path) as process:
             assert process.stderr is not None
-            viewed = cv2.VideoCapture(f"{page(process)}stream.mjpg")
+            viewed = cv2.VideoCapture(f"{read_page_address(process)}stream.mjpg")
             assert viewed.read()[0]
             camera.kill()
             lost = process.stderr.readline()
             assert lost.startswith(f"{address} is lost: ")
-            with running(serve(address.split(":")[2].split("/")[0]), environment, tmp_path):
+            with run_python(serve(address.split(":")[2].split("/")[0]), environment, tmp_path):
                 back = process.stderr.readline()
                 assert re.fullmatch(re.escape(address) + r" is back after \d+\.\d s\n", back)
                 wait_for(lambda: viewed.read()[0], "pictures after the return")
                 process.send_signal(signal.SIGINT)
-                output, errors = process.communicate(timeout=HANG_S)
+                output, errors = process.communicate(timeout=TIMEOUT_S)
             viewed.release()
     assert process.returncode == 0, errors
     assert errors == "" and ", 1 reconnect; recorded " in output
-    assert len(decoded(out)) == int(output.splitlines()[-1].split()[0])
+    assert len(decode_video(out)) == int(output.splitlines()[-1].split()[0])
 
 
 def test_nohup_stays_in_force(tmp_path: Path) -> None:
     """SIGHUP that the shell switched off is not switched on again."""
     code = (
-        "import os, signal; from i2i_sdk.signals import TERMINATE, handled\n"
+        "import os, signal; from i2i_sdk.live.signals import TERMINATE, handled\n"
         "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
         "with handled(TERMINATE, signal.default_int_handler):\n"
         "    os.kill(os.getpid(), signal.SIGHUP)\n"
@@ -263,6 +263,6 @@ def test_nohup_stays_in_force(tmp_path: Path) -> None:
         "print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
     )
     assert done.stdout.split("\n")[:2] == ["ended by SIGTERM", "True"], done.stderr

@@ -8,7 +8,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from known_bundles import noise
+from known_bundles import make_noise
 from numpy.typing import NDArray
 
 from i2i_sdk import BackendError, InputError, Translator
@@ -25,12 +25,12 @@ from i2i_sdk.live import (
 Image = NDArray[np.uint8]
 
 
-def flat(level: int, height: int = 24, width: int = 40) -> Image:
+def make_flat_image(level: int, height: int = 24, width: int = 40) -> Image:
     return np.full((height, width, 3), level, np.uint8)
 
 
 def test_a_folder_gets_one_exact_file_for_each_result(invert: Translator, tmp_path: Path) -> None:
-    frames = [noise(24, 40, 3, seed=seed) for seed in range(3)]
+    frames = [make_noise(24, 40, 3, seed=seed) for seed in range(3)]
     invert.stream(frames, sinks=[FolderSink(tmp_path / "new" / "out")]).run()
     files = sorted((tmp_path / "new" / "out").iterdir())
     assert [file.name for file in files] == ["000000.png", "000001.png", "000002.png"]
@@ -45,15 +45,15 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_memory_keeps_the_last_results(invert: Translator) -> None:
-    sink = MemorySink(most=2)
-    invert.stream([flat(level) for level in range(5)], sinks=[sink]).run()
+    sink = MemorySink(max_results=2)
+    invert.stream([make_flat_image(level) for level in range(5)], sinks=[sink]).run()
     assert [result.index for result in sink.results] == [3, 4]
     with pytest.raises(InputError, match="most is 0"):
-        MemorySink(most=0)
+        MemorySink(max_results=0)
 
 
 def test_each_source_has_a_video_of_its_own(invert: Translator, tmp_path: Path) -> None:
-    sources = [Frames([flat(10)] * 3, fps=10), Frames([flat(200)] * 5, fps=20)]
+    sources = [Frames([make_flat_image(10)] * 3, fps=10), Frames([make_flat_image(200)] * 5, fps=20)]
     sinks = [VideoSink(tmp_path / f"{number}.mp4", source=number) for number in range(2)]
     invert.stream(sources, sinks=sinks).run()
     for number, (frames, level, step_ms) in enumerate([(3, 245, 100), (5, 55, 50)]):
@@ -71,7 +71,7 @@ def test_several_sources_do_not_go_into_one_place(invert: Translator, tmp_path: 
         "page": MjpegServerSink(0),
         "camera": VirtualCameraSink(),
     }
-    stream = invert.stream([Frames([flat(0)]), Frames([flat(0)])], sinks=[sinks[kind]])
+    stream = invert.stream([Frames([make_flat_image(0)]), Frames([make_flat_image(0)])], sinks=[sinks[kind]])
     name = type(sinks[kind]).__name__
     with pytest.raises(InputError, match=rf"2 sources do not go into one {name}; .*: {name}\(.*source=0\)"):
         stream.run()
@@ -79,7 +79,7 @@ def test_several_sources_do_not_go_into_one_place(invert: Translator, tmp_path: 
 
 
 def test_each_source_has_a_folder_of_its_own(invert: Translator, tmp_path: Path) -> None:
-    sources = [Frames([flat(10)] * 2), Frames([flat(200)])]
+    sources = [Frames([make_flat_image(10)] * 2), Frames([make_flat_image(200)])]
     invert.stream(sources, sinks=[FolderSink(tmp_path / str(n), source=n) for n in range(2)]).run()
     assert [len(list((tmp_path / str(n)).iterdir())) for n in range(2)] == [2, 1]
 
@@ -87,7 +87,7 @@ def test_each_source_has_a_folder_of_its_own(invert: Translator, tmp_path: Path)
 def test_a_recording_of_a_folder_shows_each_image_for_a_second(invert: Translator, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for level in (10, 120, 240):
-        cv2.imwrite(str(tmp_path / "in" / f"{level:03d}.png"), flat(level))
+        cv2.imwrite(str(tmp_path / "in" / f"{level:03d}.png"), make_flat_image(level))
     (tmp_path / "in" / "050.png").write_bytes(b"damaged")
     memory = MemorySink()
     invert.stream(tmp_path / "in", sinks=[memory, VideoSink(tmp_path / "x.mp4")]).run()
@@ -97,7 +97,7 @@ def test_a_recording_of_a_folder_shows_each_image_for_a_second(invert: Translato
 
 
 def test_frames_are_recorded_at_their_rate(invert: Translator, tmp_path: Path) -> None:
-    invert.stream(Frames([flat(0)] * 5, fps=10), sinks=[VideoSink(tmp_path / "x.mp4")]).run()
+    invert.stream(Frames([make_flat_image(0)] * 5, fps=10), sinks=[VideoSink(tmp_path / "x.mp4")]).run()
     with av.open(str(tmp_path / "x.mp4")) as container:
         assert container.duration == pytest.approx(5e5, abs=2e4)
 
@@ -113,7 +113,7 @@ def test_a_recording_without_a_frame_leaves_no_file(invert: Translator, tmp_path
 
 
 def test_a_frame_of_another_size_is_scaled_into_the_recording(invert: Translator, tmp_path: Path) -> None:
-    frames = [flat(0), flat(50, 48, 80), flat(100)]
+    frames = [make_flat_image(0), make_flat_image(50, 48, 80), make_flat_image(100)]
     invert.stream(Frames(frames, fps=25), sinks=[VideoSink(tmp_path / "out.mp4")]).run()
     results = list(invert.stream(tmp_path / "out.mp4"))
     assert [result.frame.shape for result in results] == [(24, 40, 3)] * 3
@@ -122,12 +122,12 @@ def test_a_frame_of_another_size_is_scaled_into_the_recording(invert: Translator
 
 def test_odd_sides_are_padded_and_said(invert: Translator, tmp_path: Path) -> None:
     sink = VideoSink(tmp_path / "out.mp4")
-    invert.stream([flat(0, 25, 41)], sinks=[sink]).run()
+    invert.stream([make_flat_image(0, 25, 41)], sinks=[sink]).run()
     assert "padded from 41x25 to 42x26" in sink.notes[0]
 
 
 def test_a_recording_shows_the_view(invert: Translator, tmp_path: Path) -> None:
-    invert.stream([flat(40)] * 2, sinks=[VideoSink(tmp_path / "out.mkv")], view="side").run()
+    invert.stream([make_flat_image(40)] * 2, sinks=[VideoSink(tmp_path / "out.mkv")], view="side").run()
     (first, _) = invert.stream(tmp_path / "out.mkv")
     assert first.frame.shape == (24, 80, 3)
     assert float(first.frame[:, :36].mean()) == pytest.approx(40, abs=3)
@@ -139,4 +139,4 @@ def test_a_virtual_camera_that_cannot_be_made_says_what_to_install(invert: Trans
     if list(Path("/dev").glob("video*")):
         pytest.skip("this machine may have a virtual camera")
     with pytest.raises(BackendError, match="v4l2loopback"):
-        invert.stream([flat(0)], sinks=[VirtualCameraSink()]).run()
+        invert.stream([make_flat_image(0)], sinks=[VirtualCameraSink()]).run()

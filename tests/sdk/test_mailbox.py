@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from i2i_sdk.live.mailbox import Mailbox
+from i2i_sdk.live.slot import LatestSlot
 
 
 def test_the_newest_of_a_live_source_wins() -> None:
-    box: Mailbox[str] = Mailbox([False])
+    box: LatestSlot[str] = LatestSlot([False])
     for item in "abc":
         assert box.put(0, item)
     assert box.take(1) == [(0, "c")]
@@ -19,8 +19,8 @@ def test_the_newest_of_a_live_source_wins() -> None:
 
 
 def test_a_file_waits_until_its_slot_is_free() -> None:
-    box: Mailbox[int] = Mailbox([True])
-    taken: list[int] = []
+    box: LatestSlot[int] = LatestSlot([True])
+    received: list[int] = []
 
     def produce() -> None:
         for item in range(5):
@@ -30,14 +30,14 @@ def test_a_file_waits_until_its_slot_is_free() -> None:
     producer = threading.Thread(target=produce)
     producer.start()
     while items := box.take(1):
-        taken += [item for _, item in items]
+        received += [item for _, item in items]
     producer.join(5)
-    assert taken == [0, 1, 2, 3, 4]
+    assert received == [0, 1, 2, 3, 4]
     assert box.dropped == [0]
 
 
 def test_one_item_of_each_source_those_that_wait_longest_first() -> None:
-    box: Mailbox[str] = Mailbox([False, False, False])
+    box: LatestSlot[str] = LatestSlot([False, False, False])
     box.put(2, "old")
     box.put(0, "b")
     box.put(1, "c")
@@ -47,7 +47,7 @@ def test_one_item_of_each_source_those_that_wait_longest_first() -> None:
 
 
 def test_what_waits_is_taken_before_the_end_and_before_an_error() -> None:
-    box: Mailbox[str] = Mailbox([False, False])
+    box: LatestSlot[str] = LatestSlot([False, False])
     box.put(0, "last")
     box.end(0)
     box.fail(ValueError("broken"))
@@ -60,27 +60,27 @@ def test_what_waits_is_taken_before_the_end_and_before_an_error() -> None:
 
 
 def test_it_is_finished_when_every_source_has_ended_and_nothing_waits() -> None:
-    box: Mailbox[str] = Mailbox([True, False])
+    box: LatestSlot[str] = LatestSlot([True, False])
     box.put(1, "x")
     box.end(0)
-    assert not box.finished
+    assert not box.is_finished
     box.end(1)
-    assert not box.finished
+    assert not box.is_finished
     assert box.take(9) == [(1, "x")]
-    assert box.finished
+    assert box.is_finished
     assert box.take(9) == []
 
 
 def test_taking_gives_up_after_its_time() -> None:
-    box: Mailbox[str] = Mailbox([False])
+    box: LatestSlot[str] = LatestSlot([False])
     start = time.perf_counter()
     assert box.take(1, timeout_s=0.05) == []
     assert time.perf_counter() - start >= 0.05
-    assert not box.finished
+    assert not box.is_finished
 
 
 def test_closing_wakes_a_producer_that_waits() -> None:
-    box: Mailbox[str] = Mailbox([True])
+    box: LatestSlot[str] = LatestSlot([True])
     box.put(0, "first")
     answers: list[bool] = []
     producer = threading.Thread(target=lambda: answers.append(box.put(0, "second")))
@@ -89,4 +89,4 @@ def test_closing_wakes_a_producer_that_waits() -> None:
     producer.join(5)
     assert answers == [False]
     assert box.take(1) == []
-    assert box.finished and not box.failed
+    assert box.is_finished and not box.has_failed

@@ -12,16 +12,17 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from known_bundles import describe, save_graph
+from known_bundles import make_manifest, save_graph
 
+from i2i_sdk.bundle.folder import Bundle
+from i2i_sdk.bundle.manifest import SCHEMA, Manifest, read_manifest
 from i2i_sdk.errors import BundleError
-from i2i_sdk.manifest import SCHEMA, Manifest, read_manifest
 
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     folder = tmp_path_factory.mktemp("manifest")
-    return describe(folder, save_graph(folder / "reference.onnx", "identity"), "identity")
+    return make_manifest(folder, save_graph(folder / "reference.onnx", "identity"), "identity")
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_whole_numbers_are_floats_where_floats_are_meant(data: dict[str, Any]) -
     assert parity is not None and isinstance(parity.psnr, float) and parity.psnr == 120.0
 
 
-def _set(path: str, value: object) -> Callable[[dict[str, Any]], None]:
+def _make_change(path: str, value: object) -> Callable[[dict[str, Any]], None]:
     """Change one place of the JSON: "variants.0.height"."""
 
     def change(data: Any) -> None:
@@ -73,7 +74,7 @@ def _set(path: str, value: object) -> Callable[[dict[str, Any]], None]:
 
 
 REFUSED: list[tuple[str, object, str]] = [
-    ("colour", 1, r"manifest: unknown key 'colour'.*newer"),
+    ("color", 1, r"manifest: unknown key 'color'.*newer"),
     ("variants.0.speed", 1, r"manifest.variants\[0\]: unknown key 'speed'"),
     ("variants.1.height", "24", r"manifest.variants\[1\].height: got str, expected int"),
     ("variants.0.height", True, r"manifest.variants\[0\].height: got bool, expected int"),
@@ -113,7 +114,7 @@ REFUSED: list[tuple[str, object, str]] = [
 
 @pytest.mark.parametrize(("path", "value", "message"), REFUSED)
 def test_refused_with_the_place(data: dict[str, Any], path: str, value: object, message: str) -> None:
-    _set(path, value)(data)
+    _make_change(path, value)(data)
     with pytest.raises(BundleError, match=message) as caught:
         read_manifest(data)
     assert str(caught.value).isprintable()
@@ -136,6 +137,38 @@ def test_newer_schema_says_how_to_read_it(data: dict[str, Any]) -> None:
         BundleError, match=rf"schema {SCHEMA + 1}.*reads up to {SCHEMA}.*pip install -U i2i-sdk"
     ):
         read_manifest(data)
+
+
+@pytest.fixture
+def schema_1() -> dict[str, Any]:
+    """The sketch model's manifest as version 0.1 wrote it."""
+    return json.loads((Path(__file__).parents[1] / "fixtures" / "manifest_schema_1.json").read_text())
+
+
+def test_a_manifest_of_schema_1(schema_1: dict[str, Any], root: Path) -> None:
+    manifest = read_manifest(schema_1)
+    assert (manifest.schema, manifest.model.name, manifest.model.license) == (SCHEMA, "sketch", "Apache-2.0")
+    assert manifest.variants == Bundle.read(root / "sdk" / "i2i_sdk" / "zoo" / "sketch.i2i").manifest.variants
+    assert read_manifest(json.loads(json.dumps(manifest.to_json()))) == manifest
+
+
+def test_a_bundle_that_makes_images_of_noise_is_refused(schema_1: dict[str, Any]) -> None:
+    schema_1["model"]["kind"] = "sampler"
+    with pytest.raises(BundleError, match=r"makes images of noise.*i2i sample CHECKPOINT"):
+        read_manifest(schema_1)
+
+
+@pytest.mark.parametrize("kind", [None, "other", 1, ["translator"]])
+def test_an_unknown_kind_of_schema_1(schema_1: dict[str, Any], kind: object) -> None:
+    schema_1["model"]["kind"] = kind
+    with pytest.raises(BundleError, match=r"manifest\.model\.kind: got .*, expected 'translator'"):
+        read_manifest(schema_1)
+
+
+@pytest.mark.parametrize("model", [None, [], "sketch"])
+def test_a_model_of_schema_1_that_is_none(schema_1: dict[str, Any], model: object) -> None:
+    with pytest.raises(BundleError, match=r"manifest\.model"):
+        read_manifest(schema_1 | {"model": model})
 
 
 @pytest.mark.parametrize("value", [None, [], 1, "manifest", True, 1.5])
@@ -164,14 +197,14 @@ JSON = st.recursive(
 )
 
 
-def _places(data: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+def _list_places(data: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
     """Every place of a JSON document, its root included."""
     keys = list(data) if isinstance(data, dict) else range(len(data)) if isinstance(data, list) else []
-    return [path, *(place for key in keys for place in _places(data[key], (*path, key)))]
+    return [path, *(place for key in keys for place in _list_places(data[key], (*path, key)))]
 
 
 @lru_cache(maxsize=1)
-def _valid() -> str:
+def _make_valid_text() -> str:
     entry = {"path": "a.onnx", "sha256": "0" * 64, "bytes": 3}
     variant = {
         "name": "a",
@@ -202,7 +235,6 @@ def _valid() -> str:
     }
     model = {
         "name": "m",
-        "kind": "translator",
         "architecture": "resnet",
         "options": {"widths": [16, 32], "dropout": False, "x": None},
         "norm_mode": "running_stats",
@@ -211,7 +243,7 @@ def _valid() -> str:
         "steps": None,
         "parameters": 7,
         "source_sha256": "1" * 64,
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "trained_on": "photos",
         "repairs": ["a"],
         "assumptions": [],
@@ -220,7 +252,7 @@ def _valid() -> str:
     references = [{"height": 8, "width": 12, "file": entry}]
     return json.dumps(
         {
-            "schema": 1,
+            "schema": SCHEMA,
             "created_by": "test",
             "model": model,
             "input": contract,
@@ -233,9 +265,9 @@ def _valid() -> str:
 @settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_any_change_is_valid_or_a_bundle_error(draw: st.DataObject) -> None:
-    """One place is replaced, removed or gets a neighbour: the result reads back as it is, or is refused."""
-    data: Any = json.loads(_valid())
-    path = draw.draw(st.sampled_from(_places(data)))
+    """One place is replaced, removed or gets a neighbor: the result reads back as it is, or is refused."""
+    data: Any = json.loads(_make_valid_text())
+    path = draw.draw(st.sampled_from(_list_places(data)))
     value = draw.draw(JSON)
     action = draw.draw(st.sampled_from(["replace", "remove", "add"]))
     if not path:
@@ -259,11 +291,11 @@ def test_any_change_is_valid_or_a_bundle_error(draw: st.DataObject) -> None:
         assert str(error)
         return
     written = json.loads(json.dumps(manifest.to_json(), allow_nan=False))
-    assert written == _with_defaults(before)
+    assert written == _fill_defaults(before)
     assert read_manifest(written) == manifest
 
 
-def _with_defaults(data: Any) -> Any:
+def _fill_defaults(data: Any) -> Any:
     """The document with the optional keys that a reader fills in."""
     optional = {
         "parity": None,
@@ -285,5 +317,5 @@ def _with_defaults(data: Any) -> Any:
 
 
 def test_the_document_that_is_changed_above_is_valid(tmp_path: Path) -> None:
-    data = json.loads(_valid())
+    data = json.loads(_make_valid_text())
     assert json.loads(json.dumps(read_manifest(data).to_json())) == data

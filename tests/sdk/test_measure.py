@@ -12,54 +12,64 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from i2i_sdk.measure import cpu_name, interleaved, machine, package_version, peak_memory, statistics
-from i2i_sdk.measure.timing import REPEATS, spread, take_turns, warm_up
+from i2i_sdk.device import find_package_version, read_cpu_name, read_peak_memory
+from i2i_sdk.perf.machine import describe_machine
+from i2i_sdk.perf.timing import (
+    MAX_REPEATS,
+    compute_spread,
+    compute_statistics,
+    take_turns,
+    time_interleaved,
+    warm_up,
+)
 
 
 def test_statistics_of_known_samples() -> None:
-    timing = statistics([float(ms) for ms in range(100, -1, -1)])  # 100 … 0, so percentiles are themselves
+    timing = compute_statistics(
+        [float(ms) for ms in range(100, -1, -1)]
+    )  # 100 … 0, so percentiles are themselves
     assert timing.runs == 101
     assert (timing.min_ms, timing.median_ms, timing.p95_ms, timing.p99_ms) == (0.0, 50.0, 95.0, 99.0)
     assert timing.mean_ms == 50.0
 
 
 def test_percentiles_interpolate() -> None:
-    timing = statistics([1.0, 2.0])
+    timing = compute_statistics([1.0, 2.0])
     assert timing.median_ms == 1.5 and timing.p95_ms == pytest.approx(1.95) and timing.mean_ms == 1.5
 
 
 def test_one_sample_is_all_of_them() -> None:
-    timing = statistics([7.5])
+    timing = compute_statistics([7.5])
     assert {timing.min_ms, timing.median_ms, timing.p95_ms, timing.p99_ms, timing.mean_ms} == {7.5}
     assert timing.runs == 1
 
 
 def test_an_outlier_moves_the_mean_and_not_the_median() -> None:
-    timing = statistics([1.0] * 99 + [1000.0])
+    timing = compute_statistics([1.0] * 99 + [1000.0])
     assert timing.median_ms == 1.0 and timing.p95_ms == 1.0 and timing.mean_ms == pytest.approx(10.99)
 
 
 def test_no_samples() -> None:
     with pytest.raises(ValueError, match="no times"):
-        statistics([])
+        compute_statistics([])
 
 
 def test_the_spread_is_a_confidence_interval_of_the_median() -> None:
     """Order statistics: of ten the second and the ninth, of twenty the sixth and the fifteenth."""
     ten = [float(ms) for ms in (100, 91, 92, 98, 97, 93, 96, 94, 95, 99)]
-    assert spread(ten) == pytest.approx((99 - 92) / 2 / 95.5)
-    assert spread([float(ms) for ms in range(91, 111)]) == pytest.approx((105 - 96) / 2 / 100.5)
-    assert spread([90.0, 100.0, 120.0]) == pytest.approx(0.15)  # too few for 95 %: all of them
-    assert spread([7.0]) == 0.0 and spread([0.0, 0.0]) == 0.0
-    assert spread([-90.0, -100.0, -120.0]) == pytest.approx(0.15)  # of a difference
+    assert compute_spread(ten) == pytest.approx((99 - 92) / 2 / 95.5)
+    assert compute_spread([float(ms) for ms in range(91, 111)]) == pytest.approx((105 - 96) / 2 / 100.5)
+    assert compute_spread([90.0, 100.0, 120.0]) == pytest.approx(0.15)  # too few for 95 %: all of them
+    assert compute_spread([7.0]) == 0.0 and compute_spread([0.0, 0.0]) == 0.0
+    assert compute_spread([-90.0, -100.0, -120.0]) == pytest.approx(0.15)  # of a difference
 
 
 @given(st.lists(st.floats(1, 1000), min_size=1, max_size=60), st.floats(0.1, 10))
 def test_the_spread_does_not_depend_on_order_or_unit(medians: list[float], factor: float) -> None:
-    value = spread(medians)
+    value = compute_spread(medians)
     assert 0 <= value <= (max(medians) - min(medians)) / 2 / np.median(medians) + 1e-9
-    assert spread(medians[::-1]) == value
-    assert spread([factor * ms for ms in medians]) == pytest.approx(value)
+    assert compute_spread(medians[::-1]) == value
+    assert compute_spread([factor * ms for ms in medians]) == pytest.approx(value)
 
 
 def test_it_covers_the_true_median_as_often_as_it_says() -> None:
@@ -67,7 +77,7 @@ def test_it_covers_the_true_median_as_often_as_it_says() -> None:
     covered = 0
     for _ in range(2000):
         sample = sorted(random.normal(100, 5, 12))
-        half = spread(sample) * np.median(sample)
+        half = compute_spread(sample) * np.median(sample)
         covered += sample[2] <= 100 <= sample[9] and half == pytest.approx((sample[9] - sample[2]) / 2)
     assert 0.94 < covered / 2000 < 0.985
 
@@ -75,24 +85,24 @@ def test_it_covers_the_true_median_as_often_as_it_says() -> None:
 def test_rounds_count_for_the_spread_and_not_single_calls() -> None:
     rounds = [[10.0, 30.0, 10.0]] * 4 + [[12.0, 12.0, 50.0]] * 4
     flat = [ms for times in rounds for ms in times]
-    assert statistics(flat, rounds).spread == pytest.approx((12 - 10) / 2 / 11)
+    assert compute_statistics(flat, rounds).spread == pytest.approx((12 - 10) / 2 / 11)
 
 
 def test_a_slow_round_counts_as_much_as_a_fast_one() -> None:
     """It has fewer calls, since a turn lasts for a time."""
     rounds = [[2.6] * 19] * 4 + [[5.2] * 9] * 5
     flat = [ms for times in rounds for ms in times]
-    assert np.median(flat) == 2.6 and statistics(flat, rounds).median_ms == 5.2
+    assert np.median(flat) == 2.6 and compute_statistics(flat, rounds).median_ms == 5.2
 
 
 def test_turns_that_were_disturbed_are_taken_again() -> None:
     """It is not their own times that decide. The turn after waits until the machine is steady."""
-    taken: list[str] = []
+    order: list[str] = []
     looks = iter([True, True, False, False, True, *[True] * 50])  # after the first b, and while it waits
-    turns = {name: (lambda name=name: taken.append(name) or [float(len(taken))]) for name in ("a", "b")}
-    found = take_turns(turns, 3, steady=lambda: next(looks))
-    assert "".join(taken) == "abb" + "ab" * 2
-    assert found.repeated == {"a": 0, "b": 1} and (found.kept, found.disturbed) == (6, 0)
+    turns = {name: (lambda name=name: order.append(name) or [float(len(order))]) for name in ("a", "b")}
+    found = take_turns(turns, 3, check_steady=lambda: next(looks))
+    assert "".join(order) == "abb" + "ab" * 2
+    assert found.repeated == {"a": 0, "b": 1} and (found.kept_count, found.disturbed) == (6, 0)
     assert found.rounds == {"a": [[1.0], [4.0], [6.0]], "b": [[3.0], [5.0], [7.0]]}
 
 
@@ -104,13 +114,15 @@ def test_a_machine_that_is_never_steady_is_not_waited_for_long() -> None:
         count += 1
         return [1.0]
 
-    found = take_turns({"a": take, "b": take}, 10, steady=lambda: False)
-    assert found.repeated == {"a": 10 * REPEATS, "b": 10 * REPEATS} and count == 20 * (1 + REPEATS)
-    assert (found.kept, found.disturbed) == (20, 20)
+    found = take_turns({"a": take, "b": take}, 10, check_steady=lambda: False)
+    assert found.repeated == {"a": 10 * MAX_REPEATS, "b": 10 * MAX_REPEATS} and count == 20 * (
+        1 + MAX_REPEATS
+    )
+    assert (found.kept_count, found.disturbed) == (20, 20)
 
 
 def test_rounds_go_on_for_the_seconds() -> None:
-    found = take_turns({"a": lambda: [1.0]}, 1, seconds=0.05, steady=lambda: True)
+    found = take_turns({"a": lambda: [1.0]}, 1, seconds=0.05, check_steady=lambda: True)
     assert len(found.rounds["a"]) > 1
 
 
@@ -126,7 +138,7 @@ def test_warming_up_ends_when_times_stay_alike() -> None:
 
 
 def test_results_are_plain_floats_for_json() -> None:
-    timing = statistics(list(np.array([1, 2, 3], np.float64)))
+    timing = compute_statistics(list(np.array([1, 2, 3], np.float64)))
     assert {type(value) for value in vars(timing).values()} <= {int, float}
     json.dumps(vars(timing))
 
@@ -134,7 +146,7 @@ def test_results_are_plain_floats_for_json() -> None:
 def test_calls_take_turns() -> None:
     order: list[str] = []
     calls = {name: (lambda name=name: order.append(name)) for name in ("a", "b", "c")}
-    times = interleaved(calls, rounds=3, warmup=2)
+    times = time_interleaved(calls, rounds=3, warmup=2)
     assert order == ["a", "a", "b", "b", "c", "c", *["a", "b", "c"] * 3]
     assert list(times) == ["a", "b", "c"]
     assert all(len(ms) == 3 and all(math.isfinite(t) and t >= 0 for t in ms) for ms in times.values())
@@ -147,20 +159,20 @@ def test_warm_up_is_not_measured() -> None:
         nonlocal count
         count += 1
 
-    assert len(interleaved({"x": call}, rounds=4, warmup=0)["x"]) == 4
+    assert len(time_interleaved({"x": call}, rounds=4, warmup=0)["x"]) == 4
     assert count == 4
-    assert interleaved({"x": call}, rounds=0, warmup=3) == {"x": []}
+    assert time_interleaved({"x": call}, rounds=0, warmup=3) == {"x": []}
     assert count == 7
 
 
 def test_a_call_that_fails_is_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError):
-        interleaved({"x": lambda: 1 / 0}, rounds=1, warmup=0)
+        time_interleaved({"x": lambda: 1 / 0}, rounds=1, warmup=0)
 
 
 def test_machine_names_what_a_figure_depends_on() -> None:
-    facts = machine()
-    assert facts["cpu"] == cpu_name() and facts["cpu"]
+    facts = describe_machine()
+    assert facts["cpu"] == read_cpu_name() and facts["cpu"]
     assert facts["numpy"] == np.__version__
     assert facts["onnxruntime"] == metadata.version("onnxruntime")
     assert isinstance(facts["cores"], int) and facts["cores"] >= 1
@@ -168,12 +180,12 @@ def test_machine_names_what_a_figure_depends_on() -> None:
 
 
 def test_versions_of_what_is_not_installed() -> None:
-    assert package_version("no-such-distribution-anywhere") is None
+    assert find_package_version("no-such-distribution-anywhere") is None
 
 
 def test_peak_memory_never_falls() -> None:
     block = np.ones(2**26, np.uint8)
-    peak = peak_memory()
+    peak = read_peak_memory()
     assert peak is None or 2**26 <= peak < 2**40
     del block
-    assert (peak_memory() or 0) >= 0.99 * (peak or 0)  # Linux counts in batches of pages
+    assert (read_peak_memory() or 0) >= 0.99 * (peak or 0)  # Linux counts in batches of pages

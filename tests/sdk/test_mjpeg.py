@@ -10,28 +10,29 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from known_bundles import noise
+from known_bundles import make_noise
 from loopback_camera import (
     JPEG,
     SMALL,
     RawServer,
-    camera_server,
-    first_numbers,
-    multipart,
-    nothing_left,
-    part,
-    until,
+    assert_no_threads_left,
+    format_multipart_head,
+    format_part,
+    read_first_numbers,
+    serve_camera,
+    wait_until,
 )
 
-from benchmarks.loopback import CameraServer, jpegs, number_of, numbered
+from benchmarks.support.loopback import CameraServer, draw_number, encode_jpegs, read_number
 from i2i_sdk import MediaError, Translator
-from i2i_sdk.live import Event, MjpegStream, Result, mjpeg
-from i2i_sdk.live.mjpeg import HEAD, Parts
+from i2i_sdk.live import Event, MjpegStream, Result
+from i2i_sdk.live.sources import mjpeg_reader
+from i2i_sdk.live.sources.mjpeg_reader import MAX_HEADER_BYTES, MultipartParser
 
 # The parser
 
 
-def cut(data: bytes, places: list[int]) -> list[bytes]:
+def split_at(data: bytes, places: list[int]) -> list[bytes]:
     edges = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
     return [data[start:end] for start, end in pairwise(edges)]
 
@@ -51,12 +52,12 @@ def test_any_cutting_of_the_stream_gives_the_same_bodies(
     bodies = [b"\xff\xd8" + body.replace(mark, b"") + b"\xff\xd9" for body in bodies]
     sent = garbage.replace(mark, b"")
     for body in bodies:
-        sent += part(body, declared.lstrip("-"), length=length)
+        sent += format_part(body, declared.lstrip("-"), has_length=length)
         if length:  # without a length, what follows belongs to the body
             sent += garbage.replace(mark, b"")
-    sent += part(b"", declared.lstrip("-"))  # says that the one before it is complete
-    parts = Parts(declared)
-    found = [body for piece in cut(sent, places) for body in parts.feed(piece)]
+    sent += format_part(b"", declared.lstrip("-"))  # says that the one before it is complete
+    parts = MultipartParser(declared)
+    found = [body for piece in split_at(sent, places) for body in parts.feed(piece)]
     assert found == [*bodies, b""]
 
 
@@ -66,17 +67,19 @@ def test_any_cutting_of_the_stream_gives_the_same_bodies(
         b"--frame\nContent-Length: 4\n\n\xff\xd8\xff\xd9\n--frame",
         b"--frame\r\ncontent-length:4\r\n\r\n\xff\xd8\xff\xd9--frame",
         b"--frame\r\n\r\n\xff\xd8\xff\xd9\r\n--frame--\r\n",
-        b"frame" + b"?" * (2 * HEAD) + b"\r\n--frame\r\nContent-Length: 4\r\n\r\n\xff\xd8\xff\xd9",
+        b"frame"
+        + b"?" * (2 * MAX_HEADER_BYTES)
+        + b"\r\n--frame\r\nContent-Length: 4\r\n\r\n\xff\xd8\xff\xd9",
     ],
     ids=["line feeds only", "lower case, no line end", "no headers, last one", "what looks like a boundary"],
 )
 def test_odd_streams_are_understood(stream: bytes) -> None:
-    assert Parts("frame").feed(stream) == [b"\xff\xd8\xff\xd9"]
+    assert MultipartParser("frame").feed(stream) == [b"\xff\xd8\xff\xd9"]
 
 
 def test_a_stream_without_end_of_picture_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mjpeg, "LARGEST", 10_000)
-    parts = Parts("frame")
+    monkeypatch.setattr(mjpeg_reader, "MAX_PART_BYTES", 10_000)
+    parts = MultipartParser("frame")
     parts.feed(b"--frame\r\nContent-Length: 99999999999\r\n\r\n")
     with pytest.raises(MediaError, match="no MJPEG stream"):
         parts.feed(bytes(20_000))
@@ -87,10 +90,10 @@ def test_a_stream_without_end_of_picture_is_given_up(monkeypatch: pytest.MonkeyP
 
 def test_frames_come_as_they_were_sent(camera: CameraServer) -> None:
     source = MjpegStream(camera.url)
-    with nothing_left():
-        numbers = first_numbers(source, 20)
+    with assert_no_threads_left():
+        numbers = read_first_numbers(source, 20)
     assert numbers == sorted(numbers, key=lambda number: (number - numbers[0]) % 50)
-    assert (source.captured, source.undecodable, source.reconnects) == (0, 0, 0)  # `counted` counts
+    assert (source.captured, source.undecodable, source.reconnects) == (0, 0, 0)  # `track_frames` counts
 
 
 def test_times_are_those_of_arrival(identity: Translator, camera: CameraServer) -> None:
@@ -105,12 +108,12 @@ def test_times_are_those_of_arrival(identity: Translator, camera: CameraServer) 
 
 
 def test_a_slow_consumer_stays_at_the_newest_frame(identity: Translator) -> None:
-    with camera_server(count=1000) as camera, nothing_left():
+    with serve_camera(count=1000) as camera, assert_no_threads_left():
         stream = identity.stream(camera.url)
-        for taken, result in enumerate(stream):
-            behind = (int(np.argmax(camera.times)) - number_of(result.frame)) % 1000
+        for index, result in enumerate(stream):
+            behind = (int(np.argmax(camera.times)) - read_number(result.frame)) % 1000
             assert behind < 60  # of the 120 that are sent; a queue would be behind by 100
-            if taken == 20:
+            if index == 20:
                 break
             time.sleep(0.1)
         assert stream.stats.dropped >= 60
@@ -118,11 +121,11 @@ def test_a_slow_consumer_stays_at_the_newest_frame(identity: Translator) -> None
 
 def test_of_pictures_that_wait_only_the_newest_is_decoded() -> None:
     # Each is larger than what http.client reads ahead with the header; together a socket's buffer holds them.
-    pictures = jpegs([numbered(noise(120, 160, 3), number) for number in range(4)])
+    pictures = encode_jpegs([draw_number(make_noise(120, 160, 3), number) for number in range(4)])
 
     def answer(_: str) -> Iterator[bytes]:
-        yield multipart()
-        yield b"".join(map(part, pictures))
+        yield format_multipart_head()
+        yield b"".join(map(format_part, pictures))
         server.wait()
 
     with RawServer(answer) as server:
@@ -130,7 +133,7 @@ def test_of_pictures_that_wait_only_the_newest_is_decoded() -> None:
         source.open()
         time.sleep(0.2)  # until they wait
         frames = source.frames()
-        assert number_of(next(frames).image) == 3
+        assert read_number(next(frames).image) == 3
         assert source.skipped == 3
         source.close()
         source.release()
@@ -138,13 +141,13 @@ def test_of_pictures_that_wait_only_the_newest_is_decoded() -> None:
 
 def test_damaged_pictures_are_passed_over_and_counted(identity: Translator, camera: CameraServer) -> None:
     stream = identity.stream(camera.url)
-    for taken, result in enumerate(stream):
+    for index, result in enumerate(stream):
         # A picture that is cut off decodes with a gray rest of 128.
         assert abs(float(result.frame[-1].mean()) - 90) < 5
-        if taken == 5:
+        if index == 5:
             camera.spoil("damage", 3)
             camera.spoil("break", 2)
-        if taken > 10 and camera.counts["damage"] + camera.counts["break"] == 5:
+        if index > 10 and camera.counts["damage"] + camera.counts["break"] == 5:
             break
     assert 5 - stream.stats.dropped <= stream.stats.undecodable <= 5
     assert stream.stats.reconnects == 0
@@ -152,13 +155,13 @@ def test_damaged_pictures_are_passed_over_and_counted(identity: Translator, came
 
 def test_wrong_bits_do_no_harm(identity: Translator, camera: CameraServer) -> None:
     camera.spoil("flip", 10)
-    for taken, _ in enumerate(identity.stream(camera.url)):
-        if taken == 20:
+    for index, _ in enumerate(identity.stream(camera.url)):
+        if index == 20:
             break
 
 
 def test_another_size_in_the_middle(identity: Translator) -> None:
-    with camera_server(SMALL, (320, 240)) as camera:
+    with serve_camera(SMALL, (320, 240)) as camera:
         shapes: set[tuple[int, ...]] = set()
         for result in identity.stream(camera.url):
             assert result.output.shape == result.frame.shape
@@ -171,14 +174,14 @@ def test_another_size_in_the_middle(identity: Translator) -> None:
 
 def test_chunked_transfer_is_understood() -> None:
     def answer(_: str) -> Iterator[bytes]:
-        yield multipart().replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n")
-        data = part(JPEG) * 3
+        yield format_multipart_head().replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n")
+        data = format_part(JPEG) * 3
         for start in range(0, len(data), 700):
             yield b"%x\r\n%s\r\n" % (len(data[start : start + 700]), data[start : start + 700])
         server.wait()
 
     with RawServer(answer) as server:
-        assert first_numbers(MjpegStream(server.url), 3) == [5, 5, 5]
+        assert read_first_numbers(MjpegStream(server.url), 3) == [5, 5, 5]
 
 
 # Losses and returns
@@ -189,13 +192,13 @@ def test_a_server_that_restarts_is_found_again_and_both_are_told(
 ) -> None:
     events: list[Event] = []
     stream = identity.stream(camera.url, on_event=events.append)
-    with nothing_left():
+    with assert_no_threads_left():
         results = iter(stream)
         next(results)
         camera.close()
-        assert until(lambda: bool(events))
-        with camera_server(port=camera.port) as again:
-            assert until(lambda: len(events) == 2)
+        assert wait_until(lambda: bool(events))
+        with serve_camera(port=camera.port) as again:
+            assert wait_until(lambda: len(events) == 2)
             next(results), next(results)
             assert stream.stats.reconnects == 1
             assert [event.kind for event in events] == ["lost", "reconnected"]
@@ -217,31 +220,31 @@ def test_a_connection_that_is_cut_comes_back_each_time(identity: Translator, cam
 
 def test_a_server_that_only_accepts_is_asked_less_and_less_often(identity: Translator) -> None:
     def answer(_: str) -> Iterator[bytes]:
-        yield multipart()
+        yield format_multipart_head()
         if len(server.requests) == 1:
-            yield part(JPEG)
+            yield format_part(JPEG)
 
-    told: list[float] = []
+    losses: list[float] = []
     with RawServer(answer) as server:
         stream = identity.stream(
             MjpegStream(server.url),
-            on_event=lambda event: told.append(time.perf_counter()) if event.kind == "lost" else None,
+            on_event=lambda event: losses.append(time.perf_counter()) if event.kind == "lost" else None,
         )
         with stream:
             results = iter(stream)
             next(results)
-            assert until(lambda: len(told) == 4)
-    waits = np.diff(told)  # 0.25 s, 0.5 s, 1 s
+            assert wait_until(lambda: len(losses) == 4)
+    waits = np.diff(losses)  # 0.25 s, 0.5 s, 1 s
     assert waits[2] > 1.5 * waits[0]
 
 
 def test_silence_is_taken_for_a_loss(
     identity: Translator, camera: CameraServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mjpeg, "STALLED_S", 0.3)
+    monkeypatch.setattr(mjpeg_reader, "STALL_TIMEOUT_S", 0.3)
     events: list[Event] = []
-    for taken, _ in enumerate(identity.stream(camera.url, on_event=events.append)):
-        if taken == 3:
+    for index, _ in enumerate(identity.stream(camera.url, on_event=events.append)):
+        if index == 3:
             camera.stall(1.0)
         if len(events) >= 2:
             break
@@ -249,7 +252,7 @@ def test_silence_is_taken_for_a_loss(
 
 
 def test_closing_ends_a_stream_whose_server_has_stalled(identity: Translator, camera: CameraServer) -> None:
-    with nothing_left():  # a read would wait 5 s
+    with assert_no_threads_left():  # a read would wait 5 s
         stream = identity.stream(camera.url)
         results = iter(stream)
         next(results)
@@ -265,26 +268,26 @@ def test_closing_ends_the_wait_for_a_server_that_takes_the_call_and_says_nothing
 ) -> None:
     def answer(_: str) -> Iterator[bytes]:
         if len(server.requests) == 1:
-            yield multipart()
-            yield part(JPEG)
+            yield format_multipart_head()
+            yield format_part(JPEG)
         else:
             server.wait()
 
-    with RawServer(answer) as server, nothing_left():  # an answer would be waited for 5 s
+    with RawServer(answer) as server, assert_no_threads_left():  # an answer would be waited for 5 s
         stream = identity.stream(MjpegStream(server.url))
         results = iter(stream)
         next(results)
-        assert until(lambda: len(server.requests) == 2)
+        assert wait_until(lambda: len(server.requests) == 2)
         stream.close()
 
 
 def test_closing_ends_the_waiting_between_attempts(identity: Translator, camera: CameraServer) -> None:
     events: list[Event] = []
     stream = identity.stream(camera.url, on_event=events.append)
-    with nothing_left():
+    with assert_no_threads_left():
         results = iter(stream)
         next(results)
         camera.close()
-        assert until(lambda: bool(events))
+        assert wait_until(lambda: bool(events))
         stream.close()
     assert stream.stats.reconnects == 0

@@ -15,46 +15,47 @@ from typing import Any
 
 import numpy as np
 import pytest
-from known_bundles import noise
-from loopback_camera import camera_server, nothing_left, until
+from known_bundles import make_noise
+from loopback_camera import assert_no_threads_left, serve_camera, wait_until
 
-from benchmarks.loopback import number_of, numbered
+from benchmarks.support.loopback import draw_number, read_number
 from i2i_sdk import InputError, MediaError, Translator
-from i2i_sdk.live import Latency, MjpegServerSink, MjpegStream, Result, mjpeg_server
+from i2i_sdk.live import Latency, MjpegServerSink, MjpegStream, Result
+from i2i_sdk.live.sinks import mjpeg_server
 
 ONE_SOURCE: Any = SimpleNamespace(sources=(None,))  # for a stream; what is served comes through `take`
-NO_TIME = Latency(0, 0, 0, 0, 0)
+ZERO_LATENCY = Latency(0, 0, 0, 0, 0)
 
 
-def result(number: int, height: int = 120, width: int = 160) -> Result:
-    picture = numbered(np.full((height, width, 3), 90, np.uint8), number)
-    return Result(picture, picture, number, 0, 0.0, NO_TIME)
+def make_result(number: int, height: int = 120, width: int = 160) -> Result:
+    picture = draw_number(np.full((height, width, 3), 90, np.uint8), number)
+    return Result(picture, picture, number, 0, 0.0, ZERO_LATENCY)
 
 
 @pytest.fixture
 def sink(monkeypatch: pytest.MonkeyPatch) -> Iterator[MjpegServerSink]:
-    monkeypatch.setattr(mjpeg_server._Handler, "timeout", 0.5)  # a viewer that takes nothing is let go
+    monkeypatch.setattr(mjpeg_server._MjpegHandler, "timeout", 0.5)  # a viewer that takes nothing is let go
     sink = MjpegServerSink(port=0)
     before = set(threading.enumerate())
     sink.open(ONE_SOURCE)
     yield sink
     sink.close()
-    assert until(lambda: set(threading.enumerate()) <= before)
+    assert wait_until(lambda: set(threading.enumerate()) <= before)
 
 
-def viewer(sink: MjpegServerSink) -> MjpegStream:
+def open_viewer(sink: MjpegServerSink) -> MjpegStream:
     source = MjpegStream(f"http://127.0.0.1:{sink.port}/stream.mjpg")
     source.open()
     return source
 
 
-def raw_viewer(sink: MjpegServerSink) -> socket.socket:
+def open_raw_viewer(sink: MjpegServerSink) -> socket.socket:
     connected = socket.create_connection(("127.0.0.1", sink.port))
     connected.sendall(b"GET /stream.mjpg HTTP/1.0\r\n\r\n")
     return connected
 
 
-class Dripping:
+class DrippingClient:
     """A client that asks, a letter every 0.1 s, and never comes to an end."""
 
     def __init__(self, sink: MjpegServerSink) -> None:
@@ -76,7 +77,9 @@ class Dripping:
         self._connected.close()
 
 
-def get(sink: MjpegServerSink, path: str, method: str = "GET", **headers: str) -> tuple[int, str, bytes]:
+def send_request(
+    sink: MjpegServerSink, path: str, method: str = "GET", **headers: str
+) -> tuple[int, str, bytes]:
     connection = HTTPConnection("127.0.0.1", sink.port, timeout=5)
     connection.request(method, path, headers=headers)
     response = connection.getresponse()
@@ -86,20 +89,20 @@ def get(sink: MjpegServerSink, path: str, method: str = "GET", **headers: str) -
 
 
 def test_what_is_shown_arrives_in_order_and_the_last_picture_too(sink: MjpegServerSink) -> None:
-    source, seen = viewer(sink), []
-    assert until(lambda: sink.clients == 1)
+    source, seen = open_viewer(sink), []
+    assert wait_until(lambda: sink.clients == 1)
 
-    def look() -> None:
+    def read_pictures() -> None:
         for captured in source.frames():
-            seen.append(number_of(captured.image))
+            seen.append(read_number(captured.image))
             assert abs(float(captured.image[-1].mean()) - 90) < 5
 
-    looking = threading.Thread(target=look)
+    looking = threading.Thread(target=read_pictures)
     looking.start()
     for number in range(40):
-        sink.take(result(number))
+        sink.take(make_result(number))
         time.sleep(0.005)
-    assert until(lambda: seen[-1:] == [39])
+    assert wait_until(lambda: seen[-1:] == [39])
     assert seen == sorted(set(seen))
     source.close()
     looking.join()
@@ -107,78 +110,93 @@ def test_what_is_shown_arrives_in_order_and_the_last_picture_too(sink: MjpegServ
 
 
 def test_a_viewer_that_takes_nothing_holds_up_nobody_and_is_let_go(sink: MjpegServerSink) -> None:
-    slow, source = raw_viewer(sink), viewer(sink)
-    assert until(lambda: sink.clients == 2)
+    slow, source = open_raw_viewer(sink), open_viewer(sink)
+    assert wait_until(lambda: sink.clients == 2)
     frames = source.frames()
-    large = noise(480, 640, 3)
+    large = make_noise(480, 640, 3)
     for number in range(200):
-        picture = numbered(large, number)
-        sink.take(Result(picture, picture, number, 0, 0.0, NO_TIME))
-        assert number_of(next(frames).image) == number  # the other one gets every picture at once
+        picture = draw_number(large, number)
+        sink.take(Result(picture, picture, number, 0, 0.0, ZERO_LATENCY))
+        assert read_number(next(frames).image) == number  # the other one gets every picture at once
         if sink.clients == 1:
             break
         time.sleep(0.01)
-    assert until(lambda: sink.clients == 1)
+    assert wait_until(lambda: sink.clients == 1)
     slow.close()
     source.close()
     source.release()
 
 
 def test_a_viewer_that_is_gone_is_forgotten(sink: MjpegServerSink) -> None:
-    gone = raw_viewer(sink)
-    assert until(lambda: sink.clients == 1)
+    gone = open_raw_viewer(sink)
+    assert wait_until(lambda: sink.clients == 1)
     gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     gone.close()  # without a word
 
-    def shown() -> bool:
-        sink.take(result(1))
+    def show_next() -> bool:
+        sink.take(make_result(1))
         return sink.clients == 0
 
-    assert until(shown)
+    assert wait_until(show_next)
 
 
 def test_nobody_is_shown_what_was_long_ago(sink: MjpegServerSink) -> None:
-    with raw_viewer(sink):
-        assert until(lambda: sink.clients == 1)
-        sink.take(result(1))
+    with open_raw_viewer(sink):
+        assert wait_until(lambda: sink.clients == 1)
+        sink.take(make_result(1))
 
-    def shown() -> bool:
-        sink.take(result(2))
+    def show_next() -> bool:
+        sink.take(make_result(2))
         return sink.clients == 0
 
-    assert until(shown)
-    source = viewer(sink)
-    assert until(lambda: sink.clients == 1)
-    sink.take(result(3))
-    assert number_of(next(source.frames()).image) == 3
+    assert wait_until(show_next)
+    source = open_viewer(sink)
+    assert wait_until(lambda: sink.clients == 1)
+    sink.take(make_result(3))
+    assert read_number(next(source.frames()).image) == 3
     source.close()
     source.release()
 
 
+def test_a_picture_for_a_viewer_who_left_meanwhile_is_dropped(
+    sink: MjpegServerSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest, encode = sink._newest, mjpeg_server.cv2.imencode
+
+    def encode_while_the_viewer_leaves(*args: Any) -> Any:
+        newest.remove_client()
+        return encode(*args)
+
+    monkeypatch.setattr(mjpeg_server.cv2, "imencode", encode_while_the_viewer_leaves)
+    newest.add_client()
+    sink.take(make_result(1))
+    assert newest._jpeg == b""
+
+
 def test_nothing_is_encoded_while_nobody_looks(sink: MjpegServerSink) -> None:
     picture = np.zeros((1, 1, 7), np.uint8)  # which no JPEG can hold
-    sink.take(Result(picture, picture, 0, 0, 0.0, NO_TIME))
+    sink.take(Result(picture, picture, 0, 0, 0.0, ZERO_LATENCY))
 
 
 def test_the_page_shows_the_stream_and_other_paths_are_told(sink: MjpegServerSink) -> None:
-    status, kind, body = get(sink, "/")
+    status, kind, body = send_request(sink, "/")
     assert (status, kind) == (200, "text/html")
     assert b'src="stream.mjpg"' in body
-    status, _, body = get(sink, "/other")
+    status, _, body = send_request(sink, "/other")
     assert status == 404
     assert b"there are / and /stream.mjpg" in body
 
 
 def test_closing_lets_viewers_go(sink: MjpegServerSink) -> None:
     silent = socket.create_connection(("127.0.0.1", sink.port))  # asks for nothing
-    source = viewer(sink)
-    assert until(lambda: sink.clients == 1)
+    source = open_viewer(sink)
+    assert wait_until(lambda: sink.clients == 1)
     sink.close()
     assert sink.clients == 0
-    told: list[str] = []
-    source.tell = lambda kind, _: (told.append(kind), source.close())[0]
+    events: list[str] = []
+    source.tell = lambda kind, _: (events.append(kind), source.close())[0]
     assert list(source.frames()) == []
-    assert told == ["lost"]
+    assert events == ["lost"]
     source.release()
     silent.close()
 
@@ -199,10 +217,10 @@ def test_a_sink_serves_one_stream_after_the_other(sink: MjpegServerSink) -> None
         sink.open(ONE_SOURCE)
     sink.close()
     sink.open(ONE_SOURCE)
-    source = viewer(sink)
-    assert until(lambda: sink.clients == 1)
-    sink.take(result(7))
-    assert number_of(next(source.frames()).image) == 7
+    source = open_viewer(sink)
+    assert wait_until(lambda: sink.clients == 1)
+    sink.take(make_result(7))
+    assert read_number(next(source.frames()).image) == 7
     source.close()
     source.release()
 
@@ -215,15 +233,15 @@ def test_a_sink_serves_one_stream_after_the_other(sink: MjpegServerSink) -> None
         ("192.168.1.20", 403),
     ],
 )
-def test_a_foreign_name_for_this_machine_is_refused(sink: MjpegServerSink, host: str, status: int) -> None:
-    assert get(sink, "/", Host=host)[0] == status
-    assert get(sink, "/stream.mjpg", "HEAD", Host=host)[0] == status
+def test_a_name_of_others_for_this_machine_is_refused(sink: MjpegServerSink, host: str, status: int) -> None:
+    assert send_request(sink, "/", Host=host)[0] == status
+    assert send_request(sink, "/stream.mjpg", "HEAD", Host=host)[0] == status
 
 
 def test_a_server_for_the_network_has_any_name() -> None:
     sink = MjpegServerSink(port=0, host="0.0.0.0")
     sink.open(ONE_SOURCE)
-    assert get(sink, "/", Host="robot.local:8080")[0] == 200
+    assert send_request(sink, "/", Host="robot.local:8080")[0] == 200
     sink.close()
 
 
@@ -245,12 +263,12 @@ def test_every_answer_says_that_no_other_page_may_show_it(sink: MjpegServerSink)
 def test_more_viewers_than_there_is_room_for_are_sent_away(
     sink: MjpegServerSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mjpeg_server, "MOST_CLIENTS", 2)
-    looking = [raw_viewer(sink) for _ in range(2)]
-    assert until(lambda: sink.clients == 2)
-    status, _, body = get(sink, "/stream.mjpg")
+    monkeypatch.setattr(mjpeg_server, "MAX_CLIENTS", 2)
+    looking = [open_raw_viewer(sink) for _ in range(2)]
+    assert wait_until(lambda: sink.clients == 2)
+    status, _, body = send_request(sink, "/stream.mjpg")
     assert status == 503 and b"2 look already" in body
-    assert get(sink, "/")[0] == 200
+    assert send_request(sink, "/")[0] == 200
     for connected in looking:
         connected.close()
 
@@ -258,20 +276,20 @@ def test_more_viewers_than_there_is_room_for_are_sent_away(
 def test_connections_are_counted_too_and_do_not_last(
     sink: MjpegServerSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mjpeg_server, "MOST_CONNECTIONS", 2)
-    monkeypatch.setattr(mjpeg_server, "REQUEST_S", 0.3)
-    with Dripping(sink), Dripping(sink):
-        assert until(lambda: sink._server is not None and len(sink._server._connections) == 2)
+    monkeypatch.setattr(mjpeg_server, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(mjpeg_server, "REQUEST_TIMEOUT_S", 0.3)
+    with DrippingClient(sink), DrippingClient(sink):
+        assert wait_until(lambda: sink._server is not None and len(sink._server._connections) == 2)
         third = socket.create_connection(("127.0.0.1", sink.port), timeout=5)
         with third, suppress(ConnectionError):
             assert third.recv(1) == b""
-        assert until(lambda: sink._server is not None and not sink._server._connections)
-        assert get(sink, "/")[0] == 200
+        assert wait_until(lambda: sink._server is not None and not sink._server._connections)
+        assert send_request(sink, "/")[0] == 200
 
 
 def test_a_client_that_sends_a_byte_now_and_then_does_not_hold_up_the_end(sink: MjpegServerSink) -> None:
-    with Dripping(sink):
-        assert until(lambda: sink._server is not None and len(sink._server._connections) == 1)
+    with DrippingClient(sink):
+        assert wait_until(lambda: sink._server is not None and len(sink._server._connections) == 1)
         closing = threading.Thread(target=sink.close)
         closing.start()
         closing.join(timeout=4.0)  # without its being cut off, it lasts REQUEST_S at least
@@ -288,14 +306,14 @@ def test_a_stream_is_served_and_read_again(known: Callable[[str], Path]) -> None
     with (
         Translator(known("invert"), backend="ort") as invert,
         Translator(known("invert"), backend="ort") as again,
-        camera_server() as camera,
-        nothing_left(),
+        serve_camera() as camera,
+        assert_no_threads_left(),
     ):
         served = MjpegServerSink(port=0)
         stream = invert.stream(camera.url, sinks=[served])
         running = threading.Thread(target=stream.run)
         running.start()
-        assert until(lambda: served._server is not None)
+        assert wait_until(lambda: served._server is not None)
         for result in again.stream(MjpegStream(f"http://127.0.0.1:{served.port}/stream.mjpg")):
             assert result.frame[-1].mean() == pytest.approx(255 - 90, abs=5)
             assert result.output[-1].mean() == pytest.approx(90, abs=5)

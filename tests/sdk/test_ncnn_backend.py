@@ -8,23 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from known_bundles import noise
+from known_bundles import make_noise
 from numpy.typing import NDArray
 
-from i2i_sdk.backends import backend_class
+from i2i_sdk.backends import load_backend_class
 from i2i_sdk.backends.base import Engine, EngineOptions
-from i2i_sdk.backends.ncnn import NcnnEngine
-from i2i_sdk.backends.ncnn_files import STORED
+from i2i_sdk.backends.ncnn.ncnn_engine import NcnnEngine
+from i2i_sdk.backends.ncnn.ncnn_files import WEIGHT_FORMATS
 from i2i_sdk.errors import BackendError
 
 HEIGHT, WIDTH = 5, 7  # planes of 35 numbers: ncnn pads them to 36, which must not shift the second one
 SWAP = np.eye(3, dtype=np.float32)[::-1]  # red and blue
-TAKES = f"Input in 0 1 in0 0={WIDTH} 1={HEIGHT} 2=3"
+INPUT_LAYER = f"Input in 0 1 in0 0={WIDTH} 1={HEIGHT} 2=3"
 
 Pair = tuple[Path, Path]
 
 
-def write(folder: Path, lines: Sequence[str], weights: bytes = b"", head: str = "7767517") -> Pair:
+def write_model(folder: Path, lines: Sequence[str], weights: bytes = b"", head: str = "7767517") -> Pair:
     """A .param with these layers, and a .bin."""
     param, binary = folder / "x.param", folder / "x.bin"
     param.write_text("\n".join((head, f"{len(lines)} {len(lines)}", *lines)) + "\n")
@@ -32,81 +32,64 @@ def write(folder: Path, lines: Sequence[str], weights: bytes = b"", head: str = 
     return param, binary
 
 
-def stored(kernel: NDArray[np.float32], precision: str) -> bytes:
+def encode_weights(kernel: NDArray[np.float32], precision: str) -> bytes:
     """Weights as they stand in a .bin."""
-    mark, size = STORED[precision]
+    mark, size = WEIGHT_FORMATS[precision]
     data = kernel.astype(np.float16 if size == 2 else np.float32).tobytes()
     return mark.to_bytes(4, "little") + data + bytes(-len(data) % 4)
 
 
-def mix(folder: Path, kernel: NDArray[np.float32] = SWAP, precision: str = "fp32") -> Pair:
+def write_mixer(folder: Path, kernel: NDArray[np.float32] = SWAP, precision: str = "fp32") -> Pair:
     """The graph that mixes channels with `kernel`, [channels out, channels in], and adds 1 to each."""
-    given, taken = kernel.shape
+    out_channels, in_channels = kernel.shape
     layers = [
-        f"Input in 0 1 in0 0={WIDTH} 1={HEIGHT} 2={taken}",
-        f"Convolution mix 1 1 in0 out0 0={given} 1=1 5=1 6={kernel.size}",
+        f"Input in 0 1 in0 0={WIDTH} 1={HEIGHT} 2={in_channels}",
+        f"Convolution mix 1 1 in0 out0 0={out_channels} 1=1 5=1 6={kernel.size}",
     ]
-    return write(folder, layers, stored(kernel, precision) + np.ones(given, np.float32).tobytes())
+    return write_model(
+        folder, layers, encode_weights(kernel, precision) + np.ones(out_channels, np.float32).tobytes()
+    )
 
 
-def pixels(seed: int = 0, channels: int = 3) -> NDArray[np.uint8]:
-    return noise(1, HEIGHT, WIDTH, channels, seed=seed) // 2
+def make_pixels(seed: int = 0, channels: int = 3) -> NDArray[np.uint8]:
+    return make_noise(1, HEIGHT, WIDTH, channels, seed=seed) // 2
 
 
-@pytest.mark.parametrize("precision", STORED)
+@pytest.mark.parametrize("precision", WEIGHT_FORMATS)
 def test_known_answers_in_both_precisions(precision: str, tmp_path: Path) -> None:
-    with NcnnEngine(mix(tmp_path, precision=precision), precision) as engine:
-        assert (engine.run(pixels()) == pixels()[..., ::-1] + 1).all()
+    with NcnnEngine(write_mixer(tmp_path, precision=precision), precision) as engine:
+        assert (engine.run(make_pixels()) == make_pixels()[..., ::-1] + 1).all()
         assert engine.input_shape == engine.output_shape == (1, HEIGHT, WIDTH, 3)
         assert (engine.input_dtype, engine.output_dtype) == ("uint8", "uint8")
         assert (engine.precision, engine.provider) == (precision, "CPU")
 
 
-@pytest.mark.parametrize(("taken", "given"), [(1, 1), (1, 3), (3, 1)])
-def test_gray_images(taken: int, given: int, tmp_path: Path) -> None:
-    kernel = np.zeros((given, taken), np.float32)
+@pytest.mark.parametrize(("in_channels", "out_channels"), [(1, 1), (1, 3), (3, 1)])
+def test_gray_images(in_channels: int, out_channels: int, tmp_path: Path) -> None:
+    kernel = np.zeros((out_channels, in_channels), np.float32)
     kernel[:, 0] = 1
-    with NcnnEngine(mix(tmp_path, kernel), "fp32") as engine:
-        output = engine.run(pixels(channels=taken))
-        assert engine.output_shape == output.shape == (1, HEIGHT, WIDTH, given)
-        assert (output == pixels(channels=taken)[..., :1] + 1).all()
-
-
-def test_latents_of_a_sampler(tmp_path: Path) -> None:
-    """Numbers below 0 and between whole ones reach the graph as they are."""
-    layers = [
-        "Input in 0 1 in0 0=6",
-        "BinaryOp m 1 1 in0 1 0=2 1=1 2=-8",
-        "BinaryOp a 1 1 1 2 0=0 1=1 2=100",
-        "Reshape r 1 1 2 3 0=3 1=2 2=1",
-        "Convolution c 1 1 3 out0 0=1 1=1 5=0 6=1",
-    ]
-    files = write(tmp_path, layers, stored(np.ones((1, 1), np.float32), "fp32"))
-    latents = np.array([[-2.5, 0, 1.25, -0.125, 3, -1]], np.float32)
-    before = latents.copy()
-    with NcnnEngine(files, "fp32") as engine:
-        assert (engine.input_shape, engine.input_dtype) == ((1, 6), "float32")
-        assert engine.output_shape == (1, 2, 3, 1)
-        assert engine.run(latents).tolist() == [[[[120], [100], [90]], [[101], [76], [108]]]]
-    assert (latents == before).all()  # ncnn computes in place where it may
+    with NcnnEngine(write_mixer(tmp_path, kernel), "fp32") as engine:
+        output = engine.run(make_pixels(channels=in_channels))
+        assert engine.output_shape == output.shape == (1, HEIGHT, WIDTH, out_channels)
+        assert (output == make_pixels(channels=in_channels)[..., :1] + 1).all()
 
 
 def test_results_are_new_arrays_and_the_batch_stays(tmp_path: Path) -> None:
-    batch, other = pixels(), pixels(seed=1)
+    batch, other = make_pixels(), make_pixels(seed=1)
     batch.flags.writeable = False
-    with NcnnEngine(mix(tmp_path), "fp32") as engine:
+    with NcnnEngine(write_mixer(tmp_path), "fp32") as engine:
         result = engine.run(batch)
         engine.run(other)
         engine.warmup()
-        assert (result == batch[..., ::-1] + 1).all() and (batch == pixels()).all()
+        assert (result == batch[..., ::-1] + 1).all() and (batch == make_pixels()).all()
         assert result.flags.writeable and result.flags.c_contiguous
 
 
 def test_after_close(tmp_path: Path) -> None:
-    engine = NcnnEngine(mix(tmp_path), "fp32")
+    engine = NcnnEngine(write_mixer(tmp_path), "fp32")
     engine.close()
     engine.close()
-    for use in (lambda: engine.run(pixels()), engine.warmup):
+    for use in (lambda: engine.run(make_pixels()), engine.warmup):
         with pytest.raises(BackendError, match="this engine is closed"):
             use()
 
@@ -114,17 +97,17 @@ def test_after_close(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "batch",
     [
-        noise(2, HEIGHT, WIDTH, 3),
-        noise(1, WIDTH, HEIGHT, 3),
-        noise(1, HEIGHT - 1, WIDTH, 3),
-        noise(1, HEIGHT, WIDTH, 1),
+        make_noise(2, HEIGHT, WIDTH, 3),
+        make_noise(1, WIDTH, HEIGHT, 3),
+        make_noise(1, HEIGHT - 1, WIDTH, 3),
+        make_noise(1, HEIGHT, WIDTH, 1),
         np.zeros((1, HEIGHT, WIDTH, 3), np.float32),
     ],
 )
 def test_what_it_does_not_take(batch: NDArray[np.generic], tmp_path: Path) -> None:
     """ncnn would read as many bytes as the size says, whatever there is."""
     with (
-        NcnnEngine(mix(tmp_path), "fp32") as engine,
+        NcnnEngine(write_mixer(tmp_path), "fp32") as engine,
         pytest.raises(BackendError, match=rf"failed on {batch.dtype} .*takes uint8 \(1, 5, 7, 3\)"),
     ):
         engine.run(batch)
@@ -139,40 +122,43 @@ def test_nothing_computes_in_less_than_fp32(tmp_path: Path) -> None:
 
     half = [name for name in dir(ncnn.Option) if "fp16" in name or "bf16" in name]
     assert len(half) >= 5 and any(getattr(ncnn.Net().opt, name) for name in half)
-    with NcnnEngine(mix(tmp_path), "fp32") as engine:
+    with NcnnEngine(write_mixer(tmp_path), "fp32") as engine:
         assert not [name for name in (*half, "use_vulkan_compute") if getattr(engine._net.opt, name)]
 
 
 def test_another_storage_than_asked_for_is_an_error(tmp_path: Path) -> None:
     for held, asked in (("fp16", "fp32"), ("fp32", "fp16")):
         with pytest.raises(BackendError, match=f"asked for {asked} weights, it holds {held}"):
-            NcnnEngine(mix(tmp_path, precision=held), asked)
+            NcnnEngine(write_mixer(tmp_path, precision=held), asked)
 
 
 def test_mixed_storage_is_neither(tmp_path: Path) -> None:
-    layers = [TAKES, *(f"Convolution c{a} 1 1 {a} {b} 0=3 1=1 5=0 6=9" for a, b in (("in0", 1), (1, "out0")))]
-    files = write(tmp_path, layers, stored(SWAP, "fp16") + stored(SWAP, "fp32"))
-    for precision in STORED:
+    layers = [
+        INPUT_LAYER,
+        *(f"Convolution c{a} 1 1 {a} {b} 0=3 1=1 5=0 6=9" for a, b in (("in0", 1), (1, "out0"))),
+    ]
+    files = write_model(tmp_path, layers, encode_weights(SWAP, "fp16") + encode_weights(SWAP, "fp32"))
+    for precision in WEIGHT_FORMATS:
         with pytest.raises(BackendError, match="it holds fp16 and fp32"):
             NcnnEngine(files, precision)
 
 
 def test_threads_and_provider(tmp_path: Path) -> None:
-    with NcnnEngine(mix(tmp_path), "fp32", EngineOptions(threads=1)) as engine:
+    with NcnnEngine(write_mixer(tmp_path), "fp32", EngineOptions(threads=1)) as engine:
         assert engine._net.opt.num_threads == 1
-    with NcnnEngine(mix(tmp_path), "fp32", EngineOptions(provider="cpu")) as engine:
+    with NcnnEngine(write_mixer(tmp_path), "fp32", EngineOptions(provider="cpu")) as engine:
         assert engine.provider == "CPU"
     with pytest.raises(BackendError, match="ncnn has no provider 'cuda' here; allowed: cpu"):
-        NcnnEngine(mix(tmp_path), "fp32", EngineOptions(provider="cuda"))
+        NcnnEngine(write_mixer(tmp_path), "fp32", EngineOptions(provider="cuda"))
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = backend_class("ncnn")
+    found = load_backend_class("ncnn")
     assert issubclass(found, Engine)  # type: ignore[arg-type]
-    assert NcnnEngine.missing("fp32") is None and NcnnEngine.missing("fp16") is None
-    assert NcnnEngine.missing("int8") == "ncnn's files hold fp32 or fp16 weights, not int8"
+    assert NcnnEngine.explain_unsupported("fp32") is None and NcnnEngine.explain_unsupported("fp16") is None
+    assert NcnnEngine.explain_unsupported("int8") == "ncnn's files hold fp32 or fp16 weights, not int8"
     monkeypatch.setitem(sys.modules, "ncnn", None)
-    assert NcnnEngine.missing("fp32") == "the package is missing: pip install 'i2i-sdk[ncnn]'"
+    assert NcnnEngine.explain_unsupported("fp32") == "the package is missing: pip install 'i2i-sdk[ncnn]'"
 
 
 def test_a_package_that_does_not_load_is_not_called_missing(
@@ -181,7 +167,7 @@ def test_a_package_that_does_not_load_is_not_called_missing(
     (tmp_path / "ncnn.py").write_text("raise ImportError('libgomp.so.1: cannot open shared object file')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "ncnn", raising=False)
-    reason = NcnnEngine.missing("fp32")
+    reason = NcnnEngine.explain_unsupported("fp32")
     assert reason is not None and reason.startswith(
         "the package ncnn is installed but does not load: libgomp"
     )
@@ -189,44 +175,56 @@ def test_a_package_that_does_not_load_is_not_called_missing(
 
 # files that do not add up
 
-CONV = "Convolution mix 1 1 in0 out0 0=3 1=1 5=0 6=9"
-GOOD = stored(SWAP, "fp32")
+MIX_LAYER = "Convolution mix 1 1 in0 out0 0=3 1=1 5=0 6=9"
+SWAP_WEIGHTS = encode_weights(SWAP, "fp32")
 
 
 @pytest.mark.parametrize(
     ("layers", "weights", "message"),
     [
-        ([TAKES, CONV], b"", r"x\.bin: ncnn cannot load it: 0 bytes, its \.param needs 40"),
-        ([TAKES, CONV], GOOD[:-1], r"39 bytes, its \.param needs 40"),
-        ([TAKES, CONV], GOOD + b"\0\0\0\0", r"44 bytes, its \.param needs 40"),
-        ([TAKES, CONV], b"\xff" * 40, "weights of mix are stored in a way not known here"),
-        ([TAKES, CONV.replace("6=9", "6=nine")], GOOD, "layer mix: its option 6 is 'nine'"),
-        ([TAKES, CONV.replace("6=9", "6=-9")], GOOD, "layer mix: its option 6 is '-9'"),
-        ([TAKES, CONV.replace("1 1 in0", "x 1 in0")], GOOD, r"x\.param: .*not a whole \.param"),
-        ([TAKES, "Convolution"], GOOD, r"x\.param: .*not a whole \.param"),
-        ([TAKES, CONV.replace("6=9", "9")], GOOD, r"x\.param: .*not a whole \.param"),
+        ([INPUT_LAYER, MIX_LAYER], b"", r"x\.bin: ncnn cannot load it: 0 bytes, its \.param needs 40"),
+        ([INPUT_LAYER, MIX_LAYER], SWAP_WEIGHTS[:-1], r"39 bytes, its \.param needs 40"),
+        ([INPUT_LAYER, MIX_LAYER], SWAP_WEIGHTS + b"\0\0\0\0", r"44 bytes, its \.param needs 40"),
+        ([INPUT_LAYER, MIX_LAYER], b"\xff" * 40, "weights of mix are stored in a way not known here"),
         (
-            [TAKES, "torch.fft.fft2 f_7 1 1 in0 out0"],
+            [INPUT_LAYER, MIX_LAYER.replace("6=9", "6=nine")],
+            SWAP_WEIGHTS,
+            "layer mix: its option 6 is 'nine'",
+        ),
+        ([INPUT_LAYER, MIX_LAYER.replace("6=9", "6=-9")], SWAP_WEIGHTS, "layer mix: its option 6 is '-9'"),
+        (
+            [INPUT_LAYER, MIX_LAYER.replace("1 1 in0", "x 1 in0")],
+            SWAP_WEIGHTS,
+            r"x\.param: .*not a whole \.param",
+        ),
+        ([INPUT_LAYER, "Convolution"], SWAP_WEIGHTS, r"x\.param: .*not a whole \.param"),
+        ([INPUT_LAYER, MIX_LAYER.replace("6=9", "9")], SWAP_WEIGHTS, r"x\.param: .*not a whole \.param"),
+        (
+            [INPUT_LAYER, "torch.fft.fft2 f_7 1 1 in0 out0"],
             b"",
             r"not known to this version: torch\.fft\.fft2 \(f_7\)",
         ),
-        (["Input in 0 1 in0", CONV], GOOD, "one input of a known size"),
-        ([TAKES.replace("2=3", "2=2"), CONV], GOOD, "with 1 or 3 channels is needed"),
-        ([TAKES.replace("0=7", "0=99999"), CONV], GOOD, "one input of a known size"),
-        ([TAKES, TAKES.replace("in0", "in1"), CONV], GOOD, "one input of a known size"),
-        ([TAKES, CONV.replace("out0", "other")], GOOD, "ncnn failed on uint8"),
-        ([TAKES, CONV.replace("1=1", "1=3")], GOOD, "ncnn cannot load it|ncnn failed"),
+        (["Input in 0 1 in0", MIX_LAYER], SWAP_WEIGHTS, "one input of a known size"),
+        ([INPUT_LAYER.replace("2=3", "2=2"), MIX_LAYER], SWAP_WEIGHTS, "with 1 or 3 channels is needed"),
+        ([INPUT_LAYER.replace("0=7", "0=99999"), MIX_LAYER], SWAP_WEIGHTS, "one input of a known size"),
+        (
+            [INPUT_LAYER, INPUT_LAYER.replace("in0", "in1"), MIX_LAYER],
+            SWAP_WEIGHTS,
+            "one input of a known size",
+        ),
+        ([INPUT_LAYER, MIX_LAYER.replace("out0", "other")], SWAP_WEIGHTS, "ncnn failed on uint8"),
+        ([INPUT_LAYER, MIX_LAYER.replace("1=1", "1=3")], SWAP_WEIGHTS, "ncnn cannot load it|ncnn failed"),
     ],
 )
 def test_damaged_files(layers: list[str], weights: bytes, message: str, tmp_path: Path) -> None:
     with pytest.raises(BackendError, match=message) as caught:
-        NcnnEngine(write(tmp_path, layers, weights), "fp32")
+        NcnnEngine(write_model(tmp_path, layers, weights), "fp32")
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_files_cut_anywhere(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """One error each, and nothing from ncnn itself, which would print or crash."""
-    param, weights = mix(tmp_path)
+    param, weights = write_mixer(tmp_path)
     whole = {path: path.read_bytes() for path in (param, weights)}
     for path, data in whole.items():
         for length in range(0, len(data) - 1, 3):
@@ -234,12 +232,12 @@ def test_files_cut_anywhere(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
             with pytest.raises(BackendError):
                 NcnnEngine((param, weights), "fp32")
         path.write_bytes(data)
-    assert NcnnEngine((param, weights), "fp32").run(pixels()).shape == (1, HEIGHT, WIDTH, 3)
+    assert NcnnEngine((param, weights), "fp32").run(make_pixels()).shape == (1, HEIGHT, WIDTH, 3)
     assert capfd.readouterr() == ("", "")
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
-    param, weights = mix(tmp_path)
+    param, weights = write_mixer(tmp_path)
     graph = tmp_path / "x.onnx"
     for files in ((graph,), (weights, param), (param,)):
         with pytest.raises(BackendError, match=r"cannot load it: it takes a \.param and its \.bin"):
@@ -248,4 +246,4 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match=r"x\.bin: ncnn cannot load it"):
         NcnnEngine((param, weights), "fp32")
     with pytest.raises(BackendError, match=r"x\.param: ncnn cannot load it"):
-        NcnnEngine((write(tmp_path, [TAKES], head="1")[0], weights), "fp32")
+        NcnnEngine((write_model(tmp_path, [INPUT_LAYER], head="1")[0], weights), "fp32")

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from known_bundles import HEIGHT, WIDTH, noise, save_onnx
+from known_bundles import HEIGHT, WIDTH, make_noise, save_onnx
 from onnx import TensorProto, helper
 
 from i2i_sdk import BackendError, I2IError, InputError, Translator
-from i2i_sdk.backends.providers import PROVIDERS, available
-from i2i_sdk.opening import parse_size
+from i2i_sdk.backends.ort.providers import PROVIDERS, list_available
+from i2i_sdk.loading import parse_size
 
-Known = Callable[[str], Path]
+FindBundle = Callable[[str], Path]
 
 
 # options
@@ -48,12 +48,12 @@ Known = Callable[[str], Path]
         ({"layout": "nchw", "channel_order": "rgb"}, "layout, channel_order: only for foreign"),
     ],
 )
-def test_options_that_are_refused(known: Known, options: dict[str, Any], message: str) -> None:
+def test_options_that_are_refused(known: FindBundle, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Translator(known("invert"), **options)
 
 
-def test_unknown_options_are_errors(known: Known) -> None:
+def test_unknown_options_are_errors(known: FindBundle) -> None:
     with pytest.raises(TypeError, match="quality"):
         Translator(known("invert"), quality=9)  # type: ignore[call-arg]
 
@@ -90,7 +90,7 @@ def test_sizes_that_are_refused(size: Any) -> None:
         parse_size(size)
 
 
-def test_numpys_integers_choose_a_size(known: Known) -> None:
+def test_numpys_integers_choose_a_size(known: FindBundle) -> None:
     with Translator(known("invert"), size=(np.int64(HEIGHT), np.int32(WIDTH))) as translate:  # type: ignore[arg-type]
         assert (translate.height, translate.width) == (HEIGHT, WIDTH)
 
@@ -98,7 +98,7 @@ def test_numpys_integers_choose_a_size(known: Known) -> None:
 # sources
 
 
-def test_paths_as_text_and_as_path(known: Known, tmp_path: Path) -> None:
+def test_paths_as_text_and_as_path(known: FindBundle, tmp_path: Path) -> None:
     class Somewhere:
         def __fspath__(self) -> str:
             return str(known("invert"))
@@ -130,7 +130,7 @@ def test_other_files_and_folders(tmp_path: Path) -> None:
         Translator(tmp_path)
 
 
-def _edited(known: Known, tmp_path: Path, change: Callable[[Any], object]) -> Path:
+def _copy_edited(known: FindBundle, tmp_path: Path, change: Callable[[Any], object]) -> Path:
     copy = Path(shutil.copytree(known("invert"), tmp_path / "x.i2i"))
     data = json.loads((copy / "manifest.json").read_text())
     change(data)
@@ -138,32 +138,26 @@ def _edited(known: Known, tmp_path: Path, change: Callable[[Any], object]) -> Pa
     return copy
 
 
-def test_samplers_are_refused(known: Known, tmp_path: Path) -> None:
-    sampler = _edited(known, tmp_path, lambda data: data["model"].update(kind="sampler"))
-    with pytest.raises(InputError, match="is a sampler, not a translator: it takes noise, not images"):
-        Translator(sampler)
-
-
-def test_variants_that_lie_about_their_size_are_refused(known: Known, tmp_path: Path) -> None:
+def test_variants_that_lie_about_their_size_are_refused(known: FindBundle, tmp_path: Path) -> None:
     def change(data: Any) -> None:
         for variant in data["variants"]:
             variant["height"] = 48
 
     with pytest.raises(InputError, match="the engine works at 24x40 only, not at 48x40"):
-        Translator(_edited(known, tmp_path, change))
+        Translator(_copy_edited(known, tmp_path, change))
 
 
-def test_variants_of_newer_versions_are_passed_over(known: Known, tmp_path: Path) -> None:
+def test_variants_of_newer_versions_are_passed_over(known: FindBundle, tmp_path: Path) -> None:
     def change(data: Any) -> None:
         data["variants"].insert(0, data["variants"][0] | {"name": "new", "backend": "quantum"})
 
-    with Translator(_edited(known, tmp_path, change)) as translate:
+    with Translator(_copy_edited(known, tmp_path, change)) as translate:
         assert translate.variant is not None and translate.variant.name != "new"
     with pytest.raises(BackendError, match="new: backend 'quantum' is not known to this version"):
         Translator(tmp_path / "x.i2i", backend="quantum")
 
 
-def test_below_the_floor_says_so(known: Known, caplog: pytest.LogCaptureFixture) -> None:
+def test_below_the_floor_says_so(known: FindBundle, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING), Translator(known("invert"), min_psnr=99) as translate:
         assert translate.variant is not None
     assert "no variant that runs here reaches 99 dB" in caplog.text
@@ -240,8 +234,8 @@ def test_float_results_of_uint8_graphs_are_refused(tmp_path: Path) -> None:
         Translator(graph)
 
 
-def test_own_graphs_run_without_a_bundle(known: Known) -> None:
-    graph, image = known("swap") / "reference.onnx", noise(HEIGHT, WIDTH, 3)
+def test_own_graphs_run_without_a_bundle(known: FindBundle) -> None:
+    graph, image = known("swap") / "reference.onnx", make_noise(HEIGHT, WIDTH, 3)
     with Translator(graph, size=(HEIGHT, WIDTH)) as translate:
         assert translate.bundle is None and translate.variant is None
         assert (translate(image) == image[..., ::-1]).all()
@@ -263,15 +257,15 @@ def test_own_graphs_run_without_a_bundle(known: Known) -> None:
 # providers
 
 
-def test_a_provider_means_onnx_runtime(known: Known) -> None:
+def test_a_provider_means_onnx_runtime(known: FindBundle) -> None:
     with Translator(known("invert")) as translate, Translator(known("invert"), provider="cpu") as other:
         assert translate.variant is not None and other.variant is not None
         assert other.variant.backend == "ort" and other.engine.provider == "CPUExecutionProvider"
         assert translate.variant.backend == "openvino"
 
 
-def test_a_provider_that_is_not_here_is_refused(known: Known) -> None:
-    absent = [name for name in PROVIDERS if name not in available()]
+def test_a_provider_that_is_not_here_is_refused(known: FindBundle) -> None:
+    absent = [name for name in PROVIDERS if name not in list_available()]
     assert absent
     for name in absent:
         with pytest.raises(
@@ -282,6 +276,6 @@ def test_a_provider_that_is_not_here_is_refused(known: Known) -> None:
             Translator(known("invert") / "reference.onnx", provider=name, allow_fallback=True)
 
 
-def test_engines_without_providers_say_so(known: Known) -> None:
+def test_engines_without_providers_say_so(known: FindBundle) -> None:
     with pytest.raises(BackendError, match="OpenVINO has no provider 'cuda' here; allowed: cpu"):
         Translator(known("invert"), backend="openvino", provider="cuda")

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from known_bundles import HEIGHT, WIDTH, noise
+from known_bundles import HEIGHT, WIDTH, make_noise
 from small_convolutions import save_convolutions
 
-from i2i_sdk.backends import backend_class, openvino
-from i2i_sdk.backends.onnx_file import computed_in, read_layers
+from i2i_sdk.backends import load_backend_class, openvino
+from i2i_sdk.backends.ort.onnx_layers import find_engine_precision, read_layers
 from i2i_sdk.errors import BackendError
 
 needs_bf16 = pytest.mark.skipif(
-    openvino.OpenVinoEngine.missing("bf16") is not None, reason="this CPU has no BF16"
+    openvino.OpenVinoEngine.explain_unsupported("bf16") is not None, reason="this CPU has no BF16"
 )
 
 
-def layers(backend: str, path: Path, precision: str) -> dict[str, int]:
-    with backend_class(backend)((path,), precision) as engine:
+def count_engine_layers(backend: str, path: Path, precision: str) -> dict[str, int]:
+    with load_backend_class(backend)((path,), precision) as engine:
         assert engine.precision == precision
         return dict(engine.layers)
 
@@ -29,13 +29,18 @@ def layers(backend: str, path: Path, precision: str) -> dict[str, int]:
 
 def test_layers_are_read_without_the_package_onnx(tmp_path: Path) -> None:
     plain = read_layers(save_convolutions(tmp_path / "a.onnx"))
-    assert (plain.counted(), plain.half, plain.dequantized, plain.quantized) == ({"fp32": 2}, False, 0, False)
+    assert (
+        plain.count_by_precision(),
+        plain.has_fp16_weights,
+        plain.dequantized_count,
+        plain.is_quantized,
+    ) == ({"fp32": 2}, False, 0, False)
     assert plain.nodes == {"Transpose": 2, "Cast": 2, "Mul": 2, "Conv": 2, "Relu": 1, "Clip": 1}
     half = read_layers(save_convolutions(tmp_path / "b.onnx", half=True))
-    assert half.half and half.counted() == {"fp16": 2}
+    assert half.has_fp16_weights and half.count_by_precision() == {"fp16": 2}
     for quantized, count in (("inputs", 2), ("both", 4)):
         found = read_layers(save_convolutions(tmp_path / f"{quantized}.onnx", quantized))
-        assert found.quantized and found.dequantized == 2
+        assert found.is_quantized and found.dequantized_count == 2
         assert found.nodes["QuantizeLinear"] == count
 
 
@@ -48,7 +53,7 @@ def test_large_weights_are_skipped_not_read(tmp_path: Path) -> None:
         bytes([(14 << 3) | 2]) + bytes([0xE0, 0xA7, 0x12]) + filler
     )  # field 14 of the model, 300,000 bytes
     path.write_bytes(field + data + field)
-    assert read_layers(path).counted() == {"fp32": 2}
+    assert read_layers(path).count_by_precision() == {"fp32": 2}
 
 
 @pytest.mark.parametrize("data", [b"", b"\x08", b"\x3a\xff", b"nonsense", b"\xff" * 40])
@@ -66,10 +71,12 @@ def test_a_cut_file_is_no_onnx_file(tmp_path: Path) -> None:
 
 
 def test_most_of_what_is_typed_int8_has_to_be_int8() -> None:
-    assert computed_in({"int8": 3, "fp32": 9}, 4, "fp32") == "int8"
-    assert computed_in({"int8": 2, "fp32": 2}, 4, "fp32") == "mixed"
-    assert computed_in({"fp32": 4}, 4, "fp32") == "fp32"
-    assert computed_in({"int8": 4}, 0, "fp32") == "int8"  # integer layers that need no Q/DQ around them
+    assert find_engine_precision({"int8": 3, "fp32": 9}, 4, "fp32") == "int8"
+    assert find_engine_precision({"int8": 2, "fp32": 2}, 4, "fp32") == "mixed"
+    assert find_engine_precision({"fp32": 4}, 4, "fp32") == "fp32"
+    assert (
+        find_engine_precision({"int8": 4}, 0, "fp32") == "int8"
+    )  # integer layers that need no Q/DQ around them
 
 
 # INT8
@@ -80,10 +87,13 @@ def test_most_of_what_is_typed_int8_has_to_be_int8() -> None:
 )
 def test_int8_is_computed_in_int8(tmp_path: Path, backend: str, quantized: str) -> None:
     path = save_convolutions(tmp_path / "x.onnx", quantized)
-    assert layers(backend, path, "int8") == {"int8": 2}
-    frame = noise(2, HEIGHT, WIDTH, 3)
+    assert count_engine_layers(backend, path, "int8") == {"int8": 2}
+    frame = make_noise(2, HEIGHT, WIDTH, 3)
     exact = save_convolutions(tmp_path / "exact.onnx")
-    with backend_class(backend)((path,), "int8") as engine, backend_class(backend)((exact,), "fp32") as other:
+    with (
+        load_backend_class(backend)((path,), "int8") as engine,
+        load_backend_class(backend)((exact,), "fp32") as other,
+    ):
         difference = np.abs(engine.run(frame).astype(int) - other.run(frame))
     assert 0 < difference.max() <= 3  # rounded to 8 bits on the way: close, and not the same
 
@@ -94,7 +104,7 @@ def test_onnx_runtime_leaves_convolutions_in_floats_whose_output_is_not_quantize
     with pytest.raises(
         BackendError, match=r"asked ONNX Runtime for int8, it would compute in mixed"
     ) as caught:
-        backend_class("ort")((path,), "int8")
+        load_backend_class("ort")((path,), "int8")
     assert "'int8': 1" in str(caught.value) and "typed INT8: 2" in str(caught.value)
 
 
@@ -102,46 +112,54 @@ def test_onnx_runtime_leaves_convolutions_in_floats_whose_output_is_not_quantize
 def test_an_fp32_network_passed_off_as_int8(tmp_path: Path, backend: str) -> None:
     path = save_convolutions(tmp_path / "x.onnx")
     with pytest.raises(BackendError, match=r"for int8, it would compute in (fp32|bf16)"):
-        backend_class(backend)((path,), "int8")
+        load_backend_class(backend)((path,), "int8")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_an_int8_network_passed_off_as_something_better(tmp_path: Path, precision: str) -> None:
-    if reason := openvino.OpenVinoEngine.missing(precision):
+    if reason := openvino.OpenVinoEngine.explain_unsupported(precision):
         pytest.skip(reason)
     path = save_convolutions(tmp_path / "x.onnx", "both")
     with pytest.raises(BackendError, match=rf"for {precision}, it would compute in int8"):
-        backend_class("openvino")((path,), precision)
+        load_backend_class("openvino")((path,), precision)
 
 
 @pytest.mark.parametrize("quantized", ["inputs", "both"])
 def test_onnx_runtime_evaluates_q_dq_in_floats_when_asked_to(tmp_path: Path, quantized: str) -> None:
     """What an engine that is not here would make of the graph: its rounding, and nothing else."""
     path = save_convolutions(tmp_path / "x.onnx", quantized)
-    assert layers("ort", path, "fp32") == {"fp32": 2}
-    frame = noise(2, HEIGHT, WIDTH, 3)
-    with backend_class("ort")((path,), "fp32") as engine, backend_class("openvino")((path,), "int8") as other:
+    assert count_engine_layers("ort", path, "fp32") == {"fp32": 2}
+    frame = make_noise(2, HEIGHT, WIDTH, 3)
+    with (
+        load_backend_class("ort")((path,), "fp32") as engine,
+        load_backend_class("openvino")((path,), "int8") as other,
+    ):
         assert np.abs(engine.run(frame).astype(int) - other.run(frame)).max() <= 1
     exact = save_convolutions(tmp_path / "exact.onnx")
-    with backend_class("ort")((path,), "fp32") as engine, backend_class("ort")((exact,), "fp32") as other:
+    with (
+        load_backend_class("ort")((path,), "fp32") as engine,
+        load_backend_class("ort")((exact,), "fp32") as other,
+    ):
         assert (engine.run(frame) != other.run(frame)).any()
 
 
 def test_beside_int8_openvino_computes_in_the_best_that_the_cpu_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    best = "bf16" if openvino.OpenVinoEngine.missing("bf16") is None else "fp32"
-    assert openvino.NAMES[openvino.floats_of("int8")] == best
-    monkeypatch.setattr(openvino, "cpu_capabilities", lambda: ("FP32", "INT8"))
-    assert openvino.floats_of("int8") == "f32"
-    assert layers("openvino", save_convolutions(tmp_path / "x.onnx", "both"), "int8") == {"int8": 2}
+    best = "bf16" if openvino.OpenVinoEngine.explain_unsupported("bf16") is None else "fp32"
+    assert openvino.PRECISION_NAMES[openvino.choose_float_precision("int8")] == best
+    monkeypatch.setattr(openvino, "query_cpu_capabilities", lambda: ("FP32", "INT8"))
+    assert openvino.choose_float_precision("int8") == "f32"
+    assert count_engine_layers("openvino", save_convolutions(tmp_path / "x.onnx", "both"), "int8") == {
+        "int8": 2
+    }
 
 
 def test_nothing_is_left_of_reading_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save_convolutions(tmp_path / "x.onnx", "both")
     (tmp_path / "scratch").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
-    with backend_class("ort")((path,), "int8") as engine:
+    with load_backend_class("ort")((path,), "int8") as engine:
         assert engine.layers == {"int8": 2}
     assert list((tmp_path / "scratch").iterdir()) == []
 
@@ -152,11 +170,11 @@ def test_nothing_is_left_of_reading_back(tmp_path: Path, monkeypatch: pytest.Mon
 @needs_bf16
 def test_bf16_reaches_a_transposed_convolution_at_the_end(tmp_path: Path) -> None:
     path = save_convolutions(tmp_path / "x.onnx", transposed=1)
-    assert set(layers("openvino", path, "bf16")) == {"bf16"}
-    frame = noise(2, HEIGHT, WIDTH, 3)
+    assert set(count_engine_layers("openvino", path, "bf16")) == {"bf16"}
+    frame = make_noise(2, HEIGHT, WIDTH, 3)
     with (
-        backend_class("openvino")((path,), "bf16") as low,
-        backend_class("openvino")((path,), "fp32") as exact,
+        load_backend_class("openvino")((path,), "bf16") as low,
+        load_backend_class("openvino")((path,), "fp32") as exact,
     ):
         difference = np.abs(low.run(frame).astype(int) - exact.run(frame))
         assert exact.layers == {"fp32": 2}
@@ -168,15 +186,15 @@ def test_a_network_that_bf16_does_not_reach_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What OpenVINO makes of a DCGAN by itself: its property says BF16, its layers compute in FP32."""
-    monkeypatch.setattr(openvino, "end_with_a_convolution", lambda _: False)
+    monkeypatch.setattr(openvino, "append_identity_convolution", lambda _: False)
     path = save_convolutions(tmp_path / "x.onnx", transposed=2)
     with pytest.raises(BackendError, match=r"asked OpenVINO for bf16, it would compute in fp32"):
-        backend_class("openvino")((path,), "bf16")
+        load_backend_class("openvino")((path,), "bf16")
     monkeypatch.undo()
-    assert set(layers("openvino", path, "bf16")) == {"bf16"}
+    assert set(count_engine_layers("openvino", path, "bf16")) == {"bf16"}
 
 
 def test_fp16_files_are_not_for_cpus(tmp_path: Path) -> None:
     path = save_convolutions(tmp_path / "x.onnx", half=True)
     with pytest.raises(BackendError, match="is typed FP16, which a CPU computes in FP32 between casts"):
-        backend_class("ort")((path,), "fp32")
+        load_backend_class("ort")((path,), "fp32")

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import onnxruntime
 import pytest
-from known_bundles import HEIGHT, WIDTH, noise, save_graph
+from known_bundles import HEIGHT, WIDTH, make_noise, save_graph
 from small_convolutions import save_convolutions
 
 from i2i_sdk import BackendError, InputError
-from i2i_sdk.backends import providers
 from i2i_sdk.backends.base import EngineOptions
-from i2i_sdk.backends.ort import OrtEngine
-from i2i_sdk.backends.providers import PROVIDERS, Provider, available, missing
-from i2i_sdk.requirements import os_name
+from i2i_sdk.backends.ort import providers
+from i2i_sdk.backends.ort.ort_engine import OrtEngine
+from i2i_sdk.backends.ort.providers import PROVIDERS, Provider, explain_unsupported_provider, list_available
+from i2i_sdk.device import get_os_name
 
-ABSENT = sorted(set(PROVIDERS) - set(available()))
+ABSENT_PROVIDERS = sorted(set(PROVIDERS) - set(list_available()))
 AZURE = Provider("AzureExecutionProvider", "pip install onnxruntime", ("fp32",))
 
 
@@ -44,7 +44,7 @@ def azure(monkeypatch: pytest.MonkeyPatch) -> EngineOptions:
 
 def test_the_names_are_onnx_runtimes() -> None:
     assert {provider.name for provider in PROVIDERS.values()} <= set(onnxruntime.get_all_providers())
-    assert available()[0] == "cpu"
+    assert list_available()[0] == "cpu"
 
 
 def test_no_provider_is_the_cpu_and_nothing_else_is_ever_chosen(graph: Path) -> None:
@@ -60,26 +60,26 @@ def test_unknown_providers_list_the_known(graph: Path) -> None:
         OrtEngine((graph,), "fp32", EngineOptions(provider="CUDA"))
 
 
-@pytest.mark.parametrize("name", ABSENT)
+@pytest.mark.parametrize("name", ABSENT_PROVIDERS)
 def test_what_is_not_here_is_refused_and_says_what_brings_it(name: str, graph: Path) -> None:
     provider = PROVIDERS[name]
     with pytest.raises(BackendError) as caught:
         OrtEngine((graph,), provider.precisions[0], EngineOptions(provider=name, allow_fallback=True))
     message = str(caught.value)
-    if provider.os and os_name() not in provider.os:
-        assert f"provider {name} is for {' and '.join(provider.os)}; this is {os_name()}" in message
+    if provider.os and get_os_name() not in provider.os:
+        assert f"provider {name} is for {' and '.join(provider.os)}; this is {get_os_name()}" in message
     else:
         assert f"provider {name} is not in this ONNX Runtime, which has cpu" in message
-        assert provider.comes_with in message
+        assert provider.install_hint in message
 
 
-@pytest.mark.parametrize("name", [name for name in ABSENT if PROVIDERS[name].plugin is None])
+@pytest.mark.parametrize("name", [name for name in ABSENT_PROVIDERS if PROVIDERS[name].plugin is None])
 @pytest.mark.filterwarnings("ignore:Specified provider:UserWarning")  # onnxruntime's way of saying so
 def test_onnx_runtime_itself_does_not_get_away_with_the_cpu(
     name: str, graph: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It takes the CPU for a provider that it has not. Without the check in advance that is an error too."""
-    monkeypatch.setattr(providers, "missing", lambda *_: None)
+    monkeypatch.setattr(providers, "explain_unsupported_provider", lambda *_: None)
     precision = PROVIDERS[name].precisions[0]
     with pytest.raises(BackendError, match=rf"Asked for provider {name}\. Here are: cpu.*--allow-fallback"):
         OrtEngine((graph,), precision, EngineOptions(provider=name))
@@ -96,11 +96,11 @@ def test_a_provider_that_is_active_and_runs_nothing(azure: EngineOptions, graph:
 def test_the_list_of_active_providers_is_not_believed(azure: EngineOptions, graph: Path) -> None:
     """As where ONNX Runtime does not know the switch that forbids the CPU."""
     session = onnxruntime.SessionOptions()
-    session.add_session_config_entry(providers.RECORD, "1")
+    session.add_session_config_entry(providers.RECORD_ASSIGNMENT, "1")
     opened = onnxruntime.InferenceSession(str(graph), session, providers=[AZURE.name])
     assert opened.get_providers()[0] == AZURE.name
     with pytest.raises(BackendError, match=r"azure, it would run on CPUExecutionProvider \(3 nodes\)"):
-        providers.read_back(opened, "azure", allow_fallback=False)
+        providers.check_provider(opened, "azure", allow_fallback=False)
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider:UserWarning")
@@ -109,7 +109,7 @@ def test_onnx_runtime_does_not_start_again_on_the_cpu(
 ) -> None:
     """Left alone it prints "EP Error … Falling back" to stdout and gives a session on the CPU."""
     monkeypatch.setitem(PROVIDERS, "made up", replace(AZURE, name="MadeUpExecutionProvider"))
-    monkeypatch.setattr(providers, "missing", lambda *_: None)
+    monkeypatch.setattr(providers, "explain_unsupported_provider", lambda *_: None)
     with pytest.raises(BackendError, match="Unknown Provider Type: MadeUpExecutionProvider"):
         OrtEngine((graph,), "fp32", EngineOptions(provider="made up", allow_fallback=True))
     assert capfd.readouterr().out == ""
@@ -118,7 +118,7 @@ def test_onnx_runtime_does_not_start_again_on_the_cpu(
 def test_an_allowed_fall_back_is_said_and_shown(
     azure: EngineOptions, graph: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    frame = noise(1, HEIGHT, WIDTH, 3)
+    frame = make_noise(1, HEIGHT, WIDTH, 3)
     options = EngineOptions(provider="azure", allow_fallback=True)
     with caplog.at_level(logging.WARNING), OrtEngine((graph,), "fp32", options) as engine:
         assert engine.provider == "CPUExecutionProvider (3 nodes)"
@@ -127,8 +127,14 @@ def test_an_allowed_fall_back_is_said_and_shown(
 
 
 def test_precisions_of_providers() -> None:
-    assert missing("cpu", "fp32") is None and missing("cpu", "int8") is None
-    assert missing("cpu", "fp16") == "ONNX Runtime on cpu has no fp16; it computes fp32, int8"
+    assert (
+        explain_unsupported_provider("cpu", "fp32") is None
+        and explain_unsupported_provider("cpu", "int8") is None
+    )
+    assert (
+        explain_unsupported_provider("cpu", "fp16")
+        == "ONNX Runtime on cpu has no fp16; it computes fp32, int8"
+    )
 
 
 def test_a_provider_keeps_to_the_types_of_the_file(azure: EngineOptions, tmp_path: Path) -> None:
@@ -143,11 +149,11 @@ def test_a_provider_keeps_to_the_types_of_the_file(azure: EngineOptions, tmp_pat
 
 
 def test_without_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone() -> tuple[str, ...]:
+    def fail_import() -> tuple[str, ...]:
         raise ImportError("No module named 'onnxruntime'")
 
-    monkeypatch.setattr(providers, "available", gone)
-    assert missing("cpu", "fp32") == "the package is missing: pip install onnxruntime"
+    monkeypatch.setattr(providers, "list_available", fail_import)
+    assert explain_unsupported_provider("cpu", "fp32") == "the package is missing: pip install onnxruntime"
 
 
 @pytest.mark.skipif(
@@ -159,7 +165,7 @@ def test_a_plugin_runs_what_it_takes_and_nothing_else(
 ) -> None:
     """On x86 Qualcomm's library emulates its processor: slow, and good for small graphs only."""
     monkeypatch.setitem(PROVIDERS, "qnn", replace(PROVIDERS["qnn"], precisions=("fp32",)))
-    options, frame = EngineOptions(provider="qnn"), noise(1, HEIGHT, WIDTH, 3)
+    options, frame = EngineOptions(provider="qnn"), make_noise(1, HEIGHT, WIDTH, 3)
     with OrtEngine((save_graph(tmp_path / "x.onnx", "invert", batch="batch"),), "fp32", options) as engine:
         assert engine.provider == "QNNExecutionProvider"
         assert engine.input_shape == (1, HEIGHT, WIDTH, 3)  # it has to know every size

@@ -14,7 +14,7 @@ import pytest
 
 import i2i_sdk
 from i2i_sdk import errors
-from i2i_sdk.cli import COMMANDS, EXTRAS, INSPECTORS
+from i2i_sdk.cli.main import COMMANDS, EXTRAS, INSPECTORS
 
 HEAVY = (
     *("cv2", "onnxruntime", "openvino", "ncnn", "coremltools", "tensorrt_rtx", "cuda"),
@@ -22,7 +22,7 @@ HEAVY = (
 )
 
 
-def fresh(code: str, *arguments: str) -> Any:
+def run_in_new_interpreter(code: str, *arguments: str) -> Any:
     """Run code in a new interpreter and return the JSON that it prints last."""
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120, check=False
@@ -59,16 +59,18 @@ def test_version_is_the_distributions() -> None:
 
 def test_importing_loads_no_engine() -> None:
     code = "import json, sys, i2i_sdk; print(json.dumps(sorted(sys.modules)))"
-    loaded = set(fresh(code))
+    loaded = set(run_in_new_interpreter(code))
     assert "i2i_sdk" in loaded
     assert not loaded & set(HEAVY)
     assert not loaded & {"i2i_training", "i2i_export", "i2i_sdk.translator"}
 
 
 def test_choosing_an_engine_and_drawing_load_what_they_need_when_they_need_it() -> None:
-    modules = "i2i_sdk.backends, i2i_sdk.backends.ort, i2i_sdk.backends.openvino, i2i_sdk.commands.tune"
-    loaded = set(fresh(f"import json, sys, {modules}; print(json.dumps(sorted(sys.modules)))"))
-    assert "i2i_sdk.front_plot" in loaded
+    modules = "i2i_sdk.backends, i2i_sdk.backends.ort.ort_engine, i2i_sdk.backends.openvino, i2i_sdk.cli.tune"
+    loaded = set(
+        run_in_new_interpreter(f"import json, sys, {modules}; print(json.dumps(sorted(sys.modules)))")
+    )
+    assert "i2i_sdk.perf.pareto_plot" in loaded
     assert not loaded & (set(HEAVY) - {"cv2"})
 
 
@@ -81,7 +83,7 @@ with Translator(sys.argv[1], backend="ort") as translate:
     translate(np.zeros((9, 9, 3), np.uint8))
 print(json.dumps(sorted(sys.modules)))
 """
-    loaded = set(fresh(code, str(known("invert")))) & set(HEAVY)
+    loaded = set(run_in_new_interpreter(code, str(known("invert")))) & set(HEAVY)
     assert loaded == {"cv2", "onnxruntime"} | (loaded & {"openvino"})  # asked whether it could run
 
 
@@ -112,7 +114,7 @@ def test_every_command_is_there_and_helps() -> None:
     code = """
 import contextlib, io, json, warnings
 warnings.simplefilter("ignore")
-from i2i_sdk.cli import COMMANDS, INSPECTORS, load
+from i2i_sdk.cli.main import COMMANDS, INSPECTORS, load
 result = {}
 for name, (target, _) in COMMANDS.items():
     function, text = load(target), io.StringIO()
@@ -126,7 +128,7 @@ for name, (target, _) in COMMANDS.items():
 assert all(callable(load(target)) for target in INSPECTORS.values())
 print(json.dumps(result))
 """
-    result: dict[str, tuple[int, str]] = fresh(code)
+    result: dict[str, tuple[int, str]] = run_in_new_interpreter(code)
     assert list(result) == list(COMMANDS)
     for name, (exit_code, text) in result.items():
         assert exit_code == 0, name

@@ -7,33 +7,33 @@ import math
 import cv2
 import numpy as np
 import pytest
-from known_bundles import noise
+from known_bundles import make_noise
 from numpy.typing import NDArray
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from i2i_sdk.errors import InputError
-from i2i_sdk.quality import IDENTICAL_DB, max_abs, psnr, ssim
+from i2i_sdk.quality.metrics import IDENTICAL_DB, max_abs, psnr, ssim
 
 Image = NDArray[np.uint8]
 
 
-def _pairs() -> dict[str, tuple[Image, Image]]:
+def _make_pairs() -> dict[str, tuple[Image, Image]]:
     photo = np.ascontiguousarray(data.astronaut()[:96, :130])
     gray = np.ascontiguousarray(data.camera()[100:190, 100:211])
-    random = noise(40, 51, 3)
+    random = make_noise(40, 51, 3)
     return {
         "blurred": (photo, np.asarray(cv2.GaussianBlur(photo, (5, 5), 1.2), np.uint8)),
         "brighter": (photo, np.clip(photo.astype(int) + 20, 0, 255).astype(np.uint8)),
         "inverted": (photo, 255 - photo),
-        "unrelated": (random, noise(40, 51, 3, seed=1)),
+        "unrelated": (random, make_noise(40, 51, 3, seed=1)),
         "gray": (gray, np.asarray(cv2.GaussianBlur(gray, (3, 3), 0), np.uint8)),
         "smallest": (random[:11, :11], 255 - random[:11, :11]),
         "flat": (np.full((20, 20, 3), 7, np.uint8), np.full((20, 20, 3), 9, np.uint8)),
     }
 
 
-PAIRS = _pairs()
+PAIRS = _make_pairs()
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -86,10 +86,10 @@ def test_views_are_compared_as_they_look() -> None:
 @pytest.mark.parametrize(
     ("a", "b"),
     [
-        (noise(20, 20, 3), noise(20, 21, 3)),
-        (noise(20, 20, 3), noise(20, 20)),
-        (noise(20, 20, 3), noise(20, 20, 3).astype(np.float32)),
-        (noise(20, 20).astype(np.uint16), noise(20, 20).astype(np.uint16)),
+        (make_noise(20, 20, 3), make_noise(20, 21, 3)),
+        (make_noise(20, 20, 3), make_noise(20, 20)),
+        (make_noise(20, 20, 3), make_noise(20, 20, 3).astype(np.float32)),
+        (make_noise(20, 20).astype(np.uint16), make_noise(20, 20).astype(np.uint16)),
         (np.zeros((0, 5), np.uint8), np.zeros((0, 5), np.uint8)),
     ],
 )
@@ -103,5 +103,5 @@ def test_refused_with_what_was_given(measure: object, a: Image, b: Image) -> Non
 @pytest.mark.parametrize("shape", [(10, 40, 3), (40, 10), (1, 1, 3)])
 def test_ssim_of_too_small_pictures(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match=rf"at least 11x11 pixels; got {shape[1]}x{shape[0]}"):
-        ssim(noise(*shape), noise(*shape))
-    assert psnr(noise(*shape), noise(*shape)) == IDENTICAL_DB
+        ssim(make_noise(*shape), make_noise(*shape))
+    assert psnr(make_noise(*shape), make_noise(*shape)) == IDENTICAL_DB

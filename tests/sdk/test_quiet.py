@@ -10,30 +10,32 @@ from pathlib import Path
 
 import pytest
 
-from i2i_sdk.measure.quiet import (
-    Quiet,
+from i2i_sdk.perf.quiet import (
+    QuietMonitor,
     Usage,
-    judged,
-    load,
-    own_ticks,
-    slowdown,
-    slowest_core,
-    throttlings,
-    usage,
+    compute_slowdown,
+    count_own_ticks,
+    count_throttlings,
+    judge_conditions,
+    read_load,
+    read_usage,
+    time_slowest_core,
 )
-from i2i_sdk.measure.timing import Turns
+from i2i_sdk.perf.timing import Turns
 
-LOADS = (0.1, 0.2)
+MACHINE_LOADS = (0.1, 0.2)
 BEFORE = Usage(total=1000, busy=200, stolen=10, own=50, throttled=3)
 
 
-def after(busy: int, own: int, stolen: int = 10, throttled: int | None = 3) -> Usage:
+def make_later_usage(busy: int, own: int, stolen: int = 10, throttled: int | None = 3) -> Usage:
     """1000 ticks later."""
     return Usage(2000, 200 + busy, stolen, 50 + own, throttled)
 
 
 def test_an_idle_machine_is_trusted() -> None:
-    conditions = judged(BEFORE, after(busy=510, own=500), 5.0, LOADS, slower=0.01, cores=2)
+    conditions = judge_conditions(
+        BEFORE, make_later_usage(busy=510, own=500), 5.0, MACHINE_LOADS, slower=0.01, cores=2
+    )
     assert conditions.marks == () and conditions.others == pytest.approx(0.01)
     assert (conditions.stolen, conditions.throttled, conditions.slowdown) == (0.0, 0, 0.01)
     assert (conditions.seconds, conditions.load_before, conditions.load_after) == (5.0, 0.1, 0.2)
@@ -42,68 +44,91 @@ def test_an_idle_machine_is_trusted() -> None:
 @pytest.mark.parametrize(
     ("reading", "slower", "mark"),
     [
-        (after(busy=541, own=500), 0.0, "busy: other processes took 0.08 of 2 cores"),
-        (after(busy=500, own=500, stolen=60), 0.0, "shared: the hypervisor gave 5% of the processor time"),
-        (after(busy=500, own=500, throttled=5), 0.0, "throttled: the processor was too hot 2 times"),
-        (after(busy=500, own=500), 0.2, "unsteady clock: a fixed calculation became up to 20% slower"),
+        (make_later_usage(busy=541, own=500), 0.0, "busy: other processes took 0.08 of 2 cores"),
+        (
+            make_later_usage(busy=500, own=500, stolen=60),
+            0.0,
+            "shared: the hypervisor gave 5% of the processor time",
+        ),
+        (
+            make_later_usage(busy=500, own=500, throttled=5),
+            0.0,
+            "throttled: the processor was too hot 2 times",
+        ),
+        (
+            make_later_usage(busy=500, own=500),
+            0.2,
+            "unsteady clock: a fixed calculation became up to 20% slower",
+        ),
     ],
 )
 def test_each_disturbance_is_marked(reading: Usage, slower: float, mark: str) -> None:
-    (only,) = judged(BEFORE, reading, 5.0, LOADS, slower, cores=2).marks
+    (only,) = judge_conditions(BEFORE, reading, 5.0, MACHINE_LOADS, slower, cores=2).marks
     assert only.startswith(mark)
 
 
 def test_disturbed_turns_are_marked() -> None:
-    quiet = Quiet()
-    quiet.count(Turns({"a": [[1.0]] * 10, "b": [[1.0]] * 10}, {"a": 3, "b": 0}, 3))
+    quiet = QuietMonitor()
+    quiet.count_turns(Turns({"a": [[1.0]] * 10, "b": [[1.0]] * 10}, {"a": 3, "b": 0}, 3))
     with quiet:
         pass
     assert quiet.conditions.disturbed == pytest.approx(0.15)
     assert any(m.startswith("disturbed: the machine was slower than usual") for m in quiet.conditions.marks)
     assert quiet.conditions.repeated == pytest.approx(0.15)
-    assert judged(BEFORE, after(busy=500, own=500), 5.0, LOADS, 0.0, 2.0, 0.1).marks == ()
+    assert (
+        judge_conditions(BEFORE, make_later_usage(busy=500, own=500), 5.0, MACHINE_LOADS, 0.0, 2.0, 0.1).marks
+        == ()
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores can be chosen on Linux")
 def test_looking_leaves_the_process_on_all_its_cores() -> None:
     before = os.sched_getaffinity(0)
-    assert slowest_core() > 0 and os.sched_getaffinity(0) == before
+    assert time_slowest_core() > 0 and os.sched_getaffinity(0) == before
 
 
 def test_a_look_tells_whether_the_machine_is_as_fast_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([4.0, 4.1, 4.0, 4.3, 5.0, 4.0])
-    monkeypatch.setattr("i2i_sdk.measure.quiet.slowest_core", lambda: next(times))
-    quiet = Quiet()
-    assert [quiet.look() for _ in range(6)] == [True, True, True, True, False, True]
+    monkeypatch.setattr("i2i_sdk.perf.quiet.time_slowest_core", lambda: next(times))
+    quiet = QuietMonitor()
+    assert [quiet.check_steady() for _ in range(6)] == [True, True, True, True, False, True]
 
 
 def test_without_linux_the_load_before_decides() -> None:
-    assert judged(None, None, 5.0, (0.4, 3.0), 0.0, cores=2).marks == ()  # the load afterwards is our own
-    (mark,) = judged(None, None, 5.0, (0.9, 3.0), 0.0, cores=2).marks
+    assert (
+        judge_conditions(None, None, 5.0, (0.4, 3.0), 0.0, cores=2).marks == ()
+    )  # the load afterwards is our own
+    (mark,) = judge_conditions(None, None, 5.0, (0.9, 3.0), 0.0, cores=2).marks
     assert mark == "busy: the load was 0.90 on 2 cores before it began"
 
 
 def test_what_is_not_known_is_not_taken_for_quiet() -> None:
-    (mark,) = judged(None, None, 5.0, (None, None), 0.0).marks
+    (mark,) = judge_conditions(None, None, 5.0, (None, None), 0.0).marks
     assert mark == "unknown: this system does not tell whether it was busy"
 
 
 def test_one_busy_core_of_many_is_enough() -> None:
-    assert judged(BEFORE, after(busy=516, own=500), 5.0, LOADS, 0.0, cores=64).marks
-    assert not judged(BEFORE, after(busy=516, own=500), 5.0, LOADS, 0.0, cores=2).marks
+    assert judge_conditions(
+        BEFORE, make_later_usage(busy=516, own=500), 5.0, MACHINE_LOADS, 0.0, cores=64
+    ).marks
+    assert not judge_conditions(
+        BEFORE, make_later_usage(busy=516, own=500), 5.0, MACHINE_LOADS, 0.0, cores=2
+    ).marks
 
 
 def test_slowdown_is_between_thirds_of_the_time() -> None:
-    assert slowdown([4.0] * 9) == 0.0
-    assert slowdown([4.0]) == 0.0
-    assert slowdown([4.0, 4.0, 9.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0]) == 0.0  # one interruption is none
-    assert slowdown([4.0, 4.0, 4.0, 4.4, 4.4, 4.4, 5.0, 5.0, 5.0]) == pytest.approx(0.25)
-    assert slowdown([4.0, 4.0, 4.0, 4.0, 9.0, 4.0, 4.0, 9.0, 4.0, 4.0, 4.0, 4.0]) == 0.0  # it comes and goes
-    assert slowdown([5.0, 4.0, 4.0]) == 0.0  # too few to tell
-    assert slowdown([5.0, 5.0, 9.0, 4.0, 4.0, 4.0]) == pytest.approx(0.25)
+    assert compute_slowdown([4.0] * 9) == 0.0
+    assert compute_slowdown([4.0]) == 0.0
+    assert compute_slowdown([4.0, 4.0, 9.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0]) == 0.0  # one interruption is none
+    assert compute_slowdown([4.0, 4.0, 4.0, 4.4, 4.4, 4.4, 5.0, 5.0, 5.0]) == pytest.approx(0.25)
+    assert (
+        compute_slowdown([4.0, 4.0, 4.0, 4.0, 9.0, 4.0, 4.0, 9.0, 4.0, 4.0, 4.0, 4.0]) == 0.0
+    )  # it comes and goes
+    assert compute_slowdown([5.0, 4.0, 4.0]) == 0.0  # too few to tell
+    assert compute_slowdown([5.0, 5.0, 9.0, 4.0, 4.0, 4.0]) == pytest.approx(0.25)
 
 
-def process(folder: Path, number: int, parent: int, ticks: tuple[int, int, int, int]) -> None:
+def write_process(folder: Path, number: int, parent: int, ticks: tuple[int, int, int, int]) -> None:
     """As Linux writes it; a name may have spaces and brackets."""
     values = [0] * 8 + [0, *ticks]
     text = f"{number} (a (strange) name) S {parent} " + " ".join(map(str, values)) + " 20 0 1 0 100"
@@ -112,39 +137,39 @@ def process(folder: Path, number: int, parent: int, ticks: tuple[int, int, int, 
 
 
 def test_a_process_counts_with_all_its_descendants(tmp_path: Path) -> None:
-    process(tmp_path, 10, 1, (100, 20, 7, 3))  # the last two: of children that ended
-    process(tmp_path, 11, 10, (50, 0, 0, 0))
-    process(tmp_path, 12, 11, (5, 1, 0, 0))
-    process(tmp_path, 13, 1, (999, 999, 0, 0))  # somebody else
+    write_process(tmp_path, 10, 1, (100, 20, 7, 3))  # the last two: of children that ended
+    write_process(tmp_path, 11, 10, (50, 0, 0, 0))
+    write_process(tmp_path, 12, 11, (5, 1, 0, 0))
+    write_process(tmp_path, 13, 1, (999, 999, 0, 0))  # somebody else
     (tmp_path / "self").mkdir()
-    assert own_ticks(tmp_path, 10) == 130 + 50 + 6
-    assert own_ticks(tmp_path, 13) == 1998
+    assert count_own_ticks(tmp_path, 10) == 130 + 50 + 6
+    assert count_own_ticks(tmp_path, 13) == 1998
 
 
 def test_readings_come_from_the_files_of_linux(tmp_path: Path) -> None:
     proc, sys_folder = tmp_path / "proc", tmp_path / "sys"
-    process(proc, os.getpid(), 1, (30, 10, 2, 0))
+    write_process(proc, os.getpid(), 1, (30, 10, 2, 0))
     (proc / "stat").write_text("cpu  100 5 40 800 20 1 4 30 0 0\ncpu0 1 2 3\n")
-    assert usage(proc, sys_folder) == Usage(1000, 150, 30, 42, None)
+    assert read_usage(proc, sys_folder) == Usage(1000, 150, 30, 42, None)
     for core, count in ((0, 4), (1, 2)):
         folder = sys_folder / f"devices/system/cpu/cpu{core}/thermal_throttle"
         folder.mkdir(parents=True)
         (folder / "core_throttle_count").write_text(f"{count}\n")
-    assert throttlings(sys_folder) == 6
-    assert usage(tmp_path / "nowhere", sys_folder) is None
+    assert count_throttlings(sys_folder) == 6
+    assert read_usage(tmp_path / "nowhere", sys_folder) is None
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is of Linux")
 def test_a_busy_loop_beside_is_not_taken_for_our_own() -> None:
     """It runs in a session of its own, started by a shell that ended: no descendant of this process."""
     script = f"{sys.executable} -c 'while True: pass' > /dev/null 2>&1 & echo $!"
-    before = usage()
+    before = read_usage()
     started = subprocess.run(
         script, shell=True, capture_output=True, text=True, check=True, start_new_session=True
     )
     try:
-        with Quiet() as quiet:
-            spend(60)
+        with QuietMonitor() as quiet:
+            use_processor(60)
     finally:
         os.kill(int(started.stdout), 9)
     assert before is not None
@@ -155,15 +180,15 @@ def test_a_busy_loop_beside_is_not_taken_for_our_own() -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is of Linux")
 def test_our_own_work_is_counted_as_own() -> None:
-    before = usage()
+    before = read_usage()
     subprocess.run([sys.executable, "-c", "for _ in range(10**7): pass"], check=True)
-    spend(20)
-    after = usage()
+    use_processor(20)
+    after = read_usage()
     assert before is not None and after is not None
     assert 20 <= after.own - before.own <= after.busy - before.busy + 2
 
 
-def spend(ticks: int) -> None:
+def use_processor(ticks: int) -> None:
     """Processor time of this process, in hundredths of a second."""
     end = sum(os.times()[:2]) + ticks / 100
     while sum(os.times()[:2]) < end:
@@ -171,13 +196,13 @@ def spend(ticks: int) -> None:
 
 
 def test_a_failure_inside_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ZeroDivisionError), Quiet():
+    with pytest.raises(ZeroDivisionError), QuietMonitor():
         _ = 1 / 0
 
 
 def test_load_is_of_the_last_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     average: Callable[[], tuple[float, float, float]] = lambda: (1.5, 2.5, 3.5)  # noqa: E731
     monkeypatch.setattr(os, "getloadavg", average, raising=False)
-    assert load() == 1.5
+    assert read_load() == 1.5
     monkeypatch.delattr(os, "getloadavg")
-    assert load() is None
+    assert read_load() is None

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from i2i_sdk.errors import InputError
-from i2i_sdk.measure import machine, statistics
-from i2i_sdk.measure.record import (
+from i2i_sdk.perf.machine import describe_machine
+from i2i_sdk.perf.record import (
     SCHEMA,
     TIMES,
     VALUES,
@@ -22,30 +22,33 @@ from i2i_sdk.measure.record import (
     read_record,
     write_record,
 )
+from i2i_sdk.perf.timing import compute_statistics
 
 SAMPLES = (10.0, 11.0, 12.0, 10.5)
 
 
-def record(*rows: Row, marks: tuple[str, ...] = ()) -> Record:
+def build_record(*rows: Row, marks: tuple[str, ...] = ()) -> Record:
     conditions = Conditions(2.0, 0.1, 0.2, 0.0, 0.0, 0.01, marks=marks)
-    return make_record("engines", "a title", rows or (row(),), machine(), conditions, baseline="eager")
+    return make_record(
+        "engines", "a title", rows or (make_row(),), describe_machine(), conditions, baseline="eager"
+    )
 
 
-def row(**changes: Any) -> Row:
-    given: dict[str, Any] = {"subject": "net", "name": "ort-fp32", "height": 256, "width": 256}
-    given |= {"times": {"frame": statistics(SAMPLES)}, "samples": {"frame": SAMPLES}}
-    given |= {"values": {"psnr": 50.0, "memory": 1e8}, "notes": ("unsteady",)}
-    return Row(**{**given, **changes})
+def make_row(**changes: Any) -> Row:
+    fields: dict[str, Any] = {"subject": "net", "name": "ort-fp32", "height": 256, "width": 256}
+    fields |= {"times": {"frame": compute_statistics(SAMPLES)}, "samples": {"frame": SAMPLES}}
+    fields |= {"values": {"psnr": 50.0, "memory": 1e8}, "notes": ("unsteady",)}
+    return Row(**{**fields, **changes})
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    written = record(row(), row(name="not run", times={}, samples={}, values={}))
+    written = build_record(make_row(), make_row(name="not run", times={}, samples={}, values={}))
     write_record(tmp_path / "deep" / "x.json", written)
     assert read_record(tmp_path / "deep" / "x.json") == written
 
 
 def test_every_figure_has_its_unit(tmp_path: Path) -> None:
-    write_record(tmp_path / "x.json", record())
+    write_record(tmp_path / "x.json", build_record())
     data = json.loads((tmp_path / "x.json").read_text())
     assert data["units"] == {"psnr": "dB", "memory": "B", "frame": "ms"}
     assert data["schema"] == SCHEMA and data["created"].endswith("+00:00")
@@ -55,14 +58,14 @@ def test_every_figure_has_its_unit(tmp_path: Path) -> None:
 
 def test_a_quantity_that_nobody_defined_is_refused() -> None:
     with pytest.raises(KeyError, match="furlongs"):
-        record(row(values={"furlongs": 1.0}))
+        build_record(make_row(values={"furlongs": 1.0}))
     with pytest.raises(KeyError, match="moment"):
-        record(row(times={"moment": statistics(SAMPLES)}))
+        build_record(make_row(times={"moment": compute_statistics(SAMPLES)}))
 
 
 def test_figures_that_are_none_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        write_record(tmp_path / "x.json", record(row(values={"psnr": float("inf")})))
+        write_record(tmp_path / "x.json", build_record(make_row(values={"psnr": float("inf")})))
     assert not list(tmp_path.iterdir())
 
 
@@ -87,7 +90,7 @@ def test_what_is_not_understood_is_refused(
     tmp_path: Path, change: Callable[[dict[str, Any]], Any], message: str
 ) -> None:
     path = tmp_path / "x.json"
-    write_record(path, record())
+    write_record(path, build_record())
     data = json.loads(path.read_text())
     change(data)
     path.write_text(json.dumps(data))
@@ -106,10 +109,16 @@ def test_files_that_are_no_record(tmp_path: Path, text: str) -> None:
 
 
 def test_marks_decide_about_trust() -> None:
-    assert record().trusted and not record(marks=("busy",)).trusted
+    assert build_record().is_trusted and not build_record(marks=("busy",)).is_trusted
 
 
 def test_rows_of_the_same_thing_agree_on_their_key() -> None:
-    assert row().key == row(values={}, times={}, samples={}, notes=()).key
-    others = [row(batch=4), row(streams=2), row(height=128), row(name="x"), row(subject="y")]
-    assert row().key not in {other.key for other in others}
+    assert make_row().key == make_row(values={}, times={}, samples={}, notes=()).key
+    others = [
+        make_row(batch=4),
+        make_row(streams=2),
+        make_row(height=128),
+        make_row(name="x"),
+        make_row(subject="y"),
+    ]
+    assert make_row().key not in {other.key for other in others}

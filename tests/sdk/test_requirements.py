@@ -12,17 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from i2i_sdk import Bundle, requirements
-from i2i_sdk.backends import why_not
-from i2i_sdk.manifest import Requirements
-from i2i_sdk.requirements import os_name, unmet
+from i2i_sdk import Bundle
+from i2i_sdk.backends import explain_unsupported_variant, requirements
+from i2i_sdk.backends.requirements import explain_unmet
+from i2i_sdk.bundle.manifest import Requirements
+from i2i_sdk.device import get_os_name
 
 
 @pytest.fixture
 def versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What is installed, in place of what really is."""
     installed = {"engine": "2026.4.1", "onnxruntime-gpu": "1.24.0"}
-    monkeypatch.setattr(requirements, "package_version", installed.get)
+    monkeypatch.setattr(requirements, "find_package_version", installed.get)
     return installed
 
 
@@ -41,24 +42,24 @@ def versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     ],
 )
 def test_versions_that_hold(versions: dict[str, str], text: str) -> None:
-    assert unmet(Requirements(text)) is None
+    assert explain_unmet(Requirements(text)) is None
 
 
 @pytest.mark.parametrize(
     "text", ["engine>=2026.10", "engine<2026.4.1", "engine==2026.4", "engine>=2025,<2026", "engine!=2026.4.1"]
 )
 def test_versions_that_do_not_hold(versions: dict[str, str], text: str) -> None:
-    assert unmet(Requirements(text)) == f"it needs {text}; installed is 2026.4.1"
+    assert explain_unmet(Requirements(text)) == f"it needs {text}; installed is 2026.4.1"
 
 
 def test_pre_releases_and_builds_count_as_their_release(versions: dict[str, str]) -> None:
     for version in ("2.14.0rc1", "2.14.0.dev20261001", "2.14.0+cu130"):
         versions["engine"] = version
-        assert unmet(Requirements("engine>=2.14,<2.15")) is None
+        assert explain_unmet(Requirements("engine>=2.14,<2.15")) is None
 
 
 def test_what_is_not_installed(versions: dict[str, str]) -> None:
-    assert unmet(Requirements("abacus>=1")) == "it needs abacus>=1, which is not installed"
+    assert explain_unmet(Requirements("abacus>=1")) == "it needs abacus>=1, which is not installed"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_what_is_not_installed(versions: dict[str, str]) -> None:
     ],
 )
 def test_what_cannot_be_read_is_refused(versions: dict[str, str], text: str) -> None:
-    reason = unmet(Requirements(text))
+    reason = explain_unmet(Requirements(text))
     assert reason is not None and f"given as {text!r}, which this version cannot read" in reason
 
 
@@ -88,7 +89,7 @@ def test_versions_compare_as_numbers(left: list[int], right: list[int]) -> None:
     length = max(len(left), len(right))
     padded = [tuple(numbers + [0] * (length - len(numbers))) for numbers in (left, right)]
     version, wanted = (".".join(map(str, numbers)) for numbers in (left, right))
-    holds = {sign: requirements._holds(version, sign, wanted) for sign in requirements.OPERATORS}
+    holds = {sign: requirements._satisfies(version, sign, wanted) for sign in requirements.OPERATORS}
     assert holds[">="] == (padded[0] >= padded[1]) and holds["<"] is not holds[">="]
     assert holds["=="] == (padded[0] == padded[1]) and holds["!="] is not holds["=="]
     assert holds["<="] == (holds["<"] or holds["=="]) and holds[">"] is not holds["<="]
@@ -96,36 +97,40 @@ def test_versions_compare_as_numbers(left: list[int], right: list[int]) -> None:
 
 def test_systems(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
-    assert os_name() == "linux"
-    assert unmet(Requirements("numpy", os=("macos", "linux"))) is None
-    assert unmet(Requirements("numpy", os=("macos", "ios"))) == "it is for macos and ios; this is linux"
+    assert get_os_name() == "linux"
+    assert explain_unmet(Requirements("numpy", os=("macos", "linux"))) is None
+    assert (
+        explain_unmet(Requirements("numpy", os=("macos", "ios"))) == "it is for macos and ios; this is linux"
+    )
     for platform, name in (("darwin", "macos"), ("win32", "windows"), ("android", "android")):
         monkeypatch.setattr(sys, "platform", platform)
-        assert os_name() == name
-        assert unmet(Requirements("numpy", os=(name,))) is None
+        assert get_os_name() == name
+        assert explain_unmet(Requirements("numpy", os=(name,))) is None
 
 
 def test_cpu_features(monkeypatch: pytest.MonkeyPatch) -> None:
     needs = Requirements("numpy", cpu=("bf16",))
     for flags in ({"avx2", "avx512_bf16"}, {"amx_bf16"}, {"asimd", "bf16"}):
-        monkeypatch.setattr(requirements, "cpu_flags", lambda flags=flags: frozenset(flags))
-        assert unmet(needs) is None
-    monkeypatch.setattr(requirements, "cpu_flags", lambda: frozenset({"avx2"}))
-    assert unmet(needs) == "it needs a CPU with bf16"
-    assert unmet(Requirements("numpy", cpu=("quantum",))) == (
+        monkeypatch.setattr(requirements, "read_cpu_flags", lambda flags=flags: frozenset(flags))
+        assert explain_unmet(needs) is None
+    monkeypatch.setattr(requirements, "read_cpu_flags", lambda: frozenset({"avx2"}))
+    assert explain_unmet(needs) == "it needs a CPU with bf16"
+    assert explain_unmet(Requirements("numpy", cpu=("quantum",))) == (
         "it needs the CPU feature 'quantum', unknown to this version: pip install -U i2i-sdk"
     )
-    monkeypatch.setattr(requirements, "cpu_flags", frozenset)  # a system that lists none: the engine says
-    assert unmet(needs) is None
+    monkeypatch.setattr(
+        requirements, "read_cpu_flags", frozenset
+    )  # a system that lists none: the engine says
+    assert explain_unmet(needs) is None
 
 
 def test_a_variant_of_a_newer_engine_does_not_run_here(known: Callable[[str], Path]) -> None:
     variant = Bundle.read(known("invert")).manifest.variants[0]
-    assert why_not(variant) is None
+    assert explain_unsupported_variant(variant) is None
     installed = metadata.version("onnxruntime")
     for needs in (Requirements("onnxruntime>=99"), Requirements("onnxruntime<1")):
-        reason = why_not(replace(variant, requires=needs))
+        reason = explain_unsupported_variant(replace(variant, requires=needs))
         assert reason == f"it needs {needs.engine}; installed is {installed}"
-    assert why_not(replace(variant, requires=Requirements("onnxruntime", os=("amiga",)))) == (
-        f"it is for amiga; this is {os_name()}"
-    )
+    assert explain_unsupported_variant(
+        replace(variant, requires=Requirements("onnxruntime", os=("amiga",)))
+    ) == (f"it is for amiga; this is {get_os_name()}")

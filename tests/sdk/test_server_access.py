@@ -10,18 +10,18 @@ from pathlib import Path
 import httpx
 import pytest
 from running_server import (
-    HANG,
-    Running,
-    encoded,
-    refusal,
-    running,
-    smooth,
+    TIMEOUT_S,
+    RunningServer,
+    encode_image,
+    make_gradient,
+    parse_error,
+    run_server,
 )
 
 from i2i_sdk.server import page
-from i2i_sdk.server.options import ServeOptions
+from i2i_sdk.server.settings import ServeOptions
 
-Known = Callable[[str], Path]
+FindBundle = Callable[[str], Path]
 
 
 # Who may ask
@@ -36,7 +36,7 @@ HEADERS = {
 }
 
 
-def test_every_answer_has_the_strict_headers(client: httpx.Client, server: Running) -> None:
+def test_every_answer_has_the_strict_headers(client: httpx.Client, server: RunningServer) -> None:
     answers = [
         client.get("/healthz"),
         client.get("/v1/models"),
@@ -57,12 +57,12 @@ def test_every_answer_has_the_strict_headers(client: httpx.Client, server: Runni
         assert policy.startswith("default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; ")
         assert "unsafe-inline" not in policy and "*" not in policy
         assert "server" not in response.headers
-    assert f"connect-src 'self' ws://{server.address} wss://{server.address};" in policy_of(answers[0])
+    assert f"connect-src 'self' ws://{server.address} wss://{server.address};" in parse_policy(answers[0])
     assert answers[4].headers["allow"] == "GET"
-    assert [refusal(a)[1] for a in answers[8:]] == ["forbidden_origin", "forbidden_host"]
+    assert [parse_error(a)[1] for a in answers[8:]] == ["forbidden_origin", "forbidden_host"]
 
 
-def policy_of(response: httpx.Response) -> str:
+def parse_policy(response: httpx.Response) -> str:
     return response.headers["content-security-policy"]
 
 
@@ -84,20 +84,22 @@ def test_hosts_that_are_ours(client: httpx.Client, host: str) -> None:
 def test_hosts_that_are_not(client: httpx.Client, host: str) -> None:
     """A page whose name resolves to 127.0.0.1 must not count as ours."""
     response = client.get("/v1/models", headers={"Host": host})
-    assert refusal(response) == (403, "forbidden_host")
-    assert "evil" not in policy_of(response) and "script-src *" not in policy_of(response)
+    assert parse_error(response) == (403, "forbidden_host")
+    assert "evil" not in parse_policy(response) and "script-src *" not in parse_policy(response)
 
 
-def test_hosts_that_are_allowed_by_name(known: Known) -> None:
-    with running([known("invert")], options=ServeOptions(port=0, hosts=("Live.example",))) as server:
+def test_hosts_that_are_allowed_by_name(known: FindBundle) -> None:
+    with run_server([known("invert")], options=ServeOptions(port=0, hosts=("Live.example",))) as server:
         for host, status in (("live.example", 200), ("live.example:443", 200), ("other.example", 403)):
             assert httpx.get(f"{server.url}/healthz", headers={"Host": host}).status_code == status
 
 
-def test_only_our_own_page_may_post(client: httpx.Client, server: Running) -> None:
+def test_only_our_own_page_may_post(client: httpx.Client, server: RunningServer) -> None:
     def post(origin: str) -> int:
         headers = {"Origin": origin}
-        return client.post("/v1/translate", content=encoded(smooth()), headers=headers).status_code
+        return client.post(
+            "/v1/translate", content=encode_image(make_gradient()), headers=headers
+        ).status_code
 
     assert post(server.url) == 200
     port = server.address.rpartition(":")[2]
@@ -113,8 +115,8 @@ def test_only_our_own_page_may_post(client: httpx.Client, server: Running) -> No
         assert post(origin) == 403, origin
 
 
-def test_a_token(known: Known) -> None:
-    with running([known("invert")], options=ServeOptions(port=0, token="sesame")) as server:
+def test_a_token(known: FindBundle) -> None:
+    with run_server([known("invert")], options=ServeOptions(port=0, token="sesame")) as server:
         for path in ("/v1/models", "/metrics", "/openapi.json", "/nowhere"):
             for headers in (
                 *({}, {"Authorization": "Bearer"}, {"Authorization": "Bearer wrong"}),
@@ -124,12 +126,14 @@ def test_a_token(known: Known) -> None:
                 ),
             ):
                 response = httpx.get(server.url + path, headers=headers)
-                assert refusal(response) == (401, "unauthorized")
+                assert parse_error(response) == (401, "unauthorized")
                 assert response.headers["www-authenticate"] == "Bearer"
                 assert "sesame" not in response.text
             good = httpx.get(server.url + path, headers={"Authorization": "Bearer sesame"})
             assert good.status_code == (404 if path == "/nowhere" else 200)
-        assert httpx.post(f"{server.url}/v1/translate", content=encoded(smooth())).status_code == 401
+        assert (
+            httpx.post(f"{server.url}/v1/translate", content=encode_image(make_gradient())).status_code == 401
+        )
         assert httpx.get(f"{server.url}/healthz").status_code == 200
         assert httpx.get(f"{server.url}/static/nothing.js").status_code == 404
 
@@ -141,12 +145,12 @@ def test_a_token(known: Known) -> None:
 def page_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "static"
     (folder / "vendor" / "ort").mkdir(parents=True)
-    monkeypatch.setattr(page, "FOLDER", folder)
+    monkeypatch.setattr(page, "STATIC_DIR", folder)
     return folder
 
 
 def test_without_a_page_the_rest_works(client: httpx.Client, page_folder: Path) -> None:
-    assert refusal(client.get("/")) == (404, "not_found")
+    assert parse_error(client.get("/")) == (404, "not_found")
     assert client.get("/v1/models").status_code == 200
 
 
@@ -194,12 +198,12 @@ def test_vendored_files_are_stored_with_gzip(client: httpx.Client, page_folder: 
         *("/static/vendor", "/static/index.html%00.js", "/static/C:%5csecret.txt", "/static/..%5csecret.txt"),
     ],
 )
-def test_nothing_outside_the_page_is_given(server: Running, page_folder: Path, path: str) -> None:
+def test_nothing_outside_the_page_is_given(server: RunningServer, page_folder: Path, path: str) -> None:
     (page_folder / "index.html").write_text("page")
     (page_folder / ".hidden").write_text("hidden")
     (page_folder.parent / "secret.txt").write_text("secret")
     (page_folder / "link.txt").symlink_to(page_folder.parent / "secret.txt")
-    connection = http.client.HTTPConnection(server.address, timeout=HANG)  # it sends paths as they are
+    connection = http.client.HTTPConnection(server.address, timeout=TIMEOUT_S)  # it sends paths as they are
     connection.request("GET", path)
     response = connection.getresponse()
     body = response.read()

@@ -7,30 +7,30 @@ from pathlib import Path
 
 import httpx
 import pytest
-from known_bundles import noise, write_known
+from known_bundles import make_noise, write_known_bundle
 from running_server import (
-    decoded,
-    encoded,
-    running,
-    smooth,
+    decode_image,
+    encode_image,
+    make_gradient,
+    run_server,
 )
 
-from i2i_sdk.files import file_sha256
+from i2i_sdk.files import hash_file
 
-Known = Callable[[str], Path]
+FindBundle = Callable[[str], Path]
 
 
-def test_models_are_described(client: httpx.Client, known: Known) -> None:
+def test_models_are_described(client: httpx.Client, known: FindBundle) -> None:
     listed = client.get("/v1/models").json()
     assert listed["default"] == "invert"
     assert listed["limits"] == {"max_frame_bytes": 100_000, "max_pixels": 40_000}
     assert [model["name"] for model in listed["models"]] == ["invert", "swap", "gray"]
     reference = known("invert") / "reference.onnx"
-    digest = file_sha256(reference)
+    digest = hash_file(reference)
     assert listed["models"][0] == {
         "name": "invert",
         "title": "invert",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "trained_on": "nothing",
         "fit": "resize",
         "channels": 3,
@@ -57,17 +57,19 @@ def test_models_are_described(client: httpx.Client, known: Known) -> None:
     assert listed["models"][2]["channels"] == 1
 
 
-def test_variants_for_browsers_come_before_references_smallest_first(known: Known, tmp_path: Path) -> None:
+def test_variants_for_browsers_come_before_references_smallest_first(
+    known: FindBundle, tmp_path: Path
+) -> None:
     for size in ((48, 80), (24, 40)):
         name = f"{size[0]}.onnx"
-        write_known(
+        write_known_bundle(
             tmp_path / "my model.i2i",
             "invert",
             size=size,
             file=name,
             engines=(("web", "fp32"), ("ort", "fp32")),
         )
-    with running([tmp_path / "my model.i2i"]) as server:
+    with run_server([tmp_path / "my model.i2i"]) as server:
         model = httpx.get(f"{server.url}/v1/models").json()["models"][0]
         assert [(o["height"], o["width"]) for o in model["on_device"]] == [(24, 40), (48, 80)]
         for described in model["on_device"]:
@@ -80,27 +82,27 @@ def test_variants_for_browsers_come_before_references_smallest_first(known: Know
             assert "immutable" in response.headers["cache-control"]
 
 
-def test_large_references_stay_on_the_server(known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("i2i_sdk.server.models.LARGEST_ON_DEVICE", 10)
-    with running([known("invert")]) as server:
+def test_large_references_stay_on_the_server(known: FindBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("i2i_sdk.server.models.MAX_ON_DEVICE_BYTES", 10)
+    with run_server([known("invert")]) as server:
         assert httpx.get(f"{server.url}/v1/models").json()["models"][0]["on_device"] == []
-        digest = file_sha256(known("invert") / "reference.onnx")
+        digest = hash_file(known("invert") / "reference.onnx")
         assert httpx.get(f"{server.url}/v1/models/invert/files/{digest}.onnx").status_code == 404
 
 
-def test_an_onnx_file_is_served_too(known: Known) -> None:
-    with running([known("swap") / "reference.onnx"]) as server:
+def test_an_onnx_file_is_served_too(known: FindBundle) -> None:
+    with run_server([known("swap") / "reference.onnx"]) as server:
         model = httpx.get(f"{server.url}/v1/models").json()["models"][0]
-        assert (model["name"], model["licence"], model["on_device"]) == ("reference", "", [])
-        image = noise(24, 40, 3)
-        response = httpx.post(f"{server.url}/v1/translate?format=png", content=encoded(image))
-        assert (decoded(response.content) == image[:, :, ::-1]).all()
+        assert (model["name"], model["license"], model["on_device"]) == ("reference", "", [])
+        image = make_noise(24, 40, 3)
+        response = httpx.post(f"{server.url}/v1/translate?format=png", content=encode_image(image))
+        assert (decode_image(response.content) == image[:, :, ::-1]).all()
 
 
-def test_files_are_given_by_exact_hash_of_what_is_listed(client: httpx.Client, known: Known) -> None:
-    digest = file_sha256(known("invert") / "reference.onnx")
+def test_files_are_given_by_exact_hash_of_what_is_listed(client: httpx.Client, known: FindBundle) -> None:
+    digest = hash_file(known("invert") / "reference.onnx")
     assert client.get(f"/v1/models/invert/files/{digest}.onnx").status_code == 200
-    manifest = file_sha256(known("invert") / "manifest.json")
+    manifest = hash_file(known("invert") / "manifest.json")
     for path in (
         f"/v1/models/swap/files/{digest}.onnx",  # another model's
         f"/v1/models/invert/files/{digest.upper()}.onnx",
@@ -132,10 +134,10 @@ def test_openapi_describes_everything(client: httpx.Client) -> None:
     assert client.get("/docs").status_code == client.get("/redoc").status_code == 404
 
 
-def test_metrics_count(known: Known) -> None:
-    with running([known("invert")]) as server, httpx.Client(base_url=server.url) as client:
+def test_metrics_count(known: FindBundle) -> None:
+    with run_server([known("invert")]) as server, httpx.Client(base_url=server.url) as client:
         for _ in range(3):
-            assert client.post("/v1/translate", content=encoded(smooth())).status_code == 200
+            assert client.post("/v1/translate", content=encode_image(make_gradient())).status_code == 200
         assert client.post("/v1/translate", content=b"x").status_code == 415
         assert client.get("/nowhere").status_code == 404
         assert client.get("/healthz", headers={"Host": "evil.example"}).status_code == 403

@@ -19,23 +19,32 @@ from pathlib import Path
 import httpx
 import pytest
 from cryptography import x509
-from known_bundles import noise
-from running_server import HANG, answer, decoded, encoded, heard, running, say, send_frame
+from known_bundles import make_noise
+from running_server import (
+    TIMEOUT_S,
+    decode_image,
+    encode_image,
+    receive_result,
+    receive_text,
+    run_server,
+    send_frame,
+    send_message,
+)
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from i2i_sdk.cli import main
+from i2i_sdk.cli.main import main
 from i2i_sdk.errors import InputError
 from i2i_sdk.server import tls
-from i2i_sdk.server.options import ServeOptions
-from i2i_sdk.server.run import addresses, bound, is_loopback, warnings
+from i2i_sdk.server.run import format_addresses, is_loopback, list_warnings, open_socket
+from i2i_sdk.server.settings import ServeOptions
 
-Known = Callable[[str], Path]
+FindBundle = Callable[[str], Path]
 Capture = pytest.CaptureFixture[str]
 
 
 @contextmanager
-def command(*arguments: object, **environment: str) -> Generator[tuple[subprocess.Popen[str], str]]:
+def start_server(*arguments: object, **environment: str) -> Generator[tuple[subprocess.Popen[str], str]]:
     """`i2i serve …` in a process of its own, and the lines that it printed until it was ready."""
     words = [sys.executable, "-m", "i2i_sdk", "serve", *map(str, arguments), "--backend", "ort"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
@@ -52,37 +61,37 @@ def command(*arguments: object, **environment: str) -> Generator[tuple[subproces
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_cleanly(known: Known, number: signal.Signals) -> None:
+def test_a_signal_ends_it_cleanly(known: FindBundle, number: signal.Signals) -> None:
     """Clients are told, the exit code is 0, nothing is printed."""
-    with command(known("invert"), "--port", 0) as (process, printed):
+    with start_server(known("invert"), "--port", 0) as (process, printed):
         assert printed.startswith("invert: ort fp32 24x40 on CPUExecutionProvider\n")
         address = re.search(r"open http://(127\.0\.0\.1:\d+)/\n", printed)
         assert address and "warning" not in printed
         with connect(f"ws://{address[1]}/v1/stream", compression=None) as socket:
-            say(socket, type="hello", format="png")
-            assert heard(socket)["type"] == "ready"
-            image = noise(24, 40, 3)
-            send_frame(socket, 1, encoded(image))
-            assert (answer(socket).image == 255 - image).all()
+            send_message(socket, type="hello", format="png")
+            assert receive_text(socket)["type"] == "ready"
+            image = make_noise(24, 40, 3)
+            send_frame(socket, 1, encode_image(image))
+            assert (receive_result(socket).image == 255 - image).all()
             process.send_signal(number)
             with pytest.raises(ConnectionClosed) as closed:
-                socket.recv(timeout=HANG)
+                socket.recv(timeout=TIMEOUT_S)
             assert closed.value.rcvd is not None and closed.value.rcvd.code == 1001
-        assert process.wait(HANG) == 0
+        assert process.wait(TIMEOUT_S) == 0
         assert process.stdout is not None and process.stdout.read() == ""
 
 
-def test_a_second_signal_is_as_quiet(known: Known) -> None:
+def test_a_second_signal_is_as_quiet(known: FindBundle) -> None:
     """As `timeout` sends them, both at once, and impatient people."""
-    with command(known("invert"), "--port", 0) as (process, _):
+    with start_server(known("invert"), "--port", 0) as (process, _):
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(HANG) == 0
+        assert process.wait(TIMEOUT_S) == 0
         assert process.stdout is not None and process.stdout.read() == ""
 
 
-def test_the_token_comes_from_the_environment_and_goes_into_the_address(known: Known) -> None:
-    with command(known("invert"), "--port", 0, I2I_TOKEN="sesame") as (_, printed):
+def test_the_token_comes_from_the_environment_and_goes_into_the_address(known: FindBundle) -> None:
+    with start_server(known("invert"), "--port", 0, I2I_TOKEN="sesame") as (_, printed):
         address = re.search(r"open (http://127\.0\.0\.1:\d+/)#token=sesame\n", printed)
         assert address
         assert httpx.get(f"{address[1]}v1/models").status_code == 401
@@ -95,8 +104,8 @@ def test_the_token_comes_from_the_environment_and_goes_into_the_address(known: K
 
 
 def test_a_taken_port_is_named_before_anything_is_loaded(capsys: Capture) -> None:
-    with bound("127.0.0.1", 0) as taken:
-        port = taken.getsockname()[1]
+    with open_socket("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
         assert main(["serve", "no-such-bundle.i2i", "--port", str(port)]) == 2
     error = capsys.readouterr().err
     assert error == (
@@ -111,17 +120,20 @@ def test_a_taken_port_is_named_before_anything_is_loaded(capsys: Capture) -> Non
 )
 def test_a_host_that_is_not_ours(host: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        bound(host, 0)
+        open_socket(host, 0)
 
 
-def test_ipv6(known: Known) -> None:
+def test_ipv6(known: FindBundle) -> None:
     try:
-        bound("::1", 0).close()
+        open_socket("::1", 0).close()
     except InputError:
         pytest.skip("this machine has no IPv6")
-    with bound("::1", 0) as listening, sockets.create_connection(listening.getsockname()[:2], HANG):
+    with (
+        open_socket("::1", 0) as listening,
+        sockets.create_connection(listening.getsockname()[:2], TIMEOUT_S),
+    ):
         pass
-    assert addresses(ServeOptions("::1"), 8000) == ["open http://[::1]:8000/"]
+    assert format_addresses(ServeOptions("::1"), 8000) == ["open http://[::1]:8000/"]
 
 
 @pytest.mark.parametrize(
@@ -137,26 +149,28 @@ def test_ipv6(known: Known) -> None:
     ],
 )
 def test_it_warns_when_others_can_reach_it(options: ServeOptions, words: list[str]) -> None:
-    lines = warnings(options)
+    lines = list_warnings(options)
     assert len(lines) == len(words)
     assert all(line.startswith("warning: ") and word in line for line, word in zip(lines, words, strict=True))
 
 
 def test_addresses_for_other_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     found = ["127.0.0.1", "::1", "192.168.1.7", "2001:db8::7"]
-    monkeypatch.setattr("i2i_sdk.server.run.own_addresses", lambda: found)
+    monkeypatch.setattr("i2i_sdk.server.run.list_own_addresses", lambda: found)
     secure = ServeOptions("0.0.0.0", tls_cert=Path("c"), tls_key=Path("k"), token="t")
-    assert addresses(secure, 8443) == [
+    assert format_addresses(secure, 8443) == [
         "open https://localhost:8443/#token=t",
         "from other devices: https://192.168.1.7:8443/#token=t",
         "from other devices: https://[2001:db8::7]:8443/#token=t",
     ]
-    assert addresses(ServeOptions(token="a b#c&d"), 1) == ["open http://127.0.0.1:1/#token=a%20b%23c%26d"]
-    assert addresses(replace(secure, host="192.168.1.7"), 1) == ["open https://192.168.1.7:1/#token=t"]
+    assert format_addresses(ServeOptions(token="a b#c&d"), 1) == [
+        "open http://127.0.0.1:1/#token=a%20b%23c%26d"
+    ]
+    assert format_addresses(replace(secure, host="192.168.1.7"), 1) == ["open https://192.168.1.7:1/#token=t"]
 
 
 def test_own_addresses_are_addresses() -> None:
-    found = tls.own_addresses()
+    found = tls.list_own_addresses()
     assert found[:2] == ["127.0.0.1", "::1"] and len(found) == len(set(found))
     assert is_loopback("::1") and not is_loopback("0.0.0.0") and not is_loopback("example.org")
 
@@ -164,26 +178,26 @@ def test_own_addresses_are_addresses() -> None:
 # TLS
 
 
-def test_self_signed_tls_is_verified_by_its_certificate(known: Known, tmp_path: Path) -> None:
-    certificate, key = tls.self_signed(tmp_path)
-    image = noise(24, 40, 3)
+def test_self_signed_tls_is_verified_by_its_certificate(known: FindBundle, tmp_path: Path) -> None:
+    certificate, key = tls.ensure_self_signed(tmp_path)
+    image = make_noise(24, 40, 3)
     context = ssl.create_default_context(cafile=str(certificate))
-    with running(
+    with run_server(
         [known("invert")], options=ServeOptions(port=0, tls_cert=certificate, tls_key=key)
     ) as server:
         port = server.address.rpartition(":")[2]
         for host in ("127.0.0.1", "localhost"):
             url = f"https://{host}:{port}/v1/translate?format=png"
-            response = httpx.post(url, content=encoded(image), verify=context)
-            assert (decoded(response.content) == 255 - image).all()
+            response = httpx.post(url, content=encode_image(image), verify=context)
+            assert (decode_image(response.content) == 255 - image).all()
             origin = f"https://{host}:{port}"
             with connect(
                 f"wss://{host}:{port}/v1/stream", ssl=context, origin=origin, compression=None
             ) as socket:
-                say(socket, type="hello", format="png")
-                assert heard(socket)["type"] == "ready"
-                send_frame(socket, 1, encoded(image))
-                assert (answer(socket).image == 255 - image).all()
+                send_message(socket, type="hello", format="png")
+                assert receive_text(socket)["type"] == "ready"
+                send_frame(socket, 1, encode_image(image))
+                assert (receive_result(socket).image == 255 - image).all()
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
             httpx.get(f"https://127.0.0.1:{port}/healthz")
 
@@ -191,15 +205,15 @@ def test_self_signed_tls_is_verified_by_its_certificate(known: Known, tmp_path: 
 def test_a_certificate_is_kept_until_it_no_longer_fits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    certificate, key = tls.self_signed(tmp_path)
+    certificate, key = tls.ensure_self_signed(tmp_path)
     first = certificate.read_bytes()
     if os.name == "posix":
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    tls.self_signed(tmp_path)
+    tls.ensure_self_signed(tmp_path)
     assert certificate.read_bytes() == first  # accepted once is enough
 
-    monkeypatch.setattr(tls, "own_addresses", lambda: ["127.0.0.1", "192.168.1.7"])
-    tls.self_signed(tmp_path)
+    monkeypatch.setattr(tls, "list_own_addresses", lambda: ["127.0.0.1", "192.168.1.7"])
+    tls.ensure_self_signed(tmp_path)
     second = x509.load_pem_x509_certificate(certificate.read_bytes())
     assert certificate.read_bytes() != first
     names = second.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -207,25 +221,25 @@ def test_a_certificate_is_kept_until_it_no_longer_fits(
     assert "localhost" in names.get_values_for_type(x509.DNSName)
     assert second.not_valid_after_utc - second.not_valid_before_utc < timedelta(days=825)
 
-    monkeypatch.setattr(tls, "own_addresses", lambda: ["127.0.0.1"])
+    monkeypatch.setattr(tls, "list_own_addresses", lambda: ["127.0.0.1"])
     before = certificate.read_bytes()
-    tls.self_signed(tmp_path)
+    tls.ensure_self_signed(tmp_path)
     assert certificate.read_bytes() == before  # what it names besides does no harm
 
-    monkeypatch.setattr(tls, "SPARE", timedelta(days=900))  # as if it ran out soon
+    monkeypatch.setattr(tls, "RENEWAL_MARGIN", timedelta(days=900))  # as if it ran out soon
     before = certificate.read_bytes()
-    tls.self_signed(tmp_path)
+    tls.ensure_self_signed(tmp_path)
     assert certificate.read_bytes() != before
     monkeypatch.undo()
 
     for path in (key, certificate):  # damaged, or not of one another
         path.write_text("x")
-        tls.self_signed(tmp_path)
+        tls.ensure_self_signed(tmp_path)
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
 
 
-def test_by_default_certificates_are_in_the_users_cache(known: Known) -> None:
-    with command(known("invert"), "--port", 0, "--tls-self-signed") as (_, printed):
+def test_by_default_certificates_are_in_the_users_cache(known: FindBundle) -> None:
+    with start_server(known("invert"), "--port", 0, "--tls-self-signed") as (_, printed):
         address = re.search(r"open (https://127\.0\.0\.1:\d+/)\n", printed)
         assert address
         cafile = Path(os.environ["I2I_CACHE_DIR"]) / "tls" / "certificate.pem"
@@ -253,7 +267,7 @@ def test_by_default_certificates_are_in_the_users_cache(known: Known) -> None:
         (["nowhere.i2i"], "nowhere.i2i: no such bundle"),
     ],
 )
-def test_what_cannot_be_served(known: Known, capsys: Capture, options: list[str], message: str) -> None:
+def test_what_cannot_be_served(known: FindBundle, capsys: Capture, options: list[str], message: str) -> None:
     bundle = str(known("invert"))
     assert main(["serve", "--port", "0", bundle, *(bundle if o == "{same}" else o for o in options)]) == 2
     captured = capsys.readouterr()
@@ -264,17 +278,19 @@ def test_a_missing_package_names_the_extra() -> None:
     """As where the extra is not installed: each of its packages in turn."""
     script = """
 import sys
-from i2i_sdk.cli import main
+from i2i_sdk.cli.main import main
 for name in ("fastapi", "uvicorn", "websockets", "prometheus_client", "cryptography"):
     kept = dict(sys.modules)
     for loaded in kept:
-        if loaded.startswith((name, "uvicorn", "i2i_sdk.server", "i2i_sdk.commands.serve")):
+        if loaded.startswith((name, "uvicorn", "i2i_sdk.server", "i2i_sdk.cli.serve")):
             del sys.modules[loaded]
     sys.modules[name] = None
     assert main(["serve", "sketch"]) == 2, name
     sys.modules.pop(name)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=4 * HANG)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=4 * TIMEOUT_S
+    )
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
     assert len(lines) == 5

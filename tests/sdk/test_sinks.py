@@ -1,4 +1,4 @@
-"""Writing images and videos: whole or not at all, with the right colours, times and sound."""
+"""Writing images and videos: whole or not at all, with the right colors, times and sound."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
-from test_sources import beep, constant, drawn, make_video, read_all
+from test_sources import draw_picture, make_beep, make_constant_times, make_video, read_all
 
 from i2i_sdk.errors import InputError, MediaError
-from i2i_sdk.sinks import VideoWriter, write_image
-from i2i_sdk.sources import read_image
+from i2i_sdk.media.images import read_image, write_image
+from i2i_sdk.media.video import VideoWriter
 
 CONTAINERS = (".mp4", ".mkv", ".mov")
-ONE_BEEP = beep(1.5, at=0.5)
+ONE_BEEP = make_beep(1.5, at=0.5)
 
 
 def write_video(path: Path, images: list[np.ndarray], times_ms: list[float], fps: float = 30.0) -> list[str]:
@@ -32,7 +32,7 @@ def write_video(path: Path, images: list[np.ndarray], times_ms: list[float], fps
     return writer.notes
 
 
-def flashing(flash: int, count: int = 40) -> list[np.ndarray]:
+def make_flashing_frames(flash: int, count: int = 40) -> list[np.ndarray]:
     """Dark frames with a white one."""
     return [np.full((48, 64, 3), 255 if i == flash else 30, np.uint8) for i in range(count)]
 
@@ -52,7 +52,7 @@ def test_lossless_formats_give_back_what_was_written(
     shape = size if channels == 1 else (*size, channels)
     image = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
     if channels == 4:
-        image[..., 3] |= 1  # WebP does not keep the colour of fully transparent pixels
+        image[..., 3] |= 1  # WebP does not keep the color of fully transparent pixels
     path = tmp_path_factory.mktemp("images") / f"bild ü{suffix}"
     write_image(path, image)
     expected = np.dstack([image] * 3) if channels == 1 else image
@@ -75,7 +75,7 @@ def test_alpha_needs_a_format_that_keeps_it(tmp_path: Path, suffix: str) -> None
 
 
 def test_images_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    image = drawn()
+    image = draw_picture()
     with pytest.raises(MediaError, match=r"\.gif.*\.png"):
         write_image(tmp_path / "a.gif", image)
     with pytest.raises(MediaError, match=r"\(4, 4, 2\)"):
@@ -102,16 +102,16 @@ RATES = [Fraction(24000, 1001), 24, 25, Fraction(30000, 1001), 30, 50, Fraction(
 @pytest.mark.parametrize("suffix", CONTAINERS)
 def test_constant_rates_come_out_exactly(tmp_path: Path, suffix: str, rate: Fraction) -> None:
     """Even from times in whole milliseconds, as Matroska has them."""
-    times = [float(round(1000 * time)) for time in constant(60, rate)]
+    times = [float(round(1000 * time)) for time in make_constant_times(60, rate)]
     path = tmp_path / f"a{suffix}"
-    assert write_video(path, [drawn(index=i % 50) for i in range(60)], times, float(rate)) == []
+    assert write_video(path, [draw_picture(index=i % 50) for i in range(60)], times, float(rate)) == []
     with av.open(path) as file:
         stream = file.streams.video[0]
         # Matroska stores a frame's duration in whole nanoseconds.
         assert stream.average_rate == (pytest.approx(rate, rel=1e-6) if suffix == ".mkv" else rate)
         stamps = [frame.pts * frame.time_base for frame in file.decode(stream)]
     exact = [time - stamps[0] for time in stamps]
-    wanted = constant(60, rate)
+    wanted = make_constant_times(60, rate)
     if suffix == ".mkv":
         assert max(abs(a - b) for a, b in zip(exact, wanted, strict=True)) <= Fraction(1, 1000)
     else:
@@ -122,7 +122,7 @@ def test_constant_rates_come_out_exactly(tmp_path: Path, suffix: str, rate: Frac
 def test_variable_rates_keep_their_times(tmp_path: Path, suffix: str) -> None:
     times = [0.0, 33.3, 66.7, 215.5, 241.0, 500.0, 900.5, 912.3, 2000.0]
     path = tmp_path / f"vfr{suffix}"
-    assert write_video(path, [drawn(index=i) for i in range(9)], times) == []
+    assert write_video(path, [draw_picture(index=i) for i in range(9)], times) == []
     np.testing.assert_allclose([f.time_ms for f in read_all(path)], times, atol=0.6)
 
 
@@ -132,7 +132,7 @@ def test_time_stamps_always_increase(
     tmp_path_factory: pytest.TempPathFactory, times: list[float], fps: float
 ) -> None:
     path = tmp_path_factory.mktemp("times") / "a.mp4"
-    notes = write_video(path, [drawn(16, 16)] * len(times), times, fps)
+    notes = write_video(path, [draw_picture(16, 16)] * len(times), times, fps)
     written = [frame.time_ms for frame in read_all(path)]
     assert len(written) == len(times)
     assert all(a < b for a, b in pairwise(written))
@@ -143,7 +143,7 @@ def test_time_stamps_always_increase(
 
 
 def test_repeated_times_are_reported(tmp_path: Path) -> None:
-    notes = write_video(tmp_path / "a.mp4", [drawn()] * 4, [0.0, 40.0, 40.0, 0.0], 25.0)
+    notes = write_video(tmp_path / "a.mp4", [draw_picture()] * 4, [0.0, 40.0, 40.0, 0.0], 25.0)
     assert len(notes) == 1 and "2 frame(s)" in notes[0] and "40.0 ms" in notes[0]
     assert [f.time_ms for f in read_all(tmp_path / "a.mp4")] == pytest.approx([0, 40, 80, 120])
 
@@ -152,9 +152,9 @@ def test_repeated_times_are_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", CONTAINERS)
-def test_colours_survive(tmp_path: Path, suffix: str) -> None:
+def test_colors_survive(tmp_path: Path, suffix: str) -> None:
     photo = np.ascontiguousarray(data.astronaut()[:, :, ::-1])
-    path = tmp_path / f"colour{suffix}"
+    path = tmp_path / f"color{suffix}"
     write_video(path, [photo] * 5, [0, 33, 67, 100, 133])
     difference = read_all(path)[3].image.astype(int) - photo
     assert np.abs(difference).mean() < 3
@@ -166,7 +166,7 @@ def test_colours_survive(tmp_path: Path, suffix: str) -> None:
         assert tags == (1, 1, 1, 1)  # BT.709 thrice, limited range
 
 
-def test_saturated_colours_survive(tmp_path: Path) -> None:
+def test_saturated_colors_survive(tmp_path: Path) -> None:
     patches = np.array([[0, 0, 255], [0, 255, 0], [255, 0, 0], [0, 255, 255], [255, 255, 255], [0, 0, 0]])
     image = np.repeat(np.repeat(patches[None], 32, 1), 64, 0).astype(np.uint8)
     write_video(tmp_path / "a.mp4", [image] * 3, [0, 33, 67])
@@ -184,19 +184,19 @@ def test_odd_sizes_are_padded_and_reported(tmp_path: Path, width: int, height: i
     assert read.shape == (*even, 3)
     replicated = np.pad(photo, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     assert np.abs(read.astype(int) - replicated)[-2:, -2:].mean() < 20
-    assert write_video(tmp_path / "even.mp4", [drawn()], [0]) == []
+    assert write_video(tmp_path / "even.mp4", [draw_picture()], [0]) == []
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov"])
 def test_the_index_is_at_the_front(tmp_path: Path, suffix: str) -> None:
-    write_video(tmp_path / f"a{suffix}", [drawn()] * 3, [0, 33, 67])
+    write_video(tmp_path / f"a{suffix}", [draw_picture()] * 3, [0, 33, 67])
     content = (tmp_path / f"a{suffix}").read_bytes()
     assert 0 < content.index(b"moov") < content.index(b"mdat")
 
 
 def test_pixels_that_are_not_square(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "a.mp4", 64, 48, 30, None, sample_aspect=Fraction(4, 3)) as writer:
-        writer.write(drawn(), 0.0)
+        writer.write(draw_picture(), 0.0)
     with av.open(tmp_path / "a.mp4") as file:
         assert file.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
 
@@ -210,12 +210,14 @@ def test_pixels_that_are_not_square(tmp_path: Path) -> None:
 def test_an_interrupted_video_leaves_nothing(
     tmp_path: Path, suffix: str, error: BaseException, written: int
 ) -> None:
-    source = make_video(tmp_path / "in.mkv", flashing(15), constant(40, 30), sound={"aac": ONE_BEEP})
+    source = make_video(
+        tmp_path / "in.mkv", make_flashing_frames(15), make_constant_times(40, 30), sound={"aac": ONE_BEEP}
+    )
     out = tmp_path / f"out{suffix}"
     out.write_text("an older file")
     with pytest.raises(type(error)), VideoWriter(out, 64, 48, 30, audio_from=source) as writer:
         for i in range(written):
-            writer.write(drawn(index=i % 50), i / 0.03)
+            writer.write(draw_picture(index=i % 50), i / 0.03)
         raise error
     assert out.read_text() == "an older file"
     assert {path.name for path in tmp_path.iterdir()} == {"in.mkv", out.name}
@@ -232,7 +234,12 @@ def test_what_a_video_cannot_be(tmp_path: Path) -> None:
         VideoWriter(tmp_path / "a.mp4", 64, 48, 30, None),
     ):
         pass
-    wrong = [drawn(32, 48), drawn()[:, :, 0], drawn().astype(np.float32), np.zeros((48, 64, 4), np.uint8)]
+    wrong = [
+        draw_picture(32, 48),
+        draw_picture()[:, :, 0],
+        draw_picture().astype(np.float32),
+        np.zeros((48, 64, 4), np.uint8),
+    ]
     for image in wrong:
         with (
             pytest.raises(InputError, match=r"uint8 \(48, 64, 3\) in BGR"),
@@ -253,12 +260,12 @@ def test_files_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "folder.mp4").mkdir()
     for path in (tmp_path / "text.mp4" / "a.mp4", tmp_path / "folder.mp4"):
         with pytest.raises(MediaError, match=rf"cannot write .*{path.name}"):
-            write_video(path, [drawn()], [0])
+            write_video(path, [draw_picture()], [0])
     assert {path.name for path in tmp_path.iterdir()} == {"folder.mp4", "text.mp4"}
 
 
 def test_names_with_colons_and_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("12:30.mp4", "größe 日本.MKV", "100%d.mov"):
-        write_video(Path(name), [drawn()] * 3, [0, 33, 67])
+        write_video(Path(name), [draw_picture()] * 3, [0, 33, 67])
         assert len(read_all(Path(name))) == 3

@@ -9,13 +9,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from test_sinks import CONTAINERS, ONE_BEEP, flashing
-from test_sources import beep, constant, make_video, read_all
+from test_sinks import CONTAINERS, ONE_BEEP, make_flashing_frames
+from test_sources import make_beep, make_constant_times, make_video, read_all
 
-from i2i_sdk.sinks import VideoWriter
+from i2i_sdk.media.video import VideoWriter
 
 
-def sound_after_flash(path: Path) -> float:
+def measure_sound_delay(path: Path) -> float:
     """Milliseconds between the white frame and the start of the beep, by the file's own clock."""
     with av.open(path) as file:
         gray = [(f.time, f.to_ndarray(format="gray").mean()) for f in file.decode(video=0)]
@@ -29,12 +29,12 @@ def sound_after_flash(path: Path) -> float:
     raise AssertionError("no beep")
 
 
-def sound_bytes(path: Path, track: int = 0) -> bytes:
+def read_sound_bytes(path: Path, track: int = 0) -> bytes:
     with av.open(path) as file:
         return b"".join(bytes(packet) for packet in file.demux(audio=track))
 
 
-def with_sound(source: Path, out: Path) -> list[str]:
+def copy_with_sound(source: Path, out: Path) -> list[str]:
     """Write the frames of `source` to `out`, with its sound."""
     with VideoWriter(out, 64, 48, 30, audio_from=source) as writer:
         for frame in read_all(source):
@@ -45,37 +45,47 @@ def with_sound(source: Path, out: Path) -> list[str]:
 # Images
 
 
-COPIED = [("aac", ".mp4"), ("aac", ".mkv"), ("aac", ".mov"), ("flac", ".mkv"), ("flac", ".mp4")]
-COPIED += [("pcm_s16le", ".mkv"), ("pcm_s16le", ".mov"), ("libopus", ".mp4"), ("libmp3lame", ".mp4")]
+COPIED_CODECS = [("aac", ".mp4"), ("aac", ".mkv"), ("aac", ".mov"), ("flac", ".mkv"), ("flac", ".mp4")]
+COPIED_CODECS += [("pcm_s16le", ".mkv"), ("pcm_s16le", ".mov"), ("libopus", ".mp4"), ("libmp3lame", ".mp4")]
 
 
-@pytest.mark.parametrize(("codec", "suffix"), COPIED)
+@pytest.mark.parametrize(("codec", "suffix"), COPIED_CODECS)
 def test_sound_is_copied_bit_for_bit(tmp_path: Path, codec: str, suffix: str) -> None:
-    source = make_video(tmp_path / "in.mkv", flashing(15), constant(40, 30), sound={codec: ONE_BEEP})
+    source = make_video(
+        tmp_path / "in.mkv", make_flashing_frames(15), make_constant_times(40, 30), sound={codec: ONE_BEEP}
+    )
     out = tmp_path / f"out{suffix}"
-    assert with_sound(source, out) == []
-    assert sound_bytes(out) == sound_bytes(source) != b""
-    assert abs(sound_after_flash(out) - sound_after_flash(source)) < 1.5
+    assert copy_with_sound(source, out) == []
+    assert read_sound_bytes(out) == read_sound_bytes(source) != b""
+    assert abs(measure_sound_delay(out) - measure_sound_delay(source)) < 1.5
 
 
 @pytest.mark.parametrize(("codec", "suffix"), [("pcm_s16le", ".mp4"), ("flac", ".mov"), ("libopus", ".mov")])
 def test_sound_that_the_container_does_not_take_becomes_aac(tmp_path: Path, codec: str, suffix: str) -> None:
-    source = make_video(tmp_path / "in.mkv", flashing(15), constant(40, 30), sound={codec: ONE_BEEP})
+    source = make_video(
+        tmp_path / "in.mkv", make_flashing_frames(15), make_constant_times(40, 30), sound={codec: ONE_BEEP}
+    )
     out = tmp_path / f"out{suffix}"
-    notes = with_sound(source, out)
+    notes = copy_with_sound(source, out)
     assert len(notes) == 1 and codec.removeprefix("lib") in notes[0] and "AAC" in notes[0]
     with av.open(out) as file:
         assert file.streams.audio[0].codec_context.name == "aac"
         assert sum(frame.samples for frame in file.decode(audio=0)) == pytest.approx(72_000, abs=1100)
-    assert abs(sound_after_flash(out)) < 2
+    assert abs(measure_sound_delay(out)) < 2
 
 
 def test_channels_without_names_are_encoded(tmp_path: Path) -> None:
     """AVI does not say which loudspeaker a channel is for."""
     source = tmp_path / "in.avi"
-    make_video(source, flashing(15), constant(40, 30), codec="mpeg4", sound={"pcm_s16le": ONE_BEEP})
-    assert len(with_sound(source, tmp_path / "out.mp4")) == 1
-    assert abs(sound_after_flash(tmp_path / "out.mp4")) < 2
+    make_video(
+        source,
+        make_flashing_frames(15),
+        make_constant_times(40, 30),
+        codec="mpeg4",
+        sound={"pcm_s16le": ONE_BEEP},
+    )
+    assert len(copy_with_sound(source, tmp_path / "out.mp4")) == 1
+    assert abs(measure_sound_delay(tmp_path / "out.mp4")) < 2
 
 
 @pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])  # copied, and encoded for MP4
@@ -88,46 +98,48 @@ def test_sync_survives_different_starts(
     start = Fraction(picture_start).limit_denominator(1000)
     make_video(
         source,
-        flashing(15),
-        [start + time for time in constant(40, 30)],
-        sound={codec: beep(1.5, at=0.5 + picture_start - sound_start)},
+        make_flashing_frames(15),
+        [start + time for time in make_constant_times(40, 30)],
+        sound={codec: make_beep(1.5, at=0.5 + picture_start - sound_start)},
         sound_start=Fraction(sound_start).limit_denominator(1000),
     )
-    before = sound_after_flash(source)
+    before = measure_sound_delay(source)
     assert abs(before) < 2
-    with_sound(source, out)
-    assert abs(sound_after_flash(out) - before) < 2
+    copy_with_sound(source, out)
+    assert abs(measure_sound_delay(out) - before) < 2
     np.testing.assert_allclose([f.time_ms for f in read_all(out)], np.arange(40) / 0.03, atol=1.1)
 
 
 def test_sync_survives_a_start_that_cannot_be_decoded(tmp_path: Path) -> None:
     """A broadcast recording starts anywhere: its first frames lack their reference."""
-    images = flashing(280, count=300)  # x264 makes frame 250 the second that can be decoded alone
-    sound = {"aac": beep(10, at=280 / 30)}
-    source = make_video(tmp_path / "whole.ts", images, constant(300, 30), sound=sound)
+    images = make_flashing_frames(280, count=300)  # x264 makes frame 250 the second that can be decoded alone
+    sound = {"aac": make_beep(10, at=280 / 30)}
+    source = make_video(tmp_path / "whole.ts", images, make_constant_times(300, 30), sound=sound)
     content = source.read_bytes()
     middle = len(content) // 2 // 188 * 188
     cut = tmp_path / "cut.ts"
     cut.write_bytes(content[middle:])
-    with_sound(cut, tmp_path / "out.mp4")
+    copy_with_sound(cut, tmp_path / "out.mp4")
     assert 20 < len(read_all(tmp_path / "out.mp4")) < 250
-    assert abs(sound_after_flash(tmp_path / "out.mp4") - sound_after_flash(source)) < 2
+    assert abs(measure_sound_delay(tmp_path / "out.mp4") - measure_sound_delay(source)) < 2
 
 
 def test_every_audio_track_keeps_its_language(tmp_path: Path) -> None:
     source, out = tmp_path / "in.mkv", tmp_path / "out.mp4"
-    sound = {"flac": ONE_BEEP, "aac": beep(1.5, at=1.0)}
-    make_video(source, flashing(15), constant(40, 30), sound=sound, languages=("fra", "deu"))
-    with_sound(source, out)
+    sound = {"flac": ONE_BEEP, "aac": make_beep(1.5, at=1.0)}
+    make_video(
+        source, make_flashing_frames(15), make_constant_times(40, 30), sound=sound, languages=("fra", "deu")
+    )
+    copy_with_sound(source, out)
     with av.open(out) as file:
         tracks = [(t.codec_context.name, t.metadata["language"]) for t in file.streams.audio]
     assert tracks == [("flac", "fra"), ("aac", "deu")]
     for track in range(2):
-        assert sound_bytes(out, track) == sound_bytes(source, track) != b""
+        assert read_sound_bytes(out, track) == read_sound_bytes(source, track) != b""
 
 
 def test_subtitles_are_reported(tmp_path: Path) -> None:
-    plain = make_video(tmp_path / "plain.mkv", flashing(15), constant(40, 30))
+    plain = make_video(tmp_path / "plain.mkv", make_flashing_frames(15), make_constant_times(40, 30))
     with av.open(plain) as file, av.open(tmp_path / "in.mkv", "w") as out:
         video = out.add_stream_from_template(file.streams.video[0])
         titles = out.add_mux_stream("subrip")
@@ -139,12 +151,17 @@ def test_subtitles_are_reported(tmp_path: Path) -> None:
         packet.stream, packet.time_base = titles, Fraction(1, 1000)
         packet.pts, packet.dts, packet.duration = 0, 0, 500
         out.mux(packet)
-    assert with_sound(tmp_path / "in.mkv", tmp_path / "out.mp4") == ["1 subtitle track(s) not copied"]
+    assert copy_with_sound(tmp_path / "in.mkv", tmp_path / "out.mp4") == ["1 subtitle track(s) not copied"]
 
 
 def test_picture_and_sound_lie_side_by_side(tmp_path: Path) -> None:
-    source = make_video(tmp_path / "in.mkv", flashing(9, 150), constant(150, 30), sound={"aac": beep(5, 0.3)})
-    with_sound(source, tmp_path / "out.mp4")
+    source = make_video(
+        tmp_path / "in.mkv",
+        make_flashing_frames(9, 150),
+        make_constant_times(150, 30),
+        sound={"aac": make_beep(5, 0.3)},
+    )
+    copy_with_sound(source, tmp_path / "out.mp4")
     with av.open(tmp_path / "out.mp4") as file:
         packets = sorted((p.pos, p.stream.type) for p in file.demux() if p.size)
     longest_run = max(len(list(run)) for _, run in groupby(kind for _, kind in packets))
@@ -153,25 +170,27 @@ def test_picture_and_sound_lie_side_by_side(tmp_path: Path) -> None:
 
 def test_sound_whose_times_run_backwards_is_reported(tmp_path: Path) -> None:
     """Two recordings joined byte by byte, as recorders do."""
-    part = make_video(tmp_path / "part.ts", flashing(15), constant(40, 30), sound={"aac": ONE_BEEP})
+    part = make_video(
+        tmp_path / "part.ts", make_flashing_frames(15), make_constant_times(40, 30), sound={"aac": ONE_BEEP}
+    )
     (tmp_path / "in.ts").write_bytes(part.read_bytes() * 2)
-    notes = with_sound(tmp_path / "in.ts", tmp_path / "out.mp4")
+    notes = copy_with_sound(tmp_path / "in.ts", tmp_path / "out.mp4")
     assert len(read_all(tmp_path / "out.mp4")) == 80
     assert any("damaged packet(s) of sound" in note for note in notes)
 
 
 def test_silent_files_and_files_without_picture(tmp_path: Path) -> None:
-    silent = make_video(tmp_path / "silent.mkv", flashing(15), constant(40, 30))
-    assert with_sound(silent, tmp_path / "out.mp4") == []
+    silent = make_video(tmp_path / "silent.mkv", make_flashing_frames(15), make_constant_times(40, 30))
+    assert copy_with_sound(silent, tmp_path / "out.mp4") == []
     with av.open(tmp_path / "sound.wav", "w") as file:
         track = file.add_stream("pcm_s16le", rate=48_000, layout="mono")
         frame = av.AudioFrame.from_ndarray(ONE_BEEP[None], "s16", "mono")
         frame.sample_rate = 48_000
         file.mux(track.encode(frame))
     with VideoWriter(tmp_path / "dubbed.mkv", 64, 48, 30, audio_from=tmp_path / "sound.wav") as writer:
-        for i, image in enumerate(flashing(15)):
+        for i, image in enumerate(make_flashing_frames(15)):
             writer.write(image, i / 0.03)
-    assert abs(sound_after_flash(tmp_path / "dubbed.mkv")) < 2
+    assert abs(measure_sound_delay(tmp_path / "dubbed.mkv")) < 2
 
 
 # Whole or not at all

@@ -14,10 +14,11 @@ from PIL import Image, ImageOps
 from skimage import data
 
 from i2i_sdk.errors import MediaError
-from i2i_sdk.sources import VIDEO_SUFFIXES, Frame, VideoReader, read_image
+from i2i_sdk.media.images import read_image
+from i2i_sdk.media.video import VIDEO_SUFFIXES, VideoFrame, VideoReader
 
 
-def drawn(width: int = 64, height: int = 48, index: int = 0) -> np.ndarray:
+def draw_picture(width: int = 64, height: int = 48, index: int = 0) -> np.ndarray:
     """A BGR picture that is different at every corner, brighter with every index."""
     image = np.full((height, width, 3), 20 + 4 * index, np.uint8)
     image[: height // 2, : width // 2] = (200, 60, 40)  # blue, upper left
@@ -25,12 +26,12 @@ def drawn(width: int = 64, height: int = 48, index: int = 0) -> np.ndarray:
     return image
 
 
-def constant(count: int, fps: Fraction | int) -> list[Fraction]:
+def make_constant_times(count: int, fps: Fraction | int) -> list[Fraction]:
     """Times in seconds of a constant frame rate."""
     return [Fraction(i) / fps for i in range(count)]
 
 
-def beep(seconds: float, at: float, rate: int = 48_000) -> np.ndarray:
+def make_beep(seconds: float, at: float, rate: int = 48_000) -> np.ndarray:
     """int16 [samples]: silence with a tone of 1 kHz for a thirtieth of a second."""
     t = np.arange(round(seconds * rate)) / rate
     return (np.sin(2 * np.pi * 1000 * t) * ((t >= at) & (t < at + 1 / 30)) * 20_000).astype(np.int16)
@@ -90,7 +91,7 @@ def rotate_in_header(path: Path, degrees: int) -> None:
     path.write_bytes(content)
 
 
-def frames_that_decode(path: Path) -> int:
+def count_decodable_frames(path: Path) -> int:
     """What another decoder makes of the file, damaged packets passed over."""
     count = 0
     with av.open(path) as file:
@@ -102,7 +103,7 @@ def frames_that_decode(path: Path) -> int:
     return count
 
 
-def read_all(path: Path) -> list[Frame]:
+def read_all(path: Path) -> list[VideoFrame]:
     with VideoReader(path) as video:
         return list(video)
 
@@ -111,8 +112,8 @@ def read_all(path: Path) -> list[Frame]:
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tiff", "A.PNG", "größe 日本.png"])
-def test_colours_are_bgr(tmp_path: Path, name: str) -> None:
-    image = drawn()
+def test_colors_are_bgr(tmp_path: Path, name: str) -> None:
+    image = draw_picture()
     Image.fromarray(image[:, :, ::-1]).save(tmp_path / name)
     read = read_image(tmp_path / name)
     assert read.dtype == np.uint8
@@ -128,7 +129,7 @@ def test_jpeg_and_gray(tmp_path: Path) -> None:
 
 
 def test_alpha_is_kept(tmp_path: Path) -> None:
-    rgba = np.dstack([drawn()[:, :, ::-1], np.arange(48 * 64, dtype=np.uint8).reshape(48, 64)])
+    rgba = np.dstack([draw_picture()[:, :, ::-1], np.arange(48 * 64, dtype=np.uint8).reshape(48, 64)])
     Image.fromarray(rgba).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), rgba[:, :, [2, 1, 0, 3]])
     Image.fromarray(rgba[:, :, 2:]).save(tmp_path / "gray.png")  # gray with alpha
@@ -150,7 +151,7 @@ def test_exif_orientation_is_obeyed(tmp_path: Path, orientation: int, suffix: st
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / f"turned{suffix}"
-    Image.fromarray(drawn()[:, :, ::-1]).save(path, exif=exif, quality=95)
+    Image.fromarray(draw_picture()[:, :, ::-1]).save(path, exif=exif, quality=95)
     with Image.open(path) as image:
         upright = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))[:, :, ::-1]
     read = read_image(path)
@@ -171,7 +172,7 @@ def test_unreadable_images_are_named(tmp_path: Path) -> None:
 
 
 def test_tiff_with_alpha_is_refused(tmp_path: Path) -> None:
-    Image.fromarray(np.dstack([drawn(), drawn()[:, :, 0]])).save(tmp_path / "a.tif")
+    Image.fromarray(np.dstack([draw_picture(), draw_picture()[:, :, 0]])).save(tmp_path / "a.tif")
     with pytest.raises(MediaError, match=r"a\.tif.*alpha.*PNG"):
         read_image(tmp_path / "a.tif")
 
@@ -183,9 +184,11 @@ CODECS = {".avi": "mpeg4", ".webm": "libvpx", ".wmv": "wmv2", ".mpg": "mpeg2vide
 
 @pytest.mark.parametrize("suffix", VIDEO_SUFFIXES)
 def test_every_frame_of_every_container(tmp_path: Path, suffix: str) -> None:
-    images = [drawn(index=i) for i in range(20)]
+    images = [draw_picture(index=i) for i in range(20)]
     codec = CODECS.get(suffix, "libx264")
-    path = make_video(tmp_path / f"größe 12:30{suffix}", images, constant(20, 25), fps=25, codec=codec)
+    path = make_video(
+        tmp_path / f"größe 12:30{suffix}", images, make_constant_times(20, 25), fps=25, codec=codec
+    )
     with VideoReader(path) as video:
         assert (video.width, video.height, video.fps, video.sample_aspect) == (64, 48, 25.0, 1)
         if suffix in (".mp4", ".mov"):  # others estimate it
@@ -205,15 +208,17 @@ def test_every_frame_of_every_container(tmp_path: Path, suffix: str) -> None:
 def test_variable_frame_rate_gives_real_times(tmp_path: Path, suffix: str) -> None:
     milliseconds = [0, 33, 67, 200, 217, 500, 533, 900]
     path = tmp_path / f"vfr{suffix}"
-    make_video(path, [drawn(index=i) for i in range(8)], [Fraction(ms, 1000) for ms in milliseconds])
+    make_video(path, [draw_picture(index=i) for i in range(8)], [Fraction(ms, 1000) for ms in milliseconds])
     np.testing.assert_allclose([frame.time_ms for frame in read_all(path)], milliseconds, atol=0.6)
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
 def test_rotation_is_obeyed(tmp_path: Path, degrees: int) -> None:
-    path = make_video(tmp_path / "phone.mp4", [drawn()] * 3, constant(3, 30), sample_aspect=Fraction(4, 3))
+    path = make_video(
+        tmp_path / "phone.mp4", [draw_picture()] * 3, make_constant_times(3, 30), sample_aspect=Fraction(4, 3)
+    )
     rotate_in_header(path, degrees)
-    upright = np.rot90(drawn(), -degrees // 90)
+    upright = np.rot90(draw_picture(), -degrees // 90)
     with VideoReader(path) as video:
         assert (video.height, video.width) == upright.shape[:2]
         assert video.sample_aspect == (Fraction(4, 3) if degrees == 180 else Fraction(3, 4))
@@ -223,27 +228,29 @@ def test_rotation_is_obeyed(tmp_path: Path, degrees: int) -> None:
 
 
 def test_odd_sizes(tmp_path: Path) -> None:
-    path = make_video(tmp_path / "odd.avi", [drawn(63, 47)] * 3, constant(3, 25), fps=25, codec="mjpeg")
+    path = make_video(
+        tmp_path / "odd.avi", [draw_picture(63, 47)] * 3, make_constant_times(3, 25), fps=25, codec="mjpeg"
+    )
     with VideoReader(path) as video:
         assert (video.width, video.height) == (63, 47)
         assert len(list(video)) == 3
 
 
-def noisy_video(path: Path) -> Path:
+def make_noisy_video(path: Path) -> Path:
     noise = np.random.default_rng(0).integers(0, 255, (60, 96, 128, 3), np.uint8)
-    return make_video(path, list(noise), constant(60, 30))
+    return make_video(path, list(noise), make_constant_times(60, 30))
 
 
 def test_truncated_video_gives_what_is_left(tmp_path: Path) -> None:
-    path = noisy_video(tmp_path / "cut.mkv")
+    path = make_noisy_video(tmp_path / "cut.mkv")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     frames = read_all(path)
     assert 20 < len(frames) < 40
-    assert len(frames) == frames_that_decode(path)
+    assert len(frames) == count_decodable_frames(path)
 
 
 def test_frames_after_damage_are_delivered(tmp_path: Path) -> None:
-    path = noisy_video(tmp_path / "hole.mp4")
+    path = make_noisy_video(tmp_path / "hole.mp4")
     content = bytearray(path.read_bytes())
     hole = len(content) // 2
     content[hole : hole + 60_000] = bytes(60_000)  # several frames wide
@@ -251,7 +258,7 @@ def test_frames_after_damage_are_delivered(tmp_path: Path) -> None:
     with VideoReader(path) as video:
         frames = list(video)
         assert video.undecodable > 0
-    assert len(frames) == frames_that_decode(path) < 60
+    assert len(frames) == count_decodable_frames(path) < 60
     assert frames[-1].time_ms == pytest.approx(59 / 30 * 1000)  # times are kept around the hole
 
 
@@ -259,11 +266,11 @@ def test_unreadable_videos_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("not a film")
     (tmp_path / "folder.mp4").mkdir()
-    path = make_video(tmp_path / "cut.mp4", [drawn()] * 9, constant(9, 30))
+    path = make_video(tmp_path / "cut.mp4", [draw_picture()] * 9, make_constant_times(9, 30))
     path.write_bytes(path.read_bytes()[:-200])  # the index at the end is gone
     with av.open(tmp_path / "sound.mp4", "w") as file:
         track = file.add_stream("aac", rate=48_000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(beep(0.1, 0.0)[None], "s16", "mono")
+        frame = av.AudioFrame.from_ndarray(make_beep(0.1, 0.0)[None], "s16", "mono")
         frame.sample_rate = 48_000
         file.mux(track.encode(frame))
         file.mux(track.encode(None))
@@ -273,24 +280,24 @@ def test_unreadable_videos_are_named(tmp_path: Path) -> None:
 
 
 def test_frames_keep_the_size_of_the_first(tmp_path: Path) -> None:
-    small = make_video(tmp_path / "small.ts", [drawn()] * 9, constant(9, 30))
-    large = make_video(tmp_path / "large.ts", [drawn(128, 96)] * 9, constant(9, 30))
+    small = make_video(tmp_path / "small.ts", [draw_picture()] * 9, make_constant_times(9, 30))
+    large = make_video(tmp_path / "large.ts", [draw_picture(128, 96)] * 9, make_constant_times(9, 30))
     joined = tmp_path / "joined.ts"
     joined.write_bytes(small.read_bytes() + large.read_bytes())
     frames = read_all(joined)
     assert len(frames) == 18
     for frame in frames:
         assert frame.image.shape == (48, 64, 3)
-        assert np.abs(frame.image.astype(int) - drawn()).mean() < 4  # scaled, not cropped
+        assert np.abs(frame.image.astype(int) - draw_picture()).mean() < 4  # scaled, not cropped
 
 
 def test_a_video_without_frame_rate_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = make_video(tmp_path / "a.mp4", [drawn()], constant(1, 30))
+    path = make_video(tmp_path / "a.mp4", [draw_picture()], make_constant_times(1, 30))
 
     class NoRate:
         def __init__(self, *_: object) -> None: ...
         def read(self) -> tuple[bool, np.ndarray]:
-            return True, drawn()
+            return True, draw_picture()
 
         def get(self, _: int) -> float:
             return 0.0
@@ -303,7 +310,7 @@ def test_a_video_without_frame_rate_is_an_error(tmp_path: Path, monkeypatch: pyt
 
 
 def test_closing_ends_reading(tmp_path: Path) -> None:
-    video = VideoReader(make_video(tmp_path / "a.mp4", [drawn()] * 5, constant(5, 30)))
+    video = VideoReader(make_video(tmp_path / "a.mp4", [draw_picture()] * 5, make_constant_times(5, 30)))
     video.close()
     assert video.read() is None
 
@@ -313,4 +320,4 @@ def test_real_clips(shared_data: Path) -> None:
         path = shared_data / "clips" / name
         with VideoReader(path) as video:
             assert (video.width, video.height) == size
-            assert sum(1 for _ in video) == frames_that_decode(path)
+            assert sum(1 for _ in video) == count_decodable_frames(path)

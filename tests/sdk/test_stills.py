@@ -11,9 +11,9 @@ import pytest
 from skimage import data
 
 from i2i_sdk import InputError, MediaError
-from i2i_sdk.parity import read_inputs
-from i2i_sdk.quality import psnr
-from i2i_sdk.stills import BUILTIN, read_frames, spread
+from i2i_sdk.quality.eval_frames import BUILTIN_PHOTOS, read_frames, select_spread
+from i2i_sdk.quality.metrics import psnr
+from i2i_sdk.quality.parity import read_inputs
 
 
 def test_frames_come_from_a_folder_a_video_or_the_builtin_photos(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_missing_and_unreadable_frames_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 5, 31, 32, 33, 64, 65, 100, 1000])
 def test_spread_is_even_and_bounded(count: int) -> None:
-    kept = spread(range(count), 32)
+    kept = select_spread(range(count), 32)
     assert len(kept) == count if count <= 32 else 16 <= len(kept) <= 32
     steps = {b - a for a, b in pairwise(kept)}
     assert len(steps) <= 1
@@ -73,16 +73,19 @@ def grays(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return path
 
 
-def numbers(source: Path | None, part: str, most: int = 32) -> list[int]:
-    return [round(float(s.image.mean()) / 20) for s in read_frames(source, 16, 16, 3, part=part, most=most)]
+def read_numbers(source: Path | None, part: str, max_frames: int = 32) -> list[int]:
+    return [
+        round(float(s.image.mean()) / 20)
+        for s in read_frames(source, 16, 16, 3, part=part, max_frames=max_frames)
+    ]
 
 
 def test_every_second_frame_is_calibrated_on_and_the_others_are_judged(grays: Path) -> None:
-    assert numbers(grays, "all") == list(range(11))
-    assert numbers(grays, "even") == [0, 2, 4, 6, 8, 10]
-    assert numbers(grays, "odd") == [1, 3, 5, 7, 9]
+    assert read_numbers(grays, "all") == list(range(11))
+    assert read_numbers(grays, "even") == [0, 2, 4, 6, 8, 10]
+    assert read_numbers(grays, "odd") == [1, 3, 5, 7, 9]
     for most in (1, 2, 3, 4):
-        even, odd = (numbers(grays, part, most) for part in ("even", "odd"))
+        even, odd = (read_numbers(grays, part, most) for part in ("even", "odd"))
         assert 1 <= len(even) <= most and 1 <= len(odd) <= most
         assert {n % 2 for n in even} == {0} and {n % 2 for n in odd} == {1}
 
@@ -95,34 +98,18 @@ def test_frames_are_named_by_their_place_in_the_source(grays: Path) -> None:
 
 def test_builtin_photos_are_split_as_well() -> None:
     parts = [[s.name for s in read_frames(None, 16, 16, 3, part=part)] for part in ("even", "odd")]
-    assert parts == [list(BUILTIN[::2]), list(BUILTIN[1::2])]
+    assert parts == [list(BUILTIN_PHOTOS[::2]), list(BUILTIN_PHOTOS[1::2])]
 
 
 def test_one_picture_is_not_enough_for_two_purposes(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "only.png"), np.zeros((16, 16, 3), np.uint8))
-    assert numbers(tmp_path, "all") == numbers(tmp_path, "even") == [0]
+    assert read_numbers(tmp_path, "all") == read_numbers(tmp_path, "even") == [0]
     with pytest.raises(InputError, match=r"too few images in it .*every second one is for calibration"):
         read_frames(tmp_path, 16, 16, 3, part="odd")
 
 
-def test_inputs_of_a_translator_are_frames(grays: Path) -> None:
-    inputs = read_inputs("translator", grays, 16, 24, 1, part="odd", most=4)
+def test_inputs_are_frames(grays: Path) -> None:
+    inputs = read_inputs(grays, 16, 24, 1, part="odd", max_inputs=4)
     assert (len(inputs.names), len(inputs.arrays), inputs.source) == (3, 3, "user")
     assert all((a.shape, a.dtype) == ((16, 24, 1), np.uint8) for a in inputs.arrays)
-    assert read_inputs("translator", None, 16, 16, 3).source == "builtin"
-
-
-def test_a_sampler_calibrates_on_other_latents_than_it_is_judged_on(tmp_path: Path) -> None:
-    judged = {part: read_inputs("sampler", None, 32, 32, 7, part=part) for part in ("all", "even")}
-    other = read_inputs("sampler", None, 32, 32, 7, part="odd", most=128)
-    assert judged["all"].source == "latents" and len(other.arrays) == 128
-    assert all((a.shape, a.dtype) == ((7,), np.float32) for a in other.arrays)
-    first = {part: np.stack(inputs.arrays) for part, inputs in judged.items()}
-    np.testing.assert_array_equal(first["all"], first["even"])
-    distances = np.linalg.norm(first["all"][:, None] - np.stack(other.arrays), axis=2)
-    assert distances.min() > 0.1
-    assert not {*judged["all"].names} & {*other.names}
-    again = read_inputs("sampler", None, 32, 32, 7, part="odd", most=128)
-    np.testing.assert_array_equal(np.stack(again.arrays), np.stack(other.arrays))
-    with pytest.raises(InputError, match="a sampler is compared on noise"):
-        read_inputs("sampler", tmp_path, 32, 32, 7)
+    assert read_inputs(None, 16, 16, 3).source == "builtin"

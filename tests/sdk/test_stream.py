@@ -8,17 +8,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from streams import SOON, Image, Ticking, flat, pending, wait_until
+from streams import DEADLINE_S, Image, TickingSource, has_pending_frame, make_flat_image, wait_until
 
 from i2i_sdk import Translator
 from i2i_sdk.live import Event, Frames, Result, VideoSink
-from i2i_sdk.sinks import VideoWriter
+from i2i_sdk.media.video import VideoWriter
 
 pytestmark = pytest.mark.usefixtures("no_thread_survives")
 
 
 def test_latency_parts_add_up_and_none_is_negative(invert: Translator) -> None:
-    for result in invert.stream([flat(0)] * 3):
+    for result in invert.stream([make_flat_image(0)] * 3):
         latency = result.latency
         parts = [latency.capture_ms, latency.wait_ms, latency.pre_ms, latency.engine_ms, latency.post_ms]
         assert all(part >= 0 for part in parts)
@@ -30,7 +30,7 @@ def test_every_frame_of_a_video_file_comes_at_its_time(invert: Translator, tmp_p
     times = [0.0, 40.0, 120.0, 130.0, 400.0]  # a varying frame rate
     with VideoWriter(tmp_path / "in.mp4", 40, 24, 25.0, audio_from=None) as writer:
         for index, time_ms in enumerate(times):
-            writer.write(flat(40 * index), time_ms)
+            writer.write(make_flat_image(40 * index), time_ms)
     results = list(invert.stream(tmp_path / "in.mp4"))
     assert [r.time_ms for r in results] == pytest.approx(times, abs=0.1)
     assert [float(255 - r.output.mean()) for r in results] == pytest.approx([0, 40, 80, 120, 160], abs=2)
@@ -40,7 +40,7 @@ def test_a_recording_keeps_a_varying_frame_rate(invert: Translator, tmp_path: Pa
     times = [0.0, 40.0, 120.0, 130.0, 400.0]
     with VideoWriter(tmp_path / "in.mp4", 40, 24, 25.0, audio_from=None) as writer:
         for index, time_ms in enumerate(times):
-            writer.write(flat(40 * index), time_ms)
+            writer.write(make_flat_image(40 * index), time_ms)
     invert.stream(tmp_path / "in.mp4", sinks=[VideoSink(tmp_path / "out.mp4")]).run()
     again = list(invert.stream(tmp_path / "out.mp4"))
     assert [r.time_ms for r in again] == pytest.approx(times, abs=1)
@@ -49,7 +49,7 @@ def test_a_recording_keeps_a_varying_frame_rate(invert: Translator, tmp_path: Pa
 
 def test_a_folder_of_images_passes_over_what_it_cannot_read(invert: Translator, tmp_path: Path) -> None:
     for index in range(3):
-        cv2.imwrite(str(tmp_path / f"{index}.png"), flat(10 * index))
+        cv2.imwrite(str(tmp_path / f"{index}.png"), make_flat_image(10 * index))
     (tmp_path / "1.png").write_bytes(b"no image")
     (tmp_path / "notes.txt").write_text("not a picture")
     stream = invert.stream(tmp_path)
@@ -58,14 +58,14 @@ def test_a_folder_of_images_passes_over_what_it_cannot_read(invert: Translator, 
 
 
 def test_the_newest_frame_of_a_camera_wins(invert: Translator) -> None:
-    camera = Ticking()
+    camera = TickingSource()
     stream = invert.stream(camera)
     results = iter(stream)
-    camera.tick(flat(0))
+    camera.tick(make_flat_image(0))
     assert int(next(results).output[0, 0, 0]) == 255
     for level in range(1, 8):  # the consumer is busy meanwhile
-        camera.tick(flat(level))
-    wait_until(lambda: camera.captured == 8 and not pending(stream))
+        camera.tick(make_flat_image(level))
+    wait_until(lambda: camera.captured == 8 and not has_pending_frame(stream))
     result = next(results)
     assert int(result.output[0, 0, 0]) == 255 - 7
     assert result.index == 7
@@ -75,7 +75,10 @@ def test_the_newest_frame_of_a_camera_wins(invert: Translator) -> None:
 
 
 def test_several_sources_share_engine_calls_and_keep_their_frames_apart(invert: Translator) -> None:
-    left, right = [flat(level) for level in range(20)], [flat(100 + level) for level in range(20)]
+    left, right = (
+        [make_flat_image(level) for level in range(20)],
+        [make_flat_image(100 + level) for level in range(20)],
+    )
     stream = invert.stream([Frames(left), Frames(right)])
     results = list(stream)
     for source, frames in enumerate((left, right)):
@@ -93,40 +96,44 @@ def test_sources_that_wait_are_translated_in_one_engine_call(
     turns = threading.Semaphore(0)
     timed = invert.timed
 
-    def gated(images: list[Image]) -> object:
+    def run_gated(images: list[Image]) -> object:
         sizes.append(len(images))
-        assert turns.acquire(timeout=SOON)
+        assert turns.acquire(timeout=DEADLINE_S)
         return timed(images)
 
-    monkeypatch.setattr(invert, "timed", gated)
-    cameras = Ticking(), Ticking()
+    monkeypatch.setattr(invert, "timed", run_gated)
+    cameras = TickingSource(), TickingSource()
     stream = invert.stream(cameras)
-    taken: list[Result] = []
-    consumer = threading.Thread(target=lambda: taken.extend(stream))
+    received: list[Result] = []
+    consumer = threading.Thread(target=lambda: received.extend(stream))
     consumer.start()
-    cameras[0].tick(flat(1))
+    cameras[0].tick(make_flat_image(1))
     wait_until(lambda: len(sizes) == 1)  # the engine is busy with the first frame, while two more arrive
     for camera in cameras:
-        camera.tick(flat(2))
+        camera.tick(make_flat_image(2))
     wait_until(lambda: all(source in stream._captured._slots for source in (0, 1)))
     turns.release()
-    wait_until(lambda: len(taken) == 1)
+    wait_until(lambda: len(received) == 1)
     turns.release()
-    wait_until(lambda: len(taken) == 3)
+    wait_until(lambda: len(received) == 3)
     stream.close()
-    consumer.join(SOON)
+    consumer.join(DEADLINE_S)
     assert sizes == [1, 2]
-    assert sorted(result.source for result in taken[1:]) == [0, 1]
+    assert sorted(result.source for result in received[1:]) == [0, 1]
 
 
 def test_events_tell_what_happened_to_a_source(invert: Translator) -> None:
     events: list[Event] = []
-    list(invert.stream([Frames([flat(0)]), Frames([flat(1)] * 3)], on_event=events.append))
+    list(
+        invert.stream(
+            [Frames([make_flat_image(0)]), Frames([make_flat_image(1)] * 3)], on_event=events.append
+        )
+    )
     assert {(event.kind, event.source) for event in events} == {("ended", 0), ("ended", 1)}
 
 
 def test_statistics_count_what_was_presented(invert: Translator) -> None:
-    stream = invert.stream([flat(level) for level in range(30)])
+    stream = invert.stream([make_flat_image(level) for level in range(30)])
     assert stream.stats.presented == 0 and stream.stats.fps == 0
     totals = [result.latency.total_ms for result in stream]
     stats = stream.stats
@@ -135,4 +142,4 @@ def test_statistics_count_what_was_presented(invert: Translator) -> None:
     assert stats.p95_ms == pytest.approx(np.percentile(totals, 95))
     assert stats.p99_ms == pytest.approx(np.percentile(totals, 99))
     assert (stats.sources[0].width, stats.sources[0].height) == (40, 24)
-    assert f"{stats.p50_ms:.0f} ms" in stats.line()
+    assert f"{stats.p50_ms:.0f} ms" in stats.format_line()

@@ -8,37 +8,37 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from streams import SOON, Image, Ticking, endless, flat, ours
+from streams import DEADLINE_S, Image, TickingSource, generate_frames, list_sdk_threads, make_flat_image
 
 from i2i_sdk import BackendError, InputError, MediaError, Translator
 from i2i_sdk.live import Frames, MemorySink, NullSink, Result, Sink, VideoSink
 from i2i_sdk.live.stream import Stream
-from i2i_sdk.sinks import VideoWriter
+from i2i_sdk.media.video import VideoWriter
 
 pytestmark = pytest.mark.usefixtures("no_thread_survives")
 
 
 def test_leaving_the_loop_ends_every_thread(invert: Translator) -> None:
-    for result in invert.stream(Frames(endless())):
+    for result in invert.stream(Frames(generate_frames())):
         if result.index == 2:
             break
-    assert not ours()
+    assert not list_sdk_threads()
 
 
 @pytest.mark.parametrize("kind", ["generator", "camera"])
 def test_close_returns_within_a_second_while_a_source_blocks(invert: Translator, kind: str) -> None:
     go_on = threading.Event()
 
-    def stuck() -> Iterator[Image]:
-        yield flat(0)
-        go_on.wait(SOON)
-        yield flat(1)
+    def block_forever() -> Iterator[Image]:
+        yield make_flat_image(0)
+        go_on.wait(DEADLINE_S)
+        yield make_flat_image(1)
 
-    camera = Ticking()
-    stream = invert.stream(stuck() if kind == "generator" else camera)
+    camera = TickingSource()
+    stream = invert.stream(block_forever() if kind == "generator" else camera)
     results = iter(stream)
     if kind == "camera":
-        camera.tick(flat(0))
+        camera.tick(make_flat_image(0))
     next(results)
     start = time.perf_counter()
     stream.close()
@@ -47,11 +47,11 @@ def test_close_returns_within_a_second_while_a_source_blocks(invert: Translator,
 
 
 def test_a_sources_error_reaches_the_caller_after_the_frames_before_it(invert: Translator) -> None:
-    def broken() -> Iterator[Image]:
-        yield flat(0)
+    def generate_broken() -> Iterator[Image]:
+        yield make_flat_image(0)
         raise ZeroDivisionError("in the camera")
 
-    results = iter(invert.stream(broken()))
+    results = iter(invert.stream(generate_broken()))
     assert next(results).index == 0
     with pytest.raises(ZeroDivisionError, match="in the camera"):
         next(results)
@@ -60,33 +60,33 @@ def test_a_sources_error_reaches_the_caller_after_the_frames_before_it(invert: T
 def test_an_engines_error_reaches_the_caller(invert: Translator) -> None:
     invert.close()
     with pytest.raises(BackendError, match="closed"):
-        list(invert.stream([flat(0)]))
+        list(invert.stream([make_flat_image(0)]))
 
 
 def test_a_sinks_error_reaches_the_caller_and_the_other_sinks_are_finished(
     invert: Translator, tmp_path: Path
 ) -> None:
-    class Full(Sink):
+    class FullSink(Sink):
         def take(self, result: Result) -> None:
             if result.index == 3:
                 raise MediaError("the disk is full")
 
     out = tmp_path / "out.mp4"
-    stream = invert.stream([flat(9)] * 9, sinks=[VideoSink(out), Full()])
+    stream = invert.stream([make_flat_image(9)] * 9, sinks=[VideoSink(out), FullSink()])
     with pytest.raises(MediaError, match="disk is full"):
         stream.run()
     assert len(list(invert.stream(out))) == 4
 
 
 def test_an_interrupt_leaves_a_recording_that_plays(invert: Translator, tmp_path: Path) -> None:
-    class Interrupted(Sink):
+    class InterruptingSink(Sink):
         def take(self, result: Result) -> None:
             if result.index == 5:
                 raise KeyboardInterrupt
 
     out = tmp_path / "out.mkv"
     with pytest.raises(KeyboardInterrupt):
-        invert.stream([flat(9)] * 9, sinks=[VideoSink(out), Interrupted()]).run()
+        invert.stream([make_flat_image(9)] * 9, sinks=[VideoSink(out), InterruptingSink()]).run()
     assert len(list(invert.stream(out))) == 6
     assert sorted(tmp_path.iterdir()) == [out]
 
@@ -96,18 +96,18 @@ def test_what_does_not_open_is_an_error_at_the_start_and_frees_what_did(
 ) -> None:
     freed: list[str] = []
 
-    class Fine(Ticking):
+    class ReleasedSource(TickingSource):
         def release(self) -> None:
             freed.append(self.name)
 
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     with pytest.raises(MediaError, match=r"broken\.mp4"):
-        list(invert.stream([Fine(), tmp_path / "broken.mp4"]))
+        list(invert.stream([ReleasedSource(), tmp_path / "broken.mp4"]))
     assert freed == ["ticking"]
 
 
 def test_a_sink_can_end_the_stream(invert: Translator) -> None:
-    class Enough(MemorySink):
+    class EndingSink(MemorySink):
         def open(self, stream: Stream) -> None:
             self.stream = stream
 
@@ -116,13 +116,13 @@ def test_a_sink_can_end_the_stream(invert: Translator) -> None:
             if result.index == 2:
                 self.stream.close()
 
-    sink = Enough()
-    invert.stream(Frames(endless()), sinks=[sink]).run()
+    sink = EndingSink()
+    invert.stream(Frames(generate_frames()), sinks=[sink]).run()
     assert [r.index for r in sink.results] == [0, 1, 2]
 
 
 def test_pausing_holds_a_file_and_sinks_stay_awake(invert: Translator) -> None:
-    class Pausing(MemorySink):
+    class PausingSink(MemorySink):
         idles = 0
 
         def open(self, stream: Stream) -> None:
@@ -138,32 +138,32 @@ def test_pausing_holds_a_file_and_sinks_stay_awake(invert: Translator) -> None:
                 assert len(self.results) == 2
                 self.stream.paused = False
 
-    sink = Pausing()
-    stats = invert.stream([flat(level) for level in range(6)], sinks=[sink]).run()
+    sink = PausingSink()
+    stats = invert.stream([make_flat_image(level) for level in range(6)], sinks=[sink]).run()
     assert [r.index for r in sink.results] == [0, 1, 2, 3, 4, 5]
     assert sink.idles > 20
     assert stats.dropped == 0
 
 
 def test_pausing_holds_results_while_iterating(invert: Translator) -> None:
-    stream = invert.stream([flat(level) for level in range(4)])
+    stream = invert.stream([make_flat_image(level) for level in range(4)])
     results = iter(stream)
     next(results)
     stream.paused = True
-    taken: list[Result] = []
-    consumer = threading.Thread(target=lambda: taken.extend(results))
+    received: list[Result] = []
+    consumer = threading.Thread(target=lambda: received.extend(results))
     consumer.start()
     time.sleep(0.2)
-    assert not taken
+    assert not received
     stream.paused = False
-    consumer.join(SOON)
-    assert [r.index for r in taken] == [1, 2, 3]
+    consumer.join(DEADLINE_S)
+    assert [r.index for r in received] == [1, 2, 3]
 
 
 def test_pausing_holds_a_file_that_plays_at_its_own_speed(invert: Translator, tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "in.mp4", 40, 24, 50.0, audio_from=None) as writer:
         for index in range(40):
-            writer.write(flat(5 * index), index * 20.0)
+            writer.write(make_flat_image(5 * index), index * 20.0)
     stream = invert.stream(tmp_path / "in.mp4", realtime=True)
     results = iter(stream)
     for _ in range(5):
@@ -176,7 +176,7 @@ def test_pausing_holds_a_file_that_plays_at_its_own_speed(invert: Translator, tm
 
 
 def test_a_second_run_is_refused_and_does_not_end_the_first(invert: Translator) -> None:
-    stream = invert.stream([flat(0)] * 3)
+    stream = invert.stream([make_flat_image(0)] * 3)
     results = iter(stream)
     next(results)
     with pytest.raises(InputError, match="runs once"):
@@ -186,10 +186,10 @@ def test_a_second_run_is_refused_and_does_not_end_the_first(invert: Translator) 
 
 def test_a_stream_with_sinks_is_run(invert: Translator) -> None:
     with pytest.raises(InputError, match=r"call run\(\)"):
-        list(invert.stream([flat(0)], sinks=[NullSink()]))
+        list(invert.stream([make_flat_image(0)], sinks=[NullSink()]))
     for wrong in ("window", NullSink()):
         with pytest.raises(InputError, match="list of Sinks"):
-            invert.stream([flat(0)], sinks=wrong)  # type: ignore[arg-type]
+            invert.stream([make_flat_image(0)], sinks=wrong)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="empty list"):
         invert.stream([])
 
@@ -197,7 +197,7 @@ def test_a_stream_with_sinks_is_run(invert: Translator) -> None:
 def test_when_a_sink_does_not_open_those_before_it_are_closed(invert: Translator) -> None:
     closed: list[str] = []
 
-    class Named(NullSink):
+    class NamedSink(NullSink):
         def __init__(self, name: str, opens: bool) -> None:
             super().__init__()
             self.name, self.opens = name, opens
@@ -209,23 +209,23 @@ def test_when_a_sink_does_not_open_those_before_it_are_closed(invert: Translator
         def close(self) -> None:
             closed.append(self.name)
 
-    sinks = [Named("first", True), Named("second", False), Named("third", True)]
+    sinks = [NamedSink("first", True), NamedSink("second", False), NamedSink("third", True)]
     with pytest.raises(MediaError, match="no room"):
-        invert.stream([flat(0)], sinks=sinks).run()
+        invert.stream([make_flat_image(0)], sinks=sinks).run()
     assert closed == ["first"]
 
 
 def test_a_release_that_fails_reaches_the_caller(invert: Translator) -> None:
-    class Stuck(Frames):
+    class UnreleasableFrames(Frames):
         def release(self) -> None:
             raise MediaError("the device does not let go")
 
     with pytest.raises(MediaError, match="let go"):
-        list(invert.stream(Stuck([flat(0)])))
+        list(invert.stream(UnreleasableFrames([make_flat_image(0)])))
 
 
 def test_a_stream_runs_once(invert: Translator) -> None:
-    stream = invert.stream([flat(0)])
+    stream = invert.stream([make_flat_image(0)])
     list(stream)
     with pytest.raises(InputError, match="runs once"):
         list(stream)
@@ -233,6 +233,6 @@ def test_a_stream_runs_once(invert: Translator) -> None:
 
 def test_a_run_needs_sinks_and_a_stream_a_source(invert: Translator) -> None:
     with pytest.raises(InputError, match="sinks"):
-        invert.stream([flat(0)]).run()
+        invert.stream([make_flat_image(0)]).run()
     with pytest.raises(InputError, match="at least one source"):
-        Stream(invert, [], [NullSink()], options=invert.stream([flat(0)]).options)
+        Stream(invert, [], [NullSink()], options=invert.stream([make_flat_image(0)]).options)

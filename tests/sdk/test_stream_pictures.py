@@ -9,20 +9,20 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 import pytest
-from known_bundles import noise
+from known_bundles import make_noise
 from numpy.typing import NDArray
-from streams import SOON, Image, Known, Ticking, flat
+from streams import DEADLINE_S, FindBundle, Image, TickingSource, make_flat_image
 
 from i2i_sdk import InputError, Translator
-from i2i_sdk.live import Look, MemorySink, Result
-from i2i_sdk.live.pictures import PictureMaker
+from i2i_sdk.live import MemorySink, Result, ViewState
+from i2i_sdk.live.processor import TranslatingProcessor
 from i2i_sdk.live.results import Rate
 
 pytestmark = pytest.mark.usefixtures("no_thread_survives")
 
 
 def test_results_are_those_of_the_translator_in_order(invert: Translator) -> None:
-    frames = [noise(24, 40, 3, seed=seed) for seed in range(5)]
+    frames = [make_noise(24, 40, 3, seed=seed) for seed in range(5)]
     results = list(invert.stream(frames))
     assert [r.index for r in results] == [0, 1, 2, 3, 4]
     for frame, result in zip(frames, results, strict=True):
@@ -32,7 +32,13 @@ def test_results_are_those_of_the_translator_in_order(invert: Translator) -> Non
 
 
 def test_identical_frames_reuse_the_last_picture_and_are_counted(invert: Translator) -> None:
-    frames = [flat(5), flat(5), flat(5), flat(6), flat(6)]
+    frames = [
+        make_flat_image(5),
+        make_flat_image(5),
+        make_flat_image(5),
+        make_flat_image(6),
+        make_flat_image(6),
+    ]
     stream = invert.stream(frames, reuse=0)
     results = list(stream)
     assert [r.repeated for r in results] == [False, True, True, False, True]
@@ -43,7 +49,7 @@ def test_identical_frames_reuse_the_last_picture_and_are_counted(invert: Transla
 
 
 def test_nearly_identical_frames_are_compared_with_the_one_that_was_translated(invert: Translator) -> None:
-    drifting = [flat(100 + step) for step in range(7)]  # each within 2 levels of the one before
+    drifting = [make_flat_image(100 + step) for step in range(7)]  # each within 2 levels of the one before
     results = list(invert.stream(drifting, reuse=2))
     assert [r.repeated for r in results] == [False, True, True, False, True, True, False]
 
@@ -59,12 +65,12 @@ def test_a_small_thing_that_moves_is_not_taken_for_noise(invert: Translator) -> 
 
 
 def test_reuse_ends_after_its_longest_run(invert: Translator) -> None:
-    results = list(invert.stream([flat(5)] * 7, reuse=0, reuse_most=2))
+    results = list(invert.stream([make_flat_image(5)] * 7, reuse=0, max_reuse=2))
     assert [r.repeated for r in results] == [False, True, True, False, True, True, False]
 
 
 def test_mirror_blend_and_mask(invert: Translator) -> None:
-    frame = noise(24, 40, 3)
+    frame = make_noise(24, 40, 3)
     (mirrored,) = invert.stream([frame], mirror=True)
     np.testing.assert_array_equal(mirrored.frame, frame[:, ::-1])
     np.testing.assert_array_equal(mirrored.output, 255 - frame[:, ::-1])
@@ -85,11 +91,11 @@ def test_mirror_blend_and_mask(invert: Translator) -> None:
 
 def test_a_mask_of_another_shape_is_refused(invert: Translator) -> None:
     with pytest.raises(InputError, match="mask"):
-        list(invert.stream([flat(0)], mask=lambda image: np.zeros((3, 3), bool)))
+        list(invert.stream([make_flat_image(0)], mask=lambda image: np.zeros((3, 3), bool)))
 
 
 def test_views_and_text_are_in_the_picture_and_not_in_the_output(invert: Translator) -> None:
-    frames = [noise(120, 160, 3, seed=seed) for seed in range(2)]
+    frames = [make_noise(120, 160, 3, seed=seed) for seed in range(2)]
     sink = MemorySink()
     invert.stream(frames, sinks=[sink], view="side").run()
     for frame, result in zip(frames, sink.results, strict=True):
@@ -102,65 +108,65 @@ def test_views_and_text_are_in_the_picture_and_not_in_the_output(invert: Transla
     np.testing.assert_array_equal(second.output, sink.results[1].output)
 
 
-def test_stabilizing_steadies_a_flickering_output(known: Known) -> None:
+def test_stabilizing_steadies_a_flickering_output(known: FindBundle) -> None:
     rng = np.random.default_rng(1)
-    still = cv2.GaussianBlur(noise(240, 320, 3), (0, 0), 3)
+    still = cv2.GaussianBlur(make_noise(240, 320, 3), (0, 0), 3)
     frames = [np.clip(still + rng.normal(0, 4, still.shape), 0, 255).astype(np.uint8) for _ in range(8)]
     with Translator(known("invert"), backend="ort", fit="resize") as translator:
         raw = [r.output.astype(float) for r in translator.stream(frames)]
         steady = [r.output.astype(float) for r in translator.stream(frames, stabilize=True)]
 
-    def flicker(outputs: list[NDArray[np.float64]]) -> float:
+    def make_flicker(outputs: list[NDArray[np.float64]]) -> float:
         return float(np.mean([np.abs(a - b).mean() for a, b in itertools.pairwise(outputs)]))
 
-    assert flicker(steady) < 0.8 * flicker(raw)
+    assert make_flicker(steady) < 0.8 * make_flicker(raw)
 
 
-def test_another_translator_can_take_over(invert: Translator, known: Known) -> None:
+def test_another_translator_can_take_over(invert: Translator, known: FindBundle) -> None:
     with Translator(known("identity"), backend="ort") as identity:
-        camera = Ticking()
+        camera = TickingSource()
         stream = invert.stream(camera)
         results = iter(stream)
-        camera.tick(flat(10))
+        camera.tick(make_flat_image(10))
         assert int(next(results).output[0, 0, 0]) == 245
         stream.translator = identity
-        camera.tick(flat(10))
+        camera.tick(make_flat_image(10))
         assert int(next(results).output[0, 0, 0]) == 10
         stream.close()
 
 
 def test_another_translator_takes_over_at_once_even_while_pictures_are_reused(
-    invert: Translator, known: Known, monkeypatch: pytest.MonkeyPatch
+    invert: Translator, known: FindBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     busy, go = threading.Event(), threading.Event()
     timed = invert.timed
 
-    def gated(images: list[Image]) -> object:
+    def run_gated(images: list[Image]) -> object:
         busy.set()
-        assert go.wait(SOON)
+        assert go.wait(DEADLINE_S)
         return timed(images)
 
-    monkeypatch.setattr(invert, "timed", gated)
+    monkeypatch.setattr(invert, "timed", run_gated)
     with Translator(known("identity"), backend="ort") as identity:
-        stream = invert.stream([flat(10)] * 8, reuse=0)
-        taken: list[Result] = []
-        consumer = threading.Thread(target=lambda: taken.extend(stream))
+        stream = invert.stream([make_flat_image(10)] * 8, reuse=0)
+        received: list[Result] = []
+        consumer = threading.Thread(target=lambda: received.extend(stream))
         consumer.start()
-        assert busy.wait(SOON)
+        assert busy.wait(DEADLINE_S)
         stream.translator = identity  # while the old one still translates the first frame
         go.set()
-        consumer.join(SOON)
-    assert [int(r.output[0, 0, 0]) for r in taken] == [245, *[10] * 7]
+        consumer.join(DEADLINE_S)
+    assert [int(r.output[0, 0, 0]) for r in received] == [245, *[10] * 7]
 
 
 def test_an_iterable_may_fill_one_array_again_and_again(invert: Translator) -> None:
-    def refilled() -> Iterator[Image]:
-        image = flat(0)
+    def refill_frames() -> Iterator[Image]:
+        image = make_flat_image(0)
         for level in range(10):
             image[:] = level
             yield image
 
-    assert [int(r.frame[0, 0, 0]) for r in invert.stream(refilled())] == list(range(10))
+    assert [int(r.frame[0, 0, 0]) for r in invert.stream(refill_frames())] == list(range(10))
 
 
 def test_a_rate_falls_while_nothing_comes_and_stays_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,24 +184,24 @@ def test_a_rate_falls_while_nothing_comes_and_stays_at_the_end(monkeypatch: pyte
 
 
 def test_steadying_can_be_turned_on_later_and_starts_anew(invert: Translator) -> None:
-    stream = invert.stream([flat(0)], stabilize=0.0)
+    stream = invert.stream([make_flat_image(0)], stabilize=0.0)
     assert not stream.stabilize
-    maker = PictureMaker(invert, stream.options, 1)
+    maker = TranslatingProcessor(invert, stream.options, 1)
     maker.stabilize = True
-    maker([(0, flat(100))])
-    (steadied,) = maker([(0, flat(101))])
+    maker([(0, make_flat_image(100))])
+    (steadied,) = maker([(0, make_flat_image(101))])
     assert int(steadied.output[0, 0, 0]) == 155  # 154 would be the translation alone
     maker.stabilize = False
-    maker([(0, flat(101))])
+    maker([(0, make_flat_image(101))])
     maker.stabilize = True
-    (anew,) = maker([(0, flat(100))])
+    (anew,) = maker([(0, make_flat_image(100))])
     assert int(anew.output[0, 0, 0]) == 155
 
 
 @pytest.mark.parametrize("look", [{"view": "nonsense"}, {"position": 1.5}])
 def test_a_look_that_makes_no_sense_is_refused(look: dict[str, object]) -> None:
     with pytest.raises(InputError, match="allowed"):
-        Look(**look)  # type: ignore[arg-type]
+        ViewState(**look)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +210,7 @@ def test_a_look_that_makes_no_sense_is_refused(look: dict[str, object]) -> None:
         ({"blend": 1.5}, "blend is 1.5"),
         ({"stabilize": 1.0}, "stabilize is 1.0"),
         ({"reuse": -1}, "reuse is -1"),
-        ({"reuse_most": 0}, "reuse_most is 0"),
+        ({"max_reuse": 0}, "max_reuse is 0"),
         ({"mask": np.zeros((2, 2))}, "mask is ndarray"),
         ({"view": "upside-down"}, "allowed: output, split, side, input"),
     ],
@@ -213,12 +219,12 @@ def test_options_that_make_no_sense_are_refused(
     invert: Translator, options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        invert.stream([flat(0)], **options)  # type: ignore[arg-type]
+        invert.stream([make_flat_image(0)], **options)  # type: ignore[arg-type]
 
 
-def test_streams_are_bgr(known: Known) -> None:
+def test_streams_are_bgr(known: FindBundle) -> None:
     with (
         Translator(known("invert"), backend="ort", color="rgb") as rgb,
         pytest.raises(InputError, match="bgr"),
     ):
-        rgb.stream([flat(0)])
+        rgb.stream([make_flat_image(0)])

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from i2i_sdk.tables import print_table
+from i2i_sdk.cli.tables import print_table
 
 ROW = [f"cell{i:02}-" + "x" * 20 for i in range(20)]
 

@@ -12,24 +12,24 @@ from numpy.typing import NDArray
 from skimage import data
 
 from i2i_sdk.errors import InputError
-from i2i_sdk.quality import psnr
-from i2i_sdk.temporal import Stabilizer, _Sight
+from i2i_sdk.imaging.stabilizer import Stabilizer, _MotionEstimator
+from i2i_sdk.quality.metrics import psnr
 
 Image = NDArray[np.uint8]
 
 
-def photo(name: str, height: int = 480, width: int = 640) -> Image:
+def load_photo(name: str, height: int = 480, width: int = 640) -> Image:
     return np.asarray(cv2.resize(getattr(data, name)(), (width, height)), np.uint8)
 
 
-def texture(height: int, width: int, contrast: float, middle: int = 128) -> Image:
-    """Coloured random blobs of about 4 pixels."""
+def make_texture(height: int, width: int, contrast: float, middle: int = 128) -> Image:
+    """Colored random blobs of about 4 pixels."""
     noise = np.random.default_rng(height).standard_normal((height // 4, width // 4, 3)).astype(np.float32)
     smooth = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.clip(middle + contrast * smooth, 0, 255).astype(np.uint8)
 
 
-def noisy(image: Image, sigma: float, seed: int) -> Image:
+def add_noise(image: Image, sigma: float, seed: int) -> Image:
     noise = np.random.default_rng(seed).normal(0, sigma, image.shape)
     return np.clip(image + noise, 0, 255).round().astype(np.uint8)
 
@@ -38,65 +38,67 @@ def rms(a: Image, b: Image) -> float:
     return float(np.sqrt(np.mean((a.astype(np.float64) - b) ** 2)))
 
 
-def left_over(frames: list[Image], flicker: float, steady: Stabilizer | None = None) -> float:
-    """Error of the last frame over that of the raw translation, which is the frame with `flicker` added."""
+def measure_residual(frames: list[Image], flicker: float, steady: Stabilizer | None = None) -> float:
+    """Error of the last frame over that of the raw translation, the frame with `make_flicker` added."""
     steady = steady or Stabilizer()
-    raws = [noisy(frame, flicker, 1000 + index) for index, frame in enumerate(frames)]
+    raws = [add_noise(frame, flicker, 1000 + index) for index, frame in enumerate(frames)]
     results = [steady(frame, raw) for frame, raw in zip(frames, raws, strict=True)]
     frame, raw, result = (images[-1][40:-40, 40:-40] for images in (frames, raws, results))
     return rms(result, frame) / rms(raw, frame)
 
 
 # What a recursive mean with weight 0.7 leaves of white noise: sqrt((1 - 0.7) / (1 + 0.7)).
-IDEAL = 0.42
+IDEAL_RESIDUAL = 0.42
 
 
 def test_flicker_of_a_still_scene_falls_as_the_recursion_says() -> None:
-    assert left_over([photo("astronaut")] * 12, 8) == pytest.approx(IDEAL, abs=0.03)
-    assert left_over([photo("astronaut")] * 12, 8, Stabilizer(0.5)) == pytest.approx(0.577, abs=0.03)
+    assert measure_residual([load_photo("astronaut")] * 12, 8) == pytest.approx(IDEAL_RESIDUAL, abs=0.03)
+    assert measure_residual([load_photo("astronaut")] * 12, 8, Stabilizer(0.5)) == pytest.approx(
+        0.577, abs=0.03
+    )
 
 
 @pytest.mark.parametrize("step", [(5, 0), (0, -3), (12, 7), (2, 1)])
 def test_flicker_falls_along_known_motion(step: tuple[int, int]) -> None:
-    large = photo("coffee", 800, 1000)
+    large = load_photo("coffee", 800, 1000)
     corners = [(100 + step[0] * i, 100 + step[1] * i) for i in range(10)]
     frames = [np.ascontiguousarray(large[y : y + 480, x : x + 640]) for x, y in corners]
-    assert left_over(frames, 8) < 0.65
+    assert measure_residual(frames, 8) < 0.65
 
 
 def test_the_motion_is_that_of_the_frames_not_of_the_output() -> None:
-    """A translation that is one colour everywhere must stay so wherever the frames move."""
-    steady, large = Stabilizer(), photo("coffee", 800, 1000)
+    """A translation that is one color everywhere must stay so wherever the frames move."""
+    steady, large = Stabilizer(), load_photo("coffee", 800, 1000)
     for index in range(6):
         frame = np.ascontiguousarray(large[100:580, 100 + 6 * index : 740 + 6 * index])
         assert np.ptp(steady(frame, np.full_like(frame, 90))) == 0
 
 
 def test_noise_of_a_dark_room_is_not_taken_for_change() -> None:
-    dark = (photo("astronaut") // 8 + 20).astype(np.uint8)
+    dark = (load_photo("astronaut") // 8 + 20).astype(np.uint8)
     steady = Stabilizer()
-    frames = [noisy(dark, 10, index) for index in range(12)]
-    raws = [noisy(dark, 8, 1000 + index) for index in range(12)]
+    frames = [add_noise(dark, 10, index) for index in range(12)]
+    raws = [add_noise(dark, 8, 1000 + index) for index in range(12)]
     results = [steady(frame, raw) for frame, raw in zip(frames, raws, strict=True)]
     assert rms(results[-1], dark) < 0.6 * rms(raws[-1], dark)
 
 
 def test_the_forward_backward_test_finds_what_was_uncovered() -> None:
     """Behind a square that moves 32 pixels to the right, not in front of it nor elsewhere."""
-    sight, frames = _Sight(480, 640), [photo("astronaut") for _ in range(2)]
+    sight, frames = _MotionEstimator(480, 640), [load_photo("astronaut") for _ in range(2)]
     for index, frame in enumerate(frames):
-        frame[140:340, 60 + 32 * index : 260 + 32 * index] = photo("coffee", 200, 200)
-    motion = sight.motion(sight.look(frames[1]), sight.look(frames[0]))
+        frame[140:340, 60 + 32 * index : 260 + 32 * index] = load_photo("coffee", 200, 200)
+    motion = sight.estimate_motion(sight.downscale(frames[1]), sight.downscale(frames[0]))
     assert motion is not None
-    covered = cv2.resize(motion.covered, (640, 480), interpolation=cv2.INTER_NEAREST) > 0
+    covered = cv2.resize(motion.occluded, (640, 480), interpolation=cv2.INTER_NEAREST) > 0
     assert np.mean(covered[150:330, 62:90]) > 0.25
     assert np.mean(covered[150:330, 292:324]) < 0.1
     assert np.mean(covered[:, 340:]) < 0.01
 
 
-def square_scene(background: Image, contrast: float, middle: int) -> Iterator[tuple[Image, int]]:
+def generate_square_scene(background: Image, contrast: float, middle: int) -> Iterator[tuple[Image, int]]:
     """A textured square of 120 pixels that moves 8 a frame, and the x up to which it left 2 frames ago."""
-    square = texture(120, 120, contrast, middle)
+    square = make_texture(120, 120, contrast, middle)
     for index in range(20):
         frame, left = background.copy(), 80 + 8 * index
         frame[180:300, left : left + 120] = square
@@ -110,9 +112,9 @@ def test_a_moving_square_leaves_nothing_behind(
     contrast: float, middle: int, background: int | str, inverted: bool
 ) -> None:
     gray = np.full((480, 640, 3), background if isinstance(background, int) else 0, np.uint8)
-    scenery = texture(480, 640, 30) if background == "textured" else gray
+    scenery = make_texture(480, 640, 30) if background == "textured" else gray
     steady = Stabilizer()
-    for index, (frame, left) in enumerate(square_scene(scenery, contrast, middle)):
+    for index, (frame, left) in enumerate(generate_square_scene(scenery, contrast, middle)):
         result = steady(frame, 255 - frame if inverted else frame)
         clean = 255 - scenery if inverted else scenery
         if index >= 2:
@@ -121,8 +123,8 @@ def test_a_moving_square_leaves_nothing_behind(
 
 def test_what_is_uncovered_is_not_smoothed() -> None:
     """The translation of what appears has nothing in common with what was there before."""
-    steady, scenery = Stabilizer(), texture(480, 640, 30)
-    for index, (frame, left) in enumerate(square_scene(scenery, 60, 128)):
+    steady, scenery = Stabilizer(), make_texture(480, 640, 30)
+    for index, (frame, left) in enumerate(generate_square_scene(scenery, 60, 128)):
         raw = np.full_like(frame, 60)
         raw[180:300, left + 16 : left + 136] = 200  # the square, very different when translated
         result = steady(frame, raw)
@@ -138,14 +140,14 @@ PHOTOS = ("astronaut", "coffee", "chelsea", "rocket")
 def test_nothing_of_the_old_scene_is_seen_after_a_cut(before: str, after: str) -> None:
     steady = Stabilizer()
     for _ in range(3):
-        steady(photo(before), np.full((480, 640, 3), 30, np.uint8))
+        steady(load_photo(before), np.full((480, 640, 3), 30, np.uint8))
     raw = np.full((480, 640, 3), 220, np.uint8)
-    np.testing.assert_array_equal(steady(photo(after), raw), raw)
+    np.testing.assert_array_equal(steady(load_photo(after), raw), raw)
 
 
 @pytest.mark.parametrize("change", [-60, -30, 30, 60])
 def test_a_change_of_light_takes_effect_at_once(change: int) -> None:
-    frame = np.clip(photo("coffee"), 70, 180)
+    frame = np.clip(load_photo("coffee"), 70, 180)
     after = (frame.astype(np.int16) + change).astype(np.uint8)
     steady = Stabilizer()
     for _ in range(3):
@@ -155,14 +157,14 @@ def test_a_change_of_light_takes_effect_at_once(change: int) -> None:
 
 def test_a_slow_change_of_the_translation_is_followed() -> None:
     """It arrives within a gray level, though rounding could hold it back."""
-    steady, frame = Stabilizer(), photo("astronaut")
+    steady, frame = Stabilizer(), load_photo("astronaut")
     steady(frame, np.full_like(frame, 100))
     results = [steady(frame, np.full_like(frame, 130)) for _ in range(20)]
     assert int(np.min(results[-1])) >= 129
 
 
 def test_reset_forgets() -> None:
-    steady, frame = Stabilizer(), photo("astronaut")
+    steady, frame = Stabilizer(), load_photo("astronaut")
     old, new = np.full_like(frame, 30), np.full_like(frame, 220)
     steady(frame, old)
     assert np.max(steady(frame, new)) < 220
@@ -173,7 +175,7 @@ def test_reset_forgets() -> None:
 def test_another_size_resets() -> None:
     steady = Stabilizer()
     for height, width in ((480, 640), (240, 320), (640, 480), (480, 640)):
-        frame = photo("astronaut", height, width)
+        frame = load_photo("astronaut", height, width)
         for value in (30, 220):
             raw = np.full_like(frame, value)
             result = steady(frame, raw)
@@ -181,9 +183,9 @@ def test_another_size_resets() -> None:
 
 
 def test_strength_0_changes_nothing() -> None:
-    steady, frame = Stabilizer(0), photo("astronaut")
+    steady, frame = Stabilizer(0), load_photo("astronaut")
     for seed in range(3):
-        raw = noisy(frame, 20, seed)
+        raw = add_noise(frame, 20, seed)
         np.testing.assert_array_equal(steady(frame, raw), raw)
 
 
@@ -191,14 +193,14 @@ def test_the_same_video_gives_the_same_result() -> None:
     runs: list[list[Image]] = []
     for _ in range(2):
         steady = Stabilizer()
-        scene = square_scene(texture(480, 640, 30), 60, 128)
-        runs.append([steady(frame, noisy(frame, 8, left)) for frame, left in scene])
+        scene = generate_square_scene(make_texture(480, 640, 30), 60, 128)
+        runs.append([steady(frame, add_noise(frame, 8, left)) for frame, left in scene])
     np.testing.assert_array_equal(runs[0], runs[1])
 
 
 def test_arrays_of_the_caller_stay_the_callers() -> None:
     """Neither is written to, nor is the past changed through what was given or returned."""
-    frame, raws = photo("astronaut"), [noisy(photo("astronaut"), 8, seed) for seed in range(3)]
+    frame, raws = load_photo("astronaut"), [add_noise(load_photo("astronaut"), 8, seed) for seed in range(3)]
     expected = [result.copy() for steady in [Stabilizer()] for result in (steady(frame, r) for r in raws)]
     steady = Stabilizer()
     for raw, result in zip(raws, expected, strict=True):

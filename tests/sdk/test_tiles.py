@@ -13,23 +13,26 @@ import pytest
 import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from known_bundles import HEIGHT, WIDTH, affine, noise, write_known
+from known_bundles import HEIGHT, WIDTH, make_noise, save_affine, write_known_bundle
 from PIL import Image as Pil
 
-from i2i_sdk import Translator, tiles
-from i2i_sdk.manifest import ModelInfo
-from i2i_sdk.quality import psnr
+from i2i_sdk import Translator
+from i2i_sdk.bundle.manifest import ModelInfo
+from i2i_sdk.imaging import tiles
+from i2i_sdk.quality.metrics import psnr
 
 Image = np.ndarray[Any, np.dtype[np.uint8]]
-Known = Callable[[str], Path]
+FindBundle = Callable[[str], Path]
 
 
-def identity(pictures: list[Image]) -> Image:
+def stack_pictures(pictures: list[Image]) -> Image:
     return np.stack(pictures)
 
 
-def translated(image: Image, run: tiles.Run, side: int, *, correct: bool = False, batch: int = 4) -> Image:
-    return tiles.translated([image], run, side, side, batch=batch, correct=correct)[0]
+def translate_tiled(
+    image: Image, run: tiles.RunEngine, side: int, *, correct: bool = False, batch: int = 4
+) -> Image:
+    return tiles.translate_tiled([image], run, side, side, batch=batch, correct=correct)[0]
 
 
 # where tiles lie
@@ -38,8 +41,8 @@ def translated(image: Image, run: tiles.Run, side: int, *, correct: bool = False
 @settings(deadline=None, max_examples=300)
 @given(st.integers(1, 300), st.integers(1, 2000))
 def test_the_weights_of_all_tiles_sum_to_one_everywhere(side: int, wanted: int) -> None:
-    length = tiles.covering(wanted, side)
-    axis = tiles.axis(length, side)
+    length = tiles.compute_covered_length(wanted, side)
+    axis = tiles.plan_axis(length, side)
     sums = np.zeros(length, np.float32)
     for start, weights in zip(axis.starts, axis.weights, strict=True):
         assert weights.shape == (side,) and weights.min() >= 0  # a slice beyond the frame would be shorter
@@ -50,9 +53,9 @@ def test_the_weights_of_all_tiles_sum_to_one_everywhere(side: int, wanted: int) 
 @settings(deadline=None, max_examples=300)
 @given(st.integers(8, 300), st.integers(1, 2000))
 def test_tiles_overlap_and_lie_on_the_grid(side: int, wanted: int) -> None:
-    length, grid = tiles.covering(wanted, side), 16 if side >= 64 else 1
+    length, grid = tiles.compute_covered_length(wanted, side), 16 if side >= 64 else 1
     assert max(wanted, side) <= length < max(wanted, side) + grid
-    axis = tiles.axis(length, side)
+    axis = tiles.plan_axis(length, side)
     gaps = np.diff(axis.starts)
     assert axis.starts[0] == 0 and axis.starts[-1] == length - side
     assert all(start % grid == 0 for start in axis.starts)
@@ -67,10 +70,10 @@ def test_tiles_overlap_and_lie_on_the_grid(side: int, wanted: int) -> None:
 
 
 def test_as_few_tiles_as_that_takes() -> None:
-    assert tiles.axis(256, 256).starts == (0,)
-    assert tiles.axis(448, 256).starts == (0, 192)
-    assert tiles.axis(464, 256).starts == (0, 96, 208)
-    assert tiles.axis(1280, 256).starts == (0, 160, 336, 512, 672, 848, 1024)
+    assert tiles.plan_axis(256, 256).starts == (0,)
+    assert tiles.plan_axis(448, 256).starts == (0, 192)
+    assert tiles.plan_axis(464, 256).starts == (0, 96, 208)
+    assert tiles.plan_axis(1280, 256).starts == (0, 160, 336, 512, 672, 848, 1024)
 
 
 # exactness
@@ -84,13 +87,13 @@ def test_as_few_tiles_as_that_takes() -> None:
 def test_identity_gives_the_frame_back(
     height: int, width: int, channels: int, tall: int, wide: int, batch: int
 ) -> None:
-    image = noise(height, width, channels)
+    image = make_noise(height, width, channels)
     before = image.copy()
-    result = tiles.translated([image], identity, tall, wide, batch=batch, correct=False)[0]
+    result = tiles.translate_tiled([image], stack_pictures, tall, wide, batch=batch, correct=False)[0]
     assert result.dtype == np.uint8 and (result == image).all() and (image == before).all()
 
 
-def blocks(pictures: list[Image]) -> Image:
+def average_blocks(pictures: list[Image]) -> Image:
     """The mean of each block of 4x4 pixels: it moves with the picture by 4 pixels, as a strided network."""
     stack = np.stack(pictures)
     count, height, width, channels = stack.shape
@@ -99,22 +102,22 @@ def blocks(pictures: list[Image]) -> Image:
 
 
 def test_a_strided_function_gives_the_same_as_of_the_whole_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    image = noise(192, 320, 3)
-    whole = blocks([image])[0]
-    assert (translated(image, blocks, 128) == whole).all()
+    image = make_noise(192, 320, 3)
+    whole = average_blocks([image])[0]
+    assert (translate_tiled(image, average_blocks, 128) == whole).all()
     monkeypatch.setattr(tiles, "GRID", 1)
     monkeypatch.setattr(tiles, "OVERLAP", 3)
-    assert tiles.axis(320, 128).starts == (0, 64, 128, 192)  # by chance on the grid
-    assert (translated(image[:, :-4], blocks, 128) != whole[:, :-4]).any()
+    assert tiles.plan_axis(320, 128).starts == (0, 64, 128, 192)  # by chance on the grid
+    assert (translate_tiled(image[:, :-4], average_blocks, 128) != whole[:, :-4]).any()
 
 
 def test_the_last_tile_is_on_the_grid_too() -> None:
     """A frame that the grid does not cover is continued by reflection on both sides."""
-    result = translated(np.full((192, 309, 3), 77, np.uint8), blocks, 128)
+    result = translate_tiled(np.full((192, 309, 3), 77, np.uint8), average_blocks, 128)
     assert result.shape == (192, 309, 3) and (result == 77).all()
-    image = noise(192, 309, 3)
+    image = make_noise(192, 309, 3)
     grown = np.pad(image, ((0, 0), (5, 6), (0, 0)), mode="reflect")
-    assert (translated(image, blocks, 128) == blocks([grown])[0][:, 5:-6]).all()
+    assert (translate_tiled(image, average_blocks, 128) == average_blocks([grown])[0][:, 5:-6]).all()
 
 
 def test_calls_are_as_few_as_the_batch_allows() -> None:
@@ -124,12 +127,12 @@ def test_calls_are_as_few_as_the_batch_allows() -> None:
         sizes.append(len(pictures))
         return np.stack(pictures)[..., :1]
 
-    images = [noise(100, 150, 3), noise(10, 10, 3), noise(64, 200, 3, seed=4)]
-    results = tiles.translated(images, run, 64, 64, batch=4, correct=False)
+    images = [make_noise(100, 150, 3), make_noise(10, 10, 3), make_noise(64, 200, 3, seed=4)]
+    results = tiles.translate_tiled(images, run, 64, 64, batch=4, correct=False)
     assert sizes == [4] * (sum(sizes) // 4) + [sum(sizes) % 4] and sum(sizes) == 2 * 3 + 1 + 4
     for result, image in zip(results, images, strict=True):
         assert (result == image[..., :1]).all()
-    assert tiles.translated([], run, 64, 64, batch=4, correct=True) == []
+    assert tiles.translate_tiled([], run, 64, 64, batch=4, correct=True) == []
 
 
 def test_memory_is_bounded_for_4k() -> None:
@@ -137,7 +140,7 @@ def test_memory_is_bounded_for_4k() -> None:
     image = np.full((2160, 3840, 3), 9, np.uint8)
     tracemalloc.start()
     try:
-        result = tiles.translated([image], identity, 256, 256, batch=4, correct=True)[0]
+        result = tiles.translate_tiled([image], stack_pictures, 256, 256, batch=4, correct=True)[0]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -148,43 +151,43 @@ def test_memory_is_bounded_for_4k() -> None:
 # models that see the whole picture
 
 
-def normalised(pictures: list[Image]) -> Image:
+def normalize_pictures(pictures: list[Image]) -> Image:
     """As InstanceNorm does: every picture gets the mean 128 and the deviation 50, whatever it was."""
     floats = np.stack(pictures).astype(np.float32)
     mean, deviation = floats.mean((1, 2), keepdims=True), floats.std((1, 2), keepdims=True) + 1
     return np.clip(np.round((floats - mean) / deviation * 50 + 128), 0, 255).astype(np.uint8)
 
 
-def photo(name: str, height: int, width: int) -> Image:
+def load_photo(name: str, height: int, width: int) -> Image:
     image = getattr(skimage.data, name)()
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def blurred(image: Image) -> np.ndarray[Any, Any]:
+def blur(image: Image) -> np.ndarray[Any, Any]:
     return cv2.GaussianBlur(image.astype(np.float32), (0, 0), 24)
 
 
 @pytest.mark.parametrize("name", ["astronaut", "coffee", "rocket"])
 def test_low_frequencies_are_those_of_the_whole_frame(name: str) -> None:
-    image = photo(name, 512, 640)
-    whole = blurred(normalised([image])[0])
-    corrected = np.abs(blurred(translated(image, normalised, 128, correct=True)) - whole).mean()
-    plain = np.abs(blurred(translated(image, normalised, 128)) - whole).mean()
+    image = load_photo(name, 512, 640)
+    whole = blur(normalize_pictures([image])[0])
+    corrected = np.abs(blur(translate_tiled(image, normalize_pictures, 128, correct=True)) - whole).mean()
+    plain = np.abs(blur(translate_tiled(image, normalize_pictures, 128)) - whole).mean()
     assert corrected < 4 and plain > 4 * corrected
 
 
 @pytest.mark.parametrize("name", ["astronaut", "coffee", "rocket"])
 def test_the_correction_changes_nothing_that_is_right(name: str) -> None:
-    image = photo(name, 480, 640)
-    difference = np.abs(translated(image, identity, 256, correct=True).astype(int) - image)
+    image = load_photo(name, 480, 640)
+    difference = np.abs(translate_tiled(image, stack_pictures, 256, correct=True).astype(int) - image)
     assert difference.max() <= 2 and difference.mean() < 0.2
 
 
 def test_detail_is_the_tiles_own() -> None:
-    image = photo("coffee", 512, 640)
+    image = load_photo("coffee", 512, 640)
     guide = np.full((256, 256, 3), 100, np.uint8)
     tile = image[:256, :256]
-    result = tiles.with_low_frequencies(tile, guide)
+    result = tiles.replace_low_frequencies(tile, guide)
     assert np.abs(cv2.GaussianBlur(result, (0, 0), 48)[64:-64, 64:-64] - 100).max() < 12
     fine = tile - cv2.GaussianBlur(tile.astype(np.float32), (0, 0), 3)
     assert np.abs(result - cv2.GaussianBlur(result, (0, 0), 3) - fine).mean() < 0.05 * np.abs(fine).mean()
@@ -195,29 +198,27 @@ def test_a_frame_that_one_tile_covers_is_not_corrected() -> None:
 
     def run(pictures: list[Image]) -> Image:
         sizes.append(len(pictures))
-        return identity(pictures)
+        return stack_pictures(pictures)
 
     for height, width in ((64, 64), (20, 64), (1, 1)):
-        image = noise(height, width, 3)
-        assert (translated(image, run, 64, correct=True) == image).all()
+        image = make_noise(height, width, 3)
+        assert (translate_tiled(image, run, 64, correct=True) == image).all()
     assert sizes == [1, 1, 1]
 
 
-def model(norm_mode: str, **options: Any) -> ModelInfo:
-    return ModelInfo(
-        "x", "translator", "resnet", options, norm_mode, "cyclegan", "AtoB", 1, 1, "0" * 64, "none", "nothing"
-    )
+def make_model_info(norm_mode: str, **options: Any) -> ModelInfo:
+    return ModelInfo("x", "resnet", options, norm_mode, "cyclegan", "AtoB", 1, 1, "0" * 64, "none", "nothing")
 
 
 @pytest.mark.parametrize(
     ("info", "needed"),
     [
-        (model("none", norm="instance"), True),
-        (model("batch_stats", norm="batch"), True),  # exported as InstanceNorm
-        (model("running_stats", norm="batch"), False),
-        (model("none", norm="none"), False),
-        (model("none"), True),  # nothing is known
-        (model("none", norm="instance_of_another_kind"), True),
+        (make_model_info("none", norm="instance"), True),
+        (make_model_info("batch_stats", norm="batch"), True),  # exported as InstanceNorm
+        (make_model_info("running_stats", norm="batch"), False),
+        (make_model_info("none", norm="none"), False),
+        (make_model_info("none"), True),  # nothing is known
+        (make_model_info("none", norm="instance_of_another_kind"), True),
         (None, True),
     ],
 )
@@ -234,12 +235,12 @@ SHAPES: list[tuple[int, ...]] = [
 
 
 @pytest.mark.parametrize("order", ["bgr", "rgb"])
-@pytest.mark.parametrize("name", ["identity", "invert", "gray", "red", "colour", "swap"])
-def test_every_kind_of_image_and_channels(known: Known, name: str, order: str) -> None:
+@pytest.mark.parametrize("name", ["identity", "invert", "gray", "red", "color", "swap"])
+def test_every_kind_of_image_and_channels(known: FindBundle, name: str, order: str) -> None:
     """As one engine call for a frame of the engine's size would do, which `test_translator.py` checks."""
     with Translator(known(name), fit="tile", color=order) as translate:
         for shape in SHAPES:
-            image = noise(*shape)
+            image = make_noise(*shape)
             result = translate(image)
             assert result.shape == image.shape and result.dtype == np.uint8
             top, left = min(shape[0], HEIGHT), min(shape[1], WIDTH)  # each function here is pixelwise
@@ -248,8 +249,8 @@ def test_every_kind_of_image_and_channels(known: Known, name: str, order: str) -
                 assert (result[-top:, -left:] == single(image[-top:, -left:])).all()
 
 
-def test_pil_images_and_batches(known: Known) -> None:
-    images = [Pil.fromarray(noise(90, 70, 4)), noise(50, 120), noise(10, 10, 3)]
+def test_pil_images_and_batches(known: FindBundle) -> None:
+    images = [Pil.fromarray(make_noise(90, 70, 4)), make_noise(50, 120), make_noise(10, 10, 3)]
     with Translator(known("invert"), fit="tile") as translate:
         results = translate.batch(images)  # type: ignore[call-overload]
     assert isinstance(results[0], Pil.Image) and results[0].mode == "RGBA"
@@ -262,19 +263,19 @@ def test_pil_images_and_batches(known: Known) -> None:
 @pytest.mark.parametrize("batch", [1, 3])
 def test_engines_of_fixed_batch(tmp_path: Path, batch: int) -> None:
     out = tmp_path / "x.i2i"
-    write_known(out, "swap", engines=[("ort", "fp32")], batch=batch)
-    image = noise(100, 70, 3)
+    write_known_bundle(out, "swap", engines=[("ort", "fp32")], batch=batch)
+    image = make_noise(100, 70, 3)
     with Translator(out, fit="tile") as translate:
         assert (translate(image) == image[..., ::-1]).all()
 
 
-def test_foreign_files_are_corrected(tmp_path: Path) -> None:
+def test_external_files_are_corrected(tmp_path: Path) -> None:
     """Nothing says what is inside; the correction leaves a function that needs none as it is."""
-    path = affine(tmp_path / "x.onnx", (0.5, 0.5, 0.5), (20, 20, 20), size=(64, 64))
+    path = save_affine(tmp_path / "x.onnx", (0.5, 0.5, 0.5), (20, 20, 20), size=(64, 64))
     with Translator(
         path, fit="tile", input_range=(0, 255), output_range=(0, 255), layout="nchw", channel_order="rgb"
     ) as translate:
-        image = photo("astronaut", 200, 300)
+        image = load_photo("astronaut", 200, 300)
         assert np.abs(translate(image).astype(int) - (0.5 * image + 20)).max() <= 4
         assert psnr(translate(image), np.round(0.5 * image + 20).astype(np.uint8)) > 45
 
@@ -282,7 +283,7 @@ def test_foreign_files_are_corrected(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["astronaut", "coffee"])
 def test_tiles_of_a_real_model_are_its_translation_at_full_size(name: str) -> None:
     """sketch has no InstanceNorm: nine tiles of 256 give what the engine of 512 gives; resizing does not."""
-    image = photo(name, 512, 512)
+    image = load_photo(name, 512, 512)
     pictures: dict[str, Image] = {}
     for fit, size in (("resize", 512), ("tile", 256), ("resize", 256)):
         with Translator("sketch", backend="ort", precision="fp32", size=size, fit=fit) as translate:

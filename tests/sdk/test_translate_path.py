@@ -11,23 +11,31 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from test_sources import beep, constant, drawn, make_video, noisy_video, read_all, rotate_in_header
+from test_sources import (
+    draw_picture,
+    make_beep,
+    make_constant_times,
+    make_noisy_video,
+    make_video,
+    read_all,
+    rotate_in_header,
+)
 
 from i2i_sdk.errors import InputError, MediaError
-from i2i_sdk.sinks import write_image
-from i2i_sdk.sources import IMAGE_SUFFIXES, VideoReader, read_image
-from i2i_sdk.translate import FileSummary, translate_path
+from i2i_sdk.media.images import IMAGE_SUFFIXES, read_image, write_image
+from i2i_sdk.media.translate_path import FileSummary, translate_path
+from i2i_sdk.media.video import VideoReader
 
 
-def negative(image: np.ndarray) -> np.ndarray:
+def invert_colors(image: np.ndarray) -> np.ndarray:
     """255 - x, alpha untouched, as a Translator leaves it."""
     result = 255 - image
     result[..., 3:] = image[..., 3:]
     return result
 
 
-def short_video(path: Path, count: int = 12) -> Path:
-    return make_video(path, [drawn(index=i) for i in range(count)], constant(count, 30))
+def make_short_video(path: Path, count: int = 12) -> Path:
+    return make_video(path, [draw_picture(index=i) for i in range(count)], make_constant_times(count, 30))
 
 
 # Images
@@ -35,10 +43,10 @@ def short_video(path: Path, count: int = 12) -> Path:
 
 @pytest.mark.parametrize("channels", [3, 4])
 def test_an_image(tmp_path: Path, channels: int) -> None:
-    image = np.dstack([drawn(63, 47)] + [drawn(63, 47)[:, :, 0]] * (channels - 3))
+    image = np.dstack([draw_picture(63, 47)] + [draw_picture(63, 47)[:, :, 0]] * (channels - 3))
     write_image(tmp_path / "größe.png", image)
-    summary = translate_path(negative, tmp_path / "größe.png", tmp_path / "new" / "out.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "new" / "out.png"), negative(image))
+    summary = translate_path(invert_colors, tmp_path / "größe.png", tmp_path / "new" / "out.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "new" / "out.png"), invert_colors(image))
     assert isinstance(summary, FileSummary)
     assert (summary.kind, summary.frames, summary.width, summary.height) == ("image", 1, 63, 47)
     assert (summary.source, summary.out) == (tmp_path / "größe.png", tmp_path / "new" / "out.png")
@@ -49,23 +57,25 @@ def test_an_image(tmp_path: Path, channels: int) -> None:
 def test_the_orientation_is_upright_and_written_as_pixels(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(drawn()[:, :, ::-1]).save(tmp_path / "phone.jpg", exif=exif, quality=95)
-    translate_path(negative, tmp_path / "phone.jpg", tmp_path / "out.png")
-    upright = np.rot90(drawn(), -1)
+    Image.fromarray(draw_picture()[:, :, ::-1]).save(tmp_path / "phone.jpg", exif=exif, quality=95)
+    translate_path(invert_colors, tmp_path / "phone.jpg", tmp_path / "out.png")
+    upright = np.rot90(draw_picture(), -1)
     assert np.abs(read_image(tmp_path / "out.png").astype(int) - (255 - upright)).mean() < 3
 
 
 def test_side_by_side(tmp_path: Path) -> None:
-    write_image(tmp_path / "a.png", drawn())
-    translate_path(negative, tmp_path / "a.png", tmp_path / "out.png", compare=True)
-    np.testing.assert_array_equal(read_image(tmp_path / "out.png"), np.hstack([drawn(), 255 - drawn()]))
+    write_image(tmp_path / "a.png", draw_picture())
+    translate_path(invert_colors, tmp_path / "a.png", tmp_path / "out.png", compare=True)
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "out.png"), np.hstack([draw_picture(), 255 - draw_picture()])
+    )
 
 
 @pytest.mark.parametrize("out", ["there", "new", "new/deeper"])
 def test_a_folder_as_out_takes_the_name_of_the_source(tmp_path: Path, out: str) -> None:
     (tmp_path / "there").mkdir()
-    write_image(tmp_path / "a.png", drawn())
-    summary = translate_path(negative, tmp_path / "a.png", tmp_path / out)
+    write_image(tmp_path / "a.png", draw_picture())
+    summary = translate_path(invert_colors, tmp_path / "a.png", tmp_path / out)
     assert summary.out == tmp_path / out / "a.png"
     assert summary.out.is_file()
 
@@ -77,12 +87,12 @@ def test_a_folder(tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out.v2"
     names = ["b.png", "a.PNG", "deep/er/c.png", "größe 日本.png"]
     for i, name in enumerate(names):
-        write_image(source / name, drawn(32 + i, 32))
+        write_image(source / name, draw_picture(32 + i, 32))
     (source / "notes.txt").write_text("not an image")
     (source / "deep" / "film.mp4").write_text("nor this")
-    summary = translate_path(negative, source, out)
+    summary = translate_path(invert_colors, source, out)
     for i, name in enumerate(names):
-        np.testing.assert_array_equal(read_image(out / name), negative(drawn(32 + i, 32)))
+        np.testing.assert_array_equal(read_image(out / name), invert_colors(draw_picture(32 + i, 32)))
     assert len([path for path in out.rglob("*") if path.is_file()]) == 4
     assert (summary.kind, summary.frames, summary.width, summary.height) == ("folder", 4, None, None)
     assert len(summary.notes) == 1 and "2 other file(s)" in summary.notes[0]
@@ -91,19 +101,19 @@ def test_a_folder(tmp_path: Path) -> None:
 def test_unreadable_images_are_listed_after_the_good_ones(tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     for name in ("a.png", "c.png"):
-        write_image(source / name, drawn())
+        write_image(source / name, draw_picture())
     for name in ("b.png", "d.jpg"):
         (source / name).write_text("not a picture")
     with pytest.raises(MediaError, match=r"2 of 4 images") as error:
-        translate_path(negative, source, out)
+        translate_path(invert_colors, source, out)
     assert "b.png" in str(error.value) and "d.jpg" in str(error.value) and "a.png" not in str(error.value)
     assert {path.name for path in out.iterdir()} == {"a.png", "c.png"}
 
 
 def test_a_folder_of_equal_sizes_says_so(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
-        write_image(tmp_path / "in" / name, drawn())
-    summary = translate_path(negative, tmp_path / "in", tmp_path / "out")
+        write_image(tmp_path / "in" / name, draw_picture())
+    summary = translate_path(invert_colors, tmp_path / "in", tmp_path / "out")
     assert (summary.frames, summary.width, summary.height, summary.notes) == (2, 64, 48, ())
 
 
@@ -113,11 +123,15 @@ def test_a_folder_of_equal_sizes_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
 def test_a_video_with_sound(tmp_path: Path, suffix: str) -> None:
     fps = Fraction(30000, 1001)
-    images = [drawn(index=i) for i in range(40)]
+    images = [draw_picture(index=i) for i in range(40)]
     source = make_video(
-        tmp_path / "in.mp4", images, constant(40, fps), fps=fps, sound={"aac": beep(1.3, at=0.5)}
+        tmp_path / "in.mp4",
+        images,
+        make_constant_times(40, fps),
+        fps=fps,
+        sound={"aac": make_beep(1.3, at=0.5)},
     )
-    summary = translate_path(negative, source, tmp_path / f"out{suffix}")
+    summary = translate_path(invert_colors, source, tmp_path / f"out{suffix}")
     assert (summary.kind, summary.frames, summary.width, summary.height) == ("video", 40, 64, 48)
     assert summary.notes == ()
     before, after = read_all(source), read_all(summary.out)
@@ -131,47 +145,49 @@ def test_a_video_with_sound(tmp_path: Path, suffix: str) -> None:
 
 
 def test_a_video_side_by_side(tmp_path: Path) -> None:
-    summary = translate_path(negative, short_video(tmp_path / "in.mp4"), tmp_path / "o.mp4", compare=True)
+    summary = translate_path(
+        invert_colors, make_short_video(tmp_path / "in.mp4"), tmp_path / "o.mp4", compare=True
+    )
     frame = read_all(tmp_path / "o.mp4")[5].image
-    wanted = np.hstack([drawn(index=5), 255 - drawn(index=5)])
+    wanted = np.hstack([draw_picture(index=5), 255 - draw_picture(index=5)])
     assert np.abs(frame.astype(int) - wanted).mean() < 6
     assert (summary.width, summary.height) == (64, 48)
 
 
 def test_a_rotated_video_with_wide_pixels(tmp_path: Path) -> None:
     source = tmp_path / "phone.mp4"
-    make_video(source, [drawn()] * 4, constant(4, 30), sample_aspect=Fraction(4, 3))
+    make_video(source, [draw_picture()] * 4, make_constant_times(4, 30), sample_aspect=Fraction(4, 3))
     rotate_in_header(source, 90)
-    summary = translate_path(negative, source, tmp_path / "out.mp4")
+    summary = translate_path(invert_colors, source, tmp_path / "out.mp4")
     assert (summary.width, summary.height) == (48, 64)
     with VideoReader(summary.out) as video:
         assert (video.width, video.height, video.sample_aspect) == (48, 64, Fraction(3, 4))
-        upright = 255 - np.rot90(drawn(), -1)
+        upright = 255 - np.rot90(draw_picture(), -1)
         assert np.abs(next(iter(video)).image.astype(int) - upright).mean() < 6
 
 
 def test_notes_of_reader_and_writer_reach_the_summary(tmp_path: Path) -> None:
-    images = [drawn(63, 47, index=i) for i in range(30)]
-    sound = {"pcm_s16le": beep(1, 0.5)}
-    source = make_video(tmp_path / "in.avi", images, constant(30, 30), codec="mjpeg", sound=sound)
-    notes = translate_path(negative, source, tmp_path / "out.mp4").notes
+    images = [draw_picture(63, 47, index=i) for i in range(30)]
+    sound = {"pcm_s16le": make_beep(1, 0.5)}
+    source = make_video(tmp_path / "in.avi", images, make_constant_times(30, 30), codec="mjpeg", sound=sound)
+    notes = translate_path(invert_colors, source, tmp_path / "out.mp4").notes
     assert len(notes) == 2 and "63x47 to 64x48" in notes[0] and "pcm_s16le to AAC" in notes[1]
 
-    damaged = noisy_video(tmp_path / "hole.mp4")
+    damaged = make_noisy_video(tmp_path / "hole.mp4")
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 60_000] = bytes(60_000)
     damaged.write_bytes(content)
-    summary = translate_path(negative, damaged, tmp_path / "out.mkv")
+    summary = translate_path(invert_colors, damaged, tmp_path / "out.mkv")
     assert summary.frames == len(read_all(damaged)) == len(read_all(summary.out)) < 60
     assert len(summary.notes) == 1 and "damaged frame(s) of hole.mp4" in summary.notes[0]
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt()], ids=repr)
 def test_an_interrupted_video_leaves_nothing(tmp_path: Path, error: BaseException) -> None:
-    source = short_video(tmp_path / "in.mp4")
+    source = make_short_video(tmp_path / "in.mp4")
     calls = 0
 
-    def fails(image: np.ndarray) -> np.ndarray:
+    def interrupt(image: np.ndarray) -> np.ndarray:
         nonlocal calls
         calls += 1
         if calls == 8:
@@ -179,14 +195,14 @@ def test_an_interrupted_video_leaves_nothing(tmp_path: Path, error: BaseExceptio
         return image
 
     with pytest.raises(type(error)):
-        translate_path(fails, source, tmp_path / "out.mp4")
+        translate_path(interrupt, source, tmp_path / "out.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
 
 
 def test_real_clips(shared_data: Path, tmp_path: Path) -> None:
     for name in ("book.mkv", "help.mkv", "bigbuckbunny.mp4"):
         source = shared_data / "clips" / name
-        summary = translate_path(negative, source, tmp_path)
+        summary = translate_path(invert_colors, source, tmp_path)
         assert summary.out == tmp_path / name
         assert summary.notes == ()
         with VideoReader(source) as a, VideoReader(summary.out) as b:
@@ -218,16 +234,16 @@ def test_sources_that_cannot_be_used(tmp_path: Path) -> None:
         ("bad.mp4", MediaError, r"no frame of .*bad\.mp4"),
     ):
         with pytest.raises(error, match=text):
-            translate_path(negative, tmp_path / name, tmp_path / "out")
+            translate_path(invert_colors, tmp_path / name, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_outs_that_cannot_be_used(tmp_path: Path) -> None:
     image, video, folder = tmp_path / "a.png", tmp_path / "a.mp4", tmp_path / "in"
-    write_image(image, drawn())
-    short_video(video)
-    short_video(tmp_path / "b.m4v")
-    write_image(folder / "a.png", drawn())
+    write_image(image, draw_picture())
+    make_short_video(video)
+    make_short_video(tmp_path / "b.m4v")
+    write_image(folder / "a.png", draw_picture())
     (tmp_path / "link.png").hardlink_to(image)
     (tmp_path / "file").touch()
     for source, out, text in (
@@ -256,7 +272,7 @@ def test_outs_that_cannot_be_used(tmp_path: Path) -> None:
     ):
         before = sorted(path for path in tmp_path.rglob("*"))
         with pytest.raises(InputError, match=text):
-            translate_path(negative, source, out)
+            translate_path(invert_colors, source, out)
         assert sorted(path for path in tmp_path.rglob("*")) == before
 
 
@@ -266,7 +282,7 @@ def test_outs_that_cannot_be_used(tmp_path: Path) -> None:
     ids=["channels", "size", "dtype"],
 )
 def test_translators_that_change_the_shape_are_refused(tmp_path: Path, wrong: object) -> None:
-    write_image(tmp_path / "a.png", drawn())
+    write_image(tmp_path / "a.png", draw_picture())
     with pytest.raises(InputError, match=r"uint8 of the input's shape \(48, 64, 3\)"):
         translate_path(wrong, tmp_path / "a.png", tmp_path / "out.png")  # pyright: ignore
     assert not (tmp_path / "out.png").exists()
@@ -286,12 +302,12 @@ def test_progress_is_shown_on_a_terminal_only(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "120")
-    write_image(tmp_path / "in" / "a.png", drawn())
-    source = tmp_path / "in" if kind == "folder" else short_video(tmp_path / "film.mp4")
+    write_image(tmp_path / "in" / "a.png", draw_picture())
+    source = tmp_path / "in" if kind == "folder" else make_short_video(tmp_path / "film.mp4")
     out = tmp_path / ("out" if kind == "folder" else "out.mp4")
     for stream, progress in ((Terminal(), True), (Terminal(), False), (io.StringIO(), True)):
         monkeypatch.setattr(sys, "stderr", stream)
-        summary = translate_path(negative, source, out, progress=progress)
+        summary = translate_path(invert_colors, source, out, progress=progress)
         shown = stream.getvalue()
         if stream.isatty() and progress:
             assert source.name in shown and "fps" in shown
@@ -302,7 +318,7 @@ def test_progress_is_shown_on_a_terminal_only(
 
 
 def test_every_image_suffix_can_be_written(tmp_path: Path) -> None:
-    write_image(tmp_path / "a.png", drawn())
+    write_image(tmp_path / "a.png", draw_picture())
     for suffix in IMAGE_SUFFIXES:
-        translate_path(negative, tmp_path / "a.png", tmp_path / f"out{suffix}")
-        assert np.abs(read_image(tmp_path / f"out{suffix}").astype(int) - (255 - drawn())).mean() < 3
+        translate_path(invert_colors, tmp_path / "a.png", tmp_path / f"out{suffix}")
+        assert np.abs(read_image(tmp_path / f"out{suffix}").astype(int) - (255 - draw_picture())).mean() < 3

@@ -14,33 +14,43 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from known_bundles import ANSWERS, EVERYWHERE, HEIGHT, WIDTH, noise, save_graph, write_known
+from known_bundles import (
+    HEIGHT,
+    KNOWN_MODELS,
+    PORTABLE_ENGINES,
+    WIDTH,
+    make_noise,
+    save_graph,
+    write_known_bundle,
+)
 from numpy.typing import NDArray
 from PIL import Image as Pil
 
 from i2i_sdk import BackendError, I2IError, InputError, Translator
-from i2i_sdk.backends import backend_class
-from i2i_sdk.frames import FITS
+from i2i_sdk.backends import load_backend_class
+from i2i_sdk.imaging.geometry import FITS
 
 Image = NDArray[np.uint8]
-Known = Callable[[str], Path]
+FindBundle = Callable[[str], Path]
 
-RUNNABLE = [pair for pair in EVERYWHERE if backend_class(pair[0]).missing(pair[1]) is None]
+RUNNABLE = [
+    pair for pair in PORTABLE_ENGINES if load_backend_class(pair[0]).explain_unsupported(pair[1]) is None
+]
 
 
-def expected(name: str, image: Image, order: str) -> Image:
-    """What a colour image [H, W, 3] of the engine's size must become, worked out without the SDK."""
-    answer = ANSWERS[name]
+def compute_expected(name: str, image: Image, order: str) -> Image:
+    """What a color image [H, W, 3] of the engine's size must become, worked out without the SDK."""
+    answer = KNOWN_MODELS[name]
     rgb = image if order == "rgb" else image[..., ::-1]
     if answer.in_channels == 1:
         rgb = np.asarray(cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY), np.uint8)[..., None]
-    result = answer.of(rgb)
+    result = answer.compute(rgb)
     result = np.repeat(result, 3, axis=-1) if answer.out_channels == 1 else result
     return result if order == "rgb" else result[..., ::-1]
 
 
 @pytest.fixture(scope="module")
-def open_known(known: Known) -> Iterator[Callable[..., Translator]]:
+def open_known(known: FindBundle) -> Iterator[Callable[..., Translator]]:
     """open_known("swap", color="rgb") is a Translator that the whole module shares."""
     opened: dict[object, Translator] = {}
 
@@ -55,72 +65,74 @@ def open_known(known: Known) -> Iterator[Callable[..., Translator]]:
         translate.close()
 
 
-Open = Callable[..., Translator]
+OpenKnown = Callable[..., Translator]
 
 
 # known answers
 
 
 @pytest.mark.parametrize("order", ["bgr", "rgb"])
-@pytest.mark.parametrize("name", ANSWERS)
-def test_known_answers(open_known: Open, name: str, order: str) -> None:
-    image = noise(HEIGHT, WIDTH, 3)
+@pytest.mark.parametrize("name", KNOWN_MODELS)
+def test_known_answers(open_known: OpenKnown, name: str, order: str) -> None:
+    image = make_noise(HEIGHT, WIDTH, 3)
     result = open_known(name, color=order)(image)
     assert result.dtype == np.uint8 and result.shape == image.shape
-    assert (result == expected(name, image, order)).all()
+    assert (result == compute_expected(name, image, order)).all()
 
 
 @pytest.mark.parametrize(("backend", "precision"), RUNNABLE)
-@pytest.mark.parametrize("name", ANSWERS)
-def test_every_variant_gives_the_same_answers(known: Known, name: str, backend: str, precision: str) -> None:
-    images = [noise(HEIGHT, WIDTH, 3, seed=i) for i in range(5)]
+@pytest.mark.parametrize("name", KNOWN_MODELS)
+def test_every_variant_gives_the_same_answers(
+    known: FindBundle, name: str, backend: str, precision: str
+) -> None:
+    images = [make_noise(HEIGHT, WIDTH, 3, seed=i) for i in range(5)]
     with Translator(known(name), backend=backend, precision=precision) as translate:
         assert translate.variant is not None and translate.bundle is not None
         assert (translate.variant.backend, translate.variant.precision) == (backend, precision)
         assert translate.engine.precision == precision  # read back, not repeated
         assert (translate.height, translate.width) == (HEIGHT, WIDTH)
         for result, image in zip(translate.batch(images), images, strict=True):
-            assert (result == expected(name, image, "bgr")).all()
+            assert (result == compute_expected(name, image, "bgr")).all()
 
 
-def test_gray_and_alpha_stay_what_they_are(open_known: Open) -> None:
+def test_gray_and_alpha_stay_what_they_are(open_known: OpenKnown) -> None:
     translate = open_known("invert")
-    gray = noise(HEIGHT, WIDTH)
+    gray = make_noise(HEIGHT, WIDTH)
     assert (translate(gray) == 255 - gray).all() and translate(gray).shape == (HEIGHT, WIDTH)
     assert (translate(gray[:, :, None]) == 255 - gray[:, :, None]).all()
-    bgra = noise(HEIGHT, WIDTH, 4)
+    bgra = make_noise(HEIGHT, WIDTH, 4)
     result = translate(bgra)
     assert (result[..., :3] == 255 - bgra[..., :3]).all() and (result[..., 3] == bgra[..., 3]).all()
     swapped = open_known("swap")(bgra)
     assert (swapped == bgra[..., [2, 1, 0, 3]]).all()
 
 
-def _views() -> dict[str, Image]:
-    large = noise(2 * HEIGHT, 2 * WIDTH, 4)
-    read_only = noise(HEIGHT, WIDTH, 3)
+def _make_views() -> dict[str, Image]:
+    large = make_noise(2 * HEIGHT, 2 * WIDTH, 4)
+    read_only = make_noise(HEIGHT, WIDTH, 3)
     read_only.flags.writeable = False
     return {
         "flipped": large[:HEIGHT, :WIDTH, :3][::-1],
         "mirrored": large[:HEIGHT, :WIDTH, :3][:, ::-1],
         "every other": large[::2, ::2],
-        "other colour order": large[:HEIGHT, :WIDTH, 2::-1],
-        "transposed": noise(WIDTH, HEIGHT, 3).transpose(1, 0, 2),
+        "other color order": large[:HEIGHT, :WIDTH, 2::-1],
+        "transposed": make_noise(WIDTH, HEIGHT, 3).transpose(1, 0, 2),
         "one channel of many": large[:HEIGHT, :WIDTH, 1],
-        "Fortran order": np.asfortranarray(noise(HEIGHT, WIDTH, 3)),
+        "Fortran order": np.asfortranarray(make_noise(HEIGHT, WIDTH, 3)),
         "read-only": read_only,
-        "broadcast": np.broadcast_to(noise(1, 1, 3), (HEIGHT, WIDTH, 3)),
+        "broadcast": np.broadcast_to(make_noise(1, 1, 3), (HEIGHT, WIDTH, 3)),
         "another size": large[3:50, 5:70, :3][::-1, ::-1],
     }
 
 
-@pytest.mark.parametrize("view", _views())
+@pytest.mark.parametrize("view", _make_views())
 @pytest.mark.parametrize("order", ["bgr", "rgb"])
 @pytest.mark.parametrize(("backend", "precision"), RUNNABLE[:2])
 def test_views_and_read_only_arrays(
-    open_known: Open, view: str, order: str, backend: str, precision: str
+    open_known: OpenKnown, view: str, order: str, backend: str, precision: str
 ) -> None:
     """A view gives what its copy gives, and no input is ever written to."""
-    image = _views()[view]
+    image = _make_views()[view]
     before = image.copy()
     translate = open_known("darken", color=order, backend=backend, precision=precision)
     result = translate(image)
@@ -134,9 +146,9 @@ def test_views_and_read_only_arrays(
 
 @pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("shape", [(HEIGHT, WIDTH, 3), (15, 33, 3), (15, 33), (15, 33, 4)])
-def test_results_are_the_callers_own(open_known: Open, fit: str, shape: tuple[int, ...]) -> None:
+def test_results_are_the_callers_own(open_known: OpenKnown, fit: str, shape: tuple[int, ...]) -> None:
     """A result is contiguous, may be written to, and changes neither the input nor later results."""
-    translate, image = open_known("identity", color="rgb", fit=fit), noise(*shape)
+    translate, image = open_known("identity", color="rgb", fit=fit), make_noise(*shape)
     before, result = image.copy(), translate(image)
     assert result.flags.writeable and result.flags.c_contiguous
     first = result.copy()
@@ -151,7 +163,7 @@ def test_results_are_the_callers_own(open_known: Open, fit: str, shape: tuple[in
 @pytest.mark.parametrize(
     "shape", [(1, 1, 3), (1, 300), (300, 1, 4), (2000, 3000, 3), (17, 5, 1), (480, 640, 3)]
 )
-def test_any_size_comes_back(open_known: Open, fit: str, shape: tuple[int, ...]) -> None:
+def test_any_size_comes_back(open_known: OpenKnown, fit: str, shape: tuple[int, ...]) -> None:
     image = np.full(shape, 200, np.uint8)
     result = open_known("invert", fit=fit)(image)
     assert result.shape == shape
@@ -164,7 +176,7 @@ def test_any_size_comes_back(open_known: Open, fit: str, shape: tuple[int, ...])
         assert (result[..., 3] == 200).all()
 
 
-def test_letterbox_and_crop_through_the_engine(open_known: Open) -> None:
+def test_letterbox_and_crop_through_the_engine(open_known: OpenKnown) -> None:
     """The bundle's lower half is the engine's: letterbox shows where it lies."""
     image = np.full((HEIGHT, 4 * WIDTH, 3), 200, np.uint8)
     letterboxed = open_known("darken", fit="letterbox")(image)
@@ -175,15 +187,15 @@ def test_letterbox_and_crop_through_the_engine(open_known: Open) -> None:
     assert (cropped[:, : 3 * WIDTH // 2] == 200).all() and (cropped[:, 5 * WIDTH // 2 :] == 200).all()
 
 
-def test_pad_keeps_every_pixel_and_refuses_larger_frames(open_known: Open) -> None:
+def test_pad_keeps_every_pixel_and_refuses_larger_frames(open_known: OpenKnown) -> None:
     translate = open_known("invert", fit="pad")
-    image = noise(HEIGHT - 5, WIDTH - 9, 3)
+    image = make_noise(HEIGHT - 5, WIDTH - 9, 3)
     assert (translate(image) == 255 - image).all()
     with pytest.raises(InputError, match="fit='letterbox', or export a larger size"):
-        translate(noise(HEIGHT + 1, WIDTH, 3))
+        translate(make_noise(HEIGHT + 1, WIDTH, 3))
 
 
-def test_the_fit_of_the_bundle_is_the_default(known: Known, tmp_path: Path) -> None:
+def test_the_fit_of_the_bundle_is_the_default(known: FindBundle, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(known("invert"), tmp_path / "x.i2i"))
     data = json.loads((copy / "manifest.json").read_text())
     data["input"]["fit"] = "crop"
@@ -203,9 +215,9 @@ def test_the_fit_of_the_bundle_is_the_default(known: Known, tmp_path: Path) -> N
 # Pillow
 
 
-def _pil_images() -> dict[str, Any]:
-    rgba = Pil.fromarray(noise(31, 47, 4))
-    rgb = Pil.fromarray(np.asarray(Pil.fromarray(noise(8, 12, 3)).resize((47, 31))))
+def _make_pil_images() -> dict[str, Any]:
+    rgba = Pil.fromarray(make_noise(31, 47, 4))
+    rgb = Pil.fromarray(np.asarray(Pil.fromarray(make_noise(8, 12, 3)).resize((47, 31))))
     palette = rgb.quantize(16)
     transparent = palette.copy()
     transparent.info["transparency"] = 3
@@ -219,10 +231,10 @@ def _pil_images() -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("mode", _pil_images())
+@pytest.mark.parametrize("mode", _make_pil_images())
 @pytest.mark.parametrize("order", ["bgr", "rgb"])
-def test_pil_images_come_back_as_they_were(open_known: Open, mode: str, order: str) -> None:
-    image = _pil_images()[mode]
+def test_pil_images_come_back_as_they_were(open_known: OpenKnown, mode: str, order: str) -> None:
+    image = _make_pil_images()[mode]
     before = image.tobytes()
     result = open_known("identity", fit="letterbox", color=order)(image)
     assert isinstance(result, Pil.Image) and result.size == (47, 31)
@@ -233,7 +245,7 @@ def test_pil_images_come_back_as_they_were(open_known: Open, mode: str, order: s
 
 
 @pytest.mark.parametrize("order", ["bgr", "rgb"])
-def test_pil_images_are_rgb_whatever_numpys_order(open_known: Open, order: str) -> None:
+def test_pil_images_are_rgb_whatever_numpys_order(open_known: OpenKnown, order: str) -> None:
     size = (WIDTH, HEIGHT)
     red = Pil.new("RGB", size, (255, 10, 0))
     assert open_known("swap", color=order)(red).getpixel((3, 3)) == (0, 10, 255)
@@ -249,16 +261,16 @@ def test_pil_images_are_rgb_whatever_numpys_order(open_known: Open, order: str) 
     assert open_known("swap", color=order)(transparent).getpixel((3, 3)) == (0, 10, 255, 0)
 
 
-def test_pil_images_from_files(open_known: Open) -> None:
+def test_pil_images_from_files(open_known: OpenKnown) -> None:
     file = io.BytesIO()
-    Pil.fromarray(noise(HEIGHT, WIDTH, 3)).save(file, "PNG")
+    Pil.fromarray(make_noise(HEIGHT, WIDTH, 3)).save(file, "PNG")
     image = Pil.open(file)  # a subclass of PIL.Image.Image, not loaded yet
     result = open_known("invert")(image)
     assert (np.asarray(result) == 255 - np.asarray(image)).all()
 
 
 @pytest.mark.parametrize("mode", ["1", "CMYK", "YCbCr", "HSV", "I", "F", "I;16", "PA"])
-def test_other_pil_modes_are_refused(open_known: Open, mode: str) -> None:
+def test_other_pil_modes_are_refused(open_known: OpenKnown, mode: str) -> None:
     with pytest.raises(InputError, match=rf"PIL image of mode {mode}; accepted: .*L, LA, RGB, RGBA or P"):
         open_known("invert")(Pil.new(mode, (9, 9)))
 
@@ -266,17 +278,17 @@ def test_other_pil_modes_are_refused(open_known: Open, mode: str) -> None:
 # batches
 
 
-def test_a_batch_equals_single_calls(open_known: Open) -> None:
+def test_a_batch_equals_single_calls(open_known: OpenKnown) -> None:
     """Sizes, channels and kinds mixed, more than the four that the variant takes at once."""
     translate = open_known("darken")
     images: list[Any] = [
-        noise(HEIGHT, WIDTH, 3),
-        noise(100, 70),
-        noise(9, 200, 4),
-        Pil.fromarray(noise(50, 60, 3)),
-        noise(7, 7, 1),
-        noise(HEIGHT, WIDTH, 3, seed=5),
-        *(noise(30 + i, 90 - i, 3, seed=i) for i in range(5)),
+        make_noise(HEIGHT, WIDTH, 3),
+        make_noise(100, 70),
+        make_noise(9, 200, 4),
+        Pil.fromarray(make_noise(50, 60, 3)),
+        make_noise(7, 7, 1),
+        make_noise(HEIGHT, WIDTH, 3, seed=5),
+        *(make_noise(30 + i, 90 - i, 3, seed=i) for i in range(5)),
     ]
     assert translate.variant is not None and len(images) > 2 * translate.variant.max_batch
     for result, image in zip(translate.batch(images), images, strict=True):
@@ -285,19 +297,19 @@ def test_a_batch_equals_single_calls(open_known: Open) -> None:
 
 
 def test_batches_use_as_few_calls_as_the_variant_allows(
-    known: Known, monkeypatch: pytest.MonkeyPatch
+    known: FindBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Translator(known("invert")) as translate:
         counts: list[int] = []
         run = translate.engine.run
         monkeypatch.setattr(translate.engine, "run", lambda batch: (counts.append(len(batch)), run(batch))[1])
-        translate.batch([noise(5, 6, 3)] * 10)
+        translate.batch([make_noise(5, 6, 3)] * 10)
         assert counts == [4, 4, 2]
         assert translate.batch([]) == [] and counts == [4, 4, 2]
 
 
-def test_what_batch_takes(open_known: Open) -> None:
-    translate, four = open_known("invert"), noise(4, 10, 12, 3)
+def test_what_batch_takes(open_known: OpenKnown) -> None:
+    translate, four = open_known("invert"), make_noise(4, 10, 12, 3)
     for images in (four, tuple(four), iter(four)):
         results = translate.batch(images)  # type: ignore[arg-type]
         assert len(results) == 4 and all(r.shape == (10, 12, 3) for r in results)
@@ -308,9 +320,9 @@ def test_what_batch_takes(open_known: Open) -> None:
             translate.batch(frame)  # type: ignore[arg-type]
 
 
-def test_one_bad_image_refuses_the_batch(open_known: Open) -> None:
+def test_one_bad_image_refuses_the_batch(open_known: OpenKnown) -> None:
     with pytest.raises(InputError, match="float32"):
-        open_known("invert").batch([noise(4, 4, 3), np.zeros((4, 4, 3), np.float32)])
+        open_known("invert").batch([make_noise(4, 4, 3), np.zeros((4, 4, 3), np.float32)])
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -318,9 +330,9 @@ def test_one_bad_image_refuses_the_batch(open_known: Open) -> None:
 def test_engines_of_fixed_batch(tmp_path: Path, batch: int, backend: str) -> None:
     """Neither too many nor too few frames reach them, whatever the manifest claims."""
     out = tmp_path / "x.i2i"
-    write_known(out, "swap", engines=[(backend, "fp32")], batch=batch)
+    write_known_bundle(out, "swap", engines=[(backend, "fp32")], batch=batch)
     graph = save_graph(tmp_path / "x.onnx", "swap", batch=batch)
-    images = [noise(HEIGHT, WIDTH, 3, seed=i) for i in range(5)]
+    images = [make_noise(HEIGHT, WIDTH, 3, seed=i) for i in range(5)]
     for source in (out, graph):
         with Translator(source, backend=backend) as translate:
             for count in (1, 2, 3, 5):
@@ -333,14 +345,14 @@ def test_engines_of_fixed_batch(tmp_path: Path, batch: int, backend: str) -> Non
 
 
 @pytest.mark.parametrize(("backend", "precision"), RUNNABLE[:2])
-def test_eight_threads(open_known: Open, backend: str, precision: str) -> None:
+def test_eight_threads(open_known: OpenKnown, backend: str, precision: str) -> None:
     translate = open_known("swap", backend=backend, precision=precision)
     start = threading.Barrier(8)
 
     def work(worker: int) -> bool:
         start.wait()
         for i in range(20):
-            image = noise(HEIGHT, WIDTH, 3, seed=100 * worker + i)
+            image = make_noise(HEIGHT, WIDTH, 3, seed=100 * worker + i)
             if not (translate(image) == image[..., ::-1]).all():
                 return False
         return True
@@ -350,10 +362,10 @@ def test_eight_threads(open_known: Open, backend: str, precision: str) -> None:
 
 
 @pytest.mark.parametrize(("backend", "precision"), RUNNABLE[:2])
-def test_closing_while_others_translate(known: Known, backend: str, precision: str) -> None:
+def test_closing_while_others_translate(known: FindBundle, backend: str, precision: str) -> None:
     """Each call is right or says that the engine is closed; nothing crashes."""
     translate = Translator(known("invert"), backend=backend, precision=precision)
-    image, running = noise(HEIGHT, WIDTH, 3), threading.Semaphore(0)
+    image, running = make_noise(HEIGHT, WIDTH, 3), threading.Semaphore(0)
 
     def work() -> str:
         while True:
@@ -373,25 +385,29 @@ def test_closing_while_others_translate(known: Known, backend: str, precision: s
 
 
 @pytest.mark.parametrize(("backend", "precision"), RUNNABLE[:2])
-def test_after_close(known: Known, backend: str, precision: str) -> None:
+def test_after_close(known: FindBundle, backend: str, precision: str) -> None:
     with Translator(known("invert"), backend=backend, precision=precision) as translate:
-        assert translate(noise(4, 4, 3)).shape == (4, 4, 3)
+        assert translate(make_noise(4, 4, 3)).shape == (4, 4, 3)
     translate.close()
-    for use in (lambda: translate(noise(4, 4, 3)), lambda: translate.batch([noise(4, 4)]), translate.warmup):
+    for use in (
+        lambda: translate(make_noise(4, 4, 3)),
+        lambda: translate.batch([make_noise(4, 4)]),
+        translate.warmup,
+    ):
         with pytest.raises(I2IError, match="closed: make a new Translator"):
             use()
     assert "invert" not in repr(translate) and backend in repr(translate)
 
 
-def test_the_context_manager_closes_after_an_error(known: Known) -> None:
+def test_the_context_manager_closes_after_an_error(known: FindBundle) -> None:
     with pytest.raises(InputError), Translator(known("invert")) as translate:
         translate(None)  # type: ignore[call-overload]
     with pytest.raises(BackendError, match="closed"):
-        translate(noise(4, 4, 3))
+        translate(make_noise(4, 4, 3))
 
 
-def test_warm_up_changes_nothing(open_known: Open) -> None:
-    translate, image = open_known("darken"), noise(HEIGHT, WIDTH, 3)
+def test_warm_up_changes_nothing(open_known: OpenKnown) -> None:
+    translate, image = open_known("darken"), make_noise(HEIGHT, WIDTH, 3)
     before = translate(image)
     translate.warmup(3)
     assert (translate(image) == before).all()

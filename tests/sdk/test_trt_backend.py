@@ -9,23 +9,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from known_bundles import HEIGHT, WIDTH, noise
-from trt_graphs import save_swap, swapped
+from known_bundles import HEIGHT, WIDTH, make_noise
+from trt_graphs import save_swap, swap_red_and_blue
 
-from i2i_sdk.backends import PREFERENCE, backend_class, cuda, trt
-from i2i_sdk.backends.cuda import Device
-from i2i_sdk.backends.trt import TrtEngine, build_here, check_batch
+from i2i_sdk.backends import PREFERENCE, load_backend_class
+from i2i_sdk.backends.tensorrt import cuda, trt_engine
+from i2i_sdk.backends.tensorrt.builder import build_engine
+from i2i_sdk.backends.tensorrt.cuda import Device
+from i2i_sdk.backends.tensorrt.engine_plan import explain_unusable, locate_cached_engine, plan_engine
+from i2i_sdk.backends.tensorrt.flavors import (
+    FLAVORS,
+    EngineFile,
+    Flavor,
+    Library,
+    find_installed,
+    format_engine_name,
+)
+from i2i_sdk.backends.tensorrt.trt_engine import TrtEngine, build_for_device, check_batch
 from i2i_sdk.errors import BackendError
-from i2i_sdk.trt_builder import build_engine
-from i2i_sdk.trt_flavors import FLAVORS, EngineFile, Flavor, Library, engine_name, installed
-from i2i_sdk.trt_plan import cached_engine, decide, unusable
 
 pytest.importorskip("tensorrt_rtx", reason="needs the extra tensorrt-rtx")
 
-KIND = {(f.name, f.major): f for f in FLAVORS}
-RTX = Library(KIND["rtx", 1], "1.7.1", ("7.5", "8.6", "8.9", "12.0"))
-TENSORRT = Library(KIND["tensorrt", 11], "11.4.0")
-JETPACK = Library(KIND["tensorrt", 10], "10.3.0")
+FLAVOR_BY_NAME = {(f.name, f.major): f for f in FLAVORS}
+RTX = Library(FLAVOR_BY_NAME["rtx", 1], "1.7.1", ("7.5", "8.6", "8.9", "12.0"))
+TENSORRT = Library(FLAVOR_BY_NAME["tensorrt", 11], "11.4.0")
+JETPACK = Library(FLAVOR_BY_NAME["tensorrt", 10], "10.3.0")
 GEFORCE, TURING = Device("GeForce", "8.6"), Device("Old", "7.5")
 ORIN, HOPPER = Device("Orin", "8.7"), Device("H100", "9.0")
 PORTABLE = EngineFile(Path("portable"), "rtx", "1.7.1", ("8.6", "8.9", "12.0"))
@@ -33,8 +41,8 @@ OLD = EngineFile(Path("old"), "rtx", "1.7.1", ("7.5",))
 EARLIER = EngineFile(Path("earlier"), "rtx", "1.6.0", ("8.6",))
 CLASSIC = EngineFile(Path("classic"), "tensorrt", "11.4.0", ("9.0",))
 
-needs_none = pytest.mark.skipif(cuda.missing() is None, reason="there is a CUDA device")
-needs_gpu = pytest.mark.skipif(cuda.missing() is not None, reason="no CUDA device")
+needs_none = pytest.mark.skipif(cuda.explain_missing_cuda() is None, reason="there is a CUDA device")
+needs_gpu = pytest.mark.skipif(cuda.explain_missing_cuda() is not None, reason="no CUDA device")
 
 
 @pytest.mark.parametrize(
@@ -50,7 +58,7 @@ needs_gpu = pytest.mark.skipif(cuda.missing() is not None, reason="no CUDA devic
 def test_an_engine_of_the_bundle_is_loaded(
     libraries: Sequence[Library], device: Device, loaded: EngineFile
 ) -> None:
-    plan = decide((EARLIER, PORTABLE, OLD, CLASSIC), libraries, device, "fp16")
+    plan = plan_engine((EARLIER, PORTABLE, OLD, CLASSIC), libraries, device, "fp16")
     assert plan.engine == loaded.path
     assert (plan.library.flavor.name, plan.library.version) == (loaded.flavor, loaded.version)
 
@@ -68,7 +76,7 @@ def test_an_engine_of_the_bundle_is_loaded(
 def test_else_one_is_built(
     engines: Sequence[EngineFile], libraries: Sequence[Library], device: Device, builder: Library
 ) -> None:
-    plan = decide(engines, libraries, device, "fp16")
+    plan = plan_engine(engines, libraries, device, "fp16")
     assert plan.engine is None and plan.library == builder
     assert plan.reason.startswith("the bundle has engines for ")
     assert plan.reason.endswith(f"here is {builder.flavor.name} {builder.version} on {device.capability}")
@@ -81,32 +89,32 @@ def test_or_it_says_what_is_missing() -> None:
         r"backend='ort', provider='cuda'$"
     )
     with pytest.raises(BackendError, match=message):
-        decide((PORTABLE,), (RTX,), HOPPER, "fp16")
+        plan_engine((PORTABLE,), (RTX,), HOPPER, "fp16")
     with pytest.raises(BackendError, match=r"no TensorRT is installed\. Install .*pip install"):
-        decide((PORTABLE,), (), GEFORCE, "fp16")
+        plan_engine((PORTABLE,), (), GEFORCE, "fp16")
 
 
 def test_int8_where_it_would_become_fp16() -> None:
-    assert unusable(RTX, TURING, "fp16") is None and unusable(RTX, GEFORCE, "int8") is None
-    assert unusable(TENSORRT, TURING, "int8") is None
+    assert explain_unusable(RTX, TURING, "fp16") is None and explain_unusable(RTX, GEFORCE, "int8") is None
+    assert explain_unusable(TENSORRT, TURING, "int8") is None
     with pytest.raises(
         BackendError, match=r"tensorrt-rtx has no INT8 convolutions for 7\.5; take the fp16 variant"
     ):
-        decide((OLD,), (RTX,), TURING, "int8")
+        plan_engine((OLD,), (RTX,), TURING, "int8")
 
 
 def test_a_built_engine_is_kept_for_exactly_what_it_is_of(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("I2I_CACHE_DIR", str(tmp_path))
-    kept = cached_engine("a" * 64, RTX, GEFORCE)
-    assert kept == cached_engine("a" * 64, RTX, GEFORCE) and kept.parent == tmp_path / "tensorrt"
+    kept = locate_cached_engine("a" * 64, RTX, GEFORCE)
+    assert kept == locate_cached_engine("a" * 64, RTX, GEFORCE) and kept.parent == tmp_path / "tensorrt"
     others = {
-        cached_engine("b" * 64, RTX, GEFORCE),
-        cached_engine("a" * 64, replace(RTX, version="1.7.2"), GEFORCE),
-        cached_engine("a" * 64, TENSORRT, GEFORCE),
-        cached_engine("a" * 64, RTX, replace(GEFORCE, name="Another")),
-        cached_engine("a" * 64, RTX, replace(GEFORCE, capability="8.9")),
+        locate_cached_engine("b" * 64, RTX, GEFORCE),
+        locate_cached_engine("a" * 64, replace(RTX, version="1.7.2"), GEFORCE),
+        locate_cached_engine("a" * 64, TENSORRT, GEFORCE),
+        locate_cached_engine("a" * 64, RTX, replace(GEFORCE, name="Another")),
+        locate_cached_engine("a" * 64, RTX, replace(GEFORCE, capability="8.9")),
     }
     assert len(others | {kept}) == 6
 
@@ -129,34 +137,34 @@ def test_batches_that_do_not_fit_are_refused() -> None:
 
 def test_the_device_builds_its_own_engine(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """For a GPU that is described here, not present: TensorRT for RTX needs no more."""
-    (library,) = installed(["rtx"])
-    caplog.set_level(logging.INFO, "i2i_sdk.backends.trt")
+    (library,) = find_installed(["rtx"])
+    caplog.set_level(logging.INFO, "i2i_sdk.backends.tensorrt.trt_engine")
     graph = save_swap(tmp_path / "x.onnx", "fp16")
-    assert len(build_here(library, graph, "fp16", GEFORCE, "the bundle has none")) > 1000
+    assert len(build_for_device(library, graph, "fp16", GEFORCE, "the bundle has none")) > 1000
     assert "x.onnx: building a TensorRT engine: the bundle has none" in caplog.text
     with pytest.raises(BackendError, match="asked for fp16"):
-        build_here(library, save_swap(tmp_path / "y.onnx", "fp32"), "fp16", GEFORCE, "")
+        build_for_device(library, save_swap(tmp_path / "y.onnx", "fp32"), "fp16", GEFORCE, "")
 
 
 def test_trt_comes_first_where_it_runs() -> None:
     assert PREFERENCE[:2] == (("trt", "int8"), ("trt", "fp16"))
-    assert backend_class("trt") is TrtEngine
+    assert load_backend_class("trt") is TrtEngine
 
 
 def test_other_precisions_are_refused() -> None:
-    assert TrtEngine.missing("fp32") == "TensorRT engines are built in fp16, int8, not fp32"
+    assert TrtEngine.explain_unsupported("fp32") == "TensorRT engines are built in fp16, int8, not fp32"
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trt, "FLAVORS", (Flavor("rtx", 1, "a_module_of_nobody", "tensorrt-rtx"),))
-    reason = TrtEngine.missing("fp16")
+    monkeypatch.setattr(trt_engine, "FLAVORS", (Flavor("rtx", 1, "a_module_of_nobody", "tensorrt-rtx"),))
+    reason = TrtEngine.explain_unsupported("fp16")
     assert reason is not None and reason.startswith("the package is missing: pip install 'i2i-sdk[tensorrt]'")
 
 
 @needs_none
 def test_a_missing_driver_is_named(tmp_path: Path) -> None:
     for precision in ("fp16", "int8"):
-        assert str(TrtEngine.missing(precision)).startswith("no CUDA device: CUDA: cudaError")
+        assert str(TrtEngine.explain_unsupported(precision)).startswith("no CUDA device: CUDA: cudaError")
     with pytest.raises(BackendError, match="CUDA: cudaError"):
         TrtEngine((save_swap(tmp_path / "x.onnx", "fp16"),), "fp16")
 
@@ -166,27 +174,27 @@ def test_a_missing_driver_is_named(tmp_path: Path) -> None:
 def test_an_engine_runs(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Built on this GPU, kept, loaded from there; an engine of the bundle; batches of several sizes."""
     monkeypatch.setenv("I2I_CACHE_DIR", str(tmp_path / "cache"))
-    if reason := TrtEngine.missing(kind):
+    if reason := TrtEngine.explain_unsupported(kind):
         pytest.skip(reason)
-    graph, here = save_swap(tmp_path / "x.onnx", kind), cuda.device()
-    library = decide((), installed(), here, kind).library
+    graph, here = save_swap(tmp_path / "x.onnx", kind), cuda.find_device()
+    library = plan_engine((), find_installed(), here, kind).library
     for time in ("built", "kept"):
         with TrtEngine((graph,), kind) as engine:
             assert engine.input_shape == engine.output_shape == (None, HEIGHT, WIDTH, 3)
             assert (engine.precision, dict(engine.layers)) == (kind, {kind: 1}), time
             for count in (1, 8, 3, 1):
-                batch = noise(count, HEIGHT, WIDTH, 3, seed=count)
-                assert (engine.run(batch) == swapped(batch, kind)).all(), time
+                batch = make_noise(count, HEIGHT, WIDTH, 3, seed=count)
+                assert (engine.run(batch) == swap_red_and_blue(batch, kind)).all(), time
             with pytest.raises(BackendError, match="N from 1 to 8"):
-                engine.run(noise(9, HEIGHT, WIDTH, 3))
+                engine.run(make_noise(9, HEIGHT, WIDTH, 3))
     assert len(list((tmp_path / "cache" / "tensorrt").iterdir())) == 1
     named = (here.capability,) if library.flavor.builds_without_gpu else ()
-    shipped = tmp_path / engine_name("x", library, (here.capability,))
+    shipped = tmp_path / format_engine_name("x", library, (here.capability,))
     shipped.write_bytes(build_engine(library, graph, kind, named).engine)
     monkeypatch.setenv("I2I_CACHE_DIR", str(tmp_path / "untouched"))
     with TrtEngine((graph, shipped), kind) as engine:
-        batch = noise(1, HEIGHT, WIDTH, 3)
-        assert (engine.run(batch) == swapped(batch, kind)).all()
+        batch = make_noise(1, HEIGHT, WIDTH, 3)
+        assert (engine.run(batch) == swap_red_and_blue(batch, kind)).all()
     assert not (tmp_path / "untouched").exists()
     with pytest.raises(BackendError, match="this engine is closed"):
         engine.run(batch)

@@ -15,41 +15,43 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from trt_graphs import save_swap
 
-from i2i_sdk.errors import BackendError
-from i2i_sdk.trt_builder import LARGEST_BATCH, build_engine, engine_layers, require_unchanged
-from i2i_sdk.trt_flavors import (
+from i2i_sdk.backends.tensorrt.builder import MAX_BATCH, build_engine, read_engine_layers, require_unchanged
+from i2i_sdk.backends.tensorrt.flavors import (
     FLAVORS,
     Library,
-    capability_of,
-    engine_name,
-    flavor_of,
-    installed,
-    read_engine_name,
+    find_flavor,
+    find_installed,
+    format_engine_name,
+    parse_capability,
+    parse_engine_name,
 )
+from i2i_sdk.errors import BackendError
 
 pytest.importorskip("tensorrt_rtx", reason="needs the extra tensorrt-rtx")
 
-BY_NAME = {(f.name, f.major): f for f in FLAVORS}
+FLAVOR_BY_NAME = {(f.name, f.major): f for f in FLAVORS}
 
 
 @pytest.fixture(scope="module")
 def rtx() -> Library:
-    (library,) = installed(["rtx"])
+    (library,) = find_installed(["rtx"])
     return library
 
 
 def test_the_kinds_differ_in_what_they_are_said_to() -> None:
-    assert set(BY_NAME) == {("tensorrt", 10), ("tensorrt", 11), ("rtx", 1)}
+    assert set(FLAVOR_BY_NAME) == {("tensorrt", 10), ("tensorrt", 11), ("rtx", 1)}
     # Without this flag TensorRT 10 may compute an FP16 graph in FP32; the others know nothing else.
-    assert {key for key, f in BY_NAME.items() if f.network_flags == ("STRONGLY_TYPED",)} == {("tensorrt", 10)}
-    assert {key for key, f in BY_NAME.items() if f.builds_without_gpu} == {("rtx", 1)}
-    old, new = BY_NAME["tensorrt", 10], BY_NAME["tensorrt", 11]
+    assert {key for key, f in FLAVOR_BY_NAME.items() if f.network_flags == ("STRONGLY_TYPED",)} == {
+        ("tensorrt", 10)
+    }
+    assert {key for key, f in FLAVOR_BY_NAME.items() if f.builds_without_gpu} == {("rtx", 1)}
+    old, new = FLAVOR_BY_NAME["tensorrt", 10], FLAVOR_BY_NAME["tensorrt", 11]
     assert replace(old, major=11, network_flags=()) == new
 
 
 def test_what_is_said_of_rtx_stands_in_its_module(rtx: Library) -> None:
-    trt, flavor = rtx.module(), rtx.flavor
-    assert flavor == BY_NAME["rtx", 1] and rtx.version == trt.__version__
+    trt, flavor = rtx.import_module(), rtx.flavor
+    assert flavor == FLAVOR_BY_NAME["rtx", 1] and rtx.version == trt.__version__
     assert {"7.5", "8.0", "8.6", "8.9", "12.0"} <= set(rtx.capabilities)
     assert set(flavor.built_alone) | set(flavor.without_int8) <= set(rtx.capabilities)
     for name in flavor.builder_flags:
@@ -63,12 +65,12 @@ def test_what_is_said_of_rtx_stands_in_its_module(rtx: Library) -> None:
 
 def test_a_version_finds_its_kind() -> None:
     assert (
-        flavor_of("tensorrt", "10.3.0").network_flags
-        and not flavor_of("tensorrt", "11.4.0.106").network_flags
+        find_flavor("tensorrt", "10.3.0").network_flags
+        and not find_flavor("tensorrt", "11.4.0.106").network_flags
     )
     for version in ("9.1", "12.0.1", "unknown"):
         with pytest.raises(BackendError, match=r"tensorrt .*major version is not known; known: 10, 11"):
-            flavor_of("tensorrt", version)
+            find_flavor("tensorrt", version)
 
 
 def test_a_package_that_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,14 +79,14 @@ def test_a_package_that_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
     with pytest.raises(BackendError, match=r"tensorrt is installed but cannot be imported: libnvinfer"):
-        installed(["tensorrt"])
+        find_installed(["tensorrt"])
 
 
 @given(st.lists(st.sampled_from(["7.5", "8.0", "8.9", "10.0", "12.1"]), min_size=1), st.sampled_from(FLAVORS))
 def test_names_of_engines_are_read_back(capabilities: list[str], flavor: object) -> None:
     library = Library(flavor, "10.3.0.26")
-    path = Path("x") / engine_name("trt-fp16-256x256", library, capabilities)
-    read = read_engine_name(path)
+    path = Path("x") / format_engine_name("trt-fp16-256x256", library, capabilities)
+    read = parse_engine_name(path)
     assert read is not None and read.path == path
     assert (read.flavor, read.version) == (library.flavor.name, "10.3.0.26")
     assert read.capabilities == tuple(capabilities)
@@ -92,14 +94,14 @@ def test_names_of_engines_are_read_back(capabilities: list[str], flavor: object)
 
 @pytest.mark.parametrize("name", ["trt-fp16-8x8.onnx", "x.rtx-1.7.engine", "x.rtx-1.7.sm.engine", "x.engine"])
 def test_other_files_are_no_engines(name: str) -> None:
-    assert read_engine_name(Path(name)) is None
+    assert parse_engine_name(Path(name)) is None
 
 
 def test_capabilities_as_users_and_tensorrt_write_them() -> None:
-    assert [capability_of(t) for t in ("75", "7.5", "SM75", "SM120", "120", "12.0")] == ["7.5"] * 3 + [
+    assert [parse_capability(t) for t in ("75", "7.5", "SM75", "SM120", "120", "12.0")] == ["7.5"] * 3 + [
         "12.0"
     ] * 3
-    assert [capability_of(text) for text in ("", "CURRENT", "NONE", "7", "SM7.", "7.5.1")] == [None] * 6
+    assert [parse_capability(text) for text in ("", "CURRENT", "NONE", "7", "SM7.", "7.5.1")] == [None] * 6
 
 
 @pytest.mark.parametrize("kind", ["fp16", "int8"])
@@ -114,8 +116,8 @@ def test_a_fixed_batch_needs_no_profile(tmp_path: Path, rtx: Library) -> None:
 
 
 def test_batches_go_as_far_as_exported_graphs() -> None:
-    graph = pytest.importorskip("i2i_export.graph")
-    assert graph.MAX_BATCH == LARGEST_BATCH
+    graph = pytest.importorskip("i2i_export.canonical")
+    assert graph.MAX_BATCH == MAX_BATCH
 
 
 @pytest.mark.parametrize(
@@ -172,7 +174,7 @@ def test_a_file_that_is_no_graph(tmp_path: Path, rtx: Library) -> None:
 
 
 def test_what_an_engine_does_not_show_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    assert engine_layers("a description of another kind") == {}
+    assert read_engine_layers("a description of another kind") == {}
     require_unchanged({"a": "fp16", "b": "int8"}, {"a": "fp16"}, "x.onnx")
     assert "x.onnx: the engine does not show what it computes b in" in caplog.text
 
@@ -192,7 +194,7 @@ def test_layers_of_an_engines_description() -> None:
             ),
         ]
     )
-    assert engine_layers(text) == {"a": "int8", "b": "fp16", "relu": "fp16"}
+    assert read_engine_layers(text) == {"a": "int8", "b": "fp16", "relu": "fp16"}
 
 
 @pytest.mark.parametrize(
@@ -213,4 +215,4 @@ def test_descriptions_of_tensorrt_10(datatype: str, found: str) -> None:
         'ParameterType: Convolution, Kernel: [3,3], Weights: {"Type": "Half", "Count": 36864}, StreamId: 0, '
         "Metadata: [ONNX Layer: a]\x1e[ONNX Layer: relu]"
     )
-    assert engine_layers(text) == {"a": found, "relu": found}
+    assert read_engine_layers(text) == {"a": found, "relu": found}

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import cv2
 import pytest
-from known_bundles import HEIGHT, WIDTH, contents, noise
+from known_bundles import HEIGHT, WIDTH, hash_files, make_noise
 
 from i2i_sdk import Bundle, Translator
-from i2i_sdk.backends import why_not
-from i2i_sdk.cli import main
-from i2i_sdk.commands import tune
-from i2i_sdk.files import file_sha256
-from i2i_sdk.front_plot import check_plot
-from i2i_sdk.measure import statistics
-from i2i_sdk.sinks import write_image
-from i2i_sdk.tuning import load_measured
+from i2i_sdk.backends import explain_unsupported_variant
+from i2i_sdk.cli import tune
+from i2i_sdk.cli.main import main
+from i2i_sdk.files import hash_file
+from i2i_sdk.media.images import write_image
+from i2i_sdk.perf.pareto_plot import check_plot
+from i2i_sdk.perf.timing import compute_statistics
+from i2i_sdk.selection import load_latencies
 
 Capture = pytest.CaptureFixture[str]
 
@@ -35,11 +35,11 @@ def bundle(known: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     for index in range(2):
-        write_image(tmp_path / "photos" / f"{index}.png", noise(HEIGHT, WIDTH, 3, seed=index))
+        write_image(tmp_path / "photos" / f"{index}.png", make_noise(HEIGHT, WIDTH, 3, seed=index))
     return tmp_path / "photos"
 
 
-def edited(bundle: Bundle, change: Callable[[dict], None]) -> Bundle:
+def edit_manifest(bundle: Bundle, change: Callable[[dict], None]) -> Bundle:
     file = bundle.path / "manifest.json"
     manifest = json.loads(file.read_text())
     change(manifest)
@@ -47,26 +47,26 @@ def edited(bundle: Bundle, change: Callable[[dict], None]) -> Bundle:
     return Bundle.read(bundle.path)
 
 
-def with_swapped_colours(bundle: Bundle, known: Callable[[str], Path]) -> Bundle:
+def swap_variant_colors(bundle: Bundle, known: Callable[[str], Path]) -> Bundle:
     """Its second variant shows another picture: fast as the others, and of no quality."""
     other = Path(shutil.copy(known("swap") / "reference.onnx", bundle.path / "other.onnx"))
-    entry = {"path": other.name, "sha256": file_sha256(other), "bytes": other.stat().st_size}
-    return edited(bundle, lambda manifest: manifest["variants"][1].update(files=[entry]))
+    entry = {"path": other.name, "sha256": hash_file(other), "bytes": other.stat().st_size}
+    return edit_manifest(bundle, lambda manifest: manifest["variants"][1].update(files=[entry]))
 
 
 def test_what_runs_is_measured_and_remembered(bundle: Bundle, capsys: Capture) -> None:
-    before = contents(bundle.path)
+    before = hash_files(bundle.path)
     assert main(["tune", str(bundle.path), "--rounds", "3"]) == 0
     output = capsys.readouterr().out
-    runs = {v.name for v in bundle.manifest.variants if why_not(v) is None}
-    measured = load_measured(bundle)
+    runs = {v.name for v in bundle.manifest.variants if explain_unsupported_variant(v) is None}
+    measured = load_latencies(bundle)
     assert set(measured) == runs
     for name, found in measured.items():
         assert 0 < found.median_ms <= found.p95_ms and found.psnr == 120.0
         assert name in output
     assert "PSNR: against the reference, 6 frames (builtin)" in output
     assert f"next: i2i run {bundle.path} SOURCE -o OUT" in output
-    assert contents(bundle.path) == before
+    assert hash_files(bundle.path) == before
     with Translator(bundle.path) as translate:
         assert translate.variant is not None
         assert translate.variant.name == min(measured, key=lambda name: measured[name].median_ms)
@@ -76,11 +76,11 @@ def test_quality_is_measured_on_the_frames_given(
     bundle: Bundle, known: Callable[[str], Path], photos: Path, capsys: Capture
 ) -> None:
     """What the manifest says of a variant's quality is not believed; Translator passes it over then."""
-    bundle = with_swapped_colours(bundle, known)
+    bundle = swap_variant_colors(bundle, known)
     assert main(["tune", str(bundle.path), "--rounds", "3", "--frames", str(photos)]) == 0
     assert "2 frames (user)" in capsys.readouterr().out
     first, second, *_ = bundle.manifest.variants
-    measured = load_measured(bundle)
+    measured = load_latencies(bundle)
     assert measured[first.name].psnr == 120.0 and measured[second.name].psnr < 15
     with Translator(bundle.path, max_ms=1e6) as translate:
         assert translate.variant is not None and translate.variant.name != second.name
@@ -93,10 +93,12 @@ def test_dominated_variants_are_marked(
     capsys: Capture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bundle = with_swapped_colours(bundle, known)
+    bundle = swap_variant_colors(bundle, known)
     times = zip(bundle.manifest.variants, (8.0, 9.0, 7.0), strict=True)
-    timings = {v.name: statistics([ms] * 3) for v, ms in times if why_not(v) is None}
-    monkeypatch.setattr(tune, "timings_of", lambda *_: (timings, {}))
+    timings = {
+        v.name: compute_statistics([ms] * 3) for v, ms in times if explain_unsupported_variant(v) is None
+    }
+    monkeypatch.setattr(tune, "measure_timings", lambda *_: (timings, {}))
     assert main(["tune", str(bundle.path), "--frames", str(photos)]) == 0
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if "-24x40" in line}
     fastest = next(name for name in ("openvino-bf16-24x40", "ort-fp32-24x40") if name in rows)
@@ -111,7 +113,7 @@ def test_without_frames_and_without_scikit_image(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["tune", str(bundle.path), "--rounds", "3"]) == 0
     assert "PSNR: as at export; --frames DIR measures it here" in capsys.readouterr().out
-    assert {found.psnr for found in load_measured(bundle).values()} == {60.0}
+    assert {found.psnr for found in load_latencies(bundle).values()} == {60.0}
 
 
 def test_variants_that_do_not_run_say_why_and_stop_nothing(bundle: Bundle, capsys: Capture) -> None:
@@ -119,16 +121,18 @@ def test_variants_that_do_not_run_say_why_and_stop_nothing(bundle: Bundle, capsy
         manifest["variants"][0] |= {"precision": "int8", "name": "false"}
         manifest["variants"][2] |= {"backend": "abacus", "name": "strange"}
 
-    bundle = edited(bundle, change)
+    bundle = edit_manifest(bundle, change)
     assert main(["tune", str(bundle.path), "--rounds", "3"]) == 0
     output = capsys.readouterr().out
     assert "asked ONNX Runtime for int8, it would compute in fp32" in output
     assert "not run: backend 'abacus' is not known" in output
-    assert set(load_measured(bundle)) == {"openvino-fp32-24x40"}
+    assert set(load_latencies(bundle)) == {"openvino-fp32-24x40"}
 
 
 def test_nothing_that_runs_is_an_error(bundle: Bundle, capsys: Capture) -> None:
-    bundle = edited(bundle, lambda manifest: [v.update(backend="abacus") for v in manifest["variants"]])
+    bundle = edit_manifest(
+        bundle, lambda manifest: [v.update(backend="abacus") for v in manifest["variants"]]
+    )
     assert main(["tune", str(bundle.path)]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "no variant can run on this device: " in said and "is not known" in said
@@ -142,7 +146,7 @@ def test_the_front_is_drawn(bundle: Bundle, capsys: Capture) -> None:
     assert "drawn in x.front.png" in capsys.readouterr().out
     picture = cv2.imread("x.front.png")
     assert picture is not None and min(picture.shape[:2]) > 600
-    for blue, green, red in ((0xB2, 0x72, 0x00), (0x00, 0x5E, 0xD5)):  # the colours of front and dominated
+    for blue, green, red in ((0xB2, 0x72, 0x00), (0x00, 0x5E, 0xD5)):  # the colors of front and dominated
         assert (abs(picture.astype(int) - (blue, green, red)).sum(axis=-1) < 12).sum() > 50
     assert main(["tune", str(bundle.path), "--rounds", "3", "--plot", "other.png"]) == 0
     assert Path("other.png").is_file()

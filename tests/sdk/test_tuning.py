@@ -9,14 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from known_bundles import contents
+from known_bundles import hash_files
 
-from i2i_sdk import Bundle, InputError, Translator, tuning
-from i2i_sdk.cli import main
-from i2i_sdk.tuning import Measured, cache_dir, load_measured, save_measured
+from i2i_sdk import Bundle, InputError, Translator, device, selection
+from i2i_sdk.cli.main import main
+from i2i_sdk.device import get_cache_dir
+from i2i_sdk.selection import TunedLatency, load_latencies, save_latencies
 
-MS = {"ort-fp32-24x40": Measured(1.5, 1.75, 90.0), "openvino-fp32-24x40": Measured(2.5, 3.0, 60.25)}
-LATER = {"ort-fp32-24x40": Measured(9.0, 9.5, 90.0)}
+TUNED_LATENCIES = {
+    "ort-fp32-24x40": TunedLatency(1.5, 1.75, 90.0),
+    "openvino-fp32-24x40": TunedLatency(2.5, 3.0, 60.25),
+}
+LATER_LATENCIES = {"ort-fp32-24x40": TunedLatency(9.0, 9.5, 90.0)}
 
 
 @pytest.fixture
@@ -27,55 +31,58 @@ def bundle(known: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_save_and_load(bundle: Bundle) -> None:
-    before = contents(bundle.path)
-    assert load_measured(bundle) == {}
-    path = save_measured(bundle, MS)
-    assert path.is_relative_to(cache_dir()) and path.is_file()
-    assert load_measured(bundle) == MS
-    assert contents(bundle.path) == before  # never in the bundle
+    before = hash_files(bundle.path)
+    assert load_latencies(bundle) == {}
+    path = save_latencies(bundle, TUNED_LATENCIES)
+    assert path.is_relative_to(get_cache_dir()) and path.is_file()
+    assert load_latencies(bundle) == TUNED_LATENCIES
+    assert hash_files(bundle.path) == before  # never in the bundle
 
 
 def test_the_later_measurement_counts(bundle: Bundle) -> None:
-    assert save_measured(bundle, MS) == save_measured(bundle, LATER)
-    assert load_measured(bundle) == LATER
-    assert len(list(cache_dir().rglob("*.*"))) == 1
+    assert save_latencies(bundle, TUNED_LATENCIES) == save_latencies(bundle, LATER_LATENCIES)
+    assert load_latencies(bundle) == LATER_LATENCIES
+    assert len(list(get_cache_dir().rglob("*.*"))) == 1
 
 
 def test_a_copy_of_the_bundle_is_the_same_bundle(bundle: Bundle, tmp_path: Path) -> None:
-    save_measured(bundle, MS)
-    assert load_measured(Bundle.read(Path(shutil.copytree(bundle.path, tmp_path / "copy.i2i")))) == MS
+    save_latencies(bundle, TUNED_LATENCIES)
+    assert (
+        load_latencies(Bundle.read(Path(shutil.copytree(bundle.path, tmp_path / "copy.i2i"))))
+        == TUNED_LATENCIES
+    )
 
 
 def test_a_changed_bundle_is_another(bundle: Bundle) -> None:
-    save_measured(bundle, MS)
+    save_latencies(bundle, TUNED_LATENCIES)
     file = bundle.path / "manifest.json"
     data = json.loads(file.read_text())
     data["variants"][0]["macs"] += 1
     file.write_text(json.dumps(data))
-    assert load_measured(Bundle.read(bundle.path)) == {}
+    assert load_latencies(Bundle.read(bundle.path)) == {}
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("cpu_name", lambda: "another processor"),
-        ("package_version", lambda name: "99.0" if name == "onnxruntime" else "1"),
+        ("read_cpu_name", lambda: "another processor"),
+        ("find_package_version", lambda name: "99.0" if name == "onnxruntime" else "1"),
     ],
 )
 def test_another_device_or_engine_measures_again(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, name: str, value: object
 ) -> None:
-    save_measured(bundle, MS)
-    monkeypatch.setattr(tuning, name, value)
-    assert load_measured(bundle) == {}
-    save_measured(bundle, LATER)
+    save_latencies(bundle, TUNED_LATENCIES)
+    monkeypatch.setattr(selection, name, value)
+    assert load_latencies(bundle) == {}
+    save_latencies(bundle, LATER_LATENCIES)
     monkeypatch.undo()
 
 
 def test_another_number_of_cores_measures_again(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_measured(bundle, MS)
-    monkeypatch.setattr(tuning.os, "cpu_count", lambda: 4096)
-    assert load_measured(bundle) == {}
+    save_latencies(bundle, TUNED_LATENCIES)
+    monkeypatch.setattr(selection.os, "cpu_count", lambda: 4096)
+    assert load_latencies(bundle) == {}
 
 
 @pytest.mark.parametrize(
@@ -99,12 +106,12 @@ def test_another_number_of_cores_measures_again(bundle: Bundle, monkeypatch: pyt
 def test_a_corrupt_file_is_ignored_with_a_warning(
     bundle: Bundle, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
-    path = save_measured(bundle, MS)
+    path = save_latencies(bundle, TUNED_LATENCIES)
     path.write_text(text)
     with caplog.at_level(logging.WARNING), Translator(bundle.path) as translate:
         assert translate.variant is not None
     assert f"{path}: not readable" in caplog.text and "run: i2i tune" in caplog.text
-    assert save_measured(bundle, MS) == path and load_measured(bundle) == MS
+    assert save_latencies(bundle, TUNED_LATENCIES) == path and load_latencies(bundle) == TUNED_LATENCIES
 
 
 @pytest.mark.parametrize(
@@ -113,10 +120,10 @@ def test_a_corrupt_file_is_ignored_with_a_warning(
 def test_files_of_other_versions_are_left_alone_with_a_word(
     bundle: Bundle, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
-    path = save_measured(bundle, MS)
+    path = save_latencies(bundle, TUNED_LATENCIES)
     path.write_text(text)
     with caplog.at_level(logging.WARNING):
-        assert load_measured(bundle) == {}
+        assert load_latencies(bundle) == {}
     assert f"{path}: written by another version, so it is not used; run: i2i tune" in caplog.text
 
 
@@ -131,8 +138,8 @@ def test_a_cache_that_is_no_folder_does_not_stop_a_translator(
 
 @pytest.mark.parametrize("fastest", ["ort-fp32-24x40", "openvino-fp32-24x40"])
 def test_a_translator_takes_the_fastest(bundle: Bundle, fastest: str) -> None:
-    others = {v.name: Measured(50.0, 50.0, 60.0) for v in bundle.manifest.variants}
-    save_measured(bundle, others | {fastest: Measured(1.0, 1.0, 60.0)})
+    others = {v.name: TunedLatency(50.0, 50.0, 60.0) for v in bundle.manifest.variants}
+    save_latencies(bundle, others | {fastest: TunedLatency(1.0, 1.0, 60.0)})
     with Translator(bundle.path) as translate:
         assert translate.variant is not None and translate.variant.name == fastest
     with Translator(bundle.path, backend="ort") as translate:  # what is named stays binding
@@ -142,10 +149,10 @@ def test_a_translator_takes_the_fastest(bundle: Bundle, fastest: str) -> None:
 def test_a_translator_takes_the_best_that_is_fast_enough(
     bundle: Bundle, caplog: pytest.LogCaptureFixture
 ) -> None:
-    save_measured(bundle, MS)
-    for max_ms, taken in ((10, "ort"), (2, "ort"), (1, "ort")):
+    save_latencies(bundle, TUNED_LATENCIES)
+    for max_ms, backend in ((10, "ort"), (2, "ort"), (1, "ort")):
         with Translator(bundle.path, max_ms=max_ms) as translate:
-            assert translate.variant is not None and translate.variant.backend == taken
+            assert translate.variant is not None and translate.variant.backend == backend
     assert "no variant of this quality takes at most 1 ms here" in caplog.text
     with Translator(bundle.path, max_ms=10, backend="openvino") as translate:
         assert translate.variant is not None and translate.variant.name == "openvino-fp32-24x40"
@@ -161,7 +168,7 @@ def test_tune_with_other_threads_is_not_remembered(
 ) -> None:
     assert main(["tune", str(bundle.path), "--rounds", "3", "--threads", "1"]) == 0
     assert "not remembered" in capsys.readouterr().out
-    assert load_measured(bundle) == {}
+    assert load_latencies(bundle) == {}
 
 
 @pytest.mark.parametrize(
@@ -173,7 +180,7 @@ def test_tune_refuses(
 ) -> None:
     assert main(["tune", str(bundle.path), *options]) == 2
     assert message in capsys.readouterr().err
-    assert load_measured(bundle) == {}
+    assert load_latencies(bundle) == {}
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(
@@ -188,11 +195,11 @@ def test_a_cache_that_cannot_be_written_is_one_line(
 
 def test_the_cache_is_where_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("I2I_CACHE_DIR", str(tmp_path))
-    assert cache_dir() == tmp_path
+    assert get_cache_dir() == tmp_path
     monkeypatch.delenv("I2I_CACHE_DIR")
-    monkeypatch.setattr(tuning.sys, "platform", "linux")
+    monkeypatch.setattr(device.sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_dir() == tmp_path / "xdg" / "i2i-sdk"
-    monkeypatch.setattr(tuning.sys, "platform", "win32")
+    assert get_cache_dir() == tmp_path / "xdg" / "i2i-sdk"
+    monkeypatch.setattr(device.sys, "platform", "win32")
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
-    assert cache_dir() == tmp_path / "local" / "i2i-sdk"
+    assert get_cache_dir() == tmp_path / "local" / "i2i-sdk"

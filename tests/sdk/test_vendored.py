@@ -9,21 +9,24 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path("sdk/i2i_sdk/server/static/vendor/ort")
-LINE = re.compile(r"^([0-9a-f]{64})  (\S+)$", re.MULTILINE)
+VENDORED_PATH = Path("sdk/i2i_sdk/server/static/vendor/ort")
+CHECKSUM_LINE = re.compile(r"^([0-9a-f]{64})  (\S+)$", re.MULTILINE)
 
 
 @pytest.fixture
 def vendored(root: Path) -> Path:
-    return root / FOLDER
+    return root / VENDORED_PATH
 
 
-def sums(folder: Path) -> dict[str, str]:
+def read_checksums(folder: Path) -> dict[str, str]:
     """NOTICE: the SHA-256 of every original file by its name."""
-    return {name: digest for digest, name in LINE.findall((folder / "NOTICE").read_text(encoding="utf-8"))}
+    return {
+        name: digest
+        for digest, name in CHECKSUM_LINE.findall((folder / "NOTICE").read_text(encoding="utf-8"))
+    }
 
 
-def originals(folder: Path) -> dict[str, bytes]:
+def read_originals(folder: Path) -> dict[str, bytes]:
     """Every vendored file by its original name, unpacked."""
     texts = {
         path.name: path.read_bytes() for path in folder.iterdir() if path.name not in ("LICENSE", "NOTICE")
@@ -35,8 +38,8 @@ def originals(folder: Path) -> dict[str, bytes]:
 
 
 def test_every_file_is_the_published_one(vendored: Path) -> None:
-    found = {name: hashlib.sha256(data).hexdigest() for name, data in originals(vendored).items()}
-    assert found == sums(vendored)
+    found = {name: hashlib.sha256(data).hexdigest() for name, data in read_originals(vendored).items()}
+    assert found == read_checksums(vendored)
     assert len(found) == 6
 
 
@@ -47,7 +50,7 @@ def test_large_files_are_stored_packed_and_reproducibly(vendored: Path) -> None:
         assert path.read_bytes()[3:8] == b"\0" * 5  # neither a name nor a time inside
 
 
-def test_licence_and_version_are_told(vendored: Path, root: Path) -> None:
+def test_license_and_version_are_told(vendored: Path, root: Path) -> None:
     assert "Permission is hereby granted, free of charge" in (vendored / "LICENSE").read_text(
         encoding="utf-8"
     )
@@ -57,5 +60,5 @@ def test_licence_and_version_are_told(vendored: Path, root: Path) -> None:
     for name in ("ort.wasm.min.mjs", "ort.webgpu.min.mjs"):
         assert f"ONNX Runtime Web v{version[1]}" in (vendored / name).read_text(encoding="utf-8")[:200]
     # Browsers keep these files: the page asks for them with their version.
-    worker = (root / FOLDER.parents[1] / "worker.js").read_text(encoding="utf-8")
+    worker = (root / VENDORED_PATH.parents[1] / "worker.js").read_text(encoding="utf-8")
     assert f'const VERSION = "{version[1]}"' in worker

@@ -13,10 +13,10 @@ import pytest
 from known_bundles import HEIGHT, WIDTH
 
 from i2i_sdk import Bundle
-from i2i_sdk.cli import main
-from i2i_sdk.files import file_sha256
-from i2i_sdk.sinks import write_image
-from i2i_sdk.verification import verify_bundle
+from i2i_sdk.cli.main import main
+from i2i_sdk.files import hash_file
+from i2i_sdk.media.images import write_image
+from i2i_sdk.quality.verification import verify_bundle
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def changed_manifest(bundle: Path, change: Callable[[dict], None]) -> None:
+def edit_manifest(bundle: Path, change: Callable[[dict], None]) -> None:
     file = bundle / "manifest.json"
     manifest = json.loads(file.read_text())
     change(manifest)
@@ -45,7 +45,7 @@ def test_every_variant_that_runs_here_is_measured(bundle: Path, photos: Path) ->
     assert set(found) >= {f"ort-fp32-{HEIGHT}x{WIDTH}", f"openvino-fp32-{HEIGHT}x{WIDTH}"}
     for outcome in found.values():
         parity = outcome.parity
-        assert parity is not None and not outcome.broken
+        assert parity is not None and not outcome.is_broken
         assert (parity.psnr, parity.frames, parity.frames_from) == (120.0, 3, "user")
 
 
@@ -63,12 +63,12 @@ def test_a_variant_with_another_picture_is_found(
 ) -> None:
     """What a manifest says of a variant is not believed."""
     other = shutil.copy(known("swap") / "reference.onnx", bundle / "other.onnx")
-    entry = {"path": "other.onnx", "sha256": file_sha256(Path(other)), "bytes": Path(other).stat().st_size}
+    entry = {"path": "other.onnx", "sha256": hash_file(Path(other)), "bytes": Path(other).stat().st_size}
 
     def change(manifest: dict) -> None:
         manifest["variants"][1]["files"] = [entry]
 
-    changed_manifest(bundle, change)
+    edit_manifest(bundle, change)
     assert main(["verify", str(bundle), "--frames", str(photos)]) == 1
     out = capsys.readouterr().out
     name = Bundle.read(bundle).manifest.variants[1].name
@@ -81,7 +81,7 @@ def test_a_variant_that_cannot_run_here_says_why(
     def change(manifest: dict) -> None:
         manifest["variants"][1]["backend"] = "abacus"
 
-    changed_manifest(bundle, change)
+    edit_manifest(bundle, change)
     assert main(["verify", str(bundle), "--frames", str(photos)]) == 0
     assert "not run: backend 'abacus' is not known" in " ".join(capsys.readouterr().out.split())
 
@@ -93,7 +93,7 @@ def test_nothing_that_runs_is_an_error(
         for variant in manifest["variants"]:
             variant["backend"] = "abacus"
 
-    changed_manifest(bundle, change)
+    edit_manifest(bundle, change)
     assert main(["verify", str(bundle), "--frames", str(photos)]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "no variant can run on this device: " in said and "backend 'abacus' is not known" in said
@@ -114,12 +114,12 @@ def test_a_tampered_variant_is_broken_and_the_others_are_compared(
     bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copied = Path(shutil.copy(bundle / "reference.onnx", bundle / "other.onnx"))
-    entry = {"path": "other.onnx", "sha256": file_sha256(copied), "bytes": copied.stat().st_size}
+    entry = {"path": "other.onnx", "sha256": hash_file(copied), "bytes": copied.stat().st_size}
 
     def change(manifest: dict) -> None:
         manifest["variants"][1]["files"] = [entry]
 
-    changed_manifest(bundle, change)
+    edit_manifest(bundle, change)
     name = Bundle.read(bundle).manifest.variants[1].name
     data = bytearray(copied.read_bytes())
     data[len(data) // 2] ^= 1
@@ -142,7 +142,7 @@ def test_what_was_only_verified_as_a_graph_says_so(
     def change(manifest: dict) -> None:
         manifest["variants"][1] |= {"backend": "abacus", "verified": "graph", "verified_by": "ONNX Runtime"}
 
-    changed_manifest(bundle, change)
+    edit_manifest(bundle, change)
     assert main(["verify", str(bundle), "--frames", str(photos)]) == 0
     lines = capsys.readouterr().out.splitlines()
     name = "openvino-fp32-24x40"
@@ -159,7 +159,7 @@ def test_requirements_that_this_device_has_not(
         manifest["variants"][0]["requires"]["engine"] = "onnxruntime>=99"
         manifest["variants"][1]["requires"]["os"] = ["amiga"]
 
-    changed_manifest(bundle, change)
+    edit_manifest(bundle, change)
     assert main(["verify", str(bundle), "--frames", str(photos)]) == 0
     out = capsys.readouterr().out
     assert "not run: it needs onnxruntime>=99; installed is" in out and "not run: it is for amiga" in out
@@ -182,7 +182,7 @@ def test_a_variant_that_is_not_what_it_claims_is_broken(
     def change(manifest: dict) -> None:
         manifest["variants"][0] |= {"precision": "int8", "name": "false"}
 
-    changed_manifest(bundle, change)
+    edit_manifest(bundle, change)
     assert main(["verify", str(bundle), "--frames", str(photos)]) == 1
     out = capsys.readouterr().out
     assert "false broken: " in out and "asked ONNX Runtime for int8, it would compute in fp32" in out

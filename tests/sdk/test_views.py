@@ -9,13 +9,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from known_bundles import noise
+from known_bundles import make_noise
 
 from i2i_sdk.errors import InputError
-from i2i_sdk.views import CORNERS, VIEWS, blended, masked, mirrored, overlay, side_by_side, split
+from i2i_sdk.imaging.compose import (
+    CORNERS,
+    VIEWS,
+    apply_mask,
+    blend_images,
+    draw_overlay,
+    mirror_image,
+    view_side_by_side,
+    view_split,
+)
 
 HEIGHT, WIDTH = 90, 130
-FRAME, OUTPUT = noise(HEIGHT, WIDTH, 3, seed=1), noise(HEIGHT, WIDTH, 3, seed=2)
+FRAME, OUTPUT = make_noise(HEIGHT, WIDTH, 3, seed=1), make_noise(HEIGHT, WIDTH, 3, seed=2)
 TEXT = ("24.3 fps  p50 31.0 ms", "q quit  space pause  v view")
 SIZES = [(120, 160), (480, 640), (720, 1280), (2160, 3840), (640, 360)]
 
@@ -28,25 +37,25 @@ def _inputs_stay() -> Any:
 
 
 def test_mirrored_exchanges_left_and_right_only() -> None:
-    assert (mirrored(FRAME) == FRAME[:, ::-1]).all()
+    assert (mirror_image(FRAME) == FRAME[:, ::-1]).all()
 
 
 @pytest.mark.parametrize("weight", [0, 0.25, 0.5, 1])
 def test_blended(weight: float) -> None:
     exact = FRAME * (1.0 - weight) + OUTPUT * float(weight)
-    assert np.abs(blended(FRAME, OUTPUT, weight) - exact).max() <= 0.5
-    assert not np.shares_memory(blended(FRAME, OUTPUT, weight), OUTPUT)
+    assert np.abs(blend_images(FRAME, OUTPUT, weight) - exact).max() <= 0.5
+    assert not np.shares_memory(blend_images(FRAME, OUTPUT, weight), OUTPUT)
 
 
 @pytest.mark.parametrize("weight", [-0.1, 1.1, float("nan")])
 def test_a_weight_is_from_0_to_1(weight: float) -> None:
     with pytest.raises(InputError, match=r"weight is .*; allowed: 0 \(the input\) to 1"):
-        blended(FRAME, OUTPUT, weight)
+        blend_images(FRAME, OUTPUT, weight)
 
 
 MASKS = {
     "bool": np.random.default_rng(3).random((HEIGHT, WIDTH)) < 0.5,
-    "uint8": noise(HEIGHT, WIDTH, seed=3),
+    "uint8": make_noise(HEIGHT, WIDTH, seed=3),
     "float16": np.linspace(0, 1, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(np.float16),
     "float32": np.random.default_rng(3).random((HEIGHT, WIDTH), np.float32),
     "float64": np.linspace(0, 1, HEIGHT * WIDTH).reshape(WIDTH, HEIGHT).T,  # not contiguous
@@ -60,21 +69,21 @@ def test_masked(kind: str, axes: int) -> None:
     before = mask.copy()
     share = MASKS[kind].astype(np.float64)[:, :, None] / (255 if kind == "uint8" else 1)
     exact = FRAME * (1 - share) + OUTPUT * share
-    result = masked(FRAME, OUTPUT, mask)
+    result = apply_mask(FRAME, OUTPUT, mask)
     assert result.dtype == np.uint8
     assert np.abs(result - exact).max() <= 0.51
     assert (mask == before).all()
     assert (result[share[:, :, 0] == 0] == FRAME[share[:, :, 0] == 0]).all()
     assert (result[share[:, :, 0] == 1] == OUTPUT[share[:, :, 0] == 1]).all()
-    assert (masked(FRAME, FRAME, mask) == FRAME).all()  # mixing a picture with itself changes nothing
+    assert (apply_mask(FRAME, FRAME, mask) == FRAME).all()  # mixing a picture with itself changes nothing
 
 
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
         (None, "the mask is NoneType; allowed: an array"),
-        (noise(HEIGHT, WIDTH + 1), rf"the mask has shape \({HEIGHT}, {WIDTH + 1}\); allowed"),
-        (noise(HEIGHT, WIDTH, 3), rf"shape \({HEIGHT}, {WIDTH}, 3\); allowed: \[{HEIGHT}, {WIDTH}\] or"),
+        (make_noise(HEIGHT, WIDTH + 1), rf"the mask has shape \({HEIGHT}, {WIDTH + 1}\); allowed"),
+        (make_noise(HEIGHT, WIDTH, 3), rf"shape \({HEIGHT}, {WIDTH}, 3\); allowed: \[{HEIGHT}, {WIDTH}\] or"),
         (np.zeros((HEIGHT, WIDTH), np.int64), "array of int64; allowed: .* of bool, uint8 .* or float"),
         (np.zeros((HEIGHT, WIDTH), np.uint16), "array of uint16"),
         (np.full((HEIGHT, WIDTH), 1.01), r"outside 0\.\.1; for values of 0\.\.255 give uint8"),
@@ -84,10 +93,10 @@ def test_masked(kind: str, axes: int) -> None:
 )
 def test_other_masks_are_refused(mask: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        masked(FRAME, OUTPUT, mask)
+        apply_mask(FRAME, OUTPUT, mask)
 
 
-@pytest.mark.parametrize("function", [side_by_side, split, lambda f, o: blended(f, o, 0.5)])
+@pytest.mark.parametrize("function", [view_side_by_side, view_split, lambda f, o: blend_images(f, o, 0.5)])
 def test_both_pictures_have_one_size(function: Any) -> None:
     with pytest.raises(InputError, match=re.escape(f"({HEIGHT}, {WIDTH}, 3) and a translation of shape")):
         function(FRAME, OUTPUT[:-1])
@@ -100,14 +109,14 @@ def test_the_views_by_name() -> None:
     assert (VIEWS["output"](FRAME, OUTPUT, 0.2) == OUTPUT).all()
     assert (VIEWS["input"](FRAME, OUTPUT, 0.2) == FRAME).all()
     assert (VIEWS["side"](FRAME, OUTPUT, 0.2) == np.hstack([FRAME, OUTPUT])).all()
-    assert (VIEWS["split"](FRAME, OUTPUT, 0.2) == split(FRAME, OUTPUT, 0.2)).all()
+    assert (VIEWS["split"](FRAME, OUTPUT, 0.2) == view_split(FRAME, OUTPUT, 0.2)).all()
 
 
 @pytest.mark.parametrize(("height", "width"), [*SIZES, (1, 1), (3, 200), (200, 2)])
 @pytest.mark.parametrize("position", [0, 0.3, 0.5, 1])
 def test_split_shows_the_input_left_of_its_line(height: int, width: int, position: float) -> None:
     frame, output = np.full((height, width, 3), 90, np.uint8), np.full((height, width, 3), 160, np.uint8)
-    result = split(frame, output, position)
+    result = view_split(frame, output, position)
     line, reach = round(position * width), round(min(height, width) / 20) + 15  # of line and handle
     assert (result[:, : max(0, line - reach)] == 90).all()
     assert (result[:, line + reach :] == 160).all()
@@ -120,19 +129,19 @@ def test_split_shows_the_input_left_of_its_line(height: int, width: int, positio
 def test_the_line_can_be_seen_on_white_and_on_black() -> None:
     for level in (0, 255):
         flat = np.full((480, 640, 3), level, np.uint8)
-        differs = np.abs(split(flat, flat, 0.5)[5, :, 0].astype(int) - level) > 100
+        differs = np.abs(view_split(flat, flat, 0.5)[5, :, 0].astype(int) - level) > 100
         assert 1 <= differs.sum() <= 12 and abs(np.flatnonzero(differs).mean() - 319.5) < 2
-        handle = np.abs(split(flat, flat, 0.5)[240, :, 0].astype(int) - level) > 100
+        handle = np.abs(view_split(flat, flat, 0.5)[240, :, 0].astype(int) - level) > 100
         assert handle.sum() > differs.sum()
 
 
 @pytest.mark.parametrize("position", [-0.01, 1.01, float("nan")])
 def test_a_position_is_inside(position: float) -> None:
     with pytest.raises(InputError, match=r"position is .*; allowed: 0"):
-        split(FRAME, OUTPUT, position)
+        view_split(FRAME, OUTPUT, position)
 
 
-def _changed(before: np.ndarray, after: np.ndarray) -> tuple[slice, slice]:
+def _find_change(before: np.ndarray, after: np.ndarray) -> tuple[slice, slice]:
     """The rectangle that differs."""
     differs = (before != after).any(axis=2)
     rows, columns = np.flatnonzero(differs.any(axis=1)), np.flatnonzero(differs.any(axis=0))
@@ -143,9 +152,9 @@ def _changed(before: np.ndarray, after: np.ndarray) -> tuple[slice, slice]:
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_text_is_legible_on_any_background(height: int, width: int, level: int) -> None:
     image = np.full((height, width, 3), level, np.uint8)
-    result = overlay(image, TEXT)
+    result = draw_overlay(image, TEXT)
     assert (image == level).all() and result.shape == image.shape
-    rows, columns = _changed(image, result) if level else _changed(image + 1, result + 1)
+    rows, columns = _find_change(image, result) if level else _find_change(image + 1, result + 1)
     text = result[rows, columns, 0] > 170
     plate = result[rows, columns, 0] < 90
     assert 0.03 < text.mean() < 0.5
@@ -159,8 +168,8 @@ def test_text_is_legible_on_any_background(height: int, width: int, level: int) 
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_the_plate_is_in_its_corner_and_inside(corner: str, height: int, width: int) -> None:
     image = np.full((height, width, 3), 200, np.uint8)
-    result = overlay(image, ["24.3 fps"], corner)
-    rows, columns = _changed(image, result)
+    result = draw_overlay(image, ["24.3 fps"], corner)
+    rows, columns = _find_change(image, result)
     assert min(rows.start, columns.start) > 0 and rows.stop < height and columns.stop < width
     assert (rows.start + rows.stop < height) == corner.startswith("top")
     assert (columns.start + columns.stop < width) == corner.endswith("left")
@@ -169,7 +178,7 @@ def test_the_plate_is_in_its_corner_and_inside(corner: str, height: int, width: 
     border = np.concatenate([plate[0], plate[-1], plate[:, 0], plate[:, -1]])
     assert (border == border[0]).all()
     with pytest.raises(InputError, match="corner is 'middle'; allowed: top-left, top-right"):
-        overlay(image, TEXT, "middle")
+        draw_overlay(image, TEXT, "middle")
 
 
 @pytest.mark.parametrize("corner", CORNERS)
@@ -177,24 +186,24 @@ def test_the_plate_is_in_its_corner_and_inside(corner: str, height: int, width: 
 def test_text_that_does_not_fit_stays_inside(corner: str, line: str) -> None:
     for height, width in ((120, 160), (16, 16), (1, 1), (40, 1000), (1000, 12)):
         image = np.full((height, width, 3), 200, np.uint8)
-        assert overlay(image, [line] * 50, corner).shape == image.shape
+        assert draw_overlay(image, [line] * 50, corner).shape == image.shape
 
 
 def test_long_lines_are_wrapped_where_two_spaces_are() -> None:
     image = np.full((240, 200, 3), 200, np.uint8)
-    long = overlay(image, ["first part of it  second part of it  third part of it  fourth part of it"])
+    long = draw_overlay(image, ["first part of it  second part of it  third part of it  fourth part of it"])
     by_hand = ["first part of it  second part of it", "third part of it  fourth part of it"]
-    assert (long == overlay(image, by_hand)).all()
-    assert (long != overlay(image, by_hand[:1])).any()
-    words = overlay(image, ["one after the other " * 5])
-    rows, _ = _changed(image, words)
-    one, _ = _changed(image, overlay(image, ["one after the other"]))
+    assert (long == draw_overlay(image, by_hand)).all()
+    assert (long != draw_overlay(image, by_hand[:1])).any()
+    words = draw_overlay(image, ["one after the other " * 5])
+    rows, _ = _find_change(image, words)
+    one, _ = _find_change(image, draw_overlay(image, ["one after the other"]))
     assert rows.stop - rows.start > one.stop - one.start
 
 
 def test_without_lines_it_is_a_copy() -> None:
     for lines in ([], [""]):
-        result = overlay(FRAME, lines)
+        result = draw_overlay(FRAME, lines)
         assert (result == FRAME).all() and not np.shares_memory(result, FRAME)
 
 
@@ -203,7 +212,7 @@ def test_without_lines_it_is_a_copy() -> None:
     st.integers(1, 60), st.integers(1, 60), st.floats(0, 1), st.text(max_size=30), st.sampled_from(CORNERS)
 )
 def test_any_size_and_text(height: int, width: int, position: float, text: str, corner: str) -> None:
-    frame, output = noise(height, width, 3, seed=1), noise(height, width, 3, seed=2)
+    frame, output = make_noise(height, width, 3, seed=1), make_noise(height, width, 3, seed=2)
     for view in VIEWS.values():
         picture = view(frame, output, position)
-        assert overlay(picture, [text, text], corner).shape == picture.shape
+        assert draw_overlay(picture, [text, text], corner).shape == picture.shape

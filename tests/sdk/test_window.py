@@ -18,14 +18,16 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from screen import HANG_S, Screen, virtual_screen, wait_for
+from screen import TIMEOUT_S, Screen, virtual_screen, wait_for
 
-from i2i_sdk import BackendError, display, views
-from i2i_sdk.live import Latency, Look, Result, WindowSink
-from i2i_sdk.live.window import action_of, drawn, window_size
+from i2i_sdk import BackendError
+from i2i_sdk.imaging import compose
+from i2i_sdk.live import Latency, Result, ViewState, WindowSink
+from i2i_sdk.live.sinks import display
+from i2i_sdk.live.sinks.window import draw_result, find_action, fit_window
 
 Image = NDArray[np.uint8]
-Known = Callable[[str], Path]
+FindBundle = Callable[[str], Path]
 
 WIDTH, HEIGHT = 320, 240  # of the clip; so small a picture is shown 640 pixels wide
 RED, GREEN = 200, 60  # of every frame of the clip; its blue tells which frame it is
@@ -50,133 +52,144 @@ def write_clip(path: Path, frames: Iterable[Image]) -> Path:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two minutes of one colour, of which the blue goes up and down."""
+    """Two minutes of one color, of which the blue goes up and down."""
     blues = [60 + 6 * abs(index % 40 - 20) for index in range(1200)]
     frames = (np.full((HEIGHT, WIDTH, 3), (RED, GREEN, blue), np.uint8) for blue in blues)
     return write_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", frames)
 
 
 @contextmanager
-def live(screen: Screen, folder: Path, *arguments: object) -> Generator[subprocess.Popen[str]]:
+def run_live(screen: Screen, folder: Path, *arguments: object) -> Generator[subprocess.Popen[str]]:
     words = ["-m", "i2i_sdk", "live", "--backend", "ort", "--no-overlay", *arguments]
-    with screen.running(*words, cwd=folder) as process:
+    with screen.run_python(*words, cwd=folder) as process:
         yield process
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+def collect_output(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """Exit code, stdout, stderr."""
-    out, err = process.communicate(timeout=HANG_S)
+    out, err = process.communicate(timeout=TIMEOUT_S)
     return process.returncode, out, err
 
 
-def shows(screen: Screen, x: int, red: int, green: int, y: int = 100) -> Callable[[], bool]:
+def make_color_check(screen: Screen, x: int, red: int, green: int, y: int = 100) -> Callable[[], bool]:
     """Whether the screen has this red and green at (x, y), as exactly as video keeps them."""
-    return lambda: bool(np.abs(screen.pixels()[y, x, :2].astype(int) - (red, green)).max() <= 6)
+    return lambda: bool(np.abs(screen.read_pixels()[y, x, :2].astype(int) - (red, green)).max() <= 6)
 
 
-def test_views_and_the_split(known: Known, screen: Screen, clip: Path, tmp_path: Path) -> None:
+def test_views_and_the_split(known: FindBundle, screen: Screen, clip: Path, tmp_path: Path) -> None:
     """The clip inverted: 55, 195."""
     left, right, inverted = 100, 540, (255 - RED, 255 - GREEN)
-    with live(screen, tmp_path, known("invert"), "--source", clip) as process:
-        window = screen.window("i2i", process)
-        wait_for(shows(screen, left, *inverted), "the translation")
-        assert shows(screen, right, *inverted)()
-        assert screen.size(window) == (640, 480)
-        screen.type("v")  # split
-        wait_for(shows(screen, left, RED, GREEN), "the input on the left")
-        assert shows(screen, right, *inverted)()
-        screen.type(*["bracketright"] * 4, *["Right"] * 4)
-        wait_for(shows(screen, right, RED, GREEN), "the line beyond the right probe")
-        screen.tool("mousemove", "--window", window, 400, 200, "mousedown", 1)
-        screen.tool("mousemove", "--window", window, 50, 200, "mouseup", 1)
-        wait_for(shows(screen, left, *inverted), "the line where the mouse let it go")
-        screen.type("v")  # side by side: twice as wide
-        wait_for(lambda: screen.size(window) == (640, 240), "a wider window")
-        wait_for(shows(screen, 300, RED, GREEN), "the input in the left half")
-        wait_for(shows(screen, 340, *inverted), "the translation in the right half")
-        screen.type("v")  # input
-        wait_for(lambda: screen.size(window) == (640, 480), "the old size")
-        wait_for(shows(screen, right, RED, GREEN), "the input everywhere")
-        screen.type("v", "Q")
-        code, out, err = ended(process)
+    with run_live(screen, tmp_path, known("invert"), "--source", clip) as process:
+        window = screen.find_window("i2i", process)
+        wait_for(make_color_check(screen, left, *inverted), "the translation")
+        assert make_color_check(screen, right, *inverted)()
+        assert screen.read_window_size(window) == (640, 480)
+        screen.press_keys("v")  # split
+        wait_for(make_color_check(screen, left, RED, GREEN), "the input on the left")
+        assert make_color_check(screen, right, *inverted)()
+        screen.press_keys(*["bracketright"] * 4, *["Right"] * 4)
+        wait_for(make_color_check(screen, right, RED, GREEN), "the line beyond the right probe")
+        screen.run_xdotool("mousemove", "--window", window, 400, 200, "mousedown", 1)
+        screen.run_xdotool("mousemove", "--window", window, 50, 200, "mouseup", 1)
+        wait_for(make_color_check(screen, left, *inverted), "the line where the mouse let it go")
+        screen.press_keys("v")  # side by side: twice as wide
+        wait_for(lambda: screen.read_window_size(window) == (640, 240), "a wider window")
+        wait_for(make_color_check(screen, 300, RED, GREEN), "the input in the left half")
+        wait_for(make_color_check(screen, 340, *inverted), "the translation in the right half")
+        screen.press_keys("v")  # input
+        wait_for(lambda: screen.read_window_size(window) == (640, 480), "the old size")
+        wait_for(make_color_check(screen, right, RED, GREEN), "the input everywhere")
+        screen.press_keys("v", "Q")
+        code, out, err = collect_output(process)
     assert (code, err) == (0, "")
     assert " frames, " in out and "latency p50" in out
 
 
-def test_pause_holds_and_keys_still_work(known: Known, screen: Screen, clip: Path, tmp_path: Path) -> None:
-    def blue() -> int:
-        return int(screen.pixels()[100, 100, 2])
+def test_pause_holds_and_keys_still_work(
+    known: FindBundle, screen: Screen, clip: Path, tmp_path: Path
+) -> None:
+    def read_blue() -> int:
+        return int(screen.read_pixels()[100, 100, 2])
 
-    def differs(before: int) -> Callable[[], bool]:
-        return lambda: abs(blue() - before) > 10
+    def make_difference_check(before: int) -> Callable[[], bool]:
+        return lambda: abs(read_blue() - before) > 10
 
-    with live(screen, tmp_path, known("invert"), "--source", clip) as process:
-        screen.window("i2i", process)
-        wait_for(shows(screen, 100, 255 - RED, 255 - GREEN), "the translation")
-        first = blue()
-        wait_for(differs(first), "another frame")
-        bar = screen.pixels()[430:, :, 0].astype(int)
-        screen.type("space")
-        changed = lambda: (np.abs(screen.pixels()[430:, :, 0] - bar) > 60).sum()  # noqa: E731
+    with run_live(screen, tmp_path, known("invert"), "--source", clip) as process:
+        screen.find_window("i2i", process)
+        wait_for(make_color_check(screen, 100, 255 - RED, 255 - GREEN), "the translation")
+        first = read_blue()
+        wait_for(make_difference_check(first), "another frame")
+        bar = screen.read_pixels()[430:, :, 0].astype(int)
+        screen.press_keys("space")
+        changed = lambda: (np.abs(screen.read_pixels()[430:, :, 0] - bar) > 60).sum()  # noqa: E731
         wait_for(lambda: changed() > 200, "the word paused")
-        held = blue()
+        held = read_blue()
         for _ in range(20):
-            screen.tool("mousemove_relative", 1, 1)  # the window hears this, and has nothing new to show
+            screen.run_xdotool(
+                "mousemove_relative", 1, 1
+            )  # the window hears this, and has nothing new to show
             time.sleep(0.05)
-            assert blue() == held
-        screen.type("v")
-        wait_for(shows(screen, 100, RED, GREEN), "the split of the held picture")
-        assert abs(255 - blue() - held) <= 6
-        screen.type("space")
-        wait_for(differs(blue()), "the next frames")
-        screen.type("Escape")
-        assert ended(process)[0] == 0
+            assert read_blue() == held
+        screen.press_keys("v")
+        wait_for(make_color_check(screen, 100, RED, GREEN), "the split of the held picture")
+        assert abs(255 - read_blue() - held) <= 6
+        screen.press_keys("space")
+        wait_for(make_difference_check(read_blue()), "the next frames")
+        screen.press_keys("Escape")
+        assert collect_output(process)[0] == 0
 
 
-def test_snapshot_steady_model_and_help(known: Known, screen: Screen, clip: Path, tmp_path: Path) -> None:
-    def dark() -> int:
+def test_snapshot_steady_model_and_help(
+    known: FindBundle, screen: Screen, clip: Path, tmp_path: Path
+) -> None:
+    def is_dark() -> int:
         """Pixels of the plate behind text, at the bottom; the line of the split has a few too."""
-        return int((screen.pixels()[430:480, :640].max(axis=2) < 65).sum())
+        return int((screen.read_pixels()[430:480, :640].max(axis=2) < 65).sum())
 
     models = [known("invert"), known("identity"), known("swap")]
-    with live(
+    with run_live(
         screen, tmp_path, *models, "--source", clip, "--snapshots", tmp_path / "shots", "--view", "split"
     ) as process:
-        screen.window("i2i", process)
-        wait_for(shows(screen, 540, 255 - RED, 255 - GREEN), "the translation")
-        wait_for(lambda: dark() > 5000, "the line of keys")
-        screen.type("s")
+        screen.find_window("i2i", process)
+        wait_for(make_color_check(screen, 540, 255 - RED, 255 - GREEN), "the translation")
+        wait_for(lambda: is_dark() > 5000, "the line of keys")
+        screen.press_keys("s")
         path = wait_for(lambda: next((tmp_path / "shots").glob("i2i_*.png"), None), "the snapshot")
         shot = cv2.imread(str(path))
         assert shot is not None and shot.shape == (HEIGHT, WIDTH, 3)
         for part, red, green in ((shot[:, :140], RED, GREEN), (shot[:, 180:], 255 - RED, 255 - GREEN)):
             assert np.abs(part[..., 1:].astype(int) - (green, red)).max() <= 6  # BGR; no text in it
-        screen.type("t")
-        wait_for(lambda: 500 < dark() < 4000, "a short message")
-        screen.type("n")
-        wait_for(shows(screen, 540, RED, GREEN), "identity")
-        screen.type("n")
-        wait_for(lambda: screen.pixels()[100, 540, 2] > 190, "red and blue swapped")
-        screen.type("n")
-        wait_for(shows(screen, 540, 255 - RED, 255 - GREEN), "the first model again")
-        screen.type("h")
-        wait_for(lambda: dark() < 500, "no text")
-        screen.type("q")
-        code, _, err = ended(process)
+        screen.press_keys("t")
+        wait_for(lambda: 500 < is_dark() < 4000, "a short message")
+        screen.press_keys("n")
+        wait_for(make_color_check(screen, 540, RED, GREEN), "identity")
+        screen.press_keys("n")
+        wait_for(lambda: screen.read_pixels()[100, 540, 2] > 190, "red and blue swapped")
+        screen.press_keys("n")
+        wait_for(make_color_check(screen, 540, 255 - RED, 255 - GREEN), "the first model again")
+        screen.press_keys("h")
+        wait_for(lambda: is_dark() < 500, "no text")
+        screen.press_keys("q")
+        code, _, err = collect_output(process)
     assert (code, err) == (0, "")
 
 
-def test_two_sources_in_two_windows(known: Known, screen: Screen, clip: Path, tmp_path: Path) -> None:
+def test_two_sources_in_two_windows(known: FindBundle, screen: Screen, clip: Path, tmp_path: Path) -> None:
     """Closing one with the mouse ends it all."""
     sources = ["--source", clip, "--source", clip]
-    with live(screen, tmp_path, known("invert"), *sources, "--record", tmp_path / "out.mp4") as process:
-        first, second = screen.window("i2i 1: clip.mp4", process), screen.window("i2i 2: clip.mp4", process)
+    with run_live(screen, tmp_path, known("invert"), *sources, "--record", tmp_path / "out.mp4") as process:
+        first, second = (
+            screen.find_window("i2i 1: clip.mp4", process),
+            screen.find_window("i2i 2: clip.mp4", process),
+        )
         assert first != second
-        screen.tool("windowmove", second, 340, 300)
-        wait_for(shows(screen, 900, 255 - RED, 255 - GREEN, y=600), "the second window in its new place")
-        assert shows(screen, 100, 255 - RED, 255 - GREEN)()
-        screen.ask_to_close(first)
-        code, out, err = ended(process)
+        screen.run_xdotool("windowmove", second, 340, 300)
+        wait_for(
+            make_color_check(screen, 900, 255 - RED, 255 - GREEN, y=600), "the second window in its new place"
+        )
+        assert make_color_check(screen, 100, 255 - RED, 255 - GREEN)()
+        screen.request_close(first)
+        code, out, err = collect_output(process)
     assert (code, err) == (0, "")
     files = [tmp_path / "out_1.mp4", tmp_path / "out_2.mp4"]
     assert f"; recorded {files[0]}, {files[1]}" in out
@@ -189,27 +202,29 @@ import cv2
 
 real, clip = cv2.VideoCapture, sys.argv.pop(1)
 cv2.VideoCapture = lambda *what: real(clip) if what[:1] == (0,) else real(*what)
-from i2i_sdk.cli import main
+from i2i_sdk.cli.main import main
 sys.exit(main())
 """
 
 
-def test_camera_0_is_a_mirror_with_figures(known: Known, screen: Screen, tmp_path: Path) -> None:
+def test_camera_0_is_a_mirror_with_figures(known: FindBundle, screen: Screen, tmp_path: Path) -> None:
     """A file stands in for the camera. It ends, so the camera is lost and comes back."""
     half = np.zeros((240, 320, 3), np.uint8)
     half[..., 0], half[:, :160, 1] = RED, 200  # green on the left
     path = write_clip(tmp_path / "camera.mp4", [half] * 100)
     words = ["live", known("identity"), "--backend", "ort", "--width", 320]
-    with screen.running("-c", CAMERA, path, *words, cwd=tmp_path) as process:
-        screen.window("i2i", process)
-        wait_for(shows(screen, 540, RED, 200), "green on the right")
-        assert shows(screen, 100, RED, 0)()
-        wait_for(lambda: (screen.pixels()[7:30, 60:300] > 200).all(axis=2).any(), "light text at the top")
+    with screen.run_python("-c", CAMERA, path, *words, cwd=tmp_path) as process:
+        screen.find_window("i2i", process)
+        wait_for(make_color_check(screen, 540, RED, 200), "green on the right")
+        assert make_color_check(screen, 100, RED, 0)()
+        wait_for(
+            lambda: (screen.read_pixels()[7:30, 60:300] > 200).all(axis=2).any(), "light text at the top"
+        )
         assert process.stderr is not None
         assert process.stderr.readline() == "camera 0 is lost: no frame comes any more\n"
         assert process.stderr.readline().startswith("camera 0 is back after ")
-        screen.type("q")
-        code, out, _ = ended(process)
+        screen.press_keys("q")
+        code, out, _ = collect_output(process)
     assert code == 0 and re.search(r", [1-9]\d* reconnects?\n", out)
 
 
@@ -229,16 +244,16 @@ with Translator(sys.argv[1], backend="ort") as translate:
 """
 
 
-def test_keys_work_while_no_frame_comes(known: Known, screen: Screen, tmp_path: Path) -> None:
+def test_keys_work_while_no_frame_comes(known: FindBundle, screen: Screen, tmp_path: Path) -> None:
     """And a picture of 40x24 becomes large enough to read its keys."""
-    with screen.running("-c", IDLE, known("invert"), cwd=tmp_path) as process:
-        window = screen.window("stuck camera", process)
-        wait_for(shows(screen, 100, 255 - RED, 255 - GREEN), "the translation")
-        assert screen.size(window) == (640, 384)
-        screen.type("v")
-        wait_for(shows(screen, 100, RED, GREEN), "the split")
-        screen.type("q")
-        code, out, err = ended(process)
+    with screen.run_python("-c", IDLE, known("invert"), cwd=tmp_path) as process:
+        window = screen.find_window("stuck camera", process)
+        wait_for(make_color_check(screen, 100, 255 - RED, 255 - GREEN), "the translation")
+        assert screen.read_window_size(window) == (640, 384)
+        screen.press_keys("v")
+        wait_for(make_color_check(screen, 100, RED, GREEN), "the split")
+        screen.press_keys("q")
+        code, out, err = collect_output(process)
     assert (code, out) == (0, "1\n")
     assert err == "i2i-capture-0 still waits for its source; it ends with the next frame\n"
 
@@ -246,7 +261,7 @@ def test_keys_work_while_no_frame_comes(known: Known, screen: Screen, tmp_path: 
 # without a display
 
 
-def display_error(known: Known, folder: Path, **names: str) -> str:
+def read_display_error(known: FindBundle, folder: Path, **names: str) -> str:
     """What `i2i live` says where these variables are all that is set of displays."""
     environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")} | names
     done = subprocess.run(
@@ -255,7 +270,7 @@ def display_error(known: Known, folder: Path, **names: str) -> str:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=HANG_S,
+        timeout=TIMEOUT_S,
         check=False,
     )
     assert done.returncode == 2 and done.stdout == ""
@@ -279,9 +294,9 @@ def display_error(known: Known, folder: Path, **names: str) -> str:
     ],
 )
 def test_no_display_is_one_clear_error(
-    known: Known, tmp_path: Path, names: dict[str, str], reason: str
+    known: FindBundle, tmp_path: Path, names: dict[str, str], reason: str
 ) -> None:
-    error = display_error(known, tmp_path, **names)
+    error = read_display_error(known, tmp_path, **names)
     assert error.startswith("error: no window can be shown: ") and reason in error
     assert "i2i live --no-window --mjpeg 8080" in error and "--record out.mp4" in error
 
@@ -306,7 +321,7 @@ def test_other_systems_and_frozen_programs_are_not_tried(monkeypatch: pytest.Mon
     monkeypatch.setenv("DISPLAY", ":5")
     monkeypatch.setattr("sys.frozen", True, raising=False)
     monkeypatch.setattr("sys.platform", "linux")
-    monkeypatch.setattr(display, "_screen_size", lambda: (800, 600))
+    monkeypatch.setattr(display, "_query_screen_size", lambda: (800, 600))
     assert display.find_display() == display.Display("COCOA", ":5", 800, 600)
     monkeypatch.setattr("sys.platform", "darwin")
     assert str(display.find_display()) == "COCOA on darwin"
@@ -335,19 +350,27 @@ def test_other_systems_and_frozen_programs_are_not_tried(monkeypatch: pytest.Mon
     ],
 )
 def test_key_codes(code: int, action: str | None) -> None:
-    assert action_of(code) == action
+    assert find_action(code) == action
 
 
 def test_text_is_drawn_at_the_size_of_the_window() -> None:
     """Side by side is wider than the screen: text that shrank with it could not be read."""
     gray = np.full((720, 1280, 3), 128, np.uint8)
     result = Result(
-        gray, gray, 0, 0, 0.0, Latency(0, 0, 0, 0, 0), look=Look("side", lines=("30.0 fps, 21 ms",))
+        gray,
+        gray,
+        0,
+        0,
+        0.0,
+        Latency(0, 0, 0, 0, 0),
+        view_state=ViewState("side", lines=("30.0 fps, 21 ms",)),
     )
-    canvas = drawn(result, "paused", (1024, 768))
+    canvas = draw_result(result, "paused", (1024, 768))
     assert canvas.shape == (259, 922, 3)
     plain = np.full((259, 922, 3), 128, np.uint8)
-    expected = views.overlay(views.overlay(plain, result.look.lines), ["paused"], "bottom-left")
+    expected = compose.draw_overlay(
+        compose.draw_overlay(plain, result.view_state.lines), ["paused"], "bottom-left"
+    )
     np.testing.assert_array_equal(canvas, expected)
 
 
@@ -355,8 +378,8 @@ def test_paused_stays_while_a_message_shows(screen: Screen, monkeypatch: pytest.
     monkeypatch.setenv("DISPLAY", screen.display)
     window = WindowSink()
     window.open(SimpleNamespace(paused=True))  # type: ignore[arg-type]
-    window.tell("saved x.png")
-    assert window._caption() == "paused   saved x.png"
+    window.show_message("saved x.png")
+    assert window._format_caption() == "paused   saved x.png"
 
 
 @pytest.mark.parametrize(
@@ -371,4 +394,4 @@ def test_paused_stays_while_a_message_shows(screen: Screen, monkeypatch: pytest.
     ],
 )
 def test_a_window_fits_its_screen(picture: tuple[int, int], size: tuple[int, int]) -> None:
-    assert window_size(*picture, (1000, 720)) == size
+    assert fit_window(*picture, (1000, 720)) == size

@@ -28,7 +28,7 @@ def save_swap(
         helper.make_node("Transpose", ["floats"], ["planes"], perm=[0, 3, 1, 2]),
         helper.make_node("Cast", ["planes"], ["typed"], to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype))),
     ]
-    taken = ["typed", "weights"]
+    inputs = ["typed", "weights"]
     if kind == "int8":
         values = {
             "step": np.full(scales, STEP, dtype),
@@ -44,9 +44,9 @@ def save_swap(
             helper.make_node("DequantizeLinear", ["levels", "step", "zero"], ["again"]),
             helper.make_node("DequantizeLinear", ["weights", "scales", "zeros"], ["kernel"], axis=axis),
         ]
-        taken = ["again", "kernel"]
+        inputs = ["again", "kernel"]
     nodes += [
-        helper.make_node("ConvTranspose" if transposed else "Conv", taken, ["swapped"], name="swap"),
+        helper.make_node("ConvTranspose" if transposed else "Conv", inputs, ["swapped"], name="swap"),
         helper.make_node("Cast", ["swapped"], ["exact"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["exact"], ["pixels"], perm=[0, 2, 3, 1]),
         helper.make_node("Cast", ["pixels"], ["y"], to=TensorProto.UINT8),
@@ -60,7 +60,7 @@ def save_swap(
     return path
 
 
-def swapped(image: Image, kind: str) -> Image:
+def swap_red_and_blue(image: Image, kind: str) -> Image:
     """What the graph makes of uint8 [..., 3]."""
     if kind == "int8":
         levels = np.clip(np.rint(image / STEP), -128, 127)

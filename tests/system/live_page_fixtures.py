@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from playwright import sync_api
 
-from tests.sdk.known_bundles import save_graph, write_known
+from tests.sdk.known_bundles import save_graph, write_known_bundle
 from tests.system.live_page_tools import (
     CHROMIUM,
     PATTERNS,
-    PHONE_SEES,
+    PHONE_HOST,
     LivePage,
-    drawn,
-    launched,
-    pattern,
-    serving,
+    draw_blocks,
+    launch_browser,
+    make_pattern,
+    run_server,
     write_camera,
 )
 
@@ -29,14 +29,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Models whose answers are known; the last one is a bare ONNX file, which only a server runs."""
     folder = tmp_path_factory.mktemp("models")
     for name in ("swap", "darken", "identity"):
-        write_known(folder / f"{name}.i2i", name, size=SIZE, engines=[("ort", "fp32")])
+        write_known_bundle(folder / f"{name}.i2i", name, size=SIZE, engines=[("ort", "fp32")])
     save_graph(folder / "plain.onnx", "swap", SIZE, batch=1)
     return [*(folder / f"{name}.i2i" for name in ("swap", "darken", "identity")), folder / "plain.onnx"]
 
 
 @pytest.fixture(scope="module")
 def address(models: list[Path]) -> Iterator[str]:
-    with serving(*models, "--allow-host", PHONE_SEES) as address:
+    with run_server(*models, "--allow-host", PHONE_HOST) as address:
         yield address
 
 
@@ -51,12 +51,12 @@ def playwright() -> Iterator[sync_api.Playwright]:
 @pytest.fixture(scope="module")
 def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("camera") / "patterns.mjpeg"
-    return write_camera(path, [drawn(pattern(number)) for number in range(PATTERNS)])
+    return write_camera(path, [draw_blocks(make_pattern(number)) for number in range(PATTERNS)])
 
 
 @pytest.fixture(scope="module")
 def browser(playwright: sync_api.Playwright, camera: Path) -> Iterator[sync_api.Browser]:
-    browser = launched(playwright, camera=camera)
+    browser = launch_browser(playwright, camera=camera)
     yield browser
     browser.close()
 
@@ -66,7 +66,7 @@ def live(browser: sync_api.Browser, address: str) -> Iterator[LivePage]:
     """The page on a desktop, whose camera is on; it must not complain."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     live = LivePage(context.new_page()).open(address)
-    live.shows("swap", "server")
+    live.wait_for_model("swap", "server")
     yield live
-    assert live.complaints == []
+    assert live.errors == []
     context.close()

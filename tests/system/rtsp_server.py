@@ -2,7 +2,7 @@
 
     /usr/bin/python3 rtsp_server.py PORT
 
-Serves rtsp://127.0.0.1:PORT/bars, the SMPTE colour bars, and /clock, whose brightness tells the time: its
+Serves rtsp://127.0.0.1:PORT/bars, the SMPTE color bars, and /clock, whose brightness tells the time: its
 gray level is `level(time.monotonic())`, which every process of this machine can compute. Both have sound.
 Prints the port once it listens.
 """
@@ -23,14 +23,14 @@ PIPELINE = (
 )
 
 
-def level(seconds: float) -> int:
+def compute_level(seconds: float) -> int:
     """The gray level of /clock at this time of `time.monotonic`."""
     return DARKEST + int(seconds * TICKS_PER_S) % LEVELS
 
 
-def age(gray: float, seconds: float) -> float:
+def compute_age(gray: float, seconds: float) -> float:
     """How many seconds old a picture of this gray level is now."""
-    return (level(seconds) - gray) % LEVELS / TICKS_PER_S
+    return (compute_level(seconds) - gray) % LEVELS / TICKS_PER_S
 
 
 def serve(port: int) -> None:
@@ -41,13 +41,13 @@ def serve(port: int) -> None:
     gi.require_version("GstRtspServer", "1.0")
     from gi.repository import GLib, Gst, GstRtspServer
 
-    def tick(clock: object) -> bool:
-        luma = 16 + level(time.monotonic()) * 219 / 255  # the limited range of video
+    def draw_tick(clock: object) -> bool:
+        luma = 16 + compute_level(time.monotonic()) * 219 / 255  # the limited range of video
         clock.set_property("brightness", (luma - BLACK) / 255)
         return True
 
-    def configured(_: object, media: object) -> None:
-        GLib.timeout_add(10, tick, media.get_element().get_by_name("clock"))
+    def on_configured(_: object, media: object) -> None:
+        GLib.timeout_add(10, draw_tick, media.get_element().get_by_name("clock"))
 
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
@@ -58,7 +58,7 @@ def serve(port: int) -> None:
         factory.set_launch(PIPELINE.format(pattern=pattern))
         factory.set_shared(True)
         if path == "/clock":
-            factory.connect("media-configure", configured)
+            factory.connect("media-configure", on_configured)
         server.get_mount_points().add_factory(path, factory)
     if not server.attach(None):
         raise SystemExit(f"port {port} is taken")

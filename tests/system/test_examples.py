@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from screen import HANG_S, Screen, running, virtual_screen, wait_for
+from screen import TIMEOUT_S, Screen, run_python, virtual_screen, wait_for
 
 Image = NDArray[np.uint8]
 
@@ -43,66 +43,69 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def gray(picture: Image) -> float:
-    """The share of pixels without colour: a drawing's, and none of the clip's."""
+def measure_gray_share(picture: Image) -> float:
+    """The share of pixels without color: a drawing's, and none of the clip's."""
     return float((np.ptp(picture.astype(int), axis=2) < 12).mean())
 
 
-def drawn(picture: Image) -> bool:
+def is_drawing(picture: Image) -> bool:
     """Whether it is a drawing, and neither the bare screen nor Qt's bare window."""
-    return gray(picture) > 0.95 and not np.isin(picture[..., 0], (0, 239)).mean() > 0.5
+    return measure_gray_share(picture) > 0.95 and not np.isin(picture[..., 0], (0, 239)).mean() > 0.5
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=HANG_S)
+def collect_output(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=TIMEOUT_S)
     return process.returncode, out, err
 
 
 def test_webcam(root: Path, screen: Screen, clip: Path, tmp_path: Path) -> None:
     script = root / "examples" / "webcam.py"
     assert len(script.read_text().splitlines()) < 30
-    with screen.running(script, "sketch", clip, cwd=tmp_path) as process:
-        screen.window("i2i: before and after", process)
+    with screen.run_python(script, "sketch", clip, cwd=tmp_path) as process:
+        screen.find_window("i2i: before and after", process)
 
-        def split() -> bool:
-            picture = screen.pixels()[60:420]  # below the figures, above the keys
-            return gray(picture[:, 10:290]) < 0.01 and gray(picture[:, 350:630]) > 0.95
+        def is_split() -> bool:
+            picture = screen.read_pixels()[60:420]  # below the figures, above the keys
+            return (
+                measure_gray_share(picture[:, 10:290]) < 0.01
+                and measure_gray_share(picture[:, 350:630]) > 0.95
+            )
 
-        wait_for(split, "the clip on the left, a drawing on the right")
-        screen.type("q")
-        code, out, err = ended(process)
+        wait_for(is_split, "the clip on the left, a drawing on the right")
+        screen.press_keys("q")
+        code, out, err = collect_output(process)
     assert (code, err) == (0, "") and re.match(r"\d+\.\d fps, \d+ ms \(p95 \d+\)", out)
 
 
 def test_two_cameras(root: Path, screen: Screen, clip: Path, tmp_path: Path) -> None:
-    with screen.running(root / "examples" / "two_cameras.py", clip, clip, cwd=tmp_path) as process:
-        screen.window("i2i 1: clip.mp4", process)
-        second = screen.window("i2i 2: clip.mp4", process)
-        screen.tool("windowmove", second, 340, 260)
+    with screen.run_python(root / "examples" / "two_cameras.py", clip, clip, cwd=tmp_path) as process:
+        screen.find_window("i2i 1: clip.mp4", process)
+        second = screen.find_window("i2i 2: clip.mp4", process)
+        screen.run_xdotool("windowmove", second, 340, 260)
 
-        def two() -> bool:
-            picture = screen.pixels()
-            return all(drawn(part) for part in (picture[60:240, 10:320], picture[500:680, 700:960]))
+        def are_two_shown() -> bool:
+            picture = screen.read_pixels()
+            return all(is_drawing(part) for part in (picture[60:240, 10:320], picture[500:680, 700:960]))
 
-        wait_for(two, "two drawings")
-        screen.tool("mousemove", 700, 600)
-        screen.type("q")
-        code, out, err = ended(process)
+        wait_for(are_two_shown, "two drawings")
+        screen.run_xdotool("mousemove", 700, 600)
+        screen.press_keys("q")
+        code, out, err = collect_output(process)
     assert (code, err) == (0, "")
     assert re.fullmatch(r"(clip\.mp4: \d+\.\d frames/s came, \d+ were dropped\n){2}", out)
 
 
 def test_mask(root: Path, screen: Screen, clip: Path, tmp_path: Path) -> None:
-    with screen.running(root / "examples" / "mask.py", clip, cwd=tmp_path) as process:
-        screen.window("i2i", process)
+    with screen.run_python(root / "examples" / "mask.py", clip, cwd=tmp_path) as process:
+        screen.find_window("i2i", process)
 
-        def partly() -> bool:
-            picture = screen.pixels()[:, :640]
-            return gray(picture[200:320]) > 0.1 and gray(picture[20:140]) < 0.01
+        def is_partly_drawn() -> bool:
+            picture = screen.read_pixels()[:, :640]
+            return measure_gray_share(picture[200:320]) > 0.1 and measure_gray_share(picture[20:140]) < 0.01
 
-        wait_for(partly, "a drawing of what moves, and nothing else")
-        screen.type("q")
-        code, _, err = ended(process)
+        wait_for(is_partly_drawn, "a drawing of what moves, and nothing else")
+        screen.press_keys("q")
+        code, _, err = collect_output(process)
     assert (code, err) == (0, "")
 
 
@@ -114,27 +117,27 @@ def test_image_folder(root: Path, tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / "in" / name), image)
     (tmp_path / "in" / "a damaged one.png").write_bytes(b"no image")  # before the others
     words = [root / "examples" / "image_folder.py", tmp_path / "in", tmp_path / "new" / "out"]
-    with running(words, {}, tmp_path) as process:
-        code, out, err = ended(process)
+    with run_python(words, {}, tmp_path) as process:
+        code, out, err = collect_output(process)
     assert code == 0 and len(out.splitlines()) == 2
     assert "a damaged one.png" in err and len(err.splitlines()) == 1
     assert sorted(path.name for path in (tmp_path / "new" / "out").iterdir()) == ["a.png", "b.png"]
     made = cv2.imread(str(tmp_path / "new" / "out" / "a.png"))
     assert made is not None and made.shape == (90, 320, 3)
     np.testing.assert_array_equal(made[:, :160], image)
-    assert gray(made[:, 160:]) == 1.0  # type: ignore[arg-type]
+    assert measure_gray_share(made[:, 160:]) == 1.0  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["webcam", "two_cameras", "mask"])
 def test_without_a_display_they_say_so(root: Path, tmp_path: Path, name: str) -> None:
-    with running([root / "examples" / f"{name}.py"], {}, tmp_path) as process:
-        code, out, err = ended(process)
+    with run_python([root / "examples" / f"{name}.py"], {}, tmp_path) as process:
+        code, out, err = collect_output(process)
     assert (code, out) == (1, "") and len(err.splitlines()) == 1
     assert err.startswith("error: no window can be shown: neither DISPLAY nor WAYLAND_DISPLAY is set")
 
 
 def test_without_a_camera_it_says_so(root: Path, screen: Screen, tmp_path: Path) -> None:
-    with screen.running(root / "examples" / "webcam.py", "sketch", 60, cwd=tmp_path) as process:
-        code, out, err = ended(process)
+    with screen.run_python(root / "examples" / "webcam.py", "sketch", 60, cwd=tmp_path) as process:
+        code, out, err = collect_output(process)
     assert (code, out) == (1, "") and len(err.splitlines()) == 1
     assert err.startswith("error: camera 60 cannot be opened: ") and "Give a video file or an address" in err

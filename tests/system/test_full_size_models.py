@@ -10,9 +10,9 @@ from lightning.fabric import Fabric
 
 from i2i_training.checkpoint import load_generator
 from i2i_training.data import DataOptions, read_held_out
-from i2i_training.metrics import paired_scores
+from i2i_training.metrics import compute_paired_scores
 from i2i_training.networks import ResnetConfig, UnetConfig, count_parameters
-from i2i_training.scoring import translated
+from i2i_training.run.evaluation import translate_images
 
 MODELS = {"maps_unet256": (UnetConfig(), 54.41), "maps_resnet9": (ResnetConfig(), 11.38)}
 
@@ -25,19 +25,19 @@ def test_they_are_of_full_width_and_translate_held_out_photos(
     module, spec = load_generator(root / "models" / name / "latest_net_G.safetensors")
     assert spec.config == config
     assert count_parameters(module) / 1e6 == pytest.approx(millions, abs=0.01)
-    assert (spec.recipe, spec.licence) == ("pix2pix", "research-only")
+    assert (spec.recipe, spec.license) == ("pix2pix", "research-only")
 
     options = DataOptions(str(shared_data / "maps_ab512"), load_size=256)
-    held_out = read_held_out(options, "paired", 256, 256, most=6)
+    held_out = read_held_out(options, "paired", 256, 256, max_images=6)
     assert held_out.targets is not None
-    outputs = translated(module, held_out.inputs, Fabric(accelerator="cpu", devices=1))
-    scores = paired_scores(outputs, held_out.targets)
+    outputs = translate_images(module, held_out.inputs, Fabric(accelerator="cpu", devices=1))
+    scores = compute_paired_scores(outputs, held_out.targets)
     assert scores["l1"] < 16 and scores["ssim"] > 0.5, scores
     assert np.mean(outputs) > 200  # maps are bright, aerial photos dark
 
 
 def test_packed_weights_are_not_on_a_grid_that_int8_holds_exactly(root: Path) -> None:
-    """Else quantising them would look better than it is."""
+    """Else quantizing them would look better than it is."""
     module, _ = load_generator(root / "models" / "maps_resnet9" / "latest_net_G.safetensors")
     errors = []
     for weight in (p.detach().numpy() for p in module.parameters() if p.ndim == 4 and p.numel() > 10**5):

@@ -21,9 +21,9 @@ LAUNCHERS = sorted(
 def test_they_shadow_nothing() -> None:
     """`python export/onnx.py` would put export/ first on the path, and `import onnx` would find itself."""
     stems = {path.stem for path in LAUNCHERS}
-    taken = set(sys.stdlib_module_names) | set(importlib.metadata.packages_distributions())
-    taken |= {"tensorrt", "coremltools", "ncnn", "onnx", "onnxruntime", "torch_tensorrt", "openvino"}
-    assert stems and not stems & taken
+    module_names = set(sys.stdlib_module_names) | set(importlib.metadata.packages_distributions())
+    module_names |= {"tensorrt", "coremltools", "ncnn", "onnx", "onnxruntime", "torch_tensorrt", "openvino"}
+    assert stems and not stems & module_names
 
 
 def test_every_target_has_one() -> None:

@@ -13,16 +13,17 @@ import pytest
 from skimage import data, io
 
 from benchmarks.__main__ import FULL, SHORT
-from i2i_sdk.cli import COMMANDS
+from i2i_sdk.cli.main import COMMANDS
 
 DOCS = (
     *("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "models/sketch/README.md"),
     *("docs/export.md", "docs/live.md", "docs/mobile.md", "docs/training.md", "docs/benchmarks.md"),
+    "docs/architecture.md",
     "benchmarks/README.md",
 )
 
 
-def code_in(page: Path) -> str:
+def extract_code(page: Path) -> str:
     """What a page shows as code: its blocks, and one line for each piece within a sentence."""
     text = page.read_text(encoding="utf-8")
     return "\n".join([*re.findall(r"```\n(.*?)```", text, re.DOTALL), *re.findall(r"`([^`\n]+)`", text)])
@@ -39,14 +40,14 @@ def test_links_and_pictures_exist(name: str, root: Path) -> None:
 @pytest.mark.parametrize("name", DOCS)
 def test_commands_exist(name: str, root: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text(), re.MULTILINE))
-    code = code_in(root / name)
+    code = extract_code(root / name)
     assert set(re.findall(r"^i2i ([a-z]+)", code, re.MULTILINE)) <= set(COMMANDS)
     assert set(re.findall(r"^make ([a-z]+)", code, re.MULTILINE)) <= targets
 
 
 @pytest.mark.parametrize("name", DOCS)
 def test_benchmarks_have_the_options_that_are_named(name: str, root: Path) -> None:
-    commands = re.findall(r"^python -m benchmarks\.([a-z_]+)(.*)", code_in(root / name), re.MULTILINE)
+    commands = re.findall(r"^python -m benchmarks\.([a-z_]+)(.*)", extract_code(root / name), re.MULTILINE)
     for part, arguments in commands:
         source = root / "benchmarks" / f"{part}.py"
         assert source.is_file(), part

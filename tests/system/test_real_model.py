@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from i2i_sdk import Translator
-from i2i_sdk.quality import psnr
+from i2i_sdk.quality.metrics import psnr
 from i2i_training.checkpoint import load_generator
 
 
-def i2i(*words: object) -> subprocess.CompletedProcess[str]:
+def run_i2i(*words: object) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user does."""
     return subprocess.run(
         [sys.executable, "-m", "i2i_sdk", *map(str, words)], capture_output=True, text=True, check=False
@@ -37,7 +37,7 @@ def test_video_keeps_size_rate_and_every_frame(
     clip: str, bundle: Path, shared_data: Path, tmp_path: Path
 ) -> None:
     source, out = shared_data / "clips" / clip, tmp_path / "out.mp4"
-    done = i2i("run", bundle, source, "-o", out)
+    done = run_i2i("run", bundle, source, "-o", out)
     assert done.returncode == 0, done.stderr
     before, after = read_video(source), read_video(out)
     assert len(after[0]) == len(before[0]) > 30
@@ -72,29 +72,29 @@ def test_launchers_work_from_a_checkout(root: Path, shared_data: Path, tmp_path:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-    assert i2i("info", tmp_path / "latest_net_G.i2i").stdout.count("runs") == 2
+    assert run_i2i("info", tmp_path / "latest_net_G.i2i").stdout.count("runs") == 2
 
 
 def test_info_reads_a_checkpoint_and_a_bundle(bundle: Path, shared_data: Path) -> None:
     source = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
-    about = i2i("info", source)
+    about = run_i2i("info", source)
     assert (
         "mobile_resnet" in about.stdout and "356,867" in about.stdout and "1.85 G at 256x256" in about.stdout
     )
-    assert "356,867" in i2i("info", bundle).stdout
+    assert "356,867" in run_i2i("info", bundle).stdout
 
 
 def test_user_errors_are_one_line(bundle: Path, shared_data: Path, tmp_path: Path) -> None:
     broken = next((shared_data / "checkpoints" / "broken").iterdir())
-    foreign = shared_data / "checkpoints" / "foreign" / "encoder_decoder_generator.pth"
+    unknown_model = shared_data / "checkpoints" / "foreign" / "encoder_decoder_generator.pth"
     for words in (
         ("export", broken, "-o", tmp_path / "x.i2i"),
-        ("export", foreign, "-o", tmp_path / "x.i2i"),
-        ("info", foreign),
+        ("export", unknown_model, "-o", tmp_path / "x.i2i"),
+        ("info", unknown_model),
         ("run", bundle, tmp_path / "absent.mp4", "-o", tmp_path / "y.mp4"),
         ("run", "nothing", tmp_path, "-o", tmp_path / "y"),
     ):
-        done = i2i(*words)
+        done = run_i2i(*words)
         assert done.returncode == 2
         errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
         assert len(errors) == 1 and "Traceback" not in done.stderr

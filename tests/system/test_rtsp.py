@@ -1,4 +1,4 @@
-"""RTSP against a real server, GStreamer's: colours, latency, losses, stalls, and how it ends.
+"""RTSP against a real server, GStreamer's: colors, latency, losses, stalls, and how it ends.
 
 Needs Debian's python3-gi, gir1.2-gst-rtsp-server-1.0, gstreamer1.0-plugins-base, -good and -ugly.
 """
@@ -18,13 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rtsp_server import age
+from rtsp_server import compute_age
 
 from i2i_sdk import MediaError, Translator
-from i2i_sdk.live import Event, NetworkVideo, Stream, network_video
+from i2i_sdk.live import Event, NetworkVideo, Stream
+from i2i_sdk.live.sources import network_video
 
 PYTHON = "/usr/bin/python3"
-NEEDED = """
+GSTREAMER_IMPORTS = """
 import gi
 gi.require_version("Gst", "1.0"); gi.require_version("GstRtspServer", "1.0")
 from gi.repository import Gst, GstRtspServer
@@ -32,8 +33,8 @@ Gst.init(None)
 elements = "videotestsrc", "videobalance", "x264enc", "rtph264pay", "alawenc", "rtppcmapay"
 assert all(Gst.ElementFactory.find(name) for name in elements)
 """
-SOON = 20.0  # seconds within which everything here happens, however slow the machine
-BARS = {  # SMPTE's, BGR, as fractions of full
+DEADLINE_S = 20.0  # seconds within which everything here happens, however slow the machine
+BAR_COLORS = {  # SMPTE's, BGR, as fractions of full
     "white": (1, 1, 1),
     "yellow": (0, 1, 1),
     "cyan": (1, 1, 0),
@@ -44,7 +45,7 @@ BARS = {  # SMPTE's, BGR, as fractions of full
 }
 
 
-class Server:
+class RtspServer:
     """An RTSP server of its own process, which can be stopped, continued, killed and started again."""
 
     def __init__(self) -> None:
@@ -61,11 +62,11 @@ class Server:
             text=True,
         )
         assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], SOON)
+        ready, _, _ = select.select([self._process.stdout], [], [], DEADLINE_S)
         assert ready, "the server did not start"
         self.port = int(self._process.stdout.readline())
 
-    def url(self, path: str) -> str:
+    def make_url(self, path: str) -> str:
         return f"rtsp://127.0.0.1:{self.port}/{path}"
 
     def send(self, number: signal.Signals) -> None:
@@ -81,13 +82,16 @@ class Server:
 
 @pytest.fixture(scope="module", autouse=True)
 def _packages() -> None:
-    if not Path(PYTHON).exists() or subprocess.run([PYTHON, "-c", NEEDED], capture_output=True).returncode:
+    if (
+        not Path(PYTHON).exists()
+        or subprocess.run([PYTHON, "-c", GSTREAMER_IMPORTS], capture_output=True).returncode
+    ):
         pytest.skip("needs GStreamer's RTSP server: " + (__doc__ or "").split("Needs ")[-1].strip())
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
+def server() -> Iterator[RtspServer]:
+    server = RtspServer()
     yield server
     server.kill()
 
@@ -98,11 +102,11 @@ def translator() -> Iterator[Translator]:
         yield translator
 
 
-def ours() -> set[threading.Thread]:
+def list_sdk_threads() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name.startswith("i2i-")}
 
 
-def until(condition: Callable[[], bool], seconds: float = SOON) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float = DEADLINE_S) -> bool:
     deadline = time.perf_counter() + seconds
     while not condition():
         if time.perf_counter() > deadline:
@@ -111,12 +115,12 @@ def until(condition: Callable[[], bool], seconds: float = SOON) -> bool:
     return True
 
 
-def clock_age(frame: np.ndarray) -> float:
+def measure_clock_age(frame: np.ndarray) -> float:
     """How many seconds ago /clock drew it."""
-    return age(float(frame.mean()), time.monotonic())
+    return compute_age(float(frame.mean()), time.monotonic())
 
 
-class Reader:
+class StreamReader:
     """A stream that is read in a thread; `age` is that of the newest picture when it came."""
 
     def __init__(self, stream: Stream) -> None:
@@ -131,26 +135,26 @@ class Reader:
 
     def _read(self) -> None:
         for result in self._stream:
-            self.count, self.age = self.count + 1, clock_age(result.frame)
+            self.count, self.age = self.count + 1, measure_clock_age(result.frame)
 
 
-def test_pictures_have_the_right_colours_and_size(translator: Translator, server: Server) -> None:
-    stream = translator.stream(server.url("bars"))
+def test_pictures_have_the_right_colors_and_size(translator: Translator, server: RtspServer) -> None:
+    stream = translator.stream(server.make_url("bars"))
     for result in stream:
         assert result.output.shape == result.frame.shape == (480, 640, 3)
         if result.index >= 10:
             break
     columns = (np.arange(7) + 0.5) * 640 / 7
     found = result.frame[100:300, columns.astype(int)].mean(axis=0)
-    np.testing.assert_allclose(found / 255, list(BARS.values()), atol=0.05)
-    assert stream.stats.sources[0].name == server.url("bars")
-    assert until(lambda: not ours())
+    np.testing.assert_allclose(found / 255, list(BAR_COLORS.values()), atol=0.05)
+    assert stream.stats.sources[0].name == server.make_url("bars")
+    assert wait_until(lambda: not list_sdk_threads())
 
 
-def test_a_slow_consumer_stays_at_the_newest_frame(translator: Translator, server: Server) -> None:
-    stream, ages = translator.stream(server.url("clock")), []
+def test_a_slow_consumer_stays_at_the_newest_frame(translator: Translator, server: RtspServer) -> None:
+    stream, ages = translator.stream(server.make_url("clock")), []
     for result in stream:
-        ages.append(clock_age(result.frame))
+        ages.append(measure_clock_age(result.frame))
         if result.index >= 150:  # 5 s of video, of which a queue would be behind by more than 3
             break
         time.sleep(0.2)
@@ -158,94 +162,96 @@ def test_a_slow_consumer_stays_at_the_newest_frame(translator: Translator, serve
     assert stream.stats.dropped > 60
 
 
-def test_a_stall_is_waited_for_and_does_no_harm(translator: Translator, server: Server) -> None:
+def test_a_stall_is_waited_for_and_does_no_harm(translator: Translator, server: RtspServer) -> None:
     events: list[Event] = []
-    stream = translator.stream(server.url("clock"), on_event=events.append)
-    reader = Reader(stream)
-    assert until(lambda: reader.count > 30)
+    stream = translator.stream(server.make_url("clock"), on_event=events.append)
+    reader = StreamReader(stream)
+    assert wait_until(lambda: reader.count > 30)
     for seconds in (0.5, 2.5):
         server.send(signal.SIGSTOP)
         time.sleep(seconds)
         server.send(signal.SIGCONT)
         before = reader.count
-        assert until(lambda before=before: reader.count > before + 20 and reader.age < 1)
+        assert wait_until(lambda before=before: reader.count > before + 20 and reader.age < 1)
     reader.close()
     assert events == []
     assert (stream.stats.reconnects, stream.stats.undecodable) == (0, 0)
 
 
 def test_a_server_that_restarts_is_found_again_and_both_are_told(
-    translator: Translator, server: Server
+    translator: Translator, server: RtspServer
 ) -> None:
     events: list[Event] = []
-    stream = translator.stream(server.url("clock"), on_event=events.append)
-    reader = Reader(stream)
-    assert until(lambda: reader.count > 5)
+    stream = translator.stream(server.make_url("clock"), on_event=events.append)
+    reader = StreamReader(stream)
+    assert wait_until(lambda: reader.count > 5)
     server.kill()
-    assert until(lambda: [event.kind for event in events] == ["lost"])
+    assert wait_until(lambda: [event.kind for event in events] == ["lost"])
     server.start()
-    assert until(lambda: [event.kind for event in events] == ["lost", "reconnected"])
+    assert wait_until(lambda: [event.kind for event in events] == ["lost", "reconnected"])
     before = reader.count
-    assert until(lambda: reader.count > before + 30 and reader.age < 1)
+    assert wait_until(lambda: reader.count > before + 30 and reader.age < 1)
     reader.close()
     assert stream.stats.reconnects == 1
 
 
 def test_silence_is_taken_for_a_loss(
-    translator: Translator, server: Server, monkeypatch: pytest.MonkeyPatch
+    translator: Translator, server: RtspServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(network_video, "STALLED_S", 1.5)
-    monkeypatch.setattr(network_video, "CONNECT_S", 1.0)
+    monkeypatch.setattr(network_video, "STALL_TIMEOUT_S", 1.5)
+    monkeypatch.setattr(network_video, "CONNECT_TIMEOUT_S", 1.0)
     events: list[Event] = []
-    reader = Reader(translator.stream(server.url("clock"), on_event=events.append))
-    assert until(lambda: reader.count > 5)
+    reader = StreamReader(translator.stream(server.make_url("clock"), on_event=events.append))
+    assert wait_until(lambda: reader.count > 5)
     server.send(signal.SIGSTOP)
-    assert until(lambda: bool(events))
+    assert wait_until(lambda: bool(events))
     server.send(signal.SIGCONT)
     assert "nothing for" in events[0].message
-    assert until(lambda: [event.kind for event in events[:2]] == ["lost", "reconnected"])
+    assert wait_until(lambda: [event.kind for event in events[:2]] == ["lost", "reconnected"])
     reader.close()
 
 
-def test_closing_a_stream_whose_server_hangs_leaves_no_thread(translator: Translator, server: Server) -> None:
-    stream = translator.stream(server.url("clock"))
-    reader = Reader(stream)
-    assert until(lambda: reader.count > 5)
+def test_closing_a_stream_whose_server_hangs_leaves_no_thread(
+    translator: Translator, server: RtspServer
+) -> None:
+    stream = translator.stream(server.make_url("clock"))
+    reader = StreamReader(stream)
+    assert wait_until(lambda: reader.count > 5)
     server.send(signal.SIGSTOP)
     time.sleep(0.3)
     started = time.perf_counter()
     stream.close()
     assert time.perf_counter() - started < 3  # it says 1; a read without a limit would wait for ever
-    assert until(lambda: not ours(), 3)
+    assert wait_until(lambda: not list_sdk_threads(), 3)
     reader.close()
 
 
-def test_what_is_not_there_is_an_error_that_helps(server: Server) -> None:
-    wrong = server.url("nothing").replace("rtsp://", "rtsp://me:secret@")
+def test_what_is_not_there_is_an_error_that_helps(server: RtspServer) -> None:
+    wrong = server.make_url("nothing").replace("rtsp://", "rtsp://me:secret@")
     with pytest.raises(
         MediaError, match=r"cannot open rtsp://127\S*/nothing: .*404 Not Found.*player"
     ) as raised:
         NetworkVideo(wrong).open()
     server.kill()
     with pytest.raises(MediaError, match=r"cannot open rtsp://127\S*/bars: Connection refused") as refused:
-        NetworkVideo(server.url("bars")).open()
+        NetworkVideo(server.make_url("bars")).open()
     assert "secret" not in str(raised.value) + str(refused.value) + str(raised.value.__cause__)
     server.start()
 
 
 def test_a_server_that_says_nothing_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network_video, "CONNECT_S", 0.5)
+    monkeypatch.setattr(network_video, "CONNECT_TIMEOUT_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         source = NetworkVideo(f"rtsp://127.0.0.1:{silent.getsockname()[1]}/x")
         with pytest.raises(MediaError, match="no answer within"):
             source.open()
 
 
-def test_nothing_of_the_libraries_is_printed(server: Server) -> None:
+def test_nothing_of_the_libraries_is_printed(server: RtspServer) -> None:
     """Not into a terminal whose user runs `i2i live`: errors say it."""
     script = f"""
 from i2i_sdk.live import NetworkVideo
-source = NetworkVideo({server.url("clock")!r})
+source = NetworkVideo({server.make_url("clock")!r})
 source.open()
 frames = source.frames()
 for _ in range(10):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.steadiness import Score, steps
+from benchmarks.steadiness import SteadinessScore, iter_frame_pairs
 from i2i_sdk import Translator
-from i2i_sdk.sources import VideoReader
-from i2i_sdk.temporal import Stabilizer
+from i2i_sdk.imaging.stabilizer import Stabilizer
+from i2i_sdk.media.video import VideoReader
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +23,9 @@ def translate(horse2zebra: Path) -> Iterator[Translator]:
 def test_steadier_by_another_flow_and_raw_where_occluded(
     clip: str, translate: Translator, shared_data: Path
 ) -> None:
-    score = Score()
+    score = SteadinessScore()
     with VideoReader(shared_data / "clips" / clip) as video:
-        for step in steps(translate, video, Stabilizer(), 30):
+        for step in iter_frame_pairs(translate, video, Stabilizer(), 30):
             score.add(step)
     assert len(score.raw) == 29
     assert score.gain >= 0.4

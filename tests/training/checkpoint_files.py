@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_networks import spec_of, tiny
+from tiny_networks import make_spec, make_tiny_network
 from torch import Tensor
 
 from i2i_sdk.errors import CheckpointError
@@ -17,19 +17,19 @@ from i2i_training.networks import ResnetConfig
 RESNET = ResnetConfig(width=2, blocks=2)
 
 
-def names(folder: Path) -> list[str]:
+def list_names(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir())
 
 
-def listing(folder: Path) -> list[tuple[str, int, int]]:
+def list_files(folder: Path) -> list[tuple[str, int, int]]:
     """Name, size and time of everything in a folder."""
     found = sorted(folder.rglob("*"))
     return [(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in found]
 
 
-def refused(path: Path, **options: str) -> str:
+def assert_refused(path: Path, **options: str) -> str:
     """Loading raises one CheckpointError, of one line, that names the file; nothing is written."""
-    before = listing(path.parent)
+    before = list_files(path.parent)
     with warnings.catch_warnings(record=True) as said, pytest.raises(CheckpointError) as caught:
         warnings.simplefilter("always")
         load_generator(path, **options)
@@ -38,18 +38,18 @@ def refused(path: Path, **options: str) -> str:
     assert message.startswith(str(path))
     assert "\n" not in message
     assert "weights_only" not in message  # PyTorch's advice to unpickle anything is not passed on
-    assert listing(path.parent) == before
+    assert list_files(path.parent) == before
     return message
 
 
-def says_what_is_supported(message: str) -> bool:
+def names_supported_files(message: str) -> bool:
     return "Supported" in message or "give a .safetensors or .pth generator" in message
 
 
-def saved(path: Path, config: ResnetConfig = RESNET, **history: object) -> Path:
-    return save_generator(path, tiny(config), spec_of(config, **history))
+def save_network(path: Path, config: ResnetConfig = RESNET, **history: object) -> Path:
+    return save_generator(path, make_tiny_network(config), make_spec(config, **history))
 
 
-def upstream_file(path: Path, state: dict[str, Tensor], legacy: bool = False) -> Path:
+def save_upstream(path: Path, state: dict[str, Tensor], legacy: bool = False) -> Path:
     torch.save(state, path, _use_new_zipfile_serialization=not legacy)
     return path

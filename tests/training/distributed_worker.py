@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny_runs import TINY, UNET, fresh, run_of
+from tiny_runs import TINY, UNET, make_run, make_seeded_recipe
 from torch import Tensor
 
 from i2i_training.data import Batch
 from i2i_training.loop import train
 from i2i_training.recipes import Recipe
 
-# Nothing is drawn that differs between processes, and every image is normalised alone.
-ALIKE: dict[str, Any] = {
+# Nothing is drawn that differs between processes, and every image is normalized alone.
+DETERMINISTIC_OPTIONS: dict[str, Any] = {
     "cyclegan": replace(
         TINY["cyclegan"], resnet=replace(TINY["cyclegan"].resnet, dropout=False), pool_size=0
     ),
@@ -31,7 +31,7 @@ ALIKE: dict[str, Any] = {
 }
 
 
-def in_double(recipe: Recipe) -> Recipe:
+def step_in_double(recipe: Recipe) -> Recipe:
     """Fabric hands tensors of the default type from one network to the next."""
     step = recipe.step
 
@@ -48,8 +48,8 @@ def in_double(recipe: Recipe) -> Recipe:
 def main(argv: list[str]) -> int:
     """Train in float64: recipe, data, folder, changes of the run. Leaves weights and gradients in the cwd."""
     name, data, out, changes = argv
-    recipe = in_double(fresh(name, ALIKE.get(name)))
-    run = run_of(Path(data), Path(out), precision="64-true", **json.loads(changes))
+    recipe = step_in_double(make_seeded_recipe(name, DETERMINISTIC_OPTIONS.get(name)))
+    run = make_run(Path(data), Path(out), precision="64-true", **json.loads(changes))
     outcome = train(recipe, run)
     networks = {name: network.state_dict() for name, network in recipe.networks.items()}
     gradients = {
@@ -58,6 +58,6 @@ def main(argv: list[str]) -> int:
         for key, p in network.named_parameters()
     }
     rank = os.environ.get("RANK", "0")
-    found = {"networks": networks, "gradients": gradients, "steps": outcome.steps, "by": outcome.stopped_by}
+    found = {"networks": networks, "gradients": gradients, "steps": outcome.steps, "by": outcome.stop_reason}
     torch.save(found, f"process{rank}.pt")
-    return 0 if outcome.finished else 130
+    return 0 if outcome.is_finished else 130

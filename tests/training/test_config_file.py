@@ -12,33 +12,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from i2i_sdk.errors import TrainingError
-from i2i_training.config_file import apply_config, apply_preset, check_recipe, read_config, write_config
 from i2i_training.networks import MobileResnetConfig
-from i2i_training.options import flatten, option
+from i2i_training.options.config_file import (
+    apply_config,
+    apply_preset,
+    check_recipe,
+    read_config,
+    write_config,
+)
+from i2i_training.options.flags import flatten, option
 
 
 @dataclass(frozen=True)
-class Optim:
+class FileOptim:
     lr: float = 2e-4
     warm: int | None = None
 
 
 @dataclass(frozen=True)
-class Nested:
-    optim: Optim = field(default_factory=Optim)
+class FileNested:
+    optim: FileOptim = field(default_factory=FileOptim)
     widths: tuple[int, ...] = (1,)
 
 
 @dataclass(frozen=True)
-class Recipe:
-    nested: Nested = field(default_factory=Nested)
+class FileRecipe:
+    nested: FileNested = field(default_factory=FileNested)
     mobile: MobileResnetConfig = field(default_factory=MobileResnetConfig)
     kind: Literal["adam", "sgd"] = "adam"
     init: str = option("normal", "how weights start", choices=("normal", "xavier"))
 
 
 @dataclass(frozen=True)
-class Run:
+class FileRun:
     steps: int = 10
     flip: bool = True
     load_size: int | None = 286
@@ -51,15 +57,21 @@ NUMBERS = st.floats(allow_nan=False)
 # The text "none" stands for None where None is allowed, in files as in flags.
 NOTES = st.none() | st.text().filter(lambda text: text.lower() != "none")
 RUNS = st.builds(
-    Run, st.integers(), st.booleans(), st.none() | st.integers(), NOTES, st.text() | st.just("none"), NUMBERS
+    FileRun,
+    st.integers(),
+    st.booleans(),
+    st.none() | st.integers(),
+    NOTES,
+    st.text() | st.just("none"),
+    NUMBERS,
 )
 NESTED = st.builds(
-    Nested,
-    st.builds(Optim, NUMBERS, st.none() | st.integers()),
+    FileNested,
+    st.builds(FileOptim, NUMBERS, st.none() | st.integers()),
     st.lists(st.integers()).map(tuple),
 )
 RECIPES = st.builds(
-    Recipe,
+    FileRecipe,
     NESTED,
     st.builds(MobileResnetConfig, inner=st.lists(st.integers(1, 4096), min_size=1, max_size=12).map(tuple)),
     st.sampled_from(["adam", "sgd"]),
@@ -68,17 +80,17 @@ RECIPES = st.builds(
 
 
 @given(run=RUNS, recipe=RECIPES, name=st.text())
-def test_what_is_written_is_read_back(run: Run, recipe: Recipe, name: str) -> None:
+def test_what_is_written_is_read_back(run: FileRun, recipe: FileRecipe, name: str) -> None:
     with TemporaryDirectory() as folder:
         path = write_config(Path(folder) / "config.toml", "cyclegan", run, recipe)
         table = read_config(path)
         assert [p.name for p in Path(folder).iterdir()] == ["config.toml"]
     assert table["recipe"] == "cyclegan"
-    assert apply_config((Run(), Recipe()), table) == (run, recipe)
+    assert apply_config((FileRun(), FileRecipe()), table) == (run, recipe)
 
 
 def test_written_files_can_be_read_by_people(tmp_path: Path) -> None:
-    path = write_config(tmp_path / "deep" / "config.toml", "cut", Run(load_size=None), Nested())
+    path = write_config(tmp_path / "deep" / "config.toml", "cut", FileRun(load_size=None), FileNested())
     assert (
         path.read_text()
         == """\
@@ -107,15 +119,15 @@ def test_only_what_differs_has_to_be_written(tmp_path: Path) -> None:
     path.write_text(
         'steps = 7\nshare = 1\nnested.optim.lr = 1e-3\n[mobile]\ndown = [1, 2, 3]\nnorm = "none"\n'
     )
-    run, recipe = apply_config((Run(flip=False), Recipe()), read_config(path))
-    assert run == Run(steps=7, flip=False, share=1.0)
+    run, recipe = apply_config((FileRun(flip=False), FileRecipe()), read_config(path))
+    assert run == FileRun(steps=7, flip=False, share=1.0)
     assert type(run.share) is float
-    assert recipe == Recipe(Nested(Optim(1e-3)), MobileResnetConfig(down=(1, 2, 3), norm="none"))
+    assert recipe == FileRecipe(FileNested(FileOptim(1e-3)), MobileResnetConfig(down=(1, 2, 3), norm="none"))
 
 
 def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").touch()
-    assert apply_config(Run(), read_config(tmp_path / "mine.toml")) == Run()
+    assert apply_config(FileRun(), read_config(tmp_path / "mine.toml")) == FileRun()
 
 
 @pytest.mark.parametrize(
@@ -131,10 +143,10 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
 )
 def test_unknown_keys_list_the_known_ones(table: dict[str, Any]) -> None:
     with pytest.raises(TrainingError) as caught:
-        apply_config((Run(), Recipe()), table, "mine.toml")
+        apply_config((FileRun(), FileRecipe()), table, "mine.toml")
     message = str(caught.value)
     assert message.startswith("mine.toml: unknown option ")
-    assert all(name in message for name, _ in flatten((Run(), Recipe())))
+    assert all(name in message for name, _ in flatten((FileRun(), FileRecipe())))
 
 
 @pytest.mark.parametrize(
@@ -163,7 +175,7 @@ def test_unknown_keys_list_the_known_ones(table: dict[str, Any]) -> None:
 )
 def test_wrong_values_say_what_is_needed_and_where(table: dict[str, Any], message: str) -> None:
     with pytest.raises(TrainingError) as caught:
-        apply_config((Run(), Recipe()), table, "mine.toml")
+        apply_config((FileRun(), FileRecipe()), table, "mine.toml")
     assert str(caught.value).startswith("mine.toml: ")
     assert message in str(caught.value)
 
@@ -200,20 +212,20 @@ def test_a_file_of_another_recipe_is_refused() -> None:
 
 def test_shared_names_write_nothing(tmp_path: Path) -> None:
     @dataclass(frozen=True)
-    class Named:
+    class NamedOptions:
         recipe: str = "x"
 
     with pytest.raises(ValueError, match=r"share options: .*steps"):
-        write_config(tmp_path / "c.toml", "cut", Run(), Run())
+        write_config(tmp_path / "c.toml", "cut", FileRun(), FileRun())
     with pytest.raises(ValueError, match="names the recipe"):
-        write_config(tmp_path / "c.toml", "cut", Run(), Named())
+        write_config(tmp_path / "c.toml", "cut", FileRun(), NamedOptions())
     assert not list(tmp_path.iterdir())
 
 
 def test_files_that_cannot_be_written_are_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(TrainingError, match="cannot be written"):
-        write_config(tmp_path / "file" / "c.toml", "cut", Run())
+        write_config(tmp_path / "file" / "c.toml", "cut", FileRun())
 
 
 # ---------------------------------------------------------------- presets
@@ -227,10 +239,10 @@ PRESETS = {
 
 
 def test_presets_say_what_differs() -> None:
-    assert apply_preset((Run(), Recipe()), PRESETS, "paper") == (Run(), Recipe())
-    run, recipe = apply_preset((Run(name="mine"), Recipe()), PRESETS, "small")
-    assert run == Run(steps=5, load_size=None, name="mine")
-    assert recipe == Recipe(Nested(Optim(warm=3)), MobileResnetConfig(inner=(4, 4)))
+    assert apply_preset((FileRun(), FileRecipe()), PRESETS, "paper") == (FileRun(), FileRecipe())
+    run, recipe = apply_preset((FileRun(name="mine"), FileRecipe()), PRESETS, "small")
+    assert run == FileRun(steps=5, load_size=None, name="mine")
+    assert recipe == FileRecipe(FileNested(FileOptim(warm=3)), MobileResnetConfig(inner=(4, 4)))
 
 
 @pytest.mark.parametrize(
@@ -243,10 +255,10 @@ def test_presets_say_what_differs() -> None:
 )
 def test_presets_are_as_strict_as_files(name: str, message: str) -> None:
     with pytest.raises(TrainingError) as caught:
-        apply_preset((Run(), Recipe()), PRESETS, name)
+        apply_preset((FileRun(), FileRecipe()), PRESETS, name)
     assert message in str(caught.value)
 
 
 def test_no_presets_at_all() -> None:
     with pytest.raises(TrainingError, match="known: none"):
-        apply_preset(Run(), {}, "small")
+        apply_preset(FileRun(), {}, "small")

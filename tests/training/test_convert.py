@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 import upstream_oracle as upstream
-from checkpoint_files import RESNET, listing, names, saved, upstream_file
-from tiny_networks import CONFIGS, picture, same_weights, spec_of, tiny
+from checkpoint_files import RESNET, list_files, list_names, save_network, save_upstream
+from tiny_networks import CONFIGS, has_same_weights, make_picture, make_spec, make_tiny_network
 from torch import nn
 
-from i2i_sdk.cli import run
+from i2i_sdk.cli.main import run
 from i2i_sdk.errors import CheckpointError
 from i2i_training.checkpoint import load_generator, save_generator
-from i2i_training.convert import Known, convert, main, upstream_flags
+from i2i_training.cli.convert import ConvertOptions, convert, list_upstream_flags, main
 from i2i_training.networks import (
     DcganConfig,
     EncoderDecoderConfig,
@@ -29,7 +29,7 @@ from i2i_training.networks import (
     UnitConfig,
 )
 
-FLAGGED: list[GeneratorConfig] = [  # what upstream's flags can build
+FLAG_CONFIGS: list[GeneratorConfig] = [  # what upstream's flags can build
     ResnetConfig(width=2),
     ResnetConfig(1, 2, width=3, blocks=6, norm="batch", dropout=True),
     ResnetConfig(width=1, blocks=6, dropout=True),
@@ -37,7 +37,7 @@ FLAGGED: list[GeneratorConfig] = [  # what upstream's flags can build
     UnetConfig(width=1, downs=7),
     UnetConfig(1, 4, width=1, norm="instance"),
 ]
-CODED: list[GeneratorConfig] = [  # what only its code can
+CODE_CONFIGS: list[GeneratorConfig] = [  # what only its code can
     RESNET,
     ResnetConfig(2, 1, width=1, blocks=6, padding="zero"),
     ResnetConfig(width=1, blocks=6, padding="replicate", dropout=True),
@@ -45,12 +45,12 @@ CODED: list[GeneratorConfig] = [  # what only its code can
 ]
 
 
-def built_by_flags(flags: list[str]) -> nn.Module:
+def build_by_flags(flags: list[str]) -> nn.Module:
     """Upstream's define_G, and its test.py: train() unless --eval."""
-    given = dict(zip(flags, [*flags[1:], ""], strict=True))
-    channels = int(given["--input_nc"]), int(given["--output_nc"])
-    ngf, norm, dropout = int(given["--ngf"]), given["--norm"], "--no_dropout" not in flags
-    kind, size = given["--netG"].split("_")
+    values = dict(zip(flags, [*flags[1:], ""], strict=True))
+    channels = int(values["--input_nc"]), int(values["--output_nc"])
+    ngf, norm, dropout = int(values["--ngf"]), values["--norm"], "--no_dropout" not in flags
+    kind, size = values["--netG"].split("_")
     if kind == "unet":
         module = upstream.UpstreamUnet(channels, ngf, norm, {"128": 7, "256": 8}[size], dropout)
     else:
@@ -59,7 +59,7 @@ def built_by_flags(flags: list[str]) -> nn.Module:
     return module.train("--eval" not in flags)
 
 
-def built_by_code(config: GeneratorConfig) -> nn.Module:
+def build_by_code(config: GeneratorConfig) -> nn.Module:
     channels = config.in_channels, config.out_channels
     if isinstance(config, UnetConfig):
         return upstream.UpstreamUnet(channels, config.width, config.norm, config.downs, config.dropout)
@@ -68,16 +68,16 @@ def built_by_code(config: GeneratorConfig) -> nn.Module:
     return upstream.UpstreamResnet(channels, c.width, c.norm, c.blocks, c.padding, c.dropout)
 
 
-def keys_of(config: GeneratorConfig) -> list[str]:
+def list_upstream_keys(config: GeneratorConfig) -> list[str]:
     if isinstance(config, UnetConfig):
-        return upstream.unet_keys(config.downs, config.norm)
+        return upstream.list_unet_keys(config.downs, config.norm)
     assert isinstance(config, ResnetConfig)
-    return upstream.resnet_keys(config.blocks, config.norm, config.padding, config.dropout)
+    return upstream.list_resnet_keys(config.blocks, config.norm, config.padding, config.dropout)
 
 
-def to_upstream(folder: Path, config: GeneratorConfig, norm_mode: str | None = None) -> Path:
-    spec = spec_of(config, **({"norm_mode": norm_mode} if norm_mode else {}))
-    source = save_generator(folder / "net.safetensors", tiny(config), spec)
+def convert_to_upstream(folder: Path, config: GeneratorConfig, norm_mode: str | None = None) -> Path:
+    spec = make_spec(config, **({"norm_mode": norm_mode} if norm_mode else {}))
+    source = save_generator(folder / "net.safetensors", make_tiny_network(config), spec)
     ((path, _),) = convert(source, folder / "checkpoints" / "latest_net_G.pth")
     return path
 
@@ -85,63 +85,67 @@ def to_upstream(folder: Path, config: GeneratorConfig, norm_mode: str | None = N
 # ---------------------------------------------------------------- both ways
 
 
-@pytest.mark.parametrize("config", [*FLAGGED, *CODED], ids=str)
+@pytest.mark.parametrize("config", [*FLAG_CONFIGS, *CODE_CONFIGS], ids=str)
 def test_upstream_files_have_upstreams_keys_and_our_weights(config: ResnetConfig, tmp_path: Path) -> None:
-    state = torch.load(to_upstream(tmp_path, config), weights_only=True)
+    state = torch.load(convert_to_upstream(tmp_path, config), weights_only=True)
     assert type(state) is OrderedDict
-    assert list(state) == keys_of(config)
-    ours = tiny(config).state_dict()
+    assert list(state) == list_upstream_keys(config)
+    ours = make_tiny_network(config).state_dict()
     assert all(v.dtype == ours[k].dtype and torch.equal(v, ours[k]) for k, v in state.items())
-    built_by_code(config).load_state_dict(state, strict=True)
+    build_by_code(config).load_state_dict(state, strict=True)
 
 
-@pytest.mark.parametrize("config", [*FLAGGED, *CODED], ids=str)
+@pytest.mark.parametrize("config", [*FLAG_CONFIGS, *CODE_CONFIGS], ids=str)
 def test_there_and_back_is_bit_for_bit(config: ResnetConfig, tmp_path: Path) -> None:
-    path = to_upstream(tmp_path, config)
+    path = convert_to_upstream(tmp_path, config)
     padding = None if isinstance(config, UnetConfig) or config.padding != "replicate" else "replicate"
-    ((back, spec),) = convert(path, tmp_path / "back.safetensors", Known(padding=padding))
+    ((back, spec),) = convert(path, tmp_path / "back.safetensors", ConvertOptions(padding=padding))
     module, found = load_generator(back)
-    assert same_weights(module, tiny(config))
+    assert has_same_weights(module, make_tiny_network(config))
     assert spec.config == found.config == config
 
 
 @pytest.mark.parametrize("config", [c for c in CONFIGS if not isinstance(c, ResnetConfig)], ids=str)
 def test_any_upstream_file_becomes_ours(config: MobileResnetConfig, tmp_path: Path) -> None:
-    source = upstream_file(tmp_path / "net.pth", tiny(config).state_dict(), legacy=True)
+    source = save_upstream(tmp_path / "net.pth", make_tiny_network(config).state_dict(), legacy=True)
     ((path, _),) = convert(source, tmp_path)
     assert path == tmp_path / "net.safetensors"
-    assert same_weights(load_generator(path)[0], tiny(config))
+    assert has_same_weights(load_generator(path)[0], make_tiny_network(config))
 
 
 @pytest.mark.parametrize(
     ("config", "mode"),
-    [(c, m) for c in FLAGGED for m in (("batch_stats", "running_stats") if c.norm == "batch" else ("none",))],
+    [
+        (c, m)
+        for c in FLAG_CONFIGS
+        for m in (("batch_stats", "running_stats") if c.norm == "batch" else ("none",))
+    ],
     ids=str,
 )
 def test_upstreams_test_script_makes_our_pictures(config: ResnetConfig, mode: str, tmp_path: Path) -> None:
-    path = to_upstream(tmp_path, config, mode)
+    path = convert_to_upstream(tmp_path, config, mode)
     ours, spec = load_generator(tmp_path / "net.safetensors")
-    theirs = built_by_flags(upstream_flags(spec))
+    theirs = build_by_flags(list_upstream_flags(spec))
     theirs.load_state_dict(torch.load(path, weights_only=True), strict=True)
     noisy = isinstance(config, ResnetConfig) and config.dropout and spec.norm_mode == "batch_stats"
     if noisy:  # no flag switches dropout off but --eval, which would use the running statistics too
         for layer in theirs.modules():
             layer.train(not isinstance(layer, nn.Dropout))
-    x = picture(config)
+    x = make_picture(config)
     with torch.no_grad():
         assert torch.equal(ours(x), theirs(x.clone()))
 
 
 def test_the_same_weights_make_the_same_file(tmp_path: Path) -> None:
-    first = to_upstream(tmp_path / "a", RESNET).read_bytes()
-    assert to_upstream(tmp_path / "b", RESNET).read_bytes() == first
+    first = convert_to_upstream(tmp_path / "a", RESNET).read_bytes()
+    assert convert_to_upstream(tmp_path / "b", RESNET).read_bytes() == first
 
 
 def test_real_compressed_generator_makes_the_same_pictures(shared_data: Path, tmp_path: Path) -> None:
     source = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
-    ((path, spec),) = convert(source, tmp_path, Known(direction="AtoB", licence="research-only"))
+    ((path, spec),) = convert(source, tmp_path, ConvertOptions(direction="AtoB", license="research-only"))
     before, now = load_generator(source)[0], load_generator(path)[0]
-    assert (spec.config.architecture, spec.direction, spec.licence) == (
+    assert (spec.config.architecture, spec.direction, spec.license) == (
         "mobile_resnet",
         "AtoB",
         "research-only",
@@ -159,12 +163,12 @@ def test_what_the_user_knows_is_written(tmp_path: Path, caplog: pytest.LogCaptur
     config = ResnetConfig(
         width=2, blocks=2, padding="replicate", upsample="bilinear", norm="batch", dropout=True
     )
-    source = upstream_file(tmp_path / "x_net_G_A.pth", tiny(config).state_dict())
-    known = Known("BtoA", "CC0", "maps", "running_stats", "replicate", "bilinear")
+    source = save_upstream(tmp_path / "x_net_G_A.pth", make_tiny_network(config).state_dict())
+    known = ConvertOptions("BtoA", "CC0", "maps", "running_stats", "replicate", "bilinear")
     ((path, _),) = convert(source, tmp_path, known)
     _, spec = load_generator(path)
     assert replace(spec, source_sha256="") == GeneratorSpec(
-        config, norm_mode="running_stats", direction="BtoA", licence="CC0", trained_on="maps"
+        config, norm_mode="running_stats", direction="BtoA", license="CC0", trained_on="maps"
     )
     assert not caplog.records  # nothing is assumed any more
 
@@ -175,7 +179,7 @@ def test_what_the_user_knows_is_written(tmp_path: Path, caplog: pytest.LogCaptur
 def test_direction_is_told_by_the_name_and_said(
     name: str, direction: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    source = upstream_file(tmp_path / f"{name}.pth", tiny(RESNET).state_dict())
+    source = save_upstream(tmp_path / f"{name}.pth", make_tiny_network(RESNET).state_dict())
     ((path, spec),) = convert(source, tmp_path)
     assert spec.direction == direction
     said = [line for line in load_generator(path)[1].assumptions if line.startswith("direction")]
@@ -184,51 +188,51 @@ def test_direction_is_told_by_the_name_and_said(
 
 
 def test_our_files_say_it_themselves(tmp_path: Path) -> None:
-    source = saved(tmp_path / "net.safetensors")
-    with pytest.raises(CheckpointError, match="--licence, --trained-on cannot be given"):
-        convert(source, tmp_path, Known(licence="CC0", trained_on="maps"))
-    assert names(tmp_path) == ["net.safetensors"]
+    source = save_network(tmp_path / "net.safetensors")
+    with pytest.raises(CheckpointError, match="--license, --trained-on cannot be given"):
+        convert(source, tmp_path, ConvertOptions(license="CC0", trained_on="maps"))
+    assert list_names(tmp_path) == ["net.safetensors"]
 
 
 # ---------------------------------------------------------------- folders
 
 
-def run_folder(folder: Path, suffix: str, stems: str = "latest_net_G_A latest_net_G_B") -> Path:
+def make_run_folder(folder: Path, suffix: str, stems: str = "latest_net_G_A latest_net_G_B") -> Path:
     folder.mkdir()
     for seed, stem in enumerate(stems.split()):
         if suffix == ".pth":
-            upstream_file(folder / f"{stem}.pth", tiny(RESNET, seed).state_dict())
+            save_upstream(folder / f"{stem}.pth", make_tiny_network(RESNET, seed).state_dict())
         else:
-            save_generator(folder / f"{stem}.safetensors", tiny(RESNET, seed), spec_of(RESNET))
+            save_generator(folder / f"{stem}.safetensors", make_tiny_network(RESNET, seed), make_spec(RESNET))
     return folder
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(".safetensors", ".pth"), (".pth", ".safetensors")])
 def test_a_runs_folder_keeps_its_names(ours: str, theirs: str, tmp_path: Path) -> None:
-    source = run_folder(tmp_path / "run", ours, "latest_net_G latest_net_G_A latest_net_G_B")
-    before = listing(source)
+    source = make_run_folder(tmp_path / "run", ours, "latest_net_G latest_net_G_A latest_net_G_B")
+    before = list_files(source)
     written = convert(source, tmp_path / "deep" / "out")
     assert [path.name for path, _ in written] == [
         f"{s}{theirs}" for s in ("latest_net_G", "latest_net_G_A", "latest_net_G_B")
     ]
     for seed, (path, _) in enumerate(written):
-        assert same_weights(load_generator(path)[0], tiny(RESNET, seed))
-    assert names(tmp_path / "deep" / "out") == [path.name for path, _ in written]
-    assert listing(source) == before
+        assert has_same_weights(load_generator(path)[0], make_tiny_network(RESNET, seed))
+    assert list_names(tmp_path / "deep" / "out") == [path.name for path, _ in written]
+    assert list_files(source) == before
 
 
 def test_directions_of_a_folder_come_from_its_names(tmp_path: Path) -> None:
-    source = run_folder(tmp_path / "run", ".pth")
+    source = make_run_folder(tmp_path / "run", ".pth")
     assert [spec.direction for _, spec in convert(source, tmp_path / "out")] == ["AtoB", "BtoA"]
     with pytest.raises(CheckpointError, match=r"--direction .* latest_net_G_A\.pth, latest_net_G_B\.pth"):
-        convert(source, tmp_path / "other", Known(direction="BtoA"))
-    single = run_folder(tmp_path / "single", ".pth", "latest_net_G")
-    ((_, spec),) = convert(single, tmp_path / "other", Known(direction="BtoA"))
+        convert(source, tmp_path / "other", ConvertOptions(direction="BtoA"))
+    single = make_run_folder(tmp_path / "single", ".pth", "latest_net_G")
+    ((_, spec),) = convert(single, tmp_path / "other", ConvertOptions(direction="BtoA"))
     assert spec.direction == "BtoA"
 
 
 def test_one_bad_file_of_a_folder_writes_nothing(tmp_path: Path) -> None:
-    source = run_folder(tmp_path / "run", ".pth")
+    source = make_run_folder(tmp_path / "run", ".pth")
     (source / "latest_net_G_B.pth").write_bytes(b"PK\x03\x04 not a checkpoint")
     with pytest.raises(CheckpointError, match="latest_net_G_B"):
         convert(source, tmp_path / "out")
@@ -236,9 +240,9 @@ def test_one_bad_file_of_a_folder_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_one_network_that_upstream_lacks_writes_nothing(tmp_path: Path) -> None:
-    source = run_folder(tmp_path / "run", ".safetensors", "latest_net_G_A")
+    source = make_run_folder(tmp_path / "run", ".safetensors", "latest_net_G_A")
     config = ResnetConfig(width=2, blocks=2, upsample="nearest")
-    save_generator(source / "latest_net_G_B.safetensors", tiny(config), spec_of(config))
+    save_generator(source / "latest_net_G_B.safetensors", make_tiny_network(config), make_spec(config))
     with pytest.raises(CheckpointError, match=r"latest_net_G_B\.pth: .* nearest resizing"):
         convert(source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -253,15 +257,15 @@ def test_one_network_that_upstream_lacks_writes_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_folders_that_cannot_be_converted(stems: str, target: str, message: str, tmp_path: Path) -> None:
-    source = run_folder(tmp_path / "run", ".safetensors", stems)
+    source = make_run_folder(tmp_path / "run", ".safetensors", stems)
     (tmp_path / "file").touch()
     with pytest.raises(CheckpointError, match=message):
         convert(source, tmp_path / target)
 
 
 def test_a_folder_of_both_kinds_is_ambiguous(tmp_path: Path) -> None:
-    source = run_folder(tmp_path / "run", ".safetensors", "latest_net_G")
-    upstream_file(source / "latest_net_G_A.pth", tiny(RESNET).state_dict())
+    source = make_run_folder(tmp_path / "run", ".safetensors", "latest_net_G")
+    save_upstream(source / "latest_net_G_A.pth", make_tiny_network(RESNET).state_dict())
     with pytest.raises(CheckpointError, match=r"\.safetensors and \.pth generators; give one file"):
         convert(source, tmp_path / "out")
 
@@ -271,20 +275,22 @@ def test_a_folder_of_both_kinds_is_ambiguous(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_nothing_is_replaced_without_force(suffix: str, tmp_path: Path) -> None:
-    source = run_folder(tmp_path / "run", suffix)
+    source = make_run_folder(tmp_path / "run", suffix)
     convert(source, tmp_path / "out")
-    before = listing(tmp_path)
+    before = list_files(tmp_path)
     with pytest.raises(CheckpointError, match=r"latest_net_G_A\S+ exists; .*--force"):
         convert(source, tmp_path / "out")
-    assert listing(tmp_path) == before
+    assert list_files(tmp_path) == before
     for file in source.iterdir():
         file.unlink()
     if suffix == ".pth":
-        upstream_file(source / "latest_net_G_A.pth", tiny(RESNET, seed=9).state_dict())
+        save_upstream(source / "latest_net_G_A.pth", make_tiny_network(RESNET, seed=9).state_dict())
     else:
-        save_generator(source / "latest_net_G_A.safetensors", tiny(RESNET, seed=9), spec_of(RESNET))
+        save_generator(
+            source / "latest_net_G_A.safetensors", make_tiny_network(RESNET, seed=9), make_spec(RESNET)
+        )
     ((path, _),) = convert(source, tmp_path / "out", force=True)
-    assert same_weights(load_generator(path)[0], tiny(RESNET, seed=9))
+    assert has_same_weights(load_generator(path)[0], make_tiny_network(RESNET, seed=9))
 
 
 @pytest.mark.parametrize(
@@ -303,14 +309,14 @@ def test_networks_that_upstream_lacks_are_refused(
     config: GeneratorConfig, why: str, force: bool, tmp_path: Path
 ) -> None:
     spec = GeneratorSpec(config, norm_mode="running_stats" if config.norm == "batch" else "none")
-    save_generator(tmp_path / "net.safetensors", tiny(config), spec)
+    save_generator(tmp_path / "net.safetensors", make_tiny_network(config), spec)
     with pytest.raises(CheckpointError) as caught:
         convert(tmp_path / "net.safetensors", tmp_path / "net.pth", force=force)
     message = str(caught.value)
     assert f"a {config.architecture} cannot become an upstream file" in message
     assert why in message
     assert "i2i export" in message
-    assert names(tmp_path) == ["net.safetensors"]
+    assert list_names(tmp_path) == ["net.safetensors"]
 
 
 @pytest.mark.parametrize(
@@ -337,10 +343,12 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
 def test_the_command_says_what_it_did_and_what_is_next(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    source = run_folder(tmp_path / "run", ".pth", "latest_net_G_A latest_net_G_B latest_net_D_A 5_net_G_A")
+    source = make_run_folder(
+        tmp_path / "run", ".pth", "latest_net_G_A latest_net_G_B latest_net_D_A 5_net_G_A"
+    )
     out = tmp_path / "out"
     with caplog.at_level(logging.WARNING):
-        assert main([str(source), str(out), "--licence", "CC0", "--padding", "reflect"]) == 0
+        assert main([str(source), str(out), "--license", "CC0", "--padding", "reflect"]) == 0
     said = capsys.readouterr().out
     assert f"wrote {out / 'latest_net_G_A.safetensors'}: resnet, AtoB direction" in said
     assert "left out: 5_net_G_A.pth, latest_net_D_A.pth;" in said
@@ -349,12 +357,14 @@ def test_the_command_says_what_it_did_and_what_is_next(
         "latest_net_G_A.pth: assumed: direction: AtoB, by its name",
         "latest_net_G_B.pth: assumed: direction: BtoA, by its name",
     ]
-    assert load_generator(out / "latest_net_G_B.safetensors")[1].licence == "CC0"
+    assert load_generator(out / "latest_net_G_B.safetensors")[1].license == "CC0"
 
 
 def test_the_command_names_upstreams_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = ResnetConfig(width=2)
-    source = save_generator(tmp_path / "latest_net_G_B.safetensors", tiny(config), spec_of(config))
+    source = save_generator(
+        tmp_path / "latest_net_G_B.safetensors", make_tiny_network(config), make_spec(config)
+    )
     assert main([str(source), str(tmp_path / "mine") + "/latest_net_G_B.pth"]) == 0
     said = capsys.readouterr().out
     assert "weights only" in said
@@ -363,11 +373,11 @@ def test_the_command_names_upstreams_command(tmp_path: Path, capsys: pytest.Capt
     assert command + "--netG resnet_9blocks --norm instance --ngf 2" in said
 
 
-@pytest.mark.parametrize("config", CODED, ids=str)
+@pytest.mark.parametrize("config", CODE_CONFIGS, ids=str)
 def test_the_command_says_where_upstream_has_no_flag(
     config: ResnetConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = save_generator(tmp_path / "net.safetensors", tiny(config), spec_of(config))
+    source = save_generator(tmp_path / "net.safetensors", make_tiny_network(config), make_spec(config))
     assert main([str(source), str(tmp_path)]) == 0
     said = capsys.readouterr().out
     call = "UnetGenerator" if isinstance(config, UnetConfig) else "ResnetGenerator"
@@ -376,5 +386,5 @@ def test_the_command_says_where_upstream_has_no_flag(
 
 
 def test_errors_are_one_line_and_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("i2i_training.convert:main", [str(tmp_path / "no.pth"), str(tmp_path)]) == 2
+    assert run("i2i_training.cli.convert:main", [str(tmp_path / "no.pth"), str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_recipe import PAPERS, assert_step, batch_of, colour_error, doubled, recipe_of
+from tiny_recipe import PAPER_LOSSES, assert_step, make_batch, make_recipe, measure_color_error, to_double
 from torch import Tensor, nn
 
-from i2i_training.devices import launched
-from i2i_training.networks import ResnetConfig, encoder_features
-from i2i_training.recipes.cut import CutOptions, patch_nce
+from i2i_training.networks import ResnetConfig, select_feature_layers
+from i2i_training.recipes.cut import CutOptions, compute_patch_nce
 from i2i_training.recipes.parts import OptimOptions
+from i2i_training.run.devices import launch_fabric
 
 
-def naive_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
+def compute_naive_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
     """Equation 3, patch by patch: [N, P, C] each."""
     losses = []
     for query, key in zip(queries, keys, strict=True):
@@ -31,16 +31,18 @@ def test_patches_are_compared_within_their_own_image() -> None:
         nn.functional.normalize(torch.randn(3, 5, 4, generator=random, dtype=torch.float64), dim=-1)
         for _ in range(2)
     )
-    torch.testing.assert_close(patch_nce(queries, keys, 0.3), naive_nce(queries, keys, 0.3))
+    torch.testing.assert_close(compute_patch_nce(queries, keys, 0.3), compute_naive_nce(queries, keys, 0.3))
     turned = keys.roll(1, 0)  # another image's patches
-    assert not torch.allclose(patch_nce(queries, turned, 0.3), patch_nce(queries, keys, 0.3))
+    assert not torch.allclose(compute_patch_nce(queries, turned, 0.3), compute_patch_nce(queries, keys, 0.3))
 
 
 def test_contrast_is_low_for_the_same_patches_and_high_for_exchanged_ones() -> None:
     patches = torch.eye(4)[None]
-    assert float(patch_nce(patches, patches, 0.07)) < 1e-4
-    assert float(patch_nce(patches, patches.roll(1, 1), 0.07)) == pytest.approx(1 / 0.07, abs=1e-3)
-    assert float(patch_nce(torch.zeros(1, 4, 4), patches, 0.07)) == pytest.approx(1.3863, abs=1e-4)  # log 4
+    assert float(compute_patch_nce(patches, patches, 0.07)) < 1e-4
+    assert float(compute_patch_nce(patches, patches.roll(1, 1), 0.07)) == pytest.approx(1 / 0.07, abs=1e-3)
+    assert float(compute_patch_nce(torch.zeros(1, 4, 4), patches, 0.07)) == pytest.approx(
+        1.3863, abs=1e-4
+    )  # log 4
 
 
 @pytest.mark.parametrize(
@@ -53,20 +55,20 @@ def test_contrast_is_low_for_the_same_patches_and_high_for_exchanged_ones() -> N
     ids=str,
 )
 def test_a_step_follows_the_equations(changes: dict[str, Any]) -> None:
-    recipe = doubled(recipe_of("cut", **changes))
-    batch = batch_of(recipe, dtype=torch.float64)
+    recipe = to_double(make_recipe("cut", **changes))
+    batch = make_batch(recipe, dtype=torch.float64)
     a, b, o = batch.a, batch.b, recipe.options
     assert a is not None
-    real, unreal, fooled = PAPERS[o.gan_mode]
-    layers = encoder_features(o.resnet)
+    real, unreal, fooled = PAPER_LOSSES[o.gan_mode]
+    layers = select_feature_layers(o.resnet)
 
-    def vectors(images: Tensor, layer: int, head: Any, places: Tensor) -> Tensor:
+    def compute_vectors(images: Tensor, layer: int, head: Any, places: Tensor) -> Tensor:
         model: Any = recipe.networks["G"].model
         maps = model[: layer + 1](images)
         found = head(maps.flatten(2).transpose(1, 2)[:, places])
         return found / found.norm(dim=-1, keepdim=True)
 
-    def expected() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def compute_expected() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         g, d, heads = recipe.networks["G"], recipe.networks["D"], recipe.networks["H"].heads
         assert isinstance(heads, nn.ModuleList)
         sides = dict(zip(layers, (22, 8, 4, 4), strict=True))  # of the maps of 16x16 images
@@ -75,8 +77,10 @@ def test_a_step_follows_the_equations(changes: dict[str, Any]) -> None:
         for layer, head in zip(layers, heads, strict=True):
             places = torch.randperm(sides[layer] ** 2)[: o.patches]
             for source, output in pairs:
-                keys = vectors(source, layer, head, places).detach()
-                terms.append(naive_nce(vectors(output, layer, head, places), keys, o.temperature))
+                keys = compute_vectors(source, layer, head, places).detach()
+                terms.append(
+                    compute_naive_nce(compute_vectors(output, layer, head, places), keys, o.temperature)
+                )
         nce = torch.stack(terms).mean()
         fake = pairs[0][1]
         loss_d = (real(d(b)) + unreal(d(fake.detach()))) / 2
@@ -84,17 +88,17 @@ def test_a_step_follows_the_equations(changes: dict[str, Any]) -> None:
         loss_g = o.lambda_gan * gan + o.lambda_nce * nce
         return {"D": loss_d, "G_gan": gan, "nce": nce}, {"D": loss_d, "G": loss_g, "H": loss_g}
 
-    assert_step(recipe, batch, expected)
+    assert_step(recipe, batch, compute_expected)
 
 
 def test_the_other_domains_images_are_compared_too() -> None:
     """An output of b that is b itself is what the second term asks for: without it, b is not looked at."""
     seen = []
     for identity in (True, False):
-        recipe = recipe_of("cut", identity=identity)
+        recipe = make_recipe("cut", identity=identity)
         sizes: list[int] = []
         recipe.networks["G"].register_forward_hook(lambda _n, x, _y, to=sizes: to.append(len(x[0])))
-        recipe.step(batch_of(recipe))
+        recipe.step(make_batch(recipe))
         seen.append(sizes)
     assert seen == [[4, 4], [2, 2]]  # the generator once, and its encoder on what it made
 
@@ -103,12 +107,12 @@ def test_the_other_domains_images_are_compared_too() -> None:
     ("precision", "computed"), [("bf16-mixed", torch.bfloat16), ("64-true", torch.float64)]
 )
 def test_every_pass_computes_in_the_runs_precision(precision: str, computed: torch.dtype) -> None:
-    recipe = recipe_of("cut")
-    recipe.setup(launched(precision))
+    recipe = make_recipe("cut")
+    recipe.setup(launch_fabric(precision))
     seen: list[torch.dtype] = []
     for layer in (m for m in recipe.networks["G"].modules() if isinstance(m, nn.Conv2d)):
         layer.register_forward_hook(lambda _n, _x, y: seen.append(y.dtype))
-    batch = batch_of(recipe, dtype=torch.float64 if precision == "64-true" else torch.float32)
+    batch = make_batch(recipe, dtype=torch.float64 if precision == "64-true" else torch.float32)
     losses = recipe.step(batch)
     assert set(seen) == {computed}
     assert losses["nce"].dtype == torch.float32  # which Fabric hands out
@@ -121,6 +125,8 @@ def test_defaults_are_the_papers() -> None:
 
 
 def test_gray_becomes_orange_without_pairs() -> None:
-    recipe = recipe_of("cut", resnet=ResnetConfig(width=8, blocks=1), patches=32, optim=OptimOptions(lr=5e-3))
-    translated, untouched = colour_error(recipe, steps=60)
+    recipe = make_recipe(
+        "cut", resnet=ResnetConfig(width=8, blocks=1), patches=32, optim=OptimOptions(lr=5e-3)
+    )
+    translated, untouched = measure_color_error(recipe, steps=60)
     assert translated < 0.5 * untouched

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_recipe import PAPERS, TINY_RESNET, assert_step, batch_of, colour_error, doubled, recipe_of
+from tiny_recipe import (
+    PAPER_LOSSES,
+    TINY_RESNET,
+    assert_step,
+    make_batch,
+    make_recipe,
+    measure_color_error,
+    to_double,
+)
 from torch import Tensor
 
 from i2i_training.networks import ResnetConfig
@@ -29,13 +37,13 @@ from i2i_training.recipes.parts import OptimOptions
 )
 def test_a_step_follows_the_equations(changes: dict[str, Any]) -> None:
     """Translation and identity may share a batch, but give what two calls give."""
-    recipe = doubled(recipe_of("cyclegan", **changes))
-    batch = batch_of(recipe, dtype=torch.float64)
+    recipe = to_double(make_recipe("cyclegan", **changes))
+    batch = make_batch(recipe, dtype=torch.float64)
     a, b, o = batch.a, batch.b, recipe.options
     assert a is not None
-    real, unreal, fooled = PAPERS[o.gan_mode]
+    real, unreal, fooled = PAPER_LOSSES[o.gan_mode]
 
-    def expected() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def compute_expected() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         a_to_b, b_to_a = recipe.networks["G_A"], recipe.networks["G_B"]
         judge_of_b, judge_of_a = recipe.networks["D_A"], recipe.networks["D_B"]  # upstream's names
         fake_b, fake_a = a_to_b(a), b_to_a(b)
@@ -49,19 +57,19 @@ def test_a_step_follows_the_equations(changes: dict[str, Any]) -> None:
         # The pool is empty at first, and hands the new fakes on.
         losses["D_A"] = (real(judge_of_b(b)) + unreal(judge_of_b(fake_b.detach()))) / 2
         losses["D_B"] = (real(judge_of_a(a)) + unreal(judge_of_a(fake_a.detach()))) / 2
-        minimised = {"G_A": loss_g, "G_B": loss_g, "D_A": losses["D_A"], "D_B": losses["D_B"]}
-        return losses, minimised
+        minimized = {"G_A": loss_g, "G_B": loss_g, "D_A": losses["D_A"], "D_B": losses["D_B"]}
+        return losses, minimized
 
-    assert_step(recipe, batch, expected)
+    assert_step(recipe, batch, compute_expected)
 
 
 def test_only_discriminators_see_the_pool() -> None:
-    recipe = recipe_of("cyclegan", pool_size=1, gan_mode="lsgan")
+    recipe = make_recipe("cyclegan", pool_size=1, gan_mode="lsgan")
     recipe.set_learning_rate(0.0)
-    real, unreal, fooled = PAPERS["lsgan"]
+    real, unreal, fooled = PAPER_LOSSES["lsgan"]
     older = 0
     for seed in range(8):
-        batch = batch_of(recipe, seed, count=1)
+        batch = make_batch(recipe, seed, count=1)
         assert batch.a is not None
         with torch.no_grad():
             fakes = {"D_A": recipe.networks["G_A"](batch.a), "D_B": recipe.networks["G_B"](batch.b)}
@@ -77,10 +85,10 @@ def test_only_discriminators_see_the_pool() -> None:
 
 
 def test_no_identity_loss_means_no_work_for_it() -> None:
-    recipe = recipe_of("cyclegan", lambda_identity=0.0)
+    recipe = make_recipe("cyclegan", lambda_identity=0.0)
     calls: list[int] = []
     recipe.networks["G_A"].register_forward_hook(lambda _net, inputs, _out: calls.append(len(inputs[0])))
-    losses = recipe.step(batch_of(recipe))
+    losses = recipe.step(make_batch(recipe))
     assert calls == [2, 2]  # the translation of a, and the way back of b
     assert float(losses["identity"]) == 0
 
@@ -93,6 +101,6 @@ def test_defaults_are_the_papers() -> None:
 
 
 def test_gray_becomes_orange_without_pairs() -> None:
-    recipe = recipe_of("cyclegan", lambda_identity=0.0, lambda_cycle=3.0, optim=OptimOptions(lr=5e-3))
-    translated, untouched = colour_error(recipe, steps=60)
+    recipe = make_recipe("cyclegan", lambda_identity=0.0, lambda_cycle=3.0, optim=OptimOptions(lr=5e-3))
+    translated, untouched = measure_color_error(recipe, steps=60)
     assert translated < 0.4 * untouched

@@ -11,19 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from data_folders import located, noise, write, write_pairs
+from data_folders import make_located_image, make_noise, write_image, write_pairs
 from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.data import Batch, DataOptions, TrainingData, open_training_data
 
 OPTIONS = DataOptions(load_size=None, crop_size=16)
-CACHED, DECODED = 4.0, 0.0
+CACHE_ALL_GB, CACHE_NONE_GB = 4.0, 0.0
 
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five pairs, `located` images and their negatives."""
+    """Five pairs, `make_located_image` images and their negatives."""
     root = tmp_path_factory.mktemp("pairs")
     for split in ("train", "val"):
         write_pairs(root / split, 5)
@@ -35,31 +35,31 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four images of A and seven of B, of different sizes."""
     root = tmp_path_factory.mktemp("photos")
     for n in range(4):
-        write(root / "trainA" / f"a{n}.png", located(n, 40 + n, 48 - n))
+        write_image(root / "trainA" / f"a{n}.png", make_located_image(n, 40 + n, 48 - n))
     for n in range(7):
-        write(root / "trainB" / f"b{n}.png", located(100 + n, 30 + n, 50))
-    write(root / "testA" / "t.png", located(9))
+        write_image(root / "trainB" / f"b{n}.png", make_located_image(100 + n, 30 + n, 50))
+    write_image(root / "testA" / "t.png", make_located_image(9))
     return root
 
 
-def opened(root: Path, kind: str, batch: int = 2, seed: int = 0, **changes: object) -> TrainingData:
+def open_data(root: Path, kind: str, batch: int = 2, seed: int = 0, **changes: object) -> TrainingData:
     options = replace(OPTIONS, data=str(root), **{"noise": 0.0, **changes})
     return open_training_data(options, kind, batch, seed)
 
 
-def levels(images: Tensor | None) -> Tensor:
+def to_levels(images: Tensor | None) -> Tensor:
     """uint8 levels 0..255 of a batch."""
     assert images is not None
     assert images.dtype == torch.float32
     return ((images + 1) * 127.5).round().long()
 
 
-def numbers(images: Tensor | None) -> list[int]:
+def find_numbers(images: Tensor | None) -> list[int]:
     """Which image each crop is of."""
-    return [int(image[2, 0, 0]) for image in levels(images)]
+    return [int(image[2, 0, 0]) for image in to_levels(images)]
 
 
-def same(one: Batch, other: Batch) -> bool:
+def is_same_batch(one: Batch, other: Batch) -> bool:
     if (one.a is None) != (other.a is None):
         return False
     return torch.equal(one.b, other.b) and (one.a is None or other.a is None or torch.equal(one.a, other.a))
@@ -68,15 +68,15 @@ def same(one: Batch, other: Batch) -> bool:
 # ---------------------------------------------------------------- what a batch is
 
 
-@pytest.mark.parametrize("cache_gb", [CACHED, DECODED])
+@pytest.mark.parametrize("cache_gb", [CACHE_ALL_GB, CACHE_NONE_GB])
 @pytest.mark.parametrize("flip", [False, True])
 def test_crop_and_flip_are_the_same_for_both_of_a_pair(flip: bool, cache_gb: float, pairs: Path) -> None:
-    data = opened(pairs, "paired", flip=flip, cache_gb=cache_gb)
+    data = open_data(pairs, "paired", flip=flip, cache_gb=cache_gb)
     flips: set[bool] = set()
     corners: set[tuple[int, int]] = set()
     for _ in range(60):
         batch = data.next("cpu")
-        a, b = levels(batch.a), levels(batch.b)
+        a, b = to_levels(batch.a), to_levels(batch.b)
         assert a.shape == b.shape == (2, 3, 16, 16)
         assert torch.equal(b, 255 - a)
         for rows, columns, number in a:
@@ -96,86 +96,93 @@ def test_crop_and_flip_are_the_same_for_both_of_a_pair(flip: bool, cache_gb: flo
 
 
 def test_direction_swaps_the_domains(pairs: Path) -> None:
-    one, other = opened(pairs, "paired").next("cpu"), opened(pairs, "paired", direction="BtoA").next("cpu")
+    one, other = (
+        open_data(pairs, "paired").next("cpu"),
+        open_data(pairs, "paired", direction="BtoA").next("cpu"),
+    )
     assert one.a is not None
     assert torch.equal(one.a, other.b)
-    assert same(one, Batch(other.b, torch.as_tensor(other.a)))
+    assert is_same_batch(one, Batch(other.b, torch.as_tensor(other.a)))
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 5, 7, 12])
 def test_every_pair_is_seen_once_before_any_is_seen_twice(batch: int, pairs: Path) -> None:
-    data = opened(pairs, "paired", batch)
+    data = open_data(pairs, "paired", batch)
     seen: list[int] = []
     for _ in range(30):
         a = data.next("cpu").a
         assert a is not None
         assert len(a) == batch
-        seen += numbers(a)
+        seen += find_numbers(a)
     rounds = [seen[i : i + 5] for i in range(0, len(seen) - 4, 5)]
     assert all(sorted(r) == [0, 1, 2, 3, 4] for r in rounds)
     assert len({tuple(r) for r in rounds}) > 1  # in a new order each time
 
 
 def test_unpaired_domains_have_orders_and_crops_of_their_own(photos: Path) -> None:
-    data = opened(photos, "unpaired", 2, flip=False)
+    data = open_data(photos, "unpaired", 2, flip=False)
     batches = [data.next("cpu") for _ in range(14)]
-    a, b = ([n for x in batches for n in numbers(images(x))] for images in (lambda x: x.a, lambda x: x.b))
+    a, b = (
+        [n for x in batches for n in find_numbers(images(x))] for images in (lambda x: x.a, lambda x: x.b)
+    )
     assert all(sorted(a[i : i + 4]) == [0, 1, 2, 3] for i in range(0, 28, 4))
     assert all(sorted(b[i : i + 7]) == list(range(100, 107)) for i in range(0, 28, 7))
-    assert any(not torch.equal(levels(x.a)[:, :2], levels(x.b)[:, :2]) for x in batches)
+    assert any(not torch.equal(to_levels(x.a)[:, :2], to_levels(x.b)[:, :2]) for x in batches)
     assert "4 + 7 images" in data.description
 
 
 def test_hidden_pairs_are_not_kept_together(pairs: Path) -> None:
-    data = opened(pairs, "unpaired", 5)
+    data = open_data(pairs, "unpaired", 5)
     batches = [data.next("cpu") for _ in range(5)]
     together = [
-        x == 255 - y for batch in batches for x, y in zip(numbers(batch.a), numbers(batch.b), strict=True)
+        x == 255 - y
+        for batch in batches
+        for x, y in zip(find_numbers(batch.a), find_numbers(batch.b), strict=True)
     ]
     assert 0 <= sum(together) < 15  # 5 expected of 25
-    assert {n for batch in batches for n in numbers(batch.b)} == {255 - n for n in range(5)}
+    assert {n for batch in batches for n in find_numbers(batch.b)} == {255 - n for n in range(5)}
 
 
 def test_all_randomness_comes_from_the_seed(pairs: Path) -> None:
     def run(seed: int) -> list[Batch]:
         torch.manual_seed(int(np.random.default_rng().integers(2**31)))
-        data = opened(pairs, "paired", 2, seed, jitter=0.2)
+        data = open_data(pairs, "paired", 2, seed, jitter=0.2)
         return [data.next("cpu") for _ in range(6)]
 
     first, again, other = run(1), run(1), run(2)
-    assert all(same(x, y) for x, y in zip(first, again, strict=True))
-    assert not any(same(x, y) for x, y in zip(first, other, strict=True))
+    assert all(is_same_batch(x, y) for x, y in zip(first, again, strict=True))
+    assert not any(is_same_batch(x, y) for x, y in zip(first, other, strict=True))
 
 
 def test_jitter_changes_photos_and_never_label_maps(pairs: Path) -> None:
-    plain = opened(pairs, "paired").next("cpu")
+    plain = open_data(pairs, "paired").next("cpu")
     for labels, changed in (("none", (True, True)), ("A", (False, True)), ("B", (True, False))):
         for direction in ("AtoB", "BtoA"):
-            batch = opened(pairs, "paired", labels=labels, jitter=0.5, direction=direction).next("cpu")
+            batch = open_data(pairs, "paired", labels=labels, jitter=0.5, direction=direction).next("cpu")
             domains = (batch.a, batch.b) if direction == "AtoB" else (batch.b, batch.a)
             found = tuple(
-                not torch.equal(levels(x), levels(y))
+                not torch.equal(to_levels(x), to_levels(y))
                 for x, y in zip(domains, (plain.a, plain.b), strict=True)
             )
             assert found == changed
 
 
-def test_label_maps_get_no_new_colours_when_they_are_stretched(tmp_path: Path) -> None:
+def test_label_maps_get_no_new_colors_when_they_are_stretched(tmp_path: Path) -> None:
     stripes = np.zeros((24, 24, 3), np.uint8)
     stripes[:, ::3] = 255
     for name in ("one", "two"):
-        write(tmp_path / f"{name}.png", np.hstack([stripes, stripes]))
-    batch = opened(tmp_path, "paired", load_size=40, crop_size=40, labels="B").next("cpu")
-    assert set(levels(batch.b).unique().tolist()) == {0, 255}
-    assert len(levels(batch.a).unique()) > 2
+        write_image(tmp_path / f"{name}.png", np.hstack([stripes, stripes]))
+    batch = open_data(tmp_path, "paired", load_size=40, crop_size=40, labels="B").next("cpu")
+    assert set(to_levels(batch.b).unique().tolist()) == {0, 255}
+    assert len(to_levels(batch.a).unique()) > 2
 
 
 def test_any_number_of_channels(tmp_path: Path) -> None:
     for n in range(3):
         array = np.random.default_rng(n).integers(0, 256, (20, 20, 5), np.uint8)
-        write(tmp_path / "A" / f"{n}.npy", array)
-        write(tmp_path / "B" / f"{n}.png", noise(20, 20, n))
-    batch = opened(tmp_path, "paired", channels_a=5, channels_b=1, jitter=0.1).next("cpu")
+        write_image(tmp_path / "A" / f"{n}.npy", array)
+        write_image(tmp_path / "B" / f"{n}.png", make_noise(20, 20, n))
+    batch = open_data(tmp_path, "paired", channels_a=5, channels_b=1, jitter=0.1).next("cpu")
     assert batch.a is not None
     assert batch.a.shape == (2, 5, 16, 16)
     assert batch.b.shape == (2, 1, 16, 16)
@@ -184,7 +191,7 @@ def test_any_number_of_channels(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- going on
 
 
-def saved(data: TrainingData) -> dict:
+def save_state(data: TrainingData) -> dict:
     """The state after a way through a file that is read without unpickling anything."""
     file = BytesIO()
     torch.save(data.state_dict(), file)
@@ -193,43 +200,45 @@ def saved(data: TrainingData) -> dict:
 
 
 @pytest.mark.parametrize("kind", ["paired", "unpaired", "single"])
-@pytest.mark.parametrize("cache_gb", [CACHED, DECODED, 12e-6])  # all, none, and some of the images
+@pytest.mark.parametrize(
+    "cache_gb", [CACHE_ALL_GB, CACHE_NONE_GB, 12e-6]
+)  # all, none, and some of the images
 def test_resume_is_exact(kind: str, cache_gb: float, pairs: Path) -> None:
-    data = opened(pairs, kind, 3, cache_gb=cache_gb, jitter=0.2)
+    data = open_data(pairs, kind, 3, cache_gb=cache_gb, jitter=0.2)
     for _ in range(5):
         data.next("cpu")
-    state = saved(data)
+    state = save_state(data)
     expected = [data.next("cpu") for _ in range(5)]
     data.load_state_dict(state)  # back, with batches already on their way
     again = [data.next("cpu") for _ in range(5)]
     data.close()
-    other = opened(pairs, kind, 3, seed=9, cache_gb=CACHED, jitter=0.2)
+    other = open_data(pairs, kind, 3, seed=9, cache_gb=CACHE_ALL_GB, jitter=0.2)
     other.load_state_dict(state)
     resumed = [other.next("cpu") for _ in range(5)]
-    assert all(same(x, y) for x, y in zip(expected, again, strict=True))
-    assert all(same(x, y) for x, y in zip(expected, resumed, strict=True))
+    assert all(is_same_batch(x, y) for x, y in zip(expected, again, strict=True))
+    assert all(is_same_batch(x, y) for x, y in zip(expected, resumed, strict=True))
 
 
-@pytest.mark.parametrize("cache_gb", [CACHED, DECODED])
+@pytest.mark.parametrize("cache_gb", [CACHE_ALL_GB, CACHE_NONE_GB])
 def test_state_before_the_first_batch(cache_gb: float, photos: Path) -> None:
-    data = opened(photos, "unpaired", cache_gb=cache_gb)
-    state = saved(data)
+    data = open_data(photos, "unpaired", cache_gb=cache_gb)
+    state = save_state(data)
     first = data.next("cpu")
     data.load_state_dict(state)
-    assert same(first, data.next("cpu"))
+    assert is_same_batch(first, data.next("cpu"))
     data.close()
 
 
 def test_a_state_of_other_images_is_refused(pairs: Path, tmp_path: Path) -> None:
-    state = opened(pairs, "paired").state_dict()
+    state = open_data(pairs, "paired").state_dict()
     shutil.copytree(pairs, tmp_path / "copy")
-    opened(tmp_path / "copy", "paired").load_state_dict(state)  # where they are does not matter
+    open_data(tmp_path / "copy", "paired").load_state_dict(state)  # where they are does not matter
     (tmp_path / "copy" / "train" / "image0.png").unlink()
-    fewer = opened(tmp_path / "copy", "paired")
+    fewer = open_data(tmp_path / "copy", "paired")
     with pytest.raises(TrainingError, match="5 targets where there are 4"):
         fewer.load_state_dict(state)
     with pytest.raises(TrainingError, match="another direction"):
-        opened(pairs, "paired", direction="BtoA").load_state_dict(state)
+        open_data(pairs, "paired", direction="BtoA").load_state_dict(state)
 
 
 # ---------------------------------------------------------------- processes and threads
@@ -246,23 +255,23 @@ def test_processes_share_what_one_would_see(kind: str, world: int, photos: Path,
         whole, parts = alone.next("cpu"), [share.next("cpu") for share in shares]
         assert all(len(part.b) == 6 // world for part in parts)
         a = torch.cat([torch.as_tensor(part.a) for part in parts])
-        assert same(whole, Batch(a, torch.cat([part.b for part in parts])))
+        assert is_same_batch(whole, Batch(a, torch.cat([part.b for part in parts])))
     with pytest.raises(TrainingError, match="batch is 5; it must be a multiple"):
         open_training_data(options, kind, 5, 0, 0, world)
 
 
-def data_threads() -> list[threading.Thread]:
+def list_data_threads() -> list[threading.Thread]:
     return [t for t in threading.enumerate() if t.name.startswith("i2i-data")]
 
 
 def test_no_thread_survives(photos: Path) -> None:
     before = threading.active_count()
-    kept = opened(photos, "unpaired")
+    kept = open_data(photos, "unpaired")
     kept.next("cpu")
     assert threading.active_count() == before  # what is in memory needs none
-    data = opened(photos, "unpaired", cache_gb=DECODED)
+    data = open_data(photos, "unpaired", cache_gb=CACHE_NONE_GB)
     data.next("cpu")
-    assert data_threads()
+    assert list_data_threads()
     data.close()
     data.close()
     kept.close()
@@ -270,16 +279,16 @@ def test_no_thread_survives(photos: Path) -> None:
 
 
 def test_images_that_are_not_kept_are_cut_as_those_that_are(photos: Path) -> None:
-    kept = opened(photos, "unpaired", 3, load_size=20)
-    decoded = opened(photos, "unpaired", 3, load_size=20, cache_gb=DECODED)
-    assert all(same(kept.next("cpu"), decoded.next("cpu")) for _ in range(10))
-    assert kept.waited_s > 0
+    kept = open_data(photos, "unpaired", 3, load_size=20)
+    decoded = open_data(photos, "unpaired", 3, load_size=20, cache_gb=CACHE_NONE_GB)
+    assert all(is_same_batch(kept.next("cpu"), decoded.next("cpu")) for _ in range(10))
+    assert kept.wait_s > 0
     decoded.close()
 
 
 def test_a_file_that_vanishes_is_named(photos: Path, tmp_path: Path) -> None:
     shutil.copytree(photos, tmp_path / "copy")
-    data = opened(tmp_path / "copy", "unpaired", cache_gb=DECODED)
+    data = open_data(tmp_path / "copy", "unpaired", cache_gb=CACHE_NONE_GB)
     (tmp_path / "copy" / "trainB" / "b3.png").unlink()
     with pytest.raises(TrainingError, match=r"b3\.png: cannot be read.*good when training began"):
         for _ in range(10):
@@ -288,8 +297,10 @@ def test_a_file_that_vanishes_is_named(photos: Path, tmp_path: Path) -> None:
 
 
 def test_batches_do_not_change_the_images(pairs: Path) -> None:
-    data = opened(pairs, "paired", 5, crop_size=40, flip=False)
+    data = open_data(pairs, "paired", 5, crop_size=40, flip=False)
     first = data.next("cpu")
-    levels(first.b)
+    to_levels(first.b)
     first.b.zero_()
-    assert all(torch.equal(levels(x.b), 255 - levels(x.a)) for x in (data.next("cpu") for _ in range(3)))
+    assert all(
+        torch.equal(to_levels(x.b), 255 - to_levels(x.a)) for x in (data.next("cpu") for _ in range(3))
+    )

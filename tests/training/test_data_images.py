@@ -8,21 +8,21 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from data_folders import noise, write
+from data_folders import make_noise, write_image
 from PIL import Image as Pil
 
-from i2i_training.data import normalised, to_images, to_tensor
-from i2i_training.data.augment import crop, flipped, jittered
-from i2i_training.data.images import decode, stretched, with_channels
-from i2i_training.data.plan import DRAWS, FLIP, JITTER, LEFT, TOP
+from i2i_training.data import normalize_images, to_images, to_tensor
+from i2i_training.data.augment import crop, flip_randomly, jitter_colors
+from i2i_training.data.batch_plan import DRAW_COLUMNS, FLIP, JITTER, LEFT, TOP
+from i2i_training.data.image_tensors import convert_channels, decode, resize_image
 
 # ---------------------------------------------------------------- files
 
 
-def test_colours_are_rgb_and_alpha_is_dropped(tmp_path: Path) -> None:
-    image = noise(9, 7)
-    write(tmp_path / "rgb.png", image)
-    alpha = np.dstack([image, noise(9, 7, 1)[:, :, :1]])
+def test_colors_are_rgb_and_alpha_is_dropped(tmp_path: Path) -> None:
+    image = make_noise(9, 7)
+    write_image(tmp_path / "rgb.png", image)
+    alpha = np.dstack([image, make_noise(9, 7, 1)[:, :, :1]])
     Pil.fromarray(alpha, "RGBA").save(tmp_path / "rgba.png")
     assert np.array_equal(decode(tmp_path / "rgb.png"), image)
     assert np.array_equal(decode(tmp_path / "rgba.png"), image)
@@ -35,7 +35,7 @@ def test_gray_becomes_rgb_and_back_unchanged(dtype: type, factor: int, tmp_path:
     image = decode(tmp_path / "gray.png")
     assert image.shape == (16, 16, 3)
     assert np.array_equal(image, np.dstack([gray] * 3))
-    assert np.array_equal(with_channels(image, 1), gray[:, :, None])
+    assert np.array_equal(convert_channels(image, 1), gray[:, :, None])
 
 
 def test_photos_are_upright(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_photos_are_upright(tmp_path: Path) -> None:
 
 
 def test_names_need_not_be_ascii(tmp_path: Path) -> None:
-    image = noise(4, 4)
+    image = make_noise(4, 4)
     Pil.fromarray(image).save(tmp_path / "グラフ é.png")
     assert np.array_equal(decode(tmp_path / "グラフ é.png"), image)
 
@@ -57,9 +57,9 @@ def test_arrays_have_any_number_of_channels(channels: int, tmp_path: Path) -> No
     array = np.random.default_rng(0).integers(0, 256, (12, 10, channels), np.uint8)
     np.save(tmp_path / "x.npy", array)
     assert np.array_equal(decode(tmp_path / "x.npy"), array)
-    assert stretched(array, 20, 30, labels=False).shape == (20, 30, channels)
-    assert stretched(array, 6, 5, labels=False).shape == (6, 5, channels)
-    half = stretched(array, 6, 5, labels=True)
+    assert resize_image(array, 20, 30, is_label_map=False).shape == (20, 30, channels)
+    assert resize_image(array, 6, 5, is_label_map=False).shape == (6, 5, channels)
+    half = resize_image(array, 6, 5, is_label_map=True)
     assert {tuple(v) for v in half.reshape(-1, channels)} <= {tuple(v) for v in array.reshape(-1, channels)}
 
 
@@ -89,7 +89,7 @@ def test_what_is_no_image_is_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_a_cut_off_photo_is_refused(tmp_path: Path) -> None:
-    write(tmp_path / "x.jpg", noise(64, 64))
+    write_image(tmp_path / "x.jpg", make_noise(64, 64))
     (tmp_path / "x.jpg").write_bytes((tmp_path / "x.jpg").read_bytes()[:2000])
     with pytest.raises(ValueError, match="damaged"):
         decode(tmp_path / "x.jpg")
@@ -97,15 +97,17 @@ def test_a_cut_off_photo_is_refused(tmp_path: Path) -> None:
 
 def test_other_channel_counts_are_refused() -> None:
     with pytest.raises(ValueError, match="has 2 channels, not 3"):
-        with_channels(np.zeros((4, 4, 2), np.uint8), 3)
+        convert_channels(np.zeros((4, 4, 2), np.uint8), 3)
 
 
 def test_photos_are_smooth_and_labels_stay_labels() -> None:
     stripes = np.zeros((16, 16, 3), np.uint8)
     stripes[:, ::2] = 200
-    assert np.array_equal(stretched(stripes, 8, 8, labels=False), np.full((8, 8, 3), 100))  # the mean
+    assert np.array_equal(
+        resize_image(stripes, 8, 8, is_label_map=False), np.full((8, 8, 3), 100)
+    )  # the mean
     for side in (8, 21, 35):
-        assert set(np.unique(stretched(stripes, side, side, labels=True))) <= {0, 200}
+        assert set(np.unique(resize_image(stripes, side, side, is_label_map=True))) <= {0, 200}
 
 
 # ---------------------------------------------------------------- tensors
@@ -113,7 +115,7 @@ def test_photos_are_smooth_and_labels_stay_labels() -> None:
 
 def test_every_value_survives_the_way_to_the_network_and_back() -> None:
     image = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
-    values = normalised(to_tensor([image, 255 - image]))
+    values = normalize_images(to_tensor([image, 255 - image]))
     assert values.shape == (2, 3, 16, 16)
     assert values.dtype == torch.float32
     assert (float(values.min()), float(values.max())) == (-1.0, 1.0)
@@ -130,42 +132,42 @@ def test_pictures_are_clipped_not_wrapped() -> None:
 # ---------------------------------------------------------------- augmentation
 
 
-def draws(**columns: float) -> torch.Tensor:
-    values = torch.full((DRAWS,), 0.5, dtype=torch.float64)
+def make_draws(**columns: float) -> torch.Tensor:
+    values = torch.full((DRAW_COLUMNS,), 0.5, dtype=torch.float64)
     for name, value in columns.items():
         values[{"top": TOP, "left": LEFT, "flip": FLIP}[name]] = value
     return values
 
 
 def test_crops_reach_every_border() -> None:
-    image = noise(10, 14)
-    assert np.array_equal(crop(image, 8, draws(top=0, left=0)), image[:8, :8])
+    image = make_noise(10, 14)
+    assert np.array_equal(crop(image, 8, make_draws(top=0, left=0)), image[:8, :8])
     last = 1 - 1e-9
-    assert np.array_equal(crop(image, 8, draws(top=last, left=last)), image[2:, 6:])
+    assert np.array_equal(crop(image, 8, make_draws(top=last, left=last)), image[2:, 6:])
 
 
 def test_chosen_images_are_mirrored() -> None:
-    images = to_tensor([noise(6, 8, 1), noise(6, 8, 2)])
-    result = flipped(images, torch.stack([draws(flip=0.4), draws(flip=0.6)]))
+    images = to_tensor([make_noise(6, 8, 1), make_noise(6, 8, 2)])
+    result = flip_randomly(images, torch.stack([make_draws(flip=0.4), make_draws(flip=0.6)]))
     assert torch.equal(result[0], images[0].flip(2))
     assert torch.equal(result[1], images[1])
 
 
 def test_jitter_of_no_strength_changes_nothing() -> None:
-    images = normalised(to_tensor([noise(6, 8)]))
-    assert torch.allclose(jittered(images, torch.rand(1, DRAWS), 0.0), images, atol=1e-6)
+    images = normalize_images(to_tensor([make_noise(6, 8)]))
+    assert torch.allclose(jitter_colors(images, torch.rand(1, DRAW_COLUMNS), 0.0), images, atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_jitter_changes_brightness_contrast_and_saturation(channels: int) -> None:
     images = torch.rand(1, channels, 16, 16) - 0.5  # 0.25 .. 0.75 of the light
 
-    def with_factor(index: int, draw: float) -> torch.Tensor:
-        values = torch.full((1, DRAWS), 0.5)
+    def jitter_with_factor(index: int, draw: float) -> torch.Tensor:
+        values = torch.full((1, DRAW_COLUMNS), 0.5)
         values[0, JITTER.start + index] = draw
-        return jittered(images, values, 0.4)
+        return jitter_colors(images, values, 0.4)
 
-    darker, flatter, grayer = (with_factor(i, 0.0) for i in range(3))  # factors of 0.6
+    darker, flatter, grayer = (jitter_with_factor(i, 0.0) for i in range(3))  # factors of 0.6
     assert torch.allclose(darker + 1, 0.6 * (images + 1), atol=1e-5)
     assert float(flatter.std()) == pytest.approx(0.6 * float(images.std()), rel=0.02)
     if channels == 3:
@@ -173,7 +175,7 @@ def test_jitter_changes_brightness_contrast_and_saturation(channels: int) -> Non
         assert spread == pytest.approx(0.6 * before, rel=0.01)
     else:
         assert torch.allclose(grayer, images, atol=1e-6)
-    bright = jittered(torch.ones(1, channels, 4, 4), torch.ones(1, DRAWS), 1.0)
+    bright = jitter_colors(torch.ones(1, channels, 4, 4), torch.ones(1, DRAW_COLUMNS), 1.0)
     assert float(bright.max()) <= 1
 
 
@@ -181,6 +183,6 @@ def test_jitter_changes_brightness_contrast_and_saturation(channels: int) -> Non
 @pytest.mark.parametrize("side", [8, 40])
 def test_any_count_of_channels_is_stretched(channels: int, side: int) -> None:
     image = np.broadcast_to(np.arange(channels, dtype=np.uint8) * 10, (20, 20, channels)).copy()
-    resized = stretched(image, side, side, labels=False)
+    resized = resize_image(image, side, side, is_label_map=False)
     assert resized.shape == (side, side, channels)
     assert (resized == np.arange(channels) * 10).all()

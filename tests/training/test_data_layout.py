@@ -8,100 +8,100 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_folders import located, noise, write, write_pairs
+from data_folders import make_located_image, make_noise, write_image, write_pairs
 
 from i2i_sdk.errors import TrainingError
-from i2i_training.data import DataOptions, HeldOut, open_training_data, read_held_out
-from i2i_training.data.labels import likeness
-from i2i_training.data.layout import Split, evenly, find_layout
+from i2i_training.data import DataOptions, HeldOutSet, open_training_data, read_held_out
+from i2i_training.data.labels import score_label_likeness
+from i2i_training.data.layout import Split, find_layout, select_evenly
 
 OPTIONS = DataOptions(load_size=None, crop_size=8)
 
 
-def options(root: Path, **changes: object) -> DataOptions:
+def make_options(root: Path, **changes: object) -> DataOptions:
     return replace(OPTIONS, data=str(root), **changes)
 
 
-def held_out(root: Path, kind: str, most: int | None = None, **changes: object) -> HeldOut:
-    return read_held_out(options(root, **changes), kind, 1, 1, most)
+def load_held_out(root: Path, kind: str, max_images: int | None = None, **changes: object) -> HeldOutSet:
+    return read_held_out(make_options(root, **changes), kind, 1, 1, max_images)
 
 
-def refused(root: Path, kind: str = "paired", **changes: object) -> str:
+def assert_refused(root: Path, kind: str = "paired", **changes: object) -> str:
     with pytest.raises(TrainingError) as caught:
-        open_training_data(options(root, **changes), kind, 1, 0).close()
+        open_training_data(make_options(root, **changes), kind, 1, 0).close()
     return str(caught.value)
 
 
-def names(split: Split) -> tuple[list[str], list[str]]:
+def list_names(split: Split) -> tuple[list[str], list[str]]:
     a, b = ([s.path.name for s in sources] for sources in (split.inputs, split.targets))
     return a, b
 
 
-def fill(folder: Path, *stems: str, suffix: str = ".png") -> None:
+def fill_folder(folder: Path, *stems: str, suffix: str = ".png") -> None:
     for stem in stems:
-        write(folder / f"{stem}{suffix}", noise(8, 8))
+        write_image(folder / f"{stem}{suffix}", make_noise(8, 8))
 
 
 # ---------------------------------------------------------------- layouts
 
 
-def test_left_half_is_a_and_colours_are_rgb(tmp_path: Path) -> None:
-    left, right = np.full((20, 15, 3), (200, 100, 0), np.uint8), noise(20, 15)
+def test_left_half_is_a_and_colors_are_rgb(tmp_path: Path) -> None:
+    left, right = np.full((20, 15, 3), (200, 100, 0), np.uint8), make_noise(20, 15)
     for split in ("train", "val"):
-        write(tmp_path / split / "one.png", np.hstack([left, right]))
-    found = held_out(tmp_path, "paired")
+        write_image(tmp_path / split / "one.png", np.hstack([left, right]))
+    found = load_held_out(tmp_path, "paired")
     assert found.names == ["one"]
     assert np.array_equal(found.inputs[0], left)
     assert found.targets is not None
     assert np.array_equal(found.targets[0], right)
-    assert found.others is found.targets
-    back = held_out(tmp_path, "paired", direction="BtoA")
+    assert found.references is found.targets
+    back = load_held_out(tmp_path, "paired", direction="BtoA")
     assert np.array_equal(back.inputs[0], right)
-    assert np.array_equal(back.others[0], left)
+    assert np.array_equal(back.references[0], left)
 
 
 @pytest.mark.parametrize("held", ["val", "test"])
 def test_separate_folders_have_their_own_held_out_images(held: str, tmp_path: Path) -> None:
     for folder, stems in (("trainA", "ab"), ("trainB", "cde"), (f"{held}A", "f"), (f"{held}B", "gh")):
-        fill(tmp_path / folder, *stems)
+        fill_folder(tmp_path / folder, *stems)
     layout = find_layout(tmp_path, "unpaired", "AtoB")
-    assert names(layout.train) == (["a.png", "b.png"], ["c.png", "d.png", "e.png"])
-    assert names(layout.held_out) == (["f.png"], ["g.png", "h.png"])
-    assert not layout.divided
+    assert list_names(layout.train) == (["a.png", "b.png"], ["c.png", "d.png", "e.png"])
+    assert list_names(layout.held_out) == (["f.png"], ["g.png", "h.png"])
+    assert not layout.is_divided
     back = find_layout(tmp_path, "unpaired", "BtoA")
-    assert names(back.train) == (["c.png", "d.png", "e.png"], ["a.png", "b.png"])
-    found = held_out(tmp_path, "unpaired")
+    assert list_names(back.train) == (["c.png", "d.png", "e.png"], ["a.png", "b.png"])
+    found = load_held_out(tmp_path, "unpaired")
     assert found.targets is None
-    assert (found.names, len(found.others)) == (["f"], 2)
+    assert (found.names, len(found.references)) == (["f"], 2)
 
 
 def test_examples_come_from_training_where_there_are_no_others(tmp_path: Path) -> None:
     for folder, stems in (("trainA", "ab"), ("trainB", "cde"), ("testA", "f")):
-        fill(tmp_path / folder, *stems)
-    found = held_out(tmp_path, "unpaired")
-    assert (found.names, len(found.others)) == (["f"], 3)
+        fill_folder(tmp_path / folder, *stems)
+    found = load_held_out(tmp_path, "unpaired")
+    assert (found.names, len(found.references)) == (["f"], 3)
     back = find_layout(tmp_path, "unpaired", "BtoA")  # whose inputs have none: every eighth is held out
-    assert names(back.held_out) == (["c.png"], ["f.png"])
-    assert names(back.train) == (["d.png", "e.png"], ["a.png", "b.png"])
-    assert back.divided
+    assert list_names(back.held_out) == (["c.png"], ["f.png"])
+    assert list_names(back.train) == (["d.png", "e.png"], ["a.png", "b.png"])
+    assert back.is_divided
 
 
 @pytest.mark.parametrize("suffixes", [("", ""), ("_A", "_B")])
 def test_equal_names_in_separate_folders_are_pairs(suffixes: tuple[str, str], tmp_path: Path) -> None:
     for split, stems in (("train", "ba"), ("test", "dc")):
         for domain, suffix, kind in zip("AB", suffixes, (".png", ".jpg"), strict=True):
-            fill(tmp_path / f"{split}{domain}", *(s + suffix for s in stems), suffix=kind)
+            fill_folder(tmp_path / f"{split}{domain}", *(s + suffix for s in stems), suffix=kind)
     layout = find_layout(tmp_path, "paired", "AtoB")
-    assert [Path(n).stem.removesuffix("_A") for n in names(layout.train)[0]] == ["a", "b"]
-    assert [Path(n).stem.removesuffix("_B") for n in names(layout.train)[1]] == ["a", "b"]
-    assert held_out(tmp_path, "paired").targets is not None
-    assert held_out(tmp_path, "unpaired").targets is None  # such names may as well be numbers
+    assert [Path(n).stem.removesuffix("_A") for n in list_names(layout.train)[0]] == ["a", "b"]
+    assert [Path(n).stem.removesuffix("_B") for n in list_names(layout.train)[1]] == ["a", "b"]
+    assert load_held_out(tmp_path, "paired").targets is not None
+    assert load_held_out(tmp_path, "unpaired").targets is None  # such names may as well be numbers
 
 
 def test_pairs_are_asked_for_where_names_never_match(tmp_path: Path) -> None:
-    fill(tmp_path / "trainA", "horse1", "horse2")
-    fill(tmp_path / "trainB", "zebra1")
-    message = refused(tmp_path)
+    fill_folder(tmp_path / "trainA", "horse1", "horse2")
+    fill_folder(tmp_path / "trainB", "zebra1")
+    message = assert_refused(tmp_path)
     assert "no image of" in message
     assert "horse1.png, zebra1.png" in message
     assert "cyclegan" in message
@@ -110,82 +110,82 @@ def test_pairs_are_asked_for_where_names_never_match(tmp_path: Path) -> None:
 @pytest.mark.parametrize("held", ["val", "test"])
 def test_paired_folders_with_splits(held: str, tmp_path: Path) -> None:
     for domain in "AB":
-        fill(tmp_path / domain / "train", "x", "y")
-        fill(tmp_path / domain / held, "z")
+        fill_folder(tmp_path / domain / "train", "x", "y")
+        fill_folder(tmp_path / domain / held, "z")
     for kind in ("paired", "unpaired"):
         layout = find_layout(tmp_path, kind, "AtoB")
-        assert names(layout.train) == (["x.png", "y.png"],) * 2
-        assert names(layout.held_out) == (["z.png"],) * 2
-        assert layout.held_out.paired
+        assert list_names(layout.train) == (["x.png", "y.png"],) * 2
+        assert list_names(layout.held_out) == (["z.png"],) * 2
+        assert layout.held_out.is_paired
 
 
 def test_flat_layouts_give_up_every_eighth_image(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     stems = [f"{n:02}" for n in range(18)]
     for domain in "AB":
-        fill(tmp_path / "folders" / domain, *stems)
+        fill_folder(tmp_path / "folders" / domain, *stems)
     for stem in stems:
-        write(tmp_path / "beside" / f"{stem}.png", noise(8, 16))
+        write_image(tmp_path / "beside" / f"{stem}.png", make_noise(8, 16))
     for root in (tmp_path / "folders", tmp_path / "beside"):
         caplog.clear()
         with caplog.at_level(logging.WARNING):
-            open_training_data(options(root), "paired", 1, 0).close()
-            open_training_data(options(root), "paired", 2, 0, rank=1, world=2).close()  # says nothing
+            open_training_data(make_options(root), "paired", 1, 0).close()
+            open_training_data(make_options(root), "paired", 2, 0, rank=1, world=2).close()  # says nothing
         assert [r.getMessage() for r in caplog.records if "every 8th is held out" in r.getMessage()]
         assert len(caplog.records) == 1
         for kind in ("paired", "unpaired"):
-            assert held_out(root, kind).names == ["00", "08", "16"]
+            assert load_held_out(root, kind).names == ["00", "08", "16"]
             train = find_layout(root, kind, "AtoB").train
             assert len(train.inputs) == len(train.targets) == 15
-            assert not {"00.png", "08.png", "16.png"} & {*names(train)[0], *names(train)[1]}
+            assert not {"00.png", "08.png", "16.png"} & {*list_names(train)[0], *list_names(train)[1]}
 
 
 def test_folders_without_pairs_suit_unpaired_recipes(tmp_path: Path) -> None:
-    fill(tmp_path / "A", "x", "y", "z")
-    fill(tmp_path / "B", "x", "y", "p", "q")
+    fill_folder(tmp_path / "A", "x", "y", "z")
+    fill_folder(tmp_path / "B", "x", "y", "p", "q")
     layout = find_layout(tmp_path, "unpaired", "AtoB")
     assert (len(layout.train.inputs), len(layout.train.targets)) == (2, 3)
-    assert not layout.held_out.paired
-    assert "3 of 5 files" in refused(tmp_path)  # z, p and q; the pair of x is held out
+    assert not layout.held_out.is_paired
+    assert "3 of 5 files" in assert_refused(tmp_path)  # z, p and q; the pair of x is held out
 
 
 @pytest.mark.parametrize("folder", ["trainB", "B/train", "train", "B", "."])
 def test_a_single_domain(folder: str, tmp_path: Path) -> None:
-    fill(tmp_path / folder, "a", "b")
-    data = open_training_data(options(tmp_path), "single", 2, 0)
+    fill_folder(tmp_path / folder, "a", "b")
+    data = open_training_data(make_options(tmp_path), "single", 2, 0)
     batch = data.next("cpu")
     assert batch.a is None
     assert batch.b.shape == (2, 3, 8, 8)
-    found = held_out(tmp_path, "single")
+    found = load_held_out(tmp_path, "single")
     assert (found.inputs, found.targets, found.names) == ([], None, ["a", "b"])
     assert "2 images" in data.description
 
 
 @pytest.mark.parametrize(("train", "held"), [("trainA", "testA"), ("A/train", "A/val"), ("train", "test")])
 def test_the_single_domain_follows_the_direction(train: str, held: str, tmp_path: Path) -> None:
-    fill(tmp_path / train, "a", "b")
-    fill(tmp_path / held, "c")
-    assert held_out(tmp_path, "single", direction="BtoA").names == ["c"]
+    fill_folder(tmp_path / train, "a", "b")
+    fill_folder(tmp_path / held, "c")
+    assert load_held_out(tmp_path, "single", direction="BtoA").names == ["c"]
 
 
 @pytest.mark.parametrize("kind", ["paired", "unpaired", "single"])
 def test_an_unknown_layout_says_what_is_there_and_what_could_be(kind: str, tmp_path: Path) -> None:
-    fill(tmp_path / "photos", "a", "b")
+    fill_folder(tmp_path / "photos", "a", "b")
     (tmp_path / "README.txt").touch()
-    message = refused(tmp_path, kind)
+    message = assert_refused(tmp_path, kind)
     assert "README.txt, photos/ (2 images)" in message
     assert "trainB/" in message
     assert "train/" in message
-    assert "there is no data set folder" in refused(tmp_path / "missing", kind)
+    assert "there is no data set folder" in assert_refused(tmp_path / "missing", kind)
 
 
 @pytest.mark.parametrize("folder", ["train", "trainB", "B/train", "val"])
 def test_empty_folders_are_said(folder: str, tmp_path: Path) -> None:
     for good in {"train": [], "trainB": ["trainA"], "B/train": ["A/train"], "val": ["train"]}[folder]:
-        write(tmp_path / good / "x.png", noise(8, 16))
+        write_image(tmp_path / good / "x.png", make_noise(8, 16))
     (tmp_path / folder).mkdir(parents=True)
-    assert f"{tmp_path / folder}: no images" in refused(tmp_path)
+    assert f"{tmp_path / folder}: no images" in assert_refused(tmp_path)
     (tmp_path / folder / "movie.mp4").touch()
-    message = refused(tmp_path)
+    message = assert_refused(tmp_path)
     assert "movie.mp4" in message
     assert ".png" in message
 
@@ -193,20 +193,20 @@ def test_empty_folders_are_said(folder: str, tmp_path: Path) -> None:
 # ---------------------------------------------------------------- bad files
 
 
-def bad_pairs(folder: Path) -> None:
+def write_bad_pairs(folder: Path) -> None:
     write_pairs(folder, 3, 8, 8)
-    write(folder / "odd.png", noise(8, 15))
-    write(folder / "small.png", noise(7, 32))
-    write(folder / "channels.npy", np.zeros((8, 16, 4), np.uint8))
+    write_image(folder / "odd.png", make_noise(8, 15))
+    write_image(folder / "small.png", make_noise(7, 32))
+    write_image(folder / "channels.npy", np.zeros((8, 16, 4), np.uint8))
     (folder / "text.jpg").write_text("no image")
     (folder / ".hidden.png").write_text("of no concern")
 
 
 @pytest.mark.parametrize("kind", ["paired", "unpaired"])
 def test_all_bad_files_are_listed_at_once(kind: str, tmp_path: Path) -> None:
-    bad_pairs(tmp_path / "train")
+    write_bad_pairs(tmp_path / "train")
     write_pairs(tmp_path / "val", 1, 8, 8)
-    message = refused(tmp_path, kind)
+    message = assert_refused(tmp_path, kind)
     assert "4 of 7 files" in message
     assert "odd.png: is 15 pixels wide" in message
     assert "small.png: is 16x7 pixels; at least 8x8" in message
@@ -219,26 +219,30 @@ def test_all_bad_files_are_listed_at_once(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["paired", "unpaired"])
 def test_bad_files_can_be_gone_without(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    bad_pairs(tmp_path / "train")
-    bad_pairs(tmp_path / "val")
+    write_bad_pairs(tmp_path / "train")
+    write_bad_pairs(tmp_path / "val")
     with caplog.at_level(logging.WARNING):
-        data = open_training_data(options(tmp_path, skip_bad=True), kind, 1, 0)
+        data = open_training_data(make_options(tmp_path, skip_bad=True), kind, 1, 0)
     assert data.description.startswith("3 ")
     assert "4 of 7 files" in caplog.text
     assert "odd.png" in caplog.text
     with pytest.raises(TrainingError, match="4 of 7 files"):
-        read_held_out(options(tmp_path), kind, 1, 8)
-    assert read_held_out(options(tmp_path, skip_bad=True), kind, 1, 8).names == ["image0", "image1", "image2"]
+        read_held_out(make_options(tmp_path), kind, 1, 8)
+    assert read_held_out(make_options(tmp_path, skip_bad=True), kind, 1, 8).names == [
+        "image0",
+        "image1",
+        "image2",
+    ]
 
 
 def test_unpaired_and_unequal_files_are_listed(tmp_path: Path) -> None:
-    fill(tmp_path / "trainA", "a", "b", "c", "big")
-    fill(tmp_path / "trainB", "a", "b", "d", "big")
-    fill(tmp_path / "trainB", "b", suffix=".jpg")
-    write(tmp_path / "trainB" / "big.png", noise(10, 12))
-    fill(tmp_path / "testA", "t")
-    fill(tmp_path / "testB", "t")
-    message = refused(tmp_path)
+    fill_folder(tmp_path / "trainA", "a", "b", "c", "big")
+    fill_folder(tmp_path / "trainB", "a", "b", "d", "big")
+    fill_folder(tmp_path / "trainB", "b", suffix=".jpg")
+    write_image(tmp_path / "trainB" / "big.png", make_noise(10, 12))
+    fill_folder(tmp_path / "testA", "t")
+    fill_folder(tmp_path / "testB", "t")
+    message = assert_refused(tmp_path)
     for text in (
         f"{Path('trainA', 'c.png')}: no partner",
         f"{Path('trainB', 'd.png')}: no partner",
@@ -247,16 +251,16 @@ def test_unpaired_and_unequal_files_are_listed(tmp_path: Path) -> None:
         "12x10",
     ):
         assert text in message
-    data = open_training_data(options(tmp_path, skip_bad=True), "paired", 1, 0)
+    data = open_training_data(make_options(tmp_path, skip_bad=True), "paired", 1, 0)
     assert data.description.startswith("2 pairs")
-    open_training_data(options(tmp_path), "unpaired", 1, 0).close()
+    open_training_data(make_options(tmp_path), "unpaired", 1, 0).close()
 
 
 def test_nothing_left_is_an_error_even_when_skipping(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "text.jpg").write_text("no image")
     write_pairs(tmp_path / "val", 1)
-    assert "no image is left" in refused(tmp_path, skip_bad=True)
+    assert "no image is left" in assert_refused(tmp_path, skip_bad=True)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +279,7 @@ def test_nothing_left_is_an_error_even_when_skipping(tmp_path: Path) -> None:
 )
 def test_options_that_do_not_work(changes: dict[str, object], text: str, tmp_path: Path) -> None:
     write_pairs(tmp_path, 2)
-    bad = replace(options(tmp_path), **changes)
+    bad = replace(make_options(tmp_path), **changes)
     for read in (lambda: open_training_data(bad, "paired", 1, 0), lambda: read_held_out(bad, "paired", 1, 1)):
         with pytest.raises(TrainingError) as caught:
             read()
@@ -288,51 +292,54 @@ def test_options_that_do_not_work(changes: dict[str, object], text: str, tmp_pat
 def test_held_out_images_are_whole_and_suit_the_network(tmp_path: Path) -> None:
     write_pairs(tmp_path / "train", 2)
     write_pairs(tmp_path / "val", 9)
-    found = read_held_out(options(tmp_path), "paired", 16, 8, 3)
+    found = read_held_out(make_options(tmp_path), "paired", 16, 8, 3)
     assert found.names == ["image0", "image3", "image6"]
-    assert all(np.array_equal(x, located(n)[:32, :48]) for x, n in zip(found.inputs, (0, 3, 6), strict=True))
+    assert all(
+        np.array_equal(x, make_located_image(n)[:32, :48])
+        for x, n in zip(found.inputs, (0, 3, 6), strict=True)
+    )
     assert found.targets is not None
     assert all(np.array_equal(b, 255 - a) for a, b in zip(found.inputs, found.targets, strict=True))
-    stretched = read_held_out(options(tmp_path, load_size=39), "paired", 16, 8)
+    stretched = read_held_out(make_options(tmp_path, load_size=39), "paired", 16, 8)
     assert stretched.inputs[0].shape == (32, 32, 3)
     assert stretched.inputs[0][:, :, 0].max() == 39  # the last row is still there
     for load_size in (None, 63):
         with pytest.raises(TrainingError, match="64"):
-            read_held_out(options(tmp_path, load_size=load_size), "paired", 64, 8)
+            read_held_out(make_options(tmp_path, load_size=load_size), "paired", 64, 8)
     with pytest.raises(TrainingError, match="at least 42x42"):  # 40 rows would leave 28 of 30
-        read_held_out(options(tmp_path), "paired", 14, 30)
+        read_held_out(make_options(tmp_path), "paired", 14, 30)
 
 
 # ---------------------------------------------------------------- label maps
 
 
 @pytest.mark.parametrize("channels", [1, 3, 16])
-def test_areas_of_few_colours_are_like_label_maps(channels: int) -> None:
+def test_areas_of_few_colors_are_like_label_maps(channels: int) -> None:
     areas = np.zeros((64, 64, channels), np.uint8)
     areas[20:, 30:] = 180
     grain = np.random.default_rng(0).integers(0, 256, areas.shape, np.uint8)
     many = np.arange(64 * 64, dtype=np.int64).reshape(64, 64, 1) // 8 % 256  # flat along rows only
-    assert likeness(areas) > 0.9
-    assert likeness(grain) < 0.05
-    assert likeness(np.repeat(many, channels, axis=2).astype(np.uint8)) < 0.5
-    assert likeness(areas[:1]) == 0
+    assert score_label_likeness(areas) > 0.9
+    assert score_label_likeness(grain) < 0.05
+    assert score_label_likeness(np.repeat(many, channels, axis=2).astype(np.uint8)) < 0.5
+    assert score_label_likeness(areas[:1]) == 0
 
 
 # ---------------------------------------------------------------- real data
 
 
-def some_of(folder: Path, out: Path, most: int = 50) -> None:
+def link_some(folder: Path, out: Path, max_files: int = 50) -> None:
     """Links to some of the real images, so that not all are decoded."""
     out.mkdir(parents=True)
-    for path in evenly(sorted(folder.iterdir()), most):
+    for path in select_evenly(sorted(folder.iterdir()), max_files):
         (out / path.name).symlink_to(path)
 
 
 @pytest.mark.parametrize("name", ["maps_ab512/train", "camvid_ab512/train", "facades_ab512"])
-def test_label_maps_on_the_other_side_are_recognised(name: str, shared_data: Path, tmp_path: Path) -> None:
-    some_of(shared_data / name, tmp_path / "train")
-    some_of(shared_data / name, tmp_path / "val", 1)
-    right = options(tmp_path, labels="B")
+def test_label_maps_on_the_other_side_are_recognized(name: str, shared_data: Path, tmp_path: Path) -> None:
+    link_some(shared_data / name, tmp_path / "train")
+    link_some(shared_data / name, tmp_path / "val", 1)
+    right = make_options(tmp_path, labels="B")
     open_training_data(right, "paired", 1, 0).close()
     for direction, back in (("AtoB", "BtoA"), ("BtoA", "AtoB")):
         with pytest.raises(TrainingError, match="Is the direction swapped") as caught:
@@ -343,34 +350,34 @@ def test_label_maps_on_the_other_side_are_recognised(name: str, shared_data: Pat
 
 def test_photos_and_paintings_are_not_taken_for_label_maps(shared_data: Path, tmp_path: Path) -> None:
     for folder in ("trainA", "trainB"):
-        some_of(shared_data / "monet2photo" / folder, tmp_path / folder)
-    some_of(shared_data / "monet2photo" / "testA", tmp_path / "testA", 7)
+        link_some(shared_data / "monet2photo" / folder, tmp_path / folder)
+    link_some(shared_data / "monet2photo" / "testA", tmp_path / "testA", 7)
     for labels in ("A", "B"):
-        open_training_data(options(tmp_path, labels=labels), "unpaired", 1, 0).close()
-    found = read_held_out(options(tmp_path), "unpaired", 4, 16, 5)
-    assert (len(found.inputs), len(found.others), found.targets) == (5, 5, None)
+        open_training_data(make_options(tmp_path, labels=labels), "unpaired", 1, 0).close()
+    found = read_held_out(make_options(tmp_path), "unpaired", 4, 16, 5)
+    assert (len(found.inputs), len(found.references), found.targets) == (5, 5, None)
 
 
 def test_real_pairs_are_photo_and_label(shared_data: Path) -> None:
-    found = held_out(shared_data / "camvid_ab512", "unpaired", most=1)
+    found = load_held_out(shared_data / "camvid_ab512", "unpaired", max_images=1)
     assert found.targets is not None
     assert found.inputs[0].shape == found.targets[0].shape == (256, 256, 3)
 
-    def buildings(image: np.ndarray) -> float:
-        """Share of pixels in CamVid's colour of buildings, red 128."""
+    def measure_building_share(image: np.ndarray) -> float:
+        """Share of pixels in CamVid's color of buildings, red 128."""
         return float(np.mean(np.abs(image.astype(int) - (128, 0, 0)).max(axis=2) < 16))
 
-    assert buildings(found.inputs[0]) < 0.01
-    assert buildings(found.targets[0]) > 0.05
+    assert measure_building_share(found.inputs[0]) < 0.01
+    assert measure_building_share(found.targets[0]) > 0.05
 
 
 def test_ordinary_photos_are_no_pairs(tmp_path: Path) -> None:
     """A folder of photos of many sizes is not cut into left and right halves."""
     for index, (height, width) in enumerate([(48, 64), (64, 48), (40, 60), (50, 50)] * 3):
-        write(tmp_path / f"{index}.png", np.full((height, width, 3), 10 * index, np.uint8))
+        write_image(tmp_path / f"{index}.png", np.full((height, width, 3), 10 * index, np.uint8))
     options = DataOptions(str(tmp_path), load_size=32, crop_size=32, skip_bad=True)
     with pytest.raises(TrainingError, match=r"like ordinary images, not like pairs.*trainA/ and trainB/"):
         open_training_data(options, "unpaired", 1, seed=0)
     for path in tmp_path.iterdir():  # of one size they may be pairs: that cannot be known
-        write(path, np.zeros((64, 48, 3), np.uint8))
+        write_image(path, np.zeros((64, 48, 3), np.uint8))
     open_training_data(options, "unpaired", 1, seed=0).close()

@@ -11,29 +11,29 @@ import torch
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.data import DataOptions, open_training_data
-from i2i_training.networks import ResnetConfig, build_generator, initialise
+from i2i_training.networks import ResnetConfig, build_generator, initialize_weights
 
 
 @pytest.fixture
 def flat(tmp_path: Path) -> Path:
-    """Two domains of images of one colour."""
-    for domain, colour in (("trainA", 40), ("trainB", 200)):
+    """Two domains of images of one color."""
+    for domain, color in (("trainA", 40), ("trainB", 200)):
         (tmp_path / domain).mkdir()
         for index in range(3):
-            image = np.full((40, 40, 3), colour + index, np.uint8)
+            image = np.full((40, 40, 3), color + index, np.uint8)
             cv2.imwrite(str(tmp_path / domain / f"{index}.png"), image)
     return tmp_path
 
 
-def batch_of(root: Path, **options: object) -> torch.Tensor:
-    given = DataOptions(str(root), load_size=None, crop_size=32, **options)  # pyright: ignore[reportArgumentType]
-    batch = open_training_data(given, "unpaired", 2, seed=3).next("cpu")
+def load_batch(root: Path, **options: object) -> torch.Tensor:
+    data = DataOptions(str(root), load_size=None, crop_size=32, **options)  # pyright: ignore[reportArgumentType]
+    batch = open_training_data(data, "unpaired", 2, seed=3).next("cpu")
     assert batch.a is not None
     return batch.a
 
 
 def test_noise_stays_within_the_rounding_and_is_uniform(flat: Path) -> None:
-    noise = 127.5 * (batch_of(flat) - batch_of(flat, noise=0.0))
+    noise = 127.5 * (load_batch(flat) - load_batch(flat, noise=0.0))
     assert noise.abs().max() <= 0.5 + 1e-3
     assert abs(noise.mean()) < 0.02
     assert noise.std() == pytest.approx(1 / 12**0.5, rel=0.02)
@@ -41,27 +41,27 @@ def test_noise_stays_within_the_rounding_and_is_uniform(flat: Path) -> None:
 
 
 def test_noise_is_part_of_the_plan(flat: Path) -> None:
-    assert torch.equal(batch_of(flat), batch_of(flat))
-    assert not torch.equal(batch_of(flat), batch_of(flat, noise=0.25))
+    assert torch.equal(load_batch(flat), load_batch(flat))
+    assert not torch.equal(load_batch(flat), load_batch(flat, noise=0.25))
 
 
 def test_noise_keeps_the_gradient_of_flat_images_in_bounds(flat: Path) -> None:
     """Through one fresh generator it is 100 times larger without; in a CycleGAN of maps it reached 1e9."""
 
-    def gradient(images: torch.Tensor) -> float:
+    def compute_gradient(images: torch.Tensor) -> float:
         torch.manual_seed(0)
-        network = initialise(build_generator(ResnetConfig(width=8, blocks=6)))
+        network = initialize_weights(build_generator(ResnetConfig(width=8, blocks=6)))
         output = network(images)
         weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(1))
         (output * weights).mean().backward()
         return max(float(p.grad.norm()) for p in network.parameters() if p.grad is not None)
 
-    assert gradient(batch_of(flat, noise=0.0)) > 30 * gradient(batch_of(flat))
+    assert compute_gradient(load_batch(flat, noise=0.0)) > 30 * compute_gradient(load_batch(flat))
 
 
 def test_negative_noise_is_refused(flat: Path) -> None:
     with pytest.raises(TrainingError, match="noise"):
-        batch_of(flat, noise=-1.0)
+        load_batch(flat, noise=-1.0)
 
 
 def test_the_noise_of_a_pair_is_not_the_same(tmp_path: Path) -> None:
@@ -69,8 +69,8 @@ def test_the_noise_of_a_pair_is_not_the_same(tmp_path: Path) -> None:
     for split in ("train", "val"):
         (tmp_path / split).mkdir()
         cv2.imwrite(str(tmp_path / split / "0.png"), np.full((40, 80, 3), 90, np.uint8))
-    given = DataOptions(str(tmp_path), load_size=None, crop_size=32)
-    batch = open_training_data(given, "paired", 1, seed=3).next("cpu")
+    data = DataOptions(str(tmp_path), load_size=None, crop_size=32)
+    batch = open_training_data(data, "paired", 1, seed=3).next("cpu")
     assert batch.a is not None
     noises = torch.stack([batch.a.flatten(), batch.b.flatten()])
     assert abs(float(torch.corrcoef(noises)[0, 1])) < 0.1

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_recipe import PAPERS, TINY_DCGAN, assert_step, batch_of, doubled, recipe_of
+from tiny_recipe import PAPER_LOSSES, TINY_DCGAN, assert_step, make_batch, make_recipe, to_double
 from torch import Tensor, nn
 
 from i2i_training.data import Batch
@@ -18,57 +18,57 @@ from i2i_training.recipes.parts import OptimOptions
     "changes", [{}, {"gan_mode": "hinge", "discriminator_norm": "none"}, {"gan_mode": "lsgan"}], ids=str
 )
 def test_a_step_follows_the_equation(changes: dict[str, Any]) -> None:
-    recipe = doubled(recipe_of("dcgan", **changes))
-    batch = batch_of(recipe, count=3, dtype=torch.float64)
-    real, unreal, fooled = PAPERS[recipe.options.gan_mode]
+    recipe = to_double(make_recipe("dcgan", **changes))
+    batch = make_batch(recipe, count=3, dtype=torch.float64)
+    real, unreal, fooled = PAPER_LOSSES[recipe.options.gan_mode]
 
-    def expected() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def compute_expected() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         g, d = recipe.networks["G"], recipe.networks["D"]
         fake = g(torch.randn(3, TINY_DCGAN.latent).double())
         loss_d = (real(d(batch.b)) + unreal(d(fake.detach()))) / 2
         gan = fooled(d(fake))
         return {"D": loss_d, "G_gan": gan}, {"D": loss_d, "G": gan}
 
-    assert_step(recipe, batch, expected)
+    assert_step(recipe, batch, compute_expected)
 
 
 def test_every_step_draws_new_noise() -> None:
-    recipe = recipe_of("dcgan")
+    recipe = make_recipe("dcgan")
     seen: list[Tensor] = []
     recipe.networks["G"].register_forward_hook(lambda _net, inputs, _out: seen.append(inputs[0]))
     for _ in range(2):
-        recipe.step(batch_of(recipe))
+        recipe.step(make_batch(recipe))
     assert seen[0].shape == (2, TINY_DCGAN.latent)
     assert not torch.equal(seen[0], seen[1])
 
 
 def test_its_generator_is_a_sampler_on_running_statistics() -> None:
-    recipe = recipe_of("dcgan")
-    (generator,) = recipe.generators(recipe.networks)
+    recipe = make_recipe("dcgan")
+    (generator,) = recipe.list_generators(recipe.networks)
     assert (generator.suffix, generator.norm_mode) == ("", "running_stats")
     alone = replace(TINY_DCGAN, norm="none")
-    assert recipe_of("dcgan", network=alone).generators(recipe.networks)[0].norm_mode == "none"
+    assert make_recipe("dcgan", network=alone).list_generators(recipe.networks)[0].norm_mode == "none"
 
 
 def test_the_discriminators_norm_is_the_options() -> None:
     kinds = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d}
     for norm in ("batch", "instance", "none"):
-        layers = list(recipe_of("dcgan", discriminator_norm=norm).networks["D"].modules())
+        layers = list(make_recipe("dcgan", discriminator_norm=norm).networks["D"].modules())
         found = {name for name, kind in kinds.items() if any(isinstance(x, kind) for x in layers)}
         assert found == {norm} & set(kinds)
 
 
-def test_the_colour_of_constant_pictures_is_learnt() -> None:
-    recipe = recipe_of("dcgan", network=replace(TINY_DCGAN, width=4), optim=OptimOptions(lr=4e-3))
-    colour = torch.tensor((0.8, -0.1, -0.6))[:, None, None]
+def test_the_color_of_constant_pictures_is_learned() -> None:
+    recipe = make_recipe("dcgan", network=replace(TINY_DCGAN, width=4), optim=OptimOptions(lr=4e-3))
+    color = torch.tensor((0.8, -0.1, -0.6))[:, None, None]
     noise = torch.randn(64, TINY_DCGAN.latent, generator=torch.Generator().manual_seed(1))
 
-    def error() -> float:
+    def compute_error() -> float:
         with torch.no_grad():
-            made = recipe.generators(recipe.networks)[0].module(noise)
-        return float((made.mean((0, 2, 3)) - colour.flatten()).abs().max())
+            made = recipe.list_generators(recipe.networks)[0].module(noise)
+        return float((made.mean((0, 2, 3)) - color.flatten()).abs().max())
 
-    before = error()
+    before = compute_error()
     for _ in range(150):
-        recipe.step(Batch(None, colour.expand(4, 3, 32, 32)))
-    assert before > 0.5 and error() < 0.3
+        recipe.step(Batch(None, color.expand(4, 3, 32, 32)))
+    assert before > 0.5 and compute_error() < 0.3

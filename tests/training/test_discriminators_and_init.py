@@ -14,7 +14,7 @@ from i2i_training.networks import (
     PixelDiscriminator,
     ResnetConfig,
     build_generator,
-    initialise,
+    initialize_weights,
 )
 
 
@@ -53,21 +53,21 @@ def test_discriminators_see_input_and_output_together() -> None:
 
 def test_patchgan_scores_are_raw_numbers() -> None:
     torch.manual_seed(0)
-    scores = initialise(PatchDiscriminator(3, 4), gain=2.0)(torch.rand(1, 3, 70, 70))
+    scores = initialize_weights(PatchDiscriminator(3, 4), gain=2.0)(torch.rand(1, 3, 70, 70))
     assert scores.shape == (1, 1, 6, 6)  # 70 -> 35 -> 17 -> 8 -> 7 -> 6
     assert scores.min() < 0.0
     assert scores.max() > 1.0
 
 
-def weights_of(module: nn.Module) -> torch.Tensor:
+def list_weights(module: nn.Module) -> torch.Tensor:
     kinds = nn.Conv2d | nn.ConvTranspose2d
     return torch.cat([m.weight.flatten() for m in module.modules() if isinstance(m, kinds)]).detach()
 
 
-def test_normal_initialisation_has_the_papers_statistics() -> None:
+def test_normal_initialization_has_the_papers_statistics() -> None:
     torch.manual_seed(0)
-    net = initialise(build_generator(ResnetConfig(width=16, blocks=2, norm="batch")))
-    weights = weights_of(net)
+    net = initialize_weights(build_generator(ResnetConfig(width=16, blocks=2, norm="batch")))
+    weights = list_weights(net)
     assert abs(weights.mean()) < 0.0005
     assert weights.std().item() == pytest.approx(0.02, rel=0.02)
     gains = torch.cat([m.weight for m in net.modules() if isinstance(m, nn.BatchNorm2d)])
@@ -79,30 +79,30 @@ def test_normal_initialisation_has_the_papers_statistics() -> None:
 
 
 @pytest.mark.parametrize("kind", ["xavier", "kaiming"])
-def test_scaled_initialisations_follow_their_formulas(kind: str) -> None:
+def test_scaled_initializations_follow_their_formulas(kind: str) -> None:
     torch.manual_seed(0)
     layer = nn.Conv2d(32, 64, 3)
-    initialise(layer, kind, gain=0.5)
+    initialize_weights(layer, kind, gain=0.5)
     fan_in, fan_out = 32 * 9, 64 * 9
     expected = {"xavier": 0.5 * math.sqrt(2 / (fan_in + fan_out)), "kaiming": math.sqrt(2 / fan_in)}[kind]
     assert layer.weight.std().item() == pytest.approx(expected, rel=0.03)
     assert not layer.bias.any()
 
 
-def test_orthogonal_initialisation_is_orthogonal() -> None:
-    layer = initialise(nn.Conv2d(8, 16, 3), "orthogonal", gain=0.5)
+def test_orthogonal_initialization_is_orthogonal() -> None:
+    layer = initialize_weights(nn.Conv2d(8, 16, 3), "orthogonal", gain=0.5)
     rows = layer.weight.detach().flatten(1)
     torch.testing.assert_close(rows @ rows.T, 0.25 * torch.eye(16), atol=1e-5, rtol=0)
 
 
-def test_unknown_initialisation_lists_the_known_ones() -> None:
+def test_unknown_initialization_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match=f"'uniform'; allowed: {', '.join(INITS)}"):
-        initialise(nn.Conv2d(1, 1, 1), "uniform")
+        initialize_weights(nn.Conv2d(1, 1, 1), "uniform")
 
 
 def test_spectral_norm_begins_with_the_weights_that_are_trained() -> None:
-    """Its power iteration starts anew after the initialisation, so the first norms are 1 already."""
+    """Its power iteration starts anew after the initialization, so the first norms are 1 already."""
     torch.manual_seed(0)
-    net = initialise(PatchDiscriminator(3, 16, 3, "instance", spectral_norm=True))
+    net = initialize_weights(PatchDiscriminator(3, 16, 3, "instance", spectral_norm=True))
     for layer in (m for m in net.modules() if isinstance(m, nn.Conv2d)):
         assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1.0, abs=0.05)

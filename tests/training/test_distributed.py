@@ -16,15 +16,15 @@ import pytest
 import torch
 from tiny_runs import PIX2PIX, TINY
 from torch import Tensor
-from warm import PATIENCE, until, warm
+from warm import TIMEOUT_S, get_fork_server, wait_until
 
 from i2i_training.checkpoint import load_generator
-from i2i_training.journal import read_metrics
+from i2i_training.run.journal import read_metrics
 
 WORKER = "distributed_worker:main"
 
 
-def as_torchrun(processes: int) -> list[dict[str, str]]:
+def make_torchrun_environments(processes: int) -> list[dict[str, str]]:
     """The variables that torchrun sets, for each process."""
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
@@ -40,48 +40,53 @@ def as_torchrun(processes: int) -> list[dict[str, str]]:
     return [{**common, "RANK": str(n), "LOCAL_RANK": str(n)} for n in range(processes)]
 
 
-def started(folder: Path, processes: int, name: str, data: Path, **changes: Any) -> list[int]:
+def start_processes(folder: Path, processes: int, name: str, data: Path, **changes: Any) -> list[int]:
     """Processes, each in a folder of its own, so that one can see who writes."""
-    environments = as_torchrun(processes) if processes > 1 else [{}]
+    environments = make_torchrun_environments(processes) if processes > 1 else [{}]
     pids = []
     for n, environment in enumerate(environments):
         cwd = folder / str(n)
         cwd.mkdir(parents=True)
         argv = [name, str(data), "run", json.dumps(changes)]
-        pids.append(warm().start(argv, folder / f"log{n}", WORKER, env=environment, cwd=str(cwd)))
+        pids.append(get_fork_server().start(argv, folder / f"log{n}", WORKER, env=environment, cwd=str(cwd)))
     return pids
 
 
-def trained(folder: Path, processes: int, name: str, data: Path, **changes: Any) -> list[dict[str, Any]]:
+def train_processes(
+    folder: Path, processes: int, name: str, data: Path, **changes: Any
+) -> list[dict[str, Any]]:
     """What each process was left with."""
-    pids = started(folder, processes, name, data, **changes)
-    codes = [warm().wait(pid) for pid in pids]
+    pids = start_processes(folder, processes, name, data, **changes)
+    codes = [get_fork_server().wait(pid) for pid in pids]
     assert codes == [0] * processes, "\n".join(p.read_text() for p in sorted(folder.glob("log*")))
     return [torch.load(folder / str(n) / f"process{n}.pt") for n in range(processes)]
 
 
-def weights(found: dict[str, Any]) -> dict[str, Tensor]:
-    return {f"{n}.{k}": v for n, network in found["networks"].items() for k, v in network.items()}
+def flatten_weights(result: dict[str, Any]) -> dict[str, Tensor]:
+    return {f"{n}.{k}": v for n, network in result["networks"].items() for k, v in network.items()}
 
 
 @pytest.mark.parametrize("name", ["cyclegan", "pix2pix", "encdec"])
 def test_two_processes_are_one(name: str, pictures: Path, tmp_path: Path) -> None:
     options = {"steps": 4, "batch": 4, "save_every": 4, "jitter": 0.2}
-    (alone,) = trained(tmp_path / "one", 1, name, pictures, **options)
-    first, second = trained(tmp_path / "two", 2, name, pictures, **options)
+    (alone,) = train_processes(tmp_path / "one", 1, name, pictures, **options)
+    first, second = train_processes(tmp_path / "two", 2, name, pictures, **options)
     assert alone["gradients"]
     assert {v.dtype for v in alone["gradients"].values()} == {torch.float64}
     for found in (first, second):
         for expected, got in (
             (alone["gradients"], found["gradients"]),
-            (weights(alone), weights(found)),
+            (flatten_weights(alone), flatten_weights(found)),
         ):
             assert list(got) == list(expected)
             for key, value in expected.items():
                 torch.testing.assert_close(got[key], value, rtol=0, atol=1e-9, msg=key)
     assert max(float(v.abs().max()) for v in alone["gradients"].values()) > 1e-3  # or 1e-9 says little
-    (half,) = trained(tmp_path / "half", 1, name, pictures, **{**options, "batch": 2})
-    assert max(float((v - weights(half)[k]).abs().max()) for k, v in weights(alone).items()) > 1e-6
+    (half,) = train_processes(tmp_path / "half", 1, name, pictures, **{**options, "batch": 2})
+    assert (
+        max(float((v - flatten_weights(half)[k]).abs().max()) for k, v in flatten_weights(alone).items())
+        > 1e-6
+    )
 
     assert {path.name for path in (tmp_path / "two" / "1").iterdir()} == {"process1.pt"}
     left, expected = ({p.name for p in (tmp_path / n / "0" / "run").rglob("*")} for n in ("two", "one"))
@@ -93,17 +98,17 @@ def test_two_processes_are_one(name: str, pictures: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", sorted({*TINY} - {"cyclegan", "pix2pix", "encdec"}))
 def test_processes_stay_together(name: str, pictures: Path, tmp_path: Path) -> None:
     """Each draws its own noise or patches; the weights are the same in both."""
-    first, second = trained(tmp_path, 2, name, pictures, steps=3, batch=2)
-    for key, value in weights(first).items():
+    first, second = train_processes(tmp_path, 2, name, pictures, steps=3, batch=2)
+    for key, value in flatten_weights(first).items():
         if "running_" not in key:  # BatchNorm's statistics are each process's own
             assert value.isfinite().all(), key
-            torch.testing.assert_close(weights(second)[key], value, rtol=0, atol=0, msg=key)
+            torch.testing.assert_close(flatten_weights(second)[key], value, rtol=0, atol=0, msg=key)
     assert first["steps"] == second["steps"] == 3
 
 
 def test_a_batch_is_shared_evenly_or_refused(pictures: Path, tmp_path: Path) -> None:
-    pids = started(tmp_path, 2, "pix2pix", pictures, steps=1, batch=3)
-    assert [warm().wait(pid) for pid in pids] == [70, 70]
+    pids = start_processes(tmp_path, 2, "pix2pix", pictures, steps=1, batch=3)
+    assert [get_fork_server().wait(pid) for pid in pids] == [70, 70]
     message = "TrainingError: batch is 3; it must be a multiple of the number of processes, 2"
     assert all(message in (tmp_path / f"log{n}").read_text() for n in (0, 1))
 
@@ -113,10 +118,10 @@ def test_a_signal_to_any_process_stops_all_after_the_same_step(
     asked: int, pictures: Path, tmp_path: Path
 ) -> None:
     run = {"steps": 10**6, "batch": 2, "log_every": 1, "save_every": 10**6}
-    pids = started(tmp_path, 2, "pix2pix", pictures, **run)
-    until(lambda: "step 3/" in (tmp_path / "log0").read_text(), tmp_path / "log0")
+    pids = start_processes(tmp_path, 2, "pix2pix", pictures, **run)
+    wait_until(lambda: "step 3/" in (tmp_path / "log0").read_text(), tmp_path / "log0")
     os.kill(pids[asked], signal.SIGTERM)
-    assert [warm().wait(pid) for pid in pids] == [130, 130]
+    assert [get_fork_server().wait(pid) for pid in pids] == [130, 130]
     first, second = (torch.load(tmp_path / str(n) / f"process{n}.pt") for n in (0, 1))
     assert first["steps"] == second["steps"] >= 3
     assert first["by"] == second["by"] == "SIGTERM"
@@ -137,9 +142,9 @@ def test_fabric_run_takes_the_same_command(pictures: Path, tmp_path: Path, root:
             command, stdout=file, stderr=file, env={**os.environ, "OMP_NUM_THREADS": "1"}
         )
     try:
-        until(lambda: "step 2/" in log.read_text(), log)
+        wait_until(lambda: "step 2/" in log.read_text(), log)
         process.send_signal(signal.SIGINT)
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT_S)
     finally:
         process.kill()
         process.wait()
@@ -150,6 +155,6 @@ def test_fabric_run_takes_the_same_command(pictures: Path, tmp_path: Path, root:
     assert [step for step, _ in read_metrics(out / "metrics.csv")["loss", "D"]][-1] == state["step"]
 
     steps = str(state["step"] + 2)
-    code, text = warm().run(["train", "--resume", str(out), "--steps", steps], log)
+    code, text = get_fork_server().run(["train", "--resume", str(out), "--steps", steps], log)
     assert code == 0, text
     assert load_generator(out / "latest_net_G.safetensors")[1].steps == int(steps)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_recipe import PAPERS, assert_step, batch_of, colour_error, doubled, recipe_of
+from tiny_recipe import PAPER_LOSSES, assert_step, make_batch, make_recipe, measure_color_error, to_double
 from torch import Tensor
 
 from i2i_training.networks import EncoderDecoderConfig
@@ -17,13 +17,13 @@ from i2i_training.recipes.parts import OptimOptions
     "changes", [{}, {"gan_mode": "hinge", "lambda_gan": 0.3, "lambda_rec": 4.0}, {"lambda_rec": 0.0}], ids=str
 )
 def test_a_step_follows_the_equation(changes: dict[str, Any]) -> None:
-    recipe = doubled(recipe_of("encdec", **changes))
-    batch = batch_of(recipe, dtype=torch.float64)
+    recipe = to_double(make_recipe("encdec", **changes))
+    batch = make_batch(recipe, dtype=torch.float64)
     a, b, o = batch.a, batch.b, recipe.options
     assert a is not None
-    real, unreal, fooled = PAPERS[o.gan_mode]
+    real, unreal, fooled = PAPER_LOSSES[o.gan_mode]
 
-    def expected() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def compute_expected() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         g, d = recipe.networks["G"], recipe.networks["D"]
         fake = g(a)
         loss_d = (real(d(b)) + unreal(d(fake.detach()))) / 2
@@ -32,12 +32,12 @@ def test_a_step_follows_the_equation(changes: dict[str, Any]) -> None:
         losses = {"D": loss_d, "G_gan": gan, "rec": rec if o.lambda_rec else 0 * rec}
         return losses, {"D": loss_d, "G": o.lambda_gan * gan + o.lambda_rec * rec}
 
-    assert_step(recipe, batch, expected)
+    assert_step(recipe, batch, compute_expected)
 
 
 def test_a_fresh_network_lets_its_input_through() -> None:
     """Four halvings and as many doublings without norm: N(0, 0.02) would leave 1e-7 of it."""
-    recipe = recipe_of("encdec", network=EncoderDecoderConfig(width=32, downs=4))
+    recipe = make_recipe("encdec", network=EncoderDecoderConfig(width=32, downs=4))
     random = torch.Generator().manual_seed(0)
     with torch.no_grad():
         made = recipe.networks["G"](torch.rand(4, 3, 32, 32, generator=random) * 2 - 1)
@@ -45,13 +45,13 @@ def test_a_fresh_network_lets_its_input_through() -> None:
 
 
 def test_without_an_adversary_it_is_an_autoencoder() -> None:
-    recipe = recipe_of(
+    recipe = make_recipe(
         "encdec",
         network=EncoderDecoderConfig(width=16, downs=1),
         lambda_gan=0.0,
         optim=OptimOptions(lr=5e-3),
     )
-    batch = batch_of(recipe)
+    batch = make_batch(recipe)
     first = float(recipe.step(batch)["rec"])
     for _ in range(60):
         last = float(recipe.step(batch)["rec"])
@@ -59,11 +59,11 @@ def test_without_an_adversary_it_is_an_autoencoder() -> None:
 
 
 def test_gray_becomes_orange_without_pairs() -> None:
-    recipe = recipe_of(
+    recipe = make_recipe(
         "encdec",
         network=EncoderDecoderConfig(width=16, downs=1),
         lambda_rec=1.0,
         optim=OptimOptions(lr=5e-3),
     )
-    translated, untouched = colour_error(recipe, steps=100)
+    translated, untouched = measure_color_error(recipe, steps=100)
     assert translated < 0.4 * untouched

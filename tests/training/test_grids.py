@@ -7,20 +7,20 @@ import pytest
 from numpy.typing import NDArray
 
 from i2i_sdk.errors import InputError
-from i2i_training.grids import sample_grid, sample_sheet
+from i2i_training.run.sample_grids import draw_sample_grid, draw_sample_sheet
 
 Image = NDArray[np.uint8]
 
 
-def plain(colour: tuple[int, ...], height: int = 256, width: int = 256) -> Image:
-    return np.full((height, width, len(colour)), colour, np.uint8)
+def make_plain_image(color: tuple[int, ...], height: int = 256, width: int = 256) -> Image:
+    return np.full((height, width, len(color)), color, np.uint8)
 
 
-RED, GREEN, BLUE = plain((200, 0, 0)), plain((0, 200, 0)), plain((0, 0, 200))
+RED, GREEN, BLUE = make_plain_image((200, 0, 0)), make_plain_image((0, 200, 0)), make_plain_image((0, 0, 200))
 
 
 def test_columns_stand_in_order_under_their_names() -> None:
-    sheet = sample_grid({"input": [RED, GREEN], "output": [BLUE, RED]})
+    sheet = draw_sample_grid({"input": [RED, GREEN], "output": [BLUE, RED]})
     assert sheet.dtype == np.uint8
     cells = sheet[-2 * 260 :, 4:].reshape(2, 260, 2, 260, 3)
     for row, column, image in ((0, 0, RED), (0, 1, BLUE), (1, 0, GREEN), (1, 1, RED)):
@@ -32,43 +32,45 @@ def test_columns_stand_in_order_under_their_names() -> None:
 
 
 def test_a_name_stays_above_its_own_column() -> None:
-    short = sample_grid({"a": [RED], "b": [RED]})
-    long = sample_grid({"a": [RED], "a very long name that no column has room for": [RED]})
+    short = draw_sample_grid({"a": [RED], "b": [RED]})
+    long = draw_sample_grid({"a": [RED], "a very long name that no column has room for": [RED]})
     assert short.shape == long.shape
     assert np.array_equal(short[:, :262], long[:, :262])
     assert (long[:46, -6:] == 255).all()
 
 
 def test_only_the_first_rows_are_shown() -> None:
-    six, two = sample_grid({"a": [RED] * 9}), sample_grid({"a": [RED, GREEN, BLUE]}, rows=2)
+    six, two = draw_sample_grid({"a": [RED] * 9}), draw_sample_grid({"a": [RED, GREEN, BLUE]}, rows=2)
     assert six.shape[0] - two.shape[0] == 4 * 260
 
 
 def test_pictures_of_other_sizes_keep_their_proportions() -> None:
-    sheet = sample_grid({"a": [plain((200, 0, 0), 256, 128)], "b": [plain((0, 200, 0), 100, 200)]})
-    area = [(sheet == colour).all(axis=2) for colour in ((200, 0, 0), (0, 200, 0))]
+    sheet = draw_sample_grid(
+        {"a": [make_plain_image((200, 0, 0), 256, 128)], "b": [make_plain_image((0, 200, 0), 100, 200)]}
+    )
+    area = [(sheet == color).all(axis=2) for color in ((200, 0, 0), (0, 200, 0))]
     sides = [(where.any(axis=1).sum(), where.any(axis=0).sum()) for where in area]
     assert sides == [(256, 128), (100, 200)]
 
 
 def test_large_pictures_are_reduced_and_tiny_ones_enlarged_without_smoothing() -> None:
-    assert sample_sheet([plain((1, 2, 3), 1024, 512)]).shape == (4 + 260, 4 + 132, 3)
+    assert draw_sample_sheet([make_plain_image((1, 2, 3), 1024, 512)]).shape == (4 + 260, 4 + 132, 3)
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
-    sheet = sample_sheet([noise])
+    sheet = draw_sample_sheet([noise])
     assert np.array_equal(sheet[4:132, 4:132], noise.repeat(4, axis=0).repeat(4, axis=1))
 
 
 def test_gray_becomes_rgb() -> None:
-    sheet = sample_sheet([plain((90,))])
+    sheet = draw_sample_sheet([make_plain_image((90,))])
     assert (sheet[4:260, 4:260] == 90).all()
 
 
 def test_a_sheet_is_square_unless_told() -> None:
-    assert sample_sheet([RED] * 16).shape == (4 + 4 * 260, 4 + 4 * 260, 3)
-    five = sample_sheet([RED] * 5)
+    assert draw_sample_sheet([RED] * 16).shape == (4 + 4 * 260, 4 + 4 * 260, 3)
+    five = draw_sample_sheet([RED] * 5)
     assert five.shape == (4 + 2 * 260, 4 + 3 * 260, 3)
     assert (five[4 + 260 :, 4 + 2 * 260 :] == 255).all()  # the place of the sixth stays empty
-    assert sample_sheet([RED, GREEN], columns=1).shape == (4 + 2 * 260, 4 + 260, 3)
+    assert draw_sample_sheet([RED, GREEN], columns=1).shape == (4 + 2 * 260, 4 + 260, 3)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_a_sheet_is_square_unless_told() -> None:
 )
 def test_columns_need_as_many_pictures_each(columns: dict[str, list[Image]]) -> None:
     with pytest.raises(InputError, match="columns of as many pictures each"):
-        sample_grid(columns)
+        draw_sample_grid(columns)
 
 
 @pytest.mark.parametrize(
@@ -85,11 +87,11 @@ def test_columns_need_as_many_pictures_each(columns: dict[str, list[Image]]) -> 
 )
 def test_other_shapes_and_types_are_refused(image: Image) -> None:
     with pytest.raises(InputError, match=r"uint8 \(H, W, 3\) RGB or \(H, W, 1\) gray; got"):
-        sample_grid({"a": [image]})
+        draw_sample_grid({"a": [image]})
 
 
 def test_a_sheet_needs_pictures_and_columns() -> None:
     with pytest.raises(InputError, match="got 0 in 0"):
-        sample_sheet([])
+        draw_sample_sheet([])
     with pytest.raises(InputError, match="got 1 in 0"):
-        sample_sheet([RED], columns=0)
+        draw_sample_sheet([RED], columns=0)

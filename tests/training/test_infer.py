@@ -8,10 +8,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_networks import CONFIGS, tiny
+from tiny_networks import CONFIGS, make_tiny_network
 from torch import Tensor
 
-from i2i_training.infer import UnknownArchitectureError, infer_config, override, repair
+from i2i_training.dialects.upstream import (
+    UnknownArchitectureError,
+    infer_config,
+    override_config,
+    repair_state_dict,
+)
 from i2i_training.networks import (
     GeneratorConfig,
     MobileResnetConfig,
@@ -61,12 +66,12 @@ unets = st.builds(
 )
 
 
-def shapes_of(config: GeneratorConfig) -> dict[str, tuple[int, ...]]:
+def list_shapes(config: GeneratorConfig) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         return {k: tuple(v.shape) for k, v in build_generator(config).state_dict().items()}
 
 
-def told_by_keys(config: GeneratorConfig) -> GeneratorConfig:
+def drop_unknowable(config: GeneratorConfig) -> GeneratorConfig:
     """Upstream's default wherever keys cannot tell."""
     if isinstance(config, UnetConfig):
         return replace(config, dropout=True)
@@ -77,14 +82,14 @@ def told_by_keys(config: GeneratorConfig) -> GeneratorConfig:
 
 @quick
 @given(config=st.one_of(resnets, mobiles, unets))
-def test_every_network_is_recognised(config: GeneratorConfig) -> None:
-    assert infer_config(shapes_of(config)).config == told_by_keys(config)
+def test_every_network_is_recognized(config: GeneratorConfig) -> None:
+    assert infer_config(list_shapes(config)).config == drop_unknowable(config)
 
 
 @quick
 @given(config=st.one_of(resnets, mobiles))
 def test_assumptions_name_what_keys_cannot_tell_and_only_that(config: ResnetConfig) -> None:
-    assumed = set(infer_config(shapes_of(config)).assumptions)
+    assumed = set(infer_config(list_shapes(config)).assumptions)
     assert ("padding" in assumed) == (config.padding != "zero")
     assert ("upsample" in assumed) == (config.upsample != "transpose")
     assert assumed <= {"padding", "upsample"}
@@ -93,19 +98,21 @@ def test_assumptions_name_what_keys_cannot_tell_and_only_that(config: ResnetConf
 @quick
 @given(config=st.one_of(resnets, mobiles))
 def test_what_the_user_knows_gives_the_original_back(config: ResnetConfig) -> None:
-    found = infer_config(shapes_of(config)).config
+    found = infer_config(list_shapes(config)).config
     padding = None if config.padding == "zero" else config.padding
     upsample = None if config.upsample == "transpose" else config.upsample
-    assert override(found, padding, upsample) == config
+    assert override_config(found, padding, upsample) == config
 
 
 def test_the_order_of_keys_does_not_matter() -> None:
     for config in CONFIGS:
-        backwards = dict(reversed(shapes_of(config).items()))
-        assert infer_config(backwards).config == told_by_keys(config)
+        backwards = dict(reversed(list_shapes(config).items()))
+        assert infer_config(backwards).config == drop_unknowable(config)
 
 
-def changed(shapes: dict[str, tuple[int, ...]], key: str, how: str) -> dict[str, tuple[int, ...]]:
+def change_shape(
+    shapes: dict[str, tuple[int, ...]], key: str, change_kind: str
+) -> dict[str, tuple[int, ...]]:
     """`shapes` with one tensor dropped, renamed, reshaped, emptied or grown."""
     shape = shapes[key]
     rest = {k: v for k, v in shapes.items() if k != key}
@@ -118,39 +125,39 @@ def changed(shapes: dict[str, tuple[int, ...]], key: str, how: str) -> dict[str,
         "empty": {**rest, key: tuple(0 for _ in shape) or (0,)},
         "grow": {**rest, key: tuple(n + 1 for n in shape) or (1,)},
         "huge": {**rest, key: tuple(10**9 for _ in shape) or (10**9,)},
-    }[how]
+    }[change_kind]
 
 
-HOW = ["drop", "rename", "elsewhere", "flat", "planes", "empty", "grow", "huge"]
+CHANGE_KINDS = ["drop", "rename", "elsewhere", "flat", "planes", "empty", "grow", "huge"]
 
 
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("how", CHANGE_KINDS)
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 def test_one_wrong_tensor_is_noticed_whichever_it_is(config: GeneratorConfig, how: str) -> None:
-    shapes = shapes_of(config)
+    shapes = list_shapes(config)
     convolutions = [k for k in shapes if len(shapes[k]) == 4]
     for key in {*convolutions, *list(shapes)[:: max(1, len(shapes) // 12)]}:
         with pytest.raises(UnknownArchitectureError) as caught:
-            infer_config(changed(shapes, key, how))
+            infer_config(change_shape(shapes, key, how))
         assert str(caught.value)
 
 
 @quick
 @given(
     config=st.sampled_from(CONFIGS),
-    edits=st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from(HOW)), min_size=2, max_size=6),
+    edits=st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from(CHANGE_KINDS)), min_size=2, max_size=6),
 )
 def test_many_wrong_tensors_are_one_kind_of_error(
     config: GeneratorConfig, edits: list[tuple[int, str]]
 ) -> None:
-    shapes = shapes_of(config)
+    shapes = list_shapes(config)
     for position, how in edits:
-        shapes = changed(shapes, sorted(shapes)[position % len(shapes)], how) or shapes
+        shapes = change_shape(shapes, sorted(shapes)[position % len(shapes)], how) or shapes
     try:
         found = infer_config(shapes).config
     except UnknownArchitectureError:
         return
-    assert shapes_of(found) == shapes  # the edits made another network
+    assert list_shapes(found) == shapes  # the edits made another network
 
 
 @quick
@@ -183,7 +190,7 @@ def test_nonsense_is_one_kind_of_error(shapes: dict[str, tuple[int, ...]]) -> No
 def test_errors_say_what_was_found() -> None:
     with pytest.raises(UnknownArchitectureError, match=r"layers named conv1\.weight, conv2\.weight"):
         infer_config({"conv1.weight": (1, 1, 1, 1), "conv2.weight": (1, 1, 1, 1)})
-    shapes = shapes_of(ResnetConfig(width=2, blocks=1))
+    shapes = list_shapes(ResnetConfig(width=2, blocks=1))
     with pytest.raises(UnknownArchitectureError, match=r"resnet .*extra\.weight: \(5,\), expected nothing"):
         infer_config({**shapes, "extra.weight": (5,)})
     shifted = {k.replace("conv_block.5", "conv_block.7"): v for k, v in shapes.items()}
@@ -192,7 +199,7 @@ def test_errors_say_what_was_found() -> None:
 
 
 def test_unets_of_other_depths_are_refused_by_depth() -> None:
-    deep = shapes_of(UnetConfig(width=1, downs=8))
+    deep = list_shapes(UnetConfig(width=1, downs=8))
     inner = "model.model.1" + ".model.3" * 6 + ".model"
     deeper = {**deep, f"{inner}.3.model.1.weight": (8, 8, 4, 4)}
     with pytest.raises(UnknownArchitectureError, match=r"U-Net with 9 downs; supported are 5 to 8"):
@@ -200,7 +207,7 @@ def test_unets_of_other_depths_are_refused_by_depth() -> None:
 
 
 def test_at_most_three_layers_are_listed() -> None:
-    shapes = {**shapes_of(ResnetConfig(width=2, blocks=1)), **{f"extra.{n}": (1,) for n in range(9)}}
+    shapes = {**list_shapes(ResnetConfig(width=2, blocks=1)), **{f"extra.{n}": (1,) for n in range(9)}}
     with pytest.raises(UnknownArchitectureError, match="and 6 more"):
         infer_config(shapes)
 
@@ -210,17 +217,17 @@ def test_at_most_three_layers_are_listed() -> None:
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 def test_good_files_are_not_repaired(config: GeneratorConfig) -> None:
-    state = tiny(config).state_dict()
-    fixed, repairs = repair(state)
+    state = make_tiny_network(config).state_dict()
+    fixed, repairs = repair_state_dict(state)
     assert repairs == ()
     assert list(fixed) == list(state)
     assert all(fixed[k] is v for k, v in state.items())
 
 
 def test_repairing_leaves_the_original_alone() -> None:
-    state = {f"module.{k}": v.half() for k, v in tiny(CONFIGS[1]).state_dict().items()}
+    state = {f"module.{k}": v.half() for k, v in make_tiny_network(CONFIGS[1]).state_dict().items()}
     before = dict(state)
-    _, repairs = repair(state)
+    _, repairs = repair_state_dict(state)
     assert len(repairs) == 2
     assert list(state) == list(before)
     assert all(state[k] is before[k] for k in state)
@@ -228,20 +235,20 @@ def test_repairing_leaves_the_original_alone() -> None:
 
 def test_the_prefix_is_only_removed_when_all_have_it() -> None:
     state: dict[str, Tensor] = {"module.a.weight": torch.zeros(1), "b.weight": torch.zeros(1)}
-    assert repair(state)[0].keys() == state.keys()
+    assert repair_state_dict(state)[0].keys() == state.keys()
 
 
 def test_statistics_of_batch_norm_are_never_dropped() -> None:
-    state = tiny(ResnetConfig(width=2, blocks=1, norm="batch")).state_dict()
-    fixed, _ = repair(state)
+    state = make_tiny_network(ResnetConfig(width=2, blocks=1, norm="batch")).state_dict()
+    fixed, _ = repair_state_dict(state)
     kept = [k for k in state if k.endswith(("running_mean", "running_var"))]
     assert kept
     assert all(k in fixed for k in kept)
 
 
-def test_repaired_files_are_recognised() -> None:
+def test_repaired_files_are_recognized() -> None:
     config = UnetConfig(width=2, downs=5)
-    state = tiny(config).state_dict()
+    state = make_tiny_network(config).state_dict()
     old = {f"module.{k}": v for k, v in state.items() if not k.endswith("num_batches_tracked")}
-    fixed, _ = repair(old)
+    fixed, _ = repair_state_dict(old)
     assert infer_config({k: tuple(v.shape) for k, v in fixed.items()}).config == config

@@ -14,18 +14,18 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from i2i_sdk.errors import TrainingError
-from i2i_sdk.sinks import write_image
-from i2i_training.journal import Journal, ProgressLine, read_metrics
+from i2i_sdk.media.images import write_image
+from i2i_training.run.journal import ProgressLine, RunLogger, read_metrics
 
 
-def journal(out: Path, resumed_at: int = 0, tensorboard: bool = False, wandb: str = "") -> Journal:
-    return Journal(out, tensorboard, wandb, resumed_at, {"steps": 100})
+def open_journal(out: Path, resumed_at: int = 0, tensorboard: bool = False, wandb: str = "") -> RunLogger:
+    return RunLogger(out, tensorboard, wandb, resumed_at, {"steps": 100})
 
 
-def written(out: Path, steps: range, resumed_at: int = 0, tensorboard: bool = False) -> Path:
-    with journal(out, resumed_at, tensorboard) as book:
+def write_journal(out: Path, steps: range, resumed_at: int = 0, tensorboard: bool = False) -> Path:
+    with open_journal(out, resumed_at, tensorboard) as book:
         for step in steps:
-            book.losses(step, {"D": step / 10, "G": 1.0}, lr=2e-4, rate=3.0)
+            book.log_losses(step, {"D": step / 10, "G": 1.0}, lr=2e-4, rate=3.0)
     return out / "metrics.csv"
 
 
@@ -33,10 +33,10 @@ def written(out: Path, steps: range, resumed_at: int = 0, tensorboard: bool = Fa
 
 
 def test_values_come_back_and_names_may_change(tmp_path: Path) -> None:
-    with journal(tmp_path) as book:
-        book.losses(1, {"D": 0.5}, lr=2e-4, rate=3.25)
-        book.scores(1, {'psnr, "held out"': 21.5})
-        book.losses(2, {"E": float("nan")}, lr=1e-4, rate=3.0)
+    with open_journal(tmp_path) as book:
+        book.log_losses(1, {"D": 0.5}, lr=2e-4, rate=3.25)
+        book.log_scores(1, {'psnr, "held out"': 21.5})
+        book.log_losses(2, {"E": float("nan")}, lr=1e-4, rate=3.0)
     curves = read_metrics(tmp_path / "metrics.csv")
     assert curves["loss", "D"] == [(1, 0.5)]
     assert curves["score", 'psnr, "held out"'] == [(1, 21.5)]
@@ -47,9 +47,9 @@ def test_values_come_back_and_names_may_change(tmp_path: Path) -> None:
 
 def test_a_killed_process_keeps_what_it_said(tmp_path: Path) -> None:
     code = (
-        "import os, pathlib, sys; from i2i_training.journal import Journal\n"
-        "book = Journal(pathlib.Path(sys.argv[1]), False, '', 0, {}).__enter__()\n"
-        "book.losses(50, {'D': 0.25}, lr=1e-4, rate=2.0); book.scores(50, {'ssim': 0.5}); os._exit(9)"
+        "import os, pathlib, sys; from i2i_training.run.journal import RunLogger\n"
+        "log = RunLogger(pathlib.Path(sys.argv[1]), False, '', 0, {}).__enter__()\n"
+        "log.log_losses(50, {'D': 0.25}, lr=1e-4, rate=2.0); log.log_scores(50, {'ssim': 0.5}); os._exit(9)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert done.returncode == 9
@@ -60,18 +60,18 @@ def test_a_killed_process_keeps_what_it_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("half", ["7,lo", "7,loss,D,0.", "7"])
 def test_a_half_written_line_is_dropped(tmp_path: Path, half: str) -> None:
-    path = written(tmp_path, range(1, 4))
+    path = write_journal(tmp_path, range(1, 4))
     before = read_metrics(path)
     with path.open("a") as file:
         file.write(half)
     assert read_metrics(path) == before
-    written(tmp_path, range(4, 6), resumed_at=3)
+    write_journal(tmp_path, range(4, 6), resumed_at=3)
     assert [step for step, _ in read_metrics(path)["loss", "D"]] == [1, 2, 3, 4, 5]
 
 
 def test_a_resumed_run_drops_the_steps_that_come_again(tmp_path: Path) -> None:
-    path = written(tmp_path, range(1, 9))
-    written(tmp_path, range(6, 11), resumed_at=5)
+    path = write_journal(tmp_path, range(1, 9))
+    write_journal(tmp_path, range(6, 11), resumed_at=5)
     curves = read_metrics(path)
     assert curves["loss", "D"] == [(step, step / 10) for step in range(1, 11)]
     seconds = [value for _, value in curves["run", "seconds"]]
@@ -81,14 +81,14 @@ def test_a_resumed_run_drops_the_steps_that_come_again(tmp_path: Path) -> None:
 
 def test_seconds_of_earlier_processes_are_added(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("step,kind,name,value\n5,run,seconds,3600\n6,run,seconds,9999\n")
-    with journal(tmp_path, resumed_at=5) as book:
-        book.losses(6, {}, lr=0.0, rate=0.0)
+    with open_journal(tmp_path, resumed_at=5) as book:
+        book.log_losses(6, {}, lr=0.0, rate=0.0)
     assert 3600 <= read_metrics(tmp_path / "metrics.csv")["run", "seconds"][-1][1] < 9999
 
 
 def test_a_new_run_starts_an_empty_file(tmp_path: Path) -> None:
-    written(tmp_path, range(1, 9))
-    path = written(tmp_path, range(1, 3))
+    write_journal(tmp_path, range(1, 9))
+    path = write_journal(tmp_path, range(1, 3))
     assert [step for step, _ in read_metrics(path)["loss", "G"]] == [1, 2]
 
 
@@ -103,7 +103,7 @@ def test_a_damaged_file_is_named_with_its_line(tmp_path: Path, text: str, line: 
 
 
 def test_the_machine_is_written_down(tmp_path: Path) -> None:
-    written(tmp_path, range(1, 2))
+    write_journal(tmp_path, range(1, 2))
     assert {"cpu", "cores", "torch"} <= json.loads((tmp_path / "machine.json").read_text()).keys()
 
 
@@ -111,13 +111,13 @@ def test_the_machine_is_written_down(tmp_path: Path) -> None:
 
 
 def test_tensorboard_shows_numbers_and_grids_without_the_steps_that_came_again(tmp_path: Path) -> None:
-    written(tmp_path, range(1, 9), tensorboard=True)
+    write_journal(tmp_path, range(1, 9), tensorboard=True)
     gray = tmp_path / "samples" / "step_000006_AtoB.jpg"
     write_image(gray, np.full((12, 10, 3), (250, 10, 10), np.uint8))  # BGR: blue
-    with journal(tmp_path, resumed_at=5, tensorboard=True) as book:
-        book.losses(6, {"D": 60.0}, lr=0.0, rate=0.0)
-        book.scores(6, {"psnr": 20.0})
-        book.grid(6, gray)
+    with open_journal(tmp_path, resumed_at=5, tensorboard=True) as book:
+        book.log_losses(6, {"D": 60.0}, lr=0.0, rate=0.0)
+        book.log_scores(6, {"psnr": 20.0})
+        book.log_grid(6, gray)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     values = [(e.step, round(e.value, 4)) for e in events.Scalars("loss/D")]
@@ -128,7 +128,7 @@ def test_tensorboard_shows_numbers_and_grids_without_the_steps_that_came_again(t
 
 
 def test_without_tensorboard_there_is_no_folder(tmp_path: Path) -> None:
-    written(tmp_path, range(1, 2))
+    write_journal(tmp_path, range(1, 2))
     assert not (tmp_path / "tensorboard").exists()
 
 
@@ -136,36 +136,36 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(sys.modules, "wandb", None)
     with (
         pytest.raises(TrainingError, match=r"pip install 'i2i-sdk\[wandb\]'"),
-        journal(tmp_path, wandb="maps"),
+        open_journal(tmp_path, wandb="maps"),
     ):
         pass
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(TrainingError, match=r"pip install 'i2i-sdk\[train\]'"):
-        written(tmp_path, range(1, 2), tensorboard=True)
+        write_journal(tmp_path, range(1, 2), tensorboard=True)
 
 
 # ---------------------------------------------------------------- on screen
 
 
-def shown(terminal: bool, width: int = 80) -> str:
+def render_progress(terminal: bool, width: int = 80) -> str:
     text = io.StringIO()
     console = Console(file=text, force_terminal=terminal, width=width, color_system=None)
     with ProgressLine(40, start=10, plain_every=10, console=console) as line:
         for step in range(11, 41):
             line.advance(step, {"D[0]": 0.5, "cycle": 12.0} if step % 4 == 0 else None)
-        line.say("held-out [psnr] 21.5 dB")
+        line.print("held-out [psnr] 21.5 dB")
     return text.getvalue()
 
 
 def test_a_log_file_gets_a_plain_line_now_and_then() -> None:
-    lines = shown(terminal=False, width=20).splitlines()
+    lines = render_progress(terminal=False, width=20).splitlines()
     assert [line.split("  ")[0] for line in lines[:-1]] == [f"step {n}/40" for n in (12, 20, 30, 40)]
     assert all("it/s" in line and line.endswith("left  D[0] 0.500  cycle 12.000") for line in lines[:-1])
     assert lines[-1] == "held-out [psnr] 21.5 dB"
 
 
 def test_a_terminal_gets_a_bar() -> None:
-    text = shown(terminal=True)
+    text = render_progress(terminal=True)
     assert "step 20/40" not in text
     for part in ("40/40", "it/s", "0:00:00 left", "D[0] 0.500  cycle 12.000", "held-out [psnr] 21.5 dB\n"):
         assert part in text

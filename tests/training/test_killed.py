@@ -10,18 +10,18 @@ from pathlib import Path
 
 import torch
 from tiny_runs import PIX2PIX, write_pictures
-from warm import until, warm
+from warm import get_fork_server, wait_until
 
 from i2i_training.checkpoint import load_generator
 
-KILLS, INSIDE = 20, 5
-MOST = 60  # kills: where the machine is busy, some come when the write is over
+MIN_KILLS, MIN_KILLS_INSIDE = 20, 5
+MAX_KILLS = 60  # kills: where the machine is busy, some come when the write is over
 # A discriminator whose state takes some milliseconds to write.
 BIG = "--discriminator.width 64 --discriminator.layers 2"
 FLAGS = f"{PIX2PIX} {BIG} --schedule constant --save_every 1".split()
 
 
-def last_step(out: Path) -> int:
+def read_last_step(out: Path) -> int:
     """Everything in the folder loads; the step to go on from."""
     generators = sorted(out.glob("*.safetensors"))
     assert {path.stem for path in generators} == {"latest_net_G", "best_net_G"}
@@ -32,53 +32,55 @@ def last_step(out: Path) -> int:
     return state["step"]
 
 
-def partials(out: Path) -> list[Path]:
+def find_partials(out: Path) -> list[Path]:
     return sorted(out.glob(".*.partial*"))
 
 
-def kill(pid: int, out: Path, log: Path, number: int, delay: float) -> None:
+def kill_during_write(pid: int, out: Path, log: Path, number: int, delay: float) -> None:
     """SIGKILL: during the first or the second write of the state, early or late in it, or anywhere."""
     before = (out / "state.pt").stat().st_mtime_ns
     if number % 2:
-        until(lambda: (out / "state.pt").stat().st_mtime_ns != before, log)
+        wait_until(lambda: (out / "state.pt").stat().st_mtime_ns != before, log)
     if number % 5 == 4:
         time.sleep(10 * delay)
     else:
         partial = out / f".state.partial{pid}.pt"
-        until(partial.exists, log)
+        wait_until(partial.exists, log)
         time.sleep(delay * (number % 3))
     os.kill(pid, signal.SIGKILL)
 
 
 def test_sigkill_during_checkpoints(tmp_path: Path) -> None:
     data, out, log = write_pictures(tmp_path / "data"), tmp_path / "run", tmp_path / "log"
-    code, text = warm().run(["train", *FLAGS, "--data", str(data), "--out", str(out), "--steps", "1"], log)
+    code, text = get_fork_server().run(
+        ["train", *FLAGS, "--data", str(data), "--out", str(out), "--steps", "1"], log
+    )
     assert code == 0, text
     resume = ["train", "--resume", str(out), "--steps"]
     delays = random.Random(0)
     kills = inside = 0
-    step = last_step(out)
-    while kills < KILLS or inside < INSIDE:
-        pid = warm().start([*resume, "100000"], log)
-        kill(pid, out, log, kills, delays.uniform(0, 0.004))
-        assert warm().wait(pid) == -signal.SIGKILL
+    step = read_last_step(out)
+    while kills < MIN_KILLS or inside < MIN_KILLS_INSIDE:
+        pid = get_fork_server().start([*resume, "100000"], log)
+        kill_during_write(pid, out, log, kills, delays.uniform(0, 0.004))
+        assert get_fork_server().wait(pid) == -signal.SIGKILL
         kills += 1
-        assert kills < MOST, f"{inside} of {kills} kills were inside a write"
-        inside += any(f".partial{pid}." in path.name for path in partials(out))  # else it is renamed
-        now = last_step(out)
+        assert kills < MAX_KILLS, f"{inside} of {kills} kills were inside a write"
+        inside += any(f".partial{pid}." in path.name for path in find_partials(out))  # else it is renamed
+        now = read_last_step(out)
         assert now >= step
         step = now
 
     assert step > 5
     print(f"{inside} of {kills} kills were inside a write; step {step}")
-    code, text = warm().run([*resume, str(step + 2)], log)
+    code, text = get_fork_server().run([*resume, str(step + 2)], log)
     assert code == 0, text
-    assert not partials(out)
+    assert not find_partials(out)
 
     # And nothing was lost or done twice: as if nobody had killed it.
     calm = tmp_path / "calm"
     flags = ["train", *FLAGS, "--data", str(data), "--out", str(calm), "--steps", str(step + 2)]
-    code, text = warm().run([*flags, "--save_every", "1000"], log)
+    code, text = get_fork_server().run([*flags, "--save_every", "1000"], log)
     assert code == 0, text
     name = "latest_net_G.safetensors"
     assert (out / name).read_bytes() == (calm / name).read_bytes()

@@ -13,24 +13,24 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from data_folders import write
-from tiny_networks import same_weights
-from tiny_runs import RESNET, TINY, UNET, D, bit_for_bit, fresh, go, run_of
+from data_folders import write_image
+from tiny_networks import has_same_weights
+from tiny_runs import RESNET, TINY, UNET, D, bit_for_bit, make_run, make_seeded_recipe, train_tiny
 from torch import Tensor
 
 from i2i_sdk.errors import I2IError, TrainingError
 from i2i_training.checkpoint import load_generator
-from i2i_training.config_file import apply_config, read_config
 from i2i_training.data import Batch
-from i2i_training.journal import read_metrics
 from i2i_training.loop import train
 from i2i_training.networks import ResnetConfig
+from i2i_training.options.config_file import apply_config, read_config
 from i2i_training.recipes import RECIPES, Recipe
 from i2i_training.recipes.parts import OptimOptions
-from i2i_training.run_options import RunOptions
-from i2i_training.stopping import StopSignals
+from i2i_training.run.journal import read_metrics
+from i2i_training.run.run_options import RunOptions
+from i2i_training.run.stopping import StopSignals
 
-TWO_WAYS = ("cyclegan", "unit")
+TWO_WAY_RECIPES = ("cyclegan", "unit")
 PIX2PIX = TINY["pix2pix"]
 UNET_PIX2PIX = {"generator": "unet", "unet": UNET}
 
@@ -38,7 +38,9 @@ UNET_PIX2PIX = {"generator": "unet", "unet": UNET}
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
-def with_step(recipe: Recipe, change: Callable[[Batch, Callable[[Batch], dict[str, Tensor]]], Any]) -> Recipe:
+def replace_step(
+    recipe: Recipe, change: Callable[[Batch, Callable[[Batch], dict[str, Tensor]]], Any]
+) -> Recipe:
     """The recipe with another step, which is given the batch and the real step."""
     step = recipe.step
     recipe.step = lambda batch: change(batch, step)
@@ -50,26 +52,26 @@ def with_step(recipe: Recipe, change: Callable[[Batch, Callable[[Batch], dict[st
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_run_leaves_everything_it_promises(name: str, pictures: Path, tmp_path: Path) -> None:
-    run = run_of(pictures, tmp_path, trained_on="noise", licence="Apache-2.0", steps=7)
-    recipe = fresh(name)
+    run = make_run(pictures, tmp_path, trained_on="noise", license="Apache-2.0", steps=7)
+    recipe = make_seeded_recipe(name)
     outcome = train(recipe, run)
-    assert (outcome.steps, outcome.finished, outcome.stopped_by) == (7, True, "")
+    assert (outcome.steps, outcome.is_finished, outcome.stop_reason) == (7, True, "")
 
-    suffixes = ("_A", "_B") if name in TWO_WAYS else ("",)
-    assert outcome.generators == tuple(tmp_path / f"latest_net_G{s}.safetensors" for s in suffixes)
-    grids = {"dcgan": ("samples",)}.get(name, ("AtoB", "BtoA") if name in TWO_WAYS else ("AtoB",))
+    suffixes = ("_A", "_B") if name in TWO_WAY_RECIPES else ("",)
+    assert outcome.generator_paths == tuple(tmp_path / f"latest_net_G{s}.safetensors" for s in suffixes)
+    grids = {"dcgan": ("samples",)}.get(name, ("AtoB", "BtoA") if name in TWO_WAY_RECIPES else ("AtoB",))
     samples = [f"samples/step_{step:06d}_{grid}.jpg" for step in (5, 7) for grid in grids]
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.*")) == sorted(
         ["config.toml", "machine.json", "metrics.csv", "state.pt", *samples]
         + [f"{kind}_net_G{s}.safetensors" for kind in ("latest", "best") for s in suffixes]
     )
 
-    for generator, path in zip(recipe.generators(recipe.networks), outcome.generators, strict=True):
+    for generator, path in zip(recipe.list_generators(recipe.networks), outcome.generator_paths, strict=True):
         module, spec = load_generator(path)
         assert (spec.steps, spec.size, spec.recipe, spec.config) == (7, 32, name, generator.config)
-        assert (spec.trained_on, spec.licence, spec.direction) == ("noise", "Apache-2.0", generator.direction)
+        assert (spec.trained_on, spec.license, spec.direction) == ("noise", "Apache-2.0", generator.direction)
         assert spec.norm_mode == generator.norm_mode
-        assert same_weights(module, generator.module)
+        assert has_same_weights(module, generator.module)
 
     curves = read_metrics(tmp_path / "metrics.csv")
     assert [step for step, _ in curves["run", "lr"]] == [5, 7]
@@ -82,8 +84,8 @@ def test_a_run_leaves_everything_it_promises(name: str, pictures: Path, tmp_path
 
 
 def test_a_run_of_the_other_direction(pictures: Path, tmp_path: Path) -> None:
-    outcome = go(run_of(pictures, tmp_path, direction="BtoA", steps=2))
-    assert load_generator(outcome.generators[0])[1].direction == "BtoA"
+    outcome = train_tiny(make_run(pictures, tmp_path, direction="BtoA", steps=2))
+    assert load_generator(outcome.generator_paths[0])[1].direction == "BtoA"
     sheet = cv2.imread(str(next((tmp_path / "samples").glob("*.jpg"))))
     image = cv2.imread(str(pictures / "val" / "0.png"))
     shown = sheet[-148:-4, 4:148]  # the last row's first cell: the input, enlarged four times
@@ -91,28 +93,30 @@ def test_a_run_of_the_other_direction(pictures: Path, tmp_path: Path) -> None:
     assert np.abs(cv2.resize(shown, (36, 36)).astype(int) - right).mean() < 12  # JPEG
 
 
-@pytest.mark.parametrize("name", TWO_WAYS)
+@pytest.mark.parametrize("name", TWO_WAY_RECIPES)
 def test_both_directions_cannot_be_turned_round(name: str, pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=f"{name} trains both: leave it out"):
-        go(run_of(pictures, tmp_path / "run", direction="BtoA"), name)
+        train_tiny(make_run(pictures, tmp_path / "run", direction="BtoA"), name)
 
 
 def test_averages_are_what_is_kept(pictures: Path, tmp_path: Path) -> None:
-    recipe = fresh("cyclegan")
-    train(recipe, run_of(pictures, tmp_path, ema=0.5))
+    recipe = make_seeded_recipe("cyclegan")
+    train(recipe, make_run(pictures, tmp_path, ema=0.5))
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     module, _ = load_generator(tmp_path / "latest_net_G_B.safetensors")
     averaged = state["averages"]["G_B"]
     assert all(torch.equal(v.cpu(), averaged[k].cpu()) for k, v in module.state_dict().items())
-    assert not same_weights(module, recipe.networks["G_B"])
+    assert not has_same_weights(module, recipe.networks["G_B"])
 
 
 def test_training_learns_on_held_out_pictures(pictures: Path, tmp_path: Path) -> None:
     options = replace(
         PIX2PIX, resnet=ResnetConfig(width=8, blocks=1), optim=OptimOptions(lr=3e-3), discriminator=D
     )
-    run = run_of(pictures, tmp_path, steps=120, save_every=120, batch=2, load_size=None, schedule="constant")
-    module, _ = load_generator(go(run, options=options).generators[0])
+    run = make_run(
+        pictures, tmp_path, steps=120, save_every=120, batch=2, load_size=None, schedule="constant"
+    )
+    module, _ = load_generator(train_tiny(run, options=options).generator_paths[0])
     image = cv2.cvtColor(cv2.imread(str(pictures / "val" / "0.png")), cv2.COLOR_BGR2RGB)
     a = torch.from_numpy(image[:, :40]).permute(2, 0, 1)[None].float() / 127.5 - 1
     with torch.no_grad():
@@ -122,16 +126,16 @@ def test_training_learns_on_held_out_pictures(pictures: Path, tmp_path: Path) ->
 
 @bit_for_bit
 def test_the_same_seed_trains_the_same_network(pictures: Path, tmp_path: Path) -> None:
-    paths = [go(run_of(pictures, tmp_path / str(n), steps=3)).generators[0] for n in range(2)]
+    paths = [train_tiny(make_run(pictures, tmp_path / str(n), steps=3)).generator_paths[0] for n in range(2)]
     assert paths[0].read_bytes() == paths[1].read_bytes()
-    other = go(run_of(pictures, tmp_path / "other", steps=3, seed=4)).generators[0]
+    other = train_tiny(make_run(pictures, tmp_path / "other", steps=3, seed=4)).generator_paths[0]
     assert other.read_bytes() != paths[0].read_bytes()
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", pytest.param("16-mixed", marks=needs_gpu)])
 def test_half_precision_training_saves_float32(precision: str, pictures: Path, tmp_path: Path) -> None:
-    outcome = go(run_of(pictures, tmp_path, steps=2, precision=precision))
-    weights = torch.cat([v.flatten() for v in load_generator(outcome.generators[0])[0].parameters()])
+    outcome = train_tiny(make_run(pictures, tmp_path, steps=2, precision=precision))
+    weights = torch.cat([v.flatten() for v in load_generator(outcome.generator_paths[0])[0].parameters()])
     assert weights.dtype == torch.float32
     for half in (torch.bfloat16, torch.float16):  # the weights themselves stay precise
         assert not torch.equal(weights, weights.to(half).float())
@@ -141,20 +145,20 @@ def test_many_channels_and_gray_train_too(tmp_path: Path) -> None:
     """Such images are in no grid, and only L1 can compare them."""
     random = np.random.default_rng(0)
     for n in range(4):
-        write(tmp_path / "A" / f"{n}.npy", random.integers(0, 256, (40, 40, 5), np.uint8))
-        write(tmp_path / "B" / f"{n}.npy", random.integers(0, 256, (40, 40, 1), np.uint8))
+        write_image(tmp_path / "A" / f"{n}.npy", random.integers(0, 256, (40, 40, 5), np.uint8))
+        write_image(tmp_path / "B" / f"{n}.npy", random.integers(0, 256, (40, 40, 1), np.uint8))
 
-    def left(direction: str, resnet: ResnetConfig) -> tuple[set[str], set[tuple[str, str]]]:
+    def train_and_list(direction: str, resnet: ResnetConfig) -> tuple[set[str], set[tuple[str, str]]]:
         out = tmp_path / direction
         options = replace(PIX2PIX, resnet=resnet)
-        run = run_of(tmp_path, out, direction=direction, channels_a=5, channels_b=1, load_size=None)
-        go(replace(run, steps=2), options=options)
+        run = make_run(tmp_path, out, direction=direction, channels_a=5, channels_b=1, load_size=None)
+        train_tiny(replace(run, steps=2), options=options)
         return {p.name for p in out.rglob("*.*")}, set(read_metrics(out / "metrics.csv"))
 
-    files, curves = left("AtoB", replace(RESNET, in_channels=5, out_channels=1))
+    files, curves = train_and_list("AtoB", replace(RESNET, in_channels=5, out_channels=1))
     assert {"step_000002_AtoB.jpg", "best_net_G.safetensors"} <= files
     assert {("score", name) for name in ("l1", "psnr", "ssim", "swd")} <= curves
-    files, curves = left("BtoA", replace(RESNET, in_channels=1, out_channels=5))
+    files, curves = train_and_list("BtoA", replace(RESNET, in_channels=1, out_channels=5))
     assert {"step_000002_AtoB.jpg", "best_net_G.safetensors"} <= files  # the inputs can be shown
     assert {name for kind, name in curves if kind == "score"} == {"l1"}
 
@@ -163,12 +167,12 @@ def test_without_any_score_only_the_latest_is_kept(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     for name in ("trainA", "trainB"):
         for n in range(3):
-            write(tmp_path / name / f"{n}.npy", random.integers(0, 256, (40, 40, 2), np.uint8))
+            write_image(tmp_path / name / f"{n}.npy", random.integers(0, 256, (40, 40, 2), np.uint8))
     options = replace(TINY["encdec"], network=replace(TINY["encdec"].network, in_channels=2, out_channels=2))
-    run = run_of(tmp_path, tmp_path / "run", channels_a=2, channels_b=2, steps=2)
+    run = make_run(tmp_path, tmp_path / "run", channels_a=2, channels_b=2, steps=2)
     with pytest.raises(TrainingError, match="schedule is 'plateau', but these images have no score"):
-        go(replace(run, schedule="plateau"), "encdec", options=options)
-    go(run, "encdec", options=options)
+        train_tiny(replace(run, schedule="plateau"), "encdec", options=options)
+    train_tiny(run, "encdec", options=options)
     assert {p.name for p in (tmp_path / "run").glob("*.safetensors")} == {"latest_net_G.safetensors"}
     assert not (tmp_path / "run" / "samples").exists()
 
@@ -176,37 +180,37 @@ def test_without_any_score_only_the_latest_is_kept(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- losses and weights that break
 
 
-def snapshot(folder: Path) -> dict[str, bytes]:
+def read_snapshot(folder: Path) -> dict[str, bytes]:
     """Files of a checkpoint."""
     return {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix in (".safetensors", ".pt")}
 
 
 def test_a_loss_that_is_not_finite_is_named_before_anything_was_saved(pictures: Path, tmp_path: Path) -> None:
     options = replace(PIX2PIX, optim=OptimOptions(lr=1e30))
-    run = run_of(pictures, tmp_path, save_every=100, log_every=100)
+    run = make_run(pictures, tmp_path, save_every=100, log_every=100)
     with pytest.raises(TrainingError, match=r"^loss G_gan is not finite at step 1;") as caught:
-        go(run, options=options)
+        train_tiny(run, options=options)
     assert "no checkpoint was written. Begin again with a lower --optim.lr" in str(caught.value)
-    assert not snapshot(tmp_path)
+    assert not read_snapshot(tmp_path)
 
 
 def test_a_good_checkpoint_is_never_replaced_by_a_broken_one(pictures: Path, tmp_path: Path) -> None:
     seen: list[dict[str, bytes]] = []
 
     def breaking(batch: Batch, step: Callable[[Batch], dict[str, Tensor]]) -> dict[str, Tensor]:
-        seen.append(snapshot(tmp_path))
+        seen.append(read_snapshot(tmp_path))
         return step(Batch(batch.a, batch.b * float("inf")) if len(seen) == 7 else batch)
 
     with pytest.raises(TrainingError) as caught:
-        train(with_step(fresh("pix2pix"), breaking), run_of(pictures, tmp_path))
+        train(replace_step(make_seeded_recipe("pix2pix"), breaking), make_run(pictures, tmp_path))
     assert "loss D, loss G_gan, loss G_l1 is not finite at step 7" in str(caught.value)
     assert f"the checkpoint of step 5 in {tmp_path} is good" in str(caught.value)
     assert f"i2i train --resume {tmp_path}, with a lower --optim.lr" in str(caught.value)
-    assert snapshot(tmp_path) == seen[6] != {}
+    assert read_snapshot(tmp_path) == seen[6] != {}
     module, spec = load_generator(tmp_path / "latest_net_G.safetensors")
     assert spec.steps == 5
     assert all(v.isfinite().all() for v in module.state_dict().values())
-    assert go(run_of(pictures, tmp_path), resume=True).finished  # this time nothing breaks
+    assert train_tiny(make_run(pictures, tmp_path), resume=True).is_finished  # this time nothing breaks
 
 
 def test_only_the_loss_that_broke_first_is_named(pictures: Path, tmp_path: Path) -> None:
@@ -220,9 +224,9 @@ def test_only_the_loss_that_broke_first_is_named(pictures: Path, tmp_path: Path)
         bad = {3: ["G_l1"], 4: ["D", "G_l1"]}.get(done, [])
         return {name: loss * float("nan") if name in bad else loss for name, loss in losses.items()}
 
-    run = run_of(pictures, tmp_path, save_every=100, log_every=10)
+    run = make_run(pictures, tmp_path, save_every=100, log_every=10)
     with pytest.raises(TrainingError, match=r"^loss G_l1 is not finite at step 3;"):
-        train(with_step(fresh("pix2pix"), breaking), run)
+        train(replace_step(make_seeded_recipe("pix2pix"), breaking), run)
     assert done == 10
 
 
@@ -232,7 +236,7 @@ def test_weights_that_broke_in_the_last_step_are_not_saved(
 ) -> None:
     """The losses are computed before the update, so they may be the last good numbers."""
 
-    recipe = fresh("pix2pix")
+    recipe = make_seeded_recipe("pix2pix")
 
     def breaking(batch: Batch, step: Callable[[Batch], dict[str, Tensor]]) -> dict[str, Tensor]:
         losses = step(batch)
@@ -242,8 +246,8 @@ def test_weights_that_broke_in_the_last_step_are_not_saved(
     with pytest.raises(
         TrainingError, match=rf"{network}\.model\.\S*weight is not finite at step 1; no check"
     ):
-        train(with_step(recipe, breaking), run_of(pictures, tmp_path, steps=1))
-    assert not snapshot(tmp_path)
+        train(replace_step(recipe, breaking), make_run(pictures, tmp_path, steps=1))
+    assert not read_snapshot(tmp_path)
     assert not (tmp_path / "samples").exists()  # nor were pictures made of them
 
 
@@ -253,8 +257,8 @@ def test_a_broken_run_that_is_stopped_is_not_saved_either(pictures: Path, tmp_pa
         return step(Batch(batch.a, batch.b * float("nan")))
 
     with pytest.raises(TrainingError, match="is not finite at step 1; no checkpoint"):
-        train(with_step(fresh("pix2pix"), breaking), run_of(pictures, tmp_path))
-    assert not snapshot(tmp_path)
+        train(replace_step(make_seeded_recipe("pix2pix"), breaking), make_run(pictures, tmp_path))
+    assert not read_snapshot(tmp_path)
 
 
 # ---------------------------------------------------------------- stopping
@@ -272,7 +276,7 @@ def test_a_second_ctrl_c_ends_the_run_at_once(pictures: Path, tmp_path: Path) ->
         return step(batch)
 
     with pytest.raises(KeyboardInterrupt):
-        train(with_step(fresh("pix2pix"), interrupted), run_of(pictures, tmp_path))
+        train(replace_step(make_seeded_recipe("pix2pix"), interrupted), make_run(pictures, tmp_path))
     assert len(steps) == 7
     assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 5
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
@@ -284,8 +288,10 @@ def test_a_signal_in_the_last_step_finishes_the_run(pictures: Path, tmp_path: Pa
         signal.raise_signal(signal.SIGTERM)
         return step(batch)
 
-    outcome = train(with_step(fresh("pix2pix"), interrupted), run_of(pictures, tmp_path, steps=1))
-    assert outcome.finished
+    outcome = train(
+        replace_step(make_seeded_recipe("pix2pix"), interrupted), make_run(pictures, tmp_path, steps=1)
+    )
+    assert outcome.is_finished
 
 
 def test_signals_are_for_the_main_thread() -> None:
@@ -294,7 +300,7 @@ def test_signals_are_for_the_main_thread() -> None:
 
     def inside() -> None:
         with StopSignals() as signals:
-            asked.append(signals.asked)
+            asked.append(signals.signal_name)
 
     thread = threading.Thread(target=inside)
     thread.start()
@@ -307,19 +313,19 @@ def test_signals_are_for_the_main_thread() -> None:
 
 def test_an_earlier_run_is_not_overwritten(pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    run = run_of(pictures, out, steps=6)
-    go(run)
+    run = make_run(pictures, out, steps=6)
+    train_tiny(run)
     before = {p.name: p.read_bytes() for p in out.rglob("*.*")}
     with pytest.raises(
         TrainingError, match=r"holds an earlier run \(state\.pt\); go on with it: i2i train --r"
     ):
-        go(run)
+        train_tiny(run)
     for broken in ({"crop_size": 4096, "load_size": None}, {"data": "/nowhere"}, {"best_by": "miou"}):
         with pytest.raises(I2IError):  # nor by a run that cannot start
-            go(replace(run, overwrite=True, **broken))
+            train_tiny(replace(run, overwrite=True, **broken))
     assert {p.name: p.read_bytes() for p in out.rglob("*.*")} == before
 
-    go(replace(run, overwrite=True, steps=2), "encdec")
+    train_tiny(replace(run, overwrite=True, steps=2), "encdec")
     assert not {"step_000006_AtoB.jpg", "step_000005_AtoB.jpg"} & {p.name for p in out.rglob("*.*")}
     assert load_generator(out / "best_net_G.safetensors")[1].recipe == "encdec"
     assert max(step for step, _ in read_metrics(out / "metrics.csv")["loss", "D"]) == 2
@@ -329,7 +335,7 @@ def test_an_earlier_run_is_not_overwritten(pictures: Path, tmp_path: Path) -> No
     with pytest.raises(
         TrainingError, match=r"holds an earlier run \(latest_net_G\.safetensors\); choose anoth"
     ):
-        go(run)
+        train_tiny(run)
 
 
 def test_what_a_killed_process_left_half_written_goes(pictures: Path, tmp_path: Path) -> None:
@@ -338,6 +344,6 @@ def test_what_a_killed_process_left_half_written_goes(pictures: Path, tmp_path: 
         path.write_bytes(b"half")
     other = tmp_path / "notes.txt"
     other.write_text("mine")
-    go(run_of(pictures, tmp_path, steps=1))
+    train_tiny(make_run(pictures, tmp_path, steps=1))
     assert not any(path.exists() for path in left)
     assert other.exists()

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import RESNET, TINY, UNET, D, go, run_of
+from tiny_runs import RESNET, TINY, UNET, D, make_run, train_tiny
 
 from i2i_sdk.errors import TrainingError
-from i2i_training.run_options import RunOptions
+from i2i_training.run.run_options import RunOptions
 
-TWO_WAYS = ("cyclegan", "unit")
+TWO_WAY_RECIPES = ("cyclegan", "unit")
 PIX2PIX = TINY["pix2pix"]
 UNET_PIX2PIX = {"generator": "unet", "unet": UNET}
 
@@ -44,7 +44,7 @@ UNET_PIX2PIX = {"generator": "unet", "unet": UNET}
         ("pix2pix", {}, {"best_by": "miou"}, "best_by is 'miou', which need --palette: it is not computed"),
         ("pix2pix", {}, {"best_by": "fid"}, "best_by is 'fid', which need --inception"),
         ("dcgan", {}, {"best_by": "l1"}, "best_by is 'l1': it is not computed for these.*auto, swd$"),
-        ("pix2pix", {}, {"palette": "red"}, "palette entry 'red' is no colour"),
+        ("pix2pix", {}, {"palette": "red"}, "palette entry 'red' is no color"),
         ("dcgan", {}, {"palette": "#ff0000"}, "palette is '#ff0000': pixel accuracy needs held-out pairs"),
         ("pix2pix", {}, {"inception": "/nowhere.pt"}, "/nowhere.pt: no such file; download https://"),
     ],
@@ -52,9 +52,9 @@ UNET_PIX2PIX = {"generator": "unet", "unet": UNET}
 def test_what_does_not_fit_is_said_before_training(
     name: str, options: dict[str, Any], changes: dict[str, Any], message: str, pictures: Path, tmp_path: Path
 ) -> None:
-    run = replace(run_of(pictures, tmp_path / "run"), **changes)
+    run = replace(make_run(pictures, tmp_path / "run"), **changes)
     with pytest.raises(TrainingError, match=message):
-        go(run, name, options=replace(TINY[name], **options))
+        train_tiny(run, name, options=replace(TINY[name], **options))
     assert not (tmp_path / "run").exists()
 
 
@@ -62,7 +62,7 @@ def test_half_precision_without_a_gpu_is_refused_not_replaced(pictures: Path, tm
     if torch.accelerator.is_available():
         pytest.skip("has a GPU")
     with pytest.raises(TrainingError, match="16-mixed needs a GPU; here: 32-true, bf16-mixed"):
-        go(run_of(pictures, tmp_path, precision="16-mixed"))
+        train_tiny(make_run(pictures, tmp_path, precision="16-mixed"))
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from i2i_sdk.errors import InputError, TrainingError
-from i2i_training.metrics import inception_scores
+from i2i_training.metrics import compute_inception_scores
 
 Image = NDArray[np.uint8]
 
 
-class _Means(nn.Module):
+class _MeansNetwork(nn.Module):
     """Any script: uint8 [N, 3, 299, 299] -> [N, 6], means and contrasts of the channels."""
 
     def forward(self, images: Tensor) -> Tensor:
@@ -27,50 +27,50 @@ class _Means(nn.Module):
         return torch.cat([values.mean(dim=(2, 3)), values.std(dim=(2, 3))], dim=1)
 
 
-class _LikeNvidia(nn.Module):
+class _NvidiaNetwork(nn.Module):
     """NVIDIA's calling convention: class scores unless asked for features."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.means = _Means()
+        self.means = _MeansNetwork()
 
     def forward(self, img: Tensor, return_features: bool = False, use_fp16: bool = False) -> Tensor:
         features = self.means(img)
         return features if return_features else features.softmax(dim=1)
 
 
-class _Maps(nn.Module):
+class _MapsNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return images.float()
 
 
-def _saved(module: nn.Module, path: Path) -> Path:
+def _save_script(module: nn.Module, path: Path) -> Path:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`torch.jit.script` is", category=DeprecationWarning)
         torch.jit.script(module).save(str(path))
     return path
 
 
-def _images(count: int, seed: int, contrast: int) -> list[Image]:
+def _make_images(count: int, seed: int, contrast: int) -> list[Image]:
     random = np.random.default_rng(seed)
     base = random.integers(60, 180, (count, 1, 1, 3))
     noise = random.integers(-contrast, contrast + 1, (count, 299, 299, 3))
     return list(np.clip(base + noise, 0, 255).astype(np.uint8))
 
 
-def _features(images: list[Image]) -> NDArray[np.float64]:
+def _compute_features(images: list[Image]) -> NDArray[np.float64]:
     values = np.stack(images).astype(np.float64) / 255.0
     return np.concatenate([values.mean(axis=(1, 2)), values.std(axis=(1, 2), ddof=1)], axis=1)
 
 
-def _fid(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+def _compute_fid(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Heusel et al. 2017, equation 6, with the matrix root itself."""
     root = scipy.linalg.sqrtm(np.cov(a.T) @ np.cov(b.T))
     trace = np.trace(np.cov(a.T) + np.cov(b.T) - 2 * np.real(root))
     return float(np.square(a.mean(axis=0) - b.mean(axis=0)).sum() + trace)
 
 
-def _kid(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+def _compute_kid(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Binkowski et al. 2018, equation 4: unbiased MMD^2 with the kernel (x.y / d + 1)^3."""
 
     def kernel(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -85,51 +85,51 @@ def _kid(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 @pytest.fixture(scope="module")
 def sets() -> tuple[list[Image], list[Image]]:
-    return _images(20, 0, 20), _images(20, 1, 50)
+    return _make_images(20, 0, 20), _make_images(20, 1, 50)
 
 
 def test_equal_to_the_formulas(tmp_path: Path, sets: tuple[list[Image], list[Image]]) -> None:
     outputs, targets = sets
-    scores = inception_scores(outputs, targets, _saved(_Means(), tmp_path / "means.pt"))
-    a, b = _features(outputs), _features(targets)
-    assert scores["fid"] == pytest.approx(_fid(a, b), rel=1e-4)
-    assert scores["kid"] == pytest.approx(_kid(a, b), abs=1e-6)
+    scores = compute_inception_scores(outputs, targets, _save_script(_MeansNetwork(), tmp_path / "means.pt"))
+    a, b = _compute_features(outputs), _compute_features(targets)
+    assert scores["fid"] == pytest.approx(_compute_fid(a, b), rel=1e-4)
+    assert scores["kid"] == pytest.approx(_compute_kid(a, b), abs=1e-6)
     assert scores["fid"] > 0.01
 
 
 def test_nvidias_convention_asks_for_features(tmp_path: Path, sets: tuple[list[Image], list[Image]]) -> None:
-    plain = inception_scores(*sets, _saved(_Means(), tmp_path / "means.pt"))
-    theirs = inception_scores(*sets, str(_saved(_LikeNvidia(), tmp_path / "nvidia.pt")))
+    plain = compute_inception_scores(*sets, _save_script(_MeansNetwork(), tmp_path / "means.pt"))
+    theirs = compute_inception_scores(*sets, str(_save_script(_NvidiaNetwork(), tmp_path / "nvidia.pt")))
     assert theirs == pytest.approx(plain)
 
 
 def test_any_size_and_count_without_touching_the_random_state(tmp_path: Path) -> None:
-    file = _saved(_Means(), tmp_path / "means.pt")
-    small = [image[:64, :48] for image in _images(7, 0, 20)]
-    gray = [image[:320, :200, :1] for image in _images(5, 1, 50)]
+    file = _save_script(_MeansNetwork(), tmp_path / "means.pt")
+    small = [image[:64, :48] for image in _make_images(7, 0, 20)]
+    gray = [image[:320, :200, :1] for image in _make_images(5, 1, 50)]
     state = torch.get_rng_state()
-    first = inception_scores(small, gray, file)
+    first = compute_inception_scores(small, gray, file)
     assert torch.equal(state, torch.get_rng_state())
     torch.manual_seed(5)
-    assert inception_scores(small, gray, file) == first
-    same = inception_scores(small, small, file)
+    assert compute_inception_scores(small, gray, file) == first
+    same = compute_inception_scores(small, small, file)
     assert same["fid"] == pytest.approx(0, abs=1e-6) and same["kid"] <= 0
 
 
 def test_bad_files_and_sets_say_what_to_do(tmp_path: Path) -> None:
-    images = _images(2, 0, 20)
+    images = _make_images(2, 0, 20)
     with pytest.raises(TrainingError, match=r"no such Inception file; download https://nvlabs-fi-cdn"):
-        inception_scores(images, images, tmp_path / "missing.pt")
+        compute_inception_scores(images, images, tmp_path / "missing.pt")
     junk = tmp_path / "junk.pt"
     junk.write_bytes(b"not a model")
     with pytest.raises(TrainingError, match=r"not a readable TorchScript file .*--inception FILE"):
-        inception_scores(images, images, junk)
+        compute_inception_scores(images, images, junk)
     torch.save({"weight": torch.zeros(2)}, tmp_path / "weights.pt")
     with pytest.raises(TrainingError, match="not a readable TorchScript file"):
-        inception_scores(images, images, tmp_path / "weights.pt")
+        compute_inception_scores(images, images, tmp_path / "weights.pt")
     with pytest.raises(TrainingError, match=r"gives \(2, 3, 299, 299\) for 2 images; features \[N, F\]"):
-        inception_scores(images, images, _saved(_Maps(), tmp_path / "maps.pt"))
+        compute_inception_scores(images, images, _save_script(_MapsNetwork(), tmp_path / "maps.pt"))
     with pytest.raises(TrainingError, match=r"cannot take uint8 \[N, 3, 299, 299\]"):
-        inception_scores(images, images, _saved(nn.Conv2d(3, 4, 1), tmp_path / "float.pt"))
+        compute_inception_scores(images, images, _save_script(nn.Conv2d(3, 4, 1), tmp_path / "float.pt"))
     with pytest.raises(InputError, match="targets: 1 images; at least 2"):
-        inception_scores(images, images[:1], tmp_path / "missing.pt")
+        compute_inception_scores(images, images[:1], tmp_path / "missing.pt")

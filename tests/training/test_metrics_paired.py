@@ -14,20 +14,25 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardInd
 
 import i2i_training.metrics as metrics
 from i2i_sdk.errors import InputError, TrainingError
-from i2i_sdk.quality import psnr, ssim
-from i2i_training.metrics import dominant_colours, nearest_colour, paired_scores, parse_palette
+from i2i_sdk.quality.metrics import psnr, ssim
+from i2i_training.metrics import (
+    compute_paired_scores,
+    find_dominant_colors,
+    find_nearest_color,
+    parse_palette,
+)
 
 Image = NDArray[np.uint8]
 
 PALETTE = parse_palette("#000000,#ff0000,#00ff00,#0000ff,#ffffff")
 
 
-def _labels(seed: int, classes: int = 4) -> NDArray[np.int64]:
+def _make_labels(seed: int, classes: int = 4) -> NDArray[np.int64]:
     return np.random.default_rng(seed).integers(0, classes, (2, 24, 20))
 
 
-def _drawn(labels: NDArray[np.int64]) -> list[Image]:
-    """Label maps in PALETTE's colours, with noise that never reaches half the way to another colour."""
+def _draw_labels(labels: NDArray[np.int64]) -> list[Image]:
+    """Label maps in PALETTE's colors, with noise that never reaches half the way to another color."""
     noise = np.random.default_rng(9).integers(-40, 41, (*labels.shape, 3))
     return list(np.clip(PALETTE[labels].astype(int) + noise, 0, 255).astype(np.uint8))
 
@@ -38,7 +43,7 @@ def test_l1_psnr_ssim_are_means_over_images() -> None:
         np.clip(p.astype(int) + step, 0, 255).astype(np.uint8)
         for p, step in zip(photos, (3, 9, -7), strict=True)
     ]
-    scores = paired_scores(others, photos)
+    scores = compute_paired_scores(others, photos)
     l1 = [np.mean(np.abs(o.astype(float) - p)) for o, p in zip(others, photos, strict=True)]
     assert scores["l1"] == pytest.approx(np.mean(l1), abs=1e-9)
     assert scores["psnr"] == pytest.approx(np.mean([psnr(o, p) for o, p in zip(others, photos, strict=True)]))
@@ -48,8 +53,8 @@ def test_l1_psnr_ssim_are_means_over_images() -> None:
 
 def test_class_scores_equal_torchmetrics() -> None:
     """Class 4 (white) occurs nowhere and must not lower the mean."""
-    targets, outputs = _labels(0), np.where(_labels(1) == 0, _labels(2), _labels(0))
-    scores = paired_scores(_drawn(outputs), _drawn(targets), PALETTE)
+    targets, outputs = _make_labels(0), np.where(_make_labels(1) == 0, _make_labels(2), _make_labels(0))
+    scores = compute_paired_scores(_draw_labels(outputs), _draw_labels(targets), PALETTE)
     truth, guess = torch.from_numpy(targets), torch.from_numpy(outputs)
     accuracy = MulticlassAccuracy(len(PALETTE), average="micro")(guess, truth)
     jaccard = MulticlassJaccardIndex(len(PALETTE))(guess, truth)
@@ -62,26 +67,26 @@ def test_miou_by_hand() -> None:
     """Long et al. 2015 on 2 x 2 halves: one image right, one of class 1 called 2; 2 is in outputs only."""
     target = [np.full((12, 12, 3), PALETTE[0]), np.full((12, 12, 3), PALETTE[1])]
     output = [np.full((12, 12, 3), PALETTE[0]), np.full((12, 12, 3), PALETTE[2])]
-    scores = paired_scores(output, target, PALETTE)
+    scores = compute_paired_scores(output, target, PALETTE)
     assert scores["pixel_accuracy"] == 0.5
     assert scores["miou"] == pytest.approx(1 / 3)  # IoU 1 (class 0), 0 (1), 0 (2); 3 and 4 left out
 
 
-def test_nearest_colour_is_brute_force() -> None:
+def test_nearest_color_is_brute_force() -> None:
     random = np.random.default_rng(0)
     image = random.integers(0, 256, (301, 299, 3), dtype=np.uint8)  # more pixels than one chunk
     palette = random.integers(0, 256, (256, 3), dtype=np.uint8)
     rows = image[::50].astype(np.int64)
     expected = np.square(rows[:, :, None] - palette.astype(np.int64)).sum(axis=-1).argmin(axis=-1)
-    found = nearest_colour(image, palette)
+    found = find_nearest_color(image, palette)
     assert found.dtype == np.uint8 and found.shape == (301, 299)
     assert np.array_equal(found[::50], expected)
-    gray = nearest_colour(np.array([[[0], [100], [255]]], np.uint8), parse_palette("#ffffff,#000000"))
+    gray = find_nearest_color(np.array([[[0], [100], [255]]], np.uint8), parse_palette("#ffffff,#000000"))
     assert gray.tolist() == [[1, 1, 0]]
 
 
-def test_dominant_colours_of_a_drawing() -> None:
-    """Three drawn colours, one of 0.5 % and a blurred border: the three come back, commonest first."""
+def test_dominant_colors_of_a_drawing() -> None:
+    """Three drawn colors, one of 0.5 % and a blurred border: the three come back, commonest first."""
     drawing = np.full((200, 200, 3), (230, 228, 220), np.uint8)
     drawing[:, 120:] = (176, 208, 255)
     drawing[150:] = (250, 250, 252)
@@ -89,36 +94,36 @@ def test_dominant_colours_of_a_drawing() -> None:
     drawing[:, 119] = (203, 218, 238)
     noise = np.random.default_rng(0).integers(-5, 6, drawing.shape)
     noisy = np.clip(drawing.astype(int) + noise, 0, 255).astype(np.uint8)
-    found = dominant_colours([noisy])
+    found = find_dominant_colors([noisy])
     assert np.abs(found.astype(int) - [(230, 228, 220), (176, 208, 255), (250, 250, 252)]).max() <= 2
-    assert np.array_equal(found, dominant_colours([noisy]))
-    assert len(dominant_colours([noisy], most=2)) == 2
-    assert dominant_colours([noisy], least=0.002).shape == (4, 3)
+    assert np.array_equal(found, find_dominant_colors([noisy]))
+    assert len(find_dominant_colors([noisy], max_colors=2)) == 2
+    assert find_dominant_colors([noisy], min_share=0.002).shape == (4, 3)
 
 
-def test_dominant_colours_of_real_targets(shared_data: Path) -> None:
-    """CamVid's published label colours come back from JPEGs; maps give land, water, park and roads."""
-    camvid = _right_halves(shared_data / "camvid_ab512/train", 6)
+def test_dominant_colors_of_real_targets(shared_data: Path) -> None:
+    """CamVid's published label colors come back from JPEGs; maps give land, water, park and roads."""
+    camvid = _read_right_halves(shared_data / "camvid_ab512/train", 6)
     sky, building, road, tree = (128, 128, 128), (128, 0, 0), (128, 64, 128), (128, 128, 0)
     car, void, sidewalk = (64, 0, 128), (0, 0, 0), (60, 40, 222)
-    _each_found(dominant_colours(camvid), [sky, building, road, tree, car, void, sidewalk])
-    maps = _right_halves(shared_data / "maps_ab512/train", 8)
+    _assert_each_found(find_dominant_colors(camvid), [sky, building, road, tree, car, void, sidewalk])
+    maps = _read_right_halves(shared_data / "maps_ab512/train", 8)
     land, water, park, white = (232, 229, 222), (177, 208, 254), (203, 223, 173), (254, 254, 252)
-    palette = dominant_colours(maps)
-    _each_found(palette, [land, water, park, white])
+    palette = find_dominant_colors(maps)
+    _assert_each_found(palette, [land, water, park, white])
     assert len(palette) <= 8
-    scores = paired_scores(maps[:5], maps[:5], palette)
+    scores = compute_paired_scores(maps[:5], maps[:5], palette)
     assert scores["pixel_accuracy"] == scores["miou"] == 1.0 and scores["l1"] == 0.0
 
 
-def _right_halves(folder: Path, step: int) -> list[Image]:
+def _read_right_halves(folder: Path, step: int) -> list[Image]:
     images = [np.asarray(cv2.imread(str(path))) for path in sorted(folder.glob("*.jpg"))[::step]]
     return [np.asarray(image[:, image.shape[1] // 2 :, ::-1], np.uint8) for image in images]
 
 
-def _each_found(palette: NDArray[np.uint8], colours: list[tuple[int, int, int]]) -> None:
-    for colour in colours:
-        assert np.abs(palette.astype(int) - colour).max(axis=1).min() <= 6, (colour, palette.tolist())
+def _assert_each_found(palette: NDArray[np.uint8], colors: list[tuple[int, int, int]]) -> None:
+    for color in colors:
+        assert np.abs(palette.astype(int) - color).max(axis=1).min() <= 6, (color, palette.tolist())
 
 
 @pytest.mark.parametrize(
@@ -149,19 +154,19 @@ def test_bad_images_are_named() -> None:
     ]
     for outputs, targets, says in cases:
         with pytest.raises(InputError, match=says):
-            paired_scores(outputs, targets)
+            compute_paired_scores(outputs, targets)
     with pytest.raises(InputError, match="the palette is float64"):
-        paired_scores([image], [image], PALETTE.astype(float))  # pyright: ignore[reportArgumentType]
+        compute_paired_scores([image], [image], PALETTE.astype(float))  # pyright: ignore[reportArgumentType]
     speckled = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    with pytest.raises(TrainingError, match="no colour covers 1%"):
-        dominant_colours([speckled])
+    with pytest.raises(TrainingError, match="no color covers 1%"):
+        find_dominant_colors([speckled])
 
 
 def test_directions_cover_every_figure() -> None:
     image = data.astronaut()[:32, :32]
-    figures = {*paired_scores([image], [image], PALETTE), "swd", "fid", "kid", "edge_similarity"}
+    figures = {*compute_paired_scores([image], [image], PALETTE), "swd", "fid", "kid", "edge_similarity"}
     assert set(metrics.HIGHER_IS_BETTER) == figures
-    worse = paired_scores([255 - image], [image], PALETTE)
-    for name, best in paired_scores([image], [image], PALETTE).items():
+    worse = compute_paired_scores([255 - image], [image], PALETTE)
+    for name, best in compute_paired_scores([image], [image], PALETTE).items():
         assert (best > worse[name]) == metrics.HIGHER_IS_BETTER[name], name
     assert all(hasattr(metrics, name) for name in metrics.__all__)

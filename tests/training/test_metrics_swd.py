@@ -13,13 +13,13 @@ from scipy.stats import wasserstein_distance
 from skimage import data
 
 from i2i_sdk.errors import InputError
-from i2i_training.metrics import sliced_wasserstein
-from i2i_training.metrics.swd import _laplacian_pyramid, _wasserstein_1d
+from i2i_training.metrics import compute_sliced_wasserstein
+from i2i_training.metrics.swd import _build_laplacian_pyramid, _compute_wasserstein_1d
 
 Image = NDArray[np.uint8]
 
 
-def _crops(photo: Image, size: int = 64, step: int = 80) -> list[Image]:
+def _cut_crops(photo: Image, size: int = 64, step: int = 80) -> list[Image]:
     height, width = photo.shape[:2]
     places = [(y, x) for y in range(0, height - size, step) for x in range(0, width - size, step)]
     return [np.ascontiguousarray(photo[y : y + size, x : x + size]) for y, x in places]
@@ -31,13 +31,13 @@ def test_one_dimension_is_scipys(n: int, m: int) -> None:
     a = np.sort(random.normal(0, 1, (3, n)).astype(np.float32))
     b = np.sort(random.normal(0.5, 2, (3, m)).astype(np.float32))
     expected = [wasserstein_distance(x, y) for x, y in zip(a, b, strict=True)]
-    assert _wasserstein_1d(a, b) == pytest.approx(expected, rel=1e-5)
+    assert _compute_wasserstein_1d(a, b) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(64, 64, 3), (50, 83, 3), (33, 40, 1)])
 def test_pyramid_adds_up(shape: tuple[int, int, int]) -> None:
     image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    pyramid = _laplacian_pyramid(image, 3)
+    pyramid = _build_laplacian_pyramid(image, 3)
     whole = pyramid[-1]
     for level in pyramid[-2::-1]:
         whole = level + cv2.pyrUp(whole, dstsize=(level.shape[1], level.shape[0])).reshape(level.shape)
@@ -47,69 +47,70 @@ def test_pyramid_adds_up(shape: tuple[int, int, int]) -> None:
 
 def test_levels_are_named_and_the_scale_of_a_change_is_seen() -> None:
     """Blur takes the finest level only; a photo of other structure differs at every level."""
-    photos = _crops(data.astronaut())
+    photos = _cut_crops(data.astronaut())
     blurred = [np.asarray(cv2.GaussianBlur(p, (0, 0), 1.0), np.uint8) for p in photos]
-    blur = sliced_wasserstein(blurred, photos)
-    other = sliced_wasserstein(_crops(data.immunohistochemistry()), photos)
+    blur = compute_sliced_wasserstein(blurred, photos)
+    other = compute_sliced_wasserstein(_cut_crops(data.immunohistochemistry()), photos)
     assert list(blur) == ["64", "32", "16", "mean"]
     assert blur["mean"] == pytest.approx((blur["64"] + blur["32"] + blur["16"]) / 3)
     assert blur["64"] > 4 * blur["16"]
     assert all(other[level] > 1.5 * blur[level] for level in ("32", "16"))
-    assert list(sliced_wasserstein([photos[0][:40]], [photos[1][:40]])) == ["40x64", "20x32", "mean"]
+    assert list(compute_sliced_wasserstein([photos[0][:40]], [photos[1][:40]])) == ["40x64", "20x32", "mean"]
 
 
 def test_a_distance_by_hand() -> None:
-    """Flat images leave one number each: -1, 1 against -s, 0, s with s^2 = 3/2 after normalisation.
+    """Flat images leave one number each: -1, 1 against -s, 0, s with s^2 = 3/2 after normalization.
 
     Quantile by quantile they differ by s - 1 (two thirds of the mass) and 1 (a third). A direction d
     scales that by |sum(d)|, whose mean over the sphere is sqrt(2 / pi) in many dimensions.
     """
     black, gray, white = (np.full((16, 16, 3), level, np.uint8) for level in (0, 100, 200))
     expected = 1e3 * (2 / 3 * (np.sqrt(1.5) - 1) + 1 / 3) * np.sqrt(2 / np.pi)
-    scores = sliced_wasserstein([black, white], [black, gray, white], 4, directions=20_000)
+    scores = compute_sliced_wasserstein([black, white], [black, gray, white], 4, directions=20_000)
     assert scores == {"16": pytest.approx(expected, rel=0.02), "mean": scores["16"]}
 
 
 def test_same_sets_symmetry_and_seed() -> None:
-    photos, others = _crops(data.astronaut())[:20], _crops(data.coffee())[:13]
-    assert sliced_wasserstein(photos, photos) == {"64": 0.0, "32": 0.0, "16": 0.0, "mean": 0.0}
-    there = sliced_wasserstein(photos, others)
-    assert there == sliced_wasserstein(photos, others)
-    assert there == pytest.approx(sliced_wasserstein(others, photos), rel=1e-4)
-    again = sliced_wasserstein(photos, others, seed=1)
+    photos, others = _cut_crops(data.astronaut())[:20], _cut_crops(data.coffee())[:13]
+    assert compute_sliced_wasserstein(photos, photos) == {"64": 0.0, "32": 0.0, "16": 0.0, "mean": 0.0}
+    there = compute_sliced_wasserstein(photos, others)
+    assert there == compute_sliced_wasserstein(photos, others)
+    assert there == pytest.approx(compute_sliced_wasserstein(others, photos), rel=1e-4)
+    again = compute_sliced_wasserstein(photos, others, seed=1)
     assert again != there and again["mean"] == pytest.approx(there["mean"], rel=0.2)
 
 
-def test_tint_and_contrast_are_normalised_away() -> None:
-    """As in the paper; colours are `colour_shift`'s."""
-    photos = [p // 2 + 60 for p in _crops(data.astronaut())]
+def test_tint_and_contrast_are_normalized_away() -> None:
+    """As in the paper; colors are `color_shift`'s."""
+    photos = [p // 2 + 60 for p in _cut_crops(data.astronaut())]
     paler = [(p // 2 + np.array([40, 20, 60])).astype(np.uint8) for p in photos]
-    scores = sliced_wasserstein(paler, photos)
-    assert scores["mean"] < 0.1 * sliced_wasserstein(_crops(data.coffee()), photos)["mean"]
+    scores = compute_sliced_wasserstein(paler, photos)
+    assert scores["mean"] < 0.1 * compute_sliced_wasserstein(_cut_crops(data.coffee()), photos)["mean"]
 
 
-def _global_state() -> str:
+def _read_global_state() -> str:
     return str(np.random.get_state(legacy=False)["state"])
 
 
 def test_random_state_is_untouched_and_flat_images_work() -> None:
     np.random.seed(3)
-    before, torch_before = _global_state(), torch.get_rng_state()
+    before, torch_before = _read_global_state(), torch.get_rng_state()
     flat, gray = np.full((32, 32, 3), 9, np.uint8), data.camera()[:32, :32, None]
-    assert np.isfinite(sliced_wasserstein([flat], [data.coffee()[:32, :32]])["mean"])
-    assert sliced_wasserstein([gray], [gray])["mean"] == 0.0
-    assert _global_state() == before
+    assert np.isfinite(compute_sliced_wasserstein([flat], [data.coffee()[:32, :32]])["mean"])
+    assert compute_sliced_wasserstein([gray], [gray])["mean"] == 0.0
+    assert _read_global_state() == before
     assert torch.equal(torch_before, torch.get_rng_state())
 
 
 def test_monets_are_nearer_to_monets_than_photos_are(shared_data: Path) -> None:
-    def read(folder: str, start: int, stop: int) -> list[Image]:
+    def read_images(folder: str, start: int, stop: int) -> list[Image]:
         paths = sorted((shared_data / "monet2photo" / folder).glob("*.jpg"))[start:stop]
         return [np.asarray(cv2.imread(str(path)), np.uint8)[..., ::-1] for path in paths]
 
-    monets = read("trainB", 0, 40)
+    monets = read_images("trainB", 0, 40)
     among, photos = (
-        sliced_wasserstein(x, monets, 64, 128) for x in (read("trainB", 40, 80), read("testA", 0, 40))
+        compute_sliced_wasserstein(x, monets, 64, 128)
+        for x in (read_images("trainB", 40, 80), read_images("testA", 0, 40))
     )
     assert list(among) == ["256", "128", "64", "32", "16", "mean"]
     assert photos["256"] > 1.5 * among["256"] and photos["mean"] > among["mean"]
@@ -118,10 +119,10 @@ def test_monets_are_nearer_to_monets_than_photos_are(shared_data: Path) -> None:
 def test_bad_sets_are_named() -> None:
     image = np.zeros((32, 32, 3), np.uint8)
     with pytest.raises(InputError, match=r"others\[1\] is \(32, 30, 3\), images\[0\] \(32, 32, 3\)"):
-        sliced_wasserstein([image], [image, image[:, :30]])
+        compute_sliced_wasserstein([image], [image, image[:, :30]])
     with pytest.raises(InputError, match="15x32"):
-        sliced_wasserstein([image[:15]], [image[:15]])
+        compute_sliced_wasserstein([image[:15]], [image[:15]])
     with pytest.raises(InputError, match="others: 0 images"):
-        sliced_wasserstein([image], [])
+        compute_sliced_wasserstein([image], [])
     with pytest.raises(InputError, match="directions 0"):
-        sliced_wasserstein([image], [image], directions=0)
+        compute_sliced_wasserstein([image], [image], directions=0)

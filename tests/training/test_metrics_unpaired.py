@@ -1,4 +1,4 @@
-"""Kept edges, and the colour-shift detector: what must set it off, and what must not."""
+"""Kept edges, and the color-shift detector: what must set it off, and what must not."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 from skimage import data
 
 from i2i_sdk.errors import InputError
-from i2i_training.metrics import colour_shift, edge_similarity
+from i2i_training.metrics import compute_edge_similarity, detect_color_shift
 
 Image = NDArray[np.uint8]
 
 WRONG: dict[str, tuple[Callable[[Image], Image], str]] = {
     "inverted": (lambda x: 255 - x, "light and dark are inverted"),
     "red and blue swapped": (lambda x: x[..., ::-1], "blue and yellow have changed places"),
-    "reddish": (lambda x: _added(x, (50, 0, 0)), "everything has a tint"),
-    "greenish": (lambda x: _added(x, (0, 50, 0)), "everything has a tint"),
-    "bluish": (lambda x: _added(x, (0, 0, 50)), "everything has a tint"),
+    "reddish": (lambda x: _add_color(x, (50, 0, 0)), "everything has a tint"),
+    "greenish": (lambda x: _add_color(x, (0, 50, 0)), "everything has a tint"),
+    "bluish": (lambda x: _add_color(x, (0, 0, 50)), "everything has a tint"),
     "red filtered out": (lambda x: (x * np.array([0.5, 1, 1])).astype(np.uint8), "everything has a tint"),
 }
 
 
-def _added(image: Image, colour: tuple[int, int, int]) -> Image:
-    return np.clip(image.astype(int) + np.array(colour), 0, 255).astype(np.uint8)
+def _add_color(image: Image, color: tuple[int, int, int]) -> Image:
+    return np.clip(image.astype(int) + np.array(color), 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -39,40 +39,40 @@ def photos() -> list[Image]:
     ]
 
 
-def _read(folder: Path, count: int) -> list[Image]:
-    """Quarter-size RGB images: enough for the colours of areas, and quick."""
+def _read_images(folder: Path, count: int) -> list[Image]:
+    """Quarter-size RGB images: enough for the colors of areas, and quick."""
     images = [np.asarray(cv2.imread(str(path))) for path in sorted(folder.glob("*.jpg"))[:count]]
     small = [cv2.resize(x, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA) for x in images]
     return [np.asarray(x[..., ::-1], np.uint8) for x in small]
 
 
-def _lab(image: Image) -> NDArray[np.float32]:
+def _to_lab(image: Image) -> NDArray[np.float32]:
     return np.asarray(cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
 
 
-def _moved(images: list[Image], references: list[Image]) -> list[Image]:
+def _transfer_colors(images: list[Image], references: list[Image]) -> list[Image]:
     """Reinhard et al. 2001: mean and deviation of each Lab channel become the other set's."""
-    ours, theirs = (np.concatenate([_lab(x).reshape(-1, 3) for x in s]) for s in (images, references))
+    ours, theirs = (np.concatenate([_to_lab(x).reshape(-1, 3) for x in s]) for s in (images, references))
     scale = theirs.std(axis=0) / ours.std(axis=0)
-    moved = [(_lab(x) - ours.mean(axis=0)) * scale + theirs.mean(axis=0) for x in images]
+    moved = [(_to_lab(x) - ours.mean(axis=0)) * scale + theirs.mean(axis=0) for x in images]
     rgb = [cv2.cvtColor(x.astype(np.float32), cv2.COLOR_LAB2RGB) for x in moved]
     return [np.clip(np.rint(x * 255), 0, 255).astype(np.uint8) for x in rgb]
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_colours_are_found(photos: list[Image], name: str) -> None:
+def test_wrong_colors_are_found(photos: list[Image], name: str) -> None:
     change, says = WRONG[name]
-    found = colour_shift([change(x) for x in photos], photos, photos)
-    assert found.shifted and says in found.reason and "lambda_identity" in found.reason
+    found = detect_color_shift([change(x) for x in photos], photos, photos)
+    assert found.is_shifted and says in found.reason and "lambda_identity" in found.reason
 
 
 def test_figures_name_what_happened(photos: list[Image]) -> None:
-    inverted = colour_shift([255 - x for x in photos], photos, photos)
-    swapped = colour_shift([x[..., ::-1] for x in photos], photos, photos)
+    inverted = detect_color_shift([255 - x for x in photos], photos, photos)
+    swapped = detect_color_shift([x[..., ::-1] for x in photos], photos, photos)
     assert inverted.light < -0.95 and inverted.blue_yellow < -0.7
     assert swapped.light > 0.95 and swapped.blue_yellow < -0.7
-    red = colour_shift([_added(x, (50, 0, 0)) for x in photos], photos, photos)
-    assert red.light > 0.95 and red.tint > red.tint_allowed > 10
+    red = detect_color_shift([_add_color(x, (50, 0, 0)) for x in photos], photos, photos)
+    assert red.light > 0.95 and red.tint > red.max_tint > 10
 
 
 @pytest.mark.parametrize(
@@ -87,64 +87,71 @@ def test_figures_name_what_happened(photos: list[Image]) -> None:
     ids=["identity", "darker", "paler", "blurred", "gray"],
 )
 def test_harmless_changes_are_not(photos: list[Image], change: Callable[[Image], Image]) -> None:
-    found = colour_shift([change(x) for x in photos], photos, photos)
-    assert not found.shifted and found.reason == "colours keep their order and have no foreign tint"
+    found = detect_color_shift([change(x) for x in photos], photos, photos)
+    assert not found.is_shifted and found.reason == "colors keep their order and have no foreign tint"
 
 
 def test_identity_is_never_shifted_whatever_the_references(photos: list[Image]) -> None:
-    red = [_added(x, (120, 0, 0)) for x in photos]
-    found = colour_shift(photos, photos, red)
-    assert not found.shifted and found.tint == pytest.approx(0, abs=1e-9)
+    red = [_add_color(x, (120, 0, 0)) for x in photos]
+    found = detect_color_shift(photos, photos, red)
+    assert not found.is_shifted and found.tint == pytest.approx(0, abs=1e-9)
     assert found.light == found.green_red == found.blue_yellow == pytest.approx(1)
-    assert not colour_shift(red, photos, red).shifted  # the tint that the target domain has
-    assert colour_shift(red, photos, photos).shifted
+    assert not detect_color_shift(red, photos, red).is_shifted  # the tint that the target domain has
+    assert detect_color_shift(red, photos, photos).is_shifted
 
 
 def test_gray_images_are_judged_by_light_alone() -> None:
     gray = [data.camera()[y : y + 200, :, None] for y in (0, 150, 300)]
-    same = colour_shift(gray, gray, gray)
-    assert not same.shifted and same.light == pytest.approx(1) and same.blue_yellow == 0
-    assert colour_shift([255 - x for x in gray], gray, gray).shifted
+    same = detect_color_shift(gray, gray, gray)
+    assert not same.is_shifted and same.light == pytest.approx(1) and same.blue_yellow == 0
+    assert detect_color_shift([255 - x for x in gray], gray, gray).is_shifted
 
 
 @pytest.mark.parametrize("paintings", ["monet2photo/trainB", "paintings/vangogh", "paintings/ukiyoe"])
 def test_photos_to_paintings(shared_data: Path, paintings: str) -> None:
-    """Moved to real paintings' colours it is quiet; the same, inverted or swapped before, is found."""
-    inputs, references = _read(shared_data / "monet2photo/testA", 30), _read(shared_data / paintings, 60)
-    for outputs in (inputs, _moved(inputs, references)):
-        found = colour_shift(outputs, inputs, references)
-        assert not found.shifted, found
-    each = [_moved([x], [y])[0] for x, y in zip(inputs, references[:30], strict=True)]
-    assert not colour_shift(each, inputs, references).shifted
+    """Moved to real paintings' colors it is quiet; the same, inverted or swapped before, is found."""
+    inputs, references = (
+        _read_images(shared_data / "monet2photo/testA", 30),
+        _read_images(shared_data / paintings, 60),
+    )
+    for outputs in (inputs, _transfer_colors(inputs, references)):
+        found = detect_color_shift(outputs, inputs, references)
+        assert not found.is_shifted, found
+    each = [_transfer_colors([x], [y])[0] for x, y in zip(inputs, references[:30], strict=True)]
+    assert not detect_color_shift(each, inputs, references).is_shifted
     for name in ("inverted", "red and blue swapped"):
         change, says = WRONG[name]
-        moved = _moved([change(x) for x in inputs], references)  # the discriminator sees right statistics
-        assert says in colour_shift(moved, inputs, references).reason
+        moved = _transfer_colors(
+            [change(x) for x in inputs], references
+        )  # the discriminator sees right statistics
+        assert says in detect_color_shift(moved, inputs, references).reason
     for tint in ((60, 0, 0), (0, 40, 0), (0, 0, 40)):
-        assert colour_shift([_added(x, tint) for x in inputs], inputs, references).shifted
+        assert detect_color_shift([_add_color(x, tint) for x in inputs], inputs, references).is_shifted
 
 
 def test_true_maps_are_no_shift(shared_data: Path) -> None:
     """The hardest true translation here: water is dark in aerial photos and light on maps."""
-    pairs = _read(shared_data / "maps_ab512/val", 80)
+    pairs = _read_images(shared_data / "maps_ab512/val", 80)
     aerial, maps = [x[:, :64] for x in pairs], [x[:, 64:] for x in pairs]
-    assert not colour_shift(maps[:40], aerial[:40], maps[40:]).shifted
-    assert not colour_shift(aerial[:40], maps[:40], aerial[40:]).shifted
-    assert colour_shift([255 - x for x in maps[:40]], aerial[:40], maps[40:]).shifted
+    assert not detect_color_shift(maps[:40], aerial[:40], maps[40:]).is_shifted
+    assert not detect_color_shift(aerial[:40], maps[:40], aerial[40:]).is_shifted
+    assert detect_color_shift([255 - x for x in maps[:40]], aerial[:40], maps[40:]).is_shifted
 
 
 def test_edges(photos: list[Image]) -> None:
-    assert edge_similarity(photos, photos) == pytest.approx(1)
-    assert edge_similarity([255 - x for x in photos], photos) > 0.99  # luma is rounded
-    assert edge_similarity([x // 2 + 60 for x in photos], photos) > 0.95
-    blurred = edge_similarity([np.asarray(cv2.GaussianBlur(x, (0, 0), 3), np.uint8) for x in photos], photos)
-    shuffled = edge_similarity(photos[4:] + photos[:4], photos)
+    assert compute_edge_similarity(photos, photos) == pytest.approx(1)
+    assert compute_edge_similarity([255 - x for x in photos], photos) > 0.99  # luma is rounded
+    assert compute_edge_similarity([x // 2 + 60 for x in photos], photos) > 0.95
+    blurred = compute_edge_similarity(
+        [np.asarray(cv2.GaussianBlur(x, (0, 0), 3), np.uint8) for x in photos], photos
+    )
+    shuffled = compute_edge_similarity(photos[4:] + photos[:4], photos)
     assert 0.9 > blurred > 0.3 > shuffled
-    expected = _correlation_of_gradients(photos[0], photos[1])
-    assert edge_similarity([photos[0]], [photos[1]]) == pytest.approx(expected, abs=1e-6)
+    expected = _correlate_gradients(photos[0], photos[1])
+    assert compute_edge_similarity([photos[0]], [photos[1]]) == pytest.approx(expected, abs=1e-6)
 
 
-def _correlation_of_gradients(a: Image, b: Image) -> float:
+def _correlate_gradients(a: Image, b: Image) -> float:
     """By scipy's Sobel, which mirrors without repeating the border as OpenCV does."""
     from scipy.ndimage import sobel
 
@@ -157,16 +164,16 @@ def _correlation_of_gradients(a: Image, b: Image) -> float:
 
 def test_images_without_edges() -> None:
     flat, photo = np.full((32, 32, 3), 9, np.uint8), data.coffee()[:32, :32]
-    assert edge_similarity([flat], [flat]) == 1.0
-    assert edge_similarity([flat], [photo]) == 0.0
-    assert edge_similarity([photo[..., :1]], [photo[..., :1]]) == pytest.approx(1)
+    assert compute_edge_similarity([flat], [flat]) == 1.0
+    assert compute_edge_similarity([flat], [photo]) == 0.0
+    assert compute_edge_similarity([photo[..., :1]], [photo[..., :1]]) == pytest.approx(1)
 
 
 def test_bad_sets_are_named() -> None:
     image = np.zeros((32, 32, 3), np.uint8)
     with pytest.raises(InputError, match=r"outputs\[0\] is \(32, 32, 3\), inputs\[0\] \(16, 32, 3\)"):
-        edge_similarity([image], [image[:16]])
+        compute_edge_similarity([image], [image[:16]])
     with pytest.raises(InputError, match="1 outputs for 2 inputs"):
-        colour_shift([image], [image, image], [image])
+        detect_color_shift([image], [image, image], [image])
     with pytest.raises(InputError, match="references: 0 images"):
-        colour_shift([image], [image], [])
+        detect_color_shift([image], [image], [])

@@ -1,4 +1,4 @@
-"""Networks: upstream's keys and pictures, sizes, costs, receptive fields, initialisation."""
+"""Networks: upstream's keys and pictures, sizes, costs, receptive fields, initialization."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from itertools import product
 
 import pytest
 import torch
-from tiny_networks import with_random_statistics
+from tiny_networks import randomize_statistics
 from torch import nn
 from upstream_oracle import (
     UpstreamResnet,
     UpstreamUnet,
-    mobile_keys,
-    patch_keys,
-    pixel_keys,
-    resnet_keys,
-    unet_keys,
+    list_mobile_keys,
+    list_patch_keys,
+    list_pixel_keys,
+    list_resnet_keys,
+    list_unet_keys,
 )
 
 from i2i_training.networks import (
@@ -27,7 +27,7 @@ from i2i_training.networks import (
     build_generator,
     count_macs,
     count_parameters,
-    initialise,
+    initialize_weights,
 )
 
 NORMS = ("instance", "batch", "none")
@@ -96,15 +96,15 @@ model.11.weight model.11.bias model.14.weight model.14.bias model.18.weight mode
 """
 
 
-def keys(config: ResnetConfig | MobileResnetConfig | UnetConfig) -> list[str]:
+def list_keys(config: ResnetConfig | MobileResnetConfig | UnetConfig) -> list[str]:
     with torch.device("meta"):
         return list(build_generator(config).state_dict())
 
 
 def test_keys_copied_out_by_hand() -> None:
-    assert keys(ResnetConfig(width=2, blocks=2)) == RESNET_2_BLOCKS.split()
-    assert keys(UnetConfig(width=2, downs=5)) == UNET_32.split()
-    assert keys(MobileResnetConfig(down=(4, 4, 4), inner=(4,), up=(4, 4))) == MOBILE_1_BLOCK.split()
+    assert list_keys(ResnetConfig(width=2, blocks=2)) == RESNET_2_BLOCKS.split()
+    assert list_keys(UnetConfig(width=2, downs=5)) == UNET_32.split()
+    assert list_keys(MobileResnetConfig(down=(4, 4, 4), inner=(4,), up=(4, 4))) == MOBILE_1_BLOCK.split()
     assert list(PatchDiscriminator(6, 2, 3, "batch").state_dict()) == PATCH_70_BATCH.split()
 
 
@@ -114,35 +114,37 @@ def test_keys_copied_out_by_hand() -> None:
 def test_resnet_keys_are_upstreams(norm: str, padding: str, dropout: bool) -> None:
     for blocks in (1, 6, 9):
         config = ResnetConfig(width=2, blocks=blocks, norm=norm, padding=padding, dropout=dropout)
-        assert keys(config) == resnet_keys(blocks, norm, padding, dropout)
+        assert list_keys(config) == list_resnet_keys(blocks, norm, padding, dropout)
 
 
 @pytest.mark.parametrize("upsample", ["nearest", "bilinear"])
 @pytest.mark.parametrize("norm", NORMS)
 def test_resize_convolutions_take_three_slots_each(upsample: str, norm: str) -> None:
     config = ResnetConfig(width=2, blocks=6, norm=norm, upsample=upsample)
-    assert keys(config) == resnet_keys(6, norm, resize=True)
+    assert list_keys(config) == list_resnet_keys(6, norm, resize=True)
 
 
 @pytest.mark.parametrize("padding", ["reflect", "replicate", "zero"])
 @pytest.mark.parametrize("dropout", [False, True])
 def test_mobile_resnet_keys_are_gan_compressions(padding: str, dropout: bool) -> None:
     config = MobileResnetConfig(down=(2, 3, 5), inner=(4, 1, 7), up=(6, 2), padding=padding, dropout=dropout)
-    assert keys(config) == mobile_keys(3, padding, dropout)
+    assert list_keys(config) == list_mobile_keys(3, padding, dropout)
 
 
 @pytest.mark.parametrize("downs", [5, 6, 7, 8])
 @pytest.mark.parametrize("norm", NORMS)
 def test_unet_keys_are_upstreams_whatever_the_dropout(downs: int, norm: str) -> None:
     for dropout in (False, True):
-        assert keys(UnetConfig(width=1, downs=downs, norm=norm, dropout=dropout)) == unet_keys(downs, norm)
+        assert list_keys(UnetConfig(width=1, downs=downs, norm=norm, dropout=dropout)) == list_unet_keys(
+            downs, norm
+        )
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_discriminator_keys_are_upstreams(norm: str) -> None:
     for layers in (1, 2, 3, 5):
-        assert list(PatchDiscriminator(3, 2, layers, norm).state_dict()) == patch_keys(layers, norm)
-    assert list(PixelDiscriminator(3, 2, norm).state_dict()) == pixel_keys(norm)
+        assert list(PatchDiscriminator(3, 2, layers, norm).state_dict()) == list_patch_keys(layers, norm)
+    assert list(PixelDiscriminator(3, 2, norm).state_dict()) == list_pixel_keys(norm)
 
 
 def test_shapes_of_upstreams_pix2pix_and_cyclegan_files() -> None:
@@ -191,7 +193,7 @@ def test_parameter_counts_are_the_published_ones() -> None:
 def test_resnet_makes_upstreams_pictures(norm: str, padding: str, dropout: bool) -> None:
     torch.manual_seed(0)
     config = ResnetConfig(2, 1, width=3, blocks=2, norm=norm, padding=padding, dropout=dropout)
-    ours = with_random_statistics(build_generator(config)).eval()
+    ours = randomize_statistics(build_generator(config)).eval()
     theirs = UpstreamResnet((2, 1), 3, norm, 2, padding, dropout).eval()
     theirs.load_state_dict(ours.state_dict(), strict=True)
     x = torch.rand(2, 2, 16, 24) * 2 - 1
@@ -203,7 +205,7 @@ def test_resnet_makes_upstreams_pictures(norm: str, padding: str, dropout: bool)
 @pytest.mark.parametrize("training", [False, True])
 def test_unet_skips_carry_what_upstreams_in_place_activation_leaves(norm: str, training: bool) -> None:
     torch.manual_seed(0)
-    ours = with_random_statistics(build_generator(UnetConfig(2, 4, 3, 6, norm, dropout=False)))
+    ours = randomize_statistics(build_generator(UnetConfig(2, 4, 3, 6, norm, dropout=False)))
     theirs = UpstreamUnet((2, 4), 3, norm, 6, dropout=False)
     theirs.load_state_dict(ours.state_dict(), strict=True)
     x = torch.rand(2, 2, 64, 128) * 2 - 1
@@ -216,7 +218,7 @@ def test_unet_skips_carry_what_upstreams_in_place_activation_leaves(norm: str, t
 def test_unet_blocks_give_what_upstreams_blocks_give() -> None:
     """Inside as well, where the ReLU that follows has not yet hidden the sign of the skip connection."""
     torch.manual_seed(0)
-    ours = with_random_statistics(build_generator(UnetConfig(3, 3, 2, 5, "batch"))).eval()
+    ours = randomize_statistics(build_generator(UnetConfig(3, 3, 2, 5, "batch"))).eval()
     theirs = UpstreamUnet((3, 3), 2, "batch", 5, dropout=True).eval()
     theirs.load_state_dict(ours.state_dict(), strict=True)
     x = torch.randn(1, 2, 32, 32)
@@ -251,7 +253,7 @@ def test_outputs_have_the_inputs_size_and_stay_within_one(
     config: ResnetConfig | MobileResnetConfig | UnetConfig,
 ) -> None:
     torch.manual_seed(0)
-    net = initialise(build_generator(config), gain=2.0).eval()  # large weights: tanh has to work
+    net = initialize_weights(build_generator(config), gain=2.0).eval()  # large weights: tanh has to work
     step = config.multiple_of
     for height, width in ((step * 2, step * 2), (step * 3, step * 5)):
         if config.architecture != "unet" and min(height, width) < 8:
@@ -273,7 +275,7 @@ def test_smallest_unet_input_is_one_multiple() -> None:
 def test_dropout_is_noise_in_training_only() -> None:
     torch.manual_seed(0)
     for config in (UnetConfig(width=2, downs=6, norm="none"), ResnetConfig(width=2, blocks=1, dropout=True)):
-        net = initialise(build_generator(config), gain=0.3)
+        net = initialize_weights(build_generator(config), gain=0.3)
         x = torch.rand(1, 3, 64, 64)
         with torch.no_grad():
             assert not torch.equal(net.train()(x), net(x))

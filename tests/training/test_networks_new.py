@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_networks import same_weights, with_random_statistics
+from tiny_networks import has_same_weights, randomize_statistics
 from torch import Tensor, nn
 
 from i2i_training.checkpoint import load_generator, save_generator
@@ -25,11 +25,11 @@ from i2i_training.networks import (
     UnitConfig,
     UnitNetworks,
     build_generator,
+    count_feature_channels,
     count_macs,
     count_parameters,
-    encoder_features,
-    feature_channels,
-    initialise,
+    initialize_weights,
+    select_feature_layers,
 )
 
 CONFIGS: list[GeneratorConfig] = [
@@ -45,30 +45,30 @@ CONFIGS: list[GeneratorConfig] = [
 ]
 
 
-def spec_of(config: GeneratorConfig) -> GeneratorSpec:
+def make_spec(config: GeneratorConfig) -> GeneratorSpec:
     return GeneratorSpec(config, norm_mode="running_stats" if config.norm == "batch" else "none")
 
 
-def inputs(spec: GeneratorSpec, batch: int = 2) -> Tensor:
+def make_inputs(spec: GeneratorSpec, batch: int = 2) -> Tensor:
     side = max(16, 2 * spec.config.multiple_of)
     generator = torch.Generator().manual_seed(1)
-    return torch.rand(batch, *spec.input_shape(side, 2 * side), generator=generator) * 2 - 1
+    return torch.rand(batch, *spec.get_input_shape(side, 2 * side), generator=generator) * 2 - 1
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 def test_files_keep_new_networks_bit_for_bit(config: GeneratorConfig, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    spec = spec_of(config)
-    net = with_random_statistics(build_generator(config)).eval()
+    spec = make_spec(config)
+    net = randomize_statistics(build_generator(config)).eval()
     assert GeneratorSpec.from_json(spec.to_json()) == spec
     loaded, found = load_generator(save_generator(tmp_path / "net.safetensors", net, spec))
-    assert found.config == config and same_weights(loaded, net)
-    x = inputs(spec)
+    assert found.config == config and has_same_weights(loaded, net)
+    x = make_inputs(spec)
     with torch.no_grad():
         y = net(x)
         assert torch.equal(loaded(x), y)
-    if spec.kind == "sampler":
-        assert y.shape == (2, config.out_channels, config.multiple_of, config.multiple_of)
+    if isinstance(config, DcganConfig):
+        assert y.shape == (2, config.out_channels, config.size, config.size)
     else:
         assert y.shape == (2, config.out_channels, *x.shape[2:])
     assert y.dtype == torch.float32 and y.abs().max() <= 1 and y.std() > 1e-4
@@ -80,7 +80,7 @@ def test_files_keep_new_networks_bit_for_bit(config: GeneratorConfig, tmp_path: 
 TINY = UnitConfig(in_channels=1, out_channels=3, width=2, blocks=2)
 
 
-def domains(count: int = 2) -> tuple[Tensor, Tensor]:
+def make_domains(count: int = 2) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(2)
     return tuple(torch.rand(count, c, 16, 24, generator=generator) * 2 - 1 for c in (1, 3))  # pyright: ignore[reportReturnType]
 
@@ -118,20 +118,20 @@ def test_unit_shares_the_same_tensors_and_nothing_else() -> None:
 def test_training_one_domain_moves_the_other_ones_shared_layers() -> None:
     nets = UnitNetworks(TINY)
     before = {k: v.clone() for k, v in nets.encoder_b.state_dict().items()}
-    optimiser = torch.optim.SGD(nets.encoder_a.parameters(), lr=1.0)
-    nets.encoder_a(domains()[0]).square().sum().backward()
-    optimiser.step()
+    optimizer = torch.optim.SGD(nets.encoder_a.parameters(), lr=1.0)
+    nets.encoder_a(make_domains()[0]).square().sum().backward()
+    optimizer.step()
     changed = {k for k, v in nets.encoder_b.state_dict().items() if not torch.equal(v, before[k])}
     assert changed and all(k.startswith("shared.") for k in changed)
 
 
 @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
 def test_unit_translators_are_ordinary_generators(direction: str, tmp_path: Path) -> None:
-    nets = initialise(UnitNetworks(TINY), gain=0.3).eval()
+    nets = initialize_weights(UnitNetworks(TINY), gain=0.3).eval()
     assert isinstance(nets, UnitNetworks)
-    a, b = domains()
-    config = nets.config_of(direction)
-    path = save_generator(tmp_path / "net.safetensors", nets.translator(direction), GeneratorSpec(config))
+    a, b = make_domains()
+    config = nets.get_config(direction)
+    path = save_generator(tmp_path / "net.safetensors", nets.get_translator(direction), GeneratorSpec(config))
     alone, _ = load_generator(path)
     with torch.no_grad():
         outputs = nets(a, b)
@@ -139,13 +139,13 @@ def test_unit_translators_are_ordinary_generators(direction: str, tmp_path: Path
         assert torch.equal(alone(x), y)
         assert torch.equal(alone(x), alone(x))  # no noise
     with pytest.raises(ValueError, match="'AtoA'; allowed: AtoB, BtoA"):
-        nets.translator("AtoA")
+        nets.get_translator("AtoA")
 
 
 def test_unit_step_has_every_picture_and_mean() -> None:
-    nets = initialise(UnitNetworks(TINY), gain=0.3)
+    nets = initialize_weights(UnitNetworks(TINY), gain=0.3)
     assert isinstance(nets, UnitNetworks)
-    a, b = domains()
+    a, b = make_domains()
     out = nets(a, b, torch.Generator().manual_seed(3))
     assert all(getattr(out, name).shape == a.shape for name in ("aa", "ba", "aba"))
     assert all(getattr(out, name).shape == b.shape for name in ("bb", "ab", "bab"))
@@ -159,7 +159,7 @@ def test_unit_step_has_every_picture_and_mean() -> None:
 
 def test_unit_noise_is_standard_normal_drawn_from_the_generator_given() -> None:
     nets = UnitNetworks(TINY)
-    a, b = domains()
+    a, b = make_domains()
     seen: list[Tensor] = []
     nets.decoder_a.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     with torch.no_grad():
@@ -206,7 +206,7 @@ def test_dcgan_widths(size: int, widths: list[int]) -> None:
 
 def test_dcgan_pictures_stand_alone_at_test_time() -> None:
     torch.manual_seed(0)
-    net = with_random_statistics(build_generator(CONFIGS[6])).eval()
+    net = randomize_statistics(build_generator(CONFIGS[6])).eval()
     z = torch.randn(4, 5)
     with torch.no_grad():
         torch.testing.assert_close(net(z)[:1], net(z[:1]))
@@ -221,7 +221,7 @@ def test_dcgan_pictures_stand_alone_at_test_time() -> None:
         (lambda: EncoderDecoderConfig(downs=9), "downs is 9; allowed: 1 to 8"),
         (lambda: DcganConfig(size=96), "size is 96; allowed: 32, 64, 128, 256"),
         (lambda: DcganConfig(latent=0), "latent is 0; allowed: whole numbers from 1"),
-        (lambda: GeneratorSpec(DcganConfig(), norm_mode="batch_stats"), "a sampler makes single pictures"),
+        (lambda: GeneratorSpec(DcganConfig(), norm_mode="batch_stats"), "a DCGAN makes single images"),
     ],
 )
 def test_impossible_options_of_new_networks(make: object, message: str) -> None:
@@ -236,8 +236,8 @@ def test_impossible_options_of_new_networks(make: object, message: str) -> None:
 def test_features_are_the_layers_outputs_and_change_nothing(norm: str) -> None:
     torch.manual_seed(0)
     config = ResnetConfig(width=2, blocks=6, norm=norm)
-    net = with_random_statistics(build_generator(config)).eval()
-    layers = encoder_features(config)
+    net = randomize_statistics(build_generator(config)).eval()
+    layers = select_feature_layers(config)
     assert layers == (0, 4, 7, 10, 14)
     seen: dict[int, Tensor] = {}
     for number in range(len(net.model)):
@@ -251,14 +251,14 @@ def test_features_are_the_layers_outputs_and_change_nothing(norm: str) -> None:
         assert torch.equal(picture, net(x))
         assert all(torch.equal(f, g) for f, g in zip(found, again, strict=True))
         assert torch.equal(found[0][:, :, 3:-3, 3:-3], x)  # the picture itself
-    assert feature_channels(config, layers) == tuple(f.shape[1] for f in found) == (3, 4, 8, 8, 8)
+    assert count_feature_channels(config, layers) == tuple(f.shape[1] for f in found) == (3, 4, 8, 8, 8)
     for wrong in ((4, 0), (0, 99), (0, 0), (-1, 3)):
         with pytest.raises(ValueError, match="rising numbers from 0 to"):
             net(x, wrong)
 
 
 def test_fewer_blocks_have_fewer_features() -> None:
-    assert [encoder_features(ResnetConfig(blocks=n)) for n in (1, 2, 5)] == [
+    assert [select_feature_layers(ResnetConfig(blocks=n)) for n in (1, 2, 5)] == [
         (0, 4, 7, 10),
         (0, 4, 7, 10, 11),
         (0, 4, 7, 10, 14),
@@ -303,7 +303,7 @@ def test_deep_patchgans_of_unit(layers: int) -> None:
 @pytest.mark.parametrize("make", [PatchDiscriminator, PixelDiscriminator, DcganDiscriminator])
 def test_spectral_norm_bounds_every_layer(make: type[nn.Module]) -> None:
     torch.manual_seed(0)
-    net = initialise(make(3, 4, spectral_norm=True), gain=0.5)
+    net = initialize_weights(make(3, 4, spectral_norm=True), gain=0.5)
     convs = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
     x = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
@@ -313,7 +313,7 @@ def test_spectral_norm_bounds_every_layer(make: type[nn.Module]) -> None:
             norm = torch.linalg.matrix_norm(conv.weight.flatten(1), 2)
             assert norm.item() == pytest.approx(1.0, abs=0.05)
             original = conv.parametrizations.weight.original
-            assert original.std().item() > 0.2  # initialise reached what is trained
+            assert original.std().item() > 0.2  # initialize reached what is trained
     net(x).sum().backward()
     assert all(p.grad is not None for p in net.parameters())
     plain = make(3, 4)
@@ -332,19 +332,24 @@ def test_spectral_norm_bounds_every_layer(make: type[nn.Module]) -> None:
     ],
     ids=lambda net: type(net).__name__,
 )
-def test_every_initialisation_reaches_every_layer(kind: str, net: nn.Module) -> None:
+def test_every_initialization_reaches_every_layer(kind: str, net: nn.Module) -> None:
     for parameter in net.parameters():
         nn.init.constant_(parameter, 9.0)
     torch.manual_seed(0)
-    initialise(net, kind)
+    initialize_weights(net, kind)
     for name, parameter in net.named_parameters():
         assert parameter.abs().max() < 9.0, name
         assert (parameter == 0).all() if name.endswith("bias") else parameter.std() > 0, name
 
 
 def test_a_config_of_another_network_is_refused(tmp_path: Path) -> None:
-    spec = spec_of(EncoderDecoderConfig(width=2))
+    spec = make_spec(EncoderDecoderConfig(width=2))
     data = spec.to_json() | {"architecture": "unit"}
     with pytest.raises(ValueError, match="unknown options of UnitConfig: downs"):
         GeneratorSpec.from_json(data)
-    assert spec.kind == "translator" and replace(spec, config=DcganConfig(norm="none")).kind == "sampler"
+
+
+def test_default_sides() -> None:
+    spec = make_spec(EncoderDecoderConfig(width=2))
+    assert replace(spec, size=None).default_side == 256 and replace(spec, size=64).default_side == 64
+    assert replace(spec, config=DcganConfig(norm="none", size=32), size=None).default_side == 32

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_recipe import PAPERS
+from tiny_recipe import PAPER_LOSSES
 from torch import Tensor, nn
 
-from i2i_training.objectives import GAN_OBJECTIVES, discriminator_loss, gradient_penalty
+from i2i_training.losses.gan import GAN_OBJECTIVES, compute_discriminator_loss, compute_gradient_penalty
 
 
-def scores(value: float, shape: tuple[int, ...] = (2, 1, 3, 3)) -> Tensor:
+def make_scores(value: float, shape: tuple[int, ...] = (2, 1, 3, 3)) -> Tensor:
     return torch.full(shape, value, dtype=torch.float64, requires_grad=True)
 
 
@@ -23,8 +23,8 @@ def test_all_objectives_are_there() -> None:
 def test_objectives_follow_their_papers(mode: str, score: float) -> None:
     objective = GAN_OBJECTIVES[mode]
     found = (objective.real, objective.fake, objective.generator)
-    for loss, paper in zip(found, PAPERS[mode], strict=True):
-        torch.testing.assert_close(loss(scores(score)), paper(scores(score)))
+    for loss, paper in zip(found, PAPER_LOSSES[mode], strict=True):
+        torch.testing.assert_close(loss(make_scores(score)), paper(make_scores(score)))
 
 
 @pytest.mark.parametrize("mode", GAN_OBJECTIVES)
@@ -32,7 +32,7 @@ def test_the_two_sides_want_opposite_things(mode: str) -> None:
     """At an undecided score D pulls real up and fake down, G pulls fake up."""
     objective = GAN_OBJECTIVES[mode]
     for loss, sign in ((objective.real, -1), (objective.fake, 1), (objective.generator, -1)):
-        s = scores(0.3)
+        s = make_scores(0.3)
         loss(s).backward()
         assert s.grad is not None and (torch.sign(s.grad) == sign).all()
 
@@ -41,7 +41,7 @@ def test_scores_of_certain_discriminators_stay_finite() -> None:
     vanilla = GAN_OBJECTIVES["vanilla"]
     for loss in (vanilla.real, vanilla.fake, vanilla.generator):
         for score in (-1000.0, 1000.0):
-            s = scores(score)
+            s = make_scores(score)
             value = loss(s)
             value.backward()
             assert value.isfinite() and s.grad is not None and s.grad.isfinite().all()
@@ -49,14 +49,14 @@ def test_scores_of_certain_discriminators_stay_finite() -> None:
 
 def test_hinge_leaves_what_is_beyond_the_margin() -> None:
     hinge = GAN_OBJECTIVES["hinge"]
-    assert hinge.real(scores(1.5)) == 0 and hinge.fake(scores(-1.5)) == 0
-    assert hinge.generator(scores(1.5)) == -1.5
+    assert hinge.real(make_scores(1.5)) == 0 and hinge.fake(make_scores(-1.5)) == 0
+    assert hinge.generator(make_scores(1.5)) == -1.5
 
 
 # ---------------------------------------------------------------- gradient penalty
 
 
-class Linear(nn.Module):
+class LinearDiscriminator(nn.Module):
     """D(x, y) = sum(w_x x) + sum(w_y y), one score per pixel, per image a sum."""
 
     def __init__(self, *weights: Tensor) -> None:
@@ -67,7 +67,7 @@ class Linear(nn.Module):
         return torch.stack([(w * x).sum(1) for w, x in zip(self.weights, images, strict=True)]).sum(0)
 
 
-class Square(nn.Module):
+class QuadraticDiscriminator(nn.Module):
     """D(x) = w |x|^2 / 2, whose gradient is w x."""
 
     def __init__(self) -> None:
@@ -78,35 +78,37 @@ class Square(nn.Module):
         return self.w * x.square().sum((1, 2, 3)) / 2
 
 
-def images(count: int, seed: int, channels: int = 2) -> Tensor:
+def make_images(count: int, seed: int, channels: int = 2) -> Tensor:
     random = torch.Generator().manual_seed(seed)
     return torch.rand(count, channels, 3, 3, generator=random, dtype=torch.float64)
 
 
 def test_penalty_of_a_linear_discriminator_is_that_of_its_weights() -> None:
-    w = images(1, 0)[0]
-    d = Linear(w)
-    penalty = gradient_penalty(d, [images(4, 1)], [images(4, 2)])
+    w = make_images(1, 0)[0]
+    d = LinearDiscriminator(w)
+    penalty = compute_gradient_penalty(d, [make_images(4, 1)], [make_images(4, 2)])
     torch.testing.assert_close(penalty, (w.norm() - 1) ** 2)
     penalty.backward()
     torch.testing.assert_close(d.weights[0].grad, 2 * (w.norm() - 1) * w / w.norm())
 
 
 def test_penalty_of_a_conditional_discriminator_holds_both_inputs() -> None:
-    wx, wy = images(1, 0)[0], images(1, 3, channels=1)[0]
-    x, y, fake = images(4, 1), images(4, 2, channels=1), images(4, 4, channels=1)
+    wx, wy = make_images(1, 0)[0], make_images(1, 3, channels=1)[0]
+    x, y, fake = make_images(4, 1), make_images(4, 2, channels=1), make_images(4, 4, channels=1)
     norm = torch.sqrt(wx.square().sum() + wy.square().sum())
-    torch.testing.assert_close(gradient_penalty(Linear(wx, wy), [x, y], [x, fake]), (norm - 1) ** 2)
+    torch.testing.assert_close(
+        compute_gradient_penalty(LinearDiscriminator(wx, wy), [x, y], [x, fake]), (norm - 1) ** 2
+    )
 
 
 def test_penalty_is_taken_between_real_and_fake_of_each_image() -> None:
-    real, fake = images(4, 1), images(4, 2)
+    real, fake = make_images(4, 1), make_images(4, 2)
     torch.manual_seed(5)
     share = torch.rand(4, 1, 1, 1, dtype=torch.float64)
     between = (1 - share) * real + share * fake
     torch.manual_seed(5)
-    d = Square()
-    penalty = gradient_penalty(d, [real], [fake])
+    d = QuadraticDiscriminator()
+    penalty = compute_gradient_penalty(d, [real], [fake])
     norms = 1.5 * between.flatten(1).norm(dim=1)
     torch.testing.assert_close(penalty, ((norms - 1) ** 2).mean())
     penalty.backward()
@@ -115,27 +117,31 @@ def test_penalty_is_taken_between_real_and_fake_of_each_image() -> None:
 
 
 def test_a_discriminators_loss_is_half_of_all_it_wants() -> None:
-    w = images(1, 0)[0]
-    real, fake = images(4, 1), images(4, 2)
+    w = make_images(1, 0)[0]
+    real, fake = make_images(4, 1), make_images(4, 2)
     for mode, objective in GAN_OBJECTIVES.items():
-        d = Linear(w)
-        wanted = PAPERS[mode][0](d(real)) + PAPERS[mode][1](d(fake))
+        d = LinearDiscriminator(w)
+        wanted = PAPER_LOSSES[mode][0](d(real)) + PAPER_LOSSES[mode][1](d(fake))
         if mode == "wgan-gp":  # Gulrajani et al. 2017, equation 3
             wanted = wanted + 10 * (w.norm() - 1) ** 2
-        torch.testing.assert_close(discriminator_loss(objective, d, [real], [fake]), wanted / 2)
+        torch.testing.assert_close(compute_discriminator_loss(objective, d, [real], [fake]), wanted / 2)
 
 
 def test_the_penalty_goes_through_the_plain_discriminator() -> None:
-    w = images(1, 0)[0]
-    real, fake = images(4, 1), images(4, 2)
+    w = make_images(1, 0)[0]
+    real, fake = make_images(4, 1), make_images(4, 2)
     objective = GAN_OBJECTIVES["wgan-gp"]
-    plain = discriminator_loss(objective, Linear(w), [real], [fake], Linear(3 * w))
-    alone = discriminator_loss(objective, Linear(w), [real], [fake])
+    plain = compute_discriminator_loss(
+        objective, LinearDiscriminator(w), [real], [fake], LinearDiscriminator(3 * w)
+    )
+    alone = compute_discriminator_loss(objective, LinearDiscriminator(w), [real], [fake])
     difference = 5 * ((3 * w.norm() - 1) ** 2 - (w.norm() - 1) ** 2)
     torch.testing.assert_close(plain - alone, difference)
 
 
 def test_the_penalty_is_computed_in_the_type_of_the_weights() -> None:
-    w = images(1, 0)[0]
-    penalty = gradient_penalty(Linear(w), [images(4, 1).float()], [images(4, 2).float()])
+    w = make_images(1, 0)[0]
+    penalty = compute_gradient_penalty(
+        LinearDiscriminator(w), [make_images(4, 1).float()], [make_images(4, 2).float()]
+    )
     torch.testing.assert_close(penalty, (w.norm() - 1) ** 2)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.networks import MobileResnetConfig
-from i2i_training.options import flatten, parse_flags
+from i2i_training.options.flags import flatten, parse_flags
 
 
 @dataclass(frozen=True)

@@ -9,34 +9,34 @@ import pytest
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.networks import ResnetConfig
-from i2i_training.options import OptionHelp, explain, flatten, help_text, option, parse_flags
+from i2i_training.options.flags import OptionHelp, flatten, format_help, list_options, option, parse_flags
 
 
 @dataclass(frozen=True)
-class Optim:
+class HelpOptim:
     lr: float = option(2e-4, "learning rate")
-    kind: Literal["adam", "sgd"] = option("adam", "optimiser")
+    kind: Literal["adam", "sgd"] = option("adam", "optimizer")
 
 
 @dataclass(frozen=True)
-class Judge:
+class HelpJudge:
     """A PatchGAN."""
 
     layers: int = 3
 
 
 @dataclass(frozen=True)
-class Recipe:
-    optim: Optim = field(default_factory=Optim, metadata={"help": "how weights change"})
-    judge: Judge = field(default_factory=Judge)
+class HelpRecipe:
+    optim: HelpOptim = field(default_factory=HelpOptim, metadata={"help": "how weights change"})
+    judge: HelpJudge = field(default_factory=HelpJudge)
     init: str = option("normal", "how weights start", choices=("normal", "xavier"))
     ema: float | None = option(None, "decay of the average")
     copies: Literal[1, 2] | None = None
 
 
 @dataclass(frozen=True)
-class Run:
-    steps: int = option(100, "optimiser updates")
+class HelpRun:
+    steps: int = option(100, "optimizer updates")
     flip: bool = option(True, "mirror at random")
     load_size: int | None = option(286, "shorter side, in pixels")
     widths: tuple[int, ...] = (8, 16)
@@ -50,9 +50,9 @@ class Run:
 
 
 def test_explain_knows_everything_of_every_option() -> None:
-    assert explain(Recipe()) == [
+    assert list_options(HelpRecipe()) == [
         OptionHelp("optim.lr", 2e-4, float, "learning rate"),
-        OptionHelp("optim.kind", "adam", Literal["adam", "sgd"], "optimiser", ("adam", "sgd")),
+        OptionHelp("optim.kind", "adam", Literal["adam", "sgd"], "optimizer", ("adam", "sgd")),
         OptionHelp("judge.layers", 3, int),
         OptionHelp("init", "normal", str, "how weights start", ("normal", "xavier")),
         OptionHelp("ema", None, float | None, "decay of the average"),
@@ -61,15 +61,15 @@ def test_explain_knows_everything_of_every_option() -> None:
 
 
 def test_values_are_those_of_the_instance() -> None:
-    assert dict(flatten(Recipe(optim=Optim(lr=1.0))))["optim.lr"] == 1.0
-    assert "--optim.lr 1.0" in help_text(Recipe(optim=Optim(lr=1.0)))
+    assert dict(flatten(HelpRecipe(optim=HelpOptim(lr=1.0))))["optim.lr"] == 1.0
+    assert "--optim.lr 1.0" in format_help(HelpRecipe(optim=HelpOptim(lr=1.0)))
 
 
 def test_help_is_aligned_and_grouped() -> None:
     assert (
-        help_text((Run(), Recipe()))
+        format_help((HelpRun(), HelpRecipe()))
         == """\
-  --steps 100        optimiser updates
+  --steps 100        optimizer updates
   --flip true        mirror at random [true, false]
   --load_size 286    shorter side, in pixels (or none)
   --widths 8,16
@@ -82,7 +82,7 @@ def test_help_is_aligned_and_grouped() -> None:
 
 optim: how weights change
   --optim.lr 0.0002  learning rate
-  --optim.kind adam  optimiser [adam, sgd]
+  --optim.kind adam  optimizer [adam, sgd]
 
 judge: A PatchGAN
   --judge.layers 3"""
@@ -95,15 +95,15 @@ def test_long_values_do_not_widen_the_columns() -> None:
         inner: tuple = option((256,) * 20, "channels")
         steps: int = option(1, "updates")
 
-    first, second = help_text(Long()).splitlines()
+    first, second = format_help(Long()).splitlines()
     assert first.endswith("256  channels")
     assert second == "  --steps 1  updates"
 
 
 def test_every_flag_of_the_help_can_be_given_back() -> None:
-    pairs = [line.split()[:2] for line in help_text((Run(), Recipe())).splitlines() if "--" in line]
+    pairs = [line.split()[:2] for line in format_help((HelpRun(), HelpRecipe())).splitlines() if "--" in line]
     flags = [part if part != '""' else "" for pair in pairs for part in pair]
-    assert parse_flags((Run(), Recipe()), flags) == (Run(), Recipe())
+    assert parse_flags((HelpRun(), HelpRecipe()), flags) == (HelpRun(), HelpRecipe())
 
 
 @pytest.mark.parametrize(
@@ -118,39 +118,41 @@ def test_every_flag_of_the_help_can_be_given_back() -> None:
 )
 def test_choices_bind_and_are_named(flag: str, text: str, allowed: str) -> None:
     with pytest.raises(TrainingError) as caught:
-        parse_flags(Recipe(), [flag, text])
+        parse_flags(HelpRecipe(), [flag, text])
     assert str(caught.value) == f"{flag} {text}: allowed: {allowed}"
 
 
 def test_choices_that_exist_are_taken() -> None:
     flags = ["--init", "xavier", "--optim.kind", "sgd", "--copies", "2"]
-    assert parse_flags(Recipe(), flags) == Recipe(Optim(kind="sgd"), init="xavier", copies=2)
-    assert parse_flags(Recipe(copies=2), ["--copies", "none"]).copies is None
+    assert parse_flags(HelpRecipe(), flags) == HelpRecipe(HelpOptim(kind="sgd"), init="xavier", copies=2)
+    assert parse_flags(HelpRecipe(copies=2), ["--copies", "none"]).copies is None
 
 
 def test_several_dataclasses_are_one_set_of_names() -> None:
-    run, recipe = parse_flags((Run(), Recipe()), ["--optim.lr", "1", "--steps", "5", "--init", "xavier"])
-    assert run == Run(steps=5)
-    assert recipe == Recipe(Optim(lr=1.0), init="xavier")
+    run, recipe = parse_flags(
+        (HelpRun(), HelpRecipe()), ["--optim.lr", "1", "--steps", "5", "--init", "xavier"]
+    )
+    assert run == HelpRun(steps=5)
+    assert recipe == HelpRecipe(HelpOptim(lr=1.0), init="xavier")
     with pytest.raises(TrainingError) as caught:
-        parse_flags((Run(), Recipe()), ["--stepz", "5"])
-    assert all(f"--{name}" in str(caught.value) for name, _ in flatten((Run(), Recipe())))
+        parse_flags((HelpRun(), HelpRecipe()), ["--stepz", "5"])
+    assert all(f"--{name}" in str(caught.value) for name, _ in flatten((HelpRun(), HelpRecipe())))
 
 
 def test_shared_names_are_a_mistake_in_the_program() -> None:
-    with pytest.raises(ValueError, match="Optim, Run, Optim share options: kind, lr; each name"):
-        parse_flags((Optim(), Run(), Optim()), [])
+    with pytest.raises(ValueError, match="HelpOptim, HelpRun, HelpOptim share options: kind, lr; each name"):
+        parse_flags((HelpOptim(), HelpRun(), HelpOptim()), [])
 
 
 def test_options_that_depend_on_each_other_need_no_order() -> None:
     for flags in ("--first 20 --last 30", "--last 30 --first 20"):
-        assert parse_flags(Run(), flags.split()) == Run(first=20, last=30)
+        assert parse_flags(HelpRun(), flags.split()) == HelpRun(first=20, last=30)
     with pytest.raises(TrainingError, match=r"^--first 20 --last 10: first is 20, after last 10$"):
-        parse_flags(Run(), ["--first", "20", "--last", "10"])
+        parse_flags(HelpRun(), ["--first", "20", "--last", "10"])
 
 
 def test_networks_without_sentences_are_listed() -> None:
-    text = help_text(ResnetConfig())
+    text = format_help(ResnetConfig())
     assert [line.split()[0] for line in text.splitlines()] == [
         f"--{name}" for name, _ in flatten(ResnetConfig())
     ]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from i2i_training.options import flatten
+from i2i_training.options.flags import flatten
 from i2i_training.recipes import RECIPES
-from i2i_training.run_options import RunOptions
+from i2i_training.run.run_options import RunOptions
 
 UPSTREAM = """
 dataroot name gpu_ids checkpoints_dir model input_nc output_nc ngf ndf netD netG n_layers_D norm init_type
@@ -31,13 +31,13 @@ def rows(root: Path) -> list[list[str]]:
     return [row for row in table[2:] if not row[0].startswith("**")]
 
 
-def flags(cell: str) -> list[str]:
+def find_flags(cell: str) -> list[str]:
     return re.findall(r"--([\w.]+)", cell)
 
 
 def test_every_upstream_flag_has_its_row(rows: list[list[str]]) -> None:
     assert all(len(row) == 3 for row in rows)
-    found = [flags(row[0]) for row in rows]
+    found = [find_flags(row[0]) for row in rows]
     assert all(len(names) == 1 for names in found)
     names = [name for (name,) in found]
     assert sorted(set(names)) == sorted(UPSTREAM.split())
@@ -47,12 +47,12 @@ def test_every_upstream_flag_has_its_row(rows: list[list[str]]) -> None:
 def test_every_flag_of_ours_exists(rows: list[list[str]]) -> None:
     known = {name for method in RECIPES.values() for name, _ in flatten((RunOptions(), method.options()))}
     for _, ours, remarks in rows:
-        assert ours == "none" or ours == "`i2i train RECIPE`" or flags(ours), ours
-        assert set(flags(ours + remarks)) <= known | NOT_OPTIONS
+        assert ours == "none" or ours == "`i2i train RECIPE`" or find_flags(ours), ours
+        assert set(find_flags(ours + remarks)) <= known | NOT_OPTIONS
 
 
 def test_recipes_that_rows_speak_of_have_their_flags(rows: list[list[str]]) -> None:
     for _, ours, remarks in rows:
         first = re.split(r"\W", remarks)[0]
         if first in RECIPES:
-            assert set(flags(ours)) <= dict(flatten(RECIPES[first].options())).keys()
+            assert set(find_flags(ours)) <= dict(flatten(RECIPES[first].options())).keys()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_recipe import PAPERS, TINY, assert_step, batch_of, copied, doubled, recipe_of
+from tiny_recipe import PAPER_LOSSES, TINY, assert_step, copy_state, make_batch, make_recipe, to_double
 from torch import Tensor
 
 from i2i_training.data import Batch
@@ -17,7 +17,7 @@ from i2i_training.recipes import Recipe
 from i2i_training.recipes.parts import DiscriminatorOptions, OptimOptions
 
 
-def pair(seed: int = 0, count: int = 2, side: int = 16) -> Batch:
+def make_pair(seed: int = 0, count: int = 2, side: int = 16) -> Batch:
     """x, and y = its negative."""
     x = torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     return Batch(x, -x)
@@ -25,13 +25,13 @@ def pair(seed: int = 0, count: int = 2, side: int = 16) -> Batch:
 
 @pytest.mark.parametrize("mode", ["vanilla", "lsgan", "hinge"])
 def test_a_step_follows_the_equations(mode: str) -> None:
-    recipe = doubled(recipe_of("pix2pix", gan_mode=mode, lambda_l1=30.0, lambda_gan=0.7))
-    batch = batch_of(recipe, dtype=torch.float64)
+    recipe = to_double(make_recipe("pix2pix", gan_mode=mode, lambda_l1=30.0, lambda_gan=0.7))
+    batch = make_batch(recipe, dtype=torch.float64)
     x, y = batch.a, batch.b
     assert x is not None
-    real, unreal, fooled = PAPERS[mode]
+    real, unreal, fooled = PAPER_LOSSES[mode]
 
-    def expected() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def compute_expected() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         g, d = recipe.networks["G"], recipe.networks["D"]
         fake = g(x)
         loss_d = (real(d(torch.cat([x, y], 1))) + unreal(d(torch.cat([x, fake.detach()], 1)))) / 2
@@ -40,28 +40,28 @@ def test_a_step_follows_the_equations(mode: str) -> None:
         reported = {"D": loss_d, "G_gan": loss_gan, "G_l1": l1}
         return reported, {"D": loss_d, "G": 0.7 * loss_gan + 30 * l1}
 
-    assert_step(recipe, batch, expected)
+    assert_step(recipe, batch, compute_expected)
 
 
-def test_the_generator_is_judged_by_the_discriminator_that_just_learnt() -> None:
-    recipe = recipe_of("pix2pix")
-    batch, generator = pair(), copy.deepcopy(recipe.networks["G"])
+def test_the_generator_is_judged_by_the_discriminator_that_just_learned() -> None:
+    recipe = make_recipe("pix2pix")
+    batch, generator = make_pair(), copy.deepcopy(recipe.networks["G"])
     losses = recipe.step(batch)
     assert batch.a is not None
     with torch.no_grad():
         scores = recipe.networks["D"](batch.a, generator(batch.a))
-    torch.testing.assert_close(losses["G_gan"], PAPERS["vanilla"][2](scores))
+    torch.testing.assert_close(losses["G_gan"], PAPER_LOSSES["vanilla"][2](scores))
 
 
 def test_an_untrained_discriminator_is_undecided() -> None:
-    assert float(recipe_of("pix2pix").step(pair())["D"]) == pytest.approx(np.log(2), abs=0.02)
+    assert float(make_recipe("pix2pix").step(make_pair())["D"]) == pytest.approx(np.log(2), abs=0.02)
 
 
 def test_the_discriminator_sees_input_and_output_together() -> None:
-    recipe = recipe_of("pix2pix")
+    recipe = make_recipe("pix2pix")
     seen: list[tuple[Tensor, ...]] = []
     recipe.networks["D"].register_forward_hook(lambda _net, inputs, _scores: seen.append(inputs))
-    batch = pair()
+    batch = make_pair()
     assert batch.a is not None
     fake = copy.deepcopy(recipe.networks["G"])(batch.a).detach()
     recipe.step(batch)
@@ -75,38 +75,41 @@ def test_the_discriminator_sees_input_and_output_together() -> None:
 
 def test_dropout_is_the_noise() -> None:
     """Off nowhere: two looks at the same input differ, as the paper's z asks for."""
-    recipe = recipe_of("pix2pix", resnet=replace(TINY.resnet, dropout=True))
-    x = pair().a
-    made = recipe.generators(recipe.networks)[0].module
+    recipe = make_recipe("pix2pix", resnet=replace(TINY.resnet, dropout=True))
+    x = make_pair().a
+    made = recipe.list_generators(recipe.networks)[0].module
     assert not torch.equal(made(x), made(x))
 
 
-def test_one_pair_is_learnt_by_heart() -> None:
-    recipe = recipe_of("pix2pix", optim=OptimOptions(lr=4e-3), resnet=ResnetConfig(width=8, blocks=1))
-    batch = pair(count=1)
+def test_one_pair_is_learned_by_heart() -> None:
+    recipe = make_recipe("pix2pix", optim=OptimOptions(lr=4e-3), resnet=ResnetConfig(width=8, blocks=1))
+    batch = make_pair(count=1)
     first = float(recipe.step(batch)["G_l1"])
     for _ in range(40):
         last = float(recipe.step(batch)["G_l1"])
     assert last < first / 2
 
 
-def made_of(recipe: Recipe) -> tuple[object, str]:
-    (generator,) = recipe.generators(recipe.networks)
+def find_generator_facts(recipe: Recipe) -> tuple[object, str]:
+    (generator,) = recipe.list_generators(recipe.networks)
     return generator.config, generator.norm_mode
 
 
 def test_batchnorm_runs_at_test_time_as_the_option_says() -> None:
     batch = replace(TINY.resnet, norm="batch")
-    assert made_of(recipe_of("pix2pix")) == (TINY.resnet, "none")
-    assert made_of(recipe_of("pix2pix", resnet=batch)) == (batch, "batch_stats")
-    assert made_of(recipe_of("pix2pix", resnet=batch, norm_mode="running_stats")) == (batch, "running_stats")
+    assert find_generator_facts(make_recipe("pix2pix")) == (TINY.resnet, "none")
+    assert find_generator_facts(make_recipe("pix2pix", resnet=batch)) == (batch, "batch_stats")
+    assert find_generator_facts(make_recipe("pix2pix", resnet=batch, norm_mode="running_stats")) == (
+        batch,
+        "running_stats",
+    )
 
 
 def test_the_unet_is_built_and_trains_on_one_pair() -> None:
     """BatchNorm sees one pixel of one picture at the bottom, where upstream has none."""
-    recipe = recipe_of("pix2pix", generator="unet", unet=UnetConfig(width=2, downs=5))
-    before = copied(recipe.networks["G"])
-    losses = recipe.step(pair(count=1, side=32))
+    recipe = make_recipe("pix2pix", generator="unet", unet=UnetConfig(width=2, downs=5))
+    before = copy_state(recipe.networks["G"])
+    losses = recipe.step(make_pair(count=1, side=32))
     assert all(v.isfinite() for v in losses.values())
     weights = [k for k in before if k.endswith("weight")]
     assert [k for k in weights if torch.equal(recipe.networks["G"].state_dict()[k], before[k])] == []
@@ -115,5 +118,5 @@ def test_the_unet_is_built_and_trains_on_one_pair() -> None:
 def test_the_usual_discriminator_is_the_papers() -> None:
     """70x70 patches, BatchNorm; pairs of 3 + 3 channels."""
     assert DiscriminatorOptions(norm="batch") == replace(TINY.discriminator, width=64, layers=3, norm="batch")
-    first = next(recipe_of("pix2pix").networks["D"].parameters())
+    first = next(make_recipe("pix2pix").networks["D"].parameters())
     assert first.shape[1] == 6

@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_recipe import batch_of, copied, recipe_of
+from tiny_recipe import copy_state, make_batch, make_recipe
 from torch import Tensor
 
-from i2i_training.ema import Averages
-from i2i_training.pool import ImagePool
+from i2i_training.losses.image_pool import ImagePool
+from i2i_training.run.ema import WeightAverages
 
 CPU = torch.device("cpu")
 
 
-def numbered(*numbers: int) -> Tensor:
+def make_numbered_images(*numbers: int) -> Tensor:
     """Images of one value each."""
     return torch.tensor(numbers, dtype=torch.float32)[:, None, None, None].expand(-1, 3, 2, 2).clone()
 
 
-def numbers(images: Tensor) -> list[int]:
+def read_numbers(images: Tensor) -> list[int]:
     assert all((image == image[0, 0, 0]).all() for image in images)
     return [int(image[0, 0, 0]) for image in images]
 
@@ -29,26 +29,26 @@ def numbers(images: Tensor) -> list[int]:
 
 
 def test_without_size_fakes_are_handed_through() -> None:
-    fakes = numbered(1, 2)
+    fakes = make_numbered_images(1, 2)
     pool = ImagePool(0)
     assert pool.swap(fakes) is fakes and pool.images == []
 
 
 def test_while_it_fills_fakes_are_handed_through_and_kept() -> None:
     pool = ImagePool(3)
-    assert numbers(pool.swap(numbered(1, 2))) == [1, 2]
-    assert numbers(pool.swap(numbered(3))) == [3]
-    assert numbers(torch.stack(pool.images)) == [1, 2, 3]
+    assert read_numbers(pool.swap(make_numbered_images(1, 2))) == [1, 2]
+    assert read_numbers(pool.swap(make_numbered_images(3))) == [3]
+    assert read_numbers(torch.stack(pool.images)) == [1, 2, 3]
 
 
 def test_then_half_are_older_ones_which_make_room() -> None:
     pool = ImagePool(5)
-    pool.swap(numbered(*range(5)))
+    pool.swap(make_numbered_images(*range(5)))
     older = 0
     for n in range(5, 405):
-        before = set(numbers(torch.stack(pool.images)))
-        (shown,) = numbers(pool.swap(numbered(n)))
-        after = set(numbers(torch.stack(pool.images)))
+        before = set(read_numbers(torch.stack(pool.images)))
+        (shown,) = read_numbers(pool.swap(make_numbered_images(n)))
+        after = set(read_numbers(torch.stack(pool.images)))
         if shown == n:
             assert after == before
         else:
@@ -59,10 +59,10 @@ def test_then_half_are_older_ones_which_make_room() -> None:
 
 def test_images_are_kept_as_they_were() -> None:
     pool = ImagePool(1)
-    fakes = numbered(7)
+    fakes = make_numbered_images(7)
     pool.swap(fakes)
     fakes.zero_()
-    assert numbers(torch.stack(pool.images)) == [7]
+    assert read_numbers(torch.stack(pool.images)) == [7]
 
 
 def test_choices_are_the_pools_own() -> None:
@@ -72,7 +72,7 @@ def test_choices_are_the_pools_own() -> None:
         torch.manual_seed(outer)
         state = torch.get_rng_state()
         pool = ImagePool(3, seed)
-        shown.append([numbers(pool.swap(numbered(n, n + 1))) for n in range(0, 60, 2)])
+        shown.append([read_numbers(pool.swap(make_numbered_images(n, n + 1))) for n in range(0, 60, 2)])
         assert torch.equal(torch.get_rng_state(), state)
     assert shown[0] == shown[1] != shown[2]
 
@@ -80,12 +80,12 @@ def test_choices_are_the_pools_own() -> None:
 @pytest.mark.parametrize("cut", [0, 2, 20])
 def test_a_pool_goes_on_where_it_was(cut: int, tmp_path: Path) -> None:
     whole, first, second = ImagePool(4, 0), ImagePool(4, 0), ImagePool(4, 1)
-    shown = [numbers(whole.swap(numbered(n))) for n in range(40)]
+    shown = [read_numbers(whole.swap(make_numbered_images(n))) for n in range(40)]
     for n in range(cut):
-        first.swap(numbered(n))
+        first.swap(make_numbered_images(n))
     torch.save(first.state_dict(), tmp_path / "pool.pt")
     second.load_state_dict(torch.load(tmp_path / "pool.pt", weights_only=True), CPU)
-    assert [numbers(second.swap(numbered(n))) for n in range(cut, 40)] == shown[cut:]
+    assert [read_numbers(second.swap(make_numbered_images(n))) for n in range(cut, 40)] == shown[cut:]
 
 
 # ---------------------------------------------------------------- moving averages
@@ -94,19 +94,19 @@ def test_a_pool_goes_on_where_it_was(cut: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["cyclegan", "unit", "dcgan"])
 def test_averages_follow_the_formula(name: str) -> None:
     """w_avg <- 0.7 w_avg + 0.3 w, from the first step's weights on; buffers are the latest."""
-    recipe = recipe_of(name)
-    averages = Averages(recipe, 0.7)
+    recipe = make_recipe(name)
+    averages = WeightAverages(recipe, 0.7)
     expected: dict[str, dict[str, Tensor]] = {}
     for seed in range(4):
-        recipe.step(batch_of(recipe, seed))
+        recipe.step(make_batch(recipe, seed))
         averages.update()
         for n in recipe.generator_networks:
-            latest = copied(recipe.networks[n])
+            latest = copy_state(recipe.networks[n])
             weights = {key for key, _ in recipe.networks[n].named_parameters(remove_duplicate=False)}
             before = expected.get(n, latest)
             expected[n] = {k: 0.7 * before[k] + 0.3 * v if k in weights else v for k, v in latest.items()}
     for n in recipe.generator_networks:
-        found = averages.networks()[n].state_dict()
+        found = averages.get_networks()[n].state_dict()
         torch.testing.assert_close(found, expected[n])
         live = recipe.networks[n].state_dict()
         assert any(not torch.equal(found[k], live[k]) for k in found)
@@ -114,29 +114,29 @@ def test_averages_follow_the_formula(name: str) -> None:
 
 def test_all_generators_are_averaged_and_nothing_else() -> None:
     for name in ("pix2pix", "cyclegan", "cut", "unit", "encdec", "dcgan"):
-        recipe = recipe_of(name)
-        networks = Averages(recipe, 0.9).networks()
+        recipe = make_recipe(name)
+        networks = WeightAverages(recipe, 0.9).get_networks()
         assert networks.keys() == recipe.networks.keys()
         averaged = {n for n in networks if networks[n] is not recipe.networks[n]}
         assert averaged == {n for n in networks if n.startswith("G")}
 
 
 def test_without_decay_the_live_networks_are_kept() -> None:
-    recipe = recipe_of("cyclegan")
-    averages = Averages(recipe, 0.0)
+    recipe = make_recipe("cyclegan")
+    averages = WeightAverages(recipe, 0.0)
     averages.update()
-    assert all(averages.networks()[n] is network for n, network in recipe.networks.items())
+    assert all(averages.get_networks()[n] is network for n, network in recipe.networks.items())
     assert averages.state_dict() == {}
 
 
 def test_the_generators_to_keep_are_made_of_the_averages() -> None:
-    recipe = recipe_of("unit")
-    averages = Averages(recipe, 0.9)
+    recipe = make_recipe("unit")
+    averages = WeightAverages(recipe, 0.9)
     for seed in range(2):
-        recipe.step(batch_of(recipe, seed))
+        recipe.step(make_batch(recipe, seed))
         averages.update()
-    kept, live = (recipe.generators(n) for n in (averages.networks(), recipe.networks))
-    averaged = averages.networks()["G"].state_dict()
+    kept, live = (recipe.list_generators(n) for n in (averages.get_networks(), recipe.networks))
+    averaged = averages.get_networks()["G"].state_dict()
     for one, other in zip(kept, live, strict=True):
         assert one.config == other.config
         x, y = one.module.state_dict(), other.module.state_dict()
@@ -149,13 +149,13 @@ def test_the_generators_to_keep_are_made_of_the_averages() -> None:
 
 
 def test_averages_do_not_touch_what_trains() -> None:
-    plain, averaged = recipe_of("encdec"), recipe_of("encdec")
-    averages = Averages(averaged, 0.5)
+    plain, averaged = make_recipe("encdec"), make_recipe("encdec")
+    averages = WeightAverages(averaged, 0.5)
     for seed in range(3):
-        plain.step(batch_of(plain, seed))
-        averaged.step(batch_of(averaged, seed))
+        plain.step(make_batch(plain, seed))
+        averaged.step(make_batch(averaged, seed))
         averages.update()
     for name, network in plain.networks.items():
         assert all(
-            torch.equal(v, averaged.networks[name].state_dict()[k]) for k, v in copied(network).items()
+            torch.equal(v, averaged.networks[name].state_dict()[k]) for k, v in copy_state(network).items()
         )

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from i2i_training.config_file import apply_preset
 from i2i_training.data import Batch
+from i2i_training.options.config_file import apply_preset
 from i2i_training.recipes import RECIPES
-from i2i_training.run_options import RunOptions
+from i2i_training.run.run_options import RunOptions
 
 PRESETS = [(name, preset) for name, method in RECIPES.items() for preset in method.presets]
 
@@ -23,7 +23,7 @@ def test_presets_make_runs_that_work(name: str, preset: str) -> None:
     with FakeTensorMode():
         recipe = method.recipe(options, run.seed)
         recipe.check_crop(run.crop_size)
-        configs = [g.config for g in recipe.generators(recipe.networks)]
+        configs = [g.config for g in recipe.list_generators(recipe.networks)]
         assert configs
         a, b = (
             torch.empty(run.batch, channels, run.crop_size, run.crop_size)

@@ -7,28 +7,28 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_recipe import OPTIONS, TINY_D, recipe_of
+from tiny_recipe import OPTIONS, TINY_D, make_recipe
 
 from i2i_sdk.errors import TrainingError
+from i2i_training.losses.gan import GAN_OBJECTIVES
 from i2i_training.networks import (
     INITS,
     EncoderDecoderConfig,
     ResnetConfig,
 )
-from i2i_training.objectives import GAN_OBJECTIVES
 from i2i_training.recipes import RECIPES
 from i2i_training.recipes.parts import DiscriminatorOptions, OptimOptions
 
 
-def test_learning_rate_reaches_every_optimiser() -> None:
-    recipe = recipe_of("cyclegan")
+def test_learning_rate_reaches_every_optimizer() -> None:
+    recipe = make_recipe("cyclegan")
     recipe.set_learning_rate(0.25)
     recipe.set_learning_rate(0.5)  # of the option, not of what it was
     for optimizer in recipe.optimizers.values():
         assert [group["lr"] for group in optimizer.param_groups] == [5e-4]
 
 
-def changed(name: str, **changes: Any) -> Any:
+def make_change(name: str, **changes: Any) -> Any:
     return lambda: replace(OPTIONS[name], **changes)
 
 
@@ -39,27 +39,27 @@ RUN_MODES = "batch_stats, running_stats"
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        *((changed(n, gan_mode="wgan"), f"gan_mode is 'wgan'; allowed: {MODES}") for n in RECIPES),
-        *((changed(n, init="ones"), f"init is 'ones'; allowed: {', '.join(INITS)}") for n in RECIPES),
+        *((make_change(n, gan_mode="wgan"), f"gan_mode is 'wgan'; allowed: {MODES}") for n in RECIPES),
+        *((make_change(n, init="ones"), f"init is 'ones'; allowed: {', '.join(INITS)}") for n in RECIPES),
         *(
-            (changed(n, norm_mode="eval"), f"norm_mode is 'eval'; allowed: {RUN_MODES}")
+            (make_change(n, norm_mode="eval"), f"norm_mode is 'eval'; allowed: {RUN_MODES}")
             for n in ("pix2pix", "cyclegan", "cut", "encdec")
         ),
-        (changed("pix2pix", generator="vit"), "generator is 'vit'; allowed: unet, resnet"),
-        (changed("cyclegan", generator="vit"), "generator is 'vit'; allowed: unet, resnet"),
-        (changed("pix2pix", lambda_l1=-1.0), "lambda_l1 is -1.0; a loss weight is 0 or more"),
-        (changed("pix2pix", lambda_gan=float("nan")), "lambda_gan is nan; a loss weight is 0 or more"),
-        (changed("cyclegan", lambda_cycle=-1.0), "lambda_cycle is -1.0; a loss weight"),
-        (changed("cyclegan", lambda_identity=-1.0), "lambda_identity is -1.0; a loss weight"),
-        (changed("cyclegan", pool_size=-1), "pool_size is -1; 0 or more"),
-        (changed("cut", lambda_nce=-1.0), "lambda_nce is -1.0; a loss weight"),
-        (changed("cut", patches=1), "patches is 1 .* at least 2 patches"),
-        (changed("cut", temperature=0.0), "temperature 0.0; needed: .* a positive temperature"),
-        (changed("unit", lambda_kl=-1.0), "lambda_kl is -1.0; a loss weight"),
-        (changed("encdec", lambda_rec=-1.0), "lambda_rec is -1.0; a loss weight"),
-        (changed("dcgan", discriminator_width=0), "discriminator_width is 0; at least 1"),
+        (make_change("pix2pix", generator="vit"), "generator is 'vit'; allowed: unet, resnet"),
+        (make_change("cyclegan", generator="vit"), "generator is 'vit'; allowed: unet, resnet"),
+        (make_change("pix2pix", lambda_l1=-1.0), "lambda_l1 is -1.0; a loss weight is 0 or more"),
+        (make_change("pix2pix", lambda_gan=float("nan")), "lambda_gan is nan; a loss weight is 0 or more"),
+        (make_change("cyclegan", lambda_cycle=-1.0), "lambda_cycle is -1.0; a loss weight"),
+        (make_change("cyclegan", lambda_identity=-1.0), "lambda_identity is -1.0; a loss weight"),
+        (make_change("cyclegan", pool_size=-1), "pool_size is -1; 0 or more"),
+        (make_change("cut", lambda_nce=-1.0), "lambda_nce is -1.0; a loss weight"),
+        (make_change("cut", patches=1), "patches is 1 .* at least 2 patches"),
+        (make_change("cut", temperature=0.0), "temperature 0.0; needed: .* a positive temperature"),
+        (make_change("unit", lambda_kl=-1.0), "lambda_kl is -1.0; a loss weight"),
+        (make_change("encdec", lambda_rec=-1.0), "lambda_rec is -1.0; a loss weight"),
+        (make_change("dcgan", discriminator_width=0), "discriminator_width is 0; at least 1"),
         (
-            changed("dcgan", discriminator_norm="layer"),
+            make_change("dcgan", discriminator_norm="layer"),
             "discriminator_norm is 'layer'; allowed: instance, batch",
         ),
         (
@@ -91,7 +91,7 @@ def test_impossible_options_are_named_with_what_is_allowed(make: Any, message: s
     ],
 )
 def test_crops_must_suit_the_networks(name: str, size: int, message: str) -> None:
-    recipe = recipe_of(name)
+    recipe = make_recipe(name)
     recipe.check_crop(32)
     with pytest.raises(TrainingError, match=message):
         recipe.check_crop(size)
@@ -101,21 +101,21 @@ def test_crops_must_suit_the_networks(name: str, size: int, message: str) -> Non
 def test_the_smallest_crop_that_is_allowed_can_be_judged(layers: int) -> None:
     options = replace(TINY_D, layers=layers, width=1)
     judge = options.build(3, "normal")
-    assert judge(torch.zeros(1, 3, options.smallest, options.smallest)).shape == (1, 1, 1, 1)
+    assert judge(torch.zeros(1, 3, options.min_size, options.min_size)).shape == (1, 1, 1, 1)
 
 
 @pytest.mark.parametrize("name", ["cyclegan", "cut"])
 def test_running_statistics_of_both_domains_are_refused(name: str) -> None:
     norm = ResnetConfig(width=4, blocks=1, norm="batch")
     with pytest.raises(TrainingError, match=r"running_stats.*also sees images of the other domain"):
-        recipe_of(name, resnet=norm, norm_mode="running_stats")
-    assert recipe_of(name, resnet=norm, norm_mode="batch_stats").config.norm == "batch"
+        make_recipe(name, resnet=norm, norm_mode="running_stats")
+    assert make_recipe(name, resnet=norm, norm_mode="batch_stats").config.norm == "batch"
 
 
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 def test_crops_that_leave_a_norm_one_value_are_refused(norm: str) -> None:
-    recipe = recipe_of("encdec", network=EncoderDecoderConfig(width=4, downs=5, norm=norm))
+    recipe = make_recipe("encdec", network=EncoderDecoderConfig(width=4, downs=5, norm=norm))
     with pytest.raises(TrainingError, match=r"crop_size is 32: 5 halvings leave one value.*crops of 64"):
         recipe.check_crop(32)
     recipe.check_crop(64)
-    recipe_of("encdec", network=EncoderDecoderConfig(width=4, downs=5)).check_crop(32)
+    make_recipe("encdec", network=EncoderDecoderConfig(width=4, downs=5)).check_crop(32)

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 from lightning.fabric import Fabric
-from tiny_recipe import FAST, OPTIONS, TINY_D, TINY_DCGAN, batch_of, copied, recipe_of
+from tiny_recipe import FAST, OPTIONS, TINY_D, TINY_DCGAN, copy_state, make_batch, make_recipe
 from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
-from i2i_training.ema import Averages
+from i2i_training.losses.gan import GAN_OBJECTIVES
 from i2i_training.networks import (
     INITS,
     EncoderDecoderConfig,
@@ -21,12 +21,12 @@ from i2i_training.networks import (
     UnitConfig,
     build_generator,
 )
-from i2i_training.objectives import GAN_OBJECTIVES
 from i2i_training.recipes import RECIPES, Recipe
+from i2i_training.run.ema import WeightAverages
 
 every_recipe = pytest.mark.parametrize("name", RECIPES)
-OneToThree = ResnetConfig(1, 3, width=4, blocks=1)
-ThreeToOne = ResnetConfig(3, 1, width=4, blocks=1)
+ONE_TO_THREE = ResnetConfig(1, 3, width=4, blocks=1)
+THREE_TO_ONE = ResnetConfig(3, 1, width=4, blocks=1)
 SPECTRAL_D: dict[str, Any] = {"discriminator": replace(TINY_D, spectral_norm=True)}
 
 
@@ -43,9 +43,9 @@ def test_every_recipe_is_known_by_its_name() -> None:
 
 @every_recipe
 def test_a_step_trains_every_layer_of_every_network(name: str) -> None:
-    recipe = recipe_of(name)
-    before = {n: copied(network) for n, network in recipe.networks.items()}
-    losses = recipe.step(batch_of(recipe))
+    recipe = make_recipe(name)
+    before = {n: copy_state(network) for n, network in recipe.networks.items()}
+    losses = recipe.step(make_batch(recipe))
     assert losses and all(v.isfinite() and not v.requires_grad for v in losses.values())
     for n, network in recipe.networks.items():
         weights = [key for key, _ in network.named_parameters() if key.endswith("weight")]
@@ -57,12 +57,12 @@ def test_a_step_trains_every_layer_of_every_network(name: str) -> None:
 @every_recipe
 def test_a_network_without_learning_rate_stays(name: str) -> None:
     """Nobody else's loss moves it."""
-    for still in recipe_of(name).networks:
-        recipe = recipe_of(name)
+    for still in make_recipe(name).networks:
+        recipe = make_recipe(name)
         for group in recipe.optimizers[still].param_groups:
             group["lr"] = 0.0
-        before = {n: copied(network) for n, network in recipe.networks.items()}
-        recipe.step(batch_of(recipe))
+        before = {n: copy_state(network) for n, network in recipe.networks.items()}
+        recipe.step(make_batch(recipe))
         for n, network in recipe.networks.items():
             moved = any(not torch.equal(p, before[n][k]) for k, p in network.named_parameters())
             assert moved == (n != still)
@@ -73,12 +73,12 @@ def test_lightning_fabric_changes_nothing_on_the_cpu(name: str) -> None:
     """Bit for bit; and what Fabric trains are the recipe's own networks."""
     states = []
     for fabric in (None, Fabric(accelerator="cpu", devices=1)):
-        recipe = recipe_of(name)
+        recipe = make_recipe(name)
         if fabric:
             recipe.setup(fabric)
             assert all(recipe.run[n] is not network for n, network in recipe.networks.items())
         for seed in range(2):
-            recipe.step(batch_of(recipe, seed))
+            recipe.step(make_batch(recipe, seed))
         states.append(recipe.state_dict())
     assert_same(*states)
 
@@ -87,18 +87,18 @@ def test_lightning_fabric_changes_nothing_on_the_cpu(name: str) -> None:
 @pytest.mark.parametrize("mode", GAN_OBJECTIVES)
 def test_every_objective_works_in_mixed_precision(name: str, mode: str) -> None:
     """The gradient penalty goes back through D twice, which Fabric's mixed precision refuses."""
-    recipe = recipe_of(name, gan_mode=mode)
+    recipe = make_recipe(name, gan_mode=mode)
     recipe.setup(Fabric(accelerator="cpu", devices=1, precision="bf16-mixed"))
-    losses = recipe.step(batch_of(recipe))
+    losses = recipe.step(make_batch(recipe))
     assert all(v.isfinite() and v.dtype == torch.float32 for v in losses.values())
 
 
 @every_recipe
 @pytest.mark.parametrize("init", INITS)
-def test_every_initialisation_trains(name: str, init: str) -> None:
-    recipe = recipe_of(name, init=init)
-    assert all(v.isfinite() for v in recipe.step(batch_of(recipe)).values())
-    other = recipe_of(name, init="normal" if init != "normal" else "xavier")
+def test_every_initialization_trains(name: str, init: str) -> None:
+    recipe = make_recipe(name, init=init)
+    assert all(v.isfinite() for v in recipe.step(make_batch(recipe)).values())
+    other = make_recipe(name, init="normal" if init != "normal" else "xavier")
     for n, network in recipe.networks.items():  # all of them were started that way
         layer = next(k for k, p in network.named_parameters() if p.dim() == 4 or n == "H")
         stds = [dict(r.networks[n].named_parameters())[layer].detach().std() for r in (recipe, other)]
@@ -107,12 +107,12 @@ def test_every_initialisation_trains(name: str, init: str) -> None:
 
 @every_recipe
 def test_spectral_norm_trains(name: str) -> None:
-    recipe = recipe_of(name, **({"spectral_norm": True} if name == "dcgan" else SPECTRAL_D))
+    recipe = make_recipe(name, **({"spectral_norm": True} if name == "dcgan" else SPECTRAL_D))
     judges = [network for n, network in recipe.networks.items() if n.startswith("D")]
     for network in judges:
         assert any(key.endswith("weight.original") for key in network.state_dict())
-    before = copied(judges[0])
-    assert all(v.isfinite() for v in recipe.step(batch_of(recipe)).values())
+    before = copy_state(judges[0])
+    assert all(v.isfinite() for v in recipe.step(make_batch(recipe)).values())
     changed = [k for k, v in judges[0].state_dict().items() if not torch.equal(v, before[k])]
     assert any(k.endswith("weight.original") for k in changed)
 
@@ -122,15 +122,15 @@ def test_spectral_norm_trains(name: str) -> None:
 
 @every_recipe
 def test_generators_are_what_their_config_says(name: str) -> None:
-    recipe = recipe_of(name)
-    recipe.step(batch_of(recipe))
-    made = recipe.generators(recipe.networks)
+    recipe = make_recipe(name)
+    recipe.step(make_batch(recipe))
+    made = recipe.list_generators(recipe.networks)
     both = [("_A", "AtoB"), ("_B", "BtoA")]
     assert [(g.suffix, g.direction) for g in made] == (
         both if recipe.trains_both_directions else [("", "AtoB")]
     )
     assert recipe.trains_both_directions == (name in ("cyclegan", "unit"))
-    batch = batch_of(recipe, 3)
+    batch = make_batch(recipe, 3)
     for g, x in zip(made, (batch.a, batch.b), strict=False):
         x = torch.randn(2, 3) if x is None else x
         alone = build_generator(g.config)
@@ -140,8 +140,8 @@ def test_generators_are_what_their_config_says(name: str) -> None:
 
 
 CHANNELS: dict[str, list[dict[str, Any]]] = {
-    "pix2pix": [{"resnet": OneToThree}, {"resnet": ThreeToOne}],
-    "cyclegan": [{"resnet": c, "lambda_identity": 0.0} for c in (OneToThree, ThreeToOne)],
+    "pix2pix": [{"resnet": ONE_TO_THREE}, {"resnet": THREE_TO_ONE}],
+    "cyclegan": [{"resnet": c, "lambda_identity": 0.0} for c in (ONE_TO_THREE, THREE_TO_ONE)],
     "unit": [{"network": UnitConfig(a, b, width=2, blocks=1)} for a, b in ((1, 3), (3, 1))],
     "encdec": [
         {"network": EncoderDecoderConfig(a, b, width=4, downs=2), "lambda_rec": 0.0}
@@ -152,26 +152,26 @@ CHANNELS: dict[str, list[dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("name", "changes"), [(n, c) for n, cs in CHANNELS.items() for c in cs])
 def test_domains_may_differ_in_channels(name: str, changes: dict[str, Any]) -> None:
-    recipe = recipe_of(name, **changes)
-    batch = batch_of(recipe)
+    recipe = make_recipe(name, **changes)
+    batch = make_batch(recipe)
     assert batch.a is not None and batch.a.shape[1] != batch.b.shape[1]
     assert all(v.isfinite() for v in recipe.step(batch).values())
     there_and_back = [(batch.a, batch.b), (batch.b, batch.a)]
-    for g, (x, y) in zip(recipe.generators(recipe.networks), there_and_back, strict=False):
+    for g, (x, y) in zip(recipe.list_generators(recipe.networks), there_and_back, strict=False):
         assert (g.config.in_channels, g.config.out_channels) == (x.shape[1], y.shape[1])
         assert g.module(x).shape == y.shape
 
 
 def test_noise_becomes_gray_pictures() -> None:
-    recipe = recipe_of("dcgan", network=replace(TINY_DCGAN, out_channels=1))
-    assert all(v.isfinite() for v in recipe.step(batch_of(recipe)).values())
+    recipe = make_recipe("dcgan", network=replace(TINY_DCGAN, out_channels=1))
+    assert all(v.isfinite() for v in recipe.step(make_batch(recipe)).values())
 
 
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("cut", {"resnet": OneToThree}, "1 input and 3 output channels: .* they must be equal"),
-        ("cyclegan", {"resnet": OneToThree}, "1 and 3 channels: .* --lambda_identity 0"),
+        ("cut", {"resnet": ONE_TO_THREE}, "1 input and 3 output channels: .* they must be equal"),
+        ("cyclegan", {"resnet": ONE_TO_THREE}, "1 and 3 channels: .* --lambda_identity 0"),
         (
             "encdec",
             {"network": EncoderDecoderConfig(1, 3, width=2, downs=1)},
@@ -183,7 +183,7 @@ def test_losses_that_compare_a_with_b_need_equal_channels(
     name: str, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(TrainingError, match=message):
-        recipe_of(name, **changes)
+        make_recipe(name, **changes)
 
 
 # ---------------------------------------------------------------- resuming
@@ -205,10 +205,10 @@ def assert_same(left: Any, right: Any) -> None:
         assert left == right
 
 
-def advance(recipe: Recipe, averages: Averages, steps: range) -> dict[str, Any]:
+def advance(recipe: Recipe, averages: WeightAverages, steps: range) -> dict[str, Any]:
     for seed in steps:
         recipe.set_learning_rate(1 / (1 + seed))
-        recipe.step(batch_of(recipe, seed))
+        recipe.step(make_batch(recipe, seed))
         averages.update()
     state = {"recipe": recipe.state_dict(), "averages": averages.state_dict()}
     return {**state, "random": torch.get_rng_state()}
@@ -216,20 +216,20 @@ def advance(recipe: Recipe, averages: Averages, steps: range) -> dict[str, Any]:
 
 @every_recipe
 def test_six_steps_are_three_and_three_more_after_a_restart(name: str, tmp_path: Path) -> None:
-    """With noise, pools, optimisers, power iterations and moving averages in between."""
+    """With noise, pools, optimizers, power iterations and moving averages in between."""
     changes: dict[str, Any] = {"spectral_norm": True} if name == "dcgan" else SPECTRAL_D
     if hasattr(OPTIONS[name], "resnet"):
         changes = changes | {"resnet": replace(OPTIONS[name].resnet, dropout=True)}
 
-    def begun(seed: int) -> tuple[Recipe, Averages]:
-        recipe = recipe_of(name, seed, **changes)
+    def start_recipe(seed: int) -> tuple[Recipe, WeightAverages]:
+        recipe = make_recipe(name, seed, **changes)
         recipe.setup(Fabric(accelerator="cpu", devices=1))
-        return recipe, Averages(recipe, 0.9)
+        return recipe, WeightAverages(recipe, 0.9)
 
-    whole = advance(*begun(0), range(6))
+    whole = advance(*start_recipe(0), range(6))
 
-    torch.save(advance(*begun(0), range(3)), tmp_path / "state.pt")
-    recipe, averages = begun(1)  # other weights, other pools
+    torch.save(advance(*start_recipe(0), range(3)), tmp_path / "state.pt")
+    recipe, averages = start_recipe(1)  # other weights, other pools
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     recipe.load_state_dict(state["recipe"], torch.device("cpu"))
     averages.load_state_dict(state["averages"])
@@ -237,7 +237,7 @@ def test_six_steps_are_three_and_three_more_after_a_restart(name: str, tmp_path:
     assert_same(advance(recipe, averages, range(3, 6)), whole)
 
 
-def scaled(recipe: Recipe, scale: float) -> Recipe:
+def scale_losses(recipe: Recipe, scale: float) -> Recipe:
     """As 16-mixed has it, on the CPU: a scale of the losses that doubles after every update."""
     recipe.setup(Fabric(accelerator="cpu", devices=1))
     recipe.scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=1)
@@ -247,33 +247,33 @@ def scaled(recipe: Recipe, scale: float) -> Recipe:
 
 @every_recipe
 def test_the_scale_of_losses_changes_nothing(name: str) -> None:
-    """All optimisers of a loss divide by the scale that it was multiplied with."""
+    """All optimizers of a loss divide by the scale that it was multiplied with."""
     torch.manual_seed(0)
-    plain = recipe_of(name)
+    plain = make_recipe(name)
     torch.manual_seed(0)
-    other = scaled(recipe_of(name), 2.0**10)
+    other = scale_losses(make_recipe(name), 2.0**10)
     for recipe in (plain, other):
         torch.manual_seed(1)
         for seed in range(3):
-            recipe.step(batch_of(recipe, seed))
+            recipe.step(make_batch(recipe, seed))
     assert other.scaler.get_scale() >= 2.0**16  # two updates a step at least
     for n, network in plain.networks.items():
-        for key, value in copied(network).items():
+        for key, value in copy_state(network).items():
             torch.testing.assert_close(other.networks[n].state_dict()[key], value, rtol=1e-3, atol=1e-5)
 
 
 def test_the_scale_of_losses_is_remembered() -> None:
-    old = scaled(recipe_of("cut"), 2.0**10)
-    old.step(batch_of(old))
-    new = scaled(recipe_of("cut"), 2.0**3)
+    old = scale_losses(make_recipe("cut"), 2.0**10)
+    old.step(make_batch(old))
+    new = scale_losses(make_recipe("cut"), 2.0**3)
     new.load_state_dict(old.state_dict(), torch.device("cpu"))
     assert new.scaler.get_scale() == old.scaler.get_scale() != 2.0**3
-    new.load_state_dict(recipe_of("cut").state_dict(), torch.device("cpu"))  # of a run without a scale
+    new.load_state_dict(make_recipe("cut").state_dict(), torch.device("cpu"))  # of a run without a scale
     assert new.scaler.get_scale() == old.scaler.get_scale()
 
 
 def test_every_pool_decides_for_itself() -> None:
-    recipe = recipe_of("cyclegan")
+    recipe = make_recipe("cyclegan")
     seen: list[list[bool]] = []
     for rank in (0, 1):
         recipe.restart_pools(rank)
@@ -285,9 +285,9 @@ def test_every_pool_decides_for_itself() -> None:
 
 def test_a_state_does_not_bring_its_learning_rate() -> None:
     """Options say it; the moments of the gradient come from the state."""
-    old = recipe_of("encdec")
-    old.step(batch_of(old))
-    new = recipe_of("encdec", optim=replace(FAST, lr=5e-4, beta1=0.9))
+    old = make_recipe("encdec")
+    old.step(make_batch(old))
+    new = make_recipe("encdec", optim=replace(FAST, lr=5e-4, beta1=0.9))
     new.load_state_dict(old.state_dict(), torch.device("cpu"))
     for name, optimizer in new.optimizers.items():
         assert [(group["lr"], group["betas"]) for group in optimizer.param_groups] == [(5e-4, (0.9, 0.999))]
@@ -296,6 +296,6 @@ def test_a_state_does_not_bring_its_learning_rate() -> None:
 
 @pytest.mark.parametrize("other", ["cut", "unit"])
 def test_another_methods_state_is_refused(other: str) -> None:
-    state = recipe_of(other).state_dict()
+    state = make_recipe(other).state_dict()
     with pytest.raises((KeyError, RuntimeError)):
-        recipe_of("encdec").load_state_dict(state, torch.device("cpu"))
+        make_recipe("encdec").load_state_dict(state, torch.device("cpu"))

@@ -12,35 +12,35 @@ import numpy as np
 import pytest
 
 from i2i_sdk.errors import TrainingError
-from i2i_sdk.sinks import write_image
-from i2i_training.curves import COLOURS, best, curve_svg, thinned
-from i2i_training.grids import sample_grid
-from i2i_training.journal import Journal
-from i2i_training.report import write_report
+from i2i_sdk.media.images import write_image
+from i2i_training.report.curves import COLORS, downsample_curve, find_best, render_curves_svg
+from i2i_training.report.run_report import write_report
+from i2i_training.run.journal import RunLogger
+from i2i_training.run.sample_grids import draw_sample_grid
 
 VOID = {"meta", "img", "input", "link", "br"}
 
 
-class Page(HTMLParser):
+class ReportPage(HTMLParser):
     """Checks that elements close in order; keeps text, tags and attributes."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.source = path.read_text(encoding="utf-8")
         self.words: list[str] = []
-        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
         self._open: list[str] = []
         self.feed(self.source)
         self.close()
         assert not self._open
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
+        self.elements.append((tag, dict(attrs)))
         if tag not in VOID:
             self._open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
+        self.elements.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag: str) -> None:
         assert self._open.pop() == tag
@@ -53,8 +53,8 @@ class Page(HTMLParser):
     def text(self) -> str:
         return " ".join(filter(None, self.words))
 
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.found if name == tag]
+    def find_all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
 
 
 CONFIG = """
@@ -75,17 +75,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = cv2.resize(
         random.integers(0, 256, (6, 6, 3), np.uint8), (64, 64), interpolation=cv2.INTER_NEAREST
     )
-    with Journal(out, tensorboard=False, wandb="", resumed_at=0, config={}) as journal:
+    with RunLogger(out, tensorboard=False, wandb="", resumed_at=0, config={}) as journal:
         for step in range(5, 1001, 5):
             left = float(np.exp(-step / 300))
             cycle = {f"cycle_{side}": 0.5 + 2 * left + 0.1 * random.random() for side in "AB"}
             discriminators = {f"D_{side}": 0.25 + 0.1 * random.random() for side in "AB"}
-            journal.losses(step, discriminators | cycle, lr=2e-4 * min(1, 2 - step / 500), rate=4.0)
+            journal.log_losses(step, discriminators | cycle, lr=2e-4 * min(1, 2 - step / 500), rate=4.0)
             if step % 100 == 0:
                 psnr = 22 - 8 * left - (2 if step == 1000 else 0)
-                journal.scores(step, {"psnr": psnr, "psnr_BtoA": 12.0, "swd": 60 * left + 9, "odd": 1.0})
+                journal.log_scores(step, {"psnr": psnr, "psnr_BtoA": 12.0, "swd": 60 * left + 9, "odd": 1.0})
                 output = np.asarray(cv2.GaussianBlur(target, (0, 0), 0.5 + 8 * left), np.uint8)
-                sheet = sample_grid({"input": [255 - target] * 3, "output": [output] * 3})
+                sheet = draw_sample_grid({"input": [255 - target] * 3, "output": [output] * 3})
                 for name in ("AtoB", "BtoA"):
                     write_image(out / "samples" / f"step_{step:06d}_{name}.jpg", sheet)
     (out / "config.toml").write_text(CONFIG)
@@ -93,14 +93,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(run: Path) -> Page:
+def page(run: Path) -> ReportPage:
     path = write_report(run)
     assert path == run / "report.html"
-    return Page(path)
+    return ReportPage(path)
 
 
-def test_it_needs_nothing_else(page: Page) -> None:
-    for tag, attributes in page.found:
+def test_it_needs_nothing_else(page: ReportPage) -> None:
+    for tag, attributes in page.elements:
         assert tag not in ("script", "link", "iframe", "object")
         for name in ("src", "href", "xlink:href", "srcset", "data"):
             value = attributes.get(name) or "#"
@@ -109,17 +109,17 @@ def test_it_needs_nothing_else(page: Page) -> None:
     assert all(url.startswith("#") for url in re.findall(r"url\(([^)]*)\)", page.source))
 
 
-def test_what_the_run_was(page: Page) -> None:
+def test_what_the_run_was(page: ReportPage) -> None:
     assert "<title>cyclegan on maps</title>" in page.source
     for words in ("1,000 of 1,000 steps", "4 steps per second", "s of training", "All 5 options", "optim.lr"):
         assert words in page.text, words
     assert "torch" in page.text
     assert "i2i export" in page.text
     assert "/my run'" in page.text  # quoted for the shell
-    assert page.all("details") == [{"class": "card"}]  # closed
+    assert page.find_all("details") == [{"class": "card"}]  # closed
 
 
-def test_scores_say_which_way_is_better(page: Page) -> None:
+def test_scores_say_which_way_is_better(page: ReportPage) -> None:
     table = page.text[page.text.index("score final best") :]
     assert re.search(r"PSNR ↑ higher is better 19\.\d+ dB 21\.\d+ dB step 900 ", table)
     assert "PSNR BtoA ↑ higher is better 12 dB 12 dB step 100 " in table
@@ -127,16 +127,16 @@ def test_scores_say_which_way_is_better(page: Page) -> None:
     assert re.search(r"odd 1 (Scores|$)", table)  # nobody knows which way: no best
 
 
-def test_a_figure_per_quantity_with_both_sides_in_it(page: Page) -> None:
-    labels = [figure["aria-label"] for figure in page.all("svg")]
+def test_a_figure_per_quantity_with_both_sides_in_it(page: ReportPage) -> None:
+    labels = [figure["aria-label"] for figure in page.find_all("svg")]
     assert labels == ["psnr, psnr_BtoA", "swd", "odd", "D_A, D_B", "cycle_A, cycle_B", "lr", "rate"]
-    assert all("width" not in figure and figure["viewbox"] for figure in page.all("svg"))
-    assert COLOURS[0] in page.source and COLOURS[1] in page.source
+    assert all("width" not in figure and figure["viewbox"] for figure in page.find_all("svg"))
+    assert COLORS[0] in page.source and COLORS[1] in page.source
     assert "bands hold four of five values" in page.text
 
 
-def test_grids_of_the_first_a_middle_and_the_last_step(page: Page) -> None:
-    images = page.all("img")
+def test_grids_of_the_first_a_middle_and_the_last_step(page: ReportPage) -> None:
+    images = page.find_all("img")
     assert len(images) == 6
     assert [image["alt"] for image in images] == [
         f"sample grid at step {step}" for step in ("1,000", "1,000", "100", "100", "500", "500")
@@ -151,7 +151,7 @@ def test_grids_of_the_first_a_middle_and_the_last_step(page: Page) -> None:
 def test_wide_grids_are_reduced(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text('recipe = "dcgan"')
     write_image(tmp_path / "samples" / "step_000010_samples.jpg", np.zeros((500, 2000, 3), np.uint8))
-    (image,) = Page(write_report(tmp_path)).all("img")
+    (image,) = ReportPage(write_report(tmp_path)).find_all("img")
     assert (image["width"], image["height"]) == ("1000", "250")
 
 
@@ -160,35 +160,35 @@ def test_wide_grids_are_reduced(tmp_path: Path) -> None:
 
 def test_a_run_with_one_row_of_losses(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("step,kind,name,value\n50,loss,D,0.5\n")
-    page = Page(write_report(tmp_path))
-    assert [figure["aria-label"] for figure in page.all("svg")] == ["D"]
+    page = ReportPage(write_report(tmp_path))
+    assert [figure["aria-label"] for figure in page.find_all("svg")] == ["D"]
     assert "50 steps" in page.text and "Held-out" not in page.text and "options" not in page.text
     assert "bands" not in page.text
 
 
 def test_a_run_that_has_only_options(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(CONFIG)
-    page = Page(write_report(tmp_path))
+    page = ReportPage(write_report(tmp_path))
     assert "0 of 1,000 steps" in page.text
-    assert not page.all("svg")
+    assert not page.find_all("svg")
 
 
 def test_values_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
     rows = ["1,loss,D,0.5", "2,loss,D,nan", "3,loss,D,inf", "1,loss,G,nan", "1,score,psnr,nan"]
     (tmp_path / "metrics.csv").write_text("\n".join(["step,kind,name,value", *rows, ""]))
-    page = Page(write_report(tmp_path))
-    assert [figure["aria-label"] for figure in page.all("svg")] == ["D"]
+    page = ReportPage(write_report(tmp_path))
+    assert [figure["aria-label"] for figure in page.find_all("svg")] == ["D"]
 
 
 def test_names_from_anywhere_stay_text(tmp_path: Path) -> None:
     evil = "<script>alert('x')</script>"
-    with Journal(tmp_path, tensorboard=False, wandb="", resumed_at=0, config={}) as journal:
-        journal.losses(1, {evil: 1.0, f"{evil}_A": 1.0, "_$x^": 2.0, "_$x^_A": 1.0}, lr=1.0, rate=1.0)
-        journal.scores(1, {evil: 1.0})
+    with RunLogger(tmp_path, tensorboard=False, wandb="", resumed_at=0, config={}) as journal:
+        journal.log_losses(1, {evil: 1.0, f"{evil}_A": 1.0, "_$x^": 2.0, "_$x^_A": 1.0}, lr=1.0, rate=1.0)
+        journal.log_scores(1, {evil: 1.0})
     (tmp_path / "config.toml").write_text(f'recipe = "{evil}"\ndata = "&<b>"\n["<i>"]\n"<u>" = "{evil}"\n')
     (tmp_path / "machine.json").write_text('{"cpu": "<em>fast</em>"}')
-    page = Page(write_report(tmp_path))
-    assert not {"script", "i", "u", "em"} & {tag for tag, _ in page.found}
+    page = ReportPage(write_report(tmp_path))
+    assert not {"script", "i", "u", "em"} & {tag for tag, _ in page.elements}
     for words in (evil, "<em>fast</em>", "<i>.<u>", "on &<b>", "_$x^"):
         assert words in page.text, words
 
@@ -215,24 +215,24 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
 
 def test_long_curves_are_thinned_to_means_and_bands() -> None:
     curve = [(step, float(step % 10)) for step in range(1000)]
-    few = thinned(curve, points=10)
+    few = downsample_curve(curve, points=10)
     assert few.steps.tolist() == [49.5 + 100 * n for n in range(10)]
     assert np.allclose(few.mean, 4.5)
     assert np.allclose(few.low, 0.9) and np.allclose(few.high, 8.1)
-    assert thinned(curve[:3], points=10).mean.tolist() == [0.0, 1.0, 2.0]
+    assert downsample_curve(curve[:3], points=10).mean.tolist() == [0.0, 1.0, 2.0]
 
 
 def test_the_first_of_equal_best_values_counts() -> None:
     curve = [(1, 3.0), (2, 1.0), (3, 3.0), (4, 1.0)]
-    assert best(curve, 1) == (1, 3.0)
-    assert best(curve, -1) == (2, 1.0)
+    assert find_best(curve, 1) == (1, 3.0)
+    assert find_best(curve, -1) == (2, 1.0)
 
 
 def test_drawing_leaves_matplotlib_as_it_was() -> None:
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    svg = curve_svg({"D": [(0, 0.0), (10, 0.0)]}, "loss", better=-1)
+    svg = render_curves_svg({"D": [(0, 0.0), (10, 0.0)]}, "loss", better=-1)
     assert dict(matplotlib.rcParams) == before
-    assert svg == curve_svg({"D": [(0, 0.0), (10, 0.0)]}, "loss", better=-1)
+    assert svg == render_curves_svg({"D": [(0, 0.0), (10, 0.0)]}, "loss", better=-1)
     assert ">loss<" in svg and ">step<" in svg

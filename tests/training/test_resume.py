@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_runs import TINY, bit_for_bit, fresh, go, run_of, write_pictures
+from tiny_runs import TINY, bit_for_bit, make_run, make_seeded_recipe, train_tiny, write_pictures
 from torch import Tensor
 
 from i2i_sdk.errors import CheckpointError, TrainingError
 from i2i_training.checkpoint import load_generator
-from i2i_training.config_file import apply_config, read_config
 from i2i_training.data import Batch
-from i2i_training.journal import read_metrics
 from i2i_training.loop import train
+from i2i_training.options.config_file import apply_config, read_config
 from i2i_training.recipes import RECIPES, Recipe
-from i2i_training.run_options import RunOptions
+from i2i_training.run.journal import read_metrics
+from i2i_training.run.run_options import RunOptions
 
 STEPS = 20
 # Everything that has a memory is on.
@@ -28,12 +28,12 @@ MEMORY: dict[str, Any] = {"steps": STEPS, "batch": 2, "ema": 0.9, "jitter": 0.3,
 MEMORY["save_every"] = 10
 
 
-def left(out: Path) -> dict[str, bytes]:
+def read_weights(out: Path) -> dict[str, bytes]:
     """The weights that a run leaves, as bytes by file name."""
     return {path.name: path.read_bytes() for path in out.glob("*.safetensors")}
 
 
-def state_of(out: Path) -> dict[str, Any]:
+def load_state(out: Path) -> dict[str, Any]:
     return torch.load(out / "state.pt", weights_only=True)
 
 
@@ -54,19 +54,19 @@ def assert_same(a: Any, b: Any, where: str = "state") -> int:
     return 0
 
 
-def stopping(name: str, at: int) -> Recipe:
+def make_interrupted_recipe(name: str, at_step: int) -> Recipe:
     """The recipe in a process that gets Ctrl-C during its `at`-th step."""
-    recipe = fresh(name)
+    recipe = make_seeded_recipe(name)
     step, done = recipe.step, 0
 
-    def interrupted(batch: Batch) -> dict[str, Tensor]:
+    def interrupt_step(batch: Batch) -> dict[str, Tensor]:
         nonlocal done
         done += 1
-        if done == at:
+        if done == at_step:
             signal.raise_signal(signal.SIGINT)
         return step(batch)
 
-    recipe.step = interrupted
+    recipe.step = interrupt_step
     return recipe
 
 
@@ -74,29 +74,29 @@ def stopping(name: str, at: int) -> Recipe:
 @pytest.mark.parametrize("name", RECIPES)
 def test_twenty_steps_are_ten_and_ten(name: str, pictures: Path, tmp_path: Path) -> None:
     whole, halves, stopped = (
-        run_of(pictures, tmp_path / n, **MEMORY) for n in ("whole", "halves", "stopped")
+        make_run(pictures, tmp_path / n, **MEMORY) for n in ("whole", "halves", "stopped")
     )
-    assert go(whole, name).finished
+    assert train_tiny(whole, name).is_finished
 
-    assert go(replace(halves, steps=10), name).steps == 10
-    assert go(halves, name, resume=True).steps == STEPS
+    assert train_tiny(replace(halves, steps=10), name).steps == 10
+    assert train_tiny(halves, name, resume=True).steps == STEPS
 
     # Stopped between two checkpoints; then, after one step more, because the time is up.
-    outcome = train(stopping(name, at=7), stopped)
-    assert (outcome.steps, outcome.finished, outcome.stopped_by) == (7, False, "SIGINT")
-    outcome = go(replace(stopped, minutes=1e-9), name, resume=True)
-    assert (outcome.steps, outcome.finished, outcome.stopped_by) == (8, False, "minutes")
-    assert go(stopped, name, resume=True).finished
+    outcome = train(make_interrupted_recipe(name, at_step=7), stopped)
+    assert (outcome.steps, outcome.is_finished, outcome.stop_reason) == (7, False, "SIGINT")
+    outcome = train_tiny(replace(stopped, minutes=1e-9), name, resume=True)
+    assert (outcome.steps, outcome.is_finished, outcome.stop_reason) == (8, False, "minutes")
+    assert train_tiny(stopped, name, resume=True).is_finished
 
-    expected, files = state_of(tmp_path / "whole"), left(tmp_path / "whole")
+    expected, files = load_state(tmp_path / "whole"), read_weights(tmp_path / "whole")
     assert {p.split("_net_")[0] for p in files} == {"latest", "best"}
     for other in ("halves", "stopped"):
-        assert_same(state_of(tmp_path / other), expected)
-        assert left(tmp_path / other) == files
-    assert_what_is_remembered(name, expected)
+        assert_same(load_state(tmp_path / other), expected)
+        assert read_weights(tmp_path / other) == files
+    assert_state_is_complete(name, expected)
 
 
-def assert_what_is_remembered(name: str, state: dict[str, Any]) -> None:
+def assert_state_is_complete(name: str, state: dict[str, Any]) -> None:
     """Else the comparison could be one of nothing with nothing."""
     assert assert_same(state, state) > 40
     assert state["averages"]
@@ -113,25 +113,25 @@ def assert_what_is_remembered(name: str, state: dict[str, Any]) -> None:
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "step"])
 def test_the_learning_rate_goes_on_where_it_was(schedule: str, pictures: Path, tmp_path: Path) -> None:
     # 8 is no multiple of anything here: neither a checkpoint nor the step where the rate begins to fall.
-    run = run_of(pictures, tmp_path / "whole", steps=12, schedule=schedule, decay_from=0.25, log_every=1)
+    run = make_run(pictures, tmp_path / "whole", steps=12, schedule=schedule, decay_from=0.25, log_every=1)
     stopped = replace(run, out=str(tmp_path / "stopped"))
-    go(run)
-    train(stopping("pix2pix", at=8), stopped)
-    go(stopped, resume=True)
+    train_tiny(run)
+    train(make_interrupted_recipe("pix2pix", at_step=8), stopped)
+    train_tiny(stopped, resume=True)
     rates = [read_metrics(Path(r.out) / "metrics.csv")["run", "lr"] for r in (run, stopped)]
     assert rates[0] == rates[1]
     assert len(rates[0]) == 12
     assert len({rate for _, rate in rates[0]}) > 2
-    assert left(Path(run.out)) == left(Path(stopped.out))
+    assert read_weights(Path(run.out)) == read_weights(Path(stopped.out))
 
 
 def test_curves_of_a_resumed_run_have_no_gaps_and_no_steps_twice(pictures: Path, tmp_path: Path) -> None:
-    run = run_of(pictures, tmp_path, log_every=1, save_every=4)
-    train(stopping("pix2pix", at=6), run)
+    run = make_run(pictures, tmp_path, log_every=1, save_every=4)
+    train(make_interrupted_recipe("pix2pix", at_step=6), run)
     (tmp_path / "state.pt").rename(tmp_path / "kept.pt")
-    go(replace(run, out=str(tmp_path / "other")))  # something else in between
+    train_tiny(replace(run, out=str(tmp_path / "other")))  # something else in between
     (tmp_path / "kept.pt").rename(tmp_path / "state.pt")
-    go(run, resume=True)
+    train_tiny(run, resume=True)
     curves = read_metrics(tmp_path / "metrics.csv")
     assert [step for step, _ in curves["loss", "D"]] == list(range(1, 13))
     assert [step for step, _ in curves["score", "l1"]] == [4, 8, 12]
@@ -141,28 +141,28 @@ def test_curves_of_a_resumed_run_have_no_gaps_and_no_steps_twice(pictures: Path,
 def test_a_killed_runs_last_steps_come_again(pictures: Path, tmp_path: Path) -> None:
     """The state is older than the curves where a process died between two checkpoints."""
 
-    class Killed(BaseException):
+    class KilledError(BaseException):
         pass
 
-    recipe = fresh("pix2pix")
+    recipe = make_seeded_recipe("pix2pix")
     step = recipe.step
 
     seen: list[int] = []
 
-    def killed(batch: Batch) -> dict[str, Tensor]:
+    def kill_step(batch: Batch) -> dict[str, Tensor]:
         seen.append(1)
         if len(seen) == 8:
-            raise Killed
+            raise KilledError
         return step(batch)
 
-    recipe.step = killed
-    run = run_of(pictures, tmp_path / "killed", log_every=1)
-    with pytest.raises(Killed):
+    recipe.step = kill_step
+    run = make_run(pictures, tmp_path / "killed", log_every=1)
+    with pytest.raises(KilledError):
         train(recipe, run)
-    assert state_of(tmp_path / "killed")["step"] == 5
-    go(run, resume=True)
-    go(replace(run, out=str(tmp_path / "whole")))
-    assert left(tmp_path / "killed") == left(tmp_path / "whole")
+    assert load_state(tmp_path / "killed")["step"] == 5
+    train_tiny(run, resume=True)
+    train_tiny(replace(run, out=str(tmp_path / "whole")))
+    assert read_weights(tmp_path / "killed") == read_weights(tmp_path / "whole")
     curves = read_metrics(tmp_path / "killed" / "metrics.csv")
     assert [step for step, _ in curves["loss", "D"]] == list(range(1, 13))
 
@@ -171,25 +171,25 @@ def test_a_killed_runs_last_steps_come_again(pictures: Path, tmp_path: Path) -> 
 
 
 def test_a_finished_run_goes_on_with_more_steps(pictures: Path, tmp_path: Path) -> None:
-    run = run_of(pictures, tmp_path, steps=5, schedule="constant")
-    go(run)
-    before = left(tmp_path)
+    run = make_run(pictures, tmp_path, steps=5, schedule="constant")
+    train_tiny(run)
+    before = read_weights(tmp_path)
     with pytest.raises(TrainingError, match="finished, 5 of 5 steps; nothing was trained"):
-        go(run, resume=True)
-    assert left(tmp_path) == before
-    assert go(replace(run, steps=8), resume=True).steps == 8
+        train_tiny(run, resume=True)
+    assert read_weights(tmp_path) == before
+    assert train_tiny(replace(run, steps=8), resume=True).steps == 8
     assert load_generator(tmp_path / "latest_net_G.safetensors")[1].steps == 8
 
 
 def test_a_new_learning_rate_counts(pictures: Path, tmp_path: Path) -> None:
     """The error about losses that are not finite advises it."""
-    run = run_of(pictures, tmp_path, steps=5, schedule="constant")
-    go(run)
-    before = {k: v.clone() for k, v in state_of(tmp_path)["recipe"]["networks"]["G"].items()}
+    run = make_run(pictures, tmp_path, steps=5, schedule="constant")
+    train_tiny(run)
+    before = {k: v.clone() for k, v in load_state(tmp_path)["recipe"]["networks"]["G"].items()}
     options = TINY["pix2pix"]
     slow = replace(options, optim=replace(options.optim, lr=1e-12, beta1=0.25))
-    go(replace(run, steps=8), resume=True, options=slow)
-    state = state_of(tmp_path)
+    train_tiny(replace(run, steps=8), resume=True, options=slow)
+    state = load_state(tmp_path)
     for name, value in state["recipe"]["networks"]["G"].items():
         if name.endswith("weight"):
             torch.testing.assert_close(value, before[name], rtol=0, atol=1e-7)
@@ -198,83 +198,83 @@ def test_a_new_learning_rate_counts(pictures: Path, tmp_path: Path) -> None:
 
 
 def test_another_network_is_refused_and_nothing_is_lost(pictures: Path, tmp_path: Path) -> None:
-    run = run_of(pictures, tmp_path, steps=5)
-    go(run)
+    run = make_run(pictures, tmp_path, steps=5)
+    train_tiny(run)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     options = TINY["pix2pix"]
     wider = replace(options, resnet=replace(options.resnet, width=3))
     with pytest.raises(
         CheckpointError, match=r"state\.pt: does not fit the options of this run: .*config.*size mismatch for"
     ):
-        go(run, resume=True, options=wider)
+        train_tiny(run, resume=True, options=wider)
     with pytest.raises(CheckpointError, match=r"version 1 of pix2pix; this run is version 1 of encdec"):
-        go(run, "encdec", resume=True)
+        train_tiny(run, "encdec", resume=True)
     with pytest.raises(CheckpointError, match=r"does not fit the options of this run: .*\('G'\)"):
-        go(replace(run, ema=0.9), resume=True)  # there is no average to go on with
+        train_tiny(replace(run, ema=0.9), resume=True)  # there is no average to go on with
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
-    assert go(replace(run, steps=6), resume=True).steps == 6
+    assert train_tiny(replace(run, steps=6), resume=True).steps == 6
 
 
 def test_other_images_are_refused(pictures: Path, tmp_path: Path) -> None:
     others = write_pictures(tmp_path / "others", train=6)
-    run = run_of(pictures, tmp_path / "run", steps=5)
-    go(run)
+    run = make_run(pictures, tmp_path / "run", steps=5)
+    train_tiny(run)
     with pytest.raises(TrainingError, match="not the images that the run began with"):
-        go(replace(run, data=str(others), steps=9), resume=True)
+        train_tiny(replace(run, data=str(others), steps=9), resume=True)
     # They may be moved, though.
     moved = write_pictures(tmp_path / "moved")
-    assert go(replace(run, data=str(moved), steps=9), resume=True).finished
+    assert train_tiny(replace(run, data=str(moved), steps=9), resume=True).is_finished
 
 
 def test_states_that_are_none(pictures: Path, tmp_path: Path) -> None:
-    run = run_of(pictures, tmp_path / "run", steps=1)
+    run = make_run(pictures, tmp_path / "run", steps=1)
     with pytest.raises(CheckpointError, match=r"state\.pt: no such file"):
-        go(run, resume=True)
+        train_tiny(run, resume=True)
     assert not (tmp_path / "run").exists()
-    go(run)
+    train_tiny(run)
     state = tmp_path / "run" / "state.pt"
     whole = state.read_bytes()
-    content = state_of(tmp_path / "run")
+    content = load_state(tmp_path / "run")
 
-    def refused(match: str) -> None:
+    def assert_refused(match: str) -> None:
         with pytest.raises(CheckpointError, match=match):
-            go(replace(run, steps=2), resume=True)
+            train_tiny(replace(run, steps=2), resume=True)
 
     state.write_bytes(whole[: len(whole) // 2])
-    refused("truncated, damaged or no state")
+    assert_refused("truncated, damaged or no state")
     state.write_bytes(b"")
-    refused("truncated, damaged or no state")
+    assert_refused("truncated, damaged or no state")
     torch.save([1, 2], state)
-    refused("it holds a list")
+    assert_refused("it holds a list")
     torch.save({"version": 99, "recipe_name": "pix2pix"}, state)
-    refused("state of version 99 of pix2pix; this run is version 1")
+    assert_refused("state of version 99 of pix2pix; this run is version 1")
     torch.save({**content, "recipe": {}}, state)
-    refused(r"does not fit the options of this run: .*\('networks'\)")
+    assert_refused(r"does not fit the options of this run: .*\('networks'\)")
     torch.save({k: v for k, v in content.items() if k != "step"}, state)
-    refused(r"does not fit the options of this run: .*\('step'\)")
+    assert_refused(r"does not fit the options of this run: .*\('step'\)")
     torch.save({**content, "random": {"cpu": torch.zeros(3)}}, state)
-    refused("does not fit")
+    assert_refused("does not fit")
     state.write_bytes(whole)
-    assert go(replace(run, steps=2), resume=True).finished
+    assert train_tiny(replace(run, steps=2), resume=True).is_finished
 
 
-class Executed(dict):
+class PickledCommand(dict):
     def __reduce__(self) -> tuple[Any, ...]:
         return (pytest.fail, ("a state was executed",))
 
 
 def test_a_state_is_never_executed(pictures: Path, tmp_path: Path) -> None:
-    run = run_of(pictures, tmp_path, steps=1)
-    go(run)
-    torch.save({"version": 1, "recipe_name": "pix2pix", "recipe": Executed()}, tmp_path / "state.pt")
+    run = make_run(pictures, tmp_path, steps=1)
+    train_tiny(run)
+    torch.save({"version": 1, "recipe_name": "pix2pix", "recipe": PickledCommand()}, tmp_path / "state.pt")
     with pytest.raises(CheckpointError, match="truncated, damaged or no state"):
-        go(replace(run, steps=2), resume=True)
+        train_tiny(replace(run, steps=2), resume=True)
 
 
 def test_the_resolved_options_are_those_of_the_last_part(pictures: Path, tmp_path: Path) -> None:
-    run = run_of(pictures, tmp_path, steps=2, overwrite=True)
-    go(run)
-    go(replace(run, steps=3), resume=True)
+    run = make_run(pictures, tmp_path, steps=2, overwrite=True)
+    train_tiny(run)
+    train_tiny(replace(run, steps=3), resume=True)
     table = read_config(tmp_path / "config.toml")
     found, recipe_options = apply_config((RunOptions(), RECIPES["pix2pix"].options()), table)
     assert found == replace(run, steps=3, overwrite=False)  # permission was given once
@@ -283,11 +283,11 @@ def test_the_resolved_options_are_those_of_the_last_part(pictures: Path, tmp_pat
 
 def test_another_score_to_go_by_begins_a_new_comparison(pictures: Path, tmp_path: Path) -> None:
     """A best L1 says nothing about the SSIM that is to be the best from now on."""
-    run = run_of(pictures, tmp_path, steps=8, save_every=2, minutes=None, best_by="l1")
-    train(stopping("pix2pix", 4), run)
-    assert state_of(tmp_path)["best"]["by"] == "l1"
-    train(fresh("pix2pix"), replace(run, best_by="ssim"), resume=True)
-    best = state_of(tmp_path)["best"]
+    run = make_run(pictures, tmp_path, steps=8, save_every=2, minutes=None, best_by="l1")
+    train(make_interrupted_recipe("pix2pix", 4), run)
+    assert load_state(tmp_path)["best"]["by"] == "l1"
+    train(make_seeded_recipe("pix2pix"), replace(run, best_by="ssim"), resume=True)
+    best = load_state(tmp_path)["best"]
     assert best["by"] == "ssim" and best["step"] > 4
     scores = dict(read_metrics(tmp_path / "metrics.csv")["score", "ssim"])
     assert -best["score"] == max(value for step, value in scores.items() if step > 4)

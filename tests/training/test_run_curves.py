@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.run_curves import main, run_figure
+from benchmarks.run_curves import draw_run, main
 
 DOCS = Path(__file__).parents[2] / "docs"
 UNPAIRED = {
@@ -20,7 +20,7 @@ UNPAIRED = {
 
 
 def test_the_left_shows_adversarial_losses_and_the_right_the_first_known_score() -> None:
-    left, right = run_figure(UNPAIRED).axes
+    left, right = draw_run(UNPAIRED).axes
     assert left.get_ylabel() == "adversarial loss"
     assert "SWD" in right.get_ylabel()
     # Two curves and a ring around the best of each.
@@ -28,13 +28,13 @@ def test_the_left_shows_adversarial_losses_and_the_right_the_first_known_score()
 
 
 def test_pairs_are_judged_by_their_distance() -> None:
-    figure = run_figure({**UNPAIRED, ("score", "l1"): [(100, 10.0), (200, 9.0)]})
+    figure = draw_run({**UNPAIRED, ("score", "l1"): [(100, 10.0), (200, 9.0)]})
     assert "L1" in figure.axes[1].get_ylabel()
 
 
 def test_a_run_without_scores_is_refused() -> None:
     with pytest.raises(SystemExit, match="l1, psnr, swd"):
-        run_figure({("loss", "D"): [(50, 0.5)]})
+        draw_run({("loss", "D"): [(50, 0.5)]})
 
 
 def test_every_run_of_the_docs_has_its_curves_and_is_shown(tmp_path: Path) -> None:

@@ -13,13 +13,13 @@ from skimage import data
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.checkpoint import load_generator
-from i2i_training.pencil import degraded, pencil_drawing
-from i2i_training.sketch import HELD_OUT, main, make_pairs, shrink
+from i2i_training.zoo.pencil import degrade, draw_pencil
+from i2i_training.zoo.train_sketch import HELD_OUT_EVERY, main, make_pairs, resize_short_side
 
 Image = NDArray[np.uint8]
 
 
-def bgr(photo: Image) -> Image:
+def to_bgr(photo: Image) -> Image:
     return np.ascontiguousarray(photo[:, :, ::-1])
 
 
@@ -28,7 +28,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixteen small photos: quarters of scikit-image's."""
     folder = tmp_path_factory.mktemp("photos")
     for name in ("astronaut", "chelsea", "coffee", "rocket"):
-        photo = bgr(getattr(data, name)())
+        photo = to_bgr(getattr(data, name)())
         height, width = (side // 2 for side in photo.shape[:2])
         for n in range(4):
             quarter = photo[n // 2 * height :, n % 2 * width :][:height, :width]
@@ -37,13 +37,13 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pairs_folder(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("made") / "deep" / "pairs"
     make_pairs(photos, out)
     return out
 
 
-def halves(folder: Path) -> dict[str, tuple[Image, Image]]:
+def read_halves(folder: Path) -> dict[str, tuple[Image, Image]]:
     """Left and right, BGR, of every side-by-side image by its name."""
     images = {path.stem: cv2.imread(str(path)) for path in folder.iterdir()}
     return {name: tuple(np.hsplit(image, 2)) for name, image in images.items()}
@@ -54,9 +54,9 @@ def halves(folder: Path) -> dict[str, tuple[Image, Image]]:
 
 @pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
 def test_drawings_of_photos_are_gray_lines_on_paper(name: str) -> None:
-    photo = bgr(getattr(data, name)())
+    photo = to_bgr(getattr(data, name)())
     before = photo.copy()
-    drawing = pencil_drawing(photo)
+    drawing = draw_pencil(photo)
     assert drawing.shape == photo.shape
     assert drawing.dtype == np.uint8
     assert np.array_equal(drawing[:, :, 0], drawing[:, :, 1])
@@ -68,19 +68,19 @@ def test_drawings_of_photos_are_gray_lines_on_paper(name: str) -> None:
 
 @pytest.mark.parametrize("level", [60, 130, 255])
 def test_flat_areas_get_no_lines(level: int) -> None:
-    drawing = pencil_drawing(np.full((64, 96, 3), level, np.uint8))
+    drawing = draw_pencil(np.full((64, 96, 3), level, np.uint8))
     assert np.ptp(drawing) == 0
     assert drawing.min() > 200
 
 
 def test_white_stays_white() -> None:
-    assert pencil_drawing(np.full((64, 64, 3), 255, np.uint8)).min() == 255
+    assert draw_pencil(np.full((64, 64, 3), 255, np.uint8)).min() == 255
 
 
 def test_edges_become_strokes_on_their_dark_side() -> None:
     photo = np.full((80, 120, 3), 190, np.uint8)
     photo[:, :60] = 90
-    row = pencil_drawing(photo)[40, :, 0].astype(int)
+    row = draw_pencil(photo)[40, :, 0].astype(int)
     stroke = int(row.argmin())
     assert 54 <= stroke < 60
     assert row[stroke] < row[10] - 80
@@ -89,17 +89,17 @@ def test_edges_become_strokes_on_their_dark_side() -> None:
 
 
 def test_lines_do_not_care_how_bright_the_photo_is() -> None:
-    photo = bgr(data.astronaut())
-    lines = pencil_drawing(photo)[:, :, 0] < 128
-    darker = pencil_drawing((photo * 0.6).astype(np.uint8))[:, :, 0] < 128
+    photo = to_bgr(data.astronaut())
+    lines = draw_pencil(photo)[:, :, 0] < 128
+    darker = draw_pencil((photo * 0.6).astype(np.uint8))[:, :, 0] < 128
     assert lines.mean() > 0.02
     assert (lines & darker).sum() / (lines | darker).sum() > 0.7
 
 
 def test_a_mirrored_photo_gives_the_mirrored_drawing() -> None:
-    photo = bgr(data.chelsea())
-    mirrored = pencil_drawing(np.ascontiguousarray(photo[:, ::-1]))[:, ::-1]
-    difference = np.abs(mirrored.astype(int) - pencil_drawing(photo))
+    photo = to_bgr(data.chelsea())
+    mirrored = draw_pencil(np.ascontiguousarray(photo[:, ::-1]))[:, ::-1]
+    difference = np.abs(mirrored.astype(int) - draw_pencil(photo))
     assert difference.mean() < 1.0
 
 
@@ -107,14 +107,14 @@ def test_a_mirrored_photo_gives_the_mirrored_drawing() -> None:
 
 
 def test_a_good_camera_changes_nothing() -> None:
-    photo = bgr(data.coffee())
-    assert np.array_equal(degraded(photo, np.random.default_rng(0), dark=False, noisy=False), photo)
+    photo = to_bgr(data.coffee())
+    assert np.array_equal(degrade(photo, np.random.default_rng(0), is_dark=False, is_noisy=False), photo)
 
 
 def test_darkness_leaves_15_to_50_percent_of_the_light() -> None:
     white = np.full((8, 8, 3), 255, np.uint8)
     random = np.random.default_rng(0)
-    shares = [degraded(white, random, dark=True, noisy=False).mean() / 255 for _ in range(300)]
+    shares = [degrade(white, random, is_dark=True, is_noisy=False).mean() / 255 for _ in range(300)]
     assert 0.14 < min(shares) < 0.2
     assert 0.45 < max(shares) < 0.51
 
@@ -122,7 +122,7 @@ def test_darkness_leaves_15_to_50_percent_of_the_light() -> None:
 def test_noise_has_4_to_14_levels_and_no_bias() -> None:
     gray = np.full((64, 64, 3), 128, np.uint8)
     random = np.random.default_rng(0)
-    noisy = [degraded(gray, random, dark=False, noisy=True).astype(float) for _ in range(100)]
+    noisy = [degrade(gray, random, is_dark=False, is_noisy=True).astype(float) for _ in range(100)]
     assert 3.8 < min(n.std() for n in noisy) < 5.5
     assert 12.5 < max(n.std() for n in noisy) < 14.5
     assert np.mean(noisy) == pytest.approx(128, abs=0.2)
@@ -130,13 +130,13 @@ def test_noise_has_4_to_14_levels_and_no_bias() -> None:
 
 def test_noise_at_the_ends_is_clipped_not_wrapped() -> None:
     black = np.zeros((32, 32, 3), np.uint8)
-    assert degraded(black, np.random.default_rng(0), dark=False, noisy=True).max() < 100
+    assert degrade(black, np.random.default_rng(0), is_dark=False, is_noisy=True).max() < 100
 
 
 def test_the_same_generator_gives_the_same_camera() -> None:
-    photo = bgr(data.coffee())
+    photo = to_bgr(data.coffee())
     first, again, other = (
-        degraded(photo, np.random.default_rng(seed), dark=True, noisy=True) for seed in (1, 1, 2)
+        degrade(photo, np.random.default_rng(seed), is_dark=True, is_noisy=True) for seed in (1, 1, 2)
     )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -145,11 +145,11 @@ def test_the_same_generator_gives_the_same_camera() -> None:
 # ---------------------------------------------------------------- pairs
 
 
-def test_every_photo_is_seen_clean_dark_noisy_and_both(photos: Path, made: Path) -> None:
-    train, val = ({p.stem for p in (made / split).iterdir()} for split in ("train", "val"))
+def test_every_photo_is_seen_clean_dark_noisy_and_both(photos: Path, pairs_folder: Path) -> None:
+    train, val = ({p.stem for p in (pairs_folder / split).iterdir()} for split in ("train", "val"))
     count = len(list(photos.iterdir()))
     assert len(train) + len(val) == 4 * count
-    assert len(val) == 4 * count // HELD_OUT
+    assert len(val) == 4 * count // HELD_OUT_EVERY
     kinds = {"clean", "dark", "noisy", "both"}
     stems = {p.stem for p in photos.iterdir()}
     assert train | val == {f"{stem}_{kind}" for stem in stems for kind in kinds}
@@ -157,12 +157,12 @@ def test_every_photo_is_seen_clean_dark_noisy_and_both(photos: Path, made: Path)
     assert not trained_on & held_out  # no photo is in both
 
 
-def test_targets_are_drawings_of_the_clean_photo(photos: Path, made: Path) -> None:
-    pairs = halves(made / "train")
-    photo = shrink(cv2.imread(str(photos / "coffee1.png")), 288)
+def test_targets_are_drawings_of_the_clean_photo(photos: Path, pairs_folder: Path) -> None:
+    pairs = read_halves(pairs_folder / "train")
+    photo = resize_short_side(cv2.imread(str(photos / "coffee1.png")), 288)
     clean, drawing = pairs["coffee1_clean"]
     assert np.array_equal(clean, photo)
-    assert np.array_equal(drawing, pencil_drawing(photo))
+    assert np.array_equal(drawing, draw_pencil(photo))
     for kind in ("dark", "noisy", "both"):
         seen, target = pairs[f"coffee1_{kind}"]
         assert np.array_equal(target, drawing)
@@ -172,24 +172,24 @@ def test_targets_are_drawings_of_the_clean_photo(photos: Path, made: Path) -> No
     assert abs(pairs["coffee1_noisy"][0].mean() - clean.mean()) < 2
 
 
-def test_pairs_are_the_same_every_time(photos: Path, made: Path, tmp_path: Path) -> None:
+def test_pairs_are_the_same_every_time(photos: Path, pairs_folder: Path, tmp_path: Path) -> None:
     make_pairs(photos, tmp_path / "again")
-    files = sorted(p.relative_to(made) for p in made.rglob("*.png"))
+    files = sorted(p.relative_to(pairs_folder) for p in pairs_folder.rglob("*.png"))
     assert files
-    assert all((made / f).read_bytes() == (tmp_path / "again" / f).read_bytes() for f in files)
+    assert all((pairs_folder / f).read_bytes() == (tmp_path / "again" / f).read_bytes() for f in files)
 
 
 @pytest.mark.parametrize("size", [(100, 150), (600, 400), (288, 288), (50, 999)])
 def test_shrinking_keeps_the_shape(size: tuple[int, int]) -> None:
     photo = np.zeros((*size, 3), np.uint8)
-    small = shrink(photo, 96)
+    small = resize_short_side(photo, 96)
     assert min(small.shape[:2]) == 96
     assert small.shape[1] / small.shape[0] == pytest.approx(size[1] / size[0], rel=0.02)
 
 
 def test_too_few_photos_are_refused_with_the_number_needed(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "one.png"), np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(TrainingError, match=f"1 photos; at least {2 * HELD_OUT}"):
+    with pytest.raises(TrainingError, match=f"1 photos; at least {2 * HELD_OUT_EVERY}"):
         make_pairs(tmp_path, tmp_path / "pairs")
     assert not (tmp_path / "pairs").exists()
 
@@ -206,11 +206,11 @@ def test_an_unreadable_photo_is_named_and_no_half_data_set_stays(photos: Path, t
 
 
 def test_the_command_makes_pairs_and_trains_the_zoos_network(
-    photos: Path, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    photos: Path, pairs_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "sketch"
     out.mkdir()
-    (out / "pairs").symlink_to(made)
+    (out / "pairs").symlink_to(pairs_folder)
     small = (
         "--steps 1 --crop_size 32 --batch 1 --precision 32-true --resnet.width 2 --discriminator.width 2 "
         "--eval_images 1"
@@ -220,13 +220,15 @@ def test_the_command_makes_pairs_and_trains_the_zoos_network(
     _, spec = load_generator(out / "latest_net_G.safetensors")
     assert spec.norm_mode == "running_stats"
     assert (spec.config.norm, spec.config.upsample, spec.config.width) == ("batch", "nearest", 2)
-    assert spec.licence == "Apache-2.0"
+    assert spec.license == "Apache-2.0"
     assert photos.name in spec.trained_on
 
 
-def test_pairs_of_other_photos_are_not_taken_for_these(photos: Path, made: Path, tmp_path: Path) -> None:
+def test_pairs_of_other_photos_are_not_taken_for_these(
+    photos: Path, pairs_folder: Path, tmp_path: Path
+) -> None:
     """Otherwise the checkpoint would name photos that it never saw."""
-    shutil.copytree(made, tmp_path / "run" / "pairs")
+    shutil.copytree(pairs_folder, tmp_path / "run" / "pairs")
     others = Path(shutil.copytree(photos, tmp_path / "others"))
     one = next(others.iterdir())
     one.rename(others / f"another{one.suffix}")

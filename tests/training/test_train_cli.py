@@ -14,19 +14,19 @@ import cv2
 import pytest
 import torch
 from tiny_runs import PIX2PIX
-from warm import PATIENCE, until, warm
+from warm import TIMEOUT_S, get_fork_server, wait_until
 
-from i2i_sdk import cli as i2i
+from i2i_sdk.cli import main as i2i
 from i2i_sdk.errors import TrainingError
 from i2i_training.checkpoint import load_generator
-from i2i_training.cli import STOPPED, main
-from i2i_training.config_file import read_config
+from i2i_training.cli.train import EXIT_STOPPED, main
 from i2i_training.data.layout import LAYOUTS
 from i2i_training.networks import ResnetConfig
-from i2i_training.options import UPSTREAM, flatten
+from i2i_training.options.config_file import read_config
+from i2i_training.options.flags import UPSTREAM_NAMES, flatten
 from i2i_training.recipes import RECIPES
 from i2i_training.recipes.pix2pix import Pix2pix
-from i2i_training.run_options import RunOptions
+from i2i_training.run.run_options import RunOptions
 
 DISCRIMINATOR = "--discriminator.width 1"
 NARROW = {
@@ -41,14 +41,14 @@ SMALL = [*PIX2PIX.split(), "--steps", "1"]
 
 
 @pytest.fixture(scope="module")
-def finished(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one step."""
     out = tmp_path_factory.mktemp("finished") / "run"
     assert main([*SMALL, "--data", str(pictures), "--out", str(out)]) == 0
     return out
 
 
-def paths(data: Path, out: Path) -> list[str]:
+def make_path_arguments(data: Path, out: Path) -> list[str]:
     return ["--data", str(data), "--out", str(out)]
 
 
@@ -85,7 +85,13 @@ def test_help_lists_recipes_and_layouts(flags: list[str], capsys: pytest.Capture
 def test_presets_fit_their_recipe(name: str, tmp_path: Path) -> None:
     """They are good up to the data: options that refuse each other, or their crops, would stop before."""
     for preset in RECIPES[name].presets:
-        flags = [name, "--preset", preset, *NARROW[name].split(), *paths(Path("/nowhere"), tmp_path / "run")]
+        flags = [
+            name,
+            "--preset",
+            preset,
+            *NARROW[name].split(),
+            *make_path_arguments(Path("/nowhere"), tmp_path / "run"),
+        ]
         with pytest.raises(TrainingError, match="there is no data set folder /nowhere"):
             main([*flags, "--precision", "32-true"])
 
@@ -140,7 +146,7 @@ def test_an_empty_data_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         TrainingError, match=r"no layout that is known; it holds nothing(.|\n)*trainA/ and trainB/"
     ):
-        main([*SMALL, *paths(tmp_path, tmp_path / "run")])
+        main([*SMALL, *make_path_arguments(tmp_path, tmp_path / "run")])
 
 
 # ---------------------------------------------------------------- where options come from
@@ -152,7 +158,14 @@ def test_flags_win_over_files_and_files_over_presets(pictures: Path, tmp_path: P
         'recipe = "pix2pix"\nsteps = 2\nseed = 5\nbatch = 2\n[optim]\nbeta1 = 0.25\n[resnet]\nwidth = 2\n'
     )
     flags = "--preset edge --discriminator.width 2 --discriminator.layers 1 --load_size 36 --crop_size 32"
-    more = [*flags.split(), "--steps", "1", "--resnet.blocks", "1", *paths(pictures, tmp_path / "run")]
+    more = [
+        *flags.split(),
+        "--steps",
+        "1",
+        "--resnet.blocks",
+        "1",
+        *make_path_arguments(pictures, tmp_path / "run"),
+    ]
     assert main(["--config", str(config), *more]) == 0
     table = read_config(tmp_path / "run" / "config.toml")
     assert (table["recipe"], table["seed"], table["generator"]) == ("pix2pix", 5, "resnet")
@@ -166,11 +179,11 @@ def test_flags_win_over_files_and_files_over_presets(pictures: Path, tmp_path: P
     assert spec.norm_mode == "running_stats"
 
 
-def test_the_written_config_trains_the_same_again(finished: Path, tmp_path: Path) -> None:
-    config = finished / "config.toml"
+def test_the_written_config_trains_the_same_again(finished_run: Path, tmp_path: Path) -> None:
+    config = finished_run / "config.toml"
     assert main(["pix2pix", "--config", str(config), "--out", str(tmp_path / "again")]) == 0
     name = "latest_net_G.safetensors"
-    assert (tmp_path / "again" / name).read_bytes() == (finished / name).read_bytes()
+    assert (tmp_path / "again" / name).read_bytes() == (finished_run / name).read_bytes()
     with pytest.raises(TrainingError, match="holds an earlier run"):  # in its own folder
         main(["--config", str(config)])
     with pytest.raises(TrainingError, match="it is for recipe 'pix2pix', not 'cut'"):
@@ -178,23 +191,23 @@ def test_the_written_config_trains_the_same_again(finished: Path, tmp_path: Path
 
 
 def test_overwriting_is_allowed_once(pictures: Path, tmp_path: Path) -> None:
-    flags = [*SMALL, *paths(pictures, tmp_path / "run")]
+    flags = [*SMALL, *make_path_arguments(pictures, tmp_path / "run")]
     assert main([*flags, "--overwrite", "true"]) == 0
     assert main([*flags, "--overwrite", "true", "--seed", "1"]) == 0
     with pytest.raises(TrainingError, match="--overwrite true"):
         main(["--config", str(tmp_path / "run" / "config.toml")])
 
 
-def test_resume_takes_further_flags(finished: Path, pictures: Path, tmp_path: Path) -> None:
+def test_resume_takes_further_flags(finished_run: Path, pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    assert main([*SMALL, *paths(pictures, out)]) == 0
+    assert main([*SMALL, *make_path_arguments(pictures, out)]) == 0
     assert main(["--resume", str(out), "--steps", "2"]) == 0
     assert load_generator(out / "latest_net_G.safetensors")[1].steps == 2
     assert main(["pix2pix", "--resume", str(out), "--steps", "3", "--out", f"{out}/"]) == 0
     with pytest.raises(TrainingError, match="it is for recipe 'pix2pix', not 'cyclegan'"):
         main(["cyclegan", "--resume", str(out)])
     with pytest.raises(TrainingError, match="a run is resumed where it is: leave out --out"):
-        main(["--resume", str(out), "--out", str(finished)])
+        main(["--resume", str(out), "--out", str(finished_run)])
 
 
 def test_resume_from_elsewhere_and_after_a_move(
@@ -202,7 +215,7 @@ def test_resume_from_elsewhere_and_after_a_move(
 ) -> None:
     """Its config names the folder as it was called then."""
     monkeypatch.chdir(tmp_path)
-    assert main([*SMALL, *paths(pictures, Path("out/run"))]) == 0
+    assert main([*SMALL, *make_path_arguments(pictures, Path("out/run"))]) == 0
     (tmp_path / "other").mkdir()
     monkeypatch.chdir(tmp_path / "other")
     assert main(["--resume", "../out/run", "--steps", "2"]) == 0
@@ -216,7 +229,7 @@ def test_resume_from_elsewhere_and_after_a_move(
 # ---------------------------------------------------------------- what to do next
 
 
-def next_commands(text: str) -> list[list[str]]:
+def parse_next_commands(text: str) -> list[list[str]]:
     """The commands after `next:`, as a shell would split them, without `i2i`."""
     lines = text.partition("next: ")[2].splitlines()
     return [shlex.split(line)[1:] for line in lines if line.strip()]
@@ -226,12 +239,12 @@ def test_the_end_names_what_was_written(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "my run"
-    assert main([*SMALL, *paths(pictures, out)]) == 0
+    assert main([*SMALL, *make_path_arguments(pictures, out)]) == 0
     text = capsys.readouterr().out
     assert f"wrote {out}/latest_net_G.safetensors\nbest:  {out}/best_net_G.safetensors, by" in text
     assert f"report: {out}/report.html\n" in text
     assert (out / "report.html").is_file()
-    assert next_commands(text) == [["export", str(out)]]
+    assert parse_next_commands(text) == [["export", str(out)]]
 
 
 @pytest.mark.parametrize("name", ["pix2pix", "cyclegan", "dcgan"])
@@ -249,8 +262,8 @@ def test_next_commands_work(
         "dcgan": "--network.size 32",
     }[name]
     flags = f"{NARROW[name]} {tiny} --steps 1 --load_size 36 --crop_size 32 --eval_images 1".split()
-    assert main([name, *flags, *paths(pictures, Path("out/run"))]) == 0
-    commands = next_commands(capsys.readouterr().out)
+    assert main([name, *flags, *make_path_arguments(pictures, Path("out/run"))]) == 0
+    commands = parse_next_commands(capsys.readouterr().out)
     assert len(commands) == (2 if name == "cyclegan" else 1)
     for command in commands:
         quick = ["--to", "ort:fp32", "--min-psnr", "1"] if command[0] == "export" else []
@@ -267,11 +280,11 @@ def test_next_commands_work(
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
 def test_signals_save_and_say_how_to_go_on(asked: signal.Signals, pictures: Path, tmp_path: Path) -> None:
     out, log = tmp_path / "run", tmp_path / "log"
-    flags = [*PIX2PIX.split(), *paths(pictures, out), "--steps", "1000000", "--log_every", "1"]
-    pid = warm().start(["train", *flags], log)
-    until(lambda: "step 3/" in log.read_text(), log)
+    flags = [*PIX2PIX.split(), *make_path_arguments(pictures, out), "--steps", "1000000", "--log_every", "1"]
+    pid = get_fork_server().start(["train", *flags], log)
+    wait_until(lambda: "step 3/" in log.read_text(), log)
     os.kill(pid, asked)
-    assert warm().wait(pid) == STOPPED == 130
+    assert get_fork_server().wait(pid) == EXIT_STOPPED == 130
     text = log.read_text()
     step = torch.load(out / "state.pt", weights_only=True)["step"]
     assert step >= 3
@@ -281,17 +294,22 @@ def test_signals_save_and_say_how_to_go_on(asked: signal.Signals, pictures: Path
     assert not list(out.glob(".*"))
     assert not (out / "report.html").exists()
 
-    ((*command,),) = next_commands(text)
+    ((*command,),) = parse_next_commands(text)
     assert command == ["train", "--resume", str(out)]
-    code, text = warm().run([*command, "--steps", str(step + 1)], log)
+    code, text = get_fork_server().run([*command, "--steps", str(step + 1)], log)
     assert code == 0, text
-    assert next_commands(text) == [["export", str(out)]]
+    assert parse_next_commands(text) == [["export", str(out)]]
 
 
 def test_ctrl_c_of_the_real_command(pictures: Path, tmp_path: Path) -> None:
     """Started as people start it, with the signal to the whole group as a terminal sends it."""
     out, log = tmp_path / "run", tmp_path / "log"
-    command = [str(Path(sys.executable).with_name("i2i")), "train", *PIX2PIX.split(), *paths(pictures, out)]
+    command = [
+        str(Path(sys.executable).with_name("i2i")),
+        "train",
+        *PIX2PIX.split(),
+        *make_path_arguments(pictures, out),
+    ]
     with log.open("w") as file:
         process = subprocess.Popen(
             [*command, "--steps", "1000000", "--log_every", "1"],
@@ -301,9 +319,9 @@ def test_ctrl_c_of_the_real_command(pictures: Path, tmp_path: Path) -> None:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
     try:
-        until(lambda: "step 2/" in log.read_text() or process.poll() is not None, log)
+        wait_until(lambda: "step 2/" in log.read_text() or process.poll() is not None, log)
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(PATIENCE) == STOPPED
+        assert process.wait(TIMEOUT_S) == EXIT_STOPPED
     finally:
         process.kill()
         process.wait()
@@ -314,21 +332,21 @@ def test_minutes_are_a_plan_not_an_interruption(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    assert main([*SMALL, *paths(pictures, out), "--steps", "9", "--minutes", "0.000001"]) == 0
+    assert main([*SMALL, *make_path_arguments(pictures, out), "--steps", "9", "--minutes", "0.000001"]) == 0
     text = capsys.readouterr().out
     assert "stopped by --minutes 1e-06 after step 1 of 9, with its state" in text
-    assert next_commands(text) == [["train", "--resume", str(out)]]
+    assert parse_next_commands(text) == [["train", "--resume", str(out)]]
 
 
 def test_the_second_ctrl_c_does_not_wait(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def impatient(*_: object) -> None:
+    def interrupt_twice(*_: object) -> None:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(Pix2pix, "step", impatient)
-    assert i2i.main(["train", *SMALL, *paths(pictures, tmp_path / "run")]) == STOPPED
+    monkeypatch.setattr(Pix2pix, "step", interrupt_twice)
+    assert i2i.main(["train", *SMALL, *make_path_arguments(pictures, tmp_path / "run")]) == EXIT_STOPPED
     assert capsys.readouterr().err == "interrupted\n"
     assert not (tmp_path / "run" / "state.pt").exists()
 
@@ -336,7 +354,7 @@ def test_the_second_ctrl_c_does_not_wait(
 def test_losses_that_are_not_finite_end_with_an_error(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = [*SMALL, *paths(pictures, tmp_path / "run"), "--steps", "9", "--optim.lr", "1e30"]
+    flags = [*SMALL, *make_path_arguments(pictures, tmp_path / "run"), "--steps", "9", "--optim.lr", "1e30"]
     assert i2i.main(["train", *flags]) == 2
     captured = capsys.readouterr()
     assert re.search(r"^error: loss G_gan is not finite at step 1; no checkpoint was written", captured.err)
@@ -351,7 +369,7 @@ def test_a_finished_run_is_left_as_it_is(
 ) -> None:
     """Nothing is trained, so nothing about the run may change."""
     out = tmp_path / "run"
-    assert main([*SMALL, *paths(pictures, out), "--steps", "2"]) == 0
+    assert main([*SMALL, *make_path_arguments(pictures, out), "--steps", "2"]) == 0
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     steps = int(read_config(out / "config.toml")["steps"])
     resume = ["train", "--resume", str(out), "--optim.lr", "1e-3"]
@@ -387,13 +405,13 @@ def test_upstreams_flags_and_slips_are_understood(
 def test_the_names_of_upstreams_flags_lead_somewhere() -> None:
     every = {name for method in RECIPES.values() for name, _ in flatten(method.options())}
     every |= {name for name, _ in flatten(RunOptions())}
-    assert set(UPSTREAM.values()) <= every
-    assert not set(UPSTREAM) & every
+    assert set(UPSTREAM_NAMES.values()) <= every
+    assert not set(UPSTREAM_NAMES) & every
 
 
 def test_dcgan_starts_with_its_defaults(pictures: Path, tmp_path: Path) -> None:
     flags = ["--network.width", "2", "--discriminator_width", "2", "--steps", "1", "--batch", "2"]
-    assert main(["dcgan", *flags, *paths(pictures, tmp_path / "run")]) == 0
+    assert main(["dcgan", *flags, *make_path_arguments(pictures, tmp_path / "run")]) == 0
     config = read_config(tmp_path / "run" / "config.toml")
     assert (config["load_size"], config["crop_size"]) == (72, 64)
     assert i2i.main(["sample", str(tmp_path / "run"), "--count", "2", "-o", str(tmp_path / "grid.png")]) == 0

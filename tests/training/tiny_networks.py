@@ -12,7 +12,7 @@ from i2i_training.networks import (
     ResnetConfig,
     UnetConfig,
     build_generator,
-    initialise,
+    initialize_weights,
 )
 
 CONFIGS: list[GeneratorConfig] = [
@@ -29,9 +29,9 @@ CONFIGS: list[GeneratorConfig] = [
 ]
 
 
-def with_random_statistics(module: nn.Module) -> nn.Module:
+def randomize_statistics(module: nn.Module) -> nn.Module:
     """Weights large enough to matter, and running statistics that are not 0 and 1."""
-    initialise(module, gain=0.3)
+    initialize_weights(module, gain=0.3)
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.normal_(layer.running_mean, 0.0, 0.3)
@@ -41,25 +41,25 @@ def with_random_statistics(module: nn.Module) -> nn.Module:
     return module
 
 
-def tiny(config: GeneratorConfig, seed: int = 0) -> nn.Module:
+def make_tiny_network(config: GeneratorConfig, seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
-    return with_random_statistics(build_generator(config))
+    return randomize_statistics(build_generator(config))
 
 
-def spec_of(config: GeneratorConfig, **history: object) -> GeneratorSpec:
+def make_spec(config: GeneratorConfig, **history: object) -> GeneratorSpec:
     """As a recipe writes it: BatchNorm on batch statistics."""
     mode = "batch_stats" if config.norm == "batch" else "none"
     return GeneratorSpec(config, **{"norm_mode": mode, **history})
 
 
-def picture(config: GeneratorConfig, batch: int = 2, seed: int = 1) -> Tensor:
+def make_picture(config: GeneratorConfig, batch: int = 2, seed: int = 1) -> Tensor:
     """float32 [N, C, H, W] in -1..1, sides that the network takes."""
     side = max(16, config.multiple_of)
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(batch, config.in_channels, side, 2 * side, generator=generator) * 2 - 1
 
 
-def same_weights(a: nn.Module, b: nn.Module) -> bool:
+def has_same_weights(a: nn.Module, b: nn.Module) -> bool:
     """Same names, types and bits, on whatever device."""
     x, y = a.state_dict(), b.state_dict()
     return list(x) == list(y) and all(

@@ -39,8 +39,8 @@ OPTIONS: dict[str, Any] = {
     "dcgan": DcganOptions(network=TINY_DCGAN, discriminator_width=2, optim=FAST),
 }
 
-# What the papers minimise, of scores of real and of generated images, and what G minimises.
-PAPERS: dict[str, tuple[Callable[[Tensor], Tensor], ...]] = {
+# What the papers minimize, of scores of real and of generated images, and what G minimizes.
+PAPER_LOSSES: dict[str, tuple[Callable[[Tensor], Tensor], ...]] = {
     "vanilla": (
         lambda s: -torch.sigmoid(s).log().mean(),
         lambda s: -(1 - torch.sigmoid(s)).log().mean(),
@@ -60,32 +60,32 @@ PAPERS: dict[str, tuple[Callable[[Tensor], Tensor], ...]] = {
 }
 
 
-def recipe_of(name: str, seed: int = 0, **changes: Any) -> Recipe:
+def make_recipe(name: str, seed: int = 0, **changes: Any) -> Recipe:
     torch.manual_seed(seed)
     return RECIPES[name].recipe(replace(OPTIONS[name], **changes), seed)
 
 
-def doubled(recipe: Recipe) -> Recipe:
+def to_double(recipe: Recipe) -> Recipe:
     """In float64, where equal means equal."""
     for network in recipe.networks.values():
         network.double()
     return recipe
 
 
-def batch_of(recipe: Recipe, seed: int = 0, count: int = 2, dtype: torch.dtype = torch.float32) -> Batch:
+def make_batch(recipe: Recipe, seed: int = 0, count: int = 2, dtype: torch.dtype = torch.float32) -> Batch:
     """Noise of the channels that the recipe translates between."""
     random = torch.Generator().manual_seed(seed)
-    config = recipe.generators(recipe.networks)[0].config
+    config = recipe.list_generators(recipe.networks)[0].config
     single = recipe.data == "single"
     side = 32 if single else 16
 
-    def noise(channels: int) -> Tensor:
+    def make_noise(channels: int) -> Tensor:
         return torch.rand(count, channels, side, side, generator=random, dtype=dtype) * 2 - 1
 
-    return Batch(None if single else noise(config.in_channels), noise(config.out_channels))
+    return Batch(None if single else make_noise(config.in_channels), make_noise(config.out_channels))
 
 
-def copied(module: nn.Module) -> dict[str, Tensor]:
+def copy_state(module: nn.Module) -> dict[str, Tensor]:
     return {k: v.clone() for k, v in module.state_dict().items()}
 
 
@@ -96,16 +96,16 @@ def assert_step(
 ) -> None:
     """One step reports the expected losses, and leaves in every network the gradient of its own loss alone.
 
-    expected: -> losses by reported name, and by the names of networks what each minimises. It finds the
+    expected: -> losses by reported name, and by the names of networks what each minimizes. It finds the
     networks as the step does, and draws the same noise. The learning rate is 0, so that D's update does not
     change what G is judged by.
     """
     recipe.set_learning_rate(0.0)
     torch.manual_seed(7)
-    reported, minimised = expected()
-    assert minimised.keys() == recipe.networks.keys()
+    reported, minimized = expected()
+    assert minimized.keys() == recipe.networks.keys()
     gradients = {
-        name: torch.autograd.grad(minimised[name], list(network.parameters()), retain_graph=True)
+        name: torch.autograd.grad(minimized[name], list(network.parameters()), retain_graph=True)
         for name, network in recipe.networks.items()
     }
     torch.manual_seed(7)
@@ -123,13 +123,15 @@ def assert_step(
 ORANGE = (1.0, 0.5, 0.0)
 
 
-def blobs(count: int, colour: tuple[float, float, float], random: torch.Generator, side: int = 16) -> Tensor:
-    """Soft spots of one colour on black: float32 [N, 3, side, side] in -1..1."""
+def make_blobs(
+    count: int, color: tuple[float, float, float], random: torch.Generator, side: int = 16
+) -> Tensor:
+    """Soft spots of one color on black: float32 [N, 3, side, side] in -1..1."""
     gray = F.interpolate(torch.rand(count, 1, 4, 4, generator=random), size=side, mode="bicubic")
-    return gray.clamp(0, 1) * torch.tensor(colour)[:, None, None] * 2 - 1
+    return gray.clamp(0, 1) * torch.tensor(color)[:, None, None] * 2 - 1
 
 
-def colour_error(recipe: Recipe, steps: int) -> tuple[float, float]:
+def measure_color_error(recipe: Recipe, steps: int) -> tuple[float, float]:
     """Train on gray blobs and, unpaired, orange ones; how far unseen gray ones then are from being orange.
 
     Returns the mean distance of the channels' means and spreads to those of orange blobs, after translation
@@ -138,13 +140,13 @@ def colour_error(recipe: Recipe, steps: int) -> tuple[float, float]:
     random = torch.Generator().manual_seed(0)
     white = (1.0, 1.0, 1.0)
     for _ in range(steps):
-        recipe.step(Batch(blobs(4, white, random), blobs(4, ORANGE, random)))
-    gray, orange = blobs(32, white, random), blobs(32, ORANGE, random)
+        recipe.step(Batch(make_blobs(4, white, random), make_blobs(4, ORANGE, random)))
+    gray, orange = make_blobs(32, white, random), make_blobs(32, ORANGE, random)
     with torch.no_grad():
-        translated = recipe.generators(recipe.networks)[0].module(gray)
+        translated = recipe.list_generators(recipe.networks)[0].module(gray)
 
-    def statistics(images: Tensor) -> Tensor:
+    def compute_statistics(images: Tensor) -> Tensor:
         return torch.cat([images.mean((0, 2, 3)), images.std((0, 2, 3))])
 
-    truth = statistics(orange)
-    return tuple(float((statistics(x) - truth).abs().mean()) for x in (translated, gray))  # pyright: ignore[reportReturnType]
+    truth = compute_statistics(orange)
+    return tuple(float((compute_statistics(x) - truth).abs().mean()) for x in (translated, gray))  # pyright: ignore[reportReturnType]

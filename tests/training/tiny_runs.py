@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from i2i_training.loop import Outcome, train
+from i2i_training.loop import TrainingResult, train
 from i2i_training.networks import DcganConfig, EncoderDecoderConfig, ResnetConfig, UnetConfig, UnitConfig
 from i2i_training.recipes import RECIPES, Recipe
 from i2i_training.recipes.cut import CutOptions
@@ -21,7 +21,7 @@ from i2i_training.recipes.encdec import EncoderDecoderOptions
 from i2i_training.recipes.parts import DiscriminatorOptions
 from i2i_training.recipes.pix2pix import Pix2pixOptions
 from i2i_training.recipes.unit import UnitOptions
-from i2i_training.run_options import RunOptions
+from i2i_training.run.run_options import RunOptions
 
 # A GPU adds up in whatever order its threads come.
 bit_for_bit = pytest.mark.skipif(
@@ -65,15 +65,17 @@ def write_pictures(root: Path, train: int = 5, val: int = 2) -> Path:
     return root
 
 
-def run_of(data: Path, out: Path, **changes: Any) -> RunOptions:
+def make_run(data: Path, out: Path, **changes: Any) -> RunOptions:
     return replace(RUN, **{"data": str(data), "out": str(out), **changes})
 
 
-def fresh(name: str, options: Any = None) -> Recipe:
+def make_seeded_recipe(name: str, options: Any = None) -> Recipe:
     """As the command line makes it with seed 0."""
     torch.manual_seed(0)
     return RECIPES[name].recipe(options or TINY[name], 0)
 
 
-def go(run: RunOptions, name: str = "pix2pix", resume: bool = False, options: Any = None) -> Outcome:
-    return train(fresh(name, options), run, resume)
+def train_tiny(
+    run: RunOptions, name: str = "pix2pix", resume: bool = False, options: Any = None
+) -> TrainingResult:
+    return train(make_seeded_recipe(name, options), run, resume)

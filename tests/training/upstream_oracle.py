@@ -12,18 +12,18 @@ from torch import Tensor, nn
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
-def conv_keys(name: str, bias: bool) -> list[str]:
+def list_conv_keys(name: str, bias: bool) -> list[str]:
     return [f"{name}.weight"] + ([f"{name}.bias"] if bias else [])
 
 
-def conv_norm_keys(conv: str, norm_slot: str, norm: str) -> list[str]:
+def list_conv_norm_keys(conv: str, norm_slot: str, norm: str) -> list[str]:
     """Only InstanceNorm nets have a bias before the norm; only BatchNorm has numbers of its own."""
-    return conv_keys(conv, norm == "instance") + (
+    return list_conv_keys(conv, norm == "instance") + (
         [f"{norm_slot}.{k}" for k in BATCH_NORM] if norm == "batch" else []
     )
 
 
-def block_convs(padding: str, dropout: bool) -> tuple[int, int]:
+def find_block_convs(padding: str, dropout: bool) -> tuple[int, int]:
     """Where a residual block's two convolutions are: [pad] conv norm relu [dropout] [pad] conv norm."""
     return {
         (False, False): (1, 5),
@@ -33,78 +33,78 @@ def block_convs(padding: str, dropout: bool) -> tuple[int, int]:
     }[padding == "zero", dropout]
 
 
-def resnet_keys(
+def list_resnet_keys(
     blocks: int, norm: str, padding: str = "reflect", dropout: bool = False, resize: bool = False
 ) -> list[str]:
     """pad conv norm relu, twice conv norm relu, blocks from 10, twice up norm relu, pad conv tanh.
 
     An "up" is one layer (transposed convolution), or three when resizing: upsample, pad, convolution.
     """
-    keys = [k for i in (1, 4, 7) for k in conv_norm_keys(f"model.{i}", f"model.{i + 1}", norm)]
+    keys = [k for i in (1, 4, 7) for k in list_conv_norm_keys(f"model.{i}", f"model.{i + 1}", norm)]
     for block in range(10, 10 + blocks):
-        for i in block_convs(padding, dropout):
+        for i in find_block_convs(padding, dropout):
             slot = f"model.{block}.conv_block"
-            keys += conv_norm_keys(f"{slot}.{i}", f"{slot}.{i + 1}", norm)
+            keys += list_conv_norm_keys(f"{slot}.{i}", f"{slot}.{i + 1}", norm)
     for i in (2, 7) if resize else (0, 3):
-        keys += conv_norm_keys(f"model.{10 + blocks + i}", f"model.{11 + blocks + i}", norm)
-    return keys + conv_keys(f"model.{10 + blocks + (11 if resize else 7)}", True)
+        keys += list_conv_norm_keys(f"model.{10 + blocks + i}", f"model.{11 + blocks + i}", norm)
+    return keys + list_conv_keys(f"model.{10 + blocks + (11 if resize else 7)}", True)
 
 
-def mobile_keys(blocks: int, padding: str = "reflect", dropout: bool = True) -> list[str]:
+def list_mobile_keys(blocks: int, padding: str = "reflect", dropout: bool = True) -> list[str]:
     """GAN Compression: as the ResNet, each block convolution being .conv.0 (depthwise), .conv.2 (1x1)."""
     keys: list[str] = []
-    for key in resnet_keys(blocks, "instance", padding, dropout):
+    for key in list_resnet_keys(blocks, "instance", padding, dropout):
         if ".conv_block." not in key:
             keys.append(key)
         elif key.endswith(".weight"):
             conv = key.removesuffix(".weight")
-            keys += conv_keys(f"{conv}.conv.0", True) + conv_keys(f"{conv}.conv.2", True)
+            keys += list_conv_keys(f"{conv}.conv.0", True) + list_conv_keys(f"{conv}.conv.2", True)
     return keys
 
 
-def unet_keys(downs: int, norm: str) -> list[str]:
+def list_unet_keys(downs: int, norm: str) -> list[str]:
     """Each level inside the one above, at index 1 of the outermost and index 3 of the others.
 
     outermost: conv [inside] relu up tanh; between: leaky conv norm [inside] relu up norm (dropout);
     innermost: leaky conv relu up norm.
     """
 
-    def level(prefix: str, left: int) -> list[str]:
+    def list_level_keys(prefix: str, left: int) -> list[str]:
         if left == 1:
-            return conv_keys(f"{prefix}.1", norm == "instance") + conv_norm_keys(
+            return list_conv_keys(f"{prefix}.1", norm == "instance") + list_conv_norm_keys(
                 f"{prefix}.3", f"{prefix}.4", norm
             )
         return [
-            *conv_norm_keys(f"{prefix}.1", f"{prefix}.2", norm),
-            *level(f"{prefix}.3.model", left - 1),
-            *conv_norm_keys(f"{prefix}.5", f"{prefix}.6", norm),
+            *list_conv_norm_keys(f"{prefix}.1", f"{prefix}.2", norm),
+            *list_level_keys(f"{prefix}.3.model", left - 1),
+            *list_conv_norm_keys(f"{prefix}.5", f"{prefix}.6", norm),
         ]
 
     return [
-        *conv_keys("model.model.0", norm == "instance"),
-        *level("model.model.1.model", downs - 1),
-        *conv_keys("model.model.3", True),
+        *list_conv_keys("model.model.0", norm == "instance"),
+        *list_level_keys("model.model.1.model", downs - 1),
+        *list_conv_keys("model.model.3", True),
     ]
 
 
-def patch_keys(layers: int, norm: str) -> list[str]:
+def list_patch_keys(layers: int, norm: str) -> list[str]:
     """conv leaky, then `layers` times conv norm leaky from index 2, then conv."""
-    keys = conv_keys("model.0", True)
+    keys = list_conv_keys("model.0", True)
     for i in range(2, 2 + 3 * layers, 3):
-        keys += conv_norm_keys(f"model.{i}", f"model.{i + 1}", norm)
-    return keys + conv_keys(f"model.{2 + 3 * layers}", True)
+        keys += list_conv_norm_keys(f"model.{i}", f"model.{i + 1}", norm)
+    return keys + list_conv_keys(f"model.{2 + 3 * layers}", True)
 
 
-def pixel_keys(norm: str) -> list[str]:
+def list_pixel_keys(norm: str) -> list[str]:
     """conv leaky conv norm leaky conv; the last convolution follows the bias rule too."""
     return [
-        *conv_keys("net.0", True),
-        *conv_norm_keys("net.2", "net.3", norm),
-        *conv_keys("net.5", norm == "instance"),
+        *list_conv_keys("net.0", True),
+        *list_conv_norm_keys("net.2", "net.3", norm),
+        *list_conv_keys("net.5", norm == "instance"),
     ]
 
 
-def norm_of(kind: str, channels: int) -> nn.Module:
+def make_norm(kind: str, channels: int) -> nn.Module:
     return {"instance": nn.InstanceNorm2d, "batch": nn.BatchNorm2d, "none": lambda _: nn.Identity()}[kind](
         channels
     )
@@ -119,7 +119,7 @@ class UpstreamBlock(nn.Module):
             layers += pad[padding]
             zeros = 1 if padding == "zero" else 0
             layers += [nn.Conv2d(channels, channels, 3, padding=zeros, bias=norm == "instance")]
-            layers += [norm_of(norm, channels)]
+            layers += [make_norm(norm, channels)]
             if first:
                 layers += [nn.ReLU(True)] + ([nn.Dropout(0.5)] if dropout else [])
         self.conv_block = nn.Sequential(*layers)
@@ -137,13 +137,13 @@ class UpstreamResnet(nn.Module):
         super().__init__()
         bias = norm == "instance"
         net: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(channels[0], ngf, 7, bias=bias)]
-        net += [norm_of(norm, ngf), nn.ReLU(True)]
+        net += [make_norm(norm, ngf), nn.ReLU(True)]
         for n in (ngf, 2 * ngf):
-            net += [nn.Conv2d(n, 2 * n, 3, 2, 1, bias=bias), norm_of(norm, 2 * n), nn.ReLU(True)]
+            net += [nn.Conv2d(n, 2 * n, 3, 2, 1, bias=bias), make_norm(norm, 2 * n), nn.ReLU(True)]
         net += [UpstreamBlock(4 * ngf, norm, padding, dropout) for _ in range(blocks)]
         for n in (4 * ngf, 2 * ngf):
             up = nn.ConvTranspose2d(n, n // 2, 3, 2, padding=1, output_padding=1, bias=bias)
-            net += [up, norm_of(norm, n // 2), nn.ReLU(True)]
+            net += [up, make_norm(norm, n // 2), nn.ReLU(True)]
         net += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, channels[1], 7), nn.Tanh()]
         self.model = nn.Sequential(*net)
 
@@ -172,10 +172,10 @@ class UpstreamUnetBlock(nn.Module):
         if self.outermost:
             layers = [down, inside, nn.ReLU(True), up, nn.Tanh()]
         elif inside is None:
-            layers = [nn.LeakyReLU(0.2, True), down, nn.ReLU(True), up, norm_of(norm, outer)]
+            layers = [nn.LeakyReLU(0.2, True), down, nn.ReLU(True), up, make_norm(norm, outer)]
         else:
-            layers = [nn.LeakyReLU(0.2, True), down, norm_of(norm, inner), inside]
-            layers += [nn.ReLU(True), up, norm_of(norm, outer)] + ([nn.Dropout(0.5)] if dropout else [])
+            layers = [nn.LeakyReLU(0.2, True), down, make_norm(norm, inner), inside]
+            layers += [nn.ReLU(True), up, make_norm(norm, outer)] + ([nn.Dropout(0.5)] if dropout else [])
         self.model = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:

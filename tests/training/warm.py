@@ -1,7 +1,7 @@
 """Many processes for one start of the interpreter: a server that has imported everything, and forks.
 
 Its children are real processes with real signals, each running a function `module:name` on arguments, as
-the command line does. Run as a script, this file is the server; tests hold a `Warm`.
+the command line does. Run as a script, this file is the server; tests hold a `ForkServer`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-TRAIN = "i2i_sdk.cli:main"
-PATIENCE = 280  # seconds; a child that takes longer hangs
+TRAIN = "i2i_sdk.cli.main:main"
+TIMEOUT_S = 280  # seconds; a child that takes longer hangs
 
 
-class Warm:
+class ForkServer:
     """The server, from outside."""
 
     def __init__(self) -> None:
@@ -40,11 +40,11 @@ class Warm:
         more: env, a dict of variables; cwd.
         """
         log.write_text("")  # there is something to read at once
-        return self._ask(argv=argv, log=str(log), target=target, **more)
+        return self._request(argv=argv, log=str(log), target=target, **more)
 
     def wait(self, pid: int) -> int:
         """The exit code of a child, or minus the signal that killed it."""
-        return self._ask(wait=pid)
+        return self._request(wait=pid)
 
     def run(self, argv: list[str], log: Path, **more: Any) -> tuple[int, str]:
         """The exit code of a child and what it printed."""
@@ -54,7 +54,7 @@ class Warm:
     def close(self) -> None:
         self._process.communicate()
 
-    def _ask(self, **request: Any) -> int:
+    def _request(self, **request: Any) -> int:
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps(request) + "\n")
@@ -63,17 +63,17 @@ class Warm:
 
 
 @functools.cache
-def warm() -> Warm:
+def get_fork_server() -> ForkServer:
     """One server for all tests of a session."""
-    server = Warm()
+    server = ForkServer()
     atexit.register(server.close)
     return server
 
 
-def until(happened: Callable[[], bool], log: Path) -> None:
+def wait_until(condition: Callable[[], bool], log: Path) -> None:
     """Wait for it; show what the child printed where it does not come."""
-    end = time.monotonic() + PATIENCE
-    while not happened():
+    end = time.monotonic() + TIMEOUT_S
+    while not condition():
         assert time.monotonic() < end, log.read_text()
         time.sleep(0.002)
 
@@ -84,10 +84,10 @@ def until(happened: Callable[[], bool], log: Path) -> None:
 def serve() -> None:
     import torch
 
-    import i2i_sdk.cli
-    import i2i_training.cli
+    import i2i_sdk.cli.main
+    import i2i_training.cli.train
 
-    assert i2i_training.cli
+    assert i2i_training.cli.train
     torch.set_num_threads(1)
     for line in sys.stdin:
         request = json.loads(line)
@@ -96,11 +96,11 @@ def serve() -> None:
         else:
             answer = os.fork()
             if not answer:
-                child(i2i_sdk.cli.load, **request)
+                run_child(i2i_sdk.cli.main.load, **request)
         print(answer, flush=True)
 
 
-def child(
+def run_child(
     load: Callable[..., Any],
     target: str,
     argv: list[str],

@@ -19,16 +19,22 @@ import torch
 from torch import Tensor, nn
 
 from i2i_sdk.errors import CheckpointError
-from i2i_sdk.files import file_sha256, written_atomically
-from i2i_training.infer import SUPPORTED, UnknownArchitectureError, infer_config, override, repair
+from i2i_sdk.files import hash_file, write_atomically
+from i2i_training.dialects.packed import is_packed, pack, unpack
+from i2i_training.dialects.pth_file import read_state_dict
+from i2i_training.dialects.upstream import (
+    SUPPORTED,
+    UnknownArchitectureError,
+    infer_config,
+    override_config,
+    repair_state_dict,
+)
 from i2i_training.networks import GeneratorConfig, GeneratorSpec, build_generator
-from i2i_training.packing import is_packed, pack, unpack
-from i2i_training.pth import read_state_dict
 
 log = logging.getLogger(__name__)
 
 HEADER = "i2i"  # the metadata key of a .safetensors file that holds the spec as JSON
-LARGEST_BYTES = 4 * 10**9  # a generator is megabytes; more is something else
+MAX_BYTES = 4 * 10**9  # a generator is megabytes; more is something else
 
 
 def load_generator(
@@ -62,13 +68,13 @@ def load_generator(
     path = Path(path)
     _check_file(path)
     if path.suffix == ".safetensors":
-        _refuse_overrides(path, padding, upsample)
+        _reject_overrides(path, padding, upsample)
         state, spec = _read_safetensors(path)
     else:
         state, spec = _read_upstream(path, padding, upsample, norm_mode)
     if norm_mode is not None:
-        spec = _with_norm_mode(spec, norm_mode, path)
-    spec = replace(spec, source_sha256=file_sha256(path))
+        spec = _replace_norm_mode(spec, norm_mode, path)
+    spec = replace(spec, source_sha256=hash_file(path))
     for line in spec.repairs:
         log.warning("%s: repaired: %s", path.name, line)
     for line in spec.assumptions:
@@ -95,13 +101,13 @@ def save_generator(
     if path.suffix != ".safetensors":
         raise CheckpointError(f"{path}: generators are written as .safetensors, not '{path.suffix}'")
     state = {k: v.detach().to("cpu").contiguous() for k, v in module.state_dict().items()}
-    if wrong := _differences(state, spec.config):
+    if wrong := _describe_differences(state, spec.config):
         raise CheckpointError(
             f"{path}: the module is not the {spec.config.architecture} that its spec describes: {wrong}"
         )
     state = pack(state, coarseness or {})
     try:
-        with written_atomically(path) as temporary:
+        with write_atomically(path) as temporary:
             safetensors.torch.save_file(state, temporary, metadata={HEADER: json.dumps(spec.to_json())})
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be written: {error}") from error
@@ -111,7 +117,7 @@ def save_generator(
 def set_test_mode(module: nn.Module, norm_mode: str) -> nn.Module:
     """Put `module` into the mode its pictures are made in, in place, and return it.
 
-    Dropout is off. With "batch_stats" BatchNorm normalises by the statistics of its input, as upstream's
+    Dropout is off. With "batch_stats" BatchNorm normalizes by the statistics of its input, as upstream's
     test script does without `--eval`; its running statistics stay untouched.
     """
     module.eval()
@@ -130,9 +136,9 @@ def _check_file(path: Path) -> None:
     size = path.stat().st_size
     if size == 0:
         raise CheckpointError(f"{path}: the file is empty; give a .safetensors or .pth generator")
-    if size > LARGEST_BYTES:
+    if size > MAX_BYTES:
         raise CheckpointError(
-            f"{path}: {size / 1e9:.1f} GB is no generator; at most {LARGEST_BYTES / 1e9:.0f} GB"
+            f"{path}: {size / 1e9:.1f} GB is no generator; at most {MAX_BYTES / 1e9:.0f} GB"
         )
 
 
@@ -155,43 +161,43 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], GeneratorSpec]:
     except (ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path}: its header is not valid: {error}") from error
     if is_packed(state):
-        state = unpack(state, {k: v.shape for k, v in _network_state(spec.config).items()})
-    if wrong := _differences(state, spec.config):
+        state = unpack(state, {k: v.shape for k, v in _build_meta_state(spec.config).items()})
+    if wrong := _describe_differences(state, spec.config):
         raise CheckpointError(
             f"{path}: its tensors are not those of the {spec.config.architecture} in its header: {wrong}"
         )
     return state, spec
 
 
-def _network_state(config: GeneratorConfig) -> dict[str, Tensor]:
+def _build_meta_state(config: GeneratorConfig) -> dict[str, Tensor]:
     """Names, shapes and types of the weights that `config` makes, without any memory behind them."""
     with torch.device("meta"):
         return build_generator(config).state_dict()
 
 
-def _differences(state: dict[str, Tensor], config: GeneratorConfig) -> str:
+def _describe_differences(state: dict[str, Tensor], config: GeneratorConfig) -> str:
     """The first tensors whose shape or type is not what `config` makes; empty when all are."""
     found, expected = (
         {k: f"{str(v.dtype).removeprefix('torch.')} {list(v.shape)}" for k, v in tensors.items()}
-        for tensors in (state, _network_state(config))
+        for tensors in (state, _build_meta_state(config))
     )
     wrong = [k for k in {**expected, **found} if found.get(k) != expected.get(k)]
     lines = [f"{k}: {found.get(k, 'missing')}, expected {expected.get(k, 'nothing')}" for k in wrong[:3]]
     return "; ".join(lines) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
 
 
-def _refuse_overrides(path: Path, padding: str | None, upsample: str | None) -> None:
-    given = [n for n, value in (("padding", padding), ("upsample", upsample)) if value is not None]
-    if given:
+def _reject_overrides(path: Path, padding: str | None, upsample: str | None) -> None:
+    names = [n for n, value in (("padding", padding), ("upsample", upsample)) if value is not None]
+    if names:
         raise CheckpointError(
-            f"{path}: {' and '.join(given)} cannot be replaced; the file's header says how it was trained"
+            f"{path}: {' and '.join(names)} cannot be replaced; the file's header says how it was trained"
         )
 
 
 def _read_upstream(
     path: Path, padding: str | None, upsample: str | None, norm_mode: str | None
 ) -> tuple[dict[str, Tensor], GeneratorSpec]:
-    state, repairs = repair(read_state_dict(path))
+    state, repairs = repair_state_dict(read_state_dict(path))
     try:
         inferred = infer_config({k: tuple(v.shape) for k, v in state.items()})
     except UnknownArchitectureError as error:
@@ -199,7 +205,7 @@ def _read_upstream(
             f"{path}: not a supported generator: {error}. Supported: {SUPPORTED}"
         ) from error
     try:
-        config = override(inferred.config, padding, upsample)
+        config = override_config(inferred.config, padding, upsample)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
     assumed = dict(inferred.assumptions)
@@ -208,13 +214,13 @@ def _read_upstream(
             "BatchNorm uses the statistics of each image, as upstream's test script does; "
             "if you test with --eval, give --norm-mode running_stats"
         )
-    given = {"padding": padding, "upsample": upsample, "norm_mode": norm_mode}
-    assumptions = tuple(line for option, line in assumed.items() if given.get(option) is None)
+    overrides = {"padding": padding, "upsample": upsample, "norm_mode": norm_mode}
+    assumptions = tuple(line for option, line in assumed.items() if overrides.get(option) is None)
     mode = "batch_stats" if config.norm == "batch" else "none"
     return state, GeneratorSpec(config, norm_mode=mode, repairs=repairs, assumptions=assumptions)
 
 
-def _with_norm_mode(spec: GeneratorSpec, norm_mode: str, path: Path) -> GeneratorSpec:
+def _replace_norm_mode(spec: GeneratorSpec, norm_mode: str, path: Path) -> GeneratorSpec:
     try:
         return replace(spec, norm_mode=norm_mode)
     except ValueError as error:

@@ -13,52 +13,59 @@ import torch
 from lightning.fabric import Fabric
 
 from i2i_sdk.errors import TrainingError
-from i2i_sdk.frames import swapped
-from i2i_sdk.sinks import write_image
+from i2i_sdk.imaging.geometry import swap_red_and_blue
+from i2i_sdk.media.images import write_image
 from i2i_training.checkpoint import save_generator
-from i2i_training.config_file import write_config
 from i2i_training.data import open_training_data, read_held_out
-from i2i_training.devices import agreed, averaged, launched
-from i2i_training.ema import Averages
-from i2i_training.finite import FirstBreak, broken_weights
 from i2i_training.networks import DcganConfig, GeneratorSpec
+from i2i_training.options.config_file import write_config
 from i2i_training.recipes.base import Recipe
-from i2i_training.report import CONFIG, REPORT
-from i2i_training.run_options import RunOptions
-from i2i_training.schedules import LearningRate
-from i2i_training.scoring import SMALLEST, Examination, badness, evaluate, examination, snapshot
-from i2i_training.state import STATE, Session, load_state, save_state
-from i2i_training.stopping import StopSignals
-from i2i_training.watch import Watch
+from i2i_training.report.run_report import CONFIG, REPORT
+from i2i_training.run.devices import average_losses, launch_fabric, reduce_stop_reason
+from i2i_training.run.ema import WeightAverages
+from i2i_training.run.evaluation import (
+    MIN_SIZE,
+    EvalPlan,
+    copy_generator,
+    evaluate,
+    plan_evaluation,
+    value_to_minimize,
+)
+from i2i_training.run.finite import NonFiniteTracker, find_non_finite
+from i2i_training.run.run_options import RunOptions
+from i2i_training.run.schedules import LearningRateSchedule
+from i2i_training.run.state import STATE, RunState, load_state, save_state
+from i2i_training.run.stopping import StopSignals
+from i2i_training.run.watch import RunReporter
 
 SAMPLES = "samples"
 LATEST, BEST = "latest_net_G", "best_net_G"  # upstream's name, so that people find it
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingResult:
     """How a run ended."""
 
     steps: int  # done so far
-    finished: bool
-    stopped_by: str  # "", "SIGINT", "SIGTERM" or "minutes"
-    generators: tuple[Path, ...]
-    first: bool = True  # of several processes, the one that tells
+    is_finished: bool
+    stop_reason: str  # "", "SIGINT", "SIGTERM" or "minutes"
+    generator_paths: tuple[Path, ...]
+    is_primary: bool = True  # of several processes, the one that tells
 
 
 @dataclass(frozen=True)
-class Setting:
+class RunContext:
     """What stays the same while the steps go by."""
 
     run: RunOptions
     fabric: Fabric
-    exam: Examination
-    watch: Watch
+    plan: EvalPlan
+    reporter: RunReporter
     signals: StopSignals
-    breaks: FirstBreak
+    non_finite: NonFiniteTracker
 
 
-def train(recipe: Recipe, run: RunOptions, resume: bool = False) -> Outcome:
+def train(recipe: Recipe, run: RunOptions, resume: bool = False) -> TrainingResult:
     """Train `recipe` as `run` says; the folder `run.out` holds what comes of it.
 
     Writes there, every `save_every` steps and at the end: `state.pt`, from which `resume=True` goes on as
@@ -69,10 +76,10 @@ def train(recipe: Recipe, run: RunOptions, resume: bool = False) -> Outcome:
     state that cannot be resumed.
     """
     check_options(recipe, run)
-    fabric = launched(run.precision)
-    out, multiple = Path(run.out), multiple_of(recipe)
-    held_out = read_held_out(run, recipe.data, multiple, max(multiple, SMALLEST), run.eval_images)
-    exam = examination([g.direction for g in recipe.generators(recipe.networks)], held_out, run)
+    fabric = launch_fabric(run.precision)
+    out, multiple = Path(run.out), compute_size_multiple(recipe)
+    held_out = read_held_out(run, recipe.data, multiple, max(multiple, MIN_SIZE), run.eval_images)
+    exam = plan_evaluation([g.direction for g in recipe.list_generators(recipe.networks)], held_out, run)
     source = open_training_data(
         run, recipe.data, run.batch, run.seed, rank=fabric.global_rank, world=fabric.world_size
     )
@@ -80,8 +87,8 @@ def train(recipe: Recipe, run: RunOptions, resume: bool = False) -> Outcome:
         if not resume:
             check_folder(out, run.overwrite)
         recipe.setup(fabric, run.compile)
-        rate = LearningRate(run.schedule, run.steps, run.decay_from)
-        session = Session(recipe, data, rate, Averages(recipe, run.ema))
+        rate = LearningRateSchedule(run.schedule, run.steps, run.decay_from)
+        session = RunState(recipe, data, rate, WeightAverages(recipe, run.ema))
         torch.manual_seed(run.seed + fabric.global_rank)  # noise differs between processes, weights do not
         if resume:
             load_state(out / STATE, session, fabric)
@@ -89,124 +96,126 @@ def train(recipe: Recipe, run: RunOptions, resume: bool = False) -> Outcome:
         fabric.barrier()  # all have looked at the folder before the first one changes it
         if fabric.is_global_zero:
             prepare_folder(recipe, run, resume)
-        watch = Watch(run, recipe.options, session.step, speaks=fabric.is_global_zero)
+        watch = RunReporter(run, recipe.options, session.step, is_primary=fabric.is_global_zero)
         with watch, StopSignals() as signals:
-            stopped_by = _steps(session, Setting(run, fabric, exam, watch, signals, FirstBreak()))
-    paths = tuple(out / f"{LATEST}{g.suffix}.safetensors" for g in recipe.generators(recipe.networks))
-    return Outcome(session.step, session.step >= run.steps, stopped_by, paths, fabric.is_global_zero)
+            stopped_by = _run_steps(
+                session, RunContext(run, fabric, exam, watch, signals, NonFiniteTracker())
+            )
+    paths = tuple(out / f"{LATEST}{g.suffix}.safetensors" for g in recipe.list_generators(recipe.networks))
+    return TrainingResult(session.step, session.step >= run.steps, stopped_by, paths, fabric.is_global_zero)
 
 
-def _steps(session: Session, setting: Setting) -> str:
+def _run_steps(state: RunState, context: RunContext) -> str:
     """From the session's step to the last one; returns what stopped it before, if anything did."""
-    run, fabric, watch = setting.run, setting.fabric, setting.watch
+    run, fabric, watch = context.run, context.fabric, context.reporter
     deadline = time.monotonic() + 60 * (float("inf") if run.minutes is None else run.minutes)
     stopped_by = ""
-    while session.step < run.steps and not stopped_by:
-        step = session.step + 1
-        factor = session.rate.factor(step)
-        session.recipe.set_learning_rate(factor)
-        losses = session.recipe.step(session.data.next(fabric.device))
-        setting.breaks.look(step, losses)
-        session.averages.update()
-        session.step = step
+    while state.step < run.steps and not stopped_by:
+        step = state.step + 1
+        factor = state.learning_rate.compute_factor(step)
+        state.recipe.set_learning_rate(factor)
+        losses = state.recipe.step(state.data.next(fabric.device))
+        context.non_finite.update(step, losses)
+        state.averages.update()
+        state.step = step
         late = "minutes" if time.monotonic() > deadline else ""
-        stopped_by = agreed(fabric, step, setting.signals.asked or late)
+        stopped_by = reduce_stop_reason(fabric, step, context.signals.signal_name or late)
         due = step % run.save_every == 0 or step == run.steps
         if due or stopped_by or step % run.log_every == 0:
-            _check_losses(session, setting)
-            lr = session.recipe.options.optim.lr * factor
-            watch.step(step, averaged(fabric, losses), lr)
+            _check_losses(state, context)
+            lr = state.recipe.options.optim.lr * factor
+            watch.log_step(step, average_losses(fabric, losses), lr)
         else:
-            watch.step(step)
+            watch.log_step(step)
         if due or stopped_by:
-            _check_weights(session, run)
+            _check_weights(state, run)
         if due:
-            _evaluate(session, setting)
+            _evaluate_and_keep_best(state, context)
         if due or stopped_by:
-            _save(session, setting)
+            _save_checkpoint(state, context)
     return stopped_by
 
 
-def _evaluate(session: Session, setting: Setting) -> None:
+def _evaluate_and_keep_best(state: RunState, context: RunContext) -> None:
     """Score the held-out images; keep the generators if they are the best so far."""
-    run, fabric, exam = setting.run, setting.fabric, setting.exam
-    if session.best.get("by", exam.best_by) != exam.best_by:  # resumed with another --best_by
-        session.best = {}
-        session.rate.forget()
+    run, fabric, exam = context.run, context.fabric, context.plan
+    if state.best.get("by", exam.best_by) != exam.best_by:  # resumed with another --best_by
+        state.best = {}
+        state.learning_rate.reset()
     score = 0.0
     if fabric.is_global_zero:
-        result = evaluate(session.recipe.generators(session.averages.networks()), exam, fabric)
-        # Early on, colours that are wrong say nothing yet.
-        warnings = result.warnings if 4 * session.step >= run.steps else []
-        setting.watch.scores(session.step, result.scores, warnings)
+        result = evaluate(state.recipe.list_generators(state.averages.get_networks()), exam, fabric)
+        # Early on, colors that are wrong say nothing yet.
+        warnings = result.warnings if 4 * state.step >= run.steps else []
+        context.reporter.log_scores(state.step, result.scores, warnings)
         for name, grid in result.grids.items():
-            path = Path(run.out) / SAMPLES / f"step_{session.step:06d}_{name}.jpg"
-            write_image(path, swapped(grid))
-            setting.watch.grid(session.step, path)
+            path = Path(run.out) / SAMPLES / f"step_{state.step:06d}_{name}.jpg"
+            write_image(path, swap_red_and_blue(grid))
+            context.reporter.log_grid(state.step, path)
         if exam.best_by:
-            score = badness(exam.best_by, result.scores[exam.best_by])
+            score = value_to_minimize(exam.best_by, result.scores[exam.best_by])
     if not exam.best_by:
         return
     score = float(fabric.broadcast(score))
-    session.rate.observe(score)
-    if not session.best or score < session.best["score"]:
-        session.best = {"step": session.step, "score": score, "by": exam.best_by}
+    state.learning_rate.observe(score)
+    if not state.best or score < state.best["score"]:
+        state.best = {"step": state.step, "score": score, "by": exam.best_by}
         if fabric.is_global_zero:
-            write_generators(session, run, BEST)
+            write_generators(state, run, BEST)
 
 
-def _save(session: Session, setting: Setting) -> None:
+def _save_checkpoint(state: RunState, context: RunContext) -> None:
     """The latest generators and the state. Killed in between, the run goes on from the state before."""
-    if setting.fabric.is_global_zero:
-        write_generators(session, setting.run, LATEST)
-        save_state(Path(setting.run.out) / STATE, session)
-    setting.fabric.barrier()
-    session.saved = session.step
+    if context.fabric.is_global_zero:
+        write_generators(state, context.run, LATEST)
+        save_state(Path(context.run.out) / STATE, state)
+    context.fabric.barrier()
+    state.saved_step = state.step
 
 
-def write_generators(session: Session, run: RunOptions, name: str) -> None:
+def write_generators(state: RunState, run: RunOptions, name: str) -> None:
     """All generators as `.safetensors`, each with its history."""
-    for g in session.recipe.generators(session.averages.networks()):
+    for g in state.recipe.list_generators(state.averages.get_networks()):
         spec = GeneratorSpec(
             g.config,
             norm_mode=g.norm_mode,
-            recipe=session.recipe.name,
-            direction=data_direction(g.direction, run.direction),
-            steps=session.step,
+            recipe=state.recipe.name,
+            direction=to_data_direction(g.direction, run.direction),
+            steps=state.step,
             size=run.crop_size,
             trained_on=run.trained_on,
-            licence=run.licence,
+            license=run.license,
         )
-        save_generator(Path(run.out) / f"{name}{g.suffix}.safetensors", snapshot(g), spec)
+        save_generator(Path(run.out) / f"{name}{g.suffix}.safetensors", copy_generator(g), spec)
 
 
-def data_direction(generator: str, run: str) -> str:
+def to_data_direction(generator: str, run: str) -> str:
     """A generator's direction in the data set's own names: a BtoA run swaps them."""
     return generator if run == "AtoB" else {"AtoB": "BtoA", "BtoA": "AtoB"}[generator]
 
 
-def _check_weights(session: Session, run: RunOptions) -> None:
+def _check_weights(state: RunState, run: RunOptions) -> None:
     """The losses were computed before the step; nothing that it broke may replace a good checkpoint."""
-    for name, network in session.averages.networks().items():
-        if broken := broken_weights({f"{name}.{k}": v for k, v in network.state_dict().items()}):
-            _fail(broken, session.step, session, run)
+    for name, network in state.averages.get_networks().items():
+        if broken := find_non_finite({f"{name}.{k}": v for k, v in network.state_dict().items()}):
+            _raise_non_finite(broken, state.step, state, run)
 
 
-def _check_losses(session: Session, setting: Setting) -> None:
+def _check_losses(state: RunState, context: RunContext) -> None:
     """Raise TrainingError if a loss was not finite in any step so far."""
-    step, names = setting.breaks.found(setting.fabric)
+    step, names = context.non_finite.find_first(context.fabric)
     if names:
-        _fail([f"loss {name}" for name in names], step, session, setting.run)
+        _raise_non_finite([f"loss {name}" for name in names], step, state, context.run)
 
 
-def _fail(broken: list[str], step: int, session: Session, run: RunOptions) -> NoReturn:
+def _raise_non_finite(names: list[str], step: int, state: RunState, run: RunOptions) -> NoReturn:
     """Raise TrainingError naming what is not finite, and the last good checkpoint."""
     kept, start = "no checkpoint was written", "Begin again with"
-    if session.saved:
-        kept = f"the checkpoint of step {session.saved} in {run.out} is good"
+    if state.saved_step:
+        kept = f"the checkpoint of step {state.saved_step} in {run.out} is good"
         start = f"Go on from there: i2i train --resume {shlex.quote(run.out)}, with"
     raise TrainingError(
-        f"{', '.join(broken[:3])} is not finite at step {step}; {kept}. "
+        f"{', '.join(names[:3])} is not finite at step {step}; {kept}. "
         f"{start} a lower --optim.lr or --precision 32-true"
     )
 
@@ -219,40 +228,40 @@ def check_options(recipe: Recipe, run: RunOptions) -> None:
             f"direction is {run.direction!r}; {recipe.name} trains both: leave it out, and say "
             f"--direction {run.direction} when you export"
         )
-    for g in recipe.generators(recipe.networks):
-        source, target = data_direction(g.direction, run.direction).split("to")
+    for g in recipe.list_generators(recipe.networks):
+        source, target = to_data_direction(g.direction, run.direction).split("to")
         ends = [(target, "gives", g.config.out_channels)]
         if not isinstance(g.config, DcganConfig):
             ends = [(source, "takes", g.config.in_channels), *ends]
         for domain, verb, channels in ends:
-            if channels != run.channels(domain):
+            if channels != run.get_channels(domain):
                 raise TrainingError(
-                    f"channels_{domain.lower()} is {run.channels(domain)}, but the network {verb} "
+                    f"channels_{domain.lower()} is {run.get_channels(domain)}, but the network {verb} "
                     f"{channels}: set its in_channels and out_channels, or those of the data"
                 )
 
 
-def multiple_of(recipe: Recipe) -> int:
+def compute_size_multiple(recipe: Recipe) -> int:
     """What the sides of held-out images must divide by: all generators take them."""
-    configs = [g.config for g in recipe.generators(recipe.networks)]
+    configs = [g.config for g in recipe.list_generators(recipe.networks)]
     return max(1 if isinstance(config, DcganConfig) else config.multiple_of for config in configs)
 
 
-def check_steps_left(done: int, run: RunOptions) -> None:
+def check_steps_left(steps_done: int, run: RunOptions) -> None:
     """Raise TrainingError for a run that has nothing to do: its folder then stays as it is."""
     out = shlex.quote(run.out)
-    if done > run.steps:
-        raise TrainingError(f"{run.out}: {done} steps are done already, more than --steps {run.steps}")
-    if done == run.steps:
+    if steps_done > run.steps:
+        raise TrainingError(f"{run.out}: {steps_done} steps are done already, more than --steps {run.steps}")
+    if steps_done == run.steps:
         raise TrainingError(
-            f"{run.out}: finished, {done} of {run.steps} steps; nothing was trained. "
-            f"To go on: i2i train --resume {out} --steps {2 * done}"
+            f"{run.out}: finished, {steps_done} of {run.steps} steps; nothing was trained. "
+            f"To go on: i2i train --resume {out} --steps {2 * steps_done}"
         )
 
 
 def check_folder(out: Path, overwrite: bool) -> None:
     """Raise TrainingError where an earlier run would go."""
-    held = [path for path in _left(out) if path.name == STATE or path.name.startswith(LATEST)]
+    held = [path for path in _list_run_files(out) if path.name == STATE or path.name.startswith(LATEST)]
     if not held or overwrite:
         return
     resume = f"go on with it: i2i train --resume {shlex.quote(str(out))}; or " * (out / STATE).exists()
@@ -269,12 +278,12 @@ def prepare_folder(recipe: Recipe, run: RunOptions, resume: bool) -> None:
     """
     out = Path(run.out)
     out.mkdir(parents=True, exist_ok=True)
-    for path in (*([] if resume else _left(out)), *out.glob(".*.partial*")):
+    for path in (*([] if resume else _list_run_files(out)), *out.glob(".*.partial*")):
         path.unlink()
     write_config(out / CONFIG, recipe.name, replace(run, overwrite=False), recipe.options)
 
 
-def _left(out: Path) -> list[Path]:
+def _list_run_files(out: Path) -> list[Path]:
     """What an earlier run left behind that a new one may not replace."""
     patterns = (STATE, f"{LATEST}*.safetensors", f"{BEST}*.safetensors", f"{SAMPLES}/step_*.jpg", REPORT)
     return [path for pattern in patterns for path in sorted(out.glob(pattern))]

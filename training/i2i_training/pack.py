@@ -9,7 +9,10 @@ from pathlib import Path
 
 from i2i_training.checkpoint import load_generator, save_generator
 
-SMALL, LARGE = 10_000, 4_000_000  # numbers in a tensor: fewer are not packed; more may be packed harder
+MIN_PACKED_SIZE, MIN_LARGE_SIZE = (
+    10_000,
+    4_000_000,
+)  # numbers in a tensor: fewer are not packed; more may be packed harder
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,14 +23,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--coarseness", type=float, default=0.25, help="rounding step, in standard deviations"
     )
-    parser.add_argument("--large", type=float, help=f"that of tensors of {LARGE:,} numbers and more")
+    parser.add_argument("--large", type=float, help=f"that of tensors of {MIN_LARGE_SIZE:,} numbers and more")
     args = parser.parse_args(argv)
     module, spec = load_generator(args.source)
     sizes = {name: value.numel() for name, value in module.state_dict().items()}
     steps = {
-        name: args.large if args.large and size >= LARGE else args.coarseness
+        name: args.large if args.large and size >= MIN_LARGE_SIZE else args.coarseness
         for name, size in sizes.items()
-        if size >= SMALL
+        if size >= MIN_PACKED_SIZE
     }
     note = f"weights rounded in packing to {args.coarseness:g} standard deviations"
     note += f", those of large tensors to {args.large:g}" if args.large else ""

@@ -1,7 +1,7 @@
 """Core ML: an mlprogram with an image in and an image out, converted from the traced module.
 
 coremltools converts on any system; running needs a Mac, so `verify` evaluates the saved package's program
-with PyTorch (`verify_mil.py`) where there is none.
+with PyTorch (`mil/interpreter.py`) where there is none.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from i2i_export.job import Checked, Job, run_here
-from i2i_export.module import Uint8Translator
+from i2i_export.job import Job
+from i2i_export.mil.interpreter import MilEngine
 from i2i_export.options import ExportOptions
-from i2i_export.parity import require_floor
-from i2i_export.verify_mil import MilEngine
+from i2i_export.verify_variant import VerifiedVariant, verify_on_device, verify_with
 from i2i_sdk import __version__
-from i2i_sdk.backends.coreml import CoreMlEngine, Layer, quiet_coremltools, read_layers
+from i2i_sdk.backends.coreml import CoreMlEngine, CoreMlLayer, read_layers, silence_coremltools
+from i2i_sdk.bundle.manifest import Requirements, Variant
 from i2i_sdk.errors import ExportError
-from i2i_sdk.manifest import Requirements, Variant
-from i2i_sdk.parity import measure_parity
 
 PRECISIONS = ("fp16", "w8", "palette6")
-PALETTE = 64  # entries, so 6 bits a weight
-LEAST = 2048  # numbers that a layer's weights must have to be stored in fewer bits; coremltools' own default
+PALETTE_SIZE = 64  # entries, so 6 bits a weight
+MIN_WEIGHTS = (
+    2048  # numbers that a layer's weights must have to be stored in fewer bits; coremltools' own default
+)
 
 
-def default_precisions(options: ExportOptions) -> tuple[str, ...]:
+def list_default_precisions(options: ExportOptions) -> tuple[str, ...]:
     """All of them: the interpreter checks each on any machine."""
     return PRECISIONS
 
@@ -48,39 +48,36 @@ def export(job: Job, precision: str) -> Variant:
     FP16 is converted once a job. The other two are made of it by storing its weights in fewer bits: 8 with a
     scale per channel, or 6 as places in a palette of 64 for each layer. Activations and sums stay FP16.
     """
-    model = _load(_converted(job))
+    model = _load(_get_fp16_package(job))
     if precision != "fp16":
         job.progress(f"coreml {precision}: storing weights in fewer bits")
-        model = _compressed(model, precision)
+        model = _compress(model, precision)
     needs = Requirements("coremltools>=9.0", os=("macos", "ios"))
-    variant = replace(job.variant("coreml", precision, (), needs), max_batch=1)
-    package = _package(variant, job)
+    variant = replace(job.make_variant("coreml", precision, (), needs), max_batch=1)
+    package = _get_package_path(variant, job)
     write_package(model, package)
     files = sorted(path for path in package.rglob("*") if path.is_file())
     files.sort(key=lambda path: path.name != "Manifest.json")  # the first names the rest
     layers = read_layers(model.get_spec())
     return replace(
         variant,
-        files=tuple(job.entry(path) for path in files),
+        files=tuple(job.make_file_entry(path) for path in files),
         precision_kept={layer.name: layer.precision for layer in layers if layer.precision != precision},
-        macs_in_precision=round(share_of_macs(layers, precision), 4),
+        macs_in_precision=round(compute_macs_share(layers, precision), 4),
     )
 
 
-def verify(variant: Variant, job: Job) -> Checked:
+def verify(variant: Variant, job: Job) -> VerifiedVariant:
     """Parity of the saved package: by Core ML on a Mac (never executed yet), elsewhere from its program.
 
     Raises ParityError below the floor, ExportError when the package is not what was asked for.
     """
-    if CoreMlEngine.missing(variant.precision) is None:
-        return run_here(variant, job)
-    with MilEngine(_package(variant, job)) as engine:
+    if CoreMlEngine.explain_unsupported(variant.precision) is None:
+        return verify_on_device(variant, job)
+    with MilEngine(_get_package_path(variant, job)) as engine:
         if engine.precision != variant.precision:
             raise ExportError(f"{variant.name}: coremltools stored the weights as {engine.precision}")
-        parity = measure_parity(engine, job.trial)
-        require_floor(variant.name, variant.precision, parity, job.options.min_psnr)
-        found = replace(variant, parity=parity, verified="graph", verified_by=engine.provider)
-        return Checked(replace(found, precision_found=engine.precision), timing=None)
+        return verify_with(engine, variant, job, verified_by=engine.provider)
 
 
 class ImageTranslator(nn.Module):
@@ -100,24 +97,22 @@ class ImageTranslator(nn.Module):
         return ((values * 127.5 - 0.5).round() + 128).clamp(0, 255)
 
 
-def share_of_macs(layers: Sequence[Layer], precision: str) -> float:
+def compute_macs_share(layers: Sequence[CoreMlLayer], precision: str) -> float:
     """How much of the multiplications has weights stored in `precision`, 0..1."""
     inside = sum(layer.macs for layer in layers if layer.precision == precision)
     return inside / max(1, sum(layer.macs for layer in layers))
 
 
-def _package(variant: Variant, job: Job) -> Path:
+def _get_package_path(variant: Variant, job: Job) -> Path:
     return job.folder / f"{variant.name}.mlpackage"
 
 
-def _converted(job: Job) -> Path:
+def _get_fp16_package(job: Job) -> Path:
     """The FP16 package in the job's scratch folder, made when first asked for."""
     package = job.scratch / f"coreml-fp16-{job.size}.mlpackage"
     if package.exists():
         return package
     channels = job.spec.config.in_channels, job.spec.config.out_channels
-    if not isinstance(job.module, Uint8Translator):
-        raise ExportError(f"coreml: takes images, and this is a {job.spec.kind}; leave the target out")
     if not {1, 3}.issuperset(channels):
         raise ExportError(
             f"coreml: its images have 1 or 3 channels, this network maps {channels[0]} to {channels[1]}; "
@@ -132,9 +127,9 @@ def _converted(job: Job) -> Path:
 
 
 def _convert(module: nn.Module, example: Tensor, channels: tuple[int, int]) -> Any:
-    ct = _coremltools()
-    colours = [ct.colorlayout.RGB if count == 3 else ct.colorlayout.GRAYSCALE for count in channels]
-    with _without_progress(), warnings.catch_warnings():
+    ct = _import_coremltools()
+    colors = [ct.colorlayout.RGB if count == 3 else ct.colorlayout.GRAYSCALE for count in channels]
+    with _suppress_progress(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.trace, which coremltools asks for
         warnings.filterwarnings("ignore", "Converting a tensor to a Python boolean")  # sizes, which are fixed
         warnings.simplefilter("ignore", ResourceWarning)  # of coremltools' temporary folders
@@ -142,8 +137,8 @@ def _convert(module: nn.Module, example: Tensor, channels: tuple[int, int]) -> A
         try:
             return ct.convert(
                 traced,
-                inputs=[ct.ImageType(name="image", shape=example.shape, color_layout=colours[0])],
-                outputs=[ct.ImageType(name="translated", color_layout=colours[1])],
+                inputs=[ct.ImageType(name="image", shape=example.shape, color_layout=colors[0])],
+                outputs=[ct.ImageType(name="translated", color_layout=colors[1])],
                 convert_to="mlprogram",
                 minimum_deployment_target=ct.target.iOS16,
                 compute_precision=ct.precision.FLOAT16,
@@ -158,14 +153,14 @@ def _describe(model: Any, job: Job) -> None:
     """What Xcode shows of the package, and what it was made of."""
     spec, options = job.spec, job.options
     model.author = "i2i-sdk"
-    model.license = options.licence or spec.licence
+    model.license = options.license or spec.license
     model.version = __version__
     model.short_description = f"{spec.config.architecture} image translator at {job.size}"
     model.input_description["image"] = f"{job.width} x {job.height} pixels, 8 bits a channel"
     model.output_description["translated"] = "The translated image, of the same size"
     model.user_defined_metadata.update(
         {
-            "i2i.contract": "image in, image out; normalisation and rounding are inside",
+            "i2i.contract": "image in, image out; normalization and rounding are inside",
             "i2i.source_sha256": spec.source_sha256,
             "i2i.trained_on": options.trained_on or spec.trained_on,
             "i2i.norm_mode": spec.norm_mode,
@@ -173,20 +168,22 @@ def _describe(model: Any, job: Job) -> None:
     )
 
 
-def _compressed(model: Any, precision: str) -> Any:
-    _coremltools()
+def _compress(model: Any, precision: str) -> Any:
+    _import_coremltools()
     import coremltools.optimize.coreml as optimize
 
-    with _without_progress(), warnings.catch_warnings():
+    with _suppress_progress(), warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # of coremltools' temporary folders
         if precision == "w8":
-            how = optimize.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=LEAST)
+            how = optimize.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=MIN_WEIGHTS)
             return optimize.linear_quantize_weights(model, optimize.OptimizationConfig(global_config=how))
-        how = optimize.OpPalettizerConfig(mode="custom", lut_function=palette_of, weight_threshold=LEAST)
+        how = optimize.OpPalettizerConfig(
+            mode="custom", lut_function=compute_palette, weight_threshold=MIN_WEIGHTS
+        )
         return optimize.palettize_weights(model, optimize.OptimizationConfig(global_config=how))
 
 
-def palette_of(weights: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+def compute_palette(weights: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """(palette, flat indices) of `weights` with the least squared error nearby: k-means on a line.
 
     Lloyd's algorithm (1982) on sorted numbers, where a cluster is a range and its mean a difference of
@@ -195,9 +192,9 @@ def palette_of(weights: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """
     numbers = np.sort(weights.astype(np.float64), axis=None)
     sums = np.concatenate(([0.0], np.cumsum(numbers)))
-    heights, edges = np.histogram(numbers, bins=PALETTE)
+    heights, edges = np.histogram(numbers, bins=PALETTE_SIZE)
     density = np.cumsum(np.cbrt(heights))
-    palette = np.interp((np.arange(PALETTE) + 0.5) / PALETTE, density / density[-1], edges[1:])
+    palette = np.interp((np.arange(PALETTE_SIZE) + 0.5) / PALETTE_SIZE, density / density[-1], edges[1:])
     for _ in range(300):
         ends = np.searchsorted(numbers, (palette[1:] + palette[:-1]) / 2)
         starts, ends = np.concatenate(([0], ends)), np.concatenate((ends, [len(numbers)]))
@@ -226,11 +223,11 @@ def write_package(model: Any, package: Path) -> None:
 
 
 def _load(package: Path) -> Any:
-    return _coremltools().models.MLModel(str(package), skip_model_load=True)
+    return _import_coremltools().models.MLModel(str(package), skip_model_load=True)
 
 
-def _coremltools() -> Any:
-    with quiet_coremltools():
+def _import_coremltools() -> Any:
+    with silence_coremltools():
         try:
             import coremltools
         except ImportError as error:
@@ -239,7 +236,7 @@ def _coremltools() -> Any:
 
 
 @contextlib.contextmanager
-def _without_progress() -> Generator[None]:
+def _suppress_progress() -> Generator[None]:
     """Without coremltools' bars and warnings, in which the export's own line of progress would drown."""
-    with quiet_coremltools(), contextlib.redirect_stderr(io.StringIO()):
+    with silence_coremltools(), contextlib.redirect_stderr(io.StringIO()):
         yield

@@ -18,15 +18,15 @@ from torch import Tensor, nn
 
 from i2i_export.job import Job
 from i2i_export.options import ExportOptions
-from i2i_sdk.backends.ncnn import NcnnEngine
-from i2i_sdk.backends.ncnn_files import read_layers
+from i2i_sdk.backends.ncnn.ncnn_engine import NcnnEngine
+from i2i_sdk.backends.ncnn.ncnn_files import read_layers
+from i2i_sdk.bundle.manifest import Requirements, Variant
 from i2i_sdk.errors import BackendError, ExportError
-from i2i_sdk.manifest import Requirements, Variant
 
 PRECISIONS = ("fp32", "fp16")
 
 
-def default_precisions(options: ExportOptions) -> tuple[str, ...]:
+def list_default_precisions(options: ExportOptions) -> tuple[str, ...]:
     """Both: ncnn runs on every CPU."""
     return PRECISIONS
 
@@ -36,21 +36,21 @@ def export(job: Job, precision: str) -> Variant:
 
     Raises ExportError: a package is missing, or ncnn lacks a layer of the network, which it names.
     """
-    pnnx = _pnnx()
-    if reason := NcnnEngine.missing(precision):
+    pnnx = _find_pnnx()
+    if reason := NcnnEngine.explain_unsupported(precision):
         raise ExportError(f"ncnn cannot be verified here: {reason}")
     channels = {job.spec.config.in_channels, job.spec.config.out_channels}
-    if job.spec.kind != "sampler" and not channels <= {1, 3}:
+    if not channels <= {1, 3}:
         raise ExportError(f"ncnn takes images of 1 or 3 channels, not of {sorted(channels)}; leave it out")
     needs = Requirements("ncnn>=1.0.20250503")
-    variant = replace(job.variant("ncnn", precision, (), needs), max_batch=1)
-    traced = _traced(job)
+    variant = replace(job.make_variant("ncnn", precision, (), needs), max_batch=1)
+    traced = _trace(job)
     job.progress(f"ncnn {precision}: converting with pnnx")
     param, weights = _convert(pnnx, traced, variant.name, precision)
-    _say_size(param, job)
-    _require_known_layers(param)
+    _write_input_size(param, job)
+    _check_layers(param)
     files = [path.rename(job.folder / path.name) for path in (param, weights)]
-    variant = replace(variant, files=tuple(job.entry(path) for path in files))
+    variant = replace(variant, files=tuple(job.make_file_entry(path) for path in files))
     if precision == "fp32":
         return variant
     return replace(variant, macs_in_precision=0.0, precision_kept={"arithmetic": "fp32"})
@@ -59,20 +59,20 @@ def export(job: Job, precision: str) -> Variant:
 class PlanarPixels(nn.Module):
     """float32 [1, C_in, H, W] of 0..255 -> float32 [1, C_out, H, W] of whole numbers 0..255.
 
-    A sampler takes float32 [1, z] from N(0, 1) instead. Pixels are centred before they are scaled: on a phone
+    Pixels are centerd before they are scaled: on a phone
     that computes in FP16 the subtraction is exact, where x/127.5 - 1 would round twice.
     """
 
-    def __init__(self, generator: nn.Module, takes_pixels: bool) -> None:
+    def __init__(self, generator: nn.Module) -> None:
         super().__init__()
-        self.generator, self.takes_pixels = generator, takes_pixels
+        self.generator = generator
 
     def forward(self, x: Tensor) -> Tensor:
-        values = (x - 127.5) * (1 / 127.5) if self.takes_pixels else x
+        values = (x - 127.5) * (1 / 127.5)
         return (self.generator(values) * 127.5 + 127.5).round().clamp(0, 255)
 
 
-def _pnnx() -> str:
+def _find_pnnx() -> str:
     """The program inside of pnnx's wheel. Its Python part is left alone: it runs the code that it writes."""
     try:
         return str(importlib.import_module("pnnx").EXEC_PATH)
@@ -80,18 +80,19 @@ def _pnnx() -> str:
         raise ExportError(f"ncnn needs pnnx ({error}): pip install 'i2i-sdk[ncnn]'") from error
 
 
-def _traced(job: Job) -> Path:
+def _trace(job: Job) -> Path:
     """The TorchScript file that pnnx reads, made once a job."""
     path = job.scratch / "ncnn.pt"
     if path.exists():
         return path
-    shape = job.spec.input_shape(job.height, job.width)
-    module = PlanarPixels(job.module.get_submodule("generator"), job.spec.kind != "sampler").eval()
+    module = PlanarPixels(job.module.generator).eval()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript, which pnnx reads
         tracing: type[Warning] = torch.jit.TracerWarning  # pyright: ignore[reportPrivateImportUsage]
         warnings.simplefilter("ignore", tracing)  # sizes become constants, as they shall
-        traced = torch.jit.trace(module, torch.zeros(1, *shape), check_trace=False)
+        traced = torch.jit.trace(
+            module, torch.zeros(1, job.spec.config.in_channels, job.height, job.width), check_trace=False
+        )
         content = io.BytesIO()
         torch.jit.save(traced, content)
     path.write_bytes(content.getvalue())  # PyTorch's own writing aborts the process on a full disk
@@ -112,17 +113,16 @@ def _convert(pnnx: str, traced: Path, name: str, precision: str) -> tuple[Path, 
     return param, weights
 
 
-def _say_size(param: Path, job: Job) -> None:
+def _write_input_size(param: Path, job: Job) -> None:
     """Write into the Input's line what it takes: width, height and channels are its options 0, 1 and 2."""
-    channels, *sides = job.spec.input_shape(job.height, job.width)
-    sides = [job.width, job.height, channels] if sides else [channels]  # a latent is as wide as it is long
+    sides = job.width, job.height, job.spec.config.in_channels
     said = " ".join(f"{option}={side}" for option, side in enumerate(sides))
     lines = param.read_text(encoding="utf-8").splitlines()
     lines = [f"{line} {said}" if line.startswith("Input ") else line for line in lines]
     param.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _require_known_layers(param: Path) -> None:
+def _check_layers(param: Path) -> None:
     """Raise ExportError naming layers that pnnx passed on but ncnn lacks, or the runtime does not know."""
     try:
         read_layers(param)

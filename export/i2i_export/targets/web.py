@@ -15,21 +15,20 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from i2i_export.half import LARGEST as LARGEST_HALF
-from i2i_export.job import Checked, Job
+from i2i_export.job import Job
 from i2i_export.options import ExportOptions
-from i2i_export.parity import require_floor
-from i2i_sdk.backends.ort import OrtEngine
+from i2i_export.passes.fp16 import MAX_HALF
+from i2i_export.verify_variant import VerifiedVariant, verify_with
+from i2i_sdk.backends.ort.ort_engine import OrtEngine
+from i2i_sdk.bundle.manifest import Requirements, Variant
 from i2i_sdk.errors import ExportError
-from i2i_sdk.manifest import Requirements, Variant
-from i2i_sdk.parity import measure_parity
 
 log = logging.getLogger(__name__)
 
 PRECISIONS = ("fp32", "fp16")
 
 # What a page may make its visitors wait for: 12 s at 20 Mbit/s, twice onnxruntime-web's own 14 MB.
-LARGEST = 30 * 10**6
+MAX_FILE_BYTES = 30 * 10**6
 OPSETS = range(7, 24)  # of onnxruntime-web 1.20 and later
 
 # The operators that our networks become. The WebAssembly build has all of ONNX. The WebGPU build (1.30) was
@@ -44,10 +43,10 @@ OPERATORS = frozenset(
 # Measured in WebAssembly, headless Chromium on two cores of a server: a ResNet of 16 filters and 3 blocks at
 # 128x128 (0.38 GMACs) ran at 15 frames a second.
 MACS_PER_SECOND = 15 * 0.38e9
-LIVE = 10  # frames a second; an export that is expected to stay below says so
+MIN_LIVE_FPS = 10  # frames a second; an export that is expected to stay below says so
 
 
-def default_precisions(options: ExportOptions) -> tuple[str, ...]:
+def list_default_precisions(options: ExportOptions) -> tuple[str, ...]:
     """The small file: its pictures are those of FP32 within its floor, and pages load in half the time."""
     return ("fp16",)
 
@@ -56,34 +55,33 @@ def export(job: Job, precision: str) -> Variant:
     """The canonical graph, or `web-fp16-HxW.onnx`. Raises ExportError: an operator, or the size."""
     path = job.graph
     model = onnx.load(str(path))
-    require_known(model)
+    check_supported(model)
     if precision == "fp16":
         path = job.folder / f"web-fp16-{job.size}.onnx"
-        onnx.save(with_half_weights(model), str(path))
-    _require_small(path, precision)
-    if (rate := MACS_PER_SECOND / job.macs) < LIVE:
+        onnx.save(store_half_weights(model), str(path))
+    _check_size(path, precision)
+    if (rate := MACS_PER_SECOND / job.macs) < MIN_LIVE_FPS:
         log.warning(
             "web: no live video in WebAssembly: %.1f GMACs make about %.2g frames a second, estimated from a "
             "smaller network's 15 in a browser on two server cores; a smaller --size or network is faster",
             job.macs / 1e9,
             rate,
         )
-    variant = job.variant("web", precision, (job.entry(path),), Requirements("onnxruntime-web>=1.20"))
+    variant = job.make_variant(
+        "web", precision, (job.make_file_entry(path),), Requirements("onnxruntime-web>=1.20")
+    )
     if precision == "fp32":
         return variant
     return replace(variant, macs_in_precision=0.0, precision_kept={"arithmetic": "fp32"})
 
 
-def verify(variant: Variant, job: Job) -> Checked:
+def verify(variant: Variant, job: Job) -> VerifiedVariant:
     """Parity of the file in ONNX Runtime's CPU provider. Raises BackendError, ParityError."""
     with OrtEngine((job.folder / variant.files[0].path,), "fp32") as engine:
-        parity = measure_parity(engine, job.trial)
-        require_floor(variant.name, variant.precision, parity, job.options.min_psnr)
-        by = f"ONNX Runtime, {engine.provider}"
-    return Checked(replace(variant, parity=parity, verified="graph", verified_by=by), timing=None)
+        return verify_with(engine, variant, job, verified_by=f"ONNX Runtime, {engine.provider}")
 
 
-def require_known(model: ModelProto) -> None:
+def check_supported(model: ModelProto) -> None:
     """Raise ExportError for what onnxruntime-web may not run: another opset, operator, or data outside."""
     opsets = {opset.domain: opset.version for opset in model.opset_import}
     if opsets.keys() - {"", "ai.onnx"} or not all(version in OPSETS for version in opsets.values()):
@@ -95,7 +93,7 @@ def require_known(model: ModelProto) -> None:
         raise ExportError(f"web: weights outside of the file, which a page cannot load: {outside[0]}")
 
 
-def with_half_weights(model: ModelProto) -> ModelProto:
+def store_half_weights(model: ModelProto) -> ModelProto:
     """A copy with kernels stored as FP16 and a Cast to FP32 behind each; biases and gains stay FP32.
 
     Raises ExportError for weights that FP16 cannot hold.
@@ -109,7 +107,7 @@ def with_half_weights(model: ModelProto) -> ModelProto:
             continue
         name = tensor.name
         values = numpy_helper.to_array(tensor)
-        if np.abs(values).max(initial=0.0) > LARGEST_HALF:
+        if np.abs(values).max(initial=0.0) > MAX_HALF:
             raise ExportError(f"web: FP16 cannot hold the weights of {name}; take web:fp32")
         half = values.astype(np.float16)
         tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_fp16"))
@@ -123,11 +121,13 @@ def with_half_weights(model: ModelProto) -> ModelProto:
     return result
 
 
-def _require_small(path: Path, precision: str) -> None:
+def _check_size(path: Path, precision: str) -> None:
     """Raise ExportError for a file that no page should load."""
     size = path.stat().st_size
-    if size <= LARGEST:
+    if size <= MAX_FILE_BYTES:
         return
-    advice = "take web:fp16" if precision == "fp32" and size < 2 * LARGEST else "train a narrower network"
-    given, most = f"{size / 1e6:.1f} MB", f"{LARGEST / 1e6:.0f} MB"
-    raise ExportError(f"web: the {precision} file has {given}, a page may load {most}; {advice}")
+    advice = (
+        "take web:fp16" if precision == "fp32" and size < 2 * MAX_FILE_BYTES else "train a narrower network"
+    )
+    file_size, most = f"{size / 1e6:.1f} MB", f"{MAX_FILE_BYTES / 1e6:.0f} MB"
+    raise ExportError(f"web: the {precision} file has {file_size}, a page may load {most}; {advice}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 T = TypeVar("T", bound="Engine")
 
-CLOSED = "this engine is closed: make a new Translator"
+CLOSED_MESSAGE = "this engine is closed: make a new Translator"
 
 Files = tuple[Path, ...]
 
@@ -31,14 +33,34 @@ class EngineOptions:
 DEFAULT_OPTIONS = EngineOptions()
 
 
+class Timings:
+    """Where the time of a translation went, in milliseconds: before, in and after the engine."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self.pre_ms = self.engine_ms = self.post_ms = 0.0
+
+    @contextmanager
+    def engine(self) -> Generator[None]:
+        """Around an engine call."""
+        start = time.perf_counter()
+        if not self.engine_ms:
+            self.pre_ms = (start - self._start) * 1000
+        yield
+        self.engine_ms += (time.perf_counter() - start) * 1000
+
+    def stop(self) -> None:
+        """The translation is done: what was neither before nor in the engine came after it."""
+        self.post_ms = (time.perf_counter() - self._start) * 1000 - self.pre_ms - self.engine_ms
+
+
 class Engine(ABC):
-    """A loaded graph with one input and one output. Not thread-safe; `Translator` serialises calls.
+    """A loaded graph with one input and one output. Not thread-safe; `Translator` serializes calls.
 
     Attributes:
         input_shape: as the graph declares it; None for a free dimension.
         output_shape: likewise; () where the graph does not say even how many dimensions it gives.
-        input_dtype, output_dtype: NumPy's names, "uint8" for every variant of a bundle; a sampler takes
-            "float32".
+        input_dtype, output_dtype: NumPy's names, "uint8" for every variant of a bundle.
         precision: what the engine really computes in, read back after loading.
         provider: what it really runs on, read back after loading.
         layers: how many convolutions and matrix products compute in which precision, read back after
@@ -57,8 +79,6 @@ class Engine(ABC):
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """uint8 [N, H, W, C_in] RGB -> uint8 [N, H, W, C_out] RGB, a new array. C-contiguous input.
 
-        A sampler takes float32 [N, z].
-
         Raises BackendError when the engine is closed or fails.
         """
 
@@ -67,7 +87,7 @@ class Engine(ABC):
         """Free the engine's memory. Calling it twice is allowed; running afterwards raises BackendError."""
 
     def warmup(self, runs: int = 2) -> None:
-        """Run on zeros until lazy initialisation is done."""
+        """Run on zeros until lazy initialization is done."""
         shape = tuple(1 if side is None else side for side in self.input_shape)
         zeros = np.zeros(shape, self.input_dtype)
         for _ in range(runs):
@@ -92,6 +112,6 @@ class Backend(Protocol):
         """
         ...
 
-    def missing(self, precision: str) -> str | None:
+    def explain_unsupported(self, precision: str) -> str | None:
         """Why this engine cannot run here with `precision`, with what to do; None if it can."""
         ...

@@ -28,11 +28,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk.backends.base import CLOSED, DEFAULT_OPTIONS, Engine, EngineOptions, Files
+from i2i_sdk.backends.base import CLOSED_MESSAGE, DEFAULT_OPTIONS, Engine, EngineOptions, Files
 from i2i_sdk.errors import BackendError
 
 PRECISIONS = ("fp16", "w8", "palette6")
-MACOS = 13  # whose Core ML reads what the export writes, iOS 16's specification
+MIN_MACOS_VERSION = 13  # whose Core ML reads what the export writes, iOS 16's specification
 # What `provider` may name, and coremltools' word for it: the CPU takes what the other unit cannot.
 COMPUTE_UNITS = {None: "ALL", "cpu": "CPU_ONLY", "gpu": "CPU_AND_GPU", "neural-engine": "CPU_AND_NE"}
 
@@ -44,8 +44,8 @@ class CoreMlEngine(Engine):
         if options.provider not in COMPUTE_UNITS:
             allowed = ", ".join(name for name in COMPUTE_UNITS if name)
             raise BackendError(f"Core ML has no provider {options.provider!r}; allowed: {allowed}")
-        package, units = package_of(files), COMPUTE_UNITS[options.provider]
-        with quiet_coremltools():
+        package, units = find_package(files), COMPUTE_UNITS[options.provider]
+        with silence_coremltools():
             import coremltools
 
             try:
@@ -53,40 +53,45 @@ class CoreMlEngine(Engine):
                     str(package), compute_units=coremltools.ComputeUnit[units]
                 )
             except Exception as error:  # Core ML's errors share no base class
-                raise BackendError(f"{package}: Core ML cannot load it: {_first_line(error)}") from error
+                raise BackendError(f"{package}: Core ML cannot load it: {_get_first_line(error)}") from error
         spec = self._model.get_spec()
-        self._taken, self._given = image_ports(spec)
-        self.input_shape, self.output_shape = self._taken.shape, self._given.shape
+        self._input_port, self._output_port = read_image_ports(spec)
+        self.input_shape, self.output_shape = self._input_port.shape, self._output_port.shape
         self.input_dtype = self.output_dtype = "uint8"
-        self.precision = precision_of(spec)
+        self.precision = find_weight_precision(spec)
         if self.precision != precision:
             raise BackendError(f"{package}: asked for {precision}, its weights are {self.precision}")
         self.provider = f"CoreML {self._model.compute_unit.name}"
 
     @staticmethod
-    def missing(precision: str) -> str | None:
+    def explain_unsupported(precision: str) -> str | None:
         found = [name for name in ("coremltools", "PIL") if importlib.util.find_spec(name)]
-        return missing_with(sys.platform, platform.mac_ver()[0], found, precision)
+        return explain_unsupported_machine(sys.platform, platform.mac_ver()[0], found, precision)
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         if self._model is None:
-            raise BackendError(CLOSED)
-        if batch.dtype != np.uint8 or batch.shape[1:] != self._taken.shape[1:]:
-            raise BackendError(f"Core ML takes uint8 {self._taken.shape}, got {batch.dtype} {batch.shape}")
+            raise BackendError(CLOSED_MESSAGE)
+        if batch.dtype != np.uint8 or batch.shape[1:] != self._input_port.shape[1:]:
+            raise BackendError(
+                f"Core ML takes uint8 {self._input_port.shape}, got {batch.dtype} {batch.shape}"
+            )
         try:
             pictures = [
-                self._model.predict({self._taken.name: to_image(frame)})[self._given.name] for frame in batch
+                self._model.predict({self._input_port.name: to_image(frame)})[self._output_port.name]
+                for frame in batch
             ]
         except Exception as error:  # Core ML's errors share no base class
-            given = f"{batch.dtype} {batch.shape}"
-            raise BackendError(f"Core ML failed on {given}: {_first_line(error)}") from error
-        return np.stack([from_image(picture, self._given.channels) for picture in pictures])
+            received = f"{batch.dtype} {batch.shape}"
+            raise BackendError(f"Core ML failed on {received}: {_get_first_line(error)}") from error
+        return np.stack([from_image(picture, self._output_port.channels) for picture in pictures])
 
     def close(self) -> None:
         self._model = None
 
 
-def missing_with(system: str, macos: str, packages: list[str], precision: str) -> str | None:
+def explain_unsupported_machine(
+    system: str, macos_version: str, packages: list[str], precision: str
+) -> str | None:
     """Why `precision` cannot run on such a machine, or None if it can.
 
     system: as `sys.platform`; macos: its version, "" elsewhere; packages: those of coremltools and PIL that
@@ -96,15 +101,15 @@ def missing_with(system: str, macos: str, packages: list[str], precision: str) -
         return f"Core ML packages hold {', '.join(PRECISIONS)}, not {precision}"
     if system != "darwin":
         return f"Core ML runs on macOS and iOS only, this is {system}; take a variant of another backend"
-    if int(macos.split(".")[0]) < MACOS:
-        return f"it needs macOS {MACOS} or newer, this is {macos}"
+    if int(macos_version.split(".")[0]) < MIN_MACOS_VERSION:
+        return f"it needs macOS {MIN_MACOS_VERSION} or newer, this is {macos_version}"
     if lacking := {"coremltools", "PIL"} - set(packages):
         return f"{' and '.join(sorted(lacking))} missing: pip install 'i2i-sdk[coreml]'"
     return None
 
 
 @contextmanager
-def quiet_coremltools() -> Generator[None]:
+def silence_coremltools() -> Generator[None]:
     """Without its warnings: of libraries that only macOS has, of every PyTorch that it was not tested on."""
     log = logging.getLogger("coremltools")
     level = log.level
@@ -115,7 +120,7 @@ def quiet_coremltools() -> Generator[None]:
         log.setLevel(level)
 
 
-def package_of(files: Files) -> Path:
+def find_package(files: Files) -> Path:
     """The .mlpackage that a variant's files make up; the first is its Manifest.json.
 
     Raises BackendError when the folder holds what the bundle does not list, or its own manifest points
@@ -156,7 +161,7 @@ class ImagePort:
         return (1, self.height, self.width, self.channels)
 
 
-def image_ports(spec: Any) -> tuple[ImagePort, ImagePort]:
+def read_image_ports(spec: Any) -> tuple[ImagePort, ImagePort]:
     """The one image that a model takes and the one it gives, from its specification. Raises BackendError."""
     ports: list[ImagePort] = []
     for features in (spec.description.input, spec.description.output):
@@ -167,53 +172,58 @@ def image_ports(spec: Any) -> tuple[ImagePort, ImagePort]:
         space = image.ColorSpace.Name(image.colorSpace)
         orders = {"RGB": "rgb", "BGR": "bgr", "GRAYSCALE": "gray"}
         if space not in orders:
-            raise BackendError(f"{features[0].name}: colours are {space}; known: {', '.join(orders)}")
+            raise BackendError(f"{features[0].name}: colors are {space}; known: {', '.join(orders)}")
         ports.append(ImagePort(features[0].name, image.height, image.width, orders[space]))
     return ports[0], ports[1]
 
 
 @dataclass(frozen=True)
-class Layer:
+class CoreMlLayer:
     """A convolution of a Core ML program."""
 
     name: str  # of its weights
     precision: str  # that these are stored in: "fp32", "fp16", "w8", "palette6" …
-    numbers: int  # how many weights
+    weight_count: int  # how many weights
     macs: int  # multiplications for one image; a transposed one's at the size of its input
 
 
-def precision_of(spec: Any) -> str:
+def find_weight_precision(spec: Any) -> str:
     """What most of a model's weights are stored in; "none" where it has none."""
     numbers: Counter[str] = Counter()
     for layer in read_layers(spec):
-        numbers[layer.precision] += layer.numbers
+        numbers[layer.precision] += layer.weight_count
     return numbers.most_common(1)[0][0] if numbers else "none"
 
 
-def read_layers(spec: Any) -> list[Layer]:
+def read_layers(spec: Any) -> list[CoreMlLayer]:
     """Every convolution of a model of fixed size, from its specification."""
     main = spec.mlProgram.functions["main"]
     operations = list(main.block_specializations[main.opset].operations)
     makers = {output.name: operation for operation in operations for output in operation.outputs}
-    layers: list[Layer] = []
+    layers: list[CoreMlLayer] = []
     for operation in operations:
         if operation.type not in ("conv", "conv_transpose"):
             continue
         maker = makers[operation.inputs["weight"].arguments[0].name]
         at = operation if operation.type == "conv" else makers[operation.inputs["x"].arguments[0].name]
-        numbers = math.prod(_sides(maker))
+        numbers = math.prod(_read_shape(maker))
         layers.append(
-            Layer(maker.outputs[0].name, _stored(maker), numbers, numbers * math.prod(_sides(at)[2:]))
+            CoreMlLayer(
+                maker.outputs[0].name,
+                _read_weight_precision(maker),
+                numbers,
+                numbers * math.prod(_read_shape(at)[2:]),
+            )
         )
     return layers
 
 
-def _sides(operation: Any) -> list[int]:
+def _read_shape(operation: Any) -> list[int]:
     """The shape of what an operation gives."""
     return [side.constant.size for side in operation.outputs[0].type.tensorType.dimensions]
 
 
-def _stored(maker: Any) -> str:
+def _read_weight_precision(maker: Any) -> str:
     """How the operation that makes a weight stores it."""
     if maker.type == "constexpr_affine_dequantize":
         return "w8"
@@ -233,10 +243,10 @@ def to_image(frame: NDArray[np.uint8]) -> Any:
 
 
 def from_image(picture: Any, channels: int) -> NDArray[np.uint8]:
-    """What `predict` gives (RGBA, for colour) -> uint8 [H, W, channels] gray or RGB."""
+    """What `predict` gives (RGBA, for color) -> uint8 [H, W, channels] gray or RGB."""
     array = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
     return array.reshape(*array.shape[:2], channels).copy()
 
 
-def _first_line(error: Exception) -> str:
+def _get_first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]

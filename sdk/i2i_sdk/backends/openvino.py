@@ -16,16 +16,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk.backends.base import CLOSED, DEFAULT_OPTIONS, Engine, EngineOptions, Files
-from i2i_sdk.backends.onnx_file import computed_in, read_layers
+from i2i_sdk.backends.base import CLOSED_MESSAGE, DEFAULT_OPTIONS, Engine, EngineOptions, Files
+from i2i_sdk.backends.ort.onnx_layers import find_engine_precision, read_layers
 from i2i_sdk.errors import BackendError
 
 PRECISIONS = ("fp32", "bf16", "int8")
-NAMES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "u8": "int8", "i8": "int8"}  # OpenVINO's and ours
+PRECISION_NAMES = {
+    "f32": "fp32",
+    "bf16": "bf16",
+    "f16": "fp16",
+    "u8": "int8",
+    "i8": "int8",
+}  # OpenVINO's and ours
 DTYPES = {"uint8", "float32"}
-LAYERS = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}  # as the compiled graph calls them
-TRANSPOSED = {"ConvolutionBackpropData", "GroupConvolutionBackpropData"}
-MULTIPLYING = {"Convolution", "GroupConvolution", "MatMul", *TRANSPOSED}  # as the graph calls them
+LAYER_TYPES = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}  # as the compiled graph calls them
+TRANSPOSED_CONVOLUTION_OPS = {"ConvolutionBackpropData", "GroupConvolutionBackpropData"}
+MATRIX_OPS = {
+    "Convolution",
+    "GroupConvolution",
+    "MatMul",
+    *TRANSPOSED_CONVOLUTION_OPS,
+}  # as the graph calls them
 
 
 class OpenVinoEngine(Engine):
@@ -33,12 +44,12 @@ class OpenVinoEngine(Engine):
 
     def __init__(self, files: Files, precision: str, options: EngineOptions = DEFAULT_OPTIONS) -> None:
         graph = files[0]
-        if reason := self.missing(precision):
+        if reason := self.explain_unsupported(precision):
             raise BackendError(f"{graph}: {reason}")
         if options.provider not in (None, "cpu"):
             raise BackendError(f"OpenVINO has no provider {options.provider!r} here; allowed: cpu")
-        hint = floats_of(precision)
-        self._model: Any = _compiled(graph, hint, options.threads)
+        hint = choose_float_precision(precision)
+        self._model: Any = _compile_model(graph, hint, options.threads)
         self._request: Any = None
         try:
             self._read_back(graph, precision, hint)
@@ -53,8 +64,8 @@ class OpenVinoEngine(Engine):
         found: str = self._model.get_property("INFERENCE_PRECISION_HINT").to_string()
         if found != hint:
             raise BackendError(f"{graph}: asked OpenVINO for {hint}, it would run {found}")
-        self.layers = _layers(self._model)
-        self.precision = _effective(self.layers, NAMES[hint], graph)
+        self.layers = _count_layers(self._model)
+        self.precision = _find_precision(self.layers, PRECISION_NAMES[hint], graph)
         if self.precision != precision:
             raise BackendError(
                 f"{graph}: asked OpenVINO for {precision}, it would compute in {self.precision}; its layers: "
@@ -66,26 +77,26 @@ class OpenVinoEngine(Engine):
             names = [port.any_name if port.names else "?" for port in ports]
             found = ", ".join(f"{name} {kind}" for name, kind in zip(names, types, strict=True))
             raise BackendError(f"{graph}: one uint8 or float input and one output are needed; it has {found}")
-        self.input_shape, self.output_shape = (_shape(port.partial_shape) for port in ports)
+        self.input_shape, self.output_shape = (_to_shape(port.partial_shape) for port in ports)
         self.input_dtype, self.output_dtype = types
         self.provider = ",".join(self._model.get_property("EXECUTION_DEVICES"))
         if self.provider != "CPU":
             raise BackendError(f"{graph}: asked OpenVINO for the CPU, it would run on {self.provider}")
 
     @staticmethod
-    def missing(precision: str) -> str | None:
+    def explain_unsupported(precision: str) -> str | None:
         if importlib.util.find_spec("openvino") is None:
             return "the package is missing: pip install 'i2i-sdk[openvino]'"
-        return missing_with(cpu_capabilities(), precision)
+        return explain_unsupported_cpu(query_cpu_capabilities(), precision)
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         if self._request is None:
-            raise BackendError(CLOSED)
+            raise BackendError(CLOSED_MESSAGE)
         try:
             outputs = self._request.infer({0: batch}, share_inputs=True, share_outputs=False)
         except RuntimeError as error:
-            given, reason = f"{batch.dtype} {batch.shape}", str(error).strip().splitlines()[-1]
-            raise BackendError(f"OpenVINO failed on {given}: {reason}") from error
+            received, reason = f"{batch.dtype} {batch.shape}", str(error).strip().splitlines()[-1]
+            raise BackendError(f"OpenVINO failed on {received}: {reason}") from error
         return outputs[0]  # a copy: the request reuses its own buffer
 
     def close(self) -> None:
@@ -93,18 +104,18 @@ class OpenVinoEngine(Engine):
         _leave_signal_stack()
 
 
-def floats_of(precision: str) -> str:
+def choose_float_precision(precision: str) -> str:
     """What layers compute in that no Q/DQ makes INT8, as OpenVINO calls it.
 
     Beside INT8 that is BF16 where the CPU has it: faster, and on two trained networks within 1.5 dB of FP32
     beside INT8.
     """
     if precision == "int8":
-        return "bf16" if "BF16" in cpu_capabilities() else "f32"
+        return "bf16" if "BF16" in query_cpu_capabilities() else "f32"
     return {"fp32": "f32", "bf16": "bf16"}[precision]
 
 
-def _compiled(graph: Path, hint: str, threads: int | None) -> Any:
+def _compile_model(graph: Path, hint: str, threads: int | None) -> Any:
     """Read and compile `graph`. Raises BackendError."""
     import openvino as ov
 
@@ -115,7 +126,7 @@ def _compiled(graph: Path, hint: str, threads: int | None) -> Any:
         core = ov.Core()
         model = core.read_model(str(graph))
         if hint == "bf16":
-            end_with_a_convolution(model)
+            append_identity_convolution(model)
         return core.compile_model(model, "CPU", config)
     except RuntimeError as error:
         raise BackendError(
@@ -123,7 +134,7 @@ def _compiled(graph: Path, hint: str, threads: int | None) -> Any:
         ) from error
 
 
-def end_with_a_convolution(model: Any) -> bool:
+def append_identity_convolution(model: Any) -> bool:
     """Let BF16 reach the transposed convolutions at a network's end; True if that took a change.
 
     OpenVINO keeps everything after the last ordinary convolution or matrix product in FP32. A transposed
@@ -132,8 +143,8 @@ def end_with_a_convolution(model: Any) -> bool:
     """
     import openvino.opset13 as ops
 
-    last = next((op for op in reversed(model.get_ordered_ops()) if op.get_type_name() in MULTIPLYING), None)
-    if last is None or last.get_type_name() not in TRANSPOSED:
+    last = next((op for op in reversed(model.get_ordered_ops()) if op.get_type_name() in MATRIX_OPS), None)
+    if last is None or last.get_type_name() not in TRANSPOSED_CONVOLUTION_OPS:
         return False
     output = last.output(0)
     shape = output.get_partial_shape()
@@ -151,24 +162,28 @@ def end_with_a_convolution(model: Any) -> bool:
     return True
 
 
-def _layers(compiled: Any) -> dict[str, int]:
+def _count_layers(compiled_model: Any) -> dict[str, int]:
     """How many layers of a compiled model compute in which precision, by its own account.
 
-    A convolution that `end_with_a_convolution` added counts with them.
+    A convolution that `append_identity_convolution` added counts with them.
     """
     counts: Counter[str] = Counter()
-    for op in compiled.get_runtime_model().get_ops():
+    for op in compiled_model.get_runtime_model().get_ops():
         fact = {key: str(value.astype(str)) for key, value in op.get_rt_info().items()}
-        if fact["layerType"] in LAYERS:
-            counts[NAMES.get(fact["runtimePrecision"], fact["runtimePrecision"])] += 1
+        if fact["layerType"] in LAYER_TYPES:
+            counts[PRECISION_NAMES.get(fact["runtimePrecision"], fact["runtimePrecision"])] += 1
     return dict(counts.most_common())
 
 
-def _effective(layers: dict[str, int], hint: str, graph: Path) -> str:
+def _find_precision(layers: dict[str, int], hint: str, graph: Path) -> str:
     """The precision that most layers compute in; INT8 needs only most of those that are between Q/DQ."""
     floats = {name: count for name, count in layers.items() if name != "int8"}
     most = max(floats, key=lambda name: floats[name], default=hint)
-    return computed_in(layers, read_layers(graph).dequantized, most) if "int8" in layers else most
+    return (
+        find_engine_precision(layers, read_layers(graph).dequantized_count, most)
+        if "int8" in layers
+        else most
+    )
 
 
 def _leave_signal_stack() -> None:
@@ -193,7 +208,7 @@ class _SignalStack(ctypes.Structure):
     _fields_ = (("pointer", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
 
 
-def missing_with(capabilities: tuple[str, ...], precision: str) -> str | None:
+def explain_unsupported_cpu(capabilities: tuple[str, ...], precision: str) -> str | None:
     """Why a CPU with these capabilities cannot run `precision`, or None if it can."""
     if precision not in PRECISIONS:
         return f"OpenVINO runs {', '.join(PRECISIONS)} on a CPU, not {precision}"
@@ -205,12 +220,12 @@ def missing_with(capabilities: tuple[str, ...], precision: str) -> str | None:
 
 
 @lru_cache(maxsize=1)
-def cpu_capabilities() -> tuple[str, ...]:
-    """What OpenVINO says this CPU optimises for, for example ("FP32", "INT8", "BF16")."""
+def query_cpu_capabilities() -> tuple[str, ...]:
+    """What OpenVINO says this CPU optimizes for, for example ("FP32", "INT8", "BF16")."""
     import openvino as ov
 
     return tuple(str(c) for c in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
-def _shape(partial: Any) -> tuple[int | None, ...]:
+def _to_shape(partial: Any) -> tuple[int | None, ...]:
     return tuple(int(side.get_length()) if side.is_static else None for side in partial)

@@ -16,11 +16,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from i2i_sdk.backends.base import CLOSED, DEFAULT_OPTIONS, Engine, EngineOptions, Files
+from i2i_sdk.backends.base import CLOSED_MESSAGE, DEFAULT_OPTIONS, Engine, EngineOptions, Files
 from i2i_sdk.errors import BackendError
 
-INSTALL = "pip install 'i2i-sdk[torch-tensorrt]'"
-TRUST = "I2I_TRUST_PICKLES"
+INSTALL_HINT = "pip install 'i2i-sdk[torch-tensorrt]'"
+TRUST_VARIABLE = "I2I_TRUST_PICKLES"
 
 
 class ProgramEngine(Engine):
@@ -31,11 +31,14 @@ class ProgramEngine(Engine):
         signature = program.graph_signature
         if (len(signature.user_inputs), len(signature.user_outputs)) != (1, 1):
             raise BackendError("one input and one output are needed; this program has others")
-        taken, given = values[signature.user_inputs[0]], values[signature.user_outputs[0]]
+        input_value, output_value = values[signature.user_inputs[0]], values[signature.user_outputs[0]]
         self.input_shape, self.output_shape = (
-            tuple(side if isinstance(side, int) else None for side in value.shape) for value in (taken, given)
+            tuple(side if isinstance(side, int) else None for side in value.shape)
+            for value in (input_value, output_value)
         )
-        self.input_dtype, self.output_dtype = (str(v.dtype).removeprefix("torch.") for v in (taken, given))
+        self.input_dtype, self.output_dtype = (
+            str(v.dtype).removeprefix("torch.") for v in (input_value, output_value)
+        )
         self.precision, self.provider = precision, device
         self._module: Any = program.module()
 
@@ -43,13 +46,13 @@ class ProgramEngine(Engine):
         import torch
 
         if self._module is None:
-            raise BackendError(CLOSED)
+            raise BackendError(CLOSED_MESSAGE)
         try:
             with torch.no_grad():
                 return self._module(torch.tensor(batch, device=self.provider)).cpu().numpy()
         except (RuntimeError, AssertionError) as error:  # a guard of torch.export is an assertion
-            given, reason = f"{batch.dtype} {batch.shape}", str(error).strip().splitlines()[0]
-            raise BackendError(f"PyTorch failed on {given}: {reason}") from error
+            received, reason = f"{batch.dtype} {batch.shape}", str(error).strip().splitlines()[0]
+            raise BackendError(f"PyTorch failed on {received}: {reason}") from error
 
     def close(self) -> None:
         self._module = None
@@ -65,20 +68,21 @@ class TorchTrtEngine(ProgramEngine):
         super().__init__(torch.export.load(files[0]), precision, "cuda")
 
     @staticmethod
-    def missing(precision: str) -> str | None:
+    def explain_unsupported(precision: str) -> str | None:
         if precision != "fp16":
             return f"torch-tensorrt variants are fp16, not {precision}"
-        if reason := missing():
+        if reason := explain_missing_torch_trt():
             return reason
-        if os.environ.get(TRUST) != "1":
-            return f"loading it runs what its maker pickled into it; set {TRUST}=1 for bundles that you trust"
+        if os.environ.get(TRUST_VARIABLE) != "1":
+            runs = "loading it runs what its maker pickled into it"
+            return f"{runs}; set {TRUST_VARIABLE}=1 for bundles that you trust"
         return None
 
 
-def missing() -> str | None:
+def explain_missing_torch_trt() -> str | None:
     """Why torch-tensorrt can neither compile nor run here, or None if it can."""
     if importlib.util.find_spec("torch_tensorrt") is None:
-        return f"torch-tensorrt is not installed: {INSTALL}"
+        return f"torch-tensorrt is not installed: {INSTALL_HINT}"
     import torch
 
     return None if torch.cuda.is_available() else "torch-tensorrt needs a CUDA GPU, and PyTorch finds none"

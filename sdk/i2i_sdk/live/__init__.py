@@ -10,15 +10,15 @@ Sources: `Camera`, `NetworkVideo`, `MjpegStream`, `GStreamer`, `VideoFile`, `Ima
 `VirtualCameraSink`, `NullSink`, or a `Sink` of your own.
 """
 
-from i2i_sdk.live.cameras import Camera, CameraOptions, GStreamer
-from i2i_sdk.live.mjpeg import MjpegStream
-from i2i_sdk.live.mjpeg_server import MjpegServerSink
-from i2i_sdk.live.network_video import NetworkVideo
-from i2i_sdk.live.results import Latency, Look, Result, SourceStats, StreamStats
-from i2i_sdk.live.sinks import FolderSink, MemorySink, NullSink, Sink, VideoSink, VirtualCameraSink
-from i2i_sdk.live.sources import Captured, Event, Frames, ImageFolder, Source, VideoFile
-from i2i_sdk.live.stream import Stream
-from i2i_sdk.live.window import WindowSink
+from i2i_sdk.live.results import Latency, Result, SourceStats, StreamStats, ViewState
+from i2i_sdk.live.sinks.mjpeg_server import MjpegServerSink
+from i2i_sdk.live.sinks.sink import FolderSink, MemorySink, NullSink, VideoSink, VirtualCameraSink
+from i2i_sdk.live.sinks.window import WindowSink
+from i2i_sdk.live.sources.cameras import Camera, CameraOptions, GStreamer
+from i2i_sdk.live.sources.mjpeg_reader import MjpegStream
+from i2i_sdk.live.sources.network_video import NetworkVideo
+from i2i_sdk.live.sources.source import Captured, Event, Frames, ImageFolder, Source, VideoFile
+from i2i_sdk.live.stream import Sink, Stream
 
 __all__ = [
     "Camera",
@@ -30,7 +30,6 @@ __all__ = [
     "GStreamer",
     "ImageFolder",
     "Latency",
-    "Look",
     "MemorySink",
     "MjpegServerSink",
     "MjpegStream",
@@ -44,6 +43,7 @@ __all__ = [
     "StreamStats",
     "VideoFile",
     "VideoSink",
+    "ViewState",
     "VirtualCameraSink",
     "WindowSink",
 ]

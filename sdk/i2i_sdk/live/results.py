@@ -11,14 +11,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk import views
 from i2i_sdk.errors import InputError
+from i2i_sdk.imaging import compose
 
 Image = NDArray[np.uint8]
 
-KEPT = 2000  # latencies that percentiles are taken over: a minute of video
-RECENT = 60  # frames that `fps` is taken over
-SILENT_S = 1.0  # without a frame, from which on `fps` falls
+LATENCY_WINDOW = 2000  # latencies that percentiles are taken over: a minute of video
+RATE_WINDOW = 60  # frames that `fps` is taken over
+SILENCE_S = 1.0  # without a frame, from which on `fps` falls
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Latency:
     """Where the time of one frame went, in milliseconds; `total_ms` is their sum.
 
     capture_ms: from the frame's arrival to the decoded picture. wait_ms: in the slots between the stages,
-    waiting for the engine and for whoever takes the result. pre_ms: to the engine's size and colour order.
+    waiting for the engine and for whoever takes the result. pre_ms: to the engine's size and color order.
     engine_ms: in the engine. post_ms: back to the frame's size; steadying, blending and masking.
     """
 
@@ -43,7 +43,7 @@ class Latency:
 
 
 @dataclass(frozen=True)
-class Look:
+class ViewState:
     """How a result is shown. view: "output", "split", "side" or "input". position: of the split, 0..1 from
     the left. lines: text over the picture.
     """
@@ -53,8 +53,8 @@ class Look:
     lines: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.view not in views.VIEWS:
-            raise InputError(f"view is {self.view!r}; allowed: {', '.join(views.VIEWS)}")
+        if self.view not in compose.VIEWS:
+            raise InputError(f"view is {self.view!r}; allowed: {', '.join(compose.VIEWS)}")
         if not 0 <= self.position <= 1:
             raise InputError(f"position is {self.position}; allowed: 0 (left) to 1 (right)")
 
@@ -77,13 +77,13 @@ class Result:
     latency: Latency
     repeated: bool = False
     name: str = ""
-    look: Look = field(default=Look(), repr=False)
+    view_state: ViewState = field(default=ViewState(), repr=False)
 
     @cached_property
     def picture(self) -> Image:
         """What sinks show: the view that was asked for, with its text. uint8 [H, W, 3] or [H, 2 W, 3]."""
-        picture = views.VIEWS[self.look.view](self.frame, self.output, self.look.position)
-        return views.overlay(picture, self.look.lines) if self.look.lines else picture
+        picture = compose.VIEWS[self.view_state.view](self.frame, self.output, self.view_state.position)
+        return compose.draw_overlay(picture, self.view_state.lines) if self.view_state.lines else picture
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class StreamStats:
         """How often a lost source came back."""
         return sum(source.reconnects for source in self.sources)
 
-    def line(self) -> str:
+    def format_line(self) -> str:
         """One line for people: "29.9 fps, 21 ms (p95 24), 3 dropped"."""
         parts = [f"{self.fps:.1f} fps", f"{self.p50_ms:.0f} ms (p95 {self.p95_ms:.0f})"]
         counts = {"dropped": self.dropped, "repeated": self.repeated, "damaged": self.undecodable}
@@ -145,10 +145,10 @@ class StreamStats:
 
 
 class Rate:
-    """Events per second over the last `RECENT`; it falls while none comes. One thread adds, any may read."""
+    """Events per second over the last `RATE_WINDOW`; it falls while none comes. One thread adds."""
 
     def __init__(self) -> None:
-        self._times: deque[float] = deque(maxlen=RECENT)
+        self._times: deque[float] = deque(maxlen=RATE_WINDOW)
         self._ended: float | None = None
 
     def add(self, at: float | None = None) -> None:
@@ -162,7 +162,7 @@ class Rate:
         if len(times) < 2 or times[-1] <= times[0]:
             return 0.0
         now = time.perf_counter() if self._ended is None else self._ended
-        silent = now - times[-1] > SILENT_S
+        silent = now - times[-1] > SILENCE_S
         return (len(times) - 1) / ((now if silent else times[-1]) - times[0])
 
     def end(self) -> None:
@@ -174,7 +174,7 @@ class Recorder:
     """Counts what a stream presents. One thread adds, any may read."""
 
     def __init__(self) -> None:
-        self._totals: deque[float] = deque(maxlen=KEPT)
+        self._totals: deque[float] = deque(maxlen=LATENCY_WINDOW)
         self._rate = Rate()
         self._first = 0.0
         self._ended: float | None = None
@@ -194,7 +194,7 @@ class Recorder:
         self._rate.end()
         self._ended = self._ended or time.perf_counter()
 
-    def stats(self, sources: Sequence[SourceStats]) -> StreamStats:
+    def collect_stats(self, sources: Sequence[SourceStats]) -> StreamStats:
         """So far."""
         totals = list(self._totals) or [0.0]
         p50, p95, p99 = (float(np.percentile(totals, q)) for q in (50, 95, 99))

@@ -14,34 +14,30 @@ import logging
 import signal
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from i2i_sdk.errors import InputError
-from i2i_sdk.live.mailbox import Mailbox
-from i2i_sdk.live.options import StreamOptions
-from i2i_sdk.live.pictures import Finished, PictureMaker
-from i2i_sdk.live.results import Latency, Look, Recorder, Result, SourceStats, StreamStats
-from i2i_sdk.live.sources import Captured, Event, Source
-from i2i_sdk.signals import INTERRUPT, TERMINATE, handled
-
-if TYPE_CHECKING:
-    from i2i_sdk.live.sinks import Sink
-    from i2i_sdk.translator import Translator
+from i2i_sdk.live.processor import FrameProcessor, ProcessedFrame, StreamOptions, TranslatingProcessor
+from i2i_sdk.live.results import Latency, Recorder, Result, SourceStats, StreamStats, ViewState
+from i2i_sdk.live.signals import INTERRUPT, TERMINATE, handle_signals
+from i2i_sdk.live.slot import LatestSlot
+from i2i_sdk.live.sources.source import Captured, Event, Source
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T", bound="Stream")
 
-IDLE_S = 0.03  # between two looks at the keyboard while no frame comes
-JOIN_S = 0.9  # `close` returns within a second
+IDLE_INTERVAL_S = 0.03  # between two looks at the keyboard while no frame comes
+JOIN_TIMEOUT_S = 0.9  # `close` returns within a second
 
 
 @dataclass(frozen=True)
-class _Numbered:
+class _IndexedFrame:
     """A frame on its way to the translation."""
 
     index: int
@@ -49,11 +45,39 @@ class _Numbered:
 
 
 @dataclass(frozen=True)
-class _Made:
+class _TranslatedFrame:
     """A picture on its way to the caller."""
 
-    numbered: _Numbered
-    finished: Finished
+    indexed: _IndexedFrame
+    processed: ProcessedFrame
+
+
+class Sink(ABC):
+    """Takes results in the thread that called `Stream.run`.
+
+    source: takes only the results of this source; None takes all.
+    """
+
+    def __init__(self, source: int | None = None) -> None:
+        self.source = source
+
+    def open(self, stream: Stream) -> None:  # noqa: B027  # most sinks need nothing
+        """Called once, before the first result. If it raises, `close` is not called."""
+
+    def write(self, result: Result) -> None:
+        """Take a result. Raises MediaError or InputError if that fails, which ends the stream."""
+        if self.source in (None, result.source):
+            self.take(result)
+
+    @abstractmethod
+    def take(self, result: Result) -> None:
+        """Take a result that is meant for this sink."""
+
+    def idle(self) -> None:  # noqa: B027  # most sinks have nothing to do
+        """Called between results, about thirty times a second while none comes."""
+
+    def close(self) -> None:  # noqa: B027
+        """Finish. Called for every sink that was opened, also after an error or Ctrl-C."""
 
 
 class Stream:
@@ -69,19 +93,23 @@ class Stream:
     """
 
     def __init__(
-        self, translator: Translator, sources: Sequence[Source], sinks: Sequence[Sink], options: StreamOptions
+        self,
+        translator: FrameProcessor,
+        sources: Sequence[Source],
+        sinks: Sequence[Sink],
+        options: StreamOptions,
     ) -> None:
         if not sources:
             raise InputError("a stream needs at least one source")
         if not isinstance(sinks, list | tuple) or not all(hasattr(sink, "write") for sink in sinks):
             raise InputError(f"sinks is a list of Sinks; got {sinks!r}")
         self.sources, self.sinks, self.options = tuple(sources), tuple(sinks), options
-        self.look = Look(options.view)
+        self.view_state = ViewState(options.view)
         self._paused = False
-        self._maker = PictureMaker(translator, options, len(sources))
+        self._maker = TranslatingProcessor(translator, options, len(sources))
         keep_all = [not source.live for source in sources]
-        self._captured: Mailbox[_Numbered] = Mailbox(keep_all)
-        self._made: Mailbox[_Made] = Mailbox(keep_all)
+        self._captured: LatestSlot[_IndexedFrame] = LatestSlot(keep_all)
+        self._made: LatestSlot[_TranslatedFrame] = LatestSlot(keep_all)
         self._recorder = Recorder()
         self._recorders = [Recorder() for _ in sources]  # what is written over each source's pictures
         self._threads: list[threading.Thread] = []
@@ -95,7 +123,7 @@ class Stream:
         self._claim()
         try:
             self._start()
-            while not self._over:
+            while not self._is_over:
                 yield from self.poll(None)
         finally:
             self.close()
@@ -116,10 +144,10 @@ class Stream:
             for sink in self.sinks:
                 sink.open(self)
                 opened.callback(sink.close)
-            while not self._over:
+            while not self._is_over:
                 self._present()
         finally:
-            with handled(
+            with handle_signals(
                 INTERRUPT + TERMINATE, signal.SIG_IGN
             ):  # a second Ctrl-C must not cost the recording
                 opened.close()
@@ -127,7 +155,7 @@ class Stream:
 
     def _present(self) -> None:
         """One result, if there is one, into the sinks."""
-        for result in self.poll(IDLE_S):
+        for result in self.poll(IDLE_INTERVAL_S):
             for sink in self.sinks:
                 sink.write(result)
         for sink in self.sinks:
@@ -136,12 +164,12 @@ class Stream:
     def poll(self, timeout_s: float | None) -> list[Result]:
         """The next result, or none if it takes longer than `timeout_s` or the stream is over."""
         while self.paused and not self._closed:
-            time.sleep(IDLE_S)
+            time.sleep(IDLE_INTERVAL_S)
             if timeout_s is not None:
                 return []
         results: list[Result] = []
         for source, made in self._made.take(1, timeout_s):
-            result = self._result(source, made)
+            result = self._make_result(source, made)
             self._recorder.add(result)
             self._recorders[source].add(result)
             results.append(result)
@@ -150,11 +178,13 @@ class Stream:
     @property
     def stats(self) -> StreamStats:
         """Rates, latencies and counts so far."""
-        return self._recorder.stats([self._source_stats(source) for source in range(len(self.sources))])
+        return self._recorder.collect_stats(
+            [self._collect_source_stats(source) for source in range(len(self.sources))]
+        )
 
-    def _source_stats(self, source: int) -> SourceStats:
+    def _collect_source_stats(self, source: int) -> SourceStats:
         dropped = self._captured.dropped[source] + self._made.dropped[source]
-        return self.sources[source].stats(dropped)
+        return self.sources[source].collect_stats(dropped)
 
     @property
     def paused(self) -> bool:
@@ -162,18 +192,18 @@ class Stream:
         return self._paused
 
     @paused.setter
-    def paused(self, wanted: bool) -> None:
-        self._paused = wanted
+    def paused(self, paused: bool) -> None:
+        self._paused = paused
         for source in self.sources:
-            source.paused = wanted
+            source.paused = paused
 
     @property
-    def translator(self) -> Translator:
+    def translator(self) -> FrameProcessor:
         """What translates now."""
         return self._maker.translator
 
     @translator.setter
-    def translator(self, translator: Translator) -> None:
+    def translator(self, translator: FrameProcessor) -> None:
         self._maker.translator = translator
 
     @property
@@ -182,8 +212,8 @@ class Stream:
         return self._maker.stabilize
 
     @stabilize.setter
-    def stabilize(self, wanted: bool) -> None:
-        self._maker.stabilize = wanted
+    def stabilize(self, enabled: bool) -> None:
+        self._maker.stabilize = enabled
 
     def close(self) -> None:
         """Stop within a second, whatever the sources wait for. Calling it twice is allowed."""
@@ -197,7 +227,7 @@ class Stream:
             recorder.end()
         self._captured.close()
         self._made.close()
-        deadline = time.perf_counter() + JOIN_S
+        deadline = time.perf_counter() + JOIN_TIMEOUT_S
         for thread in threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.perf_counter()))
@@ -214,9 +244,9 @@ class Stream:
         self.close()
 
     @property
-    def _over(self) -> bool:
+    def _is_over(self) -> bool:
         """Nothing comes any more. An error that nobody has seen is still to be taken."""
-        return self._closed or (self._made.finished and not self._made.failed)
+        return self._closed or (self._made.is_finished and not self._made.has_failed)
 
     def _claim(self) -> None:
         """Raise InputError for a second run, which must not end the first."""
@@ -228,7 +258,7 @@ class Stream:
     def _start(self) -> None:
         """Connect every source in the caller's thread, then let the stages run."""
         for index, source in enumerate(self.sources):
-            source.tell = lambda kind, message, i=index: self._happened(
+            source.tell = lambda kind, message, i=index: self._handle_event(
                 Event(kind, i, self.sources[i].name, message)
             )
         with ExitStack() as opened:
@@ -250,11 +280,11 @@ class Stream:
     def _capture(self, number: int, source: Source) -> None:
         try:
             try:
-                for index, captured in enumerate(source.counted()):
-                    if not self._captured.put(number, _Numbered(index, captured)):
+                for index, captured in enumerate(source.track_frames()):
+                    if not self._captured.put(number, _IndexedFrame(index, captured)):
                         return
                 if not source.stopped.is_set():
-                    self._happened(Event("ended", number, source.name, f"{source.name} has ended"))
+                    self._handle_event(Event("ended", number, source.name, f"{source.name} has ended"))
             finally:
                 source.close()
                 source.release()
@@ -270,14 +300,14 @@ class Stream:
                     break
                 pictures = self._maker([(source, numbered.captured.image) for source, numbered in batch])
                 for (source, numbered), finished in zip(batch, pictures, strict=True):
-                    self._made.put(source, _Made(numbered, finished))
+                    self._made.put(source, _TranslatedFrame(numbered, finished))
             for source in range(len(self.sources)):
                 self._made.end(source)
         except BaseException as error:
             self._made.fail(error)
 
-    def _result(self, source: int, made: _Made) -> Result:
-        captured, finished = made.numbered.captured, made.finished
+    def _make_result(self, source: int, translated: _TranslatedFrame) -> Result:
+        captured, finished = translated.indexed.captured, translated.processed
         capture_ms = (captured.ready - captured.arrived) * 1000
         worked_ms = finished.pre_ms + finished.engine_ms + finished.post_ms
         total_ms = (time.perf_counter() - captured.arrived) * 1000
@@ -288,11 +318,11 @@ class Stream:
             finished.engine_ms,
             finished.post_ms,
         )
-        look = replace(self.look, lines=(*self._lines(source), *self.look.lines))
+        look = replace(self.view_state, lines=(*self._format_overlay(source), *self.view_state.lines))
         return Result(
             finished.frame,
             finished.output,
-            made.numbered.index,
+            translated.indexed.index,
             source,
             captured.time_ms,
             latency,
@@ -301,14 +331,14 @@ class Stream:
             look,
         )
 
-    def _lines(self, source: int) -> tuple[str, ...]:
+    def _format_overlay(self, source: int) -> tuple[str, ...]:
         """Rate and latency of the source, once something is known of them."""
         recorder = self._recorders[source]
         if not (self.options.overlay and recorder.presented):
             return ()
-        return (recorder.stats([self._source_stats(source)]).line(),)
+        return (recorder.collect_stats([self._collect_source_stats(source)]).format_line(),)
 
-    def _happened(self, event: Event) -> None:
+    def _handle_event(self, event: Event) -> None:
         if event.kind != "ended":
             log.warning("%s", event.message)
         if event.kind == "reconnected":

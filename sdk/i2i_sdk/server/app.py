@@ -1,4 +1,4 @@
-"""The routes. What they do is elsewhere: `stream.py`, `service.py`, `page.py`, `models.py`."""
+"""The routes. What they do is elsewhere: `client_session.py`, `service.py`, `page.py`, `models.py`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from starlette.requests import ClientDisconnect
 
 from i2i_sdk import __version__
 from i2i_sdk.server import schema
-from i2i_sdk.server.images import MEDIA_TYPES, check_encoding
+from i2i_sdk.server.client_session import Streams
+from i2i_sdk.server.encoded_images import MEDIA_TYPES, parse_encoding
 from i2i_sdk.server.models import Models
-from i2i_sdk.server.options import BODY_SECONDS, ServeOptions
 from i2i_sdk.server.page import find_asset, send_asset
-from i2i_sdk.server.refusals import RefusedError, shown
-from i2i_sdk.server.security import Guard, error_response
+from i2i_sdk.server.refusals import RefusedError, quote_value
+from i2i_sdk.server.security import Guard, make_error_response
 from i2i_sdk.server.service import Service
-from i2i_sdk.server.stream import Streams
+from i2i_sdk.server.settings import BODY_SECONDS, ServeOptions
 
 DESCRIPTION = """Image-to-image translation, picture by picture.
 
@@ -47,7 +47,7 @@ PICTURE = {"schema": {"type": "string", "format": "binary"}}
 
 
 def create_app(models: Models, options: ServeOptions | None = None) -> FastAPI:
-    """The server as an ASGI application. `app.state.streams.goodbye()` closes its WebSockets.
+    """The server as an ASGI application. `app.state.streams.close_all()` closes its WebSockets.
 
     The caller keeps `models` open meanwhile and closes them afterwards.
     """
@@ -71,13 +71,13 @@ def create_app(models: Models, options: ServeOptions | None = None) -> FastAPI:
     )
     app.state.service, app.state.streams = service, streams
     _add_page(app)
-    _add_figures(app, service)
+    _add_metrics(app, service)
     _add_models(app, service)
     _add_translate(app, service)
     app.add_api_websocket_route("/v1/stream", streams.serve)
     app.add_middleware(Guard, options=options, metrics=service.metrics)
     for kind in (RefusedError, HTTPException, RequestValidationError):
-        app.add_exception_handler(kind, lambda _, error: _answered(service, error))
+        app.add_exception_handler(kind, lambda _, error: _respond_to_error(service, error))
     return app
 
 
@@ -93,7 +93,7 @@ def _add_page(app: FastAPI) -> None:
         return send_asset(find_asset(name), request)
 
 
-def _add_figures(app: FastAPI, service: Service) -> None:
+def _add_metrics(app: FastAPI, service: Service) -> None:
     @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", summary="Does the server run?", response_model=schema.Health)
     async def health() -> dict[str, str]:
@@ -105,10 +105,10 @@ def _add_figures(app: FastAPI, service: Service) -> None:
         description="Frames, time per stage, clients, dropped frames, errors per code.",
         dependencies=[TOKEN],
         response_class=PlainTextResponse,
-        responses=_errors(401),
+        responses=_describe_errors(401),
     )
     async def metrics() -> Response:
-        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(service.metrics.to_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _add_models(app: FastAPI, service: Service) -> None:
@@ -117,10 +117,10 @@ def _add_models(app: FastAPI, service: Service) -> None:
     @app.get(
         "/v1/models",
         summary="What is served",
-        description="Every model: its licence, its engine on the server, its files for the browser.",
+        description="Every model: its license, its engine on the server, its files for the browser.",
         dependencies=[TOKEN],
         response_model=schema.ModelList,
-        responses=_errors(401),
+        responses=_describe_errors(401),
     )
     async def list_models() -> schema.ModelList:
         frame = schema.FrameLimits(max_frame_bytes=limits.max_frame_bytes, max_pixels=limits.max_pixels)
@@ -132,7 +132,10 @@ def _add_models(app: FastAPI, service: Service) -> None:
         description="One of the files that `on_device` lists, by its SHA-256. It never changes.",
         dependencies=[TOKEN],
         response_class=FileResponse,
-        responses={200: {"content": {"application/octet-stream": PICTURE}}, **_errors(401, 404, 422)},
+        responses={
+            200: {"content": {"application/octet-stream": PICTURE}},
+            **_describe_errors(401, 404, 422),
+        },
     )
     async def model_file(
         name: Annotated[str, Path(description="The model.")],
@@ -163,7 +166,7 @@ def _add_translate(app: FastAPI, service: Service) -> None:
                 "description": "The translated picture.",
                 "content": {MEDIA_TYPES[name]: PICTURE for name in ("jpeg", "png", "webp")},
             },
-            **_errors(401, 403, 404, 408, 413, 415, 422, 500, 503),
+            **_describe_errors(401, 403, 404, 408, 413, 415, 422, 500, 503),
         },
         openapi_extra={
             "requestBody": {
@@ -179,28 +182,28 @@ def _add_translate(app: FastAPI, service: Service) -> None:
         format: Annotated[Literal["jpeg", "png", "webp"], Query(description="Of the answer.")] = "jpeg",
         quality: Annotated[int, Query(ge=1, le=100, description="Of JPEG and WebP.")] = 90,
     ) -> Response:
-        served, encoding = models.find(model), check_encoding(format, quality)
-        async with service.pending():
-            data = await _body(request, limits.max_body_bytes)
-            encoded, timings = await service.post(served, data, encoding)
+        served, encoding = models.find(model), parse_encoding(format, quality)
+        async with service.count_pending():
+            data = await _read_body(request, limits.max_body_bytes)
+            encoded, timings = await service.translate_post(served, data, encoding)
         timing = ", ".join(f"{stage};dur={milliseconds:.2f}" for stage, milliseconds in vars(timings).items())
         return Response(encoded, media_type=MEDIA_TYPES[format], headers={"Server-Timing": timing})
 
 
-async def _body(request: Request, most: int) -> bytes:
+async def _read_body(request: Request, max_bytes: int) -> bytes:
     """The body, no more than `most` bytes of it. Raises RefusedError."""
     too_large = RefusedError(
-        "too_large", f"the body has more than the {most} bytes that are allowed: shrink the picture"
+        "too_large", f"the body has more than the {max_bytes} bytes that are allowed: shrink the picture"
     )
     declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and int(declared) > most:
+    if declared.isascii() and declared.isdigit() and int(declared) > max_bytes:
         raise too_large
 
     async def read() -> bytes:
         body = bytearray()
         async for chunk in request.stream():
             body += chunk
-            if len(body) > most:
+            if len(body) > max_bytes:
                 raise too_large
         return bytes(body)
 
@@ -212,23 +215,23 @@ async def _body(request: Request, most: int) -> bytes:
         raise RefusedError("timeout", f"the body was not here after {BODY_SECONDS:g} seconds") from None
 
 
-def _answered(service: Service, error: Exception) -> JSONResponse:
+def _respond_to_error(service: Service, error: Exception) -> JSONResponse:
     """What went wrong, in the one form that errors have."""
-    refused = _as_refused(error)
-    service.metrics.refused(refused.code)
-    response = error_response(refused)
+    refused = _to_refused_error(error)
+    service.metrics.count_refused(refused.code)
+    response = make_error_response(refused)
     if isinstance(error, HTTPException):
         response.headers.update(error.headers or {})  # Allow, of 405
     return response
 
 
-def _as_refused(error: Exception) -> RefusedError:
+def _to_refused_error(error: Exception) -> RefusedError:
     if isinstance(error, RefusedError):
         return error
     if isinstance(error, RequestValidationError):
         wrong = error.errors()[0]
         return RefusedError(
-            "bad_option", f"{wrong['loc'][-1]} is {shown(wrong.get('input'))}: {wrong['msg']}"
+            "bad_option", f"{wrong['loc'][-1]} is {quote_value(wrong.get('input'))}: {wrong['msg']}"
         )
     if isinstance(error, HTTPException) and error.status_code == 404:
         return RefusedError("not_found", "there is no such address; /openapi.json lists those there are")
@@ -237,5 +240,5 @@ def _as_refused(error: Exception) -> RefusedError:
     return RefusedError("bad_request", "the request could not be read")
 
 
-def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def _describe_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": schema.Error, "description": MESSAGES[status]} for status in statuses}

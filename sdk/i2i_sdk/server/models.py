@@ -9,19 +9,19 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
 
-from i2i_sdk.bundle import Bundle
+from i2i_sdk.bundle.folder import Bundle
+from i2i_sdk.bundle.manifest import FileEntry, Manifest
 from i2i_sdk.errors import InputError
-from i2i_sdk.manifest import FileEntry, Manifest
-from i2i_sdk.server.refusals import RefusedError, shown
+from i2i_sdk.server.refusals import RefusedError, quote_value
 from i2i_sdk.server.schema import Model, OnDevice, OnServer
 from i2i_sdk.translator import Translator
 from i2i_sdk.zoo import ZOO
 
-LARGEST_ON_DEVICE = 30 * 10**6  # bytes that a page may make its visitors wait for; as `i2i export --to web`
+MAX_ON_DEVICE_BYTES = 30 * 10**6  # bytes that a page may make its visitors wait for; as `i2i export --to web`
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedModel:
     """One model. files: what browsers may fetch, by SHA-256; nothing else of a bundle can be asked for."""
 
     name: str
@@ -33,22 +33,22 @@ class Served:
 class Models:
     """The served models by name; the first one given is the default. A context manager: it closes engines."""
 
-    def __init__(self, served: Sequence[Served]) -> None:
+    def __init__(self, served: Sequence[ServedModel]) -> None:
         self._served = {model.name: model for model in served}
         self.default = served[0].name
 
-    def __iter__(self) -> Iterator[Served]:
+    def __iter__(self) -> Iterator[ServedModel]:
         return iter(self._served.values())
 
     def __len__(self) -> int:
         return len(self._served)
 
-    def find(self, name: object) -> Served:
+    def find(self, name: object) -> ServedModel:
         """The model of that name; None is the default. Raises RefusedError."""
         found = self._served.get(self.default if name is None else str(name))
         if found is None:
             raise RefusedError(
-                "unknown_model", f"model is {shown(name)}; served are: {', '.join(self._served)}"
+                "unknown_model", f"model is {quote_value(name)}; served are: {', '.join(self._served)}"
             )
         return found
 
@@ -77,20 +77,22 @@ def open_models(sources: Sequence[str], open_one: Callable[[str], Translator] = 
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"two models are called {twice[0]!r}: rename one of their folders")
     with ExitStack() as opened:
-        served: list[Served] = []
+        served: list[ServedModel] = []
         for name, source in zip(names, sources, strict=True):
             translator = opened.enter_context(open_one(source))
             translator.warmup()
-            served.append(serve_as(name, translator))
+            served.append(make_served_model(name, translator))
         opened.pop_all()
     return Models(served)
 
 
-def serve_as(name: str, translator: Translator) -> Served:
+def make_served_model(name: str, translator: Translator) -> ServedModel:
     """Describe a loaded Translator, and check the files that browsers may fetch. Raises BundleError."""
     bundle, engine, variant = translator.bundle, translator.engine, translator.variant
-    on_device = [] if bundle is None else _on_device(name, bundle.manifest)
-    files = {} if bundle is None else {o.sha256: bundle.file(_entry(bundle, o.sha256)) for o in on_device}
+    on_device = [] if bundle is None else _list_on_device(name, bundle.manifest)
+    files = (
+        {} if bundle is None else {o.sha256: bundle.file(_find_entry(bundle, o.sha256)) for o in on_device}
+    )
     server = OnServer(
         backend=variant.backend if variant else "onnx",
         precision=engine.precision,
@@ -102,21 +104,23 @@ def serve_as(name: str, translator: Translator) -> Served:
     description = Model(
         name=name,
         title=ZOO.get(name) or (model.name if model else name),
-        licence=model.licence if model else "",
+        license=model.license if model else "",
         trained_on=model.trained_on if model else "",
         fit=translator.fit,
         channels=bundle.manifest.input.in_channels if bundle else engine.input_shape[3] or 3,
         server=server,
         on_device=on_device,
     )
-    return Served(name, translator, description, files)
+    return ServedModel(name, translator, description, files)
 
 
-def _on_device(name: str, manifest: Manifest) -> list[OnDevice]:
+def _list_on_device(name: str, manifest: Manifest) -> list[OnDevice]:
     """The variants for browsers; where there are none, the references that are small enough."""
     macs = {(v.height, v.width): v.macs for v in manifest.variants}
     found = [(v.precision, v, v.files[0]) for v in manifest.variants if v.backend == "web"]
-    graphs = found or [("fp32", r, r.file) for r in manifest.references if r.file.bytes <= LARGEST_ON_DEVICE]
+    graphs = found or [
+        ("fp32", r, r.file) for r in manifest.references if r.file.bytes <= MAX_ON_DEVICE_BYTES
+    ]
     described = [
         OnDevice(
             url=f"/v1/models/{quote(name, safe='')}/files/{file.sha256}.onnx",
@@ -133,5 +137,5 @@ def _on_device(name: str, manifest: Manifest) -> list[OnDevice]:
     return sorted(described, key=lambda o: (o.height * o.width, o.bytes))
 
 
-def _entry(bundle: Bundle, sha256: str) -> FileEntry:
-    return next(entry for entry in bundle.manifest.files().values() if entry.sha256 == sha256)
+def _find_entry(bundle: Bundle, sha256: str) -> FileEntry:
+    return next(entry for entry in bundle.manifest.collect_files().values() if entry.sha256 == sha256)

@@ -10,10 +10,10 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from i2i_sdk.server.refusals import RefusedError, shown
+from i2i_sdk.server.refusals import RefusedError, quote_value
 
-FOLDER = Path(__file__).parent / "static"
-PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of a path: neither "..", nor hidden, nor a drive
+STATIC_DIR = Path(__file__).parent / "static"
+PATH_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of a path: neither "..", nor hidden, nor a drive
 MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -28,9 +28,12 @@ MEDIA_TYPES = {
     ".ico": "image/x-icon",
     ".txt": "text/plain; charset=utf-8",
     ".md": "text/plain; charset=utf-8",
-    "": "text/plain; charset=utf-8",  # licences
+    "": "text/plain; charset=utf-8",  # licenses
 }
-FRESH, KEPT = "no-cache", "public, max-age=86400"  # a day: vendored names do not change with their version
+CACHE_NEVER, CACHE_DAY = (
+    "no-cache",
+    "public, max-age=86400",
+)  # a day: vendored names do not change with their version
 
 
 @dataclass(frozen=True)
@@ -39,20 +42,20 @@ class Asset:
 
     path: Path
     media_type: str
-    zipped: bool
-    vendored: bool
+    is_gzipped: bool
+    is_vendored: bool
 
 
 def find_asset(name: str) -> Asset:
     """The file that is asked for as "NAME", a path with slashes. Raises RefusedError."""
     parts = name.split("/")
-    if all(PART.fullmatch(part) for part in parts):
-        plain = FOLDER.joinpath(*parts)
+    if all(PATH_PART.fullmatch(part) for part in parts):
+        plain = STATIC_DIR.joinpath(*parts)
         for path in (plain, plain.with_name(f"{plain.name}.gz")):
-            if path.is_file() and path.resolve().is_relative_to(FOLDER.resolve()):
+            if path.is_file() and path.resolve().is_relative_to(STATIC_DIR.resolve()):
                 media_type = MEDIA_TYPES.get(plain.suffix, "application/octet-stream")
                 return Asset(path, media_type, path != plain, parts[0] == "vendor")
-    raise RefusedError("not_found", f"the page has no file {shown(name)}")
+    raise RefusedError("not_found", f"the page has no file {quote_value(name)}")
 
 
 def send_asset(asset: Asset, request: Request) -> Response:
@@ -60,15 +63,15 @@ def send_asset(asset: Asset, request: Request) -> Response:
     stat = asset.path.stat()
     headers = {
         "ETag": f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"',
-        "Cache-Control": KEPT if asset.vendored else FRESH,
+        "Cache-Control": CACHE_DAY if asset.is_vendored else CACHE_NEVER,
     }
-    if asset.zipped:
+    if asset.is_gzipped:
         headers["Vary"] = "Accept-Encoding"
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     content = asset.path.read_bytes()
-    if asset.zipped and "gzip" in request.headers.get("accept-encoding", ""):
+    if asset.is_gzipped and "gzip" in request.headers.get("accept-encoding", ""):
         headers["Content-Encoding"] = "gzip"
-    elif asset.zipped:
+    elif asset.is_gzipped:
         content = gzip.decompress(content)
     return Response(content, headers=headers, media_type=asset.media_type)

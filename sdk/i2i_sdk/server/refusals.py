@@ -26,13 +26,13 @@ STATUS = {
 }
 
 
-MOST_SHOWN = 80  # characters of what a client sent, in a message to it
+MAX_SHOWN_CHARS = 80  # characters of what a client sent, in a message to it
 
 
-def shown(value: object) -> str:
+def quote_value(value: object) -> str:
     """What a client sent, for a message: with quotes, printable, and not too long."""
     text = repr(value)
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
+    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}…"
 
 
 class RefusedError(I2IError):

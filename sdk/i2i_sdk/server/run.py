@@ -16,14 +16,14 @@ from fastapi import FastAPI
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from i2i_sdk.errors import InputError
+from i2i_sdk.live.signals import INTERRUPT, TERMINATE, handle_signals
 from i2i_sdk.server.app import create_app
 from i2i_sdk.server.models import Models
-from i2i_sdk.server.options import CONNECTIONS, PING_SECONDS, ServeOptions
-from i2i_sdk.server.tls import own_addresses
-from i2i_sdk.signals import INTERRUPT, TERMINATE, handled
+from i2i_sdk.server.settings import MAX_CONNECTIONS, PING_SECONDS, ServeOptions
+from i2i_sdk.server.tls import list_own_addresses
 
 
-class Server(uvicorn.Server):
+class LiveServer(uvicorn.Server):
     """uvicorn's, with a goodbye: its WebSockets close with 1001, and a signal is a normal end.
 
     `should_exit = True` stops it from another thread.
@@ -31,7 +31,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: FastAPI, options: ServeOptions, on_ready: Callable[[], None]) -> None:
         self._app, self._on_ready = app, on_ready
-        super().__init__(_config(app, options))
+        super().__init__(_make_config(app, options))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
@@ -43,13 +43,13 @@ class Server(uvicorn.Server):
         """Close the WebSockets with 1001 where uvicorn alone would use 1012, then the rest."""
         for server in self.servers:
             server.close()
-        await self._app.state.streams.goodbye()
+        await self._app.state.streams.close_all()
         await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Stop at a signal. uvicorn raises it again afterwards, which would make the exit code an error's."""
-        with handled(INTERRUPT + TERMINATE, self.handle_exit):
+        with handle_signals(INTERRUPT + TERMINATE, self.handle_exit):
             yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -61,17 +61,17 @@ class Server(uvicorn.Server):
 def serve(
     models: Models,
     options: ServeOptions,
-    listening: socket.socket,
+    listener: socket.socket,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serve on a socket from `bound` until SIGINT or SIGTERM. Says where to open it."""
-    port = listening.getsockname()[1]
-    lines = [*warnings(options), *addresses(options, port), "stop it with Ctrl-C"]
-    server = Server(create_app(models, options), options, lambda: say("\n".join(lines)))
-    server.run([listening])
+    port = listener.getsockname()[1]
+    lines = [*list_warnings(options), *format_addresses(options, port), "stop it with Ctrl-C"]
+    server = LiveServer(create_app(models, options), options, lambda: say("\n".join(lines)))
+    server.run([listener])
 
 
-def bound(host: str, port: int) -> socket.socket:
+def open_socket(host: str, port: int) -> socket.socket:
     """A listening socket. Raises InputError if the address is not ours or the port is taken."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -79,7 +79,7 @@ def bound(host: str, port: int) -> socket.socket:
         listening = socket.create_server(
             (str(address[0]), int(address[1])),
             family=family,
-            backlog=CONNECTIONS,
+            backlog=MAX_CONNECTIONS,
             dualstack_ipv6=address[0] == "::" and socket.has_dualstack_ipv6(),
         )
     except socket.gaierror as error:
@@ -97,10 +97,10 @@ def bound(host: str, port: int) -> socket.socket:
     return listening
 
 
-def addresses(options: ServeOptions, port: int) -> list[str]:
+def format_addresses(options: ServeOptions, port: int) -> list[str]:
     """What to tell the user to open: here, and on a phone."""
     scheme, secret = (
-        ("https" if options.tls else "http"),
+        ("https" if options.uses_tls else "http"),
         f"#token={quote(options.token, '')}" if options.token else "",
     )
 
@@ -109,18 +109,18 @@ def addresses(options: ServeOptions, port: int) -> list[str]:
 
     if options.host not in ("0.0.0.0", "::"):
         return [f"open {url(options.host)}"]
-    others = [a for a in own_addresses() if not ipaddress.ip_address(a).is_loopback]
+    others = [a for a in list_own_addresses() if not ipaddress.ip_address(a).is_loopback]
     return [f"open {url('localhost')}", *(f"from other devices: {url(other)}" for other in others)]
 
 
-def warnings(options: ServeOptions) -> list[str]:
+def list_warnings(options: ServeOptions) -> list[str]:
     """What should give pause: a server for others without a token or TLS."""
     if is_loopback(options.host):
         return []
     lines: list[str] = []
     if options.token is None:
         lines.append("warning: everyone who can reach this machine can use this server; --token asks for one")
-    if not options.tls:
+    if not options.uses_tls:
         lines.append(
             "warning: without TLS pictures travel in the clear, and browsers on other devices give no page "
             "their camera; --tls-self-signed makes a certificate"
@@ -148,7 +148,7 @@ def check_certificate(options: ServeOptions) -> None:
         ) from error
 
 
-def _config(app: FastAPI, options: ServeOptions) -> uvicorn.Config:
+def _make_config(app: FastAPI, options: ServeOptions) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http="h11",
@@ -158,7 +158,7 @@ def _config(app: FastAPI, options: ServeOptions) -> uvicorn.Config:
         * options.limits.max_frame_bytes,  # a little too large costs a frame, more the connection
         ws_ping_interval=PING_SECONDS,
         ws_ping_timeout=PING_SECONDS,
-        limit_concurrency=CONNECTIONS,
+        limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=1,
         ssl_certfile=options.tls_cert,
         ssl_keyfile=options.tls_key,

@@ -35,7 +35,7 @@ class Model(BaseModel):
 
     name: Annotated[str, Field(description="What other requests call it.")]
     title: Annotated[str, Field(description="For people.")]
-    licence: Annotated[str, Field(description="Of the weights; empty if unknown.")]
+    license: Annotated[str, Field(description="Of the weights; empty if unknown.")]
     trained_on: Annotated[str, Field(description="Empty if unknown.")]
     fit: Annotated[
         str, Field(description="How pictures meet the engine's size: resize, letterbox, crop, pad, tile.")

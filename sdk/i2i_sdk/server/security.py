@@ -20,16 +20,16 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from i2i_sdk.server.metrics import Metrics
-from i2i_sdk.server.options import ServeOptions
-from i2i_sdk.server.refusals import RefusedError, shown
+from i2i_sdk.server.prometheus import Metrics
+from i2i_sdk.server.refusals import RefusedError, quote_value
+from i2i_sdk.server.settings import ServeOptions
 
 log = logging.getLogger(__name__)
 
 ANSWERS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 OPEN_PATHS = ("/", "/healthz", "/v1/stream")  # the WebSocket shows its token in its first message
-AUTHORITY = re.compile(
+HOST_PATTERN = re.compile(
     r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_.-]{1,253})(?::([0-9]{1,5}))?", re.ASCII | re.IGNORECASE
 )
 
@@ -41,7 +41,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), display-capture=(), usb=()",
 }
-POLICY = (
+CONTENT_POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; "
     "media-src 'self' blob:; connect-src 'self'{sockets}; worker-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
@@ -53,7 +53,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, options: ServeOptions, metrics: Metrics) -> None:
         self._app, self._options, self._metrics = app, options, metrics
-        self._names = own_names() | {name.lower() for name in options.hosts}
+        self._names = list_own_names() | {name.lower() for name in options.hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -68,7 +68,7 @@ class Guard:
             if message["type"] in ANSWERS:
                 begun = True
                 answer = MutableHeaders(scope=message)
-                for name, value in security_headers(own_host).items():
+                for name, value in make_security_headers(own_host).items():
                     answer[name] = value
             await send(message)
 
@@ -96,29 +96,29 @@ class Guard:
             check_token(token.strip() if kind.lower() == "bearer" else None, self._options.token)
 
     async def _refuse(self, refused: RefusedError, scope: Scope, receive: Receive, send: Send) -> None:
-        self._metrics.refused(refused.code)
-        response = error_response(refused)
+        self._metrics.count_refused(refused.code)
+        response = make_error_response(refused)
         if scope["type"] == "websocket":
             await WebSocket(scope, receive, send).send_denial_response(response)
         else:
             await response(scope, receive, send)
 
 
-def error_response(refused: RefusedError) -> JSONResponse:
+def make_error_response(refused: RefusedError) -> JSONResponse:
     """The HTTP answer to what was refused."""
     extra = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
     return JSONResponse(refused.to_json(), refused.status, extra.get(refused.status))
 
 
-def security_headers(own_host: str) -> dict[str, str]:
+def make_security_headers(own_host: str) -> dict[str, str]:
     """What every answer carries. own_host: this server's, which old Safaris need for WebSockets; or ""."""
     sockets = f" ws://{own_host} wss://{own_host}" if own_host else ""
-    return {**HEADERS, "Content-Security-Policy": POLICY.format(sockets=sockets)}
+    return {**HEADERS, "Content-Security-Policy": CONTENT_POLICY.format(sockets=sockets)}
 
 
 def check_host(host: str, names: frozenset[str] | set[str]) -> None:
     """Raise RefusedError unless `host` is an address, which needs no resolving, or one of `names`."""
-    match = AUTHORITY.fullmatch(host)
+    match = HOST_PATTERN.fullmatch(host)
     name = match[1].strip("[]").lower().rstrip(".") if match else ""
     if name in names:
         return
@@ -127,7 +127,7 @@ def check_host(host: str, names: frozenset[str] | set[str]) -> None:
     except ValueError:
         raise RefusedError(
             "forbidden_host",
-            f"Host is {shown(host)}, which is no name of this server; open it by its address, or start "
+            f"Host is {quote_value(host)}, which is no name of this server; open it by its address, or start "
             "it with --allow-host NAME",
         ) from None
 
@@ -141,7 +141,7 @@ def check_origin(origin: str | None, host: str) -> None:
     if default is not None and authority.removesuffix(default) == host.lower().removesuffix(default):
         return
     raise RefusedError(
-        "forbidden_origin", f"a page of {shown(origin)} asked; only this server's own page may"
+        "forbidden_origin", f"a page of {quote_value(origin)} asked; only this server's own page may"
     )
 
 
@@ -149,15 +149,15 @@ def check_token(presented: object, token: str | None) -> None:
     """Raise RefusedError unless `presented` is the token, if there is one; in a time that tells nothing."""
     if token is None:
         return
-    given = presented.encode(errors="replace") if isinstance(presented, str) else b""
-    if not secrets.compare_digest(given, token.encode()):
-        which = "another was shown" if given else "none was shown"
+    token_bytes = presented.encode(errors="replace") if isinstance(presented, str) else b""
+    if not secrets.compare_digest(token_bytes, token.encode()):
+        which = "another was shown" if token_bytes else "none was shown"
         raise RefusedError(
             "unauthorized", f"this server asks for a token, {which}: Authorization: Bearer TOKEN"
         )
 
 
-def own_names() -> frozenset[str]:
+def list_own_names() -> frozenset[str]:
     """Under which names this machine is reached without anyone's doing: localhost and its host name."""
     name = socket.gethostname().lower()
     short = name.partition(".")[0]

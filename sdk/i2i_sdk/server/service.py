@@ -17,12 +17,12 @@ from os import cpu_count
 from typing import TypeVar
 
 from i2i_sdk.errors import InputError
-from i2i_sdk.server import images
-from i2i_sdk.server.images import Encoding, Image
-from i2i_sdk.server.metrics import Metrics, Timings
-from i2i_sdk.server.models import Models, Served
-from i2i_sdk.server.options import Limits
+from i2i_sdk.server import encoded_images
+from i2i_sdk.server.encoded_images import Encoding, Image
+from i2i_sdk.server.models import Models, ServedModel
+from i2i_sdk.server.prometheus import Metrics, StageTimings
 from i2i_sdk.server.refusals import RefusedError
+from i2i_sdk.server.settings import Limits
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +44,11 @@ class Service:
         """Wait for the engine calls under way and end the threads."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def turn(self, model: Served) -> asyncio.Lock:
+    def lock_engine(self, model: ServedModel) -> asyncio.Lock:
         """`async with service.turn(model):` the engine is the caller's."""
         return self._turns[model.name]
 
-    async def translate(self, model: Served, data: bytes) -> tuple[Image, float, float]:
+    async def translate(self, model: ServedModel, data: bytes) -> tuple[Image, float, float]:
         """An encoded picture -> the translated one, uint8 BGR(A); milliseconds of decoding and of the engine.
 
         To be called within `turn`. Raises RefusedError.
@@ -56,35 +56,37 @@ class Service:
 
         def work() -> tuple[Image, float, float]:
             start = time.perf_counter()
-            image = images.decode(data, self.limits.max_pixels)
+            image = encoded_images.decode(data, self.limits.max_pixels)
             decoded = time.perf_counter()
             result = model.translator(image)
             return result, (decoded - start) * 1000, (time.perf_counter() - decoded) * 1000
 
-        return await self._in_thread(work)
+        return await self._run_in_thread(work)
 
     async def encode(self, image: Image, encoding: Encoding) -> tuple[bytes, float]:
         """A picture's file, and the milliseconds that it took. Raises RefusedError."""
 
         def work() -> tuple[bytes, float]:
             start = time.perf_counter()
-            return images.encode(image, encoding), (time.perf_counter() - start) * 1000
+            return encoded_images.encode(image, encoding), (time.perf_counter() - start) * 1000
 
-        return await self._in_thread(work)
+        return await self._run_in_thread(work)
 
-    async def post(self, model: Served, data: bytes, encoding: Encoding) -> tuple[bytes, Timings]:
+    async def translate_post(
+        self, model: ServedModel, data: bytes, encoding: Encoding
+    ) -> tuple[bytes, StageTimings]:
         """Translate one picture for a POST. Raises RefusedError."""
         arrived = time.perf_counter()
-        async with self._posts[model.name], self.turn(model):
+        async with self._posts[model.name], self.lock_engine(model):
             wait = (time.perf_counter() - arrived) * 1000
             image, decode, engine = await self.translate(model, data)
         encoded, encode = await self.encode(image, encoding)
-        timings = Timings(wait, decode, engine, encode)
-        self.metrics.translated(model.name, "post", timings)
+        timings = StageTimings(wait, decode, engine, encode)
+        self.metrics.count_translated(model.name, "post", timings)
         return encoded, timings
 
     @asynccontextmanager
-    async def pending(self) -> AsyncGenerator[None]:
+    async def count_pending(self) -> AsyncGenerator[None]:
         """Count a POST while it is here. Raises RefusedError if there are too many."""
         if self._pending >= self.limits.max_pending:
             raise RefusedError(
@@ -96,7 +98,7 @@ class Service:
         finally:
             self._pending -= 1
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
+    async def _run_in_thread(self, work: Callable[[], T]) -> T:
         """Run `work` without blocking the event loop; what goes wrong becomes a RefusedError."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -9,6 +9,6 @@ ZOO: dict[str, str] = {
 }
 
 
-def zoo_path(name: str) -> Path | None:
+def find_zoo_bundle(name: str) -> Path | None:
     """The folder of a zoo bundle, or None for a name that is not in the zoo."""
     return Path(__file__).parent / f"{name}.i2i" if name in ZOO else None

@@ -1,16 +1,16 @@
 """Data sets: their layouts, checks, random crops, and held-out images."""
 
-from i2i_training.data.held_out import HeldOut, read_held_out
-from i2i_training.data.images import normalised, to_images, to_tensor
-from i2i_training.data.options import DataOptions
-from i2i_training.data.training import Batch, TrainingData, open_training_data
+from i2i_training.data.batches import Batch, TrainingData, open_training_data
+from i2i_training.data.data_options import DataOptions
+from i2i_training.data.held_out import HeldOutSet, read_held_out
+from i2i_training.data.image_tensors import normalize_images, to_images, to_tensor
 
 __all__ = [
     "Batch",
     "DataOptions",
-    "HeldOut",
+    "HeldOutSet",
     "TrainingData",
-    "normalised",
+    "normalize_images",
     "open_training_data",
     "read_held_out",
     "to_images",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from i2i_training.data.images import Image
-from i2i_training.data.plan import FLIP, JITTER, LEFT, NOISE, TOP
+from i2i_training.data.batch_plan import FLIP, JITTER, LEFT, NOISE, TOP
+from i2i_training.data.image_tensors import Image
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -20,13 +20,13 @@ def crop(image: Image, size: int, draws: Tensor) -> Image:
     return image[top : top + size, left : left + size]
 
 
-def flipped(images: Tensor, draws: Tensor) -> Tensor:
+def flip_randomly(images: Tensor, draws: Tensor) -> Tensor:
     """[N, C, H, W] with those mirrored left to right whose draws (float64 [N, DRAWS]) say so: half."""
     chosen = (draws[:, FLIP] < 0.5).to(images.device, non_blocking=True).reshape(-1, 1, 1, 1)
     return torch.where(chosen, images.flip(3), images)
 
 
-def jittered(images: Tensor, draws: Tensor, strength: float) -> Tensor:
+def jitter_colors(images: Tensor, draws: Tensor, strength: float) -> Tensor:
     """float [N, C, H, W] in -1..1 with brightness, contrast and saturation changed, in -1..1.
 
     Each of them is multiplied by its own factor, between 1 - strength and 1 + strength, for every image.
@@ -36,19 +36,19 @@ def jittered(images: Tensor, draws: Tensor, strength: float) -> Tensor:
     factors = drawn.to(images.device, non_blocking=True)
     brightness, contrast, saturation = (f.reshape(-1, 1, 1, 1) for f in factors.unbind(1))
     values = (images + 1) / 2 * brightness
-    gray = _gray(values)
+    gray = _to_gray(values)
     middle = gray.mean(dim=(1, 2, 3), keepdim=True)
     values = middle + contrast * (values - middle)
     if values.shape[1] == 3:
-        gray = _gray(values)
+        gray = _to_gray(values)
         values = gray + saturation * (values - gray)
     return values.clamp(0, 1) * 2 - 1
 
 
-def dequantised(images: Tensor, draws: Tensor, levels: float) -> Tensor:
+def add_noise(images: Tensor, draws: Tensor, levels: float) -> Tensor:
     """float [N, C, H, W] in -1..1 plus uniform noise of up to `levels` gray levels to both sides.
 
-    Half a level undoes the rounding to 8 bits and cannot be seen. Without it a crop of one colour, as
+    Half a level undoes the rounding to 8 bits and cannot be seen. Without it a crop of one color, as
     drawn maps have them, has no variance at all: InstanceNorm's gradient then grows 316-fold (1 / sqrt(eps))
     in every layer. Measured on CycleGAN: norms of 1e9, which ruin Adam's averages, and in the end infinity.
     """
@@ -59,7 +59,7 @@ def dequantised(images: Tensor, draws: Tensor, levels: float) -> Tensor:
     return images + (noise.to(images.dtype) - 0.5) * (2 * levels / 127.5)
 
 
-def _gray(values: Tensor) -> Tensor:
+def _to_gray(values: Tensor) -> Tensor:
     """Brightness [N, 1, H, W]."""
     if values.shape[1] != 3:
         return values.mean(dim=1, keepdim=True)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from i2i_sdk.errors import TrainingError
-from i2i_training.data.images import Image
-from i2i_training.data.layout import Source, Split, evenly, find_layout
-from i2i_training.data.options import DataOptions, check_options
-from i2i_training.data.scan import Shape, read_split, stretcher
+from i2i_training.data.data_options import DataOptions, check_data_options
+from i2i_training.data.image_tensors import Image
+from i2i_training.data.layout import ImageFile, Split, find_layout, select_evenly
+from i2i_training.data.scan import ImageTransform, build_resizer, read_split
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutSet:
     """uint8 images [H, W, C], RGB where C is 3, whose sides suit the network.
 
     inputs: images to translate; none for a single domain.
@@ -27,13 +27,13 @@ class HeldOut:
 
     inputs: list[Image]
     targets: list[Image] | None
-    others: list[Image]
+    references: list[Image]
     names: list[str]
 
 
 def read_held_out(
-    options: DataOptions, kind: str, multiple_of: int, smallest: int, most: int | None = None
-) -> HeldOut:
+    options: DataOptions, kind: str, multiple_of: int, min_size: int, max_images: int | None = None
+) -> HeldOutSet:
     """Read held-out images for a recipe of `kind` "paired", "unpaired" or "single".
 
     Args:
@@ -44,37 +44,39 @@ def read_held_out(
 
     Raises TrainingError listing every file that cannot be used, as `open_training_data` does.
     """
-    check_options(options, kind)
-    smallest = math.ceil(smallest / multiple_of) * multiple_of
-    if options.load_size is not None and options.load_size - options.load_size % multiple_of < smallest:
+    check_data_options(options, kind)
+    min_size = math.ceil(min_size / multiple_of) * multiple_of
+    if options.load_size is not None and options.load_size - options.load_size % multiple_of < min_size:
         raise TrainingError(
-            f"load_size is {options.load_size}; held-out images need at least {smallest} pixels, in "
+            f"load_size is {options.load_size}; held-out images need at least {min_size} pixels, in "
             f"multiples of {multiple_of}"
         )
     layout = find_layout(Path(options.data), kind, options.direction)
     held, train = layout.held_out, layout.train
-    if held.paired:
-        pairs = evenly(list(zip(held.inputs, held.targets, strict=True)), most)
+    if held.is_paired:
+        pairs = select_evenly(list(zip(held.inputs, held.targets, strict=True)), max_images)
         chosen = Split([a for a, _ in pairs], [b for _, b in pairs], True, held.problems)
     else:
-        chosen = Split(evenly(held.inputs, most), evenly(held.targets or train.targets, most))
-    return _read(chosen, options, multiple_of, smallest)
+        chosen = Split(
+            select_evenly(held.inputs, max_images), select_evenly(held.targets or train.targets, max_images)
+        )
+    return _read_images(chosen, options, multiple_of, min_size)
 
 
-def _read(chosen: Split, options: DataOptions, multiple_of: int, smallest: int) -> HeldOut:
+def _read_images(split: Split, options: DataOptions, multiple_of: int, min_size: int) -> HeldOutSet:
     if options.load_size is None:
-        good, images = read_split(chosen, options, smallest, _trimmer(multiple_of), float("inf"))
+        good, images = read_split(split, options, min_size, _build_trimmer(multiple_of), float("inf"))
     else:
-        good, images = read_split(chosen, options, 1, stretcher(options, multiple_of), float("inf"))
+        good, images = read_split(split, options, 1, build_resizer(options, multiple_of), float("inf"))
     inputs = [images[s] for s in good.inputs]
     others = [images[s] for s in good.targets]
     names = [s.path.stem for s in good.inputs or good.targets]
-    return HeldOut(inputs, others if good.paired else None, others, names)
+    return HeldOutSet(inputs, others if good.is_paired else None, others, names)
 
 
-def _trimmer(multiple_of: int) -> Shape:
-    def trimmed(_: Source, image: Image) -> Image:
+def _build_trimmer(multiple_of: int) -> ImageTransform:
+    def trim(_: ImageFile, image: Image) -> Image:
         height, width = (side - side % multiple_of for side in image.shape[:2])
         return image[:height, :width].copy()
 
-    return trimmed
+    return trim

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from i2i_sdk.errors import TrainingError
-from i2i_training.data.images import SUFFIXES
+from i2i_training.data.image_tensors import SUFFIXES
 
 T = TypeVar("T")
 
-HELD_OUT = 8  # every eighth image is held out where the data set has none
+HELD_OUT_EVERY = 8  # every eighth image is held out where the data set has none
 HELD_OUT_NAMES = ("val", "test")
 LAYOUTS = (
     "side-by-side images (A left, B right) in train/ and val/ or test/",
@@ -37,21 +37,21 @@ SINGLE_LAYOUTS = (
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageFile:
     """Where one image is: a file, or a half of it. `domain` is the data set's name for it, "A" or "B"."""
 
     path: Path
     domain: str
-    half: bool = False  # A is the left half, B the right one
+    is_half: bool = False  # A is the left half, B the right one
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images to translate from and to, after the direction. Where `paired`, one belongs to the other."""
+    """Images to translate from and to, after the direction. Where `is_paired`, one belongs to the other."""
 
-    inputs: list[Source]
-    targets: list[Source]
-    paired: bool = False
+    inputs: list[ImageFile]
+    targets: list[ImageFile]
+    is_paired: bool = False
     problems: tuple[str, ...] = ()  # "file: why", of files that have no partner
 
 
@@ -60,11 +60,11 @@ class Layout:
     name: str  # a few words for people
     train: Split
     held_out: Split
-    divided: bool = False  # the held-out images come from the training images
+    is_divided: bool = False  # the held-out images come from the training images
 
 
 def find_layout(root: Path, kind: str, direction: str) -> Layout:
-    """Recognise the layout of `root` for a recipe of `kind` "paired", "unpaired" or "single".
+    """Recognize the layout of `root` for a recipe of `kind` "paired", "unpaired" or "single".
 
     A single recipe has targets only: domain B, or A when the direction is BtoA. An unpaired recipe may have
     pairs: training does not use them, held-out images are scored with them.
@@ -75,24 +75,24 @@ def find_layout(root: Path, kind: str, direction: str) -> Layout:
         raise TrainingError(f"there is no data set folder {root}")
     domains = ("A", "B") if direction == "AtoB" else ("B", "A")
     if kind == "single":
-        return _single(root, domains[1])
+        return _find_single(root, domains[1])
     if (root / "trainA").is_dir() and (root / "trainB").is_dir():
-        return _separate(root, domains, kind == "paired")
+        return _find_separate(root, domains, kind == "paired")
     if (root / "A").is_dir() and (root / "B").is_dir():
-        return _paired_folders(root, domains, kind == "paired")
-    if (root / "train").is_dir() or _paths(root):
-        return _side_by_side(root, domains)
-    raise _unknown(root, LAYOUTS)
+        return _find_paired_folders(root, domains, kind == "paired")
+    if (root / "train").is_dir() or _list_paths(root):
+        return _find_side_by_side(root, domains)
+    raise _make_layout_error(root, LAYOUTS)
 
 
-def evenly(items: list[T], most: int | None) -> list[T]:
+def select_evenly(items: list[T], max_items: int | None) -> list[T]:
     """At most `most` of the items, evenly spaced."""
-    if most is None or len(items) <= most:
+    if max_items is None or len(items) <= max_items:
         return items
-    return [items[i * len(items) // most] for i in range(most)]
+    return [items[i * len(items) // max_items] for i in range(max_items)]
 
 
-def _single(root: Path, domain: str) -> Layout:
+def _find_single(root: Path, domain: str) -> Layout:
     choices = (  # folder of training images, those of held-out images
         (root / f"train{domain}", [root / f"{name}{domain}" for name in HELD_OUT_NAMES]),
         (root / domain / "train", [root / domain / name for name in HELD_OUT_NAMES]),
@@ -101,87 +101,91 @@ def _single(root: Path, domain: str) -> Layout:
         (root, []),
     )
     for folder, held_out in choices:
-        if not folder.is_dir() or (not held_out and not _paths(folder)):
+        if not folder.is_dir() or (not held_out and not _list_paths(folder)):
             continue
-        held = next((_sources(f, domain) for f in held_out if f.is_dir()), [])
-        return Layout(f"images of {folder}", Split([], _sources(folder, domain)), Split([], held))
-    raise _unknown(root, tuple(layout.format(domain) for layout in SINGLE_LAYOUTS))
+        held = next((_list_images(f, domain) for f in held_out if f.is_dir()), [])
+        return Layout(f"images of {folder}", Split([], _list_images(folder, domain)), Split([], held))
+    raise _make_layout_error(root, tuple(layout.format(domain) for layout in SINGLE_LAYOUTS))
 
 
-def _separate(root: Path, domains: tuple[str, str], paired: bool) -> Layout:
-    a, b = (_sources(root / f"train{d}", d) for d in domains)
-    held = [_held_out_folder(root, f"{{}}{d}") for d in domains]
-    held_a, held_b = (_sources(f, d) if f else [] for f, d in zip(held, domains, strict=True))
+def _find_separate(root: Path, domains: tuple[str, str], is_paired: bool) -> Layout:
+    a, b = (_list_images(root / f"train{d}", d) for d in domains)
+    held = [_find_held_out_folder(root, f"{{}}{d}") for d in domains]
+    held_a, held_b = (_list_images(f, d) if f else [] for f, d in zip(held, domains, strict=True))
     name = f"folders trainA and trainB of {root}"
-    if paired:
-        train = _matched(a, b, needed=True)
+    if is_paired:
+        train = _match_pairs(a, b, needs_pairs=True)
         if held_a and held_b:
-            return Layout(name, train, _matched(held_a, held_b, needed=True))
-        return _divided(name, train)
+            return Layout(name, train, _match_pairs(held_a, held_b, needs_pairs=True))
+        return _hold_out(name, train)
     if held_a:
         return Layout(name, Split(a, b), Split(held_a, held_b))
-    rest, held_a = _every_nth(root, a)
-    return Layout(name, Split(rest, b), Split(held_a, held_b), divided=True)
+    rest, held_a = _split_every_nth(root, a)
+    return Layout(name, Split(rest, b), Split(held_a, held_b), is_divided=True)
 
 
-def _paired_folders(root: Path, domains: tuple[str, str], needed: bool) -> Layout:
-    def read(sub: str) -> Split:
-        a, b = (_sources(root / d / sub, d) for d in domains)
-        return _matched(a, b, needed)
+def _find_paired_folders(root: Path, domains: tuple[str, str], needs_pairs: bool) -> Layout:
+    def read_split(sub: str) -> Split:
+        a, b = (_list_images(root / d / sub, d) for d in domains)
+        return _match_pairs(a, b, needs_pairs)
 
     name = f"folders A and B of {root}"
     if not all((root / d / "train").is_dir() for d in domains):
-        return _divided(name, read("."))
+        return _hold_out(name, read_split("."))
     for sub in HELD_OUT_NAMES:
         if all((root / d / sub).is_dir() for d in domains):
-            return Layout(name, read("train"), read(sub))
-    return _divided(name, read("train"))
+            return Layout(name, read_split("train"), read_split(sub))
+    return _hold_out(name, read_split("train"))
 
 
-def _side_by_side(root: Path, domains: tuple[str, str]) -> Layout:
-    def read(folder: Path) -> Split:
-        paths = [source.path for source in _sources(folder, "")]
-        a, b = ([Source(path, d, half=True) for path in paths] for d in domains)
-        return Split(a, b, paired=True)
+def _find_side_by_side(root: Path, domains: tuple[str, str]) -> Layout:
+    def read_split(folder: Path) -> Split:
+        paths = [source.path for source in _list_images(folder, "")]
+        a, b = ([ImageFile(path, d, is_half=True) for path in paths] for d in domains)
+        return Split(a, b, is_paired=True)
 
     folder = root / "train" if (root / "train").is_dir() else root
     name = f"side-by-side images of {folder}"
-    held_out = _held_out_folder(root, "{}") if folder != root else None
-    return Layout(name, read(folder), read(held_out)) if held_out else _divided(name, read(folder))
+    held_out = _find_held_out_folder(root, "{}") if folder != root else None
+    return (
+        Layout(name, read_split(folder), read_split(held_out))
+        if held_out
+        else _hold_out(name, read_split(folder))
+    )
 
 
-def _held_out_folder(root: Path, pattern: str) -> Path | None:
+def _find_held_out_folder(root: Path, pattern: str) -> Path | None:
     folders = [root / pattern.format(name) for name in HELD_OUT_NAMES]
     return next((folder for folder in folders if folder.is_dir()), None)
 
 
-def _divided(name: str, split: Split) -> Layout:
+def _hold_out(name: str, split: Split) -> Layout:
     """Hold out every eighth image of both domains: pairs stay pairs."""
     root = split.inputs[0].path.parent
-    a, held_a = _every_nth(root, split.inputs)
-    b, held_b = _every_nth(root, split.targets)
-    train = Split(a, b, split.paired, split.problems)
-    return Layout(name, train, Split(held_a, held_b, split.paired), divided=True)
+    a, held_a = _split_every_nth(root, split.inputs)
+    b, held_b = _split_every_nth(root, split.targets)
+    train = Split(a, b, split.is_paired, split.problems)
+    return Layout(name, train, Split(held_a, held_b, split.is_paired), is_divided=True)
 
 
-def _every_nth(root: Path, sources: list[Source]) -> tuple[list[Source], list[Source]]:
+def _split_every_nth(root: Path, sources: list[ImageFile]) -> tuple[list[ImageFile], list[ImageFile]]:
     if len(sources) < 2:
         raise TrainingError(
             f"{root}: one image, and none that is held out; at least 2 are needed, one to show how it goes"
         )
-    return [s for i, s in enumerate(sources) if i % HELD_OUT], sources[::HELD_OUT]
+    return [s for i, s in enumerate(sources) if i % HELD_OUT_EVERY], sources[::HELD_OUT_EVERY]
 
 
-def _matched(a: list[Source], b: list[Source], needed: bool) -> Split:
+def _match_pairs(a: list[ImageFile], b: list[ImageFile], needs_pairs: bool) -> Split:
     """Pairs of equal names. Where pairs are not `needed`, all images are used, as pairs if all have one."""
-    ours, theirs = ({_key(s): s for s in sources} for sources in (a, b))
+    ours, theirs = ({_get_pair_key(s): s for s in sources} for sources in (a, b))
     keys = sorted(ours.keys() & theirs.keys())
-    pairs = Split([ours[k] for k in keys], [theirs[k] for k in keys], paired=True)
+    pairs = Split([ours[k] for k in keys], [theirs[k] for k in keys], is_paired=True)
     used = {*pairs.inputs, *pairs.targets}
     alone = [s for s in (*a, *b) if s not in used]
     if not alone:
         return pairs
-    if not needed:
+    if not needs_pairs:
         return Split(a, b)
     if not keys:
         raise TrainingError(
@@ -189,45 +193,47 @@ def _matched(a: list[Source], b: list[Source], needed: bool) -> Split:
             f"{b[0].path.parent} (first: {a[0].path.name}, {b[0].path.name}). Give both images of a pair the "
             f"same name, or train a recipe that needs no pairs, such as cyclegan"
         )
-    problems = tuple(f"{s.path}: {_why_alone(s, keys)}" for s in alone)
+    problems = tuple(f"{s.path}: {_explain_unmatched(s, keys)}" for s in alone)
     return Split(pairs.inputs, pairs.targets, True, problems)
 
 
-def _why_alone(source: Source, keys: list[str]) -> str:
-    return "another file has the same name" if _key(source) in keys else "no partner has the same name"
+def _explain_unmatched(source: ImageFile, keys: list[str]) -> str:
+    return (
+        "another file has the same name" if _get_pair_key(source) in keys else "no partner has the same name"
+    )
 
 
-def _key(source: Source) -> str:
+def _get_pair_key(source: ImageFile) -> str:
     """What both images of a pair share: the name without suffix, and without upstream's _A and _B."""
     return source.path.stem.removesuffix(f"_{source.domain}")
 
 
-def _sources(folder: Path, domain: str) -> list[Source]:
-    paths = _paths(folder)
+def _list_images(folder: Path, domain: str) -> list[ImageFile]:
+    paths = _list_paths(folder)
     if not paths:
-        found = f"it holds {_listing(folder)}" if any(folder.iterdir()) else "it is empty"
+        found = f"it holds {_format_listing(folder)}" if any(folder.iterdir()) else "it is empty"
         raise TrainingError(f"{folder}: no images ({', '.join(SUFFIXES)}); {found}")
-    return [Source(path, domain) for path in paths]
+    return [ImageFile(path, domain) for path in paths]
 
 
-def _paths(folder: Path) -> list[Path]:
+def _list_paths(folder: Path) -> list[Path]:
     """Images of a folder in the order of their names; files whose name begins with a dot are not meant."""
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
 
 
-def _unknown(root: Path, layouts: tuple[str, ...]) -> TrainingError:
+def _make_layout_error(root: Path, layouts: tuple[str, ...]) -> TrainingError:
     known = "\n  ".join(layouts)
     return TrainingError(
-        f"{root}: no layout that is known; it holds {_listing(root)}. Known layouts:\n  {known}"
+        f"{root}: no layout that is known; it holds {_format_listing(root)}. Known layouts:\n  {known}"
     )
 
 
-def _listing(folder: Path, most: int = 12) -> str:
-    names = list(_names(folder))
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return (", ".join(names[:most]) or "nothing") + more
+def _format_listing(folder: Path, max_names: int = 12) -> str:
+    names = list(_iter_names(folder))
+    more = f" and {len(names) - max_names} more" if len(names) > max_names else ""
+    return (", ".join(names[:max_names]) or "nothing") + more
 
 
-def _names(folder: Path) -> Iterator[str]:
+def _iter_names(folder: Path) -> Iterator[str]:
     for path in sorted(folder.iterdir()):
-        yield f"{path.name}/ ({len(_paths(path))} images)" if path.is_dir() else path.name
+        yield f"{path.name}/ ({len(_list_paths(path))} images)" if path.is_dir() else path.name

@@ -12,91 +12,102 @@ from pathlib import Path
 import numpy as np
 
 from i2i_sdk.errors import TrainingError
-from i2i_training.data.images import Image, decode, stretched, with_channels
-from i2i_training.data.layout import Source, Split
-from i2i_training.data.options import DataOptions
+from i2i_training.data.data_options import DataOptions
+from i2i_training.data.image_tensors import Image, convert_channels, decode, resize_image
+from i2i_training.data.layout import ImageFile, Split
 
 THREADS = min(8, os.cpu_count() or 1)  # OpenCV decodes without holding Python's lock
-AT_ONCE = 4 * THREADS  # files whose decoded images wait in memory at the same time
+MAX_PENDING_FILES = 4 * THREADS  # files whose decoded images wait in memory at the same time
 
 log = logging.getLogger(__name__)
 
-Shape = Callable[[Source, Image], Image]  # what is done to a decoded image, such as stretching
+ImageTransform = Callable[[ImageFile, Image], Image]  # what is done to a decoded image, such as stretching
 
 
 @dataclass(frozen=True)
-class Scan:
+class ScanResult:
     """What a data set's files hold, after `shape`."""
 
-    images: dict[Source, Image]  # as many as fit into the limit
-    sizes: dict[Source, tuple[int, int]]  # height and width in the file
+    images: dict[ImageFile, Image]  # as many as fit into the limit
+    sizes: dict[ImageFile, tuple[int, int]]  # height and width in the file
     problems: dict[Path, str]
 
 
-def scan(sources: Sequence[Source], options: DataOptions, smallest: int, shape: Shape, limit: float) -> Scan:
+def scan_files(
+    sources: Sequence[ImageFile],
+    options: DataOptions,
+    min_size: int,
+    transform: ImageTransform,
+    max_bytes: float,
+) -> ScanResult:
     """Decode the files of all sources, each once, in threads.
 
     smallest: pixels that the shorter side of an image must have. limit: bytes of images to keep.
     """
-    by_path: dict[Path, list[Source]] = {}
+    by_path: dict[Path, list[ImageFile]] = {}
     for source in sources:
         by_path.setdefault(source.path, []).append(source)
-    result = Scan({}, {}, {})
+    result = ScanResult({}, {}, {})
 
-    def one(path: Path) -> dict[Source, tuple[Image, tuple[int, int]]] | str:
+    def scan_file(path: Path) -> dict[ImageFile, tuple[Image, tuple[int, int]]] | str:
         try:
             decoded = decode(path)
-            parts = {s: part_of(decoded, s, options) for s in by_path[path]}
-            _check_size(next(iter(parts.values())), smallest)
-            return {s: (shape(s, part), _size(part)) for s, part in parts.items()}
+            parts = {s: extract_part(decoded, s, options) for s in by_path[path]}
+            _check_size(next(iter(parts.values())), min_size)
+            return {s: (transform(s, part), _get_size(part)) for s, part in parts.items()}
         except ValueError as error:
             return str(error)
 
     paths, kept = list(by_path), 0
     with ThreadPoolExecutor(THREADS) as pool:
-        for start in range(0, len(paths), AT_ONCE):
-            some = paths[start : start + AT_ONCE]
-            for path, parts in zip(some, pool.map(one, some), strict=True):
+        for start in range(0, len(paths), MAX_PENDING_FILES):
+            some = paths[start : start + MAX_PENDING_FILES]
+            for path, parts in zip(some, pool.map(scan_file, some), strict=True):
                 if isinstance(parts, str):
                     result.problems[path] = parts
                     continue
                 for source, (image, size) in parts.items():
                     result.sizes[source] = size
                     kept += image.nbytes
-                    if kept <= limit:
+                    if kept <= max_bytes:
                         result.images[source] = image
     return result
 
 
-def part_of(decoded: Image, source: Source, options: DataOptions) -> Image:
+def extract_part(decoded: Image, source: ImageFile, options: DataOptions) -> Image:
     """The source's half of a decoded file, as uint8 [H, W, C] of its domain's channels.
 
     Raises ValueError with the reason where that cannot be.
     """
-    if source.half:
+    if source.is_half:
         width = decoded.shape[1]
         if width % 2:
             raise ValueError(f"is {width} pixels wide, so it has no two halves")
         left = source.domain == "A"
         decoded = decoded[:, : width // 2] if left else decoded[:, width // 2 :]
     try:
-        image = with_channels(decoded, options.channels(source.domain))
+        image = convert_channels(decoded, options.get_channels(source.domain))
     except ValueError as error:
         raise ValueError(f"{error}, which --channels_{source.domain.lower()} asks for") from error
     return np.ascontiguousarray(image)  # not a view, which would keep the other half alive
 
 
-def stretcher(options: DataOptions, multiple_of: int = 1) -> Shape:
+def build_resizer(options: DataOptions, multiple_of: int = 1) -> ImageTransform:
     """Stretches to a square of `load_size`, or the next lower multiple; load_size none changes nothing."""
     if options.load_size is None:
         return lambda source, image: image
     side = options.load_size - options.load_size % multiple_of
-    return lambda source, image: stretched(image, side, side, options.are_labels(source.domain))
+    return lambda source, image: resize_image(image, side, side, options.are_labels(source.domain))
 
 
 def read_split(
-    split: Split, options: DataOptions, smallest: int, shape: Shape, limit: float, say: bool = True
-) -> tuple[Split, dict[Source, Image]]:
+    split: Split,
+    options: DataOptions,
+    min_size: int,
+    transform: ImageTransform,
+    max_bytes: float,
+    should_log: bool = True,
+) -> tuple[Split, dict[ImageFile, Image]]:
     """The images of a split that can be used, both of a pair or none, and as many as fit into `limit` bytes.
 
     say: whether to log what `skip_bad` goes on without, as one of several processes does.
@@ -104,16 +115,16 @@ def read_split(
     Raises TrainingError listing every file that cannot be used, unless `skip_bad`.
     """
     sources = [*split.inputs, *split.targets]
-    found = scan(sources, options, smallest, shape, limit)
+    found = scan_files(sources, options, min_size, transform, max_bytes)
     check_halves(sources, found, options)
-    good, problems = usable(split, found)
+    good, problems = select_usable(split, found)
     total = len({s.path for s in sources}) + len(split.problems)
     if problems:
         listed = "\n  ".join(problems)
         what = f"{options.data}: {len(problems)} of {total} files cannot be used:\n  {listed}"
         if not options.skip_bad:
             raise TrainingError(f"{what}\nRepair or remove them, or go on without them: --skip_bad true")
-        if say:
+        if should_log:
             log.warning("going on without bad files; %s", what)
     if not good.targets or (split.inputs and not good.inputs):
         raise TrainingError(f"{options.data}: no image is left; all {total} files of a domain are bad")
@@ -121,12 +132,12 @@ def read_split(
     return good, {s: image for s, image in found.images.items() if s in left}
 
 
-def check_halves(sources: Sequence[Source], found: Scan, options: DataOptions) -> None:
+def check_halves(sources: Sequence[ImageFile], result: ScanResult, options: DataOptions) -> None:
     """Raise TrainingError for ordinary photos that are taken for side-by-side pairs.
 
     Pairs mostly have one size, and their halves are no tall strips.
     """
-    sizes = [found.sizes[s] for s in sources if s.half and s in found.sizes]
+    sizes = [result.sizes[s] for s in sources if s.is_half and s in result.sizes]
     strips = [width < 0.85 * height for height, width in sizes]
     if len(set(sizes)) > 1 and 2 * sum(strips) > len(strips):
         raise TrainingError(
@@ -136,40 +147,40 @@ def check_halves(sources: Sequence[Source], found: Scan, options: DataOptions) -
         )
 
 
-def usable(split: Split, found: Scan) -> tuple[Split, list[str]]:
+def select_usable(split: Split, result: ScanResult) -> tuple[Split, list[str]]:
     """The split without what cannot be used, and "file: why" of that."""
     problems = dict.fromkeys(split.problems)  # in order, each once
     problems.update(
         {
-            f"{s.path}: {found.problems[s.path]}": None
+            f"{s.path}: {result.problems[s.path]}": None
             for s in (*split.inputs, *split.targets)
-            if s.path in found.problems
+            if s.path in result.problems
         }
     )
-    inputs = [s for s in split.inputs if s in found.sizes]
-    targets = [s for s in split.targets if s in found.sizes]
-    if not split.paired:
+    inputs = [s for s in split.inputs if s in result.sizes]
+    targets = [s for s in split.targets if s in result.sizes]
+    if not split.is_paired:
         return Split(inputs, targets), list(problems)
-    good: list[tuple[Source, Source]] = []
+    good: list[tuple[ImageFile, ImageFile]] = []
     for a, b in zip(split.inputs, split.targets, strict=True):
-        if a in found.sizes and b in found.sizes:
-            if found.sizes[a] == found.sizes[b]:
+        if a in result.sizes and b in result.sizes:
+            if result.sizes[a] == result.sizes[b]:
                 good.append((a, b))
             else:
-                problems[_different(a, b, found)] = None
-    return Split([a for a, _ in good], [b for _, b in good], paired=True), list(problems)
+                problems[_format_mismatch(a, b, result)] = None
+    return Split([a for a, _ in good], [b for _, b in good], is_paired=True), list(problems)
 
 
-def _different(a: Source, b: Source, found: Scan) -> str:
-    (height, width), (other_height, other_width) = found.sizes[a], found.sizes[b]
+def _format_mismatch(a: ImageFile, b: ImageFile, result: ScanResult) -> str:
+    (height, width), (other_height, other_width) = result.sizes[a], result.sizes[b]
     return f"{a.path}: is {width}x{height} pixels, but its partner {b.path} {other_width}x{other_height}"
 
 
-def _check_size(image: Image, smallest: int) -> None:
-    if min(_size(image)) < smallest:
-        height, width = _size(image)
-        raise ValueError(f"is {width}x{height} pixels; at least {smallest}x{smallest} are needed")
+def _check_size(image: Image, min_size: int) -> None:
+    if min(_get_size(image)) < min_size:
+        height, width = _get_size(image)
+        raise ValueError(f"is {width}x{height} pixels; at least {min_size}x{min_size} are needed")
 
 
-def _size(image: Image) -> tuple[int, int]:
+def _get_size(image: Image) -> tuple[int, int]:
     return image.shape[0], image.shape[1]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i_sdk.errors import TrainingError
-from i2i_training.metrics.images import Image, as_rgb, check_images
+from i2i_training.metrics.image_checks import Image, check_images, to_rgb
 
 INCEPTION_URL = (
     "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt"
@@ -22,7 +22,7 @@ _SIDE = 299  # pixels; what Inception v3 was trained on
 _BATCH = 16
 
 
-def inception_scores(
+def compute_inception_scores(
     outputs: Sequence[Image], targets: Sequence[Image], file: str | Path, device: str | torch.device = "cpu"
 ) -> dict[str, float]:
     """FID (Heusel et al. 2017, equation 6) and KID (Binkowski et al. 2018) of two sets; lower is closer.
@@ -46,15 +46,15 @@ def inception_scores(
     in every run: the global random state is neither used nor changed. Raises InputError for unusable
     images, TrainingError for a file that is missing, unreadable or does not give features.
     """
-    check_images(outputs, "outputs", least=2)
-    check_images(targets, "targets", least=2)
-    network = _load(Path(file), torch.device(device))
-    fake = _features(network, outputs, Path(file), torch.device(device))
-    real = _features(network, targets, Path(file), torch.device(device))
-    return {"fid": _fid(fake, real), "kid": _kid(fake, real)}
+    check_images(outputs, "outputs", min_count=2)
+    check_images(targets, "targets", min_count=2)
+    network = _load_network(Path(file), torch.device(device))
+    fake = _extract_features(network, outputs, Path(file), torch.device(device))
+    real = _extract_features(network, targets, Path(file), torch.device(device))
+    return {"fid": _compute_fid(fake, real), "kid": _compute_kid(fake, real)}
 
 
-class _Given(nn.Module):
+class _PrecomputedFeatures(nn.Module):
     """Stands for the network inside torchmetrics: features were computed once, for both scores."""
 
     def __init__(self, num_features: int) -> None:
@@ -65,7 +65,7 @@ class _Given(nn.Module):
         return features
 
 
-def _load(file: Path, device: torch.device) -> torch.jit.ScriptModule:
+def _load_network(file: Path, device: torch.device) -> torch.jit.ScriptModule:
     where = f"download {INCEPTION_URL} (for FID as StyleGAN's) and give its path as --inception FILE"
     if not file.is_file():
         raise TrainingError(f"{file}: no such Inception file; {where}")
@@ -81,7 +81,7 @@ def _load(file: Path, device: torch.device) -> torch.jit.ScriptModule:
 
 
 @torch.no_grad()
-def _features(
+def _extract_features(
     network: torch.jit.ScriptModule, images: Sequence[Image], file: Path, device: torch.device
 ) -> Tensor:
     """float64 [N, F] on the CPU; double, because covariances of 2048 features need it."""
@@ -90,7 +90,7 @@ def _features(
     options = {"return_features": True} if "return_features" in names else {}
     parts: list[Tensor] = []
     for start in range(0, len(images), _BATCH):
-        batch = np.stack([_resized(image) for image in images[start : start + _BATCH]])
+        batch = np.stack([_resize(image) for image in images[start : start + _BATCH]])
         tensor = torch.from_numpy(batch.transpose(0, 3, 1, 2).copy()).to(device)
         try:
             features = network(tensor, **options)
@@ -107,22 +107,22 @@ def _features(
     return torch.cat(parts)
 
 
-def _resized(image: Image) -> Image:
+def _resize(image: Image) -> Image:
     shrinks = min(image.shape[:2]) >= _SIDE
     how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(as_rgb(image), (_SIDE, _SIDE), interpolation=how), np.uint8)
+    return np.asarray(cv2.resize(to_rgb(image), (_SIDE, _SIDE), interpolation=how), np.uint8)
 
 
-def _fid(fake: Tensor, real: Tensor) -> float:
+def _compute_fid(fake: Tensor, real: Tensor) -> float:
     from torchmetrics.image.fid import FrechetInceptionDistance  # seconds to import, and seldom needed
 
-    metric = FrechetInceptionDistance(feature=_Given(fake.shape[1]))
+    metric = FrechetInceptionDistance(feature=_PrecomputedFeatures(fake.shape[1]))
     metric.update(fake, real=False)
     metric.update(real, real=True)
     return max(0.0, float(metric.compute()))  # identical sets may give -1e-12
 
 
-def _kid(fake: Tensor, real: Tensor) -> float:
+def _compute_kid(fake: Tensor, real: Tensor) -> float:
     from torchmetrics.image.kid import KernelInceptionDistance
 
     size = min(1000, len(fake), len(real))
@@ -131,7 +131,9 @@ def _kid(fake: Tensor, real: Tensor) -> float:
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.filterwarnings("ignore", message=".*will save all extracted features")  # so do we
         torch.default_generator.manual_seed(0)  # it draws subsets from the global generator
-        metric = KernelInceptionDistance(feature=_Given(fake.shape[1]), subsets=subsets, subset_size=size)
+        metric = KernelInceptionDistance(
+            feature=_PrecomputedFeatures(fake.shape[1]), subsets=subsets, subset_size=size
+        )
         metric.update(fake, real=False)
         metric.update(real, real=True)
         mean, _ = metric.compute()

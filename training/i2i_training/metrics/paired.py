@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk.quality import psnr, ssim
-from i2i_training.metrics.images import Image, check_pairs
-from i2i_training.metrics.palette import check_palette, nearest_colour
+from i2i_sdk.quality.metrics import psnr, ssim
+from i2i_training.metrics.image_checks import Image, check_pairs
+from i2i_training.metrics.palette import check_palette, find_nearest_color
 
 
-def paired_scores(
+def compute_paired_scores(
     outputs: Sequence[Image], targets: Sequence[Image], palette: NDArray[np.uint8] | None = None
 ) -> dict[str, float]:
     """How close outputs are to their targets, as means over images.
@@ -20,18 +20,18 @@ def paired_scores(
     Args:
         outputs: uint8 images [H, W, 3] RGB or [H, W, 1] gray, at least 11x11 pixels.
         targets: their true pictures, of the same number, order and shapes.
-        palette: uint8 [K, 3] RGB, the colours of the classes of a label or drawn map, or None.
+        palette: uint8 [K, 3] RGB, the colors of the classes of a label or drawn map, or None.
 
     Returns:
         "l1": mean absolute difference in gray levels, 0..255; "psnr" in dB (120 when identical);
-        "ssim": -1..1. With a palette, each pixel becoming the class of its nearest colour, also
+        "ssim": -1..1. With a palette, each pixel becoming the class of its nearest color, also
         "pixel_accuracy" and "miou", 0..1, over all pixels of the set (Long et al. 2015, section 5).
 
     Raises InputError when images do not fit together.
 
     Example:
         >>> gray = np.full((16, 16, 3), 100, np.uint8)
-        >>> {name: round(value, 2) for name, value in paired_scores([gray], [gray + 2]).items()}
+        >>> {name: round(value, 2) for name, value in compute_paired_scores([gray], [gray + 2]).items()}
         {'l1': 2.0, 'psnr': 42.11, 'ssim': 1.0}
     """
     check_pairs(outputs, targets, "outputs", "targets")
@@ -42,22 +42,24 @@ def paired_scores(
         "ssim": float(np.mean([ssim(o, t) for o, t in pairs])),
     }
     if palette is not None:
-        scores |= _class_scores(_confusion(pairs, palette))
+        scores |= _compute_class_scores(_count_confusion(pairs, palette))
     return scores
 
 
-def _confusion(pairs: list[tuple[Image, Image]], palette: NDArray[np.uint8]) -> NDArray[np.int64]:
+def _count_confusion(pairs: list[tuple[Image, Image]], palette: NDArray[np.uint8]) -> NDArray[np.int64]:
     """int64 [K, K]: n[i, j] pixels whose target is class i and whose output is class j."""
     check_palette(palette)
     classes = len(palette)
     counts = np.zeros(classes * classes, np.int64)
     for output, target in pairs:
-        both = nearest_colour(target, palette).astype(np.int64) * classes + nearest_colour(output, palette)
+        both = find_nearest_color(target, palette).astype(np.int64) * classes + find_nearest_color(
+            output, palette
+        )
         counts += np.bincount(both.ravel(), minlength=classes * classes)
     return counts.reshape(classes, classes)
 
 
-def _class_scores(confusion: NDArray[np.int64]) -> dict[str, float]:
+def _compute_class_scores(confusion: NDArray[np.int64]) -> dict[str, float]:
     """Long et al. 2015: sum_i n_ii / sum_i t_i; mean over classes of n_ii / (t_i + sum_j n_ji - n_ii).
 
     A class in neither targets nor outputs has no IoU (0 / 0) and is left out of the mean.

@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2i_sdk.errors import InputError
-from i2i_training.metrics.images import Image, check_images
+from i2i_training.metrics.image_checks import Image, check_images
 
-_PATCH = 7
-_SMALLEST = 16  # pixels; the paper's coarsest level
-_AT_ONCE = 64  # directions projected together: bounds memory
+_PATCH_SIZE = 7
+_MIN_SIZE = 16  # pixels; the paper's coarsest level
+_CHUNK_SIZE = 64  # directions projected together: bounds memory
 
 Floats = NDArray[np.float32]
 
 
-def sliced_wasserstein(
+def compute_sliced_wasserstein(
     images: Sequence[Image],
     others: Sequence[Image],
     patches_per_image: int = 128,
@@ -32,8 +32,8 @@ def sliced_wasserstein(
 ) -> dict[str, float]:
     """The distance per pyramid level, times 1e3 as in the paper; lower is closer, identical sets give 0.
 
-    Each set is normalised to mean 0 and deviation 1 per level and channel, so a tint or a change of
-    contrast that all images share is not seen: see `colour_shift`. Both sets take their patches from the
+    Each set is normalized to mean 0 and deviation 1 per level and channel, so a tint or a change of
+    contrast that all images share is not seen: see `color_shift`. Both sets take their patches from the
     same places, which lowers the noise where they are pairs; compare figures only of the same number of
     images and patches, since few patches raise all distances.
 
@@ -49,21 +49,23 @@ def sliced_wasserstein(
 
     Example:
         >>> noise = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
-        >>> sliced_wasserstein(list(noise), list(noise))
+        >>> compute_sliced_wasserstein(list(noise), list(noise))
         {'32': 0.0, '16': 0.0, 'mean': 0.0}
     """
-    _check(images, others, patches_per_image, directions)
-    names = _level_names(*images[0].shape[:2])
-    ours = _descriptors(images, len(names), patches_per_image, seed)
-    theirs = _descriptors(others, len(names), patches_per_image, seed)
+    _check_inputs(images, others, patches_per_image, directions)
+    names = _list_level_names(*images[0].shape[:2])
+    ours = _sample_descriptors(images, len(names), patches_per_image, seed)
+    theirs = _sample_descriptors(others, len(names), patches_per_image, seed)
     random = np.random.default_rng([seed, 1])  # another stream than the places'
-    towards = random.standard_normal((directions, ours[0].shape[1])).astype(np.float32)
-    towards /= np.linalg.norm(towards, axis=1, keepdims=True)
-    levels = {name: 1e3 * _distance(a, b, towards) for name, a, b in zip(names, ours, theirs, strict=True)}
+    toward = random.standard_normal((directions, ours[0].shape[1])).astype(np.float32)
+    toward /= np.linalg.norm(toward, axis=1, keepdims=True)
+    levels = {
+        name: 1e3 * _compute_distance(a, b, toward) for name, a, b in zip(names, ours, theirs, strict=True)
+    }
     return levels | {"mean": float(np.mean(list(levels.values())))}
 
 
-def _check(images: Sequence[Image], others: Sequence[Image], patches: int, directions: int) -> None:
+def _check_inputs(images: Sequence[Image], others: Sequence[Image], patches: int, directions: int) -> None:
     check_images(images, "images")
     check_images(others, "others")
     if patches < 1 or directions < 1:
@@ -73,22 +75,22 @@ def _check(images: Sequence[Image], others: Sequence[Image], patches: int, direc
         for i, image in enumerate(group):
             if image.shape != shape:
                 raise InputError(f"{name}[{i}] is {image.shape}, images[0] {shape}; all must have one shape")
-    if min(shape[:2]) < _SMALLEST:
+    if min(shape[:2]) < _MIN_SIZE:
         raise InputError(
-            f"images are {shape[0]}x{shape[1]}; at least {_SMALLEST}x{_SMALLEST} pixels are needed"
+            f"images are {shape[0]}x{shape[1]}; at least {_MIN_SIZE}x{_MIN_SIZE} pixels are needed"
         )
 
 
-def _level_names(height: int, width: int) -> list[str]:
+def _list_level_names(height: int, width: int) -> list[str]:
     """The resolutions of the pyramid, each half the one before (rounded up), down to 16 pixels."""
     names: list[str] = []
-    while min(height, width) >= _SMALLEST:
+    while min(height, width) >= _MIN_SIZE:
         names.append(str(height) if height == width else f"{height}x{width}")
         height, width = (height + 1) // 2, (width + 1) // 2
     return names
 
 
-def _laplacian_pyramid(image: Image, levels: int) -> list[Floats]:
+def _build_laplacian_pyramid(image: Image, levels: int) -> list[Floats]:
     """Burt and Adelson 1983: each level is what the next coarser one, blown up, lacks; the last keeps all."""
     pyramid = [image.astype(np.float32)]
     for _ in range(levels - 1):
@@ -100,36 +102,36 @@ def _laplacian_pyramid(image: Image, levels: int) -> list[Floats]:
     return pyramid
 
 
-def _descriptors(images: Sequence[Image], levels: int, patches: int, seed: int) -> list[Floats]:
-    """Per level float32 [images * patches, 49 * channels], normalised per channel over the whole set."""
+def _sample_descriptors(images: Sequence[Image], levels: int, patches: int, seed: int) -> list[Floats]:
+    """Per level float32 [images * patches, 49 * channels], normalized per channel over the whole set."""
     random = np.random.default_rng(seed)
     found: list[list[Floats]] = [[] for _ in range(levels)]
     for image in images:
-        for level, kept in zip(_laplacian_pyramid(image, levels), found, strict=True):
-            windows = np.lib.stride_tricks.sliding_window_view(level, (_PATCH, _PATCH), axis=(0, 1))
+        for level, kept in zip(_build_laplacian_pyramid(image, levels), found, strict=True):
+            windows = np.lib.stride_tricks.sliding_window_view(level, (_PATCH_SIZE, _PATCH_SIZE), axis=(0, 1))
             rows = random.integers(0, windows.shape[0], patches)
             columns = random.integers(0, windows.shape[1], patches)
             kept.append(windows[rows, columns])  # [patches, C, 7, 7]
-    return [_normalised(np.concatenate(kept)) for kept in found]
+    return [_normalize(np.concatenate(kept)) for kept in found]
 
 
-def _normalised(patches: Floats) -> Floats:
+def _normalize(patches: Floats) -> Floats:
     mean = patches.mean(axis=(0, 2, 3), keepdims=True, dtype=np.float64)
     deviation = patches.std(axis=(0, 2, 3), keepdims=True, dtype=np.float64)
-    flat_safe = np.maximum(deviation, 1e-6)  # a set of one colour has nothing at the finer levels
+    flat_safe = np.maximum(deviation, 1e-6)  # a set of one color has nothing at the finer levels
     return ((patches - mean) / flat_safe).astype(np.float32).reshape(len(patches), -1)
 
 
-def _distance(a: Floats, b: Floats, towards: Floats) -> float:
+def _compute_distance(a: Floats, b: Floats, projections: Floats) -> float:
     """Mean over directions of the 1-D Wasserstein-1 distance between the projected point clouds."""
     total = 0.0
-    for start in range(0, len(towards), _AT_ONCE):
-        some = towards[start : start + _AT_ONCE]
-        total += float(_wasserstein_1d(np.sort(some @ a.T), np.sort(some @ b.T)).sum())
-    return total / len(towards)
+    for start in range(0, len(projections), _CHUNK_SIZE):
+        some = projections[start : start + _CHUNK_SIZE]
+        total += float(_compute_wasserstein_1d(np.sort(some @ a.T), np.sort(some @ b.T)).sum())
+    return total / len(projections)
 
 
-def _wasserstein_1d(a: Floats, b: Floats) -> NDArray[np.float64]:
+def _compute_wasserstein_1d(a: Floats, b: Floats) -> NDArray[np.float64]:
     """Integral of |A^-1(q) - B^-1(q)| over the quantiles q, for sorted rows [D, n] and [D, m] -> [D].
 
     Both inverse distributions are steps, with edges at multiples of 1/n and 1/m: counted in units of

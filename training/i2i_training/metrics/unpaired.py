@@ -1,4 +1,4 @@
-"""What can be judged without a true picture: kept structure, and colours gone wrong."""
+"""What can be judged without a true picture: kept structure, and colors gone wrong."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_training.metrics.images import Image, as_rgb, check_counts, check_images, check_pairs, luma
+from i2i_training.metrics.image_checks import Image, check_counts, check_images, check_pairs, to_luma, to_rgb
 
-_GRID = 16  # blocks per side that an image is averaged to: colour areas, without texture or brush strokes
+_GRID_SIZE = 16  # blocks per side that an image is averaged to: color areas, without texture or brush strokes
 
 # Agreement below which a channel counts as turned round; +1 is kept, -1 turned. Measured on real images:
 # photo and drawn or label map of one scene 0.1 to 0.6, unrelated photos 0.0 to 0.4 (skies are above all),
 # red and blue swapped in photos and paintings -0.6 to -1 (b), inverted photos -1, inverted maps -0.35 (L).
 # So -0.2 is below what truth and chance give, and above what a real turn gives.
-_TURNED = -0.2
+_MIN_AGREEMENT = -0.2
 
-_VARIED = 2.0  # CIELAB units, a just noticeable difference: a channel varying less has nothing to compare
+_MIN_DEVIATION = (
+    2.0  # CIELAB units, a just noticeable difference: a channel varying less has nothing to compare
+)
 _VISIBLE_TINT = 10.0  # CIELAB units: a cast seen at once; adding 40 of 255 to one channel makes 12 to 25
 
 
 @dataclass(frozen=True)
-class ColourShift:
-    """What `colour_shift` found.
+class ColorShift:
+    """What `color_shift` found.
 
     Agreements are -1 (turned round) to 1 (kept). Near 0 the channel has nothing to do with the input's,
     or there is nothing to compare, as in gray images (exactly 0): no verdict rests on that. Tints are
@@ -35,17 +37,17 @@ class ColourShift:
     light: float  # agreement of L: light and dark
     green_red: float  # agreement of a
     blue_yellow: float  # agreement of b
-    tint: float  # how far the mean colour left the way from the inputs' to the references'
-    tint_allowed: float  # what chance and taste may make of it
-    shifted: bool
+    tint: float  # how far the mean color left the way from the inputs' to the references'
+    max_tint: float  # what chance and taste may make of it
+    is_shifted: bool
     reason: str  # one sentence for people
 
 
-def edge_similarity(outputs: Sequence[Image], inputs: Sequence[Image]) -> float:
+def compute_edge_similarity(outputs: Sequence[Image], inputs: Sequence[Image]) -> float:
     """Is the structure kept? Correlation of the edges' strengths, mean over images; 1 is the same edges.
 
     Edges are Sobel gradient magnitudes of luma (3x3, mirrored borders); correlation makes it blind to
-    contrast and brightness, and it is exactly 1 for inverted pictures: colours are `colour_shift`'s.
+    contrast and brightness, and it is exactly 1 for inverted pictures: colors are `detect_color_shift`'s.
     An image without any edge gives 0, two of them 1.
 
     Args:
@@ -55,28 +57,32 @@ def edge_similarity(outputs: Sequence[Image], inputs: Sequence[Image]) -> float:
     Returns -1..1. Raises InputError when images do not fit together.
     """
     check_pairs(outputs, inputs, "outputs", "inputs")
-    return float(np.mean([_correlation(_edges(o), _edges(i)) for o, i in zip(outputs, inputs, strict=True)]))
+    return float(
+        np.mean(
+            [_correlate(_detect_edges(o), _detect_edges(i)) for o, i in zip(outputs, inputs, strict=True)]
+        )
+    )
 
 
-def colour_shift(
+def detect_color_shift(
     outputs: Sequence[Image], inputs: Sequence[Image], references: Sequence[Image]
-) -> ColourShift:
-    """Did a translator without pairs invert, swap or tint the colours (CycleGAN's known failure)?
+) -> ColorShift:
+    """Did a translator without pairs invert, swap or tint the colors (CycleGAN's known failure)?
 
-    A cycle can be closed with any invertible change of colour, so nothing but the discriminator and the
+    A cycle can be closed with any invertible change of color, so nothing but the discriminator and the
     identity loss speaks against a negative. Two tests, on block means (16x16 per image) in CIELAB:
 
     1. *Order.* Per channel the agreement of output and input: the covariance within images, summed,
        over its largest possible value. It is 1 for whatever raises, lowers, stretches or squeezes the
        channels of an image, as moving it to another domain's statistics does, and negative where light
        became dark, or blue yellow.
-    2. *Tint.* The mean colour may stay, or move towards the references, or stop on the way: so the
+    2. *Tint.* The mean color may stay, or move toward the references, or stop on the way: so the
        distance of the outputs' mean (a, b) from the straight line between the inputs' and references'
        means. Allowed is a visible cast and, beside it (added as squares), what the choice of few images
        alone makes: twice the deviation of a mean of so many outputs from one of so many references.
 
-    Meant for translations that keep the order of colours: photos, paintings, seasons, horses. Where
-    truth itself turns colours (labels, night, depth), test 1 has no meaning: use pairs.
+    Meant for translations that keep the order of colors: photos, paintings, seasons, horses. Where
+    truth itself turns colors (labels, night, depth), test 1 has no meaning: use pairs.
 
     Args:
         outputs: uint8 [H, W, 3] RGB (or [H, W, 1]), any size; a dozen or more make the tint sharp.
@@ -88,46 +94,48 @@ def colour_shift(
     Example:
         >>> sky = np.linspace((40, 90, 220), (230, 200, 120), 32).astype(np.uint8)
         >>> photo = np.repeat(sky[:, None], 32, axis=1)
-        >>> colour_shift([photo], [photo], [photo]).shifted
+        >>> detect_color_shift([photo], [photo], [photo]).is_shifted
         False
-        >>> colour_shift([255 - photo], [photo], [photo]).reason.split(",")[0]
+        >>> detect_color_shift([255 - photo], [photo], [photo]).reason.split(",")[0]
         'light and dark are inverted (-1.00)'
     """
     check_counts(outputs, inputs, "outputs", "inputs")
     check_images(references, "references")
-    out, given, wanted = (_lab_blocks(images) for images in (outputs, inputs, references))
-    light, green_red, blue_yellow = (_agreement(out[..., c], given[..., c]) for c in range(3))
-    tint, allowed = _tint(out, given, wanted)
-    found = _findings(light, green_red, blue_yellow, tint, allowed)
+    out, source, wanted = (_compute_lab_blocks(images) for images in (outputs, inputs, references))
+    light, green_red, blue_yellow = (_compute_agreement(out[..., c], source[..., c]) for c in range(3))
+    tint, allowed = _measure_tint(out, source, wanted)
+    found = _list_findings(light, green_red, blue_yellow, tint, allowed)
     advice = (
         "if more steps do not mend it, begin again with another --seed (cyclegan: more --lambda_identity)"
     )
-    reason = f"{', '.join(found)}: {advice}" if found else "colours keep their order and have no foreign tint"
-    return ColourShift(light, green_red, blue_yellow, tint, allowed, bool(found), reason)
+    reason = f"{', '.join(found)}: {advice}" if found else "colors keep their order and have no foreign tint"
+    return ColorShift(light, green_red, blue_yellow, tint, allowed, bool(found), reason)
 
 
-def _findings(light: float, green_red: float, blue_yellow: float, tint: float, allowed: float) -> list[str]:
+def _list_findings(
+    light: float, green_red: float, blue_yellow: float, tint: float, max_tint: float
+) -> list[str]:
     turned = {"light and dark are inverted": light}
     turned |= {
         "green and red have changed places": green_red,
         "blue and yellow have changed places": blue_yellow,
     }
-    found = [f"{what} ({value:.2f})" for what, value in turned.items() if value < _TURNED]
-    if tint > allowed:
+    found = [f"{what} ({value:.2f})" for what, value in turned.items() if value < _MIN_AGREEMENT]
+    if tint > max_tint:
         found.append(
-            f"everything has a tint that the target domain has not ({tint:.0f}; allowed: {allowed:.0f})"
+            f"everything has a tint that the target domain has not ({tint:.0f}; allowed: {max_tint:.0f})"
         )
     return found
 
 
-def _lab_blocks(images: Sequence[Image]) -> NDArray[np.float64]:
+def _compute_lab_blocks(images: Sequence[Image]) -> NDArray[np.float64]:
     """float64 [N, 256, 3]: CIELAB (L 0..100, a and b about -100..100) of the means of 16x16 blocks."""
-    blocks = [cv2.resize(as_rgb(i), (_GRID, _GRID), interpolation=cv2.INTER_AREA) for i in images]
+    blocks = [cv2.resize(to_rgb(i), (_GRID_SIZE, _GRID_SIZE), interpolation=cv2.INTER_AREA) for i in images]
     lab = [cv2.cvtColor(b.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB) for b in blocks]
     return np.stack(lab).astype(np.float64).reshape(len(images), -1, 3)
 
 
-def _agreement(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+def _compute_agreement(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Of one channel [N, blocks]: sum of within-image covariances / sum of products of deviations.
 
     A mean of correlations in which images count by how much they vary, so that gray ones add no noise.
@@ -135,31 +143,31 @@ def _agreement(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     a = a - a.mean(axis=1, keepdims=True)
     b = b - b.mean(axis=1, keepdims=True)
     possible = a.std(axis=1) * b.std(axis=1)
-    if possible.mean() < _VARIED**2:
+    if possible.mean() < _MIN_DEVIATION**2:
         return 0.0
     return float((a * b).mean(axis=1).sum() / possible.sum())
 
 
-def _tint(
-    out: NDArray[np.float64], given: NDArray[np.float64], wanted: NDArray[np.float64]
+def _measure_tint(
+    outputs: NDArray[np.float64], inputs: NDArray[np.float64], references: NDArray[np.float64]
 ) -> tuple[float, float]:
-    """The tint of the outputs and what is allowed, in CIELAB units (see `colour_shift`, 2)."""
-    colours = [blocks[..., 1:].mean(axis=1) for blocks in (out, given, wanted)]  # [N, 2] per image
-    mean_out, start, end = (c.mean(axis=0) for c in colours)
+    """The tint of the outputs and what is allowed, in CIELAB units (see `color_shift`, 2)."""
+    colors = [blocks[..., 1:].mean(axis=1) for blocks in (outputs, inputs, references)]  # [N, 2] per image
+    mean_out, start, end = (c.mean(axis=0) for c in colors)
     way = end - start
     share = np.clip((mean_out - start) @ way / max(float(way @ way), 1e-9), 0.0, 1.0)
     tint = float(np.linalg.norm(mean_out - (start + share * way)))
-    spread = float(np.sqrt(np.square(colours[2] - end).sum(axis=1).mean()))
-    chance = 2.0 * spread * np.sqrt(1 / len(out) + 1 / len(wanted))
+    spread = float(np.sqrt(np.square(colors[2] - end).sum(axis=1).mean()))
+    chance = 2.0 * spread * np.sqrt(1 / len(outputs) + 1 / len(references))
     return tint, float(np.hypot(_VISIBLE_TINT, chance))
 
 
-def _edges(image: Image) -> NDArray[np.float32]:
-    light = luma(image)
+def _detect_edges(image: Image) -> NDArray[np.float32]:
+    light = to_luma(image)
     return np.hypot(cv2.Sobel(light, cv2.CV_32F, 1, 0), cv2.Sobel(light, cv2.CV_32F, 0, 1))
 
 
-def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+def _correlate(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     x, y = a.astype(np.float64) - a.mean(), b.astype(np.float64) - b.mean()
     x_norm, y_norm = np.linalg.norm(x), np.linalg.norm(y)
     if x_norm == 0 or y_norm == 0:

@@ -11,10 +11,10 @@ from torch import nn
 from i2i_training.networks.dcgan import DcganDiscriminator, DcganGenerator
 from i2i_training.networks.discriminators import PatchDiscriminator, PixelDiscriminator
 from i2i_training.networks.encoder_decoder import EncoderDecoderGenerator
-from i2i_training.networks.init import INITS, initialise
+from i2i_training.networks.init import INITS, initialize_weights
 from i2i_training.networks.macs import count_macs, count_parameters
 from i2i_training.networks.mobile import MobileResnetGenerator
-from i2i_training.networks.patch_features import PatchSampler, encoder_features, feature_channels
+from i2i_training.networks.patch_features import PatchSampler, count_feature_channels, select_feature_layers
 from i2i_training.networks.resnet import ResnetGenerator
 from i2i_training.networks.spec import (
     DcganConfig,
@@ -52,11 +52,11 @@ __all__ = [
     "UnitOutputs",
     "UnitTranslator",
     "build_generator",
+    "count_feature_channels",
     "count_macs",
     "count_parameters",
-    "encoder_features",
-    "feature_channels",
-    "initialise",
+    "initialize_weights",
+    "select_feature_layers",
 ]
 
 

@@ -7,11 +7,11 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from i2i_training.networks.discriminators import add_spectral_norm
-from i2i_training.networks.layers import norm_layer
+from i2i_training.networks.layers import build_norm_layer
 from i2i_training.networks.spec import DcganConfig
 
-SMALLEST = 4  # height and width of the first map of the generator, and of the discriminator's last
-MOST_TIMES = 16  # 1024 channels at width 64, as in figure 1
+MIN_MAP_SIZE = 4  # height and width of the first map of the generator, and of the discriminator's last
+MAX_WIDTH_FACTOR = 16  # 1024 channels at width 64, as in figure 1
 
 
 class DcganGenerator(nn.Module):
@@ -23,12 +23,12 @@ class DcganGenerator(nn.Module):
     def __init__(self, config: DcganConfig) -> None:
         super().__init__()
         bias = config.norm == "none"
-        widths = widths_towards_the_middle(config.width, config.size)[::-1]
-        layers: list[nn.Module] = [nn.ConvTranspose2d(config.latent, widths[0], SMALLEST, bias=bias)]
+        widths = compute_widths(config.width, config.size)[::-1]
+        layers: list[nn.Module] = [nn.ConvTranspose2d(config.latent, widths[0], MIN_MAP_SIZE, bias=bias)]
         for before, after in pairwise(widths):
-            layers += [norm_layer(config.norm, before), nn.ReLU(True)]
+            layers += [build_norm_layer(config.norm, before), nn.ReLU(True)]
             layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=bias)]
-        layers += [norm_layer(config.norm, widths[-1]), nn.ReLU(True)]
+        layers += [build_norm_layer(config.norm, widths[-1]), nn.ReLU(True)]
         last = nn.ConvTranspose2d(widths[-1], config.out_channels, 4, stride=2, padding=1)
         self.model = nn.Sequential(*layers, last, nn.Tanh())
 
@@ -52,7 +52,7 @@ class DcganDiscriminator(nn.Module):
         spectral_norm: bool = False,
     ) -> None:
         super().__init__()
-        widths = widths_towards_the_middle(width, size)
+        widths = compute_widths(width, size)
         layers: list[nn.Module] = [
             nn.Conv2d(in_channels, width, 4, stride=2, padding=1),
             nn.LeakyReLU(0.2, True),
@@ -60,10 +60,10 @@ class DcganDiscriminator(nn.Module):
         for before, after in pairwise(widths):
             layers += [
                 nn.Conv2d(before, after, 4, stride=2, padding=1, bias=norm == "none"),
-                norm_layer(norm, after),
+                build_norm_layer(norm, after),
                 nn.LeakyReLU(0.2, True),
             ]
-        self.model = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, SMALLEST))
+        self.model = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, MIN_MAP_SIZE))
         if spectral_norm:
             add_spectral_norm(self)
 
@@ -71,12 +71,12 @@ class DcganDiscriminator(nn.Module):
         return self.model(images)
 
 
-def widths_towards_the_middle(width: int, size: int) -> list[int]:
+def compute_widths(width: int, size: int) -> list[int]:
     """Channels of the maps of half the size, a quarter, … down to 4x4.
 
     Example:
-        >>> widths_towards_the_middle(64, 64)
+        >>> compute_widths(64, 64)
         [64, 128, 256, 512]
     """
-    halvings = (size // SMALLEST).bit_length() - 1
-    return [width * min(2**n, MOST_TIMES) for n in range(halvings)]
+    halvings = (size // MIN_MAP_SIZE).bit_length() - 1
+    return [width * min(2**n, MAX_WIDTH_FACTOR) for n in range(halvings)]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from i2i_training.networks.layers import has_bias, norm_layer
+from i2i_training.networks.layers import build_norm_layer, has_bias
 
 
 class PatchDiscriminator(nn.Module):
@@ -41,7 +41,7 @@ class PatchDiscriminator(nn.Module):
             stride = 2 if n < layers else 1
             net += [
                 nn.Conv2d(before, after, 4, stride=stride, padding=1, bias=bias),
-                norm_layer(norm, after),
+                build_norm_layer(norm, after),
                 nn.LeakyReLU(0.2, True),
             ]
             before = after
@@ -54,7 +54,7 @@ class PatchDiscriminator(nn.Module):
 
 
 class PixelDiscriminator(nn.Module):
-    """1x1 PatchGAN: judges colours only. Arguments and shapes as in PatchDiscriminator, h, w = H, W."""
+    """1x1 PatchGAN: judges colors only. Arguments and shapes as in PatchDiscriminator, h, w = H, W."""
 
     def __init__(
         self, in_channels: int = 3, width: int = 64, norm: str = "instance", spectral_norm: bool = False
@@ -65,7 +65,7 @@ class PixelDiscriminator(nn.Module):
             nn.Conv2d(in_channels, width, 1),
             nn.LeakyReLU(0.2, True),
             nn.Conv2d(width, 2 * width, 1, bias=bias),
-            norm_layer(norm, 2 * width),
+            build_norm_layer(norm, 2 * width),
             nn.LeakyReLU(0.2, True),
             nn.Conv2d(2 * width, 1, 1, bias=bias),
         )

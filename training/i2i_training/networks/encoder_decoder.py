@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from i2i_training.networks.layers import norm_layer, upsample_layers
+from i2i_training.networks.layers import build_norm_layer, build_upsample_layers
 from i2i_training.networks.spec import EncoderDecoderConfig
 
 
@@ -23,17 +23,17 @@ class EncoderDecoderGenerator(nn.Module):
         super().__init__()
         w, bias = config.width, config.norm == "none"
 
-        def activated(layers: list[nn.Module]) -> list[nn.Module]:
-            return [*layers, norm_layer(config.norm, w), nn.LeakyReLU(0.2, True)]
+        def add_activation(layers: list[nn.Module]) -> list[nn.Module]:
+            return [*layers, build_norm_layer(config.norm, w), nn.LeakyReLU(0.2, True)]
 
         down: list[nn.Module] = []
         up: list[nn.Module] = []
         for index in range(config.downs):
             before = w if index else config.in_channels
-            down += activated([nn.Conv2d(before, w, 3, stride=2, padding=1, bias=bias)])
+            down += add_activation([nn.Conv2d(before, w, 3, stride=2, padding=1, bias=bias)])
             if index:
-                up += activated(upsample_layers("transpose", w, w, bias))
-        last = upsample_layers("transpose", w, config.out_channels, bias=True)
+                up += add_activation(build_upsample_layers("transpose", w, w, bias))
+        last = build_upsample_layers("transpose", w, config.out_channels, bias=True)
         self.encoder = nn.Sequential(*down)
         self.decoder = nn.Sequential(*up, *last, nn.Tanh())
 

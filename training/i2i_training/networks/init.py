@@ -1,4 +1,4 @@
-"""Weight initialisation, as the papers do it: N(0, 0.02) for convolutions, N(1, 0.02) for norm gains."""
+"""Weight initialization, as the papers do it: N(0, 0.02) for convolutions, N(1, 0.02) for norm gains."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ INITS: dict[str, Callable[[Tensor, float], object]] = {
 }
 
 
-def initialise(module: nn.Module, kind: str = "normal", gain: float = 0.02) -> nn.Module:
+def initialize_weights(module: nn.Module, kind: str = "normal", gain: float = 0.02) -> nn.Module:
     """Set all weights of `module` in place and return it. Raises ValueError for an unknown kind."""
     if kind not in INITS:
-        raise ValueError(f"initialisation is {kind!r}; allowed: {', '.join(INITS)}")
-    return module.apply(partial(_initialise_layer, kind=kind, gain=gain))
+        raise ValueError(f"initialization is {kind!r}; allowed: {', '.join(INITS)}")
+    return module.apply(partial(_initialize_layer, kind=kind, gain=gain))
 
 
-def _initialise_layer(layer: nn.Module, kind: str, gain: float) -> None:
+def _initialize_layer(layer: nn.Module, kind: str, gain: float) -> None:
     if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         spectral = parametrize.is_parametrized(layer, "weight")
         if spectral:

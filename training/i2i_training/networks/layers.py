@@ -1,4 +1,4 @@
-"""The small choices that every generator shares: normalisation, padding, upsampling."""
+"""The small choices that every generator shares: normalization, padding, upsampling."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class InstanceNorm(nn.InstanceNorm2d):
         return super().forward(exact).to(input.dtype)
 
 
-def norm_layer(kind: str, channels: int) -> nn.Module:
+def build_norm_layer(kind: str, channels: int) -> nn.Module:
     """The layer after a convolution; Identity keeps the index in a Sequential, as upstream does.
 
     Raises ValueError for an unknown kind.
@@ -39,14 +39,14 @@ def has_bias(norm: str) -> bool:
     return norm == "instance"
 
 
-def padding_layers(kind: str, pixels: int) -> list[nn.Module]:
+def build_padding_layers(kind: str, pixels: int) -> list[nn.Module]:
     """The padding module before a convolution; none for zeros, which the convolution adds itself."""
     if kind == "zero":
         return []
     return [nn.ReflectionPad2d(pixels) if kind == "reflect" else nn.ReplicationPad2d(pixels)]
 
 
-def upsample_layers(kind: str, in_channels: int, out_channels: int, bias: bool) -> list[nn.Module]:
+def build_upsample_layers(kind: str, in_channels: int, out_channels: int, bias: bool) -> list[nn.Module]:
     """Double height and width: a transposed convolution, or resize + convolution (no checkerboard)."""
     if kind == "transpose":
         return [nn.ConvTranspose2d(in_channels, out_channels, 3, 2, padding=1, output_padding=1, bias=bias)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from i2i_training.networks.layers import has_bias, norm_layer, padding_layers
-from i2i_training.networks.resnet import decoder_layers, encoder_layers
+from i2i_training.networks.layers import build_norm_layer, build_padding_layers, has_bias
+from i2i_training.networks.resnet import build_decoder_layers, build_encoder_layers
 from i2i_training.networks.spec import MobileResnetConfig
 
 
@@ -16,9 +16,9 @@ class MobileResnetGenerator(nn.Module):
         super().__init__()
         deepest = config.down[-1]
         self.model = nn.Sequential(
-            *encoder_layers(config.in_channels, config.down, config.norm),
+            *build_encoder_layers(config.in_channels, config.down, config.norm),
             *(MobileResnetBlock(deepest, inner, config) for inner in config.inner),
-            *decoder_layers((deepest, *config.up), config.out_channels, config.norm, config.upsample),
+            *build_decoder_layers((deepest, *config.up), config.out_channels, config.norm, config.upsample),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ class SeparableConv2d(nn.Module):
         bias = has_bias(norm)
         self.conv = nn.Sequential(
             nn.Conv2d(in_channels, in_channels, 3, padding=padding, groups=in_channels, bias=bias),
-            norm_layer(norm, in_channels),
+            build_norm_layer(norm, in_channels),
             nn.Conv2d(in_channels, out_channels, 1, bias=bias),
         )
 
@@ -47,16 +47,18 @@ class MobileResnetBlock(nn.Module):
     def __init__(self, channels: int, inner: int, config: MobileResnetConfig) -> None:
         super().__init__()
 
-        def conv(before: int, after: int) -> list[nn.Module]:
+        def build_conv(before: int, after: int) -> list[nn.Module]:
             zeros = 1 if config.padding == "zero" else 0
             return [
-                *padding_layers(config.padding, 1),
+                *build_padding_layers(config.padding, 1),
                 SeparableConv2d(before, after, zeros, config.norm),
-                norm_layer(config.norm, after),
+                build_norm_layer(config.norm, after),
             ]
 
         slot = [nn.Dropout(0.5)] if config.dropout else []
-        self.conv_block = nn.Sequential(*conv(channels, inner), nn.ReLU(True), *slot, *conv(inner, channels))
+        self.conv_block = nn.Sequential(
+            *build_conv(channels, inner), nn.ReLU(True), *slot, *build_conv(inner, channels)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv_block(x)

@@ -20,7 +20,7 @@ class PatchSampler(nn.Module):
     """One head H_l (linear, ReLU, linear) per feature layer, on the same random places of two lists of maps.
 
     channels: of each layer's maps. patches: places taken of each map, all where it has fewer. width: of
-    the vectors. All weights exist from the start, so that optimisers and DistributedDataParallel see them.
+    the vectors. All weights exist from the start, so that optimizers and DistributedDataParallel see them.
     """
 
     def __init__(self, channels: Sequence[int], patches: int = 256, width: int = 256) -> None:
@@ -31,7 +31,7 @@ class PatchSampler(nn.Module):
         )
 
     def forward(
-        self, first: Sequence[Tensor], second: Sequence[Tensor], places: torch.Generator | None = None
+        self, first: Sequence[Tensor], second: Sequence[Tensor], generator: torch.Generator | None = None
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Two lists of [N, C_l, H_l, W_l] -> two lists of vectors [N, patches, width] of length 1.
 
@@ -41,21 +41,21 @@ class PatchSampler(nn.Module):
         """
         vectors: tuple[list[Tensor], list[Tensor]] = ([], [])
         for head, x, y in zip(self.heads, first, second, strict=True):
-            chosen = self._chosen(x, places)
+            chosen = self._sample_positions(x, generator)
             for found, maps in zip(vectors, (x, y), strict=True):
                 patches = head(maps.flatten(2)[:, :, chosen].transpose(1, 2))
                 exact = patches.to(torch.promote_types(patches.dtype, torch.float32))
                 found.append(F.normalize(exact, dim=-1, eps=1e-7))
         return vectors
 
-    def _chosen(self, maps: Tensor, places: torch.Generator | None) -> Tensor:
+    def _sample_positions(self, maps: Tensor, generator: torch.Generator | None) -> Tensor:
         """Indices of at most `patches` different pixels: int64 [P]."""
-        device = maps.device if places is None else places.device
+        device = maps.device if generator is None else generator.device
         count = maps.shape[-2] * maps.shape[-1]
-        return torch.randperm(count, generator=places, device=device)[: self.patches].to(maps.device)
+        return torch.randperm(count, generator=generator, device=device)[: self.patches].to(maps.device)
 
 
-def encoder_features(config: ResnetConfig) -> tuple[int, ...]:
+def select_feature_layers(config: ResnetConfig) -> tuple[int, ...]:
     """The layers of a ResNet generator's `model` that CUT compares.
 
     The picture itself (after its padding), the two strided convolutions, the first and the fifth residual
@@ -63,14 +63,14 @@ def encoder_features(config: ResnetConfig) -> tuple[int, ...]:
     two more layers, which blur before the strides.
 
     Example:
-        >>> encoder_features(ResnetConfig(blocks=9))
+        >>> select_feature_layers(ResnetConfig(blocks=9))
         (0, 4, 7, 10, 14)
     """
     last = 10 + min(5, config.blocks) - 1
     return (0, 4, 7, 10, last) if last > 10 else (0, 4, 7, 10)
 
 
-def feature_channels(config: ResnetConfig, layers: Sequence[int]) -> tuple[int, ...]:
+def count_feature_channels(config: ResnetConfig, layers: Sequence[int]) -> tuple[int, ...]:
     """Channels of the features of `ResnetGenerator(config)` at `layers`; nothing is computed."""
     with torch.device("meta"), torch.no_grad():
         image = torch.empty(1, config.in_channels, 32, 32)

@@ -8,7 +8,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from i2i_training.networks.layers import has_bias, norm_layer, padding_layers, upsample_layers
+from i2i_training.networks.layers import (
+    build_norm_layer,
+    build_padding_layers,
+    build_upsample_layers,
+    has_bias,
+)
 from i2i_training.networks.spec import ResnetConfig
 
 
@@ -20,16 +25,16 @@ class ResnetGenerator(nn.Module):
         w = config.width
         block = [ResnetBlock(4 * w, config) for _ in range(config.blocks)]
         self.model = nn.Sequential(
-            *encoder_layers(config.in_channels, (w, 2 * w, 4 * w), config.norm),
+            *build_encoder_layers(config.in_channels, (w, 2 * w, 4 * w), config.norm),
             *block,
-            *decoder_layers((4 * w, 2 * w, w), config.out_channels, config.norm, config.upsample),
+            *build_decoder_layers((4 * w, 2 * w, w), config.out_channels, config.norm, config.upsample),
         )
 
     def forward(self, x: Tensor, layers: Sequence[int] = (), picture: bool = True) -> Any:
         """The picture; with `layers` also what those layers of `model` give, or that alone.
 
-        float32 [N, C_in, H, W] in -1..1. layers: rising numbers, see `patch_features.encoder_features`; the
-        result is then (picture, features), one [N, C, h, w] for each number. Without `picture` it is the
+        float32 [N, C_in, H, W] in -1..1. layers: rising numbers, see `patch_features.select_feature_layers`;
+        the result is then (picture, features), one [N, C, h, w] for each number. Without `picture` it is the
         features, and nothing after the last of them runs. Raises ValueError for numbers that are not there.
         """
         if not layers:
@@ -45,50 +50,50 @@ class ResnetGenerator(nn.Module):
 
 
 class ResnetBlock(nn.Module):
-    """x + conv(relu(conv(x))), both 3x3, normalised; nothing after the sum."""
+    """x + conv(relu(conv(x))), both 3x3, normalized; nothing after the sum."""
 
     def __init__(self, channels: int, config: ResnetConfig) -> None:
         super().__init__()
 
-        def conv() -> list[nn.Module]:
+        def build_conv() -> list[nn.Module]:
             zeros = 1 if config.padding == "zero" else 0
             return [
-                *padding_layers(config.padding, 1),
+                *build_padding_layers(config.padding, 1),
                 nn.Conv2d(channels, channels, 3, padding=zeros, bias=has_bias(config.norm)),
-                norm_layer(config.norm, channels),
+                build_norm_layer(config.norm, channels),
             ]
 
         slot = [nn.Dropout(0.5)] if config.dropout else []
-        self.conv_block = nn.Sequential(*conv(), nn.ReLU(True), *slot, *conv())
+        self.conv_block = nn.Sequential(*build_conv(), nn.ReLU(True), *slot, *build_conv())
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv_block(x)
 
 
-def encoder_layers(in_channels: int, widths: tuple[int, int, int], norm: str) -> list[nn.Module]:
+def build_encoder_layers(in_channels: int, widths: tuple[int, int, int], norm: str) -> list[nn.Module]:
     """7x7 convolution and two strided 3x3 ones: H, W -> H/4, W/4."""
     first, second, third = widths
     bias = has_bias(norm)
     return [
         nn.ReflectionPad2d(3),
         nn.Conv2d(in_channels, first, 7, bias=bias),
-        norm_layer(norm, first),
+        build_norm_layer(norm, first),
         nn.ReLU(True),
         nn.Conv2d(first, second, 3, stride=2, padding=1, bias=bias),
-        norm_layer(norm, second),
+        build_norm_layer(norm, second),
         nn.ReLU(True),
         nn.Conv2d(second, third, 3, stride=2, padding=1, bias=bias),
-        norm_layer(norm, third),
+        build_norm_layer(norm, third),
         nn.ReLU(True),
     ]
 
 
-def decoder_layers(
+def build_decoder_layers(
     widths: tuple[int, int, int], out_channels: int, norm: str, upsample: str
 ) -> list[nn.Module]:
     """Two doublings and a 7x7 convolution with tanh: H/4, W/4 -> H, W."""
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
-        layers += upsample_layers(upsample, before, after, has_bias(norm))
-        layers += [norm_layer(norm, after), nn.ReLU(True)]
+        layers += build_upsample_layers(upsample, before, after, has_bias(norm))
+        layers += [build_norm_layer(norm, after), nn.ReLU(True)]
     return [*layers, nn.ReflectionPad2d(3), nn.Conv2d(widths[-1], out_channels, 7), nn.Tanh()]

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from i2i_training.options import option
+from i2i_training.options.flags import option
 
 NORMS = ("instance", "batch", "none")
 PADDINGS = ("reflect", "replicate", "zero")
@@ -14,13 +14,13 @@ UPSAMPLES = ("transpose", "nearest", "bilinear")
 NORM_MODES = ("batch_stats", "running_stats", "none")
 DIRECTIONS = ("AtoB", "BtoA")
 # Far above any generator, and small enough to build from a hostile header.
-MOST_CHANNELS = 4096
-MOST_BLOCKS = 256
+MAX_CHANNELS = 4096
+MAX_BLOCKS = 256
 DCGAN_SIZES = (32, 64, 128, 256)
 CHOICES = {"norm": NORMS, "padding": PADDINGS, "upsample": UPSAMPLES}
 
 
-def _check(name: str, value: object, allowed: tuple[str, ...]) -> None:
+def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
 
@@ -32,13 +32,13 @@ def _check_options(config: GeneratorConfig) -> None:
         if type(value) is not kind:
             raise ValueError(f"{name} is {value!r}; needed: {kind.__name__}")
         numbers = value if kind is tuple else (value,) if kind is int else ()
-        if kind is tuple and not 1 <= len(numbers) <= MOST_BLOCKS:
-            raise ValueError(f"{name} has {len(numbers)} numbers; allowed: 1 to {MOST_BLOCKS}")
-        most = MOST_BLOCKS if name == "blocks" else MOST_CHANNELS
+        if kind is tuple and not 1 <= len(numbers) <= MAX_BLOCKS:
+            raise ValueError(f"{name} has {len(numbers)} numbers; allowed: 1 to {MAX_BLOCKS}")
+        most = MAX_BLOCKS if name == "blocks" else MAX_CHANNELS
         if not all(type(n) is int and 1 <= n <= most for n in numbers):
             raise ValueError(f"{name} is {value!r}; allowed: whole numbers from 1 to {most}")
         if name in CHOICES:
-            _check(name, value, CHOICES[name])
+            _check_choice(name, value, CHOICES[name])
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class DcganConfig:
 
     latent: int = option(100, "numbers, independent and N(0, 1), that one picture is made of")
     out_channels: int = option(3, "of the output")
-    width: int = option(64, "channels before the last layer; they double towards the latent, up to 16 times")
+    width: int = option(64, "channels before the last layer; they double toward the latent, up to 16 times")
     size: int = option(64, "height and width of the pictures: a power of two, 32 to 256")
     norm: str = option("batch", "after the convolutions", choices=NORMS)
 
@@ -218,10 +218,10 @@ class GeneratorSpec:
     # where the weights come from
     recipe: str = "unknown"
     direction: str = "unknown"  # AtoB or BtoA of the data set
-    steps: int | None = None  # optimiser steps of training
+    steps: int | None = None  # optimizer steps of training
     size: int | None = None  # crop size it was trained at, pixels
     trained_on: str = "unknown"
-    licence: str = "unknown"
+    license: str = "unknown"
     source_sha256: str = ""
     # what was done and taken for granted while reading the file
     repairs: tuple[str, ...] = field(default=())
@@ -229,21 +229,22 @@ class GeneratorSpec:
 
     def __post_init__(self) -> None:
         _check_history(self)
-        _check("norm_mode", self.norm_mode, NORM_MODES)
+        _check_choice("norm_mode", self.norm_mode, NORM_MODES)
         has_batch_norm = self.config.norm == "batch"
         if has_batch_norm == (self.norm_mode == "none"):
             raise ValueError(
                 f"norm_mode is {self.norm_mode!r}, but the network's norm is {self.config.norm!r}"
             )
-        if self.kind == "sampler" and self.norm_mode == "batch_stats":
-            raise ValueError("norm_mode is 'batch_stats'; a sampler makes single pictures: running_stats")
+        if isinstance(self.config, DcganConfig) and self.norm_mode == "batch_stats":
+            raise ValueError("norm_mode is 'batch_stats'; a DCGAN makes single images: running_stats")
 
     @property
-    def kind(self) -> str:
-        """ "translator" for image -> image, "sampler" for noise -> image."""
-        return "sampler" if isinstance(self.config, DcganConfig) else "translator"
+    def default_side(self) -> int:
+        """Pixels on a side unless told otherwise: those of a DCGAN's images, else of its crops, else 256."""
+        config = self.config
+        return config.size if isinstance(config, DcganConfig) else self.size or 256
 
-    def input_shape(self, height: int, width: int) -> tuple[int, ...]:
+    def get_input_shape(self, height: int, width: int) -> tuple[int, ...]:
         """What one input looks like, without the batch: (channels, height, width), or (latent,)."""
         config = self.config
         return (config.latent,) if isinstance(config, DcganConfig) else (config.in_channels, height, width)
@@ -256,6 +257,8 @@ class GeneratorSpec:
     def from_json(cls, data: dict[str, Any]) -> GeneratorSpec:
         """Inverse of `to_json`. Raises ValueError for unknown architectures and options."""
         data = dict(data)
+        if "licence" in data:  # its name in files of before 0.3
+            data["license"] = data.pop("licence")
         architecture = data.pop("architecture", None)
         if architecture not in CONFIGS:
             raise ValueError(f"architecture is {architecture!r}; supported: {', '.join(CONFIGS)}")
@@ -265,8 +268,8 @@ class GeneratorSpec:
 
 def _check_history(spec: GeneratorSpec) -> None:
     """Types of everything that a file's header may claim about its weights."""
-    _check("direction", spec.direction, (*DIRECTIONS, "unknown"))
-    for name in ("recipe", "trained_on", "licence", "source_sha256"):
+    _check_choice("direction", spec.direction, (*DIRECTIONS, "unknown"))
+    for name in ("recipe", "trained_on", "license", "source_sha256"):
         if not isinstance(getattr(spec, name), str):
             raise ValueError(f"{name} is {getattr(spec, name)!r}; needed: text")
     for name in ("steps", "size"):

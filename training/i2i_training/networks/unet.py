@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from i2i_training.networks.layers import has_bias, norm_layer
+from i2i_training.networks.layers import build_norm_layer, has_bias
 from i2i_training.networks.spec import UnetConfig
 
 
@@ -15,12 +15,12 @@ class UnetGenerator(nn.Module):
     def __init__(self, config: UnetConfig) -> None:
         super().__init__()
         w, norm = config.width, config.norm
-        block = innermost(8 * w, 8 * w, norm)
+        block = build_innermost(8 * w, 8 * w, norm)
         for _ in range(config.downs - 5):
-            block = between(8 * w, 8 * w, norm, block, dropout=config.dropout)
+            block = build_middle(8 * w, 8 * w, norm, block, dropout=config.dropout)
         for outer, inner in ((4 * w, 8 * w), (2 * w, 4 * w), (w, 2 * w)):
-            block = between(outer, inner, norm, block, dropout=False)
-        self.model = outermost(config, block)
+            block = build_middle(outer, inner, norm, block, dropout=False)
+        self.model = build_outermost(config, block)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model(x)
@@ -45,7 +45,7 @@ class SkipBlock(nn.Module):
         return torch.cat([skip, below], 1)
 
 
-class Outermost(nn.Module):
+class OutermostBlock(nn.Module):
     """The top of the U; it has no skip connection."""
 
     def __init__(self, layers: list[nn.Module]) -> None:
@@ -56,30 +56,30 @@ class Outermost(nn.Module):
         return self.model(x)
 
 
-def outermost(config: UnetConfig, inside: nn.Module) -> Outermost:
+def build_outermost(config: UnetConfig, submodule: nn.Module) -> OutermostBlock:
     """Input channels down to `width`, and 2 x `width` back up to the output's."""
     w = config.width
     down = nn.Conv2d(config.in_channels, w, 4, stride=2, padding=1, bias=has_bias(config.norm))
     up = nn.ConvTranspose2d(2 * w, config.out_channels, 4, stride=2, padding=1)
-    return Outermost([down, inside, nn.ReLU(True), up, nn.Tanh()])
+    return OutermostBlock([down, submodule, nn.ReLU(True), up, nn.Tanh()])
 
 
-def between(outer: int, inner: int, norm: str, inside: nn.Module, dropout: bool) -> SkipBlock:
+def build_middle(outer: int, inner: int, norm: str, submodule: nn.Module, dropout: bool) -> SkipBlock:
     """`outer` channels down to `inner`, and twice `inner` back up to `outer`."""
     bias = has_bias(norm)
     layers: list[nn.Module] = [
         nn.LeakyReLU(0.2),
         nn.Conv2d(outer, inner, 4, stride=2, padding=1, bias=bias),
-        norm_layer(norm, inner),
-        inside,
+        build_norm_layer(norm, inner),
+        submodule,
         nn.ReLU(True),
         nn.ConvTranspose2d(2 * inner, outer, 4, stride=2, padding=1, bias=bias),
-        norm_layer(norm, outer),
+        build_norm_layer(norm, outer),
     ]
     return SkipBlock(layers + ([nn.Dropout(0.5)] if dropout else []))
 
 
-def innermost(outer: int, inner: int, norm: str) -> SkipBlock:
+def build_innermost(outer: int, inner: int, norm: str) -> SkipBlock:
     """The bottom: no norm after the last down, so that 1x1 maps keep their values."""
     bias = has_bias(norm)
     return SkipBlock(
@@ -88,6 +88,6 @@ def innermost(outer: int, inner: int, norm: str) -> SkipBlock:
             nn.Conv2d(outer, inner, 4, stride=2, padding=1, bias=bias),
             nn.ReLU(True),
             nn.ConvTranspose2d(inner, outer, 4, stride=2, padding=1, bias=bias),
-            norm_layer(norm, outer),
+            build_norm_layer(norm, outer),
         ]
     )

@@ -2,7 +2,7 @@
 
 One latent space for both domains: an encoder per domain gives the means of q(z|x) = N(E(x), I), a
 generator per domain makes a picture of z. The last blocks of the encoders and the first of the generators
-are common to both. As in the authors' code only residual blocks are normalised, and the slope of
+are common to both. As in the authors' code only residual blocks are normalized, and the slope of
 LeakyReLU is 0.01.
 """
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from i2i_training.networks.layers import norm_layer, padding_layers, upsample_layers
+from i2i_training.networks.layers import build_norm_layer, build_padding_layers, build_upsample_layers
 from i2i_training.networks.spec import DIRECTIONS, UnitConfig
 
 
@@ -46,12 +46,12 @@ class UnitNetworks(nn.Module):
     def __init__(self, config: UnitConfig) -> None:
         super().__init__()
         self.config = config
-        back = self.config_of("BtoA")
-        in_encoders, in_decoders = shared_blocks(config), shared_blocks(config)
+        back = self.get_config("BtoA")
+        in_encoders, in_decoders = build_shared_blocks(config), build_shared_blocks(config)
         self.encoder_a, self.encoder_b = UnitEncoder(config, in_encoders), UnitEncoder(back, in_encoders)
         self.decoder_a, self.decoder_b = UnitDecoder(back, in_decoders), UnitDecoder(config, in_decoders)
 
-    def config_of(self, direction: str) -> UnitConfig:
+    def get_config(self, direction: str) -> UnitConfig:
         """What `build_generator` needs for the translator of a direction, AtoB or BtoA."""
         if direction not in DIRECTIONS:
             raise ValueError(f"direction is {direction!r}; allowed: {', '.join(DIRECTIONS)}")
@@ -61,12 +61,12 @@ class UnitNetworks(nn.Module):
             self.config, in_channels=self.config.out_channels, out_channels=self.config.in_channels
         )
 
-    def translator(self, direction: str) -> UnitTranslator:
+    def get_translator(self, direction: str) -> UnitTranslator:
         """The translator of a direction, AtoB or BtoA; it shares all weights with this module.
 
         Its state dict is that of `build_generator(self.config_of(direction))`.
         """
-        config = self.config_of(direction)
+        config = self.get_config(direction)
         if direction == "AtoB":
             return UnitTranslator(config, self.encoder_a, self.decoder_b)
         return UnitTranslator(config, self.encoder_b, self.decoder_a)
@@ -78,7 +78,7 @@ class UnitNetworks(nn.Module):
         generator; in eval mode z is the mean.
         """
         mean_a, mean_b = self.encoder_a(a), self.encoder_b(b)
-        z_a, z_b = self._sampled(mean_a, noise), self._sampled(mean_b, noise)
+        z_a, z_b = self._sample_latent(mean_a, noise), self._sample_latent(mean_b, noise)
         ab, ba = self.decoder_b(z_a), self.decoder_a(z_b)
         mean_ab, mean_ba = self.encoder_b(ab), self.encoder_a(ba)
         return UnitOutputs(
@@ -90,11 +90,11 @@ class UnitNetworks(nn.Module):
             ba=ba,
             mean_ab=mean_ab,
             mean_ba=mean_ba,
-            aba=self.decoder_a(self._sampled(mean_ab, noise)),
-            bab=self.decoder_b(self._sampled(mean_ba, noise)),
+            aba=self.decoder_a(self._sample_latent(mean_ab, noise)),
+            bab=self.decoder_b(self._sample_latent(mean_ba, noise)),
         )
 
-    def _sampled(self, mean: Tensor, noise: torch.Generator | None) -> Tensor:
+    def _sample_latent(self, mean: Tensor, noise: torch.Generator | None) -> Tensor:
         if not self.training:
             return mean
         device = mean.device if noise is None else noise.device  # a CPU generator gives all devices the same
@@ -113,8 +113,8 @@ class UnitTranslator(nn.Module):
         self, config: UnitConfig, encoder: UnitEncoder | None = None, decoder: UnitDecoder | None = None
     ) -> None:
         super().__init__()
-        self.encoder = encoder or UnitEncoder(config, shared_blocks(config))
-        self.decoder = decoder or UnitDecoder(config, shared_blocks(config))
+        self.encoder = encoder or UnitEncoder(config, build_shared_blocks(config))
+        self.decoder = decoder or UnitDecoder(config, build_shared_blocks(config))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decoder(self.encoder(x))
@@ -127,9 +127,9 @@ class UnitEncoder(nn.Module):
         super().__init__()
         w = config.width
         self.own = nn.Sequential(
-            *convolution(config.in_channels, w, 7, 1, config.padding),
-            *convolution(w, 2 * w, 3, 2, config.padding),
-            *convolution(2 * w, 4 * w, 3, 2, config.padding),
+            *build_conv_layers(config.in_channels, w, 7, 1, config.padding),
+            *build_conv_layers(w, 2 * w, 3, 2, config.padding),
+            *build_conv_layers(2 * w, 4 * w, 3, 2, config.padding),
             *(UnitBlock(config) for _ in range(config.blocks - config.shared_blocks)),
         )
         self.shared = shared
@@ -150,9 +150,9 @@ class UnitDecoder(nn.Module):
         self.shared = shared
         self.own = nn.Sequential(
             *(UnitBlock(config) for _ in range(config.blocks - config.shared_blocks)),
-            *upsample_layers(config.upsample, 4 * w, 2 * w, bias=True),
+            *build_upsample_layers(config.upsample, 4 * w, 2 * w, bias=True),
             nn.LeakyReLU(0.01, True),
-            *upsample_layers(config.upsample, 2 * w, w, bias=True),
+            *build_upsample_layers(config.upsample, 2 * w, w, bias=True),
             nn.LeakyReLU(0.01, True),
             nn.Conv2d(w, config.out_channels, 1),
             nn.Tanh(),
@@ -163,34 +163,34 @@ class UnitDecoder(nn.Module):
 
 
 class UnitBlock(nn.Module):
-    """x + conv(leaky_relu(conv(x))), both 3x3 and normalised, at 4 x width channels."""
+    """x + conv(leaky_relu(conv(x))), both 3x3 and normalized, at 4 x width channels."""
 
     def __init__(self, config: UnitConfig) -> None:
         super().__init__()
         channels = 4 * config.width
 
-        def conv() -> list[nn.Module]:
+        def build_conv() -> list[nn.Module]:
             zeros = 1 if config.padding == "zero" else 0
             return [
-                *padding_layers(config.padding, 1),
+                *build_padding_layers(config.padding, 1),
                 nn.Conv2d(channels, channels, 3, padding=zeros, bias=config.norm == "none"),
-                norm_layer(config.norm, channels),
+                build_norm_layer(config.norm, channels),
             ]
 
-        self.conv_block = nn.Sequential(*conv(), nn.LeakyReLU(0.01, True), *conv())
+        self.conv_block = nn.Sequential(*build_conv(), nn.LeakyReLU(0.01, True), *build_conv())
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv_block(x)
 
 
-def shared_blocks(config: UnitConfig) -> nn.Sequential:
+def build_shared_blocks(config: UnitConfig) -> nn.Sequential:
     """The residual blocks next to the latent that both domains have in common."""
     return nn.Sequential(*(UnitBlock(config) for _ in range(config.shared_blocks)))
 
 
-def convolution(before: int, after: int, kernel: int, stride: int, padding: str) -> list[nn.Module]:
+def build_conv_layers(before: int, after: int, kernel: int, stride: int, padding: str) -> list[nn.Module]:
     """Padding, convolution, LeakyReLU: H, W -> H/stride, W/stride."""
     pixels = kernel // 2
     zeros = pixels if padding == "zero" else 0
     conv = nn.Conv2d(before, after, kernel, stride, zeros)
-    return [*padding_layers(padding, pixels), conv, nn.LeakyReLU(0.01, True)]
+    return [*build_padding_layers(padding, pixels), conv, nn.LeakyReLU(0.01, True)]

@@ -1,4 +1,4 @@
-"""One file per method. A recipe owns its networks and optimisers and knows one training step."""
+"""One file per method. A recipe owns its networks and optimizers and knows one training step."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from i2i_training.recipes import cut, cyclegan, dcgan, encdec, pix2pix, unit
-from i2i_training.recipes.base import Generator, Recipe
+from i2i_training.recipes.base import Recipe, TrainedGenerator
 
-__all__ = ["RECIPES", "Generator", "Method", "Recipe"]
+__all__ = ["RECIPES", "Recipe", "RecipeSpec", "TrainedGenerator"]
 
 
 @dataclass(frozen=True)
-class Method:
+class RecipeSpec:
     """What `i2i train NAME` needs to know."""
 
     recipe: type[Any]  # takes (options, seed)
@@ -23,24 +23,24 @@ class Method:
     defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])  # where they differ from every run's
 
 
-RECIPES: dict[str, Method] = {
-    "pix2pix": Method(
+RECIPES: dict[str, RecipeSpec] = {
+    "pix2pix": RecipeSpec(
         pix2pix.Pix2pix, pix2pix.Pix2pixOptions, pix2pix.PRESETS, "pairs, conditional GAN + L1"
     ),
-    "cyclegan": Method(
+    "cyclegan": RecipeSpec(
         cyclegan.CycleGAN, cyclegan.CycleGANOptions, cyclegan.PRESETS, "no pairs, both directions, cycle loss"
     ),
-    "cut": Method(
+    "cut": RecipeSpec(
         cut.Cut, cut.CutOptions, cut.PRESETS, "no pairs, one direction, contrastive: half the work"
     ),
-    "unit": Method(
+    "unit": RecipeSpec(
         unit.Unit, unit.UnitOptions, unit.PRESETS, "no pairs, both directions, shared latent space"
     ),
-    "encdec": Method(
+    "encdec": RecipeSpec(
         encdec.EncoderDecoder,
         encdec.EncoderDecoderOptions,
         encdec.PRESETS,
         "no pairs, no cycle: the baseline",
     ),
-    "dcgan": Method(dcgan.Dcgan, dcgan.DcganOptions, dcgan.PRESETS, "noise to image", dcgan.DEFAULTS),
+    "dcgan": RecipeSpec(dcgan.Dcgan, dcgan.DcganOptions, dcgan.PRESETS, "noise to image", dcgan.DEFAULTS),
 }

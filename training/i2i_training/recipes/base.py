@@ -1,4 +1,4 @@
-"""What every method is made of: networks with optimisers, one training step, and generators to keep."""
+"""What every method is made of: networks with optimizers, one training step, and generators to keep."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.data import Batch
+from i2i_training.losses.gan import GAN_OBJECTIVES, compute_discriminator_loss
+from i2i_training.losses.image_pool import ImagePool
 from i2i_training.networks import GeneratorConfig
-from i2i_training.objectives import GAN_OBJECTIVES, discriminator_loss
-from i2i_training.pool import ImagePool
-from i2i_training.recipes.parts import DiscriminatorOptions, OptimOptions, norm_mode_of
+from i2i_training.recipes.parts import DiscriminatorOptions, OptimOptions, resolve_norm_mode
 
 Networks = Mapping[str, nn.Module]
 
 
 @dataclass(frozen=True)
-class Generator:
+class TrainedGenerator:
     """One network that a run leaves behind."""
 
     suffix: str  # of its file: latest_net_G{suffix}.safetensors
@@ -36,7 +36,7 @@ class Recipe:
 
     `networks` are plain modules: what is saved, averaged and exported. Training calls `self.run[name]`,
     which after `setup` are the same weights behind Fabric's devices, precision and processes; without it a
-    recipe steps all the same, in float32 in one process. The optimiser of a network has its name.
+    recipe steps all the same, in float32 in one process. The optimizer of a network has its name.
     """
 
     name: ClassVar[str]
@@ -51,7 +51,7 @@ class Recipe:
         self.objective = GAN_OBJECTIVES[options.gan_mode]
         self.networks = networks
         optim: OptimOptions = options.optim
-        self.optimizers: dict[str, Any] = {name: optim.adam(net) for name, net in networks.items()}
+        self.optimizers: dict[str, Any] = {name: optim.build_optimizer(net) for name, net in networks.items()}
         self.pool_size = pool_size
         self.pools: dict[str, ImagePool] = {}
         self.restart_pools(rank=0)
@@ -63,17 +63,17 @@ class Recipe:
         """Update all networks once; returns the losses, detached scalars."""
         raise NotImplementedError
 
-    def generators(self, networks: Networks) -> list[Generator]:
+    def list_generators(self, networks: Networks) -> list[TrainedGenerator]:
         """What to save and show, made of `networks`: the live ones, or their moving averages.
 
         Here that is G, from A to B.
         """
-        mode = norm_mode_of(self.config, self.options.norm_mode)
-        return [Generator("", "AtoB", self.config, mode, networks["G"])]
+        mode = resolve_norm_mode(self.config, self.options.norm_mode)
+        return [TrainedGenerator("", "AtoB", self.config, mode, networks["G"])]
 
     def check_crop(self, size: int) -> None:
         """Raise TrainingError unless crops of `size` pixels a side suit the translators and their D."""
-        for generator in self.generators(self.networks):
+        for generator in self.list_generators(self.networks):
             config, multiple = generator.config, generator.config.multiple_of
             if size % multiple:
                 raise TrainingError(
@@ -82,19 +82,19 @@ class Recipe:
                     f"{', or fewer downs' if hasattr(config, 'downs') else ''}"
                 )
         judge: DiscriminatorOptions = self.options.discriminator
-        if size < judge.smallest:
+        if size < judge.min_size:
             raise TrainingError(
                 f"crop_size is {size}; a discriminator of {judge.layers} layers needs at least "
-                f"{judge.smallest}"
+                f"{judge.min_size}"
             )
 
-    def setup(self, fabric: Fabric, compiled: bool = False) -> None:
-        """Hand networks and optimisers to Fabric, which moves them and sets precision and processes."""
+    def setup(self, fabric: Fabric, use_compile: bool = False) -> None:
+        """Hand networks and optimizers to Fabric, which moves them and sets precision and processes."""
         self.backward = fabric.backward
         self.scaler = getattr(fabric.strategy.precision, "scaler", None)
         self.restart_pools(fabric.global_rank)
         for name, network in self.networks.items():
-            module: Any = torch.compile(network) if compiled else network
+            module: Any = torch.compile(network) if use_compile else network
             self.run[name], self.optimizers[name] = fabric.setup(module, self.optimizers[name])
 
     def restart_pools(self, rank: int) -> None:
@@ -104,7 +104,7 @@ class Recipe:
         self.pools = {n: ImagePool(self.pool_size, first + number) for number, n in enumerate(names)}
 
     def update(self, loss: Tensor, *names: str) -> None:
-        """One optimiser step of the named networks against `loss`."""
+        """One optimizer step of the named networks against `loss`."""
         for name in names:
             self.optimizers[name].zero_grad(set_to_none=True)
         self.backward(loss)
@@ -112,13 +112,13 @@ class Recipe:
             for name in names:
                 self.optimizers[name].step()
             return
-        for name in names:  # Fabric would change the scale between two optimisers of one loss
+        for name in names:  # Fabric would change the scale between two optimizers of one loss
             self.scaler.step(self.optimizers[name].optimizer)
         self.scaler.update()
 
-    def discriminator_loss(self, name: str, real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
-        """What the discriminator `name` is to minimise; see `objectives.discriminator_loss`."""
-        return discriminator_loss(self.objective, self.run[name], real, fake, self.networks[name])
+    def compute_discriminator_loss(self, name: str, real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+        """What the discriminator `name` is to minimize; see `objectives.compute_discriminator_loss`."""
+        return compute_discriminator_loss(self.objective, self.run[name], real, fake, self.networks[name])
 
     def freeze(self, frozen: bool, *names: str) -> None:
         """Whether G's loss, which flows through the discriminators, also computes their gradients."""
@@ -132,7 +132,7 @@ class Recipe:
                 group["lr"] = self.options.optim.lr * factor
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that changes while training: weights, optimisers, image pools, the scale of losses."""
+        """Everything that changes while training: weights, optimizers, image pools, the scale of losses."""
         kinds = {"networks": self.networks, "optimizers": self.optimizers, "pools": self.pools}
         state: dict[str, Any] = {
             kind: {name: part.state_dict() for name, part in parts.items()} for kind, parts in kinds.items()

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.data import Batch
-from i2i_training.networks import INITS, PatchSampler, ResnetConfig, build_generator, initialise
-from i2i_training.networks.patch_features import encoder_features, feature_channels
-from i2i_training.objectives import GAN_OBJECTIVES
-from i2i_training.options import option
+from i2i_training.losses.gan import GAN_OBJECTIVES
+from i2i_training.networks import INITS, PatchSampler, ResnetConfig, build_generator, initialize_weights
+from i2i_training.networks.patch_features import count_feature_channels, select_feature_layers
+from i2i_training.options.flags import option
 from i2i_training.recipes.base import Recipe
 from i2i_training.recipes.parts import (
     TEST_NORM_MODES,
@@ -31,7 +31,7 @@ from i2i_training.recipes.parts import (
     check_choice,
     check_common,
     check_weights,
-    refuse_mixed_statistics,
+    reject_mixed_statistics,
 )
 
 
@@ -89,14 +89,14 @@ class Cut(Recipe):
                 f"{self.config.in_channels} input and {self.config.out_channels} output channels: G's own "
                 f"encoder looks at both, so they must be equal; cyclegan takes different ones"
             )
-        refuse_mixed_statistics(self.config, options.norm_mode)
-        self.layers = encoder_features(self.config)
+        reject_mixed_statistics(self.config, options.norm_mode)
+        self.layers = select_feature_layers(self.config)
         init = options.init
-        heads = PatchSampler(feature_channels(self.config, self.layers), options.patches)
+        heads = PatchSampler(count_feature_channels(self.config, self.layers), options.patches)
         networks = {
-            "G": initialise(build_generator(self.config), init),
+            "G": initialize_weights(build_generator(self.config), init),
             "D": options.discriminator.build(self.config.out_channels, init),
-            "H": initialise(heads, init),
+            "H": initialize_weights(heads, init),
         }
         super().__init__(options, networks, seed)
 
@@ -108,28 +108,29 @@ class Cut(Recipe):
         outputs, features = self.run["G"](sources, self.layers)
         fake = outputs[: len(a)]
 
-        loss_d = self.discriminator_loss("D", (b,), (fake.detach(),))
+        loss_d = self.compute_discriminator_loss("D", (b,), (fake.detach(),))
         self.update(loss_d, "D")
 
         self.freeze(True, "D")
         loss_gan = self.objective.generator(self.run["D"](fake))
-        loss_nce = self._contrast(features, outputs)
+        loss_nce = self._compute_nce_loss(features, outputs)
         self.update(o.lambda_gan * loss_gan + o.lambda_nce * loss_nce, "G", "H")
         self.freeze(False, "D")
         return {"D": loss_d.detach(), "G_gan": loss_gan.detach(), "nce": loss_nce.detach()}
 
-    def _contrast(self, features: list[Tensor], outputs: Tensor) -> Tensor:
+    def _compute_nce_loss(self, features: list[Tensor], outputs: Tensor) -> Tensor:
         """L_NCE, the mean over layers, places and images; `features` of what `outputs` were made of."""
         made = self.run["G"](outputs, self.layers, picture=False)
         kept = [each.detach() for each in features]
         queries, keys = self.run["H"](made, kept)
         losses = [
-            patch_nce(q, k.detach(), self.options.temperature) for q, k in zip(queries, keys, strict=True)
+            compute_patch_nce(q, k.detach(), self.options.temperature)
+            for q, k in zip(queries, keys, strict=True)
         ]
         return torch.stack(losses).mean()
 
 
-def patch_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
+def compute_patch_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
     """Cross entropy of finding each query's place among the keys of the same image (equation 3).
 
     float32 [N, P, C] each, of length 1 along C -> scalar.

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.data import Batch
-from i2i_training.networks import INITS, ResnetConfig, UnetConfig, build_generator, initialise
+from i2i_training.losses.gan import GAN_OBJECTIVES
+from i2i_training.networks import INITS, ResnetConfig, UnetConfig, build_generator, initialize_weights
 from i2i_training.networks.spec import GeneratorConfig
-from i2i_training.objectives import GAN_OBJECTIVES
-from i2i_training.options import option
-from i2i_training.recipes.base import Generator, Networks, Recipe
+from i2i_training.options.flags import option
+from i2i_training.recipes.base import Networks, Recipe, TrainedGenerator
 from i2i_training.recipes.parts import (
     GENERATORS,
     TEST_NORM_MODES,
@@ -31,9 +31,9 @@ from i2i_training.recipes.parts import (
     check_choice,
     check_common,
     check_weights,
-    chosen_generator,
-    norm_mode_of,
-    refuse_mixed_statistics,
+    reject_mixed_statistics,
+    resolve_norm_mode,
+    select_generator,
 )
 
 
@@ -87,18 +87,18 @@ class CycleGAN(Recipe):
     trains_both_directions = True
 
     def __init__(self, options: CycleGANOptions, seed: int = 0) -> None:
-        self.config = chosen_generator(options.generator, options.unet, options.resnet)
+        self.config = select_generator(options.generator, options.unet, options.resnet)
         if self.config.in_channels != self.config.out_channels and options.lambda_identity:
             raise TrainingError(
                 f"{self.config.in_channels} and {self.config.out_channels} channels: an image of B is no "
                 f"input of G_A, so the identity loss needs --lambda_identity 0"
             )
-        refuse_mixed_statistics(self.config, options.norm_mode)
-        self.way_back = swapped_channels(self.config)
+        reject_mixed_statistics(self.config, options.norm_mode)
+        self.backward_config = reverse_config(self.config)
         d, init = options.discriminator, options.init
         networks = {
-            "G_A": initialise(build_generator(self.config), init),
-            "G_B": initialise(build_generator(self.way_back), init),
+            "G_A": initialize_weights(build_generator(self.config), init),
+            "G_B": initialize_weights(build_generator(self.backward_config), init),
             "D_A": d.build(self.config.out_channels, init),
             "D_B": d.build(self.config.in_channels, init),
         }
@@ -108,8 +108,8 @@ class CycleGAN(Recipe):
         """Update G_A and G_B together, then D_A and D_B, as upstream does."""
         assert batch.a is not None
         o, a, b = self.options, batch.a, batch.b
-        fake_b, same_b = self._translated("G_A", a, b)
-        fake_a, same_a = self._translated("G_B", b, a)
+        fake_b, same_b = self._translate("G_A", a, b)
+        fake_a, same_a = self._translate("G_B", b, a)
 
         self.freeze(True, "D_A", "D_B")
         gan_a = self.objective.generator(self.run["D_A"](fake_b))
@@ -126,18 +126,18 @@ class CycleGAN(Recipe):
         losses = {"G_A": gan_a, "G_B": gan_b, "cycle_A": cycle_a, "cycle_B": cycle_b, "identity": identity}
         for name, real, fake in (("D_A", b, fake_b), ("D_B", a, fake_a)):
             older = self.pools[name].swap(fake.detach())
-            losses[name] = self.discriminator_loss(name, (real,), (older,))
+            losses[name] = self.compute_discriminator_loss(name, (real,), (older,))
             self.update(losses[name], name)
         return {name: loss.detach() for name, loss in losses.items()}
 
-    def generators(self, networks: Networks) -> list[Generator]:
-        mode = norm_mode_of(self.config, self.options.norm_mode)
+    def list_generators(self, networks: Networks) -> list[TrainedGenerator]:
+        mode = resolve_norm_mode(self.config, self.options.norm_mode)
         return [
-            Generator("_A", "AtoB", self.config, mode, networks["G_A"]),
-            Generator("_B", "BtoA", self.way_back, mode, networks["G_B"]),
+            TrainedGenerator("_A", "AtoB", self.config, mode, networks["G_A"]),
+            TrainedGenerator("_B", "BtoA", self.backward_config, mode, networks["G_B"]),
         ]
 
-    def _translated(self, name: str, x: Tensor, same: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _translate(self, name: str, x: Tensor, same: Tensor) -> tuple[Tensor, Tensor | None]:
         """The translation of `x`, and that of an image that already is in the target domain.
 
         Both go through the network as one batch, which is faster; BatchNorm would mix their statistics.
@@ -150,6 +150,6 @@ class CycleGAN(Recipe):
         return fake, identity
 
 
-def swapped_channels(config: GeneratorConfig) -> GeneratorConfig:
+def reverse_config(config: GeneratorConfig) -> GeneratorConfig:
     """The network of the way back."""
     return replace(config, in_channels=config.out_channels, out_channels=config.in_channels)

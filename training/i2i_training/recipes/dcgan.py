@@ -15,12 +15,12 @@ from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.data import Batch
-from i2i_training.networks import INITS, DcganConfig, DcganDiscriminator, build_generator, initialise
+from i2i_training.losses.gan import GAN_OBJECTIVES
+from i2i_training.networks import INITS, DcganConfig, DcganDiscriminator, build_generator, initialize_weights
 from i2i_training.networks.spec import NORMS
-from i2i_training.objectives import GAN_OBJECTIVES
-from i2i_training.options import option
-from i2i_training.recipes.base import Generator, Networks, Recipe
-from i2i_training.recipes.parts import OptimOptions, check_choice, check_common, norm_mode_of
+from i2i_training.options.flags import option
+from i2i_training.recipes.base import Networks, Recipe, TrainedGenerator
+from i2i_training.recipes.parts import OptimOptions, check_choice, check_common, resolve_norm_mode
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class DcganOptions:
     network: DcganConfig = field(default_factory=DcganConfig)
     discriminator_width: int = option(64, "channels after D's first convolution")
     discriminator_norm: str = option(
-        "batch", "normalisation in D; wgan-gp judges single images: instance or none", choices=NORMS
+        "batch", "normalization in D; wgan-gp judges single images: instance or none", choices=NORMS
     )
     spectral_norm: bool = option(False, "spectral norm in D (Miyato et al. 2018)")
     init: str = option("normal", "how weights start", choices=tuple(INITS))
@@ -75,8 +75,8 @@ class Dcgan(Recipe):
             options.spectral_norm,
         )
         networks = {
-            "G": initialise(build_generator(self.config), options.init),
-            "D": initialise(discriminator, options.init),
+            "G": initialize_weights(build_generator(self.config), options.init),
+            "D": initialize_weights(discriminator, options.init),
         }
         super().__init__(options, networks, seed)
 
@@ -84,7 +84,7 @@ class Dcgan(Recipe):
         """Update D, then G, against the same fakes."""
         z = torch.randn(len(batch.b), self.config.latent).to(batch.b, non_blocking=True)
         fake = self.run["G"](z)
-        loss_d = self.discriminator_loss("D", (batch.b,), (fake.detach(),))
+        loss_d = self.compute_discriminator_loss("D", (batch.b,), (fake.detach(),))
         self.update(loss_d, "D")
 
         self.freeze(True, "D")
@@ -93,8 +93,12 @@ class Dcgan(Recipe):
         self.freeze(False, "D")
         return {"D": loss_d.detach(), "G_gan": loss_g.detach()}
 
-    def generators(self, networks: Networks) -> list[Generator]:
-        return [Generator("", "AtoB", self.config, norm_mode_of(self.config, "running_stats"), networks["G"])]
+    def list_generators(self, networks: Networks) -> list[TrainedGenerator]:
+        return [
+            TrainedGenerator(
+                "", "AtoB", self.config, resolve_norm_mode(self.config, "running_stats"), networks["G"]
+            )
+        ]
 
     def check_crop(self, size: int) -> None:
         if size != self.config.size:

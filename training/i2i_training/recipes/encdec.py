@@ -3,7 +3,7 @@
     L_G = lambda_gan * L_GAN(G, D) + lambda_rec * E[|G(a) - a|_1]
 
 D judges images of B (Goodfellow et al. 2014). Reconstruction keeps the input's layout, the adversary
-pulls towards B: the baseline that the other methods are measured against.
+pulls toward B: the baseline that the other methods are measured against.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.data import Batch
-from i2i_training.networks import INITS, EncoderDecoderConfig, build_generator, initialise
-from i2i_training.objectives import GAN_OBJECTIVES
-from i2i_training.options import option
+from i2i_training.losses.gan import GAN_OBJECTIVES
+from i2i_training.networks import INITS, EncoderDecoderConfig, build_generator, initialize_weights
+from i2i_training.options.flags import option
 from i2i_training.recipes.base import Recipe
 from i2i_training.recipes.parts import (
     TEST_NORM_MODES,
@@ -66,7 +66,7 @@ class EncoderDecoder(Recipe):
                 f"compared: the reconstruction needs equal ones, or --lambda_rec 0"
             )
         networks = {
-            "G": initialise(build_generator(self.config), options.init),
+            "G": initialize_weights(build_generator(self.config), options.init),
             "D": options.discriminator.build(self.config.out_channels, options.init),
         }
         super().__init__(options, networks, seed)
@@ -84,7 +84,7 @@ class EncoderDecoder(Recipe):
         assert batch.a is not None
         a, b, o = batch.a, batch.b, self.options
         fake = self.run["G"](a)
-        loss_d = self.discriminator_loss("D", (b,), (fake.detach(),))
+        loss_d = self.compute_discriminator_loss("D", (b,), (fake.detach(),))
         self.update(loss_d, "D")
 
         self.freeze(True, "D")

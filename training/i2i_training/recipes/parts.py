@@ -9,17 +9,17 @@ import torch
 from torch import nn
 
 from i2i_sdk.errors import TrainingError
+from i2i_training.losses.gan import GAN_OBJECTIVES
 from i2i_training.networks import (
     INITS,
     GeneratorConfig,
     PatchDiscriminator,
     ResnetConfig,
     UnetConfig,
-    initialise,
+    initialize_weights,
 )
 from i2i_training.networks.spec import NORMS
-from i2i_training.objectives import GAN_OBJECTIVES
-from i2i_training.options import option
+from i2i_training.options.flags import option
 
 GENERATORS = ("unet", "resnet")
 TEST_NORM_MODES = ("batch_stats", "running_stats")
@@ -44,7 +44,7 @@ class DiscriminatorOptions:
 
     width: int = option(64, "channels after the first convolution (ndf upstream)")
     layers: int = option(3, "strided convolutions; 3 judges 70x70 patches")
-    norm: str = option("instance", "normalisation", choices=NORMS)
+    norm: str = option("instance", "normalization", choices=NORMS)
     spectral_norm: bool = option(
         False, "divide each weight by its largest singular value (Miyato et al. 2018)"
     )
@@ -56,14 +56,14 @@ class DiscriminatorOptions:
                 raise TrainingError(f"discriminator.{name} is {value}; at least 1")
 
     @property
-    def smallest(self) -> int:
+    def min_size(self) -> int:
         """Pixels that an image's sides need, so that the last convolution has something to judge."""
         return 3 * 2**self.layers
 
     def build(self, in_channels: int, init: str) -> nn.Module:
         """With fresh weights; scores of float32 [N, in_channels, H, W] images in all."""
         d = PatchDiscriminator(in_channels, self.width, self.layers, self.norm, self.spectral_norm)
-        return initialise(d, init)
+        return initialize_weights(d, init)
 
 
 @dataclass(frozen=True)
@@ -81,24 +81,24 @@ class OptimOptions:
             if not 0 <= value < 1:
                 raise TrainingError(f"optim.{name} is {value}; allowed: 0 up to, not including, 1")
 
-    def adam(self, network: nn.Module) -> torch.optim.Optimizer:
+    def build_optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         """Fused: one kernel for all parameters."""
         return torch.optim.Adam(network.parameters(), lr=self.lr, betas=(self.beta1, self.beta2), fused=True)
 
 
-def chosen_generator(generator: str, unet: UnetConfig, resnet: ResnetConfig) -> GeneratorConfig:
+def select_generator(generator: str, unet: UnetConfig, resnet: ResnetConfig) -> GeneratorConfig:
     """The config that `--generator` names."""
     return unet if generator == "unet" else resnet
 
 
-def norm_mode_of(config: GeneratorConfig, wanted: str) -> str:
+def resolve_norm_mode(config: GeneratorConfig, norm_mode: str) -> str:
     """`wanted` where there is BatchNorm, which alone runs differently at test time."""
-    return wanted if config.norm == "batch" else "none"
+    return norm_mode if config.norm == "batch" else "none"
 
 
-def refuse_mixed_statistics(config: GeneratorConfig, norm_mode: str) -> None:
+def reject_mixed_statistics(config: GeneratorConfig, norm_mode: str) -> None:
     """Raise TrainingError where BatchNorm's running statistics would not be those of the input domain."""
-    if norm_mode_of(config, norm_mode) == "running_stats":
+    if resolve_norm_mode(config, norm_mode) == "running_stats":
         raise TrainingError(
             "norm_mode is 'running_stats', but without pairs the generator also sees images of the other "
             "domain and its own while it trains, and BatchNorm averages over all of them; take batch_stats"
@@ -106,6 +106,6 @@ def refuse_mixed_statistics(config: GeneratorConfig, norm_mode: str) -> None:
 
 
 def check_common(init: str, gan_mode: str) -> None:
-    """Raise TrainingError for an initialisation or objective that does not exist."""
+    """Raise TrainingError for an initialization or objective that does not exist."""
     check_choice("init", init, INITS)
     check_choice("gan_mode", gan_mode, GAN_OBJECTIVES)

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from i2i_training.data import Batch
-from i2i_training.networks import INITS, ResnetConfig, UnetConfig, build_generator, initialise
-from i2i_training.objectives import GAN_OBJECTIVES
-from i2i_training.options import option
+from i2i_training.losses.gan import GAN_OBJECTIVES
+from i2i_training.networks import INITS, ResnetConfig, UnetConfig, build_generator, initialize_weights
+from i2i_training.options.flags import option
 from i2i_training.recipes.base import Recipe
 from i2i_training.recipes.parts import (
     GENERATORS,
@@ -27,7 +27,7 @@ from i2i_training.recipes.parts import (
     check_choice,
     check_common,
     check_weights,
-    chosen_generator,
+    select_generator,
 )
 
 
@@ -89,10 +89,10 @@ class Pix2pix(Recipe):
     data = "paired"
 
     def __init__(self, options: Pix2pixOptions, seed: int = 0) -> None:
-        self.config = chosen_generator(options.generator, options.unet, options.resnet)
+        self.config = select_generator(options.generator, options.unet, options.resnet)
         channels = self.config.in_channels + self.config.out_channels
         networks = {
-            "G": initialise(build_generator(self.config), options.init),
+            "G": initialize_weights(build_generator(self.config), options.init),
             "D": options.discriminator.build(channels, options.init),
         }
         super().__init__(options, networks, seed)
@@ -103,7 +103,7 @@ class Pix2pix(Recipe):
         x, y = batch.a, batch.b
         fake = self.run["G"](x)
 
-        loss_d = self.discriminator_loss("D", (x, y), (x, fake.detach()))
+        loss_d = self.compute_discriminator_loss("D", (x, y), (x, fake.detach()))
         self.update(loss_d, "D")
 
         self.freeze(True, "D")

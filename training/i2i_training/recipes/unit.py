@@ -17,16 +17,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from i2i_training.data import Batch
-from i2i_training.networks import INITS, UnitConfig, UnitNetworks, initialise
-from i2i_training.objectives import GAN_OBJECTIVES
-from i2i_training.options import option
-from i2i_training.recipes.base import Generator, Networks, Recipe
+from i2i_training.losses.gan import GAN_OBJECTIVES
+from i2i_training.networks import INITS, UnitConfig, UnitNetworks, initialize_weights
+from i2i_training.options.flags import option
+from i2i_training.recipes.base import Networks, Recipe, TrainedGenerator
 from i2i_training.recipes.parts import (
     DiscriminatorOptions,
     OptimOptions,
     check_common,
     check_weights,
-    norm_mode_of,
+    resolve_norm_mode,
 )
 
 
@@ -77,7 +77,7 @@ class Unit(Recipe):
         self.config = options.network
         d, init = options.discriminator, options.init
         networks = {
-            "G": initialise(UnitNetworks(self.config), init),
+            "G": initialize_weights(UnitNetworks(self.config), init),
             "D_A": d.build(self.config.in_channels, init),  # judges images of A, as in the paper
             "D_B": d.build(self.config.out_channels, init),
         }
@@ -90,7 +90,7 @@ class Unit(Recipe):
         x = self.run["G"](a, b)
         losses: dict[str, Tensor] = {}
         for name, real, fake in (("D_A", a, x.ba), ("D_B", b, x.ab)):
-            losses[name] = o.lambda_gan * self.discriminator_loss(name, (real,), (fake.detach(),))
+            losses[name] = o.lambda_gan * self.compute_discriminator_loss(name, (real,), (fake.detach(),))
             self.update(losses[name], name)
 
         self.freeze(True, "D_A", "D_B")
@@ -99,7 +99,11 @@ class Unit(Recipe):
         losses["rec"] = F.l1_loss(x.aa, a) + F.l1_loss(x.bb, b)
         losses["cycle"] = F.l1_loss(x.aba, a) + F.l1_loss(x.bab, b)
         # Equation 2 holds KL of z|a and z|b, equation 4 the same again and those of the translations.
-        losses["kl"] = 2 * (kl(x.mean_a) + kl(x.mean_b)) + kl(x.mean_ab) + kl(x.mean_ba)
+        losses["kl"] = (
+            2 * (compute_kl_divergence(x.mean_a) + compute_kl_divergence(x.mean_b))
+            + compute_kl_divergence(x.mean_ab)
+            + compute_kl_divergence(x.mean_ba)
+        )
         loss = (
             o.lambda_gan * (losses["gan_A"] + losses["gan_B"])
             + o.lambda_rec * losses["rec"]
@@ -110,16 +114,16 @@ class Unit(Recipe):
         self.freeze(False, "D_A", "D_B")
         return {name: value.detach() for name, value in losses.items()}
 
-    def generators(self, networks: Networks) -> list[Generator]:
+    def list_generators(self, networks: Networks) -> list[TrainedGenerator]:
         both = networks["G"]
         assert isinstance(both, UnitNetworks)
-        mode = norm_mode_of(self.config, "batch_stats")
+        mode = resolve_norm_mode(self.config, "batch_stats")
         return [
-            Generator("_A", "AtoB", self.config, mode, both.translator("AtoB")),
-            Generator("_B", "BtoA", both.config_of("BtoA"), mode, both.translator("BtoA")),
+            TrainedGenerator("_A", "AtoB", self.config, mode, both.get_translator("AtoB")),
+            TrainedGenerator("_B", "BtoA", both.get_config("BtoA"), mode, both.get_translator("BtoA")),
         ]
 
 
-def kl(mean: Tensor) -> Tensor:
+def compute_kl_divergence(mean: Tensor) -> Tensor:
     """KL(N(mean, I) || N(0, I)) per element."""
     return 0.5 * mean.square().mean()

@@ -97,9 +97,9 @@ function chooseEngine() {
   live.use(engineChoice(), chosen);
 }
 
-function about({ name, title, trained_on: trainedOn, licence }) {
+function about({ name, title, trained_on: trainedOn, license }) {
   const what = title === name ? "" : title.replace("->", "→");
-  const told = [name, what, trainedOn && `trained on ${trainedOn}`, licence && `weights: ${licence}`];
+  const told = [name, what, trainedOn && `trained on ${trainedOn}`, license && `weights: ${license}`];
   return told.filter(Boolean).join(" · ");
 }
 

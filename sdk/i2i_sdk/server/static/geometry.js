@@ -15,18 +15,18 @@ export function place(frame, model, fit) {
   if (fit === "resize") return { source: whole, target: canvas, fill: "none" };
   if (fit === "letterbox") {
     const scale = Math.min(...ratios);
-    return { source: whole, target: centred(canvas, frame.height * scale, frame.width * scale), fill: "gray" };
+    return { source: whole, target: centered(canvas, frame.height * scale, frame.width * scale), fill: "gray" };
   }
   if (fit === "crop") {
     const scale = Math.max(...ratios);
-    return { source: centred(whole, model.height / scale, model.width / scale), target: canvas, fill: "none" };
+    return { source: centered(whole, model.height / scale, model.width / scale), target: canvas, fill: "none" };
   }
   if (fit === "pad") {
     if (Math.min(...ratios) < 1) {
       const [most, given] = [model, frame].map(({ width, height }) => `${width}×${height}`);
       throw new Error(`Frames of at most ${most} fit this model; this one has ${given}.`);
     }
-    return { source: whole, target: centred(canvas, frame.height, frame.width), fill: "reflect" };
+    return { source: whole, target: centered(canvas, frame.height, frame.width), fill: "reflect" };
   }
   throw new Error(`This model's fit, “${fit}”, is done on the server only.`);
 }
@@ -122,13 +122,13 @@ function blocks(shrink) {
   return shrink <= 1 ? 1 : 2 ** Math.max(1, Math.ceil(Math.log2(shrink / 2.5)));
 }
 
-function centred(outer, height, width) {
+function centered(outer, height, width) {
   height = Math.min(Math.max(roundEven(height), 1), outer.height);
   width = Math.min(Math.max(roundEven(width), 1), outer.width);
   return { top: Math.floor((outer.height - height) / 2), left: Math.floor((outer.width - width) / 2), height, width };
 }
 
-/** As Python rounds: halves go to the even neighbour. */
+/** As Python rounds: halves go to the even neighbor. */
 function roundEven(value) {
   const below = Math.floor(value);
   if (value - below !== 0.5) return Math.round(value);

@@ -1,0 +1,1 @@
+"""Support: models, cameras, baselines and peaks that benchmarks measure with."""

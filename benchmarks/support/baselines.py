@@ -1,0 +1,175 @@
+"""What variants are compared with: the same network as research code runs it, and engines' own tools.
+
+Openers for `i2i_sdk.perf.candidates`: each is called in a process of its own.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from i2i_sdk.perf.candidates import Candidate
+from i2i_training.checkpoint import load_generator
+
+EAGER, COMPILED = "eager PyTorch FP32", "torch.compile FP32"
+TOOL_CALLS = 10  # of each report
+
+
+def make_torch_candidates(
+    checkpoint: Path, size: tuple[int, int], batch: int, device: str, threads: int | None = None
+) -> list[Candidate]:
+    """PyTorch eager and compiled; on a GPU also in FP16, as a CUDA graph, and timed by CUDA events."""
+    arguments = {"checkpoint": str(checkpoint), "size": list(size), "batch": batch, "device": device}
+    arguments["threads"] = threads
+    opener = "benchmarks.support.baselines:open_torch"
+    found = [
+        Candidate(EAGER, opener, arguments),
+        Candidate(COMPILED, opener, {**arguments, "mode": "compiled"}),
+    ]
+    if device == "cuda":
+        half = {**arguments, "half": True}
+        events = "benchmarks.support.baselines:open_events"
+        found += [
+            Candidate("eager PyTorch FP16", opener, half),
+            Candidate("torch.compile FP16", opener, {**half, "mode": "compiled"}),
+            Candidate("CUDA graph of PyTorch FP16", opener, {**half, "mode": "graph"}),
+            Candidate(f"{EAGER}, on the GPU alone", events, arguments, reports=True),
+            Candidate(
+                "CUDA graph of PyTorch FP16, on the GPU alone", events, {**half, "mode": "graph"}, True
+            ),
+        ]
+    return found
+
+
+def open_torch(
+    checkpoint: str,
+    size: tuple[int, int],
+    batch: int,
+    device: str = "cpu",
+    mode: str = "eager",
+    half: bool = False,
+    threads: int | None = None,
+) -> Callable[[], object]:
+    """The bare generator in PyTorch, float32 in and out: less work than an engine, which converts too.
+
+    On a GPU the frame goes there and the picture comes back, as with an engine.
+    """
+    call, inputs = build_torch_call(checkpoint, size, batch, device, mode, half, threads)
+    if device == "cpu":
+        return call
+    host = inputs.cpu().pin_memory()
+
+    def run_round_trip() -> Tensor:
+        inputs.copy_(host, non_blocking=True)
+        return call().cpu()  # waits
+
+    torch.cuda.synchronize()
+    return run_round_trip
+
+
+def open_events(
+    checkpoint: str,
+    size: tuple[int, int],
+    batch: int,
+    device: str = "cuda",
+    mode: str = "eager",
+    half: bool = False,
+    threads: int | None = None,
+) -> Callable[[], list[float]]:
+    """Milliseconds on the GPU by CUDA events: what the device computes, without getting frames to it."""
+    call, _ = build_torch_call(checkpoint, size, batch, device, mode, half, threads)
+    for _ in range(10):
+        call()
+
+    def report() -> list[float]:
+        pairs = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(TOOL_CALLS)]
+        for before, after in pairs:
+            before.record()
+            call()
+            after.record()
+        torch.cuda.synchronize()
+        return [before.elapsed_time(after) for before, after in pairs]
+
+    return report
+
+
+def build_torch_call(
+    checkpoint: str,
+    size: tuple[int, int],
+    batch: int,
+    device: str,
+    mode: str,
+    half: bool,
+    threads: int | None,
+) -> tuple[Callable[[], Tensor], Tensor]:
+    """A forward pass, and the tensor that it reads: float32 [N, C, H, W]. way: eager, compiled or graph."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # FP32 means FP32
+    module, spec = load_generator(checkpoint)
+    module = module.to(device)
+    network = torch.compile(module) if mode == "compiled" else module
+    shape = (batch, *spec.get_input_shape(*size))
+    inputs = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)).to(device)
+
+    def call() -> Tensor:
+        with torch.inference_mode(), torch.autocast(device, torch.float16, enabled=half):
+            return network(inputs)
+
+    return (capture_cuda_graph(call), inputs) if mode == "graph" else (call, inputs)
+
+
+def capture_cuda_graph(call: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """The call as a CUDA graph, which is replayed without the launches of each kernel."""
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            call()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = call()
+
+    def replay() -> Tensor:
+        graph.replay()
+        return result
+
+    return replay
+
+
+def make_tool_candidate(
+    graph: Path, size: tuple[int, int], channels: int, batch: int, precision: str
+) -> Candidate:
+    """OpenVINO's benchmark_app on the bundle's graph."""
+    arguments = {"graph": str(graph), "shape": [batch, *size, channels], "precision": precision}
+    opener = "benchmarks.support.baselines:open_benchmark_app"
+    return Candidate(f"OpenVINO's benchmark_app {precision.upper()}", opener, arguments, reports=True)
+
+
+def open_benchmark_app(graph: str, shape: list[int], precision: str) -> Callable[[], list[float]]:
+    """OpenVINO's own tool: the median that it reports of a few calls, one at a time, for latency."""
+    words = ["-c", "from openvino.tools.benchmark.main import main; main()"]
+    words += ["-m", graph, "-d", "CPU", "-api", "sync"]
+    words += ["-hint", "latency", "-niter", str(TOOL_CALLS), "-shape", str(shape).replace(" ", "")]
+    words += ["-infer_precision", {"fp32": "f32", "bf16": "bf16"}[precision]]
+
+    def report() -> list[float]:
+        run = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+        return [parse_median(run.stdout + run.stderr)]
+
+    return report
+
+
+def parse_median(output: str) -> float:
+    """Milliseconds, as benchmark_app prints them. Raises ValueError with what it said instead."""
+    found = re.search(r"Median:\s+([\d.]+) (ms|us)", output)
+    if found is None:
+        raise ValueError(f"benchmark_app reports no median: {output.strip()[-500:]}")
+    return float(found[1]) / (1000 if found[2] == "us" else 1)

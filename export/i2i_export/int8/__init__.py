@@ -1,0 +1,1 @@
+"""INT8: calibration, equalization, Q/DQ pairs and the layers that go back to float."""

@@ -1,0 +1,1 @@
+"""MIL: evaluate Core ML programs with PyTorch."""

@@ -1,0 +1,190 @@
+"""A saved Core ML package, evaluated with PyTorch: what its arithmetic gives, without a Mac.
+
+The file is read back, not what the export meant to write: colors and sizes from its description, operations
+and their types from its program, weights from its weight.bin. Sums are made in float32 and every result is
+rounded to the type that the program declares, so FP16 shows where values overflow or lose their digits. A
+device may round inside of an operation too, and decides for itself which unit runs what: that is not shown.
+
+The program is read with `coremltools.converters.mil.frontend.milproto`, which coremltools does not document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from i2i_export.mil.mil_ops import OPS
+from i2i_sdk.backends.base import CLOSED_MESSAGE, Engine
+from i2i_sdk.backends.coreml import find_weight_precision, read_image_ports, silence_coremltools
+from i2i_sdk.errors import BackendError, ExportError
+
+ROUNDERS: dict[str, Callable[[Tensor], Tensor]] = {"fp16": lambda t: t.half().float(), "fp32": lambda t: t}
+
+
+@dataclass(frozen=True)
+class ValueRef:
+    """What an earlier operation gives, by its name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class MilStep:
+    """One operation of the program, ready to run."""
+
+    operation: str
+    inputs: dict[str, Any]  # constants, a Value, or a list of these
+    output: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class MilEngine(Engine):
+    """The uint8 contract of a saved .mlpackage, batch 1.
+
+    Raises ExportError for what the package does that cannot be checked here, naming the layer, and
+    BackendError unless it takes one image and gives one.
+    """
+
+    provider = f"MIL interpreter, torch {torch.__version__}"
+
+    def __init__(self, package: Path) -> None:
+        spec, function = load_program(package)
+        self._package = package
+        self._taken, self._given = read_image_ports(spec)
+        self.input_shape, self.output_shape = self._taken.shape, self._given.shape
+        self.input_dtype = self.output_dtype = "uint8"
+        self.precision = find_weight_precision(spec)
+        self._steps: list[MilStep] = []
+        constants: dict[str, Any] = {}
+        for operation in function.operations:
+            step = self._make_step(operation, constants)
+            if step.operation == "const":
+                constants[step.output] = _to_tensor(operation.outputs[0].val)
+            elif step.operation.startswith("constexpr_"):
+                constants[step.output] = self._evaluate(step, {})
+            else:
+                self._steps.append(step)
+        # After which step a value can go: a ResNet's activations together are more than a gigabyte.
+        self._last_use = {
+            name: i for i, step in enumerate(self._steps) for name in _list_value_names(step.inputs)
+        }
+        self._last_use[self._given.name] = len(self._steps)
+
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        if not self._steps:
+            raise BackendError(CLOSED_MESSAGE)
+        return np.stack([self._translate(image) for image in batch])
+
+    def close(self) -> None:
+        self._steps = []
+
+    def _translate(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """uint8 [H, W, C] RGB or gray -> the same, through the program."""
+        if image.shape != self._taken.shape[1:]:
+            raise BackendError(f"{self._package}: takes {self._taken.shape}, got {image.shape}")
+        turned = image[..., ::-1] if self._taken.order == "bgr" else image
+        x = torch.from_numpy(np.ascontiguousarray(turned.transpose(2, 0, 1)[None], np.float32))
+        values = {self._taken.name: x}
+        with torch.no_grad():
+            for index, step in enumerate(self._steps):
+                values[step.output] = self._evaluate(step, values)
+                for name in _list_value_names(step.inputs):
+                    if self._last_use[name] == index:
+                        values.pop(name, None)
+        y = values[self._given.name]
+        if not torch.equal(y, y.round().clamp(0, 255)):
+            raise ExportError(
+                f"{self._package}: gives pixels from {y.min():g} to {y.max():g}, not all of them whole "
+                f"numbers in 0..255; what Core ML would make of them is not documented, so rounding and "
+                f"clipping belong inside the graph"
+            )
+        picture = y[0].numpy().astype(np.uint8).transpose(1, 2, 0)
+        return np.ascontiguousarray(picture[..., ::-1] if self._given.order == "bgr" else picture)
+
+    def _make_step(self, operation: Any, constants: dict[str, Any]) -> MilStep:
+        kind, output = operation.op_type, operation.outputs[0]
+        dtype = _get_type_name(output)
+        if kind != "const" and (kind not in OPS or len(operation.outputs) != 1 or dtype not in ROUNDERS):
+            raise ExportError(
+                f"{self._package}: cannot check the operation {kind!r} ({dtype}) of layer "
+                f"{operation.name!r}; known: {', '.join(OPS)}, in {', '.join(ROUNDERS)}"
+            )
+        inputs = {
+            key: _make_argument(var, constants) for key, var in operation.inputs.items() if var is not None
+        }
+        return MilStep(kind, inputs, output.name, dtype, tuple(output.shape))
+
+    def _evaluate(self, step: MilStep, values: dict[str, Tensor]) -> Tensor:
+        arguments = {key: _resolve(argument, values) for key, argument in step.inputs.items()}
+        try:
+            result = OPS[step.operation](**arguments)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise ExportError(
+                f"{self._package}: cannot check {step.operation} of layer {step.output!r}: {error}"
+            ) from error
+        if tuple(result.shape) != step.shape:
+            raise ExportError(
+                f"{self._package}: {step.operation} of layer {step.output!r} gives {tuple(result.shape)}, "
+                f"the package declares {step.shape}"
+            )
+        return ROUNDERS[step.dtype](result)
+
+
+def load_program(package: Path) -> tuple[Any, Any]:
+    """The specification and the main function of a saved .mlpackage. Raises ExportError."""
+    try:
+        with silence_coremltools():
+            from coremltools.converters.mil.frontend.milproto.load import load
+            from coremltools.models import MLModel
+
+            model = MLModel(str(package), skip_model_load=True)
+            spec = model.get_spec()
+            program = load(spec, spec.specificationVersion, file_weights_dir=str(model.weights_dir))
+            return spec, program.functions["main"]
+    except ImportError as error:
+        raise ExportError(f"Core ML needs coremltools ({error}): pip install 'i2i-sdk[coreml]'") from error
+    except Exception as error:  # coremltools' errors share no base class
+        raise ExportError(f"{package}: coremltools cannot read it: {error}") from error
+
+
+def _get_type_name(var: Any) -> str:
+    from coremltools.converters.mil.mil import types
+
+    return types.builtin_to_string(var.dtype)
+
+
+def _to_tensor(value: Any) -> Any:
+    """Arrays of floats as float32 tensors; everything else as it is."""
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        return torch.from_numpy(value.astype(np.float32))
+    return value
+
+
+def _make_argument(var: Any, constants: dict[str, Any]) -> Any:
+    if isinstance(var, list | tuple):
+        return [_make_argument(each, constants) for each in var]
+    return constants[var.name] if var.name in constants else ValueRef(var.name)
+
+
+def _resolve(argument: Any, values: dict[str, Tensor]) -> Any:
+    if isinstance(argument, list):
+        return [_resolve(each, values) for each in argument]
+    return values[argument.name] if isinstance(argument, ValueRef) else argument
+
+
+def _list_value_names(inputs: dict[str, Any]) -> set[str]:
+    """The values that a step asks for."""
+    flat = [
+        each
+        for argument in inputs.values()
+        for each in (argument if isinstance(argument, list) else [argument])
+    ]
+    return {each.name for each in flat if isinstance(each, ValueRef)}

@@ -1,0 +1,1 @@
+"""ncnn: the engine and its two files."""

@@ -1,0 +1,140 @@
+"""ONNX Runtime. Always installed with i2i-sdk; FP32 and INT8 on the CPU, or another execution provider."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false
+# onnxruntime ships no type information.
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from i2i_sdk.backends.base import CLOSED_MESSAGE, DEFAULT_OPTIONS, Engine, EngineOptions, Files
+from i2i_sdk.backends.ort import providers
+from i2i_sdk.backends.ort.onnx_layers import OnnxLayers, find_engine_precision, read_layers
+from i2i_sdk.errors import BackendError
+
+DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+
+
+class OrtEngine(Engine):
+    """An ONNX file in ONNX Runtime, on the CPU or on the provider that the options name.
+
+    On the CPU "int8" computes what is between Q/DQ in integers, "fp32" the same in floats, with the rounding
+    of Q/DQ around it: slow, and how a graph typed for another engine can be evaluated here.
+    """
+
+    def __init__(self, files: Files, precision: str, options: EngineOptions = DEFAULT_OPTIONS) -> None:
+        graph, provider = files[0], options.provider or "cpu"
+        if reason := providers.explain_unsupported_provider(provider, precision):
+            raise BackendError(f"{graph}: {reason}")
+        typed = _try_read_layers(graph)
+        if typed.has_fp16_weights and provider == "cpu":
+            raise BackendError(
+                f"{graph}: is typed FP16, which a CPU computes in FP32 between casts: take FP32"
+            )
+        with tempfile.TemporaryDirectory(prefix="i2i-") as scratch:
+            optimized = Path(scratch, "optimized.onnx") if provider == "cpu" and typed.is_quantized else None
+            self._session: Any = _open_session(
+                graph, provider, options, optimized, allow_integers=precision == "int8"
+            )
+            computed = read_layers(optimized) if optimized else typed
+        self.precision, self.layers = _find_precision(typed, computed, provider)
+        if self.precision != precision:
+            layers = (
+                f"; its layers: {dict(self.layers)}, typed INT8: {typed.dequantized_count}"
+                if self.layers
+                else ""
+            )
+            raise BackendError(
+                f"{graph}: asked ONNX Runtime for {precision}, it would compute in {self.precision}{layers}"
+            )
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        ports = [*inputs, *outputs]
+        if len(inputs) != 1 or len(outputs) != 1 or any(port.type not in DTYPES for port in ports):
+            found = ", ".join(f"{port.name} {port.type}" for port in ports)
+            raise BackendError(f"{graph}: one uint8 or float input and one output are needed; it has {found}")
+        self._name: str = inputs[0].name
+        self.input_shape, self.output_shape = (_to_shape(port.shape) for port in ports)
+        self.input_dtype, self.output_dtype = (DTYPES[port.type] for port in ports)
+        self.provider = providers.check_provider(self._session, provider, options.allow_fallback)
+
+    @staticmethod
+    def explain_unsupported(precision: str) -> str | None:
+        return providers.explain_unsupported_provider("cpu", precision)
+
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        if self._session is None:
+            raise BackendError(CLOSED_MESSAGE)
+        try:
+            return self._session.run(None, {self._name: batch})[0]
+        except Exception as error:  # onnxruntime's errors share no base class
+            received = f"{batch.dtype} {batch.shape}"
+            raise BackendError(f"ONNX Runtime failed on {received}: {_get_first_line(error)}") from error
+
+    def close(self) -> None:
+        self._session = None
+
+
+def _open_session(
+    graph: Path, provider: str, options: EngineOptions, optimized_path: Path | None, *, allow_integers: bool
+) -> Any:
+    """An onnxruntime.InferenceSession; what its optimizer makes of the graph is written to `optimized`.
+
+    integers: may it take Q/DQ and what is between them for one integer operation?
+    """
+    import onnxruntime as ort
+
+    session = ort.SessionOptions()
+    session.log_severity_level = 4  # fatal: errors are raised below
+    if options.threads is not None:
+        session.intra_op_num_threads = options.threads
+    if not allow_integers:
+        session.add_session_config_entry("session.disable_quant_qdq", "1")
+    if optimized_path is not None:
+        session.optimized_model_filepath = str(optimized_path)
+    chosen = providers.configure(session, provider, options.allow_fallback)
+    try:
+        # Without enable_fallback=0 a failure, now or in a later run, would start again on the CPU.
+        return ort.InferenceSession(str(graph), session, providers=chosen or None, enable_fallback=0)
+    except Exception as error:  # onnxruntime's errors share no base class
+        advice = (
+            "" if provider == "cpu" else f". Asked for provider {provider}. {providers.suggest_fix(provider)}"
+        )
+        raise BackendError(
+            f"{graph}: ONNX Runtime cannot load it: {_get_first_line(error)}{advice}"
+        ) from error
+
+
+def _try_read_layers(graph: Path) -> OnnxLayers:
+    """As typed in the file; of what cannot be read ONNX Runtime says itself what is wrong with it."""
+    try:
+        return read_layers(graph)
+    except (OSError, ValueError):
+        return OnnxLayers()
+
+
+def _find_precision(
+    file_layers: OnnxLayers, optimized_layers: OnnxLayers, provider: str
+) -> tuple[str, dict[str, int]]:
+    """The precision that a session computes in, and its layers.
+
+    On the CPU what the optimizer made of Q/DQ decides: it leaves a convolution in floats whose output is not
+    quantized too. Other providers keep to the types in the file; what their compilers make of a layer they
+    do not say.
+    """
+    if provider != "cpu":
+        return "int8" if file_layers.is_quantized else "fp16" if file_layers.has_fp16_weights else "fp32", {}
+    layers = optimized_layers.count_by_precision()
+    return find_engine_precision(layers, file_layers.dequantized_count, default="fp32"), layers
+
+
+def _to_shape(sides: list[Any]) -> tuple[int | None, ...]:
+    return tuple(side if isinstance(side, int) else None for side in sides)
+
+
+def _get_first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,1 @@
+"""TensorRT: the engine, its builder, the kinds of TensorRT, and CUDA."""

@@ -1,0 +1,172 @@
+"""CUDA through NVIDIA's cuda-python: which GPU is here, and how frames get to it and back.
+
+tests/sdk/test_cuda.py runs all of it where there is a GPU, and did so on an H200: device, page-locked
+memory, copies, capture and replay. Kernels of a TensorRT engine in such a graph never ran here.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false
+# cuda-python's compiled modules carry no type information.
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from i2i_sdk.backends.base import CLOSED_MESSAGE
+from i2i_sdk.errors import BackendError
+
+Compute = Callable[[int, int, int], None]  # stream, address of the input, address of the output
+
+
+@dataclass(frozen=True)
+class Device:
+    """A GPU."""
+
+    name: str
+    capability: str  # "8.6"
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """What an array looks like."""
+
+    shape: tuple[int, ...]
+    dtype: str  # NumPy's name
+
+    @property
+    def bytes(self) -> int:
+        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+
+
+def explain_missing_cuda() -> str | None:
+    """Why CUDA cannot be used here, or None if it can."""
+    if importlib.util.find_spec("cuda") is None or importlib.util.find_spec("cuda.bindings") is None:
+        return "cuda-python is missing: pip install 'i2i-sdk[tensorrt]' or 'i2i-sdk[tensorrt-rtx]'"
+    try:
+        find_device()
+    except BackendError as error:
+        return f"no CUDA device: {error}. An NVIDIA GPU with its driver is needed"
+    return None
+
+
+def find_device() -> Device:
+    """The GPU that CUDA takes first; CUDA_VISIBLE_DEVICES chooses among several. Raises BackendError."""
+    from cuda.bindings import runtime
+
+    properties = unwrap_result(runtime.cudaGetDeviceProperties(unwrap_result(runtime.cudaGetDevice())))
+    name = bytes(properties.name).split(b"\0")[0].decode()
+    return Device(name, f"{properties.major}.{properties.minor}")
+
+
+def unwrap_result(result: tuple[Any, ...]) -> Any:
+    """The value that a call of cuda-python gave beside its error code; None where it gives none.
+
+    Raises BackendError with the error's name and what CUDA says of it.
+    """
+    from cuda.bindings import runtime
+
+    code, *values = result
+    if code != runtime.cudaError_t.cudaSuccess:
+        name, text = runtime.cudaGetErrorName(code)[1], runtime.cudaGetErrorString(code)[1]
+        raise BackendError(f"CUDA: {name.decode()} ({text.decode()})")
+    return values[0] if values else None
+
+
+class GraphReplay:
+    """One shape's way over the GPU: page-locked memory -> GPU -> `compute` -> page-locked memory.
+
+    All of it is captured once as a CUDA graph, and each run replays it. Not thread-safe.
+    """
+
+    def __init__(self, input_spec: ArraySpec, output_spec: ArraySpec, compute: Compute) -> None:
+        """Allocate, run once as it is, and capture.
+
+        `compute` enqueues work on a stream; it may not wait or allocate. It is kept as long as this object.
+        Raises BackendError naming the CUDA error; nothing stays allocated then.
+        """
+        self._undo: list[tuple[Callable[[Any], Any], Any]] = []
+        self._graph: Any = None
+        self._compute = compute  # the graph works in memory that belongs to what `compute` holds
+        try:
+            self._prepare(input_spec, output_spec)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, input_spec: ArraySpec, output_spec: ArraySpec) -> None:
+        from cuda.bindings import runtime as cuda
+
+        stream = self._stream = self._own(
+            cuda.cudaStreamCreateWithFlags(cuda.cudaStreamNonBlocking), cuda.cudaStreamDestroy
+        )
+        self._input, self._output = (
+            _view_as_array(self._own(*_allocate_pinned(s)), s) for s in (input_spec, output_spec)
+        )
+        source, target = (
+            self._own(cuda.cudaMalloc(s.bytes), cuda.cudaFree) for s in (input_spec, output_spec)
+        )
+        kinds = cuda.cudaMemcpyKind
+
+        def enqueue() -> None:
+            upload, download = kinds.cudaMemcpyHostToDevice, kinds.cudaMemcpyDeviceToHost
+            unwrap_result(
+                cuda.cudaMemcpyAsync(source, self._input.ctypes.data, input_spec.bytes, upload, stream)
+            )
+            self._compute(int(stream), int(source), int(target))
+            unwrap_result(
+                cuda.cudaMemcpyAsync(self._output.ctypes.data, target, output_spec.bytes, download, stream)
+            )
+
+        enqueue()  # what an engine does only in its first run cannot be captured
+        unwrap_result(cuda.cudaStreamSynchronize(stream))
+        # Thread-local: other threads may go on allocating meanwhile.
+        mode = cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        unwrap_result(cuda.cudaStreamBeginCapture(stream, mode))
+        try:
+            enqueue()
+        finally:  # a stream that stays in capture is of no use to anyone
+            captured = cuda.cudaStreamEndCapture(stream)
+        graph = self._own(captured, cuda.cudaGraphDestroy)
+        self._graph = self._own(cuda.cudaGraphInstantiate(graph, 0), cuda.cudaGraphExecDestroy)
+
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """`batch` as `taken` describes it -> a new array as `given`. Raises BackendError."""
+        from cuda.bindings import runtime as cuda
+
+        if self._graph is None:
+            raise BackendError(CLOSED_MESSAGE)
+        np.copyto(self._input, batch, casting="no")
+        unwrap_result(cuda.cudaGraphLaunch(self._graph, self._stream))
+        unwrap_result(cuda.cudaStreamSynchronize(self._stream))
+        return self._output.copy()
+
+    def close(self) -> None:
+        """Free everything, in the opposite order. Calling it twice is allowed."""
+        self._graph = None
+        while self._undo:
+            free, what = self._undo.pop()
+            free(what)
+
+    def _own(self, result: tuple[Any, ...], free: Callable[[Any], Any]) -> Any:
+        value = unwrap_result(result)
+        self._undo.append((free, value))
+        return value
+
+
+def _allocate_pinned(spec: ArraySpec) -> tuple[tuple[Any, ...], Callable[[Any], Any]]:
+    """Page-locked memory, which the GPU copies from while the CPU goes on, and what frees it."""
+    from cuda.bindings import runtime as cuda
+
+    return cuda.cudaHostAlloc(spec.bytes, cuda.cudaHostAllocDefault), cuda.cudaFreeHost
+
+
+def _view_as_array(address: int, spec: ArraySpec) -> NDArray[Any]:
+    memory = (ctypes.c_uint8 * spec.bytes).from_address(int(address))
+    return np.frombuffer(memory, spec.dtype).reshape(spec.shape)

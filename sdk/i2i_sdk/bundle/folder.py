@@ -1,0 +1,217 @@
+"""A bundle: the folder `name.i2i/` with a manifest and the files of its variants.
+
+The only contract between export and sdk. Bundles come from strangers: paths stay inside the folder,
+links are refused, sizes are bounded, and a file is used only after its SHA-256 matched.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
+
+from i2i_sdk.bundle.manifest import FileEntry, Manifest, ModelInfo, Variant, read_manifest
+from i2i_sdk.errors import BundleError
+from i2i_sdk.files import create_temporary_folder, hash_file
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+MAX_MANIFEST_BYTES = 4 * 2**20  # bytes
+MAX_FILE_BYTES = 4 * 2**30
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk, its manifest checked. Files are checked when they are opened."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Bundle:
+        """Read and check `path/manifest.json`.
+
+        Raises BundleError: no such folder, not valid, newer than this version, paths that leave the folder.
+        """
+        folder = Path(path)
+        file = folder / MANIFEST
+        if not folder.exists():
+            raise BundleError(f"{folder}: no such folder. Make a bundle with: i2i export CHECKPOINT")
+        if file.is_symlink():
+            raise BundleError(f"{file}: is a link; bundles hold plain files only")
+        if not file.is_file():
+            raise BundleError(
+                f"{folder}: not a bundle: it has no {MANIFEST}. Make one with: i2i export CHECKPOINT"
+            )
+        if file.stat().st_size > MAX_MANIFEST_BYTES:
+            raise BundleError(f"{file}: larger than {MAX_MANIFEST_BYTES // 2**20} MB")
+        try:
+            manifest = read_manifest(json.loads(file.read_text(encoding="utf-8")))
+        except RecursionError:
+            raise BundleError(f"{folder}: {MANIFEST} is nested too deep") from None
+        except (BundleError, ValueError) as error:
+            raise BundleError(f"{folder}: {error}") from error
+        bundle = cls(folder, manifest)
+        for entry in manifest.collect_files().values():
+            bundle._locate(entry)
+        return bundle
+
+    def file(self, entry: FileEntry) -> Path:
+        """The path of a file after its size and SHA-256 matched the manifest's. Raises BundleError."""
+        path = self._locate(entry)
+        size = path.stat().st_size
+        if size != entry.bytes:
+            raise BundleError(
+                f"{path}: has {size} bytes, the manifest says {entry.bytes}; copy the bundle again"
+            )
+        if hash_file(path) != entry.sha256:
+            raise BundleError(f"{path}: its content is not what the manifest's SHA-256 says; do not use it")
+        return path
+
+    def files_of(self, variant: Variant) -> tuple[Path, ...]:
+        """All files of a variant, each checked as by `file`."""
+        return tuple(self.file(entry) for entry in variant.files)
+
+    def reference_for(self, variant: Variant) -> Path:
+        """The FP32 graph that a variant is compared with, checked as by `file`."""
+        for reference in self.manifest.references:
+            if (reference.height, reference.width) == (variant.height, variant.width):
+                return self.file(reference.file)
+        raise BundleError(f"{self.path}: no reference for {variant.height}x{variant.width}")
+
+    def _locate(self, entry: FileEntry) -> Path:
+        parts = PurePosixPath(entry.path)
+        if (
+            parts.is_absolute()
+            or ".." in parts.parts
+            or "\\" in entry.path
+            or ":" in entry.path
+            or not parts.name
+        ):
+            raise BundleError(
+                f"{self.path}: {entry.path!r} leaves the bundle; paths must be relative and inside"
+            )
+        if not 0 <= entry.bytes <= MAX_FILE_BYTES:
+            raise BundleError(
+                f"{self.path}: {entry.path} claims {entry.bytes} bytes; at most {MAX_FILE_BYTES}"
+            )
+        path = self.path
+        try:
+            for part in parts.parts:
+                path = path / part
+                if path.is_symlink():
+                    raise BundleError(f"{path}: is a link; bundles hold plain files only")
+            found = path.is_file()
+        except OSError as error:  # a name longer than the file system allows
+            raise BundleError(f"{self.path}: a path in the manifest cannot be opened: {error}") from error
+        if not found:
+            raise BundleError(f"{path}: is listed in the manifest but not there; copy the bundle again")
+        return path
+
+
+def make_file_entry(folder: Path, path: Path) -> FileEntry:
+    """The manifest's entry for `path`, a file inside `folder`."""
+    return FileEntry(path.relative_to(folder).as_posix(), hash_file(path), path.stat().st_size)
+
+
+def write_bundle(out: Path, manifest: Manifest, source_folder: Path, *, force: bool = False) -> Bundle:
+    """Make the bundle `out` of `manifest` and its files in the folder `built`; all or nothing.
+
+    An existing bundle made from the same checkpoint keeps its other variants; those that share a file
+    whose content changed are dropped, with a warning, because their parity was measured on the old one.
+    A bundle of another checkpoint is replaced only with `force`; any other folder never.
+
+    Raises BundleError when `out` exists and may not be replaced.
+    """
+    files = {path: source_folder / path for path in manifest.collect_files()}
+    old = find_existing_bundle(out, manifest.model, force)
+    if old is not None:
+        manifest, kept = _merge_manifests(old, manifest)
+        entries = (
+            manifest.collect_files()
+        )  # kept files are checked: a tampered one must not get a fresh manifest
+        files |= {path: old.file(entries[path]) for path in kept if path not in files}
+    with create_temporary_folder(out) as folder:
+        fresh = folder / "new"
+        for path, source in files.items():
+            (fresh / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, fresh / path)
+        (fresh / MANIFEST).write_text(json.dumps(manifest.to_json(), indent=1) + "\n", encoding="utf-8")
+        Bundle.read(fresh)
+        aside = folder / "old"
+        try:
+            if out.exists():
+                out.rename(aside)
+            fresh.rename(out)
+        except BaseException:  # an interrupt between the two would lose the old bundle with `folder`
+            if aside.exists() and not out.exists():
+                aside.rename(out)
+            raise
+    return Bundle.read(out)
+
+
+def find_existing_bundle(out: Path, model: ModelInfo, force: bool) -> Bundle | None:
+    """The bundle at `out` that new variants of `model` may be added to; None where a new one is written.
+
+    Raises BundleError when `out` may not be replaced.
+    """
+    if not out.exists():
+        return None
+    if not _looks_like_bundle(out):
+        raise BundleError(f"{out}: exists and is not a bundle; choose another name with -o")
+    try:
+        old = Bundle.read(out)
+    except BundleError as error:
+        if force:
+            return None
+        raise BundleError(f"{error}. --force replaces it") from error
+    if _serialize_identity(old.manifest.model) == _serialize_identity(model):
+        return old
+    if force:
+        return None
+    raise BundleError(
+        f"{out}: was made from another checkpoint or with other options ({old.manifest.model.name}); "
+        f"choose another name with -o, or --force to replace it"
+    )
+
+
+def _looks_like_bundle(folder: Path) -> bool:
+    """Is this a bundle, a broken one included? Web sites and extensions have a manifest.json too."""
+    file = folder / MANIFEST
+    if not file.is_file():
+        return False
+    if folder.suffix == ".i2i":
+        return True
+    try:
+        data: Any = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and {"schema", "model", "variants"} <= set(cast("dict[str, Any]", data))
+
+
+def _serialize_identity(model: ModelInfo) -> str:
+    """What variants of one bundle have in common, as they look in JSON."""
+    return json.dumps([model.source_sha256, model.norm_mode, model.options], sort_keys=True)
+
+
+def _merge_manifests(old: Bundle, new: Manifest) -> tuple[Manifest, set[str]]:
+    """The union of two manifests, and its files; the first variant, whose size is the default, stays so."""
+    fresh, exported = new.collect_files(), {v.name: v for v in new.variants}
+    variants: list[Variant] = []
+    for variant in old.manifest.variants:
+        if variant.name in exported:
+            variants.append(exported.pop(variant.name))
+        elif any(f.path in fresh and fresh[f.path].sha256 != f.sha256 for f in variant.files):
+            log.warning(
+                "%s: dropped %s: a file it shares has changed; export it again", old.path, variant.name
+            )
+        else:
+            variants.append(variant)
+    references = {(r.height, r.width): r for r in (*old.manifest.references, *new.references)}
+    merged = replace(new, variants=(*variants, *exported.values()), references=tuple(references.values()))
+    return merged, set(merged.collect_files())

@@ -1,0 +1,209 @@
+"""The manifest of a bundle: what a model is, which variants of it there are, and how each was verified.
+
+Frozen dataclasses that mirror `manifest.json` key by key. Manifests come from strangers, so reading is
+strict: unknown keys, missing keys and wrong types are errors that name the place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from dataclasses import dataclass, field
+from typing import Any
+
+from i2i_sdk.bundle.decoding import MAX_NUMBER, DecodeError, decode
+from i2i_sdk.errors import BundleError
+
+SAMPLER_ADVICE = (
+    "it makes images of noise, and bundles hold networks that make images of images: "
+    "i2i sample CHECKPOINT makes its images"
+)
+SCHEMA = 2  # raised when older readers would misunderstand a manifest
+VERIFICATION_LEVELS = ("device", "graph", "structure")
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file of the bundle."""
+
+    path: str  # relative, inside the bundle
+    sha256: str  # 64 hex digits
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How close a variant's pictures are to PyTorch's, on uint8 RGB, over real frames."""
+
+    psnr: float  # dB, mean over frames; 120 means identical
+    ssim: float | None  # mean over frames; None for pictures of less than 11 pixels a side
+    max_abs: int  # largest difference of a single value, 0..255
+    frames: int
+    frames_from: str  # "user", or "builtin" for scikit-image's bundled photos
+    worst_frame: str
+    worst_psnr: float
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What a device needs for a variant."""
+
+    engine: str  # name and version range, for example "onnxruntime>=1.20"
+    cpu: tuple[str, ...] = ()  # features, for example "bf16"
+    os: tuple[str, ...] = ()  # "macos", "linux", "windows"; none named: any
+    compute_capabilities: tuple[str, ...] = ()  # of NVIDIA GPUs that the engine in the bundle is built for
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to run the model: an engine, a precision, a size."""
+
+    name: str  # "openvino-bf16-256x256"
+    backend: str
+    precision: str  # asked for
+    precision_found: str  # read back from the engine that was measured
+    height: int
+    width: int
+    max_batch: int
+    macs: int  # multiply-accumulates of one image at this size
+    files: tuple[FileEntry, ...]
+    requires: Requirements
+    verified: str  # "device": this variant ran; "graph": its graph ran elsewhere; "structure": only built
+    parity: Parity | None = None
+    verified_by: str = ""  # the engine that gave `parity` where it is not the variant's own
+    macs_in_precision: float = 1.0  # share of the multiplications done in `precision`, 0..1
+    precision_kept: dict[str, str] = field(default_factory=dict[str, str])  # layer group -> higher precision
+    sensitivity: dict[str, float] = field(
+        default_factory=dict[str, float]
+    )  # layer -> dB with it alone in int8
+    calibration_sha256: str | None = None  # of the frames' values, never the frames
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The FP32 graph at one size: what a device without PyTorch compares with."""
+
+    height: int
+    width: int
+    file: FileEntry
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What was trained, on what, and what was taken for granted when its file was read."""
+
+    name: str
+    architecture: str
+    options: dict[str, Any]
+    norm_mode: str
+    recipe: str
+    direction: str
+    steps: int | None
+    parameters: int
+    source_sha256: str
+    license: str
+    trained_on: str
+    repairs: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class InputContract:
+    """Every variant is one function: uint8 [N, H, W, C] RGB -> uint8 [N, H, W, C] RGB.
+
+    Two kinds of files need their backend for it, which changes types and layout only: Core ML's take and give
+    images, ncnn's float32 planes of 0..255.
+    """
+
+    in_channels: int  # 1 or 3
+    out_channels: int
+    multiple_of: int  # sides of an exported size divide by this
+    fit: str = "resize"  # how frames of other sizes are brought to the engine's size by default
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All of `manifest.json`."""
+
+    schema: int
+    created_by: str
+    model: ModelInfo
+    input: InputContract
+    references: tuple[Reference, ...]
+    variants: tuple[Variant, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict for JSON; `read_manifest` reads it back."""
+        return dataclasses.asdict(self)
+
+    def collect_files(self) -> dict[str, FileEntry]:
+        """All files of the bundle by path; variants may share files."""
+        entries = [*(r.file for r in self.references), *(f for v in self.variants for f in v.files)]
+        return {entry.path: entry for entry in entries}
+
+
+def _upgrade_schema(data: dict[str, Any]) -> dict[str, Any]:
+    """Schema 1 as schema 2: a license had another key, and bundles of DCGAN were a kind of their own.
+
+    Raises BundleError for such a one.
+    """
+    model: Any = data.get("model")
+    if not isinstance(model, dict):
+        return data
+    entries = typing.cast("dict[str, Any]", model)
+    if (kind := entries.get("kind")) == "sampler":
+        raise BundleError(SAMPLER_ADVICE)
+    if kind != "translator":
+        raise BundleError(f"manifest.model.kind: got {kind!r}, expected 'translator'")
+    former = {"licence": "license"}
+    upgraded = {former.get(key, key): value for key, value in entries.items() if key != "kind"}
+    return {**data, "schema": SCHEMA, "model": upgraded}
+
+
+def read_manifest(data: object) -> Manifest:
+    """Check parsed JSON and return it as a Manifest.
+
+    Raises BundleError that names the place, for example `manifest.variants[0].height: got str, expected int`.
+    """
+    entries = typing.cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+    schema = entries.get("schema")
+    if isinstance(schema, int) and SCHEMA < schema < MAX_NUMBER:
+        raise BundleError(
+            f"the manifest has schema {schema}, this version reads up to {SCHEMA}: pip install -U i2i-sdk"
+        )
+    try:
+        manifest = decode(
+            Manifest, _upgrade_schema(entries) if schema == 1 else typing.cast(object, data), "manifest"
+        )
+    except DecodeError as error:
+        raise BundleError(str(error)) from None
+    if manifest.schema < 1:
+        raise BundleError(f"manifest.schema: got {manifest.schema}, schemas are counted from 1")
+    if not manifest.variants or not manifest.references:
+        raise BundleError("manifest: it has no variants or no reference")
+    for index, reference in enumerate(manifest.references):
+        _check_size(reference, f"manifest.references[{index}]")
+    for index, variant in enumerate(manifest.variants):
+        where = f"manifest.variants[{index}]"
+        _check_size(variant, where)
+        if variant.verified not in VERIFICATION_LEVELS:
+            raise BundleError(
+                f"{where}.verified: got {variant.verified!r}, allowed: {', '.join(VERIFICATION_LEVELS)}"
+            )
+        if variant.max_batch < 1:
+            raise BundleError(f"{where}.max_batch: got {variant.max_batch}, at least 1 is needed")
+        if not variant.files:
+            raise BundleError(f"{where}: it has no files")
+    names = [variant.name for variant in manifest.variants]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise BundleError(f"manifest.variants: two are named {twice[0]!r}")
+    hashes: dict[str, FileEntry] = {}
+    for entry in [*(r.file for r in manifest.references), *(f for v in manifest.variants for f in v.files)]:
+        if hashes.setdefault(entry.path, entry) != entry:
+            raise BundleError(f"manifest: {entry.path} is listed with two different hashes or sizes")
+    return manifest
+
+
+def _check_size(entry: Variant | Reference, where: str) -> None:
+    if not (0 < entry.height <= 16384 and 0 < entry.width <= 16384):
+        raise BundleError(f"{where}: its size {entry.height}x{entry.width} is not possible")

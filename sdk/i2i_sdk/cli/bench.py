@@ -1,0 +1,282 @@
+"""`i2i bench BUNDLE`: how fast every variant is on this device; `--compare` says what changed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from i2i_sdk.backends import check_threads
+from i2i_sdk.bundle.folder import Bundle
+from i2i_sdk.bundle.manifest import Parity, Variant
+from i2i_sdk.cli.common import format_run_command, read_bundle
+from i2i_sdk.cli.tables import print_table
+from i2i_sdk.errors import BackendError, InputError
+from i2i_sdk.loading import parse_size
+from i2i_sdk.perf.bench import (
+    ORT_DEFAULT,
+    BenchOptions,
+    Progress,
+    bench_variants,
+    format_threads,
+    make_reference_candidate,
+)
+from i2i_sdk.perf.compare import find_changes, find_machine_differences, find_unmatched_rows
+from i2i_sdk.perf.energy import NOT_AVAILABLE, open_meters
+from i2i_sdk.perf.machine import describe_machine
+from i2i_sdk.perf.quiet import QuietMonitor
+from i2i_sdk.perf.record import Record, Row, make_record, read_record, write_record
+from i2i_sdk.quality.verification import verify_bundle
+
+MIN_ROUNDS = 6
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure and write a file, or compare two. Raises I2IError."""
+    args = _parse(argv)
+    if args.compare:
+        return compare_files(*args.compare)
+    if args.bundle is None:
+        raise InputError("say what to measure: i2i bench BUNDLE, or i2i bench --compare BEFORE AFTER")
+    if args.rounds < MIN_ROUNDS:
+        raise InputError(f"--rounds {args.rounds}: at least {MIN_ROUNDS} are needed for a spread")
+    if not 0 <= args.seconds < float("inf"):
+        raise InputError(f"--seconds {args.seconds}: 0 or more are needed")
+    check_threads(args.threads)
+    bundle = read_bundle(args.bundle)
+    out = args.output or Path(f"{bundle.path.stem}.bench.json")
+    if not out.parent.is_dir():
+        raise InputError(f"--output {out}: there is no folder {out.parent}")
+    variants = select_variants(bundle, args.size)
+    batches = parse_batches(args.batch, max(variant.max_batch for variant in variants))
+    options = BenchOptions(args.rounds, args.seconds, args.threads, args.provider)
+    record = run_with_progress(lambda say: bench_bundle(bundle, args.frames, variants, batches, options, say))
+    print_record(record)
+    write_record(out, record)
+    print(f"written to {out}; later: i2i bench --compare {out} NEWER.json")
+    print(f"next: {format_run_command(args.bundle)}")
+    return 0
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="i2i bench",
+        description="Time every variant of a bundle on this device, beside plain ONNX Runtime. Each has a "
+        "process of its own, and they take turns. Leave the machine alone meanwhile: a busy one is noticed, "
+        "and its figures are marked.",
+    )
+    parser.add_argument("bundle", nargs="?", help="a bundle (x.i2i) or a zoo name")
+    parser.add_argument("--frames", type=Path, help="measure the quality here too, on a folder or a video")
+    parser.add_argument("--size", help="N or HxW: variants of this size only")
+    parser.add_argument("--batch", default="1", metavar="N,…", help="frames a call, such as 1,4 (default 1)")
+    parser.add_argument("--rounds", type=int, default=10, help="turns of each variant at least (default 10)")
+    parser.add_argument(
+        "--seconds", type=float, default=10, help="for each size and batch at least (default 10)"
+    )
+    parser.add_argument("--threads", type=int, help="of the engines; default: their own choice")
+    parser.add_argument("--provider", help="of ONNX Runtime's variants: cuda, coreml …; default: the CPU")
+    parser.add_argument("-o", "--output", type=Path, help="default NAME.bench.json here")
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        type=Path,
+        metavar=("BEFORE", "AFTER"),
+        help="two such files: what changed beyond the noise; exits with 1 where something is slower or lost",
+    )
+    return parser.parse_args(argv)
+
+
+def run_with_progress(work: Callable[[Progress], Record]) -> Record:
+    """Do it, with a line on the terminal that says what is being done."""
+    from rich.console import Console
+
+    with Console(stderr=True).status("starting") as status:
+        return work(status.update)
+
+
+def select_variants(bundle: Bundle, size: str | None) -> list[Variant]:
+    """The variants of a size, or all. Raises InputError naming the sizes there are."""
+    variants = list(bundle.manifest.variants)
+    if size is None:
+        return variants
+    sides = parse_size(size)
+    if found := [v for v in variants if (v.height, v.width) == sides]:
+        return found
+    sizes = ", ".join(dict.fromkeys(f"{v.height}x{v.width}" for v in variants))
+    raise InputError(f"--size {size}: {bundle.path.name} has {sizes}")
+
+
+def parse_batches(text: str, max_batch: int) -> list[int]:
+    """ "1,4" -> [1, 4]. Raises InputError, also for more than `most`, which no variant takes."""
+    try:
+        found = list(dict.fromkeys(int(word) for word in text.split(",")))
+    except ValueError:
+        found = [0]
+    if not 1 <= min(found) <= max(found) <= max_batch:
+        raise InputError(
+            f"--batch {text}: whole numbers from 1 to {max_batch} are needed, with commas between them"
+        )
+    return found
+
+
+def bench_bundle(
+    bundle: Bundle,
+    frames: Path | None,
+    variants: Sequence[Variant],
+    batch_sizes: Sequence[int],
+    options: BenchOptions,
+    progress: Progress,
+) -> Record:
+    """Measure variants, size by size and batch by batch. Raises BackendError if none runs."""
+    sizes = dict.fromkeys((v.height, v.width) for v in variants)
+    rows: list[Row] = []
+    meters = open_meters()
+    try:
+        parities = measure_parities(bundle, frames, options.threads, progress)
+        with QuietMonitor() as quiet:
+            for size in sizes:
+                same = [v for v in variants if (v.height, v.width) == size]
+                for batch in batch_sizes:
+                    found, comparison = bench_variants(
+                        bundle,
+                        same,
+                        [make_reference_candidate(bundle, same[0], batch)],
+                        ORT_DEFAULT,
+                        batch=batch,
+                        options=options,
+                        parities=parities,
+                        meters=meters,
+                        check_steady=quiet.check_steady,
+                        progress=progress,
+                    )
+                    rows += found
+                    quiet.count_turns(comparison.turns)
+    finally:
+        for meter in meters:
+            meter.close()
+    if not any("size" in row.values for row in rows):
+        reasons = "; ".join(f"{row.name}: {note}" for row in rows for note in row.notes)
+        raise BackendError(f"{bundle.path}: no variant can run on this device: {reasons}")
+    facts = {
+        "bundle": bundle.path.name,
+        "checkpoint": bundle.manifest.model.source_sha256,
+        "threads": format_threads(options.threads),
+        "provider": options.provider or "cpu",
+        "rounds": options.rounds,
+        "quality": "measured here" if frames else "as at export",
+        "energy": ", ".join(meter.name for meter in meters) or NOT_AVAILABLE,
+    }
+    title = f"{bundle.manifest.model.name}: one call of each variant"
+    return make_record(
+        "engines", title, tuple(rows), describe_machine(), quiet.conditions, baseline=ORT_DEFAULT, facts=facts
+    )
+
+
+def measure_parities(
+    bundle: Bundle, frames: Path | None, threads: int | None, progress: Progress
+) -> dict[str, Parity]:
+    """PSNR and SSIM against the bundle's reference on the frames given; none without frames."""
+    if frames is None:
+        return {}
+    progress("comparing pictures with the reference's")
+    found = verify_bundle(bundle, frames, threads)
+    return {name: outcome.parity for name, outcome in found.items() if outcome.parity}
+
+
+def print_record(record: Record) -> None:
+    """The table, fastest first within a size, and what a reader must know."""
+    rows = sorted(record.rows, key=_get_sort_key)
+    print_table(f"{record.title}, on {record.machine['cpu']}", HEADINGS, [_format_cells(row) for row in rows])
+    for row in rows:
+        for note in row.notes:
+            print(f"{_format_shape(row)} {row.name}: {note}")
+    quality, energy = record.facts["quality"], record.facts["energy"]
+    print(f"faster: than {record.baseline}, round by round; PSNR and SSIM: {quality}; energy: {energy}")
+    print_conditions(record)
+
+
+HEADINGS = (
+    *("variant", "size", "batch", "median ms", "+-", "min", "p95", "p99", "faster"),
+    *("PSNR dB", "SSIM", "GMAC/s", "memory MB", "files MB", "J"),
+)
+
+
+def _get_sort_key(row: Row) -> tuple[int, int, float]:
+    return (row.height or 0) * (row.width or 0), row.batch, _get_median(row)
+
+
+def _get_median(row: Row) -> float:
+    return row.times["frame"].median_ms if row.times else float("inf")
+
+
+def _format_shape(row: Row) -> str:
+    parts = [f"{row.height}x{row.width}" if row.height else ""]
+    parts += [
+        f"batch {row.batch}" if row.batch > 1 else "",
+        f"{row.streams} streams" if row.streams > 1 else "",
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _format_cells(row: Row) -> list[str]:
+    """One line of the table."""
+    start = [row.name, f"{row.height}x{row.width}", str(row.batch)]
+    if not row.times:
+        return [*start, *["-"] * (len(HEADINGS) - len(start))]
+    t, v = row.times["frame"], row.values
+    rate = v["macs"] / t.median_ms / 1e6 if "macs" in v else None  # per ms / 1e6 = per s / 1e9
+    figures = (
+        (t.median_ms, ".2f"),
+        (t.spread, ".0%"),
+        *((ms, ".2f") for ms in (t.min_ms, t.p95_ms, t.p99_ms)),
+        (v.get("faster"), ".2f"),
+        (v.get("psnr"), ".1f"),
+        (v.get("ssim"), ".4f"),
+        (rate, ".0f"),
+        (v["memory"] / 1e6 if "memory" in v else None, ".0f"),
+        (v["size"] / 1e6 if "size" in v else None, ".2f"),
+        (v.get("energy"), ".3f"),
+    )
+    return start + ["-" if figure is None else format(figure, digits) for figure, digits in figures]
+
+
+def print_conditions(record: Record) -> None:
+    """Was the machine quiet?"""
+    for mark in record.conditions.marks:
+        print(f"NOT TO BE RELIED ON: {mark}")
+    if record.is_trusted:
+        print("the machine was quiet: these figures can be a reference")
+
+
+def compare_files(before: Path, after: Path) -> int:
+    """Print what changed; 1 where something became slower. Raises InputError."""
+    old, new = read_record(before), read_record(after)
+    found = find_changes(old, new)
+    rows = [
+        [
+            f"{change.row.subject} {change.row.name}",
+            _format_shape(change.row),
+            change.quantity,
+            f"{change.before_ms:.2f}",
+            f"{change.after_ms:.2f}",
+            f"{change.share:+.1%}",
+            f"{change.noise:.0%}",
+            *("-" if r is None else f"{r:.2f}" for r in (change.faster_before, change.faster_after)),
+            change.verdict,
+        ]
+        for change in found
+    ]
+    headings = ("", "size", "time", "before ms", "after ms", "change", "noise", "faster", "faster now", "")
+    print_table(f"{before.name} ({old.created}) and {after.name} ({new.created})", headings, rows)
+    for name, (was, now) in find_machine_differences(old, new).items():
+        print(f"differs: {name}: {was} -> {now}")
+    lost, came = find_unmatched_rows(old, new)
+    for text, some in (("timed before and not now", lost), ("timed now and not before", came)):
+        if some:
+            print(f"{text}: {', '.join(f'{row.subject} {row.name} {_format_shape(row)}' for row in some)}")
+    print_conditions(new)
+    slower = [change for change in found if change.verdict == "slower"]
+    print(f"{len(slower)} of {len(found)} times are slower beyond the noise")
+    if not new.is_trusted:
+        raise InputError("nothing follows from it: the second run is marked; measure again")
+    return 1 if slower or lost else 0

@@ -1,0 +1,120 @@
+"""`i2i info BUNDLE_OR_CHECKPOINT`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from i2i_sdk.backends import explain_unsupported_variant
+from i2i_sdk.bundle.folder import Bundle
+from i2i_sdk.bundle.manifest import Manifest, Variant
+from i2i_sdk.cli.common import format_decibels, format_megabytes, read_bundle
+from i2i_sdk.cli.main import INSPECTORS, run
+from i2i_sdk.cli.tables import print_table
+from i2i_sdk.selection import load_latencies
+
+MAX_NAMES = 4  # of layers that are listed one by one
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print what a bundle or a checkpoint is. Raises I2IError."""
+    parser = argparse.ArgumentParser(prog="i2i info", description="What a bundle or a checkpoint is.")
+    parser.add_argument("source", help="a bundle (x.i2i), a zoo name, a .safetensors or .pth checkpoint")
+    parser.add_argument("--json", action="store_true", help="print the bundle's manifest")
+    args = parser.parse_args(argv)
+    inspector = INSPECTORS.get(Path(args.source).suffix)
+    if inspector is not None:
+        return run(inspector, [args.source])
+    bundle = read_bundle(args.source)
+    if args.json:
+        print((bundle.path / "manifest.json").read_text(encoding="utf-8"), end="")
+        return 0
+    _print_model(bundle.manifest)
+    _print_variants(bundle)
+    return 0
+
+
+def _print_model(manifest: Manifest) -> None:
+    model, contract = manifest.model, manifest.input
+    options = ", ".join(f"{k}={v}" for k, v in model.options.items())
+    rows = {
+        "model": f"{model.name}, {contract.in_channels} -> {contract.out_channels} channels",
+        "network": f"{model.architecture}: {options}",
+        "norm mode": model.norm_mode,
+        "parameters": f"{model.parameters:,}",
+        "trained": f"{model.recipe}, {model.direction}, {model.steps or 'unknown'} steps",
+        "on": model.trained_on,
+        "license": model.license,
+        "checkpoint": f"SHA-256 {model.source_sha256}",
+        "written by": f"{manifest.created_by}, schema {manifest.schema}",
+    }
+    lines = [
+        *rows.items(),
+        *(("repaired", r) for r in model.repairs),
+        *(("assumed", a) for a in model.assumptions),
+    ]
+    for name, value in lines:
+        print(f"{name:<12}{value}")
+
+
+def _print_variants(bundle: Bundle) -> None:
+    variants, measured = bundle.manifest.variants, load_latencies(bundle)
+    rows: list[list[str]] = []
+    refused: dict[str, list[str]] = {}  # reason -> variants
+    for v in variants:
+        worst = f"{v.parity.worst_psnr:.1f}" if v.parity else "-"
+        tuned = f"{measured[v.name].median_ms:.1f}" if v.name in measured else "-"
+        reason = explain_unsupported_variant(v)
+        if reason is not None:
+            refused.setdefault(reason, []).append(v.name)
+        state = "runs" if reason is None else "no"
+        share = f"{v.macs_in_precision:.0%}" if v.macs_in_precision else "weights"
+        quality = format_decibels(v), worst, v.verified
+        rows.append([v.name, f"{v.macs / 1e9:.2f}", share, format_megabytes(v), *quality, tuned, state])
+    headings = ("variant", "GMACs", "in it", "MB", "PSNR", "worst", "verified", "tuned ms", "here")
+    print_table("", headings, rows)
+    for reason, names in refused.items():
+        print(f"no: {', '.join(names)}: {reason}")
+    if parity := variants[0].parity:
+        print(f"PSNR: dB against PyTorch, mean of {parity.frames} frames ({parity.frames_from})")
+    if any(v.macs_in_precision < 1 for v in variants):
+        print("in it: share of the multiplications that are done in the variant's precision")
+    for v in variants:
+        if v.precision_kept:
+            print(f"{v.name} keeps {format_kept_precision(v)}")
+        if v.verified_by:
+            print(f"{v.name}: its {v.verified} was verified by {v.verified_by}")
+    by_needs: dict[str, list[str]] = {}
+    for v in variants:
+        by_needs.setdefault(format_requirements(v), []).append(v.name)
+    for text, names in by_needs.items():
+        print(f"needs {text}: {', '.join(names)}")
+
+
+def format_kept_precision(variant: Variant) -> str:
+    """What of a variant is in a higher precision: "in fp32: model.19, model.22"."""
+    groups: dict[str, list[str]] = {}
+    for name, precision in variant.precision_kept.items():
+        groups.setdefault(precision, []).append(name)
+    return "; ".join(f"in {precision}: {_join_names(names)}" for precision, names in groups.items())
+
+
+def _join_names(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= MAX_NAMES else f"{len(names)} layers (--json names them)"
+
+
+def format_requirements(variant: Variant) -> str:
+    """What a device must have for a variant, in one line."""
+    requires = variant.requires
+    parts = [
+        requires.engine,
+        *(f"a CPU with {feature}" for feature in requires.cpu),
+        *([" or ".join(requires.os)] if requires.os else []),
+        *(
+            [f"an NVIDIA GPU of {', '.join(requires.compute_capabilities)}"]
+            if requires.compute_capabilities
+            else []
+        ),
+    ]
+    return ", ".join(parts)

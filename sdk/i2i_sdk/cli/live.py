@@ -1,0 +1,209 @@
+"""`i2i live BUNDLE…`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import socket
+from collections.abc import Container, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from i2i_sdk.cli.common import add_choice_options, add_engine_options, open_translator
+from i2i_sdk.errors import I2IError, InputError
+from i2i_sdk.imaging import compose
+from i2i_sdk.live import (
+    CameraOptions,
+    MjpegServerSink,
+    Result,
+    Sink,
+    Stream,
+    StreamStats,
+    VideoSink,
+    VirtualCameraSink,
+    WindowSink,
+)
+from i2i_sdk.live.signals import TERMINATE, handle_signals
+
+DEFAULT_SOURCE = "0"
+CAMERA_OPTIONS = ("width", "height", "fps", "fourcc")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Translate live video until it ends, its window is closed, or Ctrl-C. Raises I2IError."""
+    args = _make_parser().parse_args(argv)
+    sources: list[str] = args.source or [DEFAULT_SOURCE]
+    _check_args(args, sources)
+    window = WindowSink(snapshots=args.snapshots) if args.window else None  # fails before models are loaded
+    shown = args.window or args.mjpeg is not None or args.virtual_camera
+    recordings = _make_recordings(args.record, len(sources))
+    with ExitStack() as opened:
+        models = [opened.enter_context(open_translator(bundle, args)) for bundle in args.bundles]
+        if window is not None:
+            window.translators = tuple(models)
+        servers = [] if args.mjpeg is None else [MjpegServerSink(args.mjpeg[1], args.mjpeg[0])]
+        cameras = [VirtualCameraSink()] if args.virtual_camera else []
+        session = _SessionSink(args.frames, servers)
+        stream = models[0].stream(
+            sources,
+            sinks=[*([window] if window else []), *recordings, *servers, *cameras, session],
+            stabilize=args.stabilize,
+            blend=args.blend,
+            mirror=args.window and sources == [DEFAULT_SOURCE] if args.mirror is None else args.mirror,
+            reuse=args.reuse,
+            view=args.view,
+            overlay=shown and not recordings if args.overlay is None else args.overlay,
+            camera=CameraOptions(args.width, args.height, args.fps, args.fourcc),
+            realtime=shown,
+        )
+        try:
+            # Whoever ends a live view has done nothing wrong, and SIGTERM must not cost the recording.
+            with suppress(KeyboardInterrupt), handle_signals(TERMINATE, signal.default_int_handler):
+                stream.run()
+        except I2IError:
+            if stream.stats.presented:
+                _report(stream.stats, recordings, session.seen)
+            raise
+        _report(stream.stats, recordings, session.seen)
+    return 0
+
+
+def _report(stats: StreamStats, recordings: Sequence[VideoSink], seen: Container[int | None]) -> None:
+    """What became of it. A recording of a source that gave nothing has left no file."""
+    print(format_summary(stats, [r.path for r in recordings if r.source in seen and r.path.exists()]))
+    for note in dict.fromkeys(note for recording in recordings for note in recording.notes):
+        print(f"note: {note}")
+
+
+def format_summary(stats: StreamStats, recorded: Sequence[Path]) -> str:
+    """One line about a stream that has ended."""
+    if not stats.presented:
+        return "no frame came"
+    frames = "frame" if stats.presented == 1 else "frames"
+    reconnects = "reconnect" if stats.reconnects == 1 else "reconnects"
+    others = {"repeated": stats.repeated, "damaged": stats.undecodable}
+    counts = [f"{count} {name}" for name, count in others.items() if count]
+    files = f"; recorded {', '.join(map(str, recorded))}" if recorded else ""
+    return ", ".join(
+        [
+            f"{stats.presented} {frames}, {stats.fps:.1f} fps",
+            f"latency p50 {stats.p50_ms:.0f} ms, p95 {stats.p95_ms:.0f} ms",
+            f"{stats.dropped} dropped",
+            *counts,
+            f"{stats.reconnects} {reconnects}{files}",
+        ]
+    )
+
+
+class _SessionSink(Sink):
+    """Says where to look, remembers which sources gave something, and stops after so many results."""
+
+    def __init__(self, max_results: int | None, servers: Sequence[MjpegServerSink]) -> None:
+        super().__init__()
+        self.seen: set[int | None] = set()
+        self._most, self._servers, self._count = max_results, servers, 0
+
+    def open(self, stream: Stream) -> None:
+        """The other sinks are open by now, so that a port 0 has become a real one."""
+        self._stream = stream
+        for server in self._servers:
+            host = socket.gethostname() if server.host == "0.0.0.0" else server.host
+            print(f"look at http://{host}:{server.port}/", flush=True)
+
+    def take(self, result: Result) -> None:
+        """Count."""
+        self.seen.add(result.source)
+        self._count += 1
+        if self._count == self._most:
+            self._stream.close()
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="i2i live",
+        description="Translate live video: a camera, a network stream or a file; in a window, into a file, "
+        "onto a page. q in the window or Ctrl-C ends it.",
+    )
+    switch = argparse.BooleanOptionalAction
+    parser.add_argument(
+        "bundles", nargs="+", metavar="BUNDLE", help="a bundle, a zoo name or an ONNX file; n takes the next"
+    )
+    parser.add_argument(
+        "--source",
+        action="append",
+        help="a camera number (default 0), a video file, a folder of images, an http:// (MJPEG) or rtsp:// "
+        "address, a GStreamer pipeline; several: repeat it",
+    )
+    out = parser.add_argument_group("where to")
+    out.add_argument("--window", action=switch, default=True, help="show it (default)")
+    out.add_argument("--record", type=Path, metavar="FILE", help="into a video: .mp4, .mkv or .mov")
+    out.add_argument("--mjpeg", type=_parse_address, metavar="[HOST:]PORT", help="onto a page for browsers")
+    out.add_argument("--virtual-camera", action="store_true", help="as a camera for other programs")
+    out.add_argument("--snapshots", type=Path, default=".", metavar="DIR", help="for the window's key s")
+    out.add_argument("--frames", type=int, metavar="N", help="stop after N results")
+    picture = parser.add_argument_group("the picture")
+    picture.add_argument("--view", choices=list(compose.VIEWS), default="output", help="v takes the next")
+    picture.add_argument(
+        "--stabilize",
+        nargs="?",
+        type=_parse_strength,
+        const=True,
+        default=False,
+        metavar="STRENGTH",
+        help="less flicker; below 1, usually 0.7",
+    )
+    picture.add_argument("--blend", type=float, default=1.0, metavar="W", help="0 is the input (default 1)")
+    picture.add_argument("--mirror", action=switch, help="default: camera 0 in a window only")
+    picture.add_argument("--overlay", action=switch, help="rate and latency; default: unless it is recorded")
+    picture.add_argument(
+        "--reuse", type=float, metavar="T", help="do not translate what differs by at most T gray levels"
+    )
+    camera = parser.add_argument_group("what cameras are asked for")
+    camera.add_argument("--width", type=int)
+    camera.add_argument("--height", type=int)
+    camera.add_argument("--fps", type=float)
+    camera.add_argument("--fourcc", help="MJPG gives most USB cameras their full rate")
+    add_engine_options(parser)
+    add_choice_options(parser)
+    return parser
+
+
+def _parse_strength(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}; give a number below 1, or put BUNDLE first"
+        ) from None
+
+
+def _parse_address(text: str) -> tuple[str, int]:
+    """ "8080" or "0.0.0.0:8080" -> host and port."""
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"got {text!r}; give a port as 8080, or 0.0.0.0:8080")
+    return host or "127.0.0.1", int(port)
+
+
+def _check_args(args: argparse.Namespace, sources: Sequence[str]) -> None:
+    """What does not go together. Raises InputError."""
+    if args.frames is not None and args.frames < 1:
+        raise InputError(f"--frames is {args.frames}; allowed: 1 or more")
+    asked = [f"--{name}" for name in CAMERA_OPTIONS if getattr(args, name) is not None]
+    if asked and not any(source.isdecimal() for source in sources):
+        raise InputError(f"{', '.join(asked)}: for camera numbers only; the source is {', '.join(sources)}")
+    if len(sources) > 1 and (args.mjpeg is not None or args.virtual_camera):
+        raise InputError(f"--mjpeg and --virtual-camera show one source; there are {len(sources)}")
+    record: Path | None = args.record
+    for path in map(Path, sources):
+        if record is not None and record.exists() and path.exists() and record.samefile(path):
+            raise InputError(f"--record {record} would replace its source; give another file")
+
+
+def _make_recordings(path: Path | None, sources: int) -> list[VideoSink]:
+    """out.mp4, or for several sources out_1.mp4, out_2.mp4 …"""
+    if path is None:
+        return []
+    if sources == 1:
+        return [VideoSink(path, source=0)]
+    return [VideoSink(path.with_stem(f"{path.stem}_{i + 1}"), source=i) for i in range(sources)]

@@ -1,0 +1,65 @@
+"""`i2i run BUNDLE SOURCE -o OUT`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from i2i_sdk.cli.common import add_choice_options, add_engine_options, open_translator
+
+
+def main(argv: Sequence[str]) -> int:
+    """Translate a file or folder and say what was made. Raises I2IError."""
+    parser = argparse.ArgumentParser(prog="i2i run", description="Translate an image, a folder or a video.")
+    parser.add_argument("bundle", help="a bundle (x.i2i), a zoo name, or an ONNX file")
+    parser.add_argument("source", help="an image, a folder of images, or a video")
+    parser.add_argument("-o", "--out", required=True, help="where to: the same kind as the source")
+    parser.add_argument("--compare", action="store_true", help="put input and output side by side")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_engine_options(parser)
+    add_choice_options(parser)
+    group = parser.add_argument_group("for ONNX files made by others")
+    group.add_argument(
+        "--input-range", type=_parse_range, help="what black and white are: 0,255 or 0,1 or -1,1"
+    )
+    group.add_argument("--output-range", type=_parse_range)
+    group.add_argument("--layout", choices=("nchw", "nhwc"))
+    group.add_argument("--channel-order", choices=("rgb", "bgr"))
+    args = parser.parse_args(_join_negative_values(argv))
+    with open_translator(
+        args.bundle,
+        args,
+        input_range=args.input_range,
+        output_range=args.output_range,
+        layout=args.layout,
+        channel_order=args.channel_order,
+    ) as translate:
+        summary = translate.translate_file(
+            args.source, args.out, progress=not args.quiet, compare=args.compare
+        )
+        where = translate.engine.provider
+        name = f"{translate.variant.name} on {where}" if translate.variant else where
+    for note in summary.notes:
+        print(f"note: {note}")
+    frames = "frame" if summary.frames == 1 else "frames"
+    print(f"wrote {summary.out}: {summary.frames} {frames} at {summary.fps:.1f} frames/s with {name}")
+    return 0
+
+
+def _parse_range(text: str) -> tuple[float, float]:
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"got {text!r}; give black and white as 0,255 or -1,1") from None
+    return low, high
+
+
+def _join_negative_values(argv: Sequence[str]) -> list[str]:
+    """argparse takes `-1,1` for an option; `--input-range=-1,1` it understands."""
+    joined: list[str] = []
+    for argument in argv:
+        if joined and joined[-1] in ("--input-range", "--output-range"):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined

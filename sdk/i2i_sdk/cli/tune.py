@@ -1,0 +1,179 @@
+"""`i2i tune BUNDLE`: latency and quality of every variant that runs here, and what is worth choosing."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from i2i_sdk.backends import check_threads
+from i2i_sdk.bundle.folder import Bundle
+from i2i_sdk.cli.common import format_decibels, format_run_command, read_bundle
+from i2i_sdk.cli.tables import print_table
+from i2i_sdk.errors import BackendError, InputError
+from i2i_sdk.perf.bench import BenchOptions, collect_candidates
+from i2i_sdk.perf.candidates import compare
+from i2i_sdk.perf.machine import describe_machine
+from i2i_sdk.perf.pareto import Point, find_dominator
+from i2i_sdk.perf.pareto_plot import check_plot, draw_pareto
+from i2i_sdk.perf.timing import Timing
+from i2i_sdk.quality.verification import verify_bundle
+from i2i_sdk.selection import TunedLatency, save_latencies
+
+
+@dataclass(frozen=True)
+class TuningResult:
+    """What was measured, by variant name; of the variants that could not be run the reasons."""
+
+    timings: Mapping[str, Timing]
+    psnr: Mapping[str, float]  # dB
+    reasons: Mapping[str, str]
+    psnr_source: str  # how psnr was found
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure, print a table, draw, keep the figures. Raises I2IError."""
+    args = _parse(argv)
+    if args.rounds < 3:
+        raise InputError(f"--rounds {args.rounds}: at least 3 are needed for a median that means something")
+    check_threads(args.threads)
+    bundle = read_bundle(args.bundle)
+    plot = None if args.plot is None else Path(args.plot or f"{bundle.path.stem}.front.png")
+    if plot is not None:
+        check_plot(plot)
+    tuned = tune_bundle(bundle, args.frames, args.rounds, args.threads)
+    groups = _group_points(bundle, tuned)
+    _print_table(bundle, tuned, groups)
+    if plot is not None:
+        _draw_plot(plot, bundle, tuned, groups)
+        print(f"drawn in {plot}")
+    if args.threads is None:
+        measured = {
+            name: TunedLatency(timing.median_ms, timing.p95_ms, tuned.psnr[name])
+            for name, timing in tuned.timings.items()
+        }
+        print(f"remembered in {save_latencies(bundle, measured)}")
+    else:
+        print("not remembered: with --threads the order may be another than without")
+    print(f"next: {format_run_command(args.bundle)}")
+    return 0
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="i2i tune",
+        description="Measure latency and quality of every variant here; Translator then takes the fastest "
+        "that is good enough. Leave the machine alone meanwhile.",
+    )
+    parser.add_argument("bundle", help="a bundle (x.i2i) or a zoo name")
+    parser.add_argument(
+        "--frames",
+        type=Path,
+        help="folder of images or a video for the quality; default: scikit-image's photos",
+    )
+    parser.add_argument("--rounds", type=int, default=10, help="turns of each variant (default 10)")
+    parser.add_argument("--threads", type=int, help="of the engines; default: their own choice")
+    parser.add_argument(
+        "--plot",
+        nargs="?",
+        const="",
+        metavar="FILE.png",
+        help="draw the front of latency and quality, default NAME.front.png here; behind the bundle",
+    )
+    return parser.parse_args(argv)
+
+
+def tune_bundle(bundle: Bundle, frames: Path | None, rounds: int, threads: int | None) -> TuningResult:
+    """Measure every variant that runs here: the quality, and the time of one frame.
+
+    Quality is PSNR against the bundle's reference, as `i2i verify` finds it; without frames and without
+    scikit-image's it is what was found at export. Raises BackendError if no variant runs.
+    """
+    if frames is not None or importlib.util.find_spec("skimage") is not None:
+        found = verify_bundle(bundle, frames, threads)
+        parities = {name: outcome.parity for name, outcome in found.items()}
+        refused = {name: outcome.reason for name, outcome in found.items() if outcome.parity is None}
+        counts = {p.frames: p.frames_from for p in parities.values() if p}
+        said = "; ".join(f"against the reference, {n} frames ({source})" for n, source in counts.items())
+    else:
+        parities = {v.name: v.parity for v in bundle.manifest.variants}
+        refused, said = {}, "as at export; --frames DIR measures it here"
+    timings, not_timed = measure_timings(bundle, set(refused), rounds, threads)
+    reasons = refused | not_timed
+    if not timings:
+        listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise BackendError(f"{bundle.path}: no variant can run on this device: {listed}")
+    psnr = {name: p.psnr if (p := parities[name]) else 0.0 for name in timings}
+    return TuningResult(timings, psnr, reasons, said)
+
+
+def measure_timings(
+    bundle: Bundle, excluded: Collection[str], rounds: int, threads: int | None
+) -> tuple[dict[str, Timing], dict[str, str]]:
+    """One frame of every variant but those `without`, by name, and why others were not timed.
+
+    Variants of one size take turns, each in a process of its own.
+    """
+    timings: dict[str, Timing] = {}
+    reasons: dict[str, str] = {}
+    variants = [v for v in bundle.manifest.variants if v.name not in excluded]
+    for size in dict.fromkeys((v.height, v.width) for v in variants):
+        same = [v for v in variants if (v.height, v.width) == size]
+        candidates, refused = collect_candidates(bundle, same, 1, BenchOptions(threads=threads))
+        comparison = compare(candidates, rounds)
+        reasons |= refused | comparison.reasons
+        timings |= {name: found.timing for name, found in comparison.timings.items()}
+    return timings, reasons
+
+
+def _group_points(bundle: Bundle, tuned: TuningResult) -> list[list[Point]]:
+    """What may be compared with one another: the variants of each size."""
+    groups: dict[tuple[int, int], list[Point]] = {}
+    for v in bundle.manifest.variants:
+        if v.name in tuned.timings:
+            point = Point(v.name, tuned.timings[v.name].median_ms, tuned.psnr[v.name])
+            groups.setdefault((v.height, v.width), []).append(point)
+    return list(groups.values())
+
+
+def _print_table(bundle: Bundle, tuned: TuningResult, groups: Sequence[Sequence[Point]]) -> None:
+    """Fastest first, then what could not be run."""
+    best = {point.name: find_dominator(point, group) for group in groups for point in group}
+    rows: list[list[str]] = []
+    for name, t in sorted(tuned.timings.items(), key=lambda item: item[1].median_ms):
+        times = (f"{ms:.2f}" for ms in (t.min_ms, t.median_ms, t.p95_ms))
+        better = best[name]
+        verdict = f"dominated by {better.name}" if better else "on the front"
+        rows.append([name, f"{tuned.psnr[name]:.1f}", *times, f"{1000 / t.median_ms:.0f}", verdict])
+    for v in bundle.manifest.variants:
+        if v.name in tuned.reasons:
+            rows.append([v.name, format_decibels(v), "-", "-", "-", "-", "not run"])
+    headings = ("variant", "PSNR dB", "min ms", "median ms", "p95 ms", "frames/s", "latency and quality")
+    print_table(f"{bundle.manifest.model.name} on {_format_machine()}", headings, rows)
+    for name, reason in tuned.reasons.items():
+        print(f"{name} not run: {reason}")
+    print(f"PSNR: {tuned.psnr_source}")
+
+
+def _draw_plot(path: Path, bundle: Bundle, tuned: TuningResult, groups: Sequence[Sequence[Point]]) -> None:
+    """The front as a picture; names without the size where there is only one."""
+    first, title = bundle.manifest.variants[0], bundle.manifest.model.name
+    size = f"{first.height}x{first.width}"
+    short = {n: n.removesuffix(f"-{size}") if len(groups) == 1 else n for n in tuned.timings}
+    p95 = {short[name]: timing.p95_ms for name, timing in tuned.timings.items()}
+    renamed = [[replace(point, name=short[point.name]) for point in group] for group in groups]
+    runs = min(timing.runs for timing in tuned.timings.values())
+    draw_pareto(
+        path,
+        renamed,
+        p95,
+        f"{title} {size}" if len(groups) == 1 else title,
+        f"{_format_machine()}; {runs} runs",
+    )
+
+
+def _format_machine() -> str:
+    facts = describe_machine()
+    return f"{facts['cpu']}, {facts['cores']} cores, load {facts.get('load_1min', 'unknown')}"

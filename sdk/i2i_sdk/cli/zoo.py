@@ -1,0 +1,24 @@
+"""`i2i zoo`: the bundles that come with i2i-sdk."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from i2i_sdk.bundle.folder import Bundle
+from i2i_sdk.zoo import ZOO, find_zoo_bundle
+
+
+def main(argv: Sequence[str]) -> int:
+    """List the zoo. Raises I2IError."""
+    parser = argparse.ArgumentParser(prog="i2i zoo", description="The bundles that come with i2i-sdk.")
+    parser.parse_args(argv)
+    for name, text in ZOO.items():
+        path = find_zoo_bundle(name)
+        assert path is not None
+        manifest = Bundle.read(path).manifest
+        size = sum(entry.bytes for entry in manifest.collect_files().values()) / 1e6
+        shapes = sorted({f"{v.height}x{v.width}" for v in manifest.variants})
+        print(f"{name:<10} {text}; {size:.2f} MB, {', '.join(shapes)}, {manifest.model.license}")
+    print("next: i2i run sketch SOURCE -o OUT")
+    return 0

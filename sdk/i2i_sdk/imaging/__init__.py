@@ -1,0 +1,1 @@
+"""Imaging: geometry, tiles, compositing and flicker of uint8 pictures."""

@@ -1,0 +1,191 @@
+"""What is shown of a frame and its translation: blends, masks, views side by side, text on top.
+
+Pure functions on uint8 [H, W, 3] pictures, 0..255, made for every frame of a live stream. Color order does
+not matter, only that both pictures have the same. Nothing that is given is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from i2i_sdk.errors import InputError
+
+Image = NDArray[np.uint8]
+View = Callable[[Image, Image, float], Image]
+
+CORNERS = ("top-left", "top-right", "bottom-left", "bottom-right")
+LIGHT, DARK = (240, 240, 240), (40, 40, 40)
+
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+FONT_CAPITAL_HEIGHT = 21  # pixels: height of the font's capitals at scale 1
+MIN_TEXT_HEIGHT = 8  # pixels: height of capitals that can still be read
+PLATE_BRIGHTNESS = 0.3  # of the brightness is left behind text
+
+
+def mirror_image(image: Image) -> Image:
+    """Left and right exchanged, as people expect to see themselves."""
+    return np.asarray(cv2.flip(image, 1), np.uint8)
+
+
+def blend_images(frame: Image, output: Image, weight: float) -> Image:
+    """frame for weight 0, output for 1, a mix of both between. Raises InputError for another weight."""
+    _check_pair(frame, output)
+    if not 0 <= weight <= 1:
+        raise InputError(f"weight is {weight}; allowed: 0 (the input) to 1 (the translation)")
+    return np.asarray(cv2.addWeighted(output, weight, frame, 1 - weight, 0), np.uint8)
+
+
+def apply_mask(frame: Image, output: Image, mask: NDArray[Any]) -> Image:
+    """`output` where the mask says so, `frame` elsewhere, a mix where it lies between.
+
+    mask: [H, W] or [H, W, 1] of bool, uint8 (0..255) or float (0..1). Raises InputError for anything else.
+    """
+    _check_pair(frame, output)
+    plane = _to_mask_plane(mask, frame.shape[0], frame.shape[1])
+    if plane.dtype == np.bool_:
+        return np.asarray(cv2.copyTo(output, plane.view(np.uint8), frame.copy()), np.uint8)
+    weights = plane * np.float32(1 / 255) if plane.dtype == np.uint8 else plane
+    return np.asarray(cv2.blendLinear(output, frame, weights, 1 - weights), np.uint8)
+
+
+def view_output(frame: Image, output: Image, position: float = 0.5) -> Image:
+    """The translation itself, not a copy; `position` means nothing."""
+    return output
+
+
+def view_input(frame: Image, output: Image, position: float = 0.5) -> Image:
+    """The frame itself, not a copy; `position` means nothing."""
+    return frame
+
+
+def view_side_by_side(frame: Image, output: Image, position: float = 0.5) -> Image:
+    """The frame and its translation to the right of it: [H, 2 W, 3]; `position` means nothing."""
+    _check_pair(frame, output)
+    return np.asarray(cv2.hconcat([frame, output]), np.uint8)
+
+
+def view_split(frame: Image, output: Image, position: float = 0.5) -> Image:
+    """The frame on the left of a line, its translation on the right, and a handle on the line.
+
+    position: of the line, 0 (left border) to 1 (right border). Raises InputError for another one.
+    """
+    _check_pair(frame, output)
+    if not 0 <= position <= 1:
+        raise InputError(f"position is {position}; allowed: 0 (left border) to 1 (right border)")
+    height, width = frame.shape[:2]
+    x = round(position * width)
+    picture = output.copy()
+    picture[:, :x] = frame[:, :x]
+    unit = max(1, round(min(height, width) / 360))
+    _draw_line(picture, x - 2 * unit, x + 2 * unit, DARK)  # light alone cannot be seen on snow
+    _draw_line(picture, x - unit, x + unit, LIGHT)
+    _draw_handle(picture, x, height // 2, 11 * unit, unit)
+    return picture
+
+
+VIEWS: dict[str, View] = {
+    "output": view_output,
+    "split": view_split,
+    "side": view_side_by_side,
+    "input": view_input,
+}
+
+
+def draw_overlay(image: Image, lines: Sequence[str], corner: str = "top-left") -> Image:
+    """A copy of `image` with light text on a translucent dark plate in one of its corners.
+
+    lines: of any width; what does not fit is wrapped, where two spaces are if there are any, and lines for
+    which there is no room are left out. The text's size follows the picture's. Only ASCII is drawn
+    everywhere: OpenCV 4 shows "?" for the rest.
+    corner: "top-left", "top-right", "bottom-left" or "bottom-right". Raises InputError for another one.
+    """
+    if corner not in CORNERS:
+        raise InputError(f"corner is {corner!r}; allowed: {', '.join(CORNERS)}")
+    picture = image.copy()
+    height, width = picture.shape[:2]
+    capital = max(MIN_TEXT_HEIGHT, round(min(height, width) / 55))
+    gap = round(0.8 * capital)  # around the plate, inside it, and between lines
+    scale, thickness = capital / FONT_CAPITAL_HEIGHT, max(1, round(capital / 12))
+    printable = ["".join(c if c.isprintable() else "?" for c in line) for line in lines]
+    texts = [t for line in printable for t in _wrap_line(line, width - 4 * gap, scale, thickness)]
+    texts = texts[: max(0, (height - 3 * gap) // (capital + gap))]
+    if not any(texts):
+        return picture
+    plate_width = min(width, 2 * gap + max(_measure_text_width(text, scale, thickness) for text in texts))
+    plate_height = gap + len(texts) * (capital + gap)
+    left = min(gap, width - plate_width) if corner.endswith("left") else max(0, width - gap - plate_width)
+    top = min(gap, height - plate_height) if corner.startswith("top") else height - gap - plate_height
+    plate = picture[top : top + plate_height, left : left + plate_width]
+    cv2.convertScaleAbs(plate, plate, PLATE_BRIGHTNESS)
+    for number, text in enumerate(texts, 1):
+        cv2.putText(plate, text, (gap, number * (capital + gap)), FONT, scale, LIGHT, thickness, cv2.LINE_AA)
+    return picture
+
+
+def _check_pair(frame: Image, output: Image) -> None:
+    if frame.shape != output.shape or frame.ndim != 3 or frame.shape[2] != 3:
+        raise InputError(
+            f"got a frame of shape {frame.shape} and a translation of shape {output.shape}; both must be "
+            f"[H, W, 3] and of one size"
+        )
+
+
+def _to_mask_plane(mask: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """A mask as a C-contiguous [H, W] of bool, uint8 or float32."""
+    allowed = f"[{height}, {width}] or [{height}, {width}, 1] of bool, uint8 (0..255) or float (0..1)"
+    value: Any = mask
+    if not isinstance(value, np.ndarray):
+        raise InputError(f"the mask is {type(value).__name__}; allowed: an array {allowed}")
+    array = cast("NDArray[Any]", value)
+    if array.shape not in ((height, width), (height, width, 1)):
+        raise InputError(f"the mask has shape {array.shape}; allowed: {allowed}")
+    if array.dtype.kind not in "bf" and array.dtype != np.uint8:
+        raise InputError(f"the mask is an array of {array.dtype}; allowed: {allowed}")
+    plane = np.ascontiguousarray(array.reshape(height, width))
+    if array.dtype.kind == "f":
+        plane = plane.astype(np.float32, copy=False)
+        # The upper end is not part of OpenCV's range; NaN never is.
+        if not cv2.checkRange(plane, quiet=True, minVal=0, maxVal=1 + 1e-6)[0]:
+            raise InputError("the mask has values outside 0..1; for values of 0..255 give uint8")
+    return plane
+
+
+def _draw_line(picture: Image, left: int, right: int, color: tuple[int, int, int]) -> None:
+    picture[:, max(0, left) : max(0, right)] = color
+
+
+def _draw_handle(picture: Image, x: int, y: int, radius: int, unit: int) -> None:
+    """A light disc with two arrow heads, cut off at the border of the picture."""
+    cv2.circle(picture, (x, y), radius + unit, DARK, -1, cv2.LINE_AA)
+    cv2.circle(picture, (x, y), radius, LIGHT, -1, cv2.LINE_AA)
+    for side in (-1, 1):
+        tip, foot, half = x + side * 8 * unit, x + side * 3 * unit, 4 * unit
+        head = np.array([[tip, y], [foot, y - half], [foot, y + half]], np.int32)
+        cv2.fillConvexPoly(picture, head, DARK, cv2.LINE_AA)
+
+
+def _wrap_line(
+    line: str, width: int, scale: float, thickness: int, gaps: Sequence[str] = ("  ", " ")
+) -> list[str]:
+    """`line` in pieces of at most `width` pixels, broken at `gaps`; a longer word is left as it is."""
+    if not gaps or _measure_text_width(line, scale, thickness) <= width:
+        return [line]
+    gap, *smaller = gaps
+    pieces: list[str] = []
+    for part in line.split(gap):
+        for piece in _wrap_line(part, width, scale, thickness, smaller):
+            longer = f"{pieces[-1]}{gap}{piece}" if pieces else piece
+            if pieces and _measure_text_width(longer, scale, thickness) <= width:
+                pieces[-1] = longer
+            else:
+                pieces.append(piece)
+    return pieces
+
+
+def _measure_text_width(text: str, scale: float, thickness: int) -> int:
+    return cv2.getTextSize(text, FONT, scale, thickness)[0][0]

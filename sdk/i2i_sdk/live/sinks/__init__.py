@@ -1,0 +1,1 @@
+"""Sinks: where results of live video go."""

@@ -1,0 +1,167 @@
+"""Where a stream's results go, besides a window (`window.py`) and a browser (`mjpeg_server.py`)."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from i2i_sdk.errors import BackendError, InputError
+from i2i_sdk.imaging import geometry
+from i2i_sdk.live.results import Result
+from i2i_sdk.live.stream import Sink, Stream
+from i2i_sdk.media.images import write_image
+from i2i_sdk.media.video import VideoWriter
+
+Image = NDArray[np.uint8]
+
+LIVE_FPS = 30.0  # nominal; a recording's real times are those of its frames
+
+
+def check_one_source(sink: Sink, stream: Stream, example: str) -> None:
+    """For sinks that have room for one source. example: how to make one that takes a single source. Raises
+    InputError.
+    """
+    if sink.source is None and len(stream.sources) > 1:
+        count, kind = len(stream.sources), type(sink).__name__
+        raise InputError(f"{count} sources do not go into one {kind}; give each a sink: {example}")
+
+
+class NullSink(Sink):
+    """Takes results and forgets them: for measuring."""
+
+    def take(self, result: Result) -> None:
+        """Forget."""
+
+
+class MemorySink(Sink):
+    """Keeps the last `most` results in `results`."""
+
+    def __init__(self, max_results: int = 300, source: int | None = None) -> None:
+        super().__init__(source)
+        if max_results < 1:
+            raise InputError(f"most is {max_results}; a memory keeps 1 or more results")
+        self.results: deque[Result] = deque(maxlen=max_results)
+
+    def take(self, result: Result) -> None:
+        """Keep."""
+        self.results.append(result)
+
+
+class FolderSink(Sink):
+    """Writes every picture into a folder, as 000000.png …; the number is the result's index, so each of
+    several sources needs a folder of its own.
+
+    suffix: ".png", ".jpg", ".webp" …
+    """
+
+    def __init__(self, path: str | os.PathLike[str], suffix: str = ".png", source: int | None = None) -> None:
+        super().__init__(source)
+        self.path, self.suffix = Path(path), suffix
+        if self.path.is_file():
+            raise InputError(f"{self.path} is a file; give a folder for the pictures")
+
+    def open(self, stream: Stream) -> None:
+        """Raises InputError for pictures of several sources, which would replace each other."""
+        check_one_source(self, stream, f"FolderSink({str(self.path)!r}, source=0)")
+
+    def take(self, result: Result) -> None:
+        """Write one file. Raises MediaError."""
+        write_image(self.path / f"{result.index:06d}{self.suffix}", result.picture)
+
+
+class VideoSink(Sink):
+    """Records H.264 video (.mp4, .mkv, .mov) of what is shown, each picture at its own time.
+
+    A recording of a camera keeps the times at which frames came, so a varying rate stays one. The file
+    appears when the stream ends, however it ends; a recording that got no frame leaves none. A picture of
+    another size than the first is scaled to it. Several sources are several files: VideoSink("left.mp4",
+    source=0).
+
+    Raises MediaError if writing fails.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], source: int | None = None) -> None:
+        super().__init__(source)
+        self.path = Path(path)
+        self.notes: tuple[str, ...] = ()
+        self._writer: VideoWriter | None = None
+        self._fps = LIVE_FPS
+        self._started_ms = 0.0
+        # Refuses a suffix that cannot be written before anything is captured.
+        VideoWriter(self.path, 2, 2, LIVE_FPS, audio_from=None)
+
+    def open(self, stream: Stream) -> None:
+        """Learn the frame rate, where the source has one as `fps`. Raises InputError for several sources."""
+        check_one_source(self, stream, f"VideoSink({str(self.path)!r}, source=0)")
+        self._fps = getattr(stream.sources[self.source or 0], "fps", None) or LIVE_FPS
+
+    def take(self, result: Result) -> None:
+        """Append the picture."""
+        picture = result.picture
+        if self._writer is None:
+            height, width = picture.shape[:2]
+            self._writer = VideoWriter(self.path, width, height, self._fps, audio_from=None)
+            self._writer.__enter__()
+            self._started_ms = result.time_ms
+        picture = geometry.resize(picture, self._writer.height, self._writer.width)
+        self._writer.write(np.ascontiguousarray(picture), result.time_ms - self._started_ms)
+
+    def close(self) -> None:
+        """Finish the file."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.__exit__(None, None, None)
+            self.notes = tuple(writer.notes)
+
+
+class VirtualCameraSink(Sink):
+    """A camera that other programs see (video calls, OBS), through pyvirtualcam.
+
+    It needs a driver: v4l2loopback on Linux, OBS's virtual camera on Windows and macOS. fps: that the camera
+    claims. device: of several, for example "/dev/video10". Raises BackendError where it cannot be made.
+    """
+
+    def __init__(self, fps: float = LIVE_FPS, device: str | None = None, source: int | None = None) -> None:
+        super().__init__(source)
+        self._fps, self._device = fps, device
+        self._camera: Any = None
+
+    def open(self, stream: Stream) -> None:
+        """Raises InputError for several sources, between which it would flicker."""
+        check_one_source(self, stream, "VirtualCameraSink(source=0)")
+
+    def take(self, result: Result) -> None:
+        """Show the picture."""
+        picture = result.picture
+        if self._camera is None:
+            self._camera = self._open_camera(picture.shape[0], picture.shape[1])
+        picture = geometry.resize(picture, self._camera.height, self._camera.width)
+        self._camera.send(np.ascontiguousarray(picture))
+
+    def close(self) -> None:
+        """Take the camera away."""
+        camera, self._camera = self._camera, None
+        if camera is not None:
+            camera.close()
+
+    def _open_camera(self, height: int, width: int) -> Any:
+        try:
+            import pyvirtualcam  # pyright: ignore[reportMissingTypeStubs]
+        except ImportError:
+            raise BackendError(
+                "a virtual camera needs pyvirtualcam: pip install 'i2i-sdk[virtual-camera]'"
+            ) from None
+        try:
+            return pyvirtualcam.Camera(
+                width, height, self._fps, fmt=pyvirtualcam.PixelFormat.BGR, device=self._device
+            )
+        except (RuntimeError, ValueError) as error:
+            raise BackendError(
+                f"no virtual camera could be made: {error}. On Linux: apt-get install v4l2loopback-dkms, "
+                "then modprobe v4l2loopback; on Windows and macOS: install OBS"
+            ) from error

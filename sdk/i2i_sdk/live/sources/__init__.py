@@ -1,0 +1,1 @@
+"""Sources: where frames of live video come from."""

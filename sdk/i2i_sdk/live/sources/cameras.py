@@ -1,0 +1,185 @@
+"""Cameras and pipelines that OpenCV opens."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from i2i_sdk.errors import InputError, MediaError
+from i2i_sdk.live.sources.mjpeg_reader import STALL_TIMEOUT_S
+from i2i_sdk.live.sources.reconnecting import ConnectionLostError, LiveSource
+from i2i_sdk.live.sources.source import Captured
+
+# OpenCV reads this when it first waits for a V4L2 device: how many seconds a read of a camera that hangs may
+# take. Its default is 10.
+os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
+
+IMMEDIATE_FAILURE_S = 0.4  # a read that fails sooner has not waited for the device: it is gone
+PROBE_COUNT = 4  # camera numbers that are tried when the wanted one is not there
+
+
+@dataclass(frozen=True)
+class CameraOptions:
+    """What a camera is asked for when it is opened; None leaves it to the driver, which may also refuse
+    silently.
+
+    fourcc: "MJPG" gives most USB cameras their full frame rate; "YUYV" is uncompressed and slower to
+    transfer.
+    """
+
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    fourcc: str | None = None
+
+    def to_parameters(self) -> list[int]:
+        """As OpenCV takes them at opening. Raises InputError."""
+        if self.fourcc is not None and len(self.fourcc) != 4:
+            raise InputError(f"fourcc is {self.fourcc!r}; it has four letters, as MJPG")
+        for name in ("width", "height", "fps"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 100_000:
+                raise InputError(f"the camera's {name} is {value}; it must be more than 0")
+        properties = {
+            # The format first: drivers choose sizes and rates among those of the format.
+            cv2.CAP_PROP_FOURCC: cv2.VideoWriter.fourcc(*self.fourcc) if self.fourcc else None,
+            cv2.CAP_PROP_FRAME_WIDTH: self.width,
+            cv2.CAP_PROP_FRAME_HEIGHT: self.height,
+            cv2.CAP_PROP_FPS: self.fps,
+        }
+        chosen = [(key, int(value)) for key, value in properties.items() if value is not None]
+        return [number for pair in chosen for number in pair]
+
+
+class CaptureSource(LiveSource):
+    """What `cv2.VideoCapture` opens. A subclass says how."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._capture: cv2.VideoCapture | None = None
+
+    def open_capture(self) -> cv2.VideoCapture:
+        """A new capture, opened or not."""
+        raise NotImplementedError
+
+    def explain_failure(self) -> str:
+        """What to tell a user when it did not open."""
+        raise NotImplementedError
+
+    def connect(self) -> None:
+        """Open it. Raises MediaError."""
+        capture = self.open_capture()
+        if not capture.isOpened():
+            capture.release()
+            raise MediaError(self.explain_failure())
+        self._capture = capture
+
+    def read(self) -> Iterator[Captured]:
+        """Frames until it is lost. Raises Lost."""
+        assert self._capture is not None
+        good = time.perf_counter()
+        while not self.stopped.is_set():
+            begun = time.perf_counter()
+            grabbed = self._capture.grab()
+            arrived = time.perf_counter()
+            found, image = self._capture.retrieve() if grabbed else (False, None)
+            if found:
+                good = arrived
+                yield self.make_captured(np.asarray(image, np.uint8), arrived)
+            elif arrived - good > STALL_TIMEOUT_S or (not grabbed and arrived - begun < IMMEDIATE_FAILURE_S):
+                raise ConnectionLostError("no frame comes any more")
+            else:  # one damaged picture, or a pause
+                self.undecodable += grabbed
+
+    def disconnect(self) -> None:
+        """Release the device. Only the thread that reads may do this: OpenCV is not safe against others."""
+        capture, self._capture = self._capture, None
+        if capture is not None:
+            capture.release()
+
+
+class Camera(CaptureSource):
+    """A camera of this machine, by its number."""
+
+    def __init__(self, index: int, options: CameraOptions | None = None) -> None:
+        super().__init__(f"camera {index}")
+        self.index, self.options = index, options or CameraOptions()
+        self._parameters = self.options.to_parameters()
+
+    def open_capture(self) -> cv2.VideoCapture:
+        """With everything asked for at once: setting it afterwards restarts the device, or does nothing."""
+        capture = open_capture_quietly(self.index, cv2.CAP_ANY, self._parameters)
+        if capture.isOpened():
+            capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        return capture
+
+    def explain_failure(self) -> str:
+        """With the devices that are there."""
+        there = list_cameras()
+        tried = (
+            f"; of the numbers 0 to {PROBE_COUNT - 1}, {', '.join(map(str, there)) or 'none'} can be opened"
+        )
+        listed = ", ".join(sorted(str(path) for path in Path("/dev").glob("video*")))
+        if sys.platform == "linux":
+            tried += f"; devices: {listed or 'no /dev/video*'}"
+        return (
+            f"camera {self.index} cannot be opened: it is not there, in use by another program, or not "
+            f"allowed{tried}. Give a video file or an address (rtsp://…) instead, or another number"
+        )
+
+
+class GStreamer(CaptureSource):
+    """A GStreamer pipeline that ends in an appsink."""
+
+    def __init__(self, pipeline: str) -> None:
+        super().__init__(pipeline if len(pipeline) <= 60 else f"{pipeline[:57]}…")
+        self.pipeline = pipeline
+
+    def open_capture(self) -> cv2.VideoCapture:
+        """Where this OpenCV has GStreamer."""
+        return open_capture_quietly(self.pipeline, cv2.CAP_GSTREAMER, [])
+
+    def explain_failure(self) -> str:
+        """Mostly: pip's OpenCV has no GStreamer."""
+        if not has_gstreamer():
+            return (
+                "this OpenCV is built without GStreamer, as every opencv-python from pip. Jetson's and "
+                "Debian's python3-opencv have it; without it use a camera number, a file or an address"
+            )
+        return f"GStreamer cannot start {self.pipeline!r}; try it with gst-launch-1.0. It must end in appsink"
+
+
+def open_capture_quietly(target: int | str, api: int, parameters: list[int]) -> cv2.VideoCapture:
+    """A capture, opened or not, without OpenCV's own warnings: the caller says it better."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        return cv2.VideoCapture(target, api, parameters)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    except cv2.error:
+        return cv2.VideoCapture()
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+def list_cameras() -> list[int]:
+    """The numbers of cameras that can be opened now, of the first few."""
+    found: list[int] = []
+    for index in range(PROBE_COUNT):
+        capture = open_capture_quietly(index, cv2.CAP_ANY, [])
+        if capture.isOpened():
+            found.append(index)
+        capture.release()
+    return found
+
+
+def has_gstreamer() -> bool:
+    """Whether this OpenCV was built with it."""
+    lines = [line for line in cv2.getBuildInformation().splitlines() if "GStreamer:" in line]
+    return any("YES" in line for line in lines)

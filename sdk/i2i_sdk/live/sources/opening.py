@@ -1,0 +1,116 @@
+"""From what a user gives to a source: a number, a path, an address, a pipeline, or frames."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from i2i_sdk.errors import InputError, MediaError
+from i2i_sdk.live.sources.addresses import open_url, redact_credentials
+from i2i_sdk.live.sources.cameras import Camera, CameraOptions, GStreamer
+from i2i_sdk.live.sources.mjpeg_reader import MjpegStream
+from i2i_sdk.live.sources.network_video import NetworkVideo
+from i2i_sdk.live.sources.source import Frames, ImageFolder, Source, VideoFile
+from i2i_sdk.media.images import IMAGE_SUFFIXES
+from i2i_sdk.media.video import VIDEO_SUFFIXES
+
+ACCEPTED_SOURCES = (
+    "a camera number or /dev/video…, a video file, a folder of images, an http:// or rtsp:// address, "
+    "a GStreamer pipeline, an iterable of frames, or a Source"
+)
+# A host with a port, an IPv4 address, or anything after a name and password.
+ADDRESS_PATTERN = re.compile(r"[\w.-]+:\d+(/|$)|\d{1,3}(\.\d{1,3}){3}(/|$)|[^/\s:]+:\S*@\S")
+NETWORK_SCHEMES = ("rtsp://", "rtsps://", "rtmp://", "udp://", "srt://", "tcp://", "rtp://")
+
+
+def as_sources(source: Any, *, camera: CameraOptions | None = None, realtime: bool = False) -> list[Source]:
+    """One source, or one for each entry of a list in which none is a frame. Raises as `as_source`."""
+    several = cast("list[Any]", source) if isinstance(source, list | tuple) else []
+    if isinstance(source, list | tuple) and not several:
+        raise InputError(f"got an empty list; a source is {ACCEPTED_SOURCES}")
+    if several and not any(isinstance(item, np.ndarray) for item in several):
+        return [as_source(item, camera=camera, realtime=realtime) for item in several]
+    return [as_source(source, camera=camera, realtime=realtime)]
+
+
+def as_source(source: Any, *, camera: CameraOptions | None = None, realtime: bool = False) -> Source:
+    """The source that `what` means. Raises InputError for what means none, MediaError if a server does not
+    answer.
+
+    camera: for camera numbers. realtime: play a video file at its own speed, and show each image of a folder
+    for a while.
+    """
+    if isinstance(source, Source):
+        return source
+    negative = isinstance(source, int) and source < 0
+    if isinstance(source, bool) or negative or (isinstance(source, str) and not source.strip()):
+        raise InputError(f"got {source!r}; a source is {ACCEPTED_SOURCES}")
+    if isinstance(source, int) or (isinstance(source, str) and source.isdecimal()):
+        return Camera(int(source), camera)
+    if isinstance(source, str | os.PathLike):
+        text = os.fspath(cast("str | os.PathLike[str]", source))
+        device = re.fullmatch(r"/dev/video(\d+)", os.path.realpath(text) if text.startswith("/dev/") else "")
+        return Camera(int(device[1]), camera) if device else _from_text(text, realtime)
+    if isinstance(source, np.ndarray) and source.ndim < 4:
+        raise InputError(
+            "got one array; for one image call the translator, for a stream give an iterable of them"
+        )
+    if isinstance(source, Iterable) and not isinstance(source, bytes | bytearray):
+        return Frames(cast("Iterable[Any]", source))
+    raise InputError(f"got {type(source).__name__}; a source is {ACCEPTED_SOURCES}")
+
+
+def _from_text(text: str, realtime: bool) -> Source:
+    lower = text.lower()
+    if lower.startswith(("http://", "https://")):
+        return _from_http(text)
+    if lower.startswith(NETWORK_SCHEMES):
+        return NetworkVideo(text)
+    if " ! " in text:
+        return GStreamer(text)
+    path = Path(text)
+    if path.is_dir():
+        return ImageFolder(path, realtime=realtime)
+    if not path.exists():
+        raise _make_missing_error(text)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        raise InputError(f"{path} is one image: i2i run translates it; a stream takes a folder of images")
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return VideoFile(path, realtime=realtime)
+    raise InputError(f"{path} is no video ({', '.join(VIDEO_SUFFIXES)})")
+
+
+def _make_missing_error(text: str) -> InputError:
+    """No file or folder: often an address whose first part is missing or mistyped."""
+    if "://" not in text and ADDRESS_PATTERN.match(text):
+        text = redact_credentials(f"http://{text}").removeprefix("http://")
+        return InputError(
+            f"there is no file or folder {text}; if it is an address, http:// or rtsp:// is missing before it"
+        )
+    if "://" in text:
+        return InputError(
+            f"{redact_credentials(text)} is no known address; they begin with http://, https://, "
+            f"{', '.join(NETWORK_SCHEMES)}"
+        )
+    return InputError(f"there is no file or folder {text}; a source is {ACCEPTED_SOURCES}")
+
+
+def _from_http(url: str) -> Source:
+    """MJPEG is read by us, other video by FFmpeg; only the server knows which it is."""
+    response = open_url(url)
+    content = response.headers.get("Content-Type", "").lower()
+    response.close()
+    if content.startswith("multipart/"):
+        return MjpegStream(url)
+    if content.startswith(("text/html", "image/")):
+        what = "a web page" if content.startswith("text/html") else "one image"
+        raise MediaError(
+            f"{redact_credentials(url)} is {what}, not a stream; give the address of the stream, which the "
+            "camera's manual tells"
+        )
+    return NetworkVideo(url)

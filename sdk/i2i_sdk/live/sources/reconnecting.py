@@ -1,0 +1,82 @@
+"""A source that may be lost and come back: cameras and network streams."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import suppress
+
+from i2i_sdk.errors import MediaError
+from i2i_sdk.live.sources.source import Captured, Image, Source
+
+MIN_RETRY_WAIT_S, MAX_RETRY_WAIT_S = 0.25, 5.0
+
+
+class ConnectionLostError(Exception):  # never reaches a user
+    """The connection is gone; its text says why."""
+
+
+class LiveSource(Source):
+    """Connects, gives frames until it is lost, and tries again: after 0.25 s, 0.5 s … at most 5 s.
+
+    What cannot be reached when the stream is opened is an error, since that is mostly a wrong name. Later it
+    tries for ever; each loss and return is an event.
+    """
+
+    live = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._first: float | None = None
+        self._wait_s = MIN_RETRY_WAIT_S
+
+    @abstractmethod
+    def connect(self) -> None:
+        """Raises MediaError."""
+
+    @abstractmethod
+    def read(self) -> Iterator[Captured]:
+        """Frames until closed. Raises Lost when the source is."""
+
+    @abstractmethod
+    def disconnect(self) -> None:
+        """Undo `connect`. Calling it twice is allowed."""
+
+    def open(self) -> None:
+        """Connect for the first time. Raises MediaError."""
+        self.connect()
+
+    def frames(self) -> Iterator[Captured]:
+        """As they come, through losses and returns, until closed."""
+        while not self.stopped.is_set():
+            try:
+                for captured in self.read():
+                    self._wait_s = (
+                        MIN_RETRY_WAIT_S  # of the next loss; a server that only accepts is no return
+                    )
+                    yield captured
+            except (ConnectionLostError, MediaError) as error:
+                self.disconnect()
+                if not self.stopped.is_set():
+                    self.tell("lost", f"{self.name} is lost: {error}")
+                    self._reconnect()
+
+    def release(self) -> None:
+        """Disconnect."""
+        self.disconnect()
+
+    def make_captured(self, image: Image, arrived: float) -> Captured:
+        """A frame that is decoded now."""
+        self._first = arrived if self._first is None else self._first
+        return Captured(image, (arrived - self._first) * 1000, arrived, time.perf_counter())
+
+    def _reconnect(self) -> None:
+        lost = time.perf_counter()
+        while not self.stopped.wait(self._wait_s):
+            self._wait_s = min(2 * self._wait_s, MAX_RETRY_WAIT_S)
+            with suppress(MediaError):
+                self.connect()
+                self.reconnects += 1
+                self.tell("reconnected", f"{self.name} is back after {time.perf_counter() - lost:.1f} s")
+                return

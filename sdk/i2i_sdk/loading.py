@@ -1,0 +1,225 @@
+"""From a path to a loaded engine: a zoo name, a bundle, or an ONNX file."""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from i2i_sdk.backends import (
+    check_threads,
+    explain_unsupported_backend,
+    explain_unsupported_variant,
+    load_backend_class,
+    open_variant,
+)
+from i2i_sdk.backends.base import Engine, EngineOptions
+from i2i_sdk.backends.external import ExternalContract, ExternalEngine
+from i2i_sdk.bundle.folder import Bundle
+from i2i_sdk.bundle.manifest import Variant
+from i2i_sdk.errors import BackendError, InputError
+from i2i_sdk.imaging import geometry
+from i2i_sdk.selection import DEFAULT_MIN_PSNR, choose_variant, load_latencies
+from i2i_sdk.zoo import ZOO, find_zoo_bundle
+
+Size = int | tuple[int, int] | str
+
+
+@dataclass(frozen=True)
+class VariantRequest:
+    """What a caller asks for; None leaves it to the bundle and the device. See `Translator`."""
+
+    backend: str | None = None
+    precision: str | None = None
+    size: Size | None = None
+    fit: str | None = None
+    threads: int | None = None
+    min_psnr: float = DEFAULT_MIN_PSNR
+    max_ms: float | None = None
+    provider: str | None = None
+    allow_fallback: bool = False
+
+    @property
+    def engine_options(self) -> EngineOptions:
+        """What of this is the engine's business."""
+        return EngineOptions(self.threads, self.provider, self.allow_fallback)
+
+
+@dataclass(frozen=True)
+class LoadedSource:
+    """An engine that maps uint8 [N, height, width, channels] to uint8 [N, height, width, 1 or 3]."""
+
+    engine: Engine
+    bundle: Bundle | None  # None for an ONNX file
+    variant: Variant | None
+    height: int
+    width: int
+    channels: int  # 1 or 3
+    fit: str
+    max_batch: int
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The only batch size that the engine takes, if there is one."""
+        return self.engine.input_shape[0]
+
+
+def open_source(
+    source: str | os.PathLike[str], request: VariantRequest, external: dict[str, Any]
+) -> LoadedSource:
+    """Find `source`, choose a variant, load it, and check that it is a translator.
+
+    `foreign` holds the four conventions of a foreign ONNX file, None where not given.
+    Raises InputError, BundleError, BackendError.
+    """
+    if request.fit is not None and request.fit not in geometry.FITS:
+        raise InputError(f"fit is {request.fit!r}; allowed: {', '.join(geometry.FITS)}")
+    check_threads(request.threads)
+    if request.max_ms is not None:
+        _check_max_ms(request.max_ms, request.provider)
+    if request.provider is not None and request.backend is None:
+        request = replace(request, backend="ort")  # the engine that has providers
+    path, size = find_source(source), None if request.size is None else parse_size(request.size)
+    bundle = variant = None
+    if path.suffix == ".onnx":
+        engine = _open_onnx(path, request, size, external)
+        fit, max_batch = "resize", 8
+    else:
+        bundle = _open_bundle(path, external)
+        variant = choose_variant(
+            bundle.manifest.variants,
+            explain_unsupported=lambda variant: explain_unsupported_variant(variant, request.provider),
+            # Tuned without a provider: with one the figures say nothing.
+            latencies=load_latencies(bundle) if request.provider is None else {},
+            backend=request.backend,
+            precision=request.precision,
+            size=size,
+            min_psnr=request.min_psnr,
+            max_ms=request.max_ms,
+        )
+        engine = open_variant(variant, bundle.files_of(variant), request.engine_options)
+        fit, max_batch, size = bundle.manifest.input.fit, variant.max_batch, (variant.height, variant.width)
+    try:
+        height, width, channels = _check_shape(engine, path, size)
+        if (fit := request.fit or fit) not in geometry.FITS:
+            raise InputError(f"{path}: its fit is {fit!r}; choose one: {', '.join(geometry.FITS)}")
+    except InputError:
+        engine.close()
+        raise
+    return LoadedSource(
+        engine, bundle, variant, height, width, channels, fit, engine.input_shape[0] or max_batch
+    )
+
+
+def find_source(source: str | os.PathLike[str]) -> Path:
+    """The bundle or ONNX file that `source` names; zoo names come first. Raises InputError."""
+    zoo = find_zoo_bundle(str(source))
+    if zoo is not None:
+        return zoo
+    path = Path(source)
+    if path.is_dir() or (path.exists() and path.suffix == ".onnx"):
+        return path
+    if not path.exists():
+        raise InputError(f"{source}: no such bundle, and not in the zoo ({', '.join(ZOO)})")
+    if path.suffix in (".pth", ".pt", ".safetensors"):
+        raise InputError(f"{path} is a checkpoint; make a bundle of it first: i2i export {path}")
+    raise InputError(f"{path}: a bundle (.i2i), an .onnx file or a zoo name is needed")
+
+
+def parse_size(size: Size) -> tuple[int, int]:
+    """256, (height, width), "256" or "HxW" -> (height, width). Raises InputError."""
+    value: Any = size
+    if isinstance(value, str):
+        match = re.fullmatch(r"([0-9]{1,9})(?:x([0-9]{1,9}))?", value)
+        sides = [int(match[1]), int(match[2] or match[1])] if match else []
+    else:
+        sides = cast("Sequence[Any]", value) if isinstance(value, tuple | list) else [value, value]
+    try:
+        height, width = (operator.index(side) for side in sides)  # NumPy's integers too, but no fractions
+    except (TypeError, ValueError):
+        raise InputError(f"size is {value!r}; allowed: 256, (height, width), or a text as 480x640") from None
+    if not (0 < height <= 16384 and 0 < width <= 16384):
+        raise InputError(f"size is {height}x{width}; sides from 1 to 16384 are possible")
+    return height, width
+
+
+def _check_max_ms(max_ms: float, provider: str | None) -> None:
+    """Raise InputError unless `max_ms` is a time, and of what was measured."""
+    value: Any = max_ms
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise InputError(f"max_ms is {value!r}; allowed: a number of milliseconds above 0")
+    if provider is not None:
+        raise InputError(
+            "max_ms chooses by what `i2i tune` measured, without a provider: leave one of them out"
+        )
+
+
+def _open_bundle(path: Path, external: dict[str, Any]) -> Bundle:
+    """Read a bundle. Raises BundleError, and InputError for options that only foreign files need."""
+    if options := [name for name, value in external.items() if value is not None]:
+        raise InputError(f"{', '.join(options)}: only for foreign ONNX files; a bundle says this itself")
+    return Bundle.read(path)
+
+
+def _open_onnx(
+    path: Path, request: VariantRequest, size: tuple[int, int] | None, external: dict[str, Any]
+) -> Engine:
+    """Load an ONNX file: ours by its uint8 input, another's by what the caller says of it."""
+    backend, precision = request.backend or "ort", request.precision or "fp32"
+    if request.max_ms is not None:
+        raise InputError(f"max_ms chooses among the variants of a bundle; {path} is one ONNX file")
+    if reason := explain_unsupported_backend(backend, precision, request.provider):
+        raise BackendError(f"{path}: {backend} cannot run it here: {reason}")
+    engine = load_backend_class(backend)((path,), precision, request.engine_options)
+    try:
+        if engine.input_dtype == "uint8" and len(engine.input_shape) == 4:
+            if options := [name for name, value in external.items() if value is not None]:
+                raise InputError(
+                    f"{path}: takes uint8 pictures, so {', '.join(options)} cannot be chosen; leave them out"
+                )
+            return engine
+        if len(engine.input_shape) != 4:
+            raise InputError(f"{path}: takes {engine.input_shape}; images have 4 dimensions")
+        untold = [name for name, value in external.items() if value is None]
+        if untold:
+            raise InputError(
+                f"{path}: takes {engine.input_dtype} {engine.input_shape} in a convention of its own; "
+                f"give {', '.join(untold)}. For example: input_range=(0, 255), output_range=(-1, 1), "
+                f"layout='nchw', channel_order='rgb'"
+            )
+        return ExternalEngine(engine, ExternalContract(**external), size)
+    except BaseException:
+        engine.close()
+        raise
+
+
+def _check_shape(engine: Engine, path: Path, size: tuple[int, int] | None) -> tuple[int, int, int]:
+    """The engine's height, width and input channels. Raises InputError unless it keeps the engine contract.
+
+    Files come from strangers: what a manifest or a caller says of one need not be true.
+    """
+    input_shape, output_shape = engine.input_shape, engine.output_shape
+    height, width, channels = input_shape[1:] if len(input_shape) == 4 else (None, None, None)
+    if height is None or width is None or channels not in (1, 3):
+        raise InputError(
+            f"{path}: the engine takes {input_shape}; a fixed size with 1 or 3 channels is needed"
+        )
+    if size not in (None, (height, width)):
+        raise InputError(f"{path}: the engine works at {height}x{width} only, not at {size[0]}x{size[1]}")
+    if (engine.input_dtype, engine.output_dtype) != ("uint8", "uint8"):
+        types = f"takes {engine.input_dtype} and gives {engine.output_dtype}"
+        raise InputError(f"{path}: the engine {types}; pictures are uint8 on both sides")
+    possible = ((None, height), (None, width), (None, 1, 3))
+    if output_shape and (
+        len(output_shape) != 4 or any(g not in p for g, p in zip(output_shape[1:], possible, strict=True))
+    ):
+        raise InputError(
+            f"{path}: the engine gives {output_shape} for {input_shape}; a translator gives pictures of the "
+            f"size it takes, with 1 or 3 channels"
+        )
+    return height, width, channels

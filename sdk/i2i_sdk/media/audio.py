@@ -1,0 +1,119 @@
+"""Sound on its way from one video file into another, in sync with the picture."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer, OutputContainer
+from av.error import InvalidDataError
+
+# What players read from these containers; FFmpeg's own lists name codecs that it then refuses to write.
+SOUND_IN_MP4 = {"aac", "mp2", "mp3", "ac3", "eac3", "alac", "opus", "flac"}
+SOUND_IN_MOV = SOUND_IN_MP4 - {"opus", "flac"} | {"pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be"}
+AAC_BITS_PER_CHANNEL = 96_000  # per second
+AAC_MAX_RATE = 48_000  # samples per second that every AAC player knows
+
+
+class SoundTracks:
+    """The audio tracks of a file on their way into another: copied where it takes the codec, else AAC."""
+
+    def __init__(self, source: InputContainer, sink: OutputContainer, video_start: Fraction) -> None:
+        self._sink = sink
+        self._notes: list[str] = []
+        self._damaged = 0
+        self._last: dict[int, int] = {}
+        tracks = source.streams.audio
+        self._outputs = {track.index: self._add_output(track) for track in tracks}
+        # Times count from whatever starts first: sound before the first picture is kept, and so is sync.
+        # Negative times are the run-up of an audio encoder, which players skip.
+        audio_starts = [Fraction(t.start_time or 0) * (t.time_base or 0) for t in tracks]
+        self._origin = min([video_start, *(max(Fraction(0), start) for start in audio_starts)])
+        self.video_delay = video_start - self._origin
+        self._packets = source.demux(tracks) if tracks else iter(())
+        self._next = next(self._packets, None)
+        if subtitles := len(source.streams.subtitles):
+            self._notes.append(f"{subtitles} subtitle track(s) not copied")
+
+    def copy_until(self, seconds: float | Fraction) -> None:
+        """Move the packets that start by `seconds`, so that picture and sound lie side by side."""
+        while (packet := self._next) is not None:
+            track = packet.stream.index
+            if packet.dts is not None and packet.dts * packet.time_base - self._origin > seconds:
+                return
+            if packet.dts is None and packet.size == 0:  # the end of a track
+                self._move(packet, self._outputs[track])
+            elif packet.dts is None or packet.dts <= self._last.get(track, -math.inf):
+                self._damaged += 1
+            else:
+                self._last[track] = packet.dts
+                self._move(packet, self._outputs[track])
+            self._next = next(self._packets, None)
+
+    def collect_notes(self) -> list[str]:
+        lost = [f"{self._damaged} damaged packet(s) of sound left out"] if self._damaged else []
+        return self._notes + lost
+
+    def _add_output(self, track: av.AudioStream) -> av.AudioStream:
+        codec, container = track.codec_context.codec.canonical_name, self._sink.format.name
+        codecs = {"mp4": SOUND_IN_MP4, "mov": SOUND_IN_MOV}.get(container, self._sink.supported_codecs)
+        if codec in codecs:
+            output = self._sink.add_stream_from_template(track)  # pyright: ignore[reportUnknownMemberType]
+        else:
+            output = self._sink.add_stream("aac", min(track.sample_rate, AAC_MAX_RATE))  # pyright: ignore[reportUnknownMemberType]
+            unnamed = track.layout.name.endswith("channels")  # as in AVI: take the usual layout of that many
+            output.layout = f"{track.channels}c" if unnamed else track.layout
+            output.bit_rate = AAC_BITS_PER_CHANNEL * track.channels
+            self._notes.append(f"sound encoded from {codec} to AAC, because {container} does not take it")
+        for key in ("language", "title"):
+            if key in track.metadata:
+                output.metadata[key] = track.metadata[key]
+        return output
+
+    def _move(self, packet: av.Packet[av.AudioStream], output: av.AudioStream) -> None:
+        if output.codec_context.is_encoder:
+            self._encode(packet, output)
+        elif packet.dts is not None:
+            shift = round(self._origin / packet.time_base)
+            pts = packet.dts if packet.pts is None else packet.pts
+            packet.dts, packet.pts = packet.dts - shift, pts - shift
+            packet.stream = output
+            self._sink.mux(packet)  # pyright: ignore[reportUnknownMemberType]
+
+    def _encode(self, packet: av.Packet[av.AudioStream], output: av.AudioStream) -> None:
+        try:
+            frames = packet.decode()
+        except InvalidDataError:
+            self._damaged += 1
+            return
+        for frame in frames:
+            if frame.pts is not None and frame.time_base is not None:
+                frame.pts -= round(self._origin / frame.time_base)
+            encode(self._sink, output, frame)
+        if packet.dts is None:
+            encode(self._sink, output, None)
+
+
+def find_video_start(path: Path) -> Fraction:
+    """When the first frame that decodes is shown, in seconds of the file's clock; 0 without picture.
+
+    Headers are no help: a recording may start with frames whose reference is missing.
+    """
+    with av.open(path.absolute(), "r", metadata_errors="replace") as file:
+        for packet in file.demux(file.streams.video[0]) if file.streams.video else ():
+            with suppress(InvalidDataError):
+                for frame in packet.decode():
+                    return (frame.pts or 0) * (frame.time_base or Fraction(0))
+    return Fraction(0)
+
+
+def encode(
+    sink: OutputContainer,
+    stream: av.VideoStream | av.AudioStream,
+    frame: av.VideoFrame | av.AudioFrame | None,
+) -> None:
+    """Encode a frame, or with None what the encoder still holds, and write what comes out."""
+    sink.mux(stream.encode(frame))  # pyright: ignore

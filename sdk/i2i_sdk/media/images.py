@@ -1,0 +1,101 @@
+"""Image files as uint8 arrays in OpenCV's color order (BGR or BGRA), read and written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from i2i_sdk.errors import InputError, MediaError
+from i2i_sdk.files import write_atomically
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+ALPHA_SUFFIXES = (".png", ".webp", ".bmp")  # of formats that keep it
+JPEG_MAGIC = b"\xff\xd8"  # how every JPEG file begins
+TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # and every TIFF
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Read an image file as BGR [H, W, 3], or BGRA [H, W, 4] when it has an alpha channel; uint8, 0..255.
+
+    16-bit files are reduced to 8 bits (the high byte). The EXIF orientation is applied, except to images
+    with alpha, which OpenCV reads as they are stored. Gray becomes BGR.
+
+    Raises MediaError if the file is missing, unreadable, or a TIFF with alpha (see `_convert_alpha`).
+    """
+    try:
+        # Not cv2.imread: on Windows it cannot open names that are not ASCII.
+        encoded = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise MediaError(f"cannot read {path}: {error.strerror or error}") from error
+    return decode_image(encoded, str(path))
+
+
+def decode_image(encoded: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+    """The bytes of an image file, uint8 [N], as `read_image` gives them; `name` is for errors.
+
+    Raises MediaError if they are damaged, or a TIFF with alpha.
+    """
+    if encoded[:2].tobytes() != JPEG_MAGIC:  # a JPEG has no alpha, so the usual photo is decoded once
+        stored = _decode_pixels(name, encoded, cv2.IMREAD_UNCHANGED)
+        if stored.ndim == 3 and stored.shape[2] == 4:
+            return _convert_alpha(name, stored, is_tiff=encoded[:4].tobytes() in TIFF_MAGICS)
+    return np.asarray(_decode_pixels(name, encoded, cv2.IMREAD_COLOR), np.uint8)
+
+
+def _decode_pixels(name: str, encoded: NDArray[np.uint8], mode: int) -> NDArray[np.generic]:
+    try:
+        image = cv2.imdecode(encoded, mode)
+    except cv2.error:  # an empty file, or more pixels than OpenCV allows
+        image = None
+    if image is None:  # pyright: ignore[reportUnnecessaryComparison]  # OpenCV's stub is wrong
+        raise MediaError(
+            f"cannot decode {name} as an image: it is damaged, empty or of another format. "
+            f"Readable are {', '.join(IMAGE_SUFFIXES)}"
+        )
+    return image
+
+
+def _convert_alpha(name: str, stored: NDArray[np.generic], *, is_tiff: bool) -> NDArray[np.uint8]:
+    """BGRA [H, W, 4] uint8 of a uint8 or uint16 image."""
+    if is_tiff:
+        raise MediaError(
+            f"{name} is a TIFF with an alpha channel, whose colors OpenCV may have multiplied by alpha. "
+            "Convert it to PNG, or remove the alpha channel"
+        )
+    if stored.dtype == np.uint16:
+        return (stored.astype(np.uint16) >> 8).astype(np.uint8)  # the high byte, as IMREAD_COLOR takes it
+    return np.asarray(stored, np.uint8)
+
+
+def write_image(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write a uint8 image: BGR [H, W, 3], BGRA [H, W, 4] or gray [H, W]. The suffix decides the format.
+
+    JPEG is written with quality 95, WebP without loss. Folders are created. The file appears whole or
+    not at all. Raises MediaError for an unknown suffix, alpha in a format without it, or a failed write;
+    InputError for another dtype.
+    """
+    if image.dtype != np.uint8:  # OpenCV would write 0.5 as 0
+        raise InputError(f"cannot write {path}: images are written from uint8; got {image.dtype}")
+    suffix = path.suffix.lower()
+    if suffix not in IMAGE_SUFFIXES:
+        raise MediaError(f"cannot write {path}: images are written as {', '.join(IMAGE_SUFFIXES)}")
+    if image.ndim == 3 and image.shape[2] == 4 and suffix not in ALPHA_SUFFIXES:
+        raise MediaError(
+            f"cannot write {path}: the image has an alpha channel, which is kept in "
+            f"{', '.join(ALPHA_SUFFIXES)} only. Use one of these, or give BGR"
+        )
+    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix in (".jpg", ".jpeg") else []
+    try:
+        done, encoded = cv2.imencode(suffix, image, options)
+    except cv2.error:
+        done, encoded = False, None
+    if not done or encoded is None:
+        raise MediaError(f"cannot write {path}: OpenCV cannot encode {image.dtype} {image.shape} as {suffix}")
+    try:
+        with write_atomically(path) as temporary:
+            encoded.tofile(temporary)  # not cv2.imwrite: on Windows it cannot write names that are not ASCII
+    except OSError as error:
+        raise MediaError(f"cannot write {path}: {error.strerror or error}") from error

@@ -1,0 +1,1 @@
+"""Performance: timing, statistics, records of benchmarks, and what is worth choosing."""

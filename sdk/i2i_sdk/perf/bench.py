@@ -1,0 +1,198 @@
+"""How fast a bundle's variants are on this device, for `i2i bench`, `i2i tune` and the benchmarks."""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# onnxruntime ships no type information.
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from i2i_sdk.backends import explain_unsupported_variant, open_variant
+from i2i_sdk.backends.base import EngineOptions
+from i2i_sdk.bundle.folder import Bundle
+from i2i_sdk.bundle.manifest import Parity, Variant
+from i2i_sdk.perf.candidates import Candidate, CandidateTimings, Comparison, compare
+from i2i_sdk.perf.energy import EnergyMeter
+from i2i_sdk.perf.record import Row
+from i2i_sdk.perf.timing import compute_median_ratio, pause
+
+ORT_DEFAULT = "ONNX Runtime, default options"
+MAX_STEADY_SPREAD = 0.05  # a wider spread is told
+
+Progress = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """How a bundle is measured."""
+
+    rounds: int = 10  # turns of each variant at least
+    seconds: float = 10.0  # that all of them together take at least
+    threads: int | None = None  # of the engines; None: their own choice
+    provider: str | None = None  # of ONNX Runtime; None: the CPU
+
+
+def collect_candidates(
+    bundle: Bundle, variants: Sequence[Variant], batch: int, options: BenchOptions
+) -> tuple[list[Candidate], dict[str, str]]:
+    """The variants that run here at this batch size, and why others do not."""
+    found: list[Candidate] = []
+    reasons: dict[str, str] = {}
+    for variant in variants:
+        reason = explain_unsupported_variant(variant, _choose_provider(variant, options))
+        if reason is None and batch > variant.max_batch:
+            reason = f"takes {variant.max_batch} frames at most"
+        if reason:
+            reasons[variant.name] = reason
+            continue
+        arguments: dict[str, Any] = {"path": str(bundle.path), "name": variant.name, "batch": batch}
+        arguments |= {"threads": options.threads, "provider": _choose_provider(variant, options)}
+        found.append(Candidate(variant.name, "i2i_sdk.perf.bench:open_candidate", arguments))
+    return found, reasons
+
+
+def make_reference_candidate(bundle: Bundle, variant: Variant, batch: int) -> Candidate:
+    """The bundle's FP32 graph of a variant's size as anyone would run it: the baseline on every device."""
+    arguments = {"graph": str(bundle.reference_for(variant)), "batch": batch}
+    return Candidate(ORT_DEFAULT, "i2i_sdk.perf.bench:open_reference", arguments)
+
+
+def open_candidate(
+    path: str, name: str, batch: int, threads: int | None, provider: str | None
+) -> Callable[[], object]:
+    """A call of a variant on random numbers; in a candidate's process, where it is never closed."""
+    bundle = Bundle.read(Path(path))
+    variant = next(v for v in bundle.manifest.variants if v.name == name)
+    engine = open_variant(variant, bundle.files_of(variant), EngineOptions(threads, provider))
+    shape = (batch, *(side or 1 for side in engine.input_shape[1:]))
+    inputs = np.random.default_rng(0).integers(0, 256, shape).astype(engine.input_dtype)
+    return lambda: engine.run(inputs)
+
+
+def open_reference(graph: str, batch: int) -> Callable[[], object]:
+    """A call of plain ONNX Runtime with nothing set."""
+    import onnxruntime as ort
+
+    session: Any = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    port = session.get_inputs()[0]
+    shape = [batch, *(side if isinstance(side, int) else 1 for side in port.shape[1:])]
+    dtype = "uint8" if port.type == "tensor(uint8)" else "float32"
+    inputs = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
+    return lambda: session.run(None, {port.name: inputs})
+
+
+def bench_variants(
+    bundle: Bundle,
+    variants: Sequence[Variant],
+    others: Sequence[Candidate],
+    baseline: str,
+    *,
+    batch: int = 1,
+    options: BenchOptions | None = None,
+    parities: dict[str, Parity] | None = None,
+    meters: Sequence[EnergyMeter] = (),
+    check_steady: Callable[[], bool] = pause,
+    progress: Progress = lambda text: None,
+) -> tuple[list[Row], Comparison]:
+    """Measure variants of one size beside other candidates, all taking turns.
+
+    others: baselines, and probes of the device. baseline: the name of the one that "faster" compares with.
+    steady: as `take_turns` has it. parities: by variant name, where they were measured here; else those of
+    the export are taken. Returns a row for each variant and candidate, what does not run with its reason, and
+    the rounds themselves.
+    """
+    options = options or BenchOptions()
+    candidates, reasons = collect_candidates(bundle, variants, batch, options)
+    comparison = compare(
+        [*others, *candidates],
+        options.rounds,
+        seconds=options.seconds,
+        meters=meters,
+        check_steady=check_steady,
+        progress=progress,
+    )
+    reasons |= comparison.reasons
+    by_name = {variant.name: variant for variant in variants}
+    size = variants[0].height, variants[0].width
+    subject = bundle.manifest.model.name
+    rows: list[Row] = []
+    for name in [candidate.name for candidate in others] + [variant.name for variant in variants]:
+        variant = by_name.get(name)
+        shown = shorten_name(variant) if variant else name
+        if name in reasons:
+            rows.append(Row(subject, shown, *size, batch, notes=(f"not run: {reasons[name]}",)))
+            continue
+        measured = comparison.timings[name]
+        values = {
+            **collect_costs(measured),
+            **(collect_facts(variant, batch, parities or {}) if variant else {}),
+        }
+        if baseline in comparison.timings:
+            values["faster"] = compute_median_ratio(comparison.timings[baseline].medians, measured.medians)
+        found: dict[str, Any] = {"times": {"frame": measured.timing}, **collect_times(measured)}
+        rows.append(Row(subject, shown, *size, batch, **found, values=values, notes=collect_notes(measured)))
+    return rows, comparison
+
+
+def collect_facts(variant: Variant, batch: int, parities: dict[str, Parity]) -> dict[str, float]:
+    """What is known of a variant without timing it."""
+    values: dict[str, float] = {
+        "macs": variant.macs * batch,
+        "low": variant.macs_in_precision,
+        "size": sum(file.bytes for file in variant.files),
+    }
+    if parity := parities.get(variant.name) or variant.parity:
+        values |= {"psnr": parity.psnr, "frames": parity.frames}
+        if parity.ssim is not None:
+            values["ssim"] = parity.ssim
+    return values
+
+
+def collect_costs(timings: CandidateTimings) -> dict[str, float]:
+    """Memory, energy, warm-up and repeated turns, where there is something to tell."""
+    values: dict[str, float] = {}
+    if timings.warm_up.calls:
+        values["warm_up"] = timings.warm_up.calls
+    if timings.memory is not None:
+        values["memory"] = timings.memory
+    if timings.energy is not None:
+        values["energy"] = timings.energy
+    if timings.repeated:
+        values["repeated"] = timings.repeated
+    return values
+
+
+def collect_notes(timings: CandidateTimings) -> tuple[str, ...]:
+    """What a reader must know of these figures."""
+    notes: list[str] = []
+    if not timings.warm_up.stable:
+        notes.append(f"its times were not stable after {timings.warm_up.calls} calls")
+    if (uncertain := timings.timing.spread) > MAX_STEADY_SPREAD:
+        notes.append(f"unsteady: its median is uncertain by {uncertain:.0%}")
+    return tuple(notes)
+
+
+def shorten_name(variant: Variant) -> str:
+    """ "openvino-bf16": the size stands beside it."""
+    return variant.name.removesuffix(f"-{variant.height}x{variant.width}")
+
+
+def collect_times(timings: CandidateTimings) -> dict[str, Any]:
+    """The times of a row, to microseconds, and how many each round has."""
+    samples = tuple(round(ms, 3) for ms in timings.times)
+    return {"samples": {"frame": samples}, "rounds": {"frame": tuple(map(len, timings.rounds))}}
+
+
+def format_threads(threads: int | None) -> str:
+    """How a record says which threads the engines had."""
+    return str(threads) if threads else f"the engines' own choice; this machine has {os.cpu_count()} cores"
+
+
+def _choose_provider(variant: Variant, options: BenchOptions) -> str | None:
+    return options.provider if variant.backend == "ort" else None

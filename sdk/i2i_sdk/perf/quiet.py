@@ -1,0 +1,203 @@
+"""Is the machine quiet? Figures of a busy, throttled or stolen processor are marked and never a reference."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from i2i_sdk.perf.record import Conditions
+from i2i_sdk.perf.timing import SETTLE_S, Turns, time_call
+
+# What a share may be before figures are marked.
+MAX_OTHERS, MAX_LOAD = 0.08, 0.25  # in cores; for each core
+MAX_STOLEN, MAX_SLOWDOWN, MAX_DISTURBED = 0.02, 0.10, 0.10
+CHECK_REPEATS = 3  # of which the fastest counts: a clock is judged by its best, not by an interruption
+INITIAL_CHECKS = 5  # before anything is measured
+USUAL_PERCENTILE = (
+    25  # percentile: a machine that is disturbed most of the time has its usual speed in between
+)
+MAX_CORES = 4  # that are looked at each time
+TICKS_PER_SECOND = 100  # a second, in /proc: a constant of Linux for user space
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Processor time since the start of the machine, in ticks of all cores together."""
+
+    total: int
+    busy: int  # of it, not idle; without what was stolen
+    stolen: int
+    own: int  # of this process and its children, past ones too
+    throttled: int | None
+
+
+class QuietMonitor:
+    """Watches the machine from entering to leaving; `conditions` says how it was.
+
+    Call `look` now and then, while nothing is measured: it times a calculation that is always the same, which
+    only a slower clock, or another process on its core, makes slower. Linux tells the rest; elsewhere the
+    load average has to do.
+    """
+
+    def __init__(self, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> None:
+        self._proc, self._sys = proc, sys
+        self._clock: list[float] = []
+        self._turns = self._repeated = self._disturbed = 0
+
+    def __enter__(self) -> QuietMonitor:
+        self._began, self._load = time.perf_counter(), read_load()
+        self._before = read_usage(self._proc, self._sys)
+        for _ in range(INITIAL_CHECKS):
+            self.check_steady()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            return
+        self.check_steady()
+        after, seconds = read_usage(self._proc, self._sys), time.perf_counter() - self._began
+        turns = (self._repeated / self._turns, self._disturbed / self._turns) if self._turns else (None, None)
+        loads, slower = (self._load, read_load()), compute_slowdown(self._clock)
+        self.conditions = judge_conditions(self._before, after, seconds, loads, slower, *turns)
+
+    def count_turns(self, turns: Turns) -> None:
+        """Keep in mind how many turns were disturbed, for the conditions."""
+        self._turns += turns.kept_count
+        self._repeated += sum(turns.repeated.values())
+        self._disturbed += turns.disturbed
+
+    def check_steady(self) -> bool:
+        """Time the calculation. Takes a tenth of a second, most of it a pause for others' threads.
+
+        Returns whether it is as fast as usual: no more than 10 % slower than a quarter of all looks.
+        """
+        time.sleep(SETTLE_S)
+        self._clock.append(time_slowest_core())
+        usual = float(np.percentile(self._clock, USUAL_PERCENTILE))
+        return self._clock[-1] <= (1 + MAX_SLOWDOWN) * usual
+
+
+def time_slowest_core() -> float:
+    """Milliseconds of the calculation on the slowest of up to four cores; of any core where not on Linux."""
+    if not hasattr(os, "sched_setaffinity"):
+        return min(time_call(run_calculation) for _ in range(CHECK_REPEATS))
+    allowed = os.sched_getaffinity(0)
+    cores = sorted(allowed)
+    try:
+        return max(_time_on_core(core) for core in cores[:: max(1, len(cores) // MAX_CORES)][:MAX_CORES])
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def _time_on_core(core: int) -> float:
+    os.sched_setaffinity(0, {core})
+    return min(time_call(run_calculation) for _ in range(CHECK_REPEATS))
+
+
+def run_calculation() -> int:
+    """Always the same work for one core, of some milliseconds."""
+    return sum(number & 7 for number in range(100_000))
+
+
+def compute_slowdown(clock: list[float]) -> float:
+    """How much slower the usual speed of the slowest third of the time was than that of the fastest.
+
+    Less than nine looks are cut into halves, less than six not at all: one look is no part of the time.
+    """
+    thirds = np.array_split(clock, max(1, min(3, len(clock) // 3)))
+    parts = [float(np.percentile(third, USUAL_PERCENTILE)) for third in thirds]
+    return max(parts) / min(parts) - 1
+
+
+def judge_conditions(
+    before: Usage | None,
+    after: Usage | None,
+    seconds: float,
+    loads: tuple[float | None, float | None],
+    slower: float,
+    repeated: float | None = None,
+    disturbed: float | None = None,
+    *,
+    cores: int | None = None,
+) -> Conditions:
+    """The conditions between two readings, with a mark for everything that makes figures unreliable."""
+    cores = cores or os.cpu_count() or 1
+    others = stolen = throttled = None
+    if before and after and after.total > before.total:
+        total = after.total - before.total
+        others = max(0.0, (after.busy - before.busy - (after.own - before.own)) / total)
+        stolen = (after.stolen - before.stolen) / total
+        if before.throttled is not None and after.throttled is not None:
+            throttled = after.throttled - before.throttled
+    marks: list[str] = []
+    if others is not None and others * cores > MAX_OTHERS:
+        marks.append(f"busy: other processes took {others * cores:.2f} of {cores} cores")
+    if others is None and loads[0] is None:
+        marks.append("unknown: this system does not tell whether it was busy")
+    elif others is None and loads[0] is not None and loads[0] > MAX_LOAD * cores:
+        marks.append(f"busy: the load was {loads[0]:.2f} on {cores} cores before it began")
+    if stolen is not None and stolen > MAX_STOLEN:
+        marks.append(f"shared: the hypervisor gave {stolen:.0%} of the processor time to others")
+    if throttled:
+        marks.append(f"throttled: the processor was too hot {throttled} times")
+    if slower > MAX_SLOWDOWN:
+        marks.append(f"unsteady clock: a fixed calculation became up to {slower:.0%} slower meanwhile")
+    if disturbed is not None and disturbed > MAX_DISTURBED:
+        marks.append(f"disturbed: the machine was slower than usual around {disturbed:.0%} of the turns")
+    return Conditions(seconds, *loads, others, stolen, slower, throttled, repeated, disturbed, tuple(marks))
+
+
+def read_load() -> float | None:
+    """The load average over the last minute; None where there is none."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def read_usage(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Usage | None:
+    """What Linux has counted; None on other systems."""
+    try:
+        words = (proc / "stat").read_text().split("\n", 1)[0].split()
+    except OSError:
+        return None
+    user, nice, system, idle, iowait, irq, softirq, steal = map(int, words[1:9])
+    busy = user + nice + system + irq + softirq
+    return Usage(
+        busy + idle + iowait + steal, busy, steal, count_own_ticks(proc, os.getpid()), count_throttlings(sys)
+    )
+
+
+def count_own_ticks(proc: Path, process: int) -> int:
+    """Ticks of a process, its living descendants, and those that ended."""
+    spent: dict[int, int] = {}
+    children: dict[int, list[int]] = {}
+    for folder in proc.glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it ended meanwhile
+            continue
+        parent, *times = (int(fields[index]) for index in (1, 11, 12, 13, 14))
+        spent[int(folder.name)] = sum(times)
+        children.setdefault(parent, []).append(int(folder.name))
+    family, waiting = 0, [process]
+    while waiting:
+        member = waiting.pop()
+        family += spent.get(member, 0)
+        waiting += children.get(member, [])
+    return family
+
+
+def count_throttlings(sys: Path) -> int | None:
+    """How often the processor's cores were slowed down because of heat; None where nobody counts."""
+    counts: list[int] = []
+    for file in sys.glob("devices/system/cpu/cpu*/thermal_throttle/core_throttle_count"):
+        try:
+            counts.append(int(file.read_text()))
+        except (OSError, ValueError):
+            continue
+    return sum(counts) if counts else None

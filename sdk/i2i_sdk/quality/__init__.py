@@ -1,0 +1,1 @@
+"""Quality: metrics, floors and parity of pictures."""

@@ -1,0 +1,115 @@
+"""Real frames that variants are compared on: from a folder, a video, or scikit-image's photos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from i2i_sdk.errors import InputError
+from i2i_sdk.imaging import geometry as sdk_frames
+from i2i_sdk.media.images import IMAGE_SUFFIXES, read_image
+from i2i_sdk.media.video import VIDEO_SUFFIXES, VideoReader
+
+T = TypeVar("T")
+
+PARTS = {"all": (0, 1), "even": (0, 2), "odd": (1, 2)}  # first, step
+MAX_FRAMES = 32  # frames; more change the mean PSNR by less than a tenth of a dB
+BUILTIN_PHOTOS = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "immunohistochemistry")
+
+
+@dataclass(frozen=True)
+class NamedFrame:
+    """A frame at the engine's size: uint8 [H, W, C_in] RGB."""
+
+    name: str
+    image: NDArray[np.uint8]
+
+
+def read_frames(
+    source: Path | None,
+    height: int,
+    width: int,
+    channels: int,
+    *,
+    part: str = "all",
+    max_frames: int = MAX_FRAMES,
+) -> list[NamedFrame]:
+    """Up to `most` frames, spread evenly over `source`, at the engine's size.
+
+    source: a folder of images or a video; None takes the photos that scikit-image ships. part: "all", or
+    every second of them, "even" or "odd": so that what is calibrated on is not what is judged on.
+
+    Raises InputError for an empty or missing source, MediaError for files that cannot be read.
+    """
+
+    def make_frame(name: str, image: NDArray[np.uint8]) -> NamedFrame:
+        return NamedFrame(name, _resize_for_engine(image, height, width, channels))
+
+    first, step = PARTS[part]
+    if source is None:
+        found = [make_frame(name, image) for name, image in _load_builtin()[first::step]]
+    elif source.is_dir():
+        paths = sorted(p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        found = [
+            make_frame(path.name, read_image(path)) for path in select_spread(paths[first::step], max_frames)
+        ]
+    elif source.suffix.lower() in VIDEO_SUFFIXES:
+        with VideoReader(source) as video:
+            frames = (
+                make_frame(f"{source.name}#{f.index}", f.image) for f in islice(video, first, None, step)
+            )
+            found = select_spread(frames, max_frames)
+    elif not source.exists():
+        raise InputError(f"{source}: no such file or folder")
+    else:
+        raise InputError(f"{source}: a folder of images or a video is needed")
+    if not found:
+        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+        if part == "all":
+            raise InputError(f"{source}: no images in it ({kinds})")
+        raise InputError(
+            f"{source}: too few images in it ({kinds}); every second one is for calibration, the others for "
+            f"the comparison"
+        )
+    return found
+
+
+def select_spread(items: Iterable[T], max_items: int) -> list[T]:
+    """At most `most` items, evenly spaced, of an iterable whose length is not known, keeping only 2 x `most`.
+
+    Example:
+        >>> select_spread(range(100), 5)
+        [0, 32, 64, 96]
+    """
+    kept: list[T] = []
+    stride = 1
+    for index, item in enumerate(items):
+        if index % stride == 0:
+            kept.append(item)
+            if len(kept) > 2 * max_items:
+                kept, stride = kept[::2], stride * 2
+    step = -(-len(kept) // max_items)
+    return kept[::step] if step else kept
+
+
+def _load_builtin() -> list[tuple[str, NDArray[np.uint8]]]:
+    try:
+        from skimage import data
+    except ImportError as error:
+        raise InputError(
+            "without --frames the photos of scikit-image are used: pip install scikit-image"
+        ) from error
+    photos = {name: getattr(data, name)() for name in BUILTIN_PHOTOS}
+    return [(name, cv2.cvtColor(photo[:, :, :3], cv2.COLOR_RGB2BGR)) for name, photo in photos.items()]
+
+
+def _resize_for_engine(image: NDArray[np.uint8], height: int, width: int, channels: int) -> NDArray[np.uint8]:
+    color = sdk_frames.resize(sdk_frames.extract_color(image), height, width)
+    return np.ascontiguousarray(sdk_frames.to_engine(color, "bgr", channels))

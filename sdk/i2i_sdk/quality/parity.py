@@ -1,0 +1,88 @@
+"""Parity: compare a variant's pictures with the expected ones, on real frames.
+
+With PyTorch's pictures when a bundle is made (`i2i_export.verify_variant`), with those of its reference
+graph on a device (`i2i verify`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from i2i_sdk.backends.base import Engine
+from i2i_sdk.bundle.manifest import Parity
+from i2i_sdk.errors import InputError
+from i2i_sdk.quality.eval_frames import MAX_FRAMES, read_frames
+from i2i_sdk.quality.metrics import max_abs, psnr, ssim
+
+Image = NDArray[np.uint8]
+
+# Mean PSNR over frames that a precision must keep, in dB; --min-psnr replaces them.
+PSNR_FLOORS = {"fp32": 50.0, "bf16": 40.0, "fp16": 40.0, "w8": 40.0, "int8": 30.0, "palette6": 30.0}
+
+
+@dataclass(frozen=True)
+class ParityInputs:
+    """What variants are compared on."""
+
+    names: tuple[str, ...]
+    arrays: tuple[Image, ...]  # [H, W, C_in] RGB
+    source: str  # as Parity.frames_from
+
+
+@dataclass(frozen=True)
+class ParityCase:
+    """What every variant has to make of what: a picture for each input."""
+
+    inputs: ParityInputs
+    expected: tuple[Image, ...]  # uint8 [H, W, C_out] RGB
+
+
+def read_inputs(
+    frames: Path | None,
+    height: int,
+    width: int,
+    channels: int,
+    *,
+    part: str = "all",
+    max_inputs: int = MAX_FRAMES,
+) -> ParityInputs:
+    """Frames at the engine's size, as `read_frames` takes and refuses them."""
+    found = read_frames(frames, height, width, channels, part=part, max_frames=max_inputs)
+    source = "builtin" if frames is None else "user"
+    return ParityInputs(tuple(f.name for f in found), tuple(f.image for f in found), source)
+
+
+def choose_floor(precision: str, min_psnr: float | None) -> float:
+    """The dB that a precision must keep, unless `min_psnr` says another."""
+    if min_psnr is not None:
+        return min_psnr
+    if precision not in PSNR_FLOORS:
+        known = ", ".join(PSNR_FLOORS)
+        raise InputError(
+            f"precision {precision!r} has no floor; floors are known of {known}; give --min-psnr"
+        )
+    return PSNR_FLOORS[precision]
+
+
+def measure_parity(engine: Engine, case: ParityCase) -> Parity:
+    """Run every input through `engine` and compare with what is expected of it."""
+    scores: list[tuple[float, float | None, int]] = []
+    for values, picture in zip(case.inputs.arrays, case.expected, strict=True):
+        output = engine.run(values[None])[0]
+        similarity = ssim(output, picture) if min(picture.shape[:2]) >= 11 else None
+        scores.append((psnr(output, picture), similarity, max_abs(output, picture)))
+    similarities = [s[1] for s in scores if s[1] is not None]
+    worst = min(range(len(scores)), key=lambda i: scores[i][0])
+    return Parity(
+        psnr=round(float(np.mean([s[0] for s in scores])), 2),
+        ssim=round(float(np.mean(similarities)), 5) if similarities else None,
+        max_abs=max(s[2] for s in scores),
+        frames=len(scores),
+        frames_from=case.inputs.source,
+        worst_frame=case.inputs.names[worst],
+        worst_psnr=round(scores[worst][0], 2),
+    )

@@ -1,0 +1,58 @@
+"""How close variants come to a bundle's reference graph, on this device and without PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from i2i_sdk.backends import explain_unsupported_variant, open_variant
+from i2i_sdk.backends.base import EngineOptions
+from i2i_sdk.backends.ort.ort_engine import OrtEngine
+from i2i_sdk.bundle.folder import Bundle
+from i2i_sdk.bundle.manifest import Parity, Variant
+from i2i_sdk.errors import BackendError, BundleError
+from i2i_sdk.quality.parity import ParityCase, measure_parity, read_inputs
+
+
+@dataclass(frozen=True)
+class VerifyOutcome:
+    """What became of a variant: its parity here, or why there is none."""
+
+    parity: Parity | None
+    reason: str = ""
+    is_broken: bool = False  # it should run here, and does not
+
+
+def verify_bundle(bundle: Bundle, frames: Path | None, threads: int | None) -> dict[str, VerifyOutcome]:
+    """Every variant, by name, against the reference of its size, where it runs here.
+
+    frames: as `read_frames` takes them. Raises InputError, MediaError, BundleError for a changed reference,
+    and BackendError when it does not run.
+    """
+    trials: dict[tuple[int, int], ParityCase] = {}
+    found: dict[str, VerifyOutcome] = {}
+    for variant in bundle.manifest.variants:
+        if reason := explain_unsupported_variant(variant):
+            found[variant.name] = VerifyOutcome(None, reason)
+            continue
+        size = (variant.height, variant.width)
+        if size not in trials:
+            trials[size] = make_reference_case(bundle, variant, frames, threads)
+        try:
+            with open_variant(variant, bundle.files_of(variant), EngineOptions(threads)) as engine:
+                found[variant.name] = VerifyOutcome(measure_parity(engine, trials[size]))
+        except (BackendError, BundleError) as error:  # a changed file is that variant's fault alone
+            found[variant.name] = VerifyOutcome(None, str(error), is_broken=True)
+    return found
+
+
+def make_reference_case(
+    bundle: Bundle, variant: Variant, frames: Path | None, threads: int | None
+) -> ParityCase:
+    """What the reference graph of the variant's size makes of frames.
+
+    It runs in ONNX Runtime. Raises as `verify_bundle`.
+    """
+    inputs = read_inputs(frames, variant.height, variant.width, bundle.manifest.input.in_channels)
+    with OrtEngine((bundle.reference_for(variant),), "fp32", EngineOptions(threads)) as reference:
+        return ParityCase(inputs, tuple(reference.run(values[None])[0] for values in inputs.arrays))

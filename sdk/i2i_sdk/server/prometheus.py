@@ -1,0 +1,66 @@
+"""What Prometheus reads at /metrics. The registry is this server's own: two servers may share a process."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass, fields
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.process_collector import ProcessCollector
+
+BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.033, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+@dataclass(frozen=True)
+class StageTimings:
+    """Where the time of one picture went, in milliseconds."""
+
+    wait: float  # for the engine's turn, since the picture was here
+    decode: float
+    engine: float  # resizing, the engine, and resizing back
+    encode: float
+
+
+STAGES = tuple(field.name for field in fields(StageTimings))
+
+
+class Metrics:
+    """Counters of one server. For the event loop's thread."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._frames = Counter("i2i_frames", "Pictures translated", ["model", "transport"], registry=registry)
+        self._dropped = Counter(
+            "i2i_frames_dropped", "Frames replaced by a newer one of their client", registry=registry
+        )
+        self._errors = Counter("i2i_errors", "Requests and frames refused", ["code"], registry=registry)
+        self._seconds = Histogram(
+            "i2i_stage_seconds",
+            "Time of one picture",
+            ["model", "stage"],
+            registry=registry,
+            buckets=BUCKETS_S,
+        )
+        self._clients = Gauge("i2i_clients", "Open WebSockets", registry=registry)
+
+    def count_translated(self, model: str, transport: str, timings: StageTimings) -> None:
+        """Count a picture. transport: "websocket" or "post"."""
+        self._frames.labels(model, transport).inc()
+        for stage, milliseconds in zip(STAGES, astuple(timings), strict=True):
+            self._seconds.labels(model, stage).observe(milliseconds / 1000)
+
+    def count_dropped(self) -> None:
+        """Count a frame that a newer one replaced."""
+        self._dropped.inc()
+
+    def count_refused(self, code: str) -> None:
+        """Count an error that a client was told."""
+        self._errors.labels(code).inc()
+
+    def set_clients(self, number: int) -> None:
+        """Say how many WebSockets are open."""
+        self._clients.set(number)
+
+    def to_text(self) -> bytes:
+        """All of them in Prometheus' text format."""
+        return generate_latest(self._registry)

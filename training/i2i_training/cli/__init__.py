@@ -1,0 +1,1 @@
+"""Commands of `i2i` that need PyTorch."""

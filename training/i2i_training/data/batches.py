@@ -1,0 +1,218 @@
+"""Endless batches for training, exactly resumable."""
+
+from __future__ import annotations
+
+import logging
+import time
+import zlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from i2i_sdk.errors import TrainingError
+from i2i_training.data.augment import add_noise, crop, flip_randomly, jitter_colors
+from i2i_training.data.batch_plan import BatchPlan, BatchPlanner
+from i2i_training.data.data_options import DataOptions, check_data_options
+from i2i_training.data.image_tensors import Image, decode, normalize_images
+from i2i_training.data.labels import check_labels
+from i2i_training.data.layout import HELD_OUT_EVERY, ImageFile, Split, find_layout
+from i2i_training.data.scan import THREADS, build_resizer, extract_part, read_split
+
+PREFETCH_BATCHES = 2  # batches that are prepared while the network trains, where images must be decoded
+GB = 10**9
+
+log = logging.getLogger(__name__)
+
+Crops = tuple[Image | None, Image]  # of one sample
+
+
+@dataclass(frozen=True)
+class Batch:
+    """float32 [N, C, crop, crop] in -1..1 on the device, RGB where C is 3; `a` is translated into `b`.
+
+    The direction is applied: with BtoA, `a` is the data set's B. `a` is None for a single domain.
+    """
+
+    a: Tensor | None
+    b: Tensor
+
+
+class ImageCache:
+    """Stretched images: from memory where they are kept, else from their files. Thread-safe."""
+
+    def __init__(self, images: dict[ImageFile, Image], options: DataOptions) -> None:
+        self._kept = images
+        self._options = options
+        self._shape = build_resizer(options)
+
+    def __contains__(self, source: ImageFile) -> bool:
+        return source in self._kept
+
+    def read(self, sources: Sequence[ImageFile]) -> list[Image]:
+        """uint8 [H, W, C] of each source; files that hold several of them are decoded once.
+
+        Raises TrainingError for a file that could be used when training began, and cannot any more.
+        """
+        decoded: dict[Path, Image] = {}
+        images: list[Image] = []
+        for source in sources:
+            if source in self._kept:
+                images.append(self._kept[source])
+                continue
+            try:
+                if source.path not in decoded:
+                    decoded[source.path] = decode(source.path)
+                part = extract_part(decoded[source.path], source, self._options)
+            except ValueError as error:
+                raise TrainingError(f"{source.path}: {error}; it was good when training began") from error
+            images.append(self._shape(source, part))
+        return images
+
+
+class TrainingData:
+    """Batches without end; made by `open_training_data`. For one thread; call `close` in the end.
+
+    waited_s: seconds spent in `next` so far.
+    description: what is read, in a few words.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        images: ImageCache,
+        options: DataOptions,
+        batch: int,
+        seed: int,
+        share: range,
+        name: str,
+    ) -> None:
+        """`mine`: which images of a batch are this process's share."""
+        self.wait_s = 0.0
+        kind = "pairs" if split.is_paired else "images"
+        counts = [len(x) for x in (split.inputs, split.targets) if x]
+        self.description = f"{counts[0] if split.is_paired else ' + '.join(map(str, counts))} {kind}: {name}"
+        self._split, self._images, self._options = split, images, options
+        self._planner = BatchPlanner(len(split.inputs), len(split.targets), split.is_paired, seed)
+        self._batch, self._mine = batch, share
+        self._files = _compute_fingerprint(split)
+        everything = all(s in images for s in (*split.inputs, *split.targets))
+        self._pool = None if everything else ThreadPoolExecutor(THREADS, "i2i-data")
+        self._pending: deque[tuple[BatchPlan, Iterator[Crops], dict[str, Any]]] = deque()
+        self._state = self._planner.state_dict()  # after the batch that was handed out last
+
+    def next(self, device: torch.device | str) -> Batch:
+        """The next batch, this process's share of it."""
+        start = time.perf_counter()
+        ahead = PREFETCH_BATCHES if self._pool else 0
+        while len(self._pending) <= ahead:
+            plan = self._planner.next(self._batch)
+            self._pending.append((plan, self._crop_share(plan), self._planner.state_dict()))
+        plan, cuts, state = self._pending.popleft()
+        inputs, targets = zip(*cuts, strict=True)
+        mine = slice(self._mine.start, self._mine.stop)
+        a = None
+        if plan.inputs:
+            a = self._prepare_tensor(inputs, self._split.inputs[0].domain, plan.input_draws[mine], device)
+        b = self._prepare_tensor(targets, self._split.targets[0].domain, plan.target_draws[mine], device)
+        self._state = state
+        self.wait_s += time.perf_counter() - start
+        return Batch(a, b)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and whole numbers: what comes after the batch that was handed out last."""
+        return {**self._state, "files": self._files}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly where `state` was taken. Raises TrainingError if it was taken with other images."""
+        if state["files"] != self._files:
+            raise TrainingError(
+                f"{self._options.data}: not the images that the run began with, which had "
+                f"{len(state['targets'])} targets where there are {len(self._split.targets)}, or other names "
+                f"or another direction. Bring them back, or begin a new run"
+            )
+        self._pending.clear()
+        self._planner.load_state_dict(state)
+        self._state = self._planner.state_dict()
+
+    def close(self) -> None:
+        """End the threads. `next` cannot be called afterwards."""
+        self._pending.clear()
+        if self._pool:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _crop_share(self, plan: BatchPlan) -> Iterator[Crops]:
+        """Crops of this process's share, in order; begun at once where there are threads."""
+        run = self._pool.map if self._pool else map
+        return run(partial(self._crop_sample, plan), self._mine)
+
+    def _crop_sample(self, plan: BatchPlan, i: int) -> Crops:
+        # Copies: a crop's view would keep an image alive that is not kept.
+        size = self._options.crop_size
+        target = self._split.targets[plan.targets[i]]
+        if not plan.inputs:
+            (b,) = self._images.read([target])
+            return None, crop(b, size, plan.target_draws[i]).copy()
+        a, b = self._images.read([self._split.inputs[plan.inputs[i]], target])
+        return crop(a, size, plan.input_draws[i]).copy(), crop(b, size, plan.target_draws[i]).copy()
+
+    def _prepare_tensor(
+        self, crops: Sequence[Image], domain: str, draws: Tensor, device: torch.device | str
+    ) -> Tensor:
+        device = torch.device(device)
+        stacked = torch.from_numpy(np.stack(crops))
+        if device.type == "cuda":
+            stacked = stacked.pin_memory()  # so that copying does not wait for the network
+        images = stacked.to(device, non_blocking=True).permute(0, 3, 1, 2).contiguous()
+        if self._options.flip:
+            images = flip_randomly(images, draws)
+        values = normalize_images(images)
+        if self._options.jitter and not self._options.are_labels(domain):
+            values = jitter_colors(values, draws, self._options.jitter)
+        return add_noise(values, draws, self._options.noise) if self._options.noise else values
+
+
+def _compute_fingerprint(split: Split) -> int:
+    """CRC-32 of the names of all images, in their order."""
+    names = (f"{s.domain} {s.path.name}" for s in (*split.inputs, *split.targets))
+    return zlib.crc32("\n".join(names).encode())
+
+
+def open_training_data(
+    options: DataOptions, kind: str, batch: int, seed: int, rank: int = 0, world: int = 1
+) -> TrainingData:
+    """Read and check the training images of a recipe of `kind` "paired", "unpaired" or "single".
+
+    Args:
+        batch: images per step over all processes; `rank` of `world` gets its share. All processes draw the
+            same plan, so that together they see what one alone would.
+        seed: of the order, crops, flips and jitter.
+
+    Raises TrainingError listing every file that cannot be used, for a layout that is not known, options that
+    do not work, and label maps that are on the other side.
+    """
+    check_data_options(options, kind)
+    if batch < 1 or batch % world:
+        raise TrainingError(f"batch is {batch}; it must be a multiple of the number of processes, {world}")
+    layout = find_layout(Path(options.data), kind, options.direction)
+    split = replace(layout.train, is_paired=kind == "paired")
+    smallest = options.crop_size if options.load_size is None else 1
+    good, kept = read_split(
+        split, options, smallest, build_resizer(options), options.cache_gb * GB, should_log=rank == 0
+    )
+    check_labels([*good.inputs, *good.targets], options)
+    share = batch // world
+    mine = range(rank * share, (rank + 1) * share)
+    data = TrainingData(good, ImageCache(kept, options), options, batch, seed, mine, layout.name)
+    if rank == 0:
+        log.info("training with %s", data.description)
+        if layout.is_divided:
+            log.warning("%s: every %dth is held out, since no others are", layout.name, HELD_OUT_EVERY)
+    return data

@@ -1,0 +1,1 @@
+"""Dialects: checkpoint files of other repositories."""

@@ -1,0 +1,1 @@
+"""Losses: GAN objectives and the history of generated images."""

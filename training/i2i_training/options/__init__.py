@@ -1,0 +1,1 @@
+"""Options: dataclasses, flags and files that set them."""

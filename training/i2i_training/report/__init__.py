@@ -1,0 +1,1 @@
+"""Reports: the page, curves and picture sheets of a run."""
