@@ -1,7 +1,7 @@
 """CUDA through NVIDIA's cuda-python: which GPU is here, and how frames get to it and back.
 
-tests/sdk/test_cuda.py runs all of it where there is a GPU, and did so on an H200: device, page-locked
-memory, copies, capture and replay. Kernels of a TensorRT engine in such a graph never ran here.
+tests/sdk/backends/test_cuda.py runs all of it where there is a GPU, and did so on an H200: device,
+page-locked memory, copies, capture and replay. Kernels of a TensorRT engine in such a graph never ran here.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false

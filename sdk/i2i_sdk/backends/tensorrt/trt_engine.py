@@ -1,8 +1,8 @@
 """TensorRT on NVIDIA GPUs: an engine of the bundle, or one built on this device from the bundle's ONNX file.
 
 Choosing, refusing and building were executed by this project, on an H200 too, which TensorRT for RTX
-does not take. Loading and running an engine never were: tests/sdk/test_trt_backend.py does both where
-there is a GPU that it takes.
+does not take. Loading and running an engine never were: tests/sdk/backends/test_trt_backend.py does both
+where there is a GPU that it takes.
 """
 
 # pyright: reportMissingTypeStubs=false

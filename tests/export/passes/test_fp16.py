@@ -208,7 +208,7 @@ def test_quantized_convolutions(scales: tuple[int, ...]) -> None:
     assert {types[name] for name in ("q", "z", "w", "wz")} == {TensorProto.INT8}
     assert (types["f"], types["t"]) == (FLOAT, FLOAT)
     assert model.opset_import[0].version == 19
-    # One number as a scalar: with the shape [1] TensorRT would run FP16, see tests/sdk/test_trt_builder.py.
+    # One number as a scalar: with the shape [1] TensorRT would run FP16, see test_trt_builder.py.
     assert {i.name: list(i.dims) for i in model.graph.initializer if i.name in "szws"} == {
         "s": [],
         "z": [],

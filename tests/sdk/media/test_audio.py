@@ -9,8 +9,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from test_sinks import CONTAINERS, ONE_BEEP, make_flashing_frames
-from test_sources import make_beep, make_constant_times, make_video, read_all
+from test_reading import make_beep, make_constant_times, make_video, read_all
+from test_writing import CONTAINERS, ONE_BEEP, make_flashing_frames
 
 from i2i_sdk.media.video import VideoWriter
 

@@ -142,7 +142,7 @@ def test_newer_schema_says_how_to_read_it(data: dict[str, Any]) -> None:
 @pytest.fixture
 def schema_1() -> dict[str, Any]:
     """The sketch model's manifest as version 0.1 wrote it."""
-    return json.loads((Path(__file__).parents[1] / "fixtures" / "manifest_schema_1.json").read_text())
+    return json.loads((Path(__file__).parents[2] / "fixtures" / "manifest_schema_1.json").read_text())
 
 
 def test_a_manifest_of_schema_1(schema_1: dict[str, Any], root: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
-from test_sources import draw_picture, make_beep, make_constant_times, make_video, read_all
+from test_reading import draw_picture, make_beep, make_constant_times, make_video, read_all
 
 from i2i_sdk.errors import InputError, MediaError
 from i2i_sdk.media.images import read_image, write_image

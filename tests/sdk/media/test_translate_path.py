@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from test_sources import (
+from test_reading import (
     draw_picture,
     make_beep,
     make_constant_times,

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.run_curves import draw_run, main
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 UNPAIRED = {
     ("loss", "D_A"): [(50, 0.5), (100, 0.4)],
     ("loss", "cycle_A"): [(50, 0.2), (100, 0.1)],
