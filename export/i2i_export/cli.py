@@ -21,8 +21,7 @@ from i2i_sdk.cli.tables import print_table
 from i2i_sdk.device import read_peak_memory
 from i2i_sdk.errors import ExportError
 from i2i_sdk.loading import parse_size
-from i2i_sdk.quality.parity import choose_floor
-from i2i_sdk.selection import DEFAULT_MIN_PSNR
+from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR, choose_floor
 
 WORST_LAYERS = 6  # that are shown of a sensitivity sweep
 GENERATORS = {"AtoB": ("latest_net_G_A", "latest_net_G"), "BtoA": ("latest_net_G_B", "latest_net_G")}

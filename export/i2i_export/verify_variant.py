@@ -16,7 +16,8 @@ from i2i_sdk.backends.base import Engine
 from i2i_sdk.bundle.manifest import Parity, Variant
 from i2i_sdk.errors import ParityError
 from i2i_sdk.perf.timing import Timing, compute_statistics, time_interleaved
-from i2i_sdk.quality.parity import Image, ParityCase, choose_floor, measure_parity, read_inputs
+from i2i_sdk.quality.floors import choose_floor
+from i2i_sdk.quality.parity import Image, ParityCase, measure_parity, read_inputs
 from i2i_training.networks import GeneratorSpec
 
 

@@ -24,7 +24,8 @@ from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import Variant
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.imaging import geometry
-from i2i_sdk.selection import DEFAULT_MIN_PSNR, choose_variant, load_latencies
+from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR
+from i2i_sdk.selection import choose_variant, load_latencies
 from i2i_sdk.zoo import ZOO, find_zoo_bundle
 
 Size = int | tuple[int, int] | str

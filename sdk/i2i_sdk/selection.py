@@ -18,12 +18,11 @@ from i2i_sdk.bundle.manifest import Variant
 from i2i_sdk.device import find_package_version, get_cache_dir, read_cpu_name
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.files import write_atomically
+from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR
 
 log = logging.getLogger(__name__)
 
 CACHE_VERSION = 3  # of the cached figures and of how they were measured; others are not read
-
-DEFAULT_MIN_PSNR = 35.0  # dB: what Translator takes unless told otherwise
 
 
 def choose_variant(

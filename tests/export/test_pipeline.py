@@ -17,8 +17,8 @@ from i2i_export.targets import TargetRequest, parse_targets
 from i2i_sdk import Bundle, BundleError, CheckpointError, ExportError, ParityError, Translator
 from i2i_sdk.cli.main import main as i2i
 from i2i_sdk.media.images import write_image
+from i2i_sdk.quality.floors import PSNR_FLOORS
 from i2i_sdk.quality.metrics import psnr
-from i2i_sdk.quality.parity import PSNR_FLOORS
 from i2i_training.checkpoint import load_generator, save_generator
 from i2i_training.networks import (
     DcganConfig,

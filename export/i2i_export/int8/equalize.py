@@ -14,9 +14,9 @@ import onnx
 from numpy.typing import NDArray
 
 from i2i_export.int8.calibrate import Observations
+from i2i_export.ops import Role, has_role
 from i2i_export.passes.onnx_graph import OnnxGraph, get_attribute, make_constant
 
-TRANSPARENT_OPS = {"Relu", "LeakyRelu", "Pad", "Resize"}
 MIGRATION_STRENGTH = 0.7  # 1: all channels of the activation alike; 0: all columns of the weights
 MIN_CHANNEL_SHARE = 1e-3  # of the largest channel: a smaller one, or one that is silent, counts as so large
 
@@ -52,18 +52,18 @@ def _find_readers(graph: OnnxGraph, tensor: str) -> list[onnx.NodeProto]:
     for node in graph.consumers.get(tensor, []):
         if node.op_type == "Conv" and _has_input_columns(graph, node):
             found.append(node)
-        elif _is_transparent(graph, node) and (after := _find_readers(graph, node.output[0])):
+        elif _is_scalable(graph, node) and (after := _find_readers(graph, node.output[0])):
             found += after
         else:
             return []
     return found
 
 
-def _is_transparent(graph: OnnxGraph, node: onnx.NodeProto) -> bool:
+def _is_scalable(graph: OnnxGraph, node: onnx.NodeProto) -> bool:
     """Is what it makes of a multiple of a channel that multiple of what it makes of the channel?"""
     if node.op_type == "Pad" and len(node.input) > 2 and node.input[2]:  # with a number, not always 0
         return node.input[2] in graph.constants and not graph.get_value(node.input[2]).any()
-    return node.op_type in TRANSPARENT_OPS and get_attribute(node, "extrapolation_value", 0.0) == 0.0
+    return has_role(node, Role.SCALABLE) and get_attribute(node, "extrapolation_value", 0.0) == 0.0
 
 
 def _find_observed_tensor(graph: OnnxGraph, tensor: str, observations: Observations) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -31,15 +31,14 @@ from i2i_export.int8.qdq import (
     quantize_all_weights,
     quantize_graph,
 )
-from i2i_export.int8.sensitivity import find_fallback, rank_layers, sweep_layers
 from i2i_export.options import ExportOptions
 from i2i_export.passes import replace_transposed_convolutions
 from i2i_export.passes.onnx_graph import OnnxGraph, count_conv_macs, make_constant
 from i2i_sdk.bundle.manifest import Variant
 from i2i_sdk.errors import ExportError, InputError
+from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR, choose_floor
 from i2i_sdk.quality.metrics import psnr
-from i2i_sdk.quality.parity import ParityCase, ParityInputs, choose_floor, read_inputs
-from i2i_sdk.selection import DEFAULT_MIN_PSNR
+from i2i_sdk.quality.parity import ParityCase, ParityInputs, read_inputs
 from i2i_training.networks import GeneratorSpec
 
 log = logging.getLogger(__name__)
@@ -50,6 +49,8 @@ GOOD_SHARE = 2 / 3  # with so many a variant is worth having in the quality that
 CALIBRATION_FRAMES = 128
 FEW_FRAMES = 32
 SWEEP_FRAMES = 4
+
+ScoreFunction = Callable[[Sequence[str]], float]  # layers in 8 bits -> mean PSNR in dB over held-out frames
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,45 @@ def _select_layers(
         f"in 8 bits, at least {MIN_SHARE:.0%} are needed to be worth it. Take bf16 or fp16, calibrate on "
         f"more frames, or lower --min-psnr"
     )
+
+
+def sweep_layers(
+    layers: Sequence[str], score: ScoreFunction, progress: Callable[[str], None] = lambda text: None
+) -> dict[str, float]:
+    """The dB with each layer alone in 8 bits, the worst first."""
+    found: dict[str, float] = {}
+    for number, layer in enumerate(layers, 1):
+        progress(f"sensitivity: layer {number} of {len(layers)}")
+        found[layer] = round(score([layer]), 2)
+    return dict(sorted(found.items(), key=lambda item: item[1]))
+
+
+def rank_layers(alone: Mapping[str, float], macs: Mapping[str, int]) -> list[str]:
+    """Layers by the noise that each of their multiplications costs, most first.
+
+    Noise power is 10 ** (-dB / 10). A large layer is kept in 8 bits before a small one with the same noise:
+    it is what makes the engine fast.
+    """
+    return sorted(alone, key=lambda layer: 10 ** (-alone[layer] / 10) / macs[layer], reverse=True)
+
+
+def find_fallback(order: Sequence[str], score: ScoreFunction, floor: float) -> tuple[list[str], float]:
+    """As many of the last of `order` in 8 bits as keep `floor`, and the dB they have.
+
+    Fewer layers in 8 bits are taken to be better, so that the number is found by halving; the result itself
+    was measured. With none left the picture is exact: ([], inf).
+    """
+    held: tuple[list[str], float] = ([], float("inf"))
+    fewest, most = 1, len(order)  # layers that go back; 0 was tried by the caller
+    while fewest <= most:
+        back = (fewest + most) // 2
+        left = list(order[back:])
+        db = score(left) if left else float("inf")
+        if db >= floor:
+            held, most = (left, db), back - 1
+        else:
+            fewest = back + 1
+    return held
 
 
 def _prepare(builder: Int8Builder) -> Int8Preparation:

@@ -14,8 +14,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from i2i_export.int8.calibrate import Activation, Observations, QuantizationGrid, choose_minmax_range
+from i2i_export.int8.calibrate import Activation, Observations, choose_minmax_range
 from i2i_export.passes.onnx_graph import OnnxGraph, get_attribute, make_constant
+from i2i_sdk.quality.grids import QuantizationGrid
 
 OPSET = 19  # of QuantizeLinear with float16 scales; what was exported for 18 means the same there
 WEIGHT_SHRINKS = np.linspace(0.7, 1.0, 13)

@@ -11,19 +11,12 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from i2i_export.ops import Role, has_role
 from i2i_sdk.errors import ExportError
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 OPSET = 19  # the first that allows FP16 scales of Q/DQ; it takes graphs of opset 18 as they are
 MAX_HALF, MIN_NORMAL_HALF = 65504.0, 2.0**-14  # of FP16 with all its digits
-
-# Sums over a picture overflow FP16 or lose their digits (TensorRT#2691, onnxruntime#10079).
-STATISTICS_OPS = frozenset({"InstanceNormalization", "ReduceMean", "ReduceSum"})
-# What a normalization that is written out makes of its means; an Add of two tensors is a residual's.
-ARITHMETIC_OPS = frozenset({"Sub", "Mul", "Div", "Pow", "Sqrt", "Reciprocal", "Add"})
-HEAD_OPS = frozenset({"Tanh"})  # and all that follows: near 1 a step of FP16 is an eighth of a gray level
-WEIGHTED_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-QUANTIZE_OPS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
 def convert_graph_to_half(model: ModelProto) -> ModelProto:
@@ -75,7 +68,7 @@ def make_scales_scalar(graph: GraphProto) -> None:
     nothing (measured with 1.7). Raises ExportError for a scale that loses digits in FP16.
     """
     constants = {i.name: i for i in graph.initializer}
-    names = [name for node in graph.node if node.op_type in QUANTIZE_OPS for name in node.input[1:]]
+    names = [name for node in graph.node if has_role(node, Role.QUANTIZE) for name in node.input[1:]]
     for name in dict.fromkeys(names):
         values = numpy_helper.to_array(constants[name])
         if values.dtype == np.float32 and (values < MIN_NORMAL_HALF).any():
@@ -94,16 +87,15 @@ def find_float_outputs(graph: GraphProto) -> set[str]:
     after_head: set[str] = set()
     for node in graph.node:  # in topological order
         inputs, outputs = set(node.input), set(node.output)
-        if node.op_type in WEIGHTED_OPS or inputs & after_work:
+        if has_role(node, Role.WEIGHTED) or inputs & after_work:
             after_work |= outputs
         residual = node.op_type == "Add" and not inputs & constants
-        if node.op_type in STATISTICS_OPS or (
-            node.op_type in ARITHMETIC_OPS and inputs & after_means and not residual
-        ):
+        arithmetic = has_role(node, Role.ARITHMETIC) and inputs & after_means and not residual
+        if has_role(node, Role.STATISTICS) or arithmetic:
             after_means |= outputs
-        if node.op_type in HEAD_OPS or inputs & after_head:
+        if has_role(node, Role.HEAD) or inputs & after_head:
             after_head |= outputs
-    outputs = {o for node in graph.node if node.op_type not in QUANTIZE_OPS for o in node.output}
+    outputs = {o for node in graph.node if not has_role(node, Role.QUANTIZE) for o in node.output}
     return {o for o in outputs if o in after_means or o in after_head or o not in after_work}
 
 

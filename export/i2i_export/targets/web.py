@@ -16,6 +16,7 @@ import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from i2i_export.job import Job
+from i2i_export.ops import ROLES, Role, has_role
 from i2i_export.options import ExportOptions
 from i2i_export.passes.fp16 import MAX_HALF
 from i2i_export.verify_variant import VerifiedVariant, verify_with
@@ -30,15 +31,6 @@ PRECISIONS = ("fp32", "fp16")
 # What a page may make its visitors wait for: 12 s at 20 Mbit/s, twice onnxruntime-web's own 14 MB.
 MAX_FILE_BYTES = 30 * 10**6
 OPSETS = range(7, 24)  # of onnxruntime-web 1.20 and later
-
-# The operators that our networks become. The WebAssembly build has all of ONNX. The WebGPU build (1.30) was
-# seen to run all nodes of a ResNet and a U-Net but Round, near the end, which it gives to WebAssembly.
-OPERATORS = frozenset(
-    {
-        *("Add", "Cast", "Clip", "Concat", "Conv", "ConvTranspose", "Div", "InstanceNormalization"),
-        *("LeakyRelu", "Mul", "Pad", "Relu", "Resize", "Round", "Sub", "Tanh", "Transpose", "Unsqueeze"),
-    }
-)
 
 # Measured in WebAssembly, headless Chromium on two cores of a server: a ResNet of 16 filters and 3 blocks at
 # 128x128 (0.38 GMACs) ran at 15 frames a second.
@@ -86,9 +78,10 @@ def check_supported(model: ModelProto) -> None:
     opsets = {opset.domain: opset.version for opset in model.opset_import}
     if opsets.keys() - {"", "ai.onnx"} or not all(version in OPSETS for version in opsets.values()):
         raise ExportError(f"web: opsets {opsets}; onnxruntime-web runs ONNX {OPSETS[0]} to {OPSETS[-1]}")
-    if unknown := [n for n in model.graph.node if n.op_type not in OPERATORS]:
+    if unknown := [n for n in model.graph.node if not has_role(n, Role.WEB)]:
         named = ", ".join(f"{n.op_type} ({n.name})" for n in unknown)
-        raise ExportError(f"web: not known to run in onnxruntime-web: {named}. Known: {sorted(OPERATORS)}")
+        known = ", ".join(op for op, roles in ROLES.items() if Role.WEB in roles)
+        raise ExportError(f"web: not known to run in onnxruntime-web: {named}. Known: {known}")
     if outside := [t.name for t in model.graph.initializer if t.data_location == TensorProto.EXTERNAL]:
         raise ExportError(f"web: weights outside of the file, which a page cannot load: {outside[0]}")
 

@@ -10,7 +10,7 @@ from i2i_sdk.backends.ort.providers import PROVIDERS
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import Variant
 from i2i_sdk.loading import find_source
-from i2i_sdk.selection import DEFAULT_MIN_PSNR
+from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR
 from i2i_sdk.translator import Translator
 
 

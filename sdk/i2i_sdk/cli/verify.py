@@ -12,7 +12,7 @@ from i2i_sdk.bundle.manifest import Variant
 from i2i_sdk.cli.common import format_decibels, read_bundle
 from i2i_sdk.cli.tables import print_table
 from i2i_sdk.errors import BackendError
-from i2i_sdk.quality.parity import choose_floor
+from i2i_sdk.quality.floors import choose_floor
 from i2i_sdk.quality.verification import VerifyOutcome, verify_bundle
 
 

@@ -14,14 +14,10 @@ from numpy.typing import NDArray
 
 from i2i_sdk.backends.base import Engine
 from i2i_sdk.bundle.manifest import Parity
-from i2i_sdk.errors import InputError
 from i2i_sdk.quality.eval_frames import MAX_FRAMES, read_frames
 from i2i_sdk.quality.metrics import max_abs, psnr, ssim
 
 Image = NDArray[np.uint8]
-
-# Mean PSNR over frames that a precision must keep, in dB; --min-psnr replaces them.
-PSNR_FLOORS = {"fp32": 50.0, "bf16": 40.0, "fp16": 40.0, "w8": 40.0, "int8": 30.0, "palette6": 30.0}
 
 
 @dataclass(frozen=True)
@@ -54,18 +50,6 @@ def read_inputs(
     found = read_frames(frames, height, width, channels, part=part, max_frames=max_inputs)
     source = "builtin" if frames is None else "user"
     return ParityInputs(tuple(f.name for f in found), tuple(f.image for f in found), source)
-
-
-def choose_floor(precision: str, min_psnr: float | None) -> float:
-    """The dB that a precision must keep, unless `min_psnr` says another."""
-    if min_psnr is not None:
-        return min_psnr
-    if precision not in PSNR_FLOORS:
-        known = ", ".join(PSNR_FLOORS)
-        raise InputError(
-            f"precision {precision!r} has no floor; floors are known of {known}; give --min-psnr"
-        )
-    return PSNR_FLOORS[precision]
 
 
 def measure_parity(engine: Engine, case: ParityCase) -> Parity:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from i2i_export.int8.int8_graph import (
     Int8Graph,
     list_goals,
     measure_psnr,
+    rank_layers,
     read_calibration_inputs,
 )
 from i2i_export.int8.qdq import (
@@ -27,7 +28,6 @@ from i2i_export.int8.qdq import (
     quantize_all_weights,
     quantize_graph,
 )
-from i2i_export.int8.sensitivity import rank_layers
 from i2i_export.job import Job
 from i2i_export.passes.onnx_graph import OnnxGraph, get_attribute
 from i2i_sdk import ExportError
@@ -39,10 +39,12 @@ from i2i_sdk.quality.parity import measure_parity
 ENGINES = ["ort", "openvino"]
 
 
-def copy_job(job: Job, scratch: Path, **options: Any) -> Job:
+def copy_job(
+    job: Job, scratch: Path, progress: Callable[[str], None] = lambda text: None, **options: Any
+) -> Job:
     """The same job with other options, calibrated already."""
     changed = replace(job.options, **options)
-    copied = replace(job, options=changed, scratch=scratch)
+    copied = replace(job, options=changed, scratch=scratch, progress=progress)
     vars(copied.int8)["preparation"] = job.int8.preparation
     return copied
 
@@ -195,7 +197,7 @@ def test_the_floor_is_enough_where_more_would_cost_too_much(
 
 def test_too_little_in_8_bits_is_refused(sketch_job: Job, tmp_path: Path) -> None:
     said: list[str] = []
-    job = replace(copy_job(sketch_job, tmp_path, min_psnr=70.0), progress=said.append)
+    job = copy_job(sketch_job, tmp_path, progress=said.append, min_psnr=70.0)
     with pytest.raises(
         ExportError,
         match=r"int8 for ort: 70 dB leave \d+% of the multiplications in 8 bits, at least 33% are needed",

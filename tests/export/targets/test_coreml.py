@@ -23,7 +23,7 @@ from i2i_export.targets import coreml, parse_targets
 from i2i_export.verify_variant import make_parity_case
 from i2i_sdk import Bundle, ExportError, ParityError
 from i2i_sdk.backends.coreml import find_weight_precision, read_layers, silence_coremltools
-from i2i_sdk.quality.parity import PSNR_FLOORS
+from i2i_sdk.quality.floors import PSNR_FLOORS
 from i2i_training.checkpoint import load_generator, save_generator
 from i2i_training.networks import GeneratorSpec, ResnetConfig, count_macs
 from tests.export.conftest import make_generator

@@ -18,7 +18,8 @@ from i2i_export.pipeline import export
 from i2i_export.targets import ncnn, parse_targets
 from i2i_sdk import Bundle, ExportError, ParityError, Translator
 from i2i_sdk.backends.ncnn.ncnn_files import WEIGHT_COUNTERS, read_layers
-from i2i_sdk.quality.parity import PSNR_FLOORS, ParityCase, read_inputs
+from i2i_sdk.quality.floors import PSNR_FLOORS
+from i2i_sdk.quality.parity import ParityCase, read_inputs
 from i2i_training.networks import GeneratorSpec
 from tests.export.conftest import SMALL
 

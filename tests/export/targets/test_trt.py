@@ -24,7 +24,7 @@ from i2i_sdk.backends.tensorrt.flavors import Library, find_installed, parse_eng
 from i2i_sdk.backends.tensorrt.trt_engine import TrtEngine
 from i2i_sdk.bundle.manifest import Variant
 from i2i_sdk.quality.eval_frames import read_frames
-from i2i_sdk.quality.parity import PSNR_FLOORS
+from i2i_sdk.quality.floors import PSNR_FLOORS
 
 pytest.importorskip("tensorrt_rtx", reason="needs the extra tensorrt-rtx")
 pytestmark = pytest.mark.skipif(

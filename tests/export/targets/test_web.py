@@ -15,7 +15,7 @@ from i2i_export.pipeline import export
 from i2i_export.targets import parse_targets, web
 from i2i_sdk import BackendError, Bundle, ExportError, ParityError, Translator
 from i2i_sdk.backends import explain_unsupported_variant
-from i2i_sdk.quality.parity import PSNR_FLOORS
+from i2i_sdk.quality.floors import PSNR_FLOORS
 from tests.export.conftest import SMALL
 
 BOTH = [("web", "fp32"), ("web", "fp16")]
