@@ -32,7 +32,8 @@ from i2i_export.targets import parse_targets
 from i2i_sdk import InputError, Translator
 from i2i_sdk.imaging.stabilizer import Stabilizer, _MotionEstimator
 from i2i_sdk.media.images import write_image
-from i2i_sdk.media.video import VideoReader, VideoWriter
+from i2i_sdk.media.video import VideoReader
+from i2i_sdk.media.video_writer import VideoWriter
 from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.quiet import QuietMonitor
 from i2i_sdk.perf.record import Row, make_record

@@ -171,10 +171,10 @@ def read_manifest(data: object) -> Manifest:
         raise BundleError(
             f"the manifest has schema {schema}, this version reads up to {SCHEMA}: pip install -U i2i-sdk"
         )
+    former = type(schema) is int and schema == 1  # True is no number
+    current = _upgrade_schema(entries) if former else typing.cast(object, data)
     try:
-        manifest = decode(
-            Manifest, _upgrade_schema(entries) if schema == 1 else typing.cast(object, data), "manifest"
-        )
+        manifest = decode(Manifest, current, "manifest")
     except DecodeError as error:
         raise BundleError(str(error)) from None
     if manifest.schema < 1:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from i2i_sdk.errors import InputError, MediaError
 from i2i_sdk.media.images import IMAGE_SUFFIXES, read_image, write_image
-from i2i_sdk.media.video import VIDEO_SUFFIXES, WRITABLE_VIDEO_SUFFIXES, VideoReader, VideoWriter
+from i2i_sdk.media.video import VIDEO_SUFFIXES, VideoReader
+from i2i_sdk.media.video_writer import WRITABLE_VIDEO_SUFFIXES, VideoWriter
 
 Translate = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 Kind = Literal["image", "folder", "video"]

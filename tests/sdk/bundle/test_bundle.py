@@ -181,8 +181,8 @@ def test_manifest_too_large(bundle: Path) -> None:
 
 
 def test_newer_bundles_say_so(bundle: Path) -> None:
-    _edit_manifest(bundle, lambda data: data.update(schema=2))
-    with pytest.raises(BundleError, match=r"invert\.i2i: the manifest has schema 2.*pip install -U i2i-sdk"):
+    _edit_manifest(bundle, lambda data: data.update(schema=3))
+    with pytest.raises(BundleError, match=r"invert\.i2i: the manifest has schema 3.*pip install -U i2i-sdk"):
         Translator(bundle)
 
 

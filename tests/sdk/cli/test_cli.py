@@ -180,7 +180,7 @@ def test_info_on_a_bundle(known: FindBundle, capsys: Capture) -> None:
     assert main(["info", str(known("invert"))]) == 0
     output = capsys.readouterr().out
     for text in (
-        "invert (translator), 3 -> 3 channels",
+        "invert, 3 -> 3 channels",
         "known: widths=[1, 2]",
         "Apache-2.0",
         "none was needed",

@@ -132,7 +132,7 @@ def test_digest_authentication_as_most_network_cameras_want_it(qop: str) -> None
 @pytest.mark.parametrize(
     ("challenge", "message"),
     [
-        ("Negotiate", "wants Negotiate authentication, and Basic and Digest are supported"),
+        ("Negotiate", "wants Negotiate authentication, supported are Basic and Digest"),
         ('Digest realm="x", nonce="1", algorithm=none', "401 Unauthorized"),
         ("Digest nonsense", "401 Unauthorized"),
         ("Digest", "401 Unauthorized"),

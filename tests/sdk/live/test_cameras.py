@@ -30,7 +30,7 @@ from i2i_sdk.live import (
 from i2i_sdk.live.sources import cameras, reconnecting
 from i2i_sdk.live.sources.cameras import CaptureSource, has_gstreamer
 from i2i_sdk.live.sources.opening import as_source, as_sources
-from i2i_sdk.media.video import VideoWriter
+from i2i_sdk.media.video_writer import VideoWriter
 
 PICTURE = make_noise(24, 32, 3)
 

@@ -12,7 +12,7 @@ from streams import DEADLINE_S, Image, TickingSource, has_pending_frame, make_fl
 
 from i2i_sdk import Translator
 from i2i_sdk.live import Event, Frames, Result, VideoSink
-from i2i_sdk.media.video import VideoWriter
+from i2i_sdk.media.video_writer import VideoWriter
 
 pytestmark = pytest.mark.usefixtures("no_thread_survives")
 

@@ -13,7 +13,7 @@ from streams import DEADLINE_S, Image, TickingSource, generate_frames, list_sdk_
 from i2i_sdk import BackendError, InputError, MediaError, Translator
 from i2i_sdk.live import Frames, MemorySink, NullSink, Result, Sink, VideoSink
 from i2i_sdk.live.stream import Stream
-from i2i_sdk.media.video import VideoWriter
+from i2i_sdk.media.video_writer import VideoWriter
 
 pytestmark = pytest.mark.usefixtures("no_thread_survives")
 

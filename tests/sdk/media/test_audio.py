@@ -12,7 +12,7 @@ import pytest
 from test_reading import make_beep, make_constant_times, make_video, read_all
 from test_writing import CONTAINERS, ONE_BEEP, make_flashing_frames
 
-from i2i_sdk.media.video import VideoWriter
+from i2i_sdk.media.video_writer import VideoWriter
 
 
 def measure_sound_delay(path: Path) -> float:

@@ -18,7 +18,7 @@ from test_reading import draw_picture, make_beep, make_constant_times, make_vide
 
 from i2i_sdk.errors import InputError, MediaError
 from i2i_sdk.media.images import read_image, write_image
-from i2i_sdk.media.video import VideoWriter
+from i2i_sdk.media.video_writer import VideoWriter
 
 CONTAINERS = (".mp4", ".mkv", ".mov")
 ONE_BEEP = make_beep(1.5, at=0.5)

@@ -14,7 +14,8 @@ import pytest
 from known_bundles import make_noise
 from running_server import TIMEOUT_S, make_gradient, run_server
 
-from i2i_sdk.media.video import VideoReader, VideoWriter
+from i2i_sdk.media.video import VideoReader
+from i2i_sdk.media.video_writer import VideoWriter
 from i2i_sdk.server.settings import ServeOptions
 
 FindBundle = Callable[[str], Path]

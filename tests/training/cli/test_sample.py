@@ -24,7 +24,8 @@ def save_network(path: Path, config: GeneratorConfig) -> Path:
     spec = GeneratorSpec(config, "running_stats" if config.norm == "batch" else "none", steps=1, size=64)
     network = build_generator(config)
     for parameter in network.parameters():
-        parameter.data.normal_(0, 0.2)
+        if parameter.ndim > 1:
+            parameter.data.normal_(0, 0.2)
     return save_generator(path, network, spec)
 
 

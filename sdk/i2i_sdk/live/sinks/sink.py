@@ -15,7 +15,7 @@ from i2i_sdk.imaging import geometry
 from i2i_sdk.live.results import Result
 from i2i_sdk.live.stream import Sink, Stream
 from i2i_sdk.media.images import write_image
-from i2i_sdk.media.video import VideoWriter
+from i2i_sdk.media.video_writer import VideoWriter
 
 Image = NDArray[np.uint8]
 
