@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from tiny_networks import make_spec, make_tiny_network
 
 from i2i_sdk.errors import CheckpointError
-from i2i_training import pack as pack_command
 from i2i_training.checkpoint import load_generator, save_generator
 from i2i_training.dialects.packed import CODES, is_packed, pack, unpack
 from i2i_training.networks import ResnetConfig
+from models.pack import main as pack_checkpoint
 
 CONFIG = ResnetConfig(width=16, blocks=2)
 
@@ -75,7 +75,7 @@ def test_the_command_says_the_size_and_the_file_what_was_done(
 ) -> None:
     source = save_generator(tmp_path / "g.safetensors", make_tiny_network(CONFIG), make_spec(CONFIG, steps=5))
     target = tmp_path / "small.safetensors"
-    assert pack_command.main([str(source), str(target), "--coarseness", "0.5"]) == 0
+    assert pack_checkpoint([str(source), str(target), "--coarseness", "0.5"]) == 0
     assert "bits per number" in capsys.readouterr().out
     assert target.stat().st_size < 0.5 * source.stat().st_size
     _, spec = load_generator(target)

@@ -1,4 +1,4 @@
-"""`python -m i2i_training.pack SRC DST`: a checkpoint small enough for a repository; see packing.py."""
+"""`python models/pack.py SRC DST`: a checkpoint small enough for a repository; see dialects/packed.py."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from pathlib import Path
 
 from i2i_training.checkpoint import load_generator, save_generator
 
-MIN_PACKED_SIZE, MIN_LARGE_SIZE = (
-    10_000,
-    4_000_000,
-)  # numbers in a tensor: fewer are not packed; more may be packed harder
+# Numbers in a tensor: fewer are not packed; more may be packed harder.
+MIN_PACKED_SIZE, MIN_LARGE_SIZE = 10_000, 4_000_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write DST and say how many bits each number takes. Raises CheckpointError."""
-    parser = argparse.ArgumentParser(prog="python -m i2i_training.pack", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python models/pack.py", description=__doc__)
     parser.add_argument("source", type=Path, help="a generator")
     parser.add_argument("target", type=Path, help=".safetensors to write")
     parser.add_argument(
