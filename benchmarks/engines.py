@@ -35,10 +35,9 @@ from benchmarks.support.peaks import (
     write_probes,
 )
 from benchmarks.support.subjects import SHORT, Size, Subject, find_frames, get_bundle, make_subject
-from i2i_export.canonical import MAX_BATCH
 from i2i_sdk.backends import explain_unsupported_variant
 from i2i_sdk.bundle.folder import Bundle
-from i2i_sdk.bundle.manifest import Parity, Variant
+from i2i_sdk.bundle.manifest import MAX_BATCH, Parity, Variant
 from i2i_sdk.cli.bench import parse_batches as numbers
 from i2i_sdk.errors import I2IError
 from i2i_sdk.loading import parse_size

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from i2i_export.passes import prepare_for_export
+from i2i_sdk.bundle.manifest import MAX_BATCH
 from i2i_sdk.errors import ExportError
 from i2i_training.networks import GeneratorSpec
 
-MAX_BATCH = 8  # images at once that a graph takes
 OPSET = 18
 
 

@@ -22,9 +22,10 @@ from i2i_sdk.device import read_peak_memory
 from i2i_sdk.errors import ExportError
 from i2i_sdk.loading import parse_size
 from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR, choose_floor
+from i2i_training.checkpoint import LATEST
 
 WORST_LAYERS = 6  # that are shown of a sensitivity sweep
-GENERATORS = {"AtoB": ("latest_net_G_A", "latest_net_G"), "BtoA": ("latest_net_G_B", "latest_net_G")}
+GENERATORS = {"AtoB": (f"{LATEST}_A", LATEST), "BtoA": (f"{LATEST}_B", LATEST)}
 
 
 def main(argv: Sequence[str]) -> int:

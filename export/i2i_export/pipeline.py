@@ -7,14 +7,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from i2i_export.canonical import MAX_BATCH, make_example_input, wrap_for_export, write_onnx
+from i2i_export.canonical import make_example_input, wrap_for_export, write_onnx
 from i2i_export.job import Job
 from i2i_export.options import ExportOptions
 from i2i_export.targets import TARGETS, TargetRequest
 from i2i_export.verify_variant import VerifiedVariant, make_parity_case
 from i2i_sdk import __version__
 from i2i_sdk.bundle.folder import Bundle, find_existing_bundle, write_bundle
-from i2i_sdk.bundle.manifest import SAMPLER_ADVICE, SCHEMA, InputContract, Manifest, ModelInfo, Reference
+from i2i_sdk.bundle.manifest import (
+    MAX_BATCH,
+    SAMPLER_ADVICE,
+    SCHEMA,
+    InputContract,
+    Manifest,
+    ModelInfo,
+    Reference,
+)
 from i2i_sdk.errors import BackendError, ExportError
 from i2i_sdk.files import create_temporary_folder
 from i2i_training.checkpoint import load_generator

@@ -21,7 +21,7 @@ from i2i_sdk.backends import (
 from i2i_sdk.backends.base import Engine, EngineOptions
 from i2i_sdk.backends.external import ExternalContract, ExternalEngine
 from i2i_sdk.bundle.folder import Bundle
-from i2i_sdk.bundle.manifest import Variant
+from i2i_sdk.bundle.manifest import MAX_SIDE, Variant
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.imaging import geometry
 from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR
@@ -144,8 +144,8 @@ def parse_size(size: Size) -> tuple[int, int]:
         height, width = (operator.index(side) for side in sides)  # NumPy's integers too, but no fractions
     except (TypeError, ValueError):
         raise InputError(f"size is {value!r}; allowed: 256, (height, width), or a text as 480x640") from None
-    if not (0 < height <= 16384 and 0 < width <= 16384):
-        raise InputError(f"size is {height}x{width}; sides from 1 to 16384 are possible")
+    if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
+        raise InputError(f"size is {height}x{width}; sides from 1 to {MAX_SIDE} are possible")
     return height, width
 
 

@@ -13,11 +13,12 @@ import pytest
 import torch
 from skimage import data
 
-from i2i_export.canonical import MAX_BATCH, make_example_input, wrap_for_export, write_onnx
+from i2i_export.canonical import make_example_input, wrap_for_export, write_onnx
 from i2i_export.job import Job
 from i2i_export.options import ExportOptions
 from i2i_export.passes import replace_transposed_convolutions
 from i2i_export.verify_variant import make_parity_case
+from i2i_sdk.bundle.manifest import MAX_BATCH
 from i2i_sdk.quality.eval_frames import BUILTIN_PHOTOS
 from i2i_training.checkpoint import load_generator, save_generator
 from i2i_training.networks import (

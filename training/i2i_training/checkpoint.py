@@ -33,6 +33,7 @@ from i2i_training.networks import GeneratorConfig, GeneratorSpec, build_generato
 
 log = logging.getLogger(__name__)
 
+LATEST = "latest_net_G"  # stem of the newest generator in a run's folder: upstream's, so that people find it
 HEADER = "i2i"  # the metadata key of a .safetensors file that holds the spec as JSON
 MAX_BYTES = 4 * 10**9  # a generator is megabytes; more is something else
 

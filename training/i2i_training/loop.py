@@ -15,7 +15,7 @@ from lightning.fabric import Fabric
 from i2i_sdk.errors import TrainingError
 from i2i_sdk.imaging.geometry import swap_red_and_blue
 from i2i_sdk.media.images import write_image
-from i2i_training.checkpoint import save_generator
+from i2i_training.checkpoint import LATEST, save_generator
 from i2i_training.data import open_training_data, read_held_out
 from i2i_training.networks import DcganConfig, GeneratorSpec
 from i2i_training.options.config_file import write_config
@@ -39,7 +39,7 @@ from i2i_training.run.stopping import StopSignals
 from i2i_training.run.watch import RunReporter
 
 SAMPLES = "samples"
-LATEST, BEST = "latest_net_G", "best_net_G"  # upstream's name, so that people find it
+BEST = "best_net_G"
 
 
 @dataclass(frozen=True)

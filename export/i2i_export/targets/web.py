@@ -21,15 +21,13 @@ from i2i_export.options import ExportOptions
 from i2i_export.passes.fp16 import MAX_HALF
 from i2i_export.verify_variant import VerifiedVariant, verify_with
 from i2i_sdk.backends.ort.ort_engine import OrtEngine
-from i2i_sdk.bundle.manifest import Requirements, Variant
+from i2i_sdk.bundle.manifest import MAX_PAGE_BYTES, Requirements, Variant
 from i2i_sdk.errors import ExportError
 
 log = logging.getLogger(__name__)
 
 PRECISIONS = ("fp32", "fp16")
 
-# What a page may make its visitors wait for: 12 s at 20 Mbit/s, twice onnxruntime-web's own 14 MB.
-MAX_FILE_BYTES = 30 * 10**6
 OPSETS = range(7, 24)  # of onnxruntime-web 1.20 and later
 
 # Measured in WebAssembly, headless Chromium on two cores of a server: a ResNet of 16 filters and 3 blocks at
@@ -117,10 +115,10 @@ def store_half_weights(model: ModelProto) -> ModelProto:
 def _check_size(path: Path, precision: str) -> None:
     """Raise ExportError for a file that no page should load."""
     size = path.stat().st_size
-    if size <= MAX_FILE_BYTES:
+    if size <= MAX_PAGE_BYTES:
         return
     advice = (
-        "take web:fp16" if precision == "fp32" and size < 2 * MAX_FILE_BYTES else "train a narrower network"
+        "take web:fp16" if precision == "fp32" and size < 2 * MAX_PAGE_BYTES else "train a narrower network"
     )
-    file_size, most = f"{size / 1e6:.1f} MB", f"{MAX_FILE_BYTES / 1e6:.0f} MB"
+    file_size, most = f"{size / 1e6:.1f} MB", f"{MAX_PAGE_BYTES / 1e6:.0f} MB"
     raise ExportError(f"web: the {precision} file has {file_size}, a page may load {most}; {advice}")

@@ -19,6 +19,9 @@ SAMPLER_ADVICE = (
     "i2i sample CHECKPOINT makes its images"
 )
 SCHEMA = 2  # raised when older readers would misunderstand a manifest
+MAX_SIDE = 16384  # pixels of a variant's height or width
+MAX_BATCH = 8  # images at once that graphs and engines are made for
+MAX_PAGE_BYTES = 30 * 10**6  # of one file in a web page: 12 s at 20 Mbit/s, twice onnxruntime-web's own 14 MB
 VERIFICATION_LEVELS = ("device", "graph", "structure")
 
 
@@ -205,5 +208,5 @@ def read_manifest(data: object) -> Manifest:
 
 
 def _check_size(entry: Variant | Reference, where: str) -> None:
-    if not (0 < entry.height <= 16384 and 0 < entry.width <= 16384):
+    if not (0 < entry.height <= MAX_SIDE and 0 < entry.width <= MAX_SIDE):
         raise BundleError(f"{where}: its size {entry.height}x{entry.width} is not possible")

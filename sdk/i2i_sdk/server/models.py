@@ -10,14 +10,12 @@ from types import TracebackType
 from urllib.parse import quote
 
 from i2i_sdk.bundle.folder import Bundle
-from i2i_sdk.bundle.manifest import FileEntry, Manifest
+from i2i_sdk.bundle.manifest import MAX_PAGE_BYTES, FileEntry, Manifest
 from i2i_sdk.errors import InputError
 from i2i_sdk.server.refusals import RefusedError, quote_value
 from i2i_sdk.server.schema import Model, OnDevice, OnServer
 from i2i_sdk.translator import Translator
 from i2i_sdk.zoo import ZOO
-
-MAX_ON_DEVICE_BYTES = 30 * 10**6  # bytes that a page may make its visitors wait for; as `i2i export --to web`
 
 
 @dataclass(frozen=True)
@@ -118,9 +116,7 @@ def _list_on_device(name: str, manifest: Manifest) -> list[OnDevice]:
     """The variants for browsers; where there are none, the references that are small enough."""
     macs = {(v.height, v.width): v.macs for v in manifest.variants}
     found = [(v.precision, v, v.files[0]) for v in manifest.variants if v.backend == "web"]
-    graphs = found or [
-        ("fp32", r, r.file) for r in manifest.references if r.file.bytes <= MAX_ON_DEVICE_BYTES
-    ]
+    graphs = found or [("fp32", r, r.file) for r in manifest.references if r.file.bytes <= MAX_PAGE_BYTES]
     described = [
         OnDevice(
             url=f"/v1/models/{quote(name, safe='')}/files/{file.sha256}.onnx",

@@ -137,11 +137,11 @@ def test_files_that_are_too_large_say_what_to_take(
     """At 0.8 and 0.4 MB the sketch model stands for a network fifty times as large."""
     source = root / "models" / "sketch" / "latest_net_G.safetensors"
     out = tmp_path / "x.i2i"
-    monkeypatch.setattr(web, "MAX_FILE_BYTES", 600_000)
+    monkeypatch.setattr(web, "MAX_PAGE_BYTES", 600_000)
     with pytest.raises(ExportError, match=r"the fp32 file has 0\.8 MB, a page may load 1 MB; take web:fp16"):
         export(source, [("web", "fp32")], out, SIZE)
     export(source, [("web", "fp16")], out, SIZE)
-    monkeypatch.setattr(web, "MAX_FILE_BYTES", 300_000)
+    monkeypatch.setattr(web, "MAX_PAGE_BYTES", 300_000)
     for precision in ("fp32", "fp16"):
         with pytest.raises(ExportError, match=rf"the {precision} file has .*; train a narrower network"):
             export(source, [("web", precision)], out, SIZE)

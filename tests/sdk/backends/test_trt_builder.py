@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from trt_graphs import save_swap
 
-from i2i_sdk.backends.tensorrt.builder import MAX_BATCH, build_engine, read_engine_layers, require_unchanged
+from i2i_sdk.backends.tensorrt.builder import build_engine, read_engine_layers, require_unchanged
 from i2i_sdk.backends.tensorrt.flavors import (
     FLAVORS,
     Library,
@@ -113,11 +113,6 @@ def test_engines_for_several_gpus_without_one(kind: str, tmp_path: Path, rtx: Li
 
 def test_a_fixed_batch_needs_no_profile(tmp_path: Path, rtx: Library) -> None:
     assert build_engine(rtx, save_swap(tmp_path / "x.onnx", "fp16", batch=1), "fp16", ["8.6"]).engine
-
-
-def test_batches_go_as_far_as_exported_graphs() -> None:
-    graph = pytest.importorskip("i2i_export.canonical")
-    assert graph.MAX_BATCH == MAX_BATCH
 
 
 @pytest.mark.parametrize(

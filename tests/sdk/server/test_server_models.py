@@ -83,7 +83,7 @@ def test_variants_for_browsers_come_before_references_smallest_first(
 
 
 def test_large_references_stay_on_the_server(known: FindBundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("i2i_sdk.server.models.MAX_ON_DEVICE_BYTES", 10)
+    monkeypatch.setattr("i2i_sdk.server.models.MAX_PAGE_BYTES", 10)
     with run_server([known("invert")]) as server:
         assert httpx.get(f"{server.url}/v1/models").json()["models"][0]["on_device"] == []
         digest = hash_file(known("invert") / "reference.onnx")

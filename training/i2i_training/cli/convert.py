@@ -19,14 +19,14 @@ from torch import nn
 
 from i2i_sdk.errors import CheckpointError
 from i2i_sdk.files import write_atomically
-from i2i_training.checkpoint import load_generator, save_generator
+from i2i_training.checkpoint import LATEST, load_generator, save_generator
 from i2i_training.networks import GeneratorConfig, GeneratorSpec, ResnetConfig, UnetConfig
 from i2i_training.networks.spec import DIRECTIONS
 
 log = logging.getLogger(__name__)
 
 OWN_SUFFIX, UPSTREAM_SUFFIX = ".safetensors", ".pth"
-LATEST_NAMES = ("latest_net_G", "latest_net_G_A", "latest_net_G_B")  # the generators of a run's folder
+LATEST_NAMES = (LATEST, f"{LATEST}_A", f"{LATEST}_B")  # the generators of a run's folder
 DIRECTION_OF_NAME = {"_net_G_A": "AtoB", "_net_G_B": "BtoA"}
 NOT_UPSTREAM = {
     "mobile_resnet": "its separable blocks are those of GAN Compression",
@@ -120,10 +120,10 @@ def format_upstream_hint(path: Path, spec: GeneratorSpec) -> str:
     """How to make our pictures with an upstream file in the upstream repository, in one line."""
     if code := _format_upstream_call(spec.config):
         return f"next: upstream has no flag for this network; in its code, load {path} into {code}"
-    folder, suffix = path.parent.resolve().name, path.stem.removeprefix("latest_net_G")
+    folder, suffix = path.parent.resolve().name, path.stem.removeprefix(LATEST)
     name_fits = path.stem in LATEST_NAMES
     model_suffix = f" --model_suffix {suffix}" if name_fits and suffix else ""
-    place = f"checkpoints/{folder}/{path.name if name_fits else 'latest_net_G.pth'}"
+    place = f"checkpoints/{folder}/{path.name if name_fits else f'{LATEST}.pth'}"
     return (
         f"next: put {path} at {place} in the upstream repository and run there: python test.py --model test "
         f"--name {shlex.quote(folder)}{model_suffix} --dataroot DIR {' '.join(list_upstream_flags(spec))}"

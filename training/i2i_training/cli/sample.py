@@ -13,11 +13,10 @@ from torch import nn
 
 from i2i_sdk.errors import InputError
 from i2i_sdk.media.images import write_image
-from i2i_training.checkpoint import load_generator
+from i2i_training.checkpoint import LATEST, load_generator
 from i2i_training.data.image_tensors import to_images
 from i2i_training.networks import DcganConfig
 
-RUN_CHECKPOINT = "latest_net_G.safetensors"
 BATCH_SIZE = 16  # images at once
 MAX_IMAGES = 10_000  # of one grid
 GAP = 2  # white pixels between the images of a grid
@@ -48,7 +47,7 @@ def sample_checkpoint(path: Path, count: int, seed: int = 0) -> Images:
     """`count` images of the DCGAN at `path`, or in the run's folder there: uint8 [count, H, W, C] RGB."""
     if path.suffix == ".i2i":
         raise InputError(f"{path}: is a bundle, which translates images: i2i run {path}; give a checkpoint")
-    module, spec = load_generator(path / RUN_CHECKPOINT if path.is_dir() else path)
+    module, spec = load_generator(path / f"{LATEST}.safetensors" if path.is_dir() else path)
     if not isinstance(spec.config, DcganConfig):
         raise InputError(
             f"{path}: is a {spec.config.architecture}, which translates images; next: i2i export {path}"

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from i2i_sdk.errors import TrainingError
+from i2i_training.checkpoint import LATEST
 from i2i_training.data.layout import LAYOUTS, SINGLE_LAYOUTS
-from i2i_training.loop import BEST, LATEST, TrainingResult, train
+from i2i_training.loop import BEST, TrainingResult, train
 from i2i_training.options.config_file import apply_config, apply_preset, check_recipe, read_config
 from i2i_training.options.flags import as_text, format_help, parse_flags, split_flags
 from i2i_training.recipes import RECIPES, Recipe, RecipeSpec

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from i2i_sdk.bundle.manifest import MAX_SIDE
 from i2i_sdk.errors import BackendError
 
 # How weights are stored, by the mark that stands before them: its value, and bytes of one number.
 WEIGHT_FORMATS = {"fp32": (0, 4), "fp16": (0x01306B47, 2)}
-MAX_SIDE = 16384  # as manifests have it
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from i2i_sdk.backends.tensorrt.flavors import Library
+from i2i_sdk.bundle.manifest import MAX_BATCH
 from i2i_sdk.errors import BackendError
 
 log = logging.getLogger(__name__)
 
-MAX_BATCH = 8  # of engines; graphs are exported for batches of 1 to 8
 COMPUTE_LAYERS = (
     "CONVOLUTION",
     "DECONVOLUTION",
