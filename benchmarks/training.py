@@ -34,7 +34,7 @@ from i2i_sdk.perf.record import Row, make_record
 from i2i_sdk.perf.timing import compute_median_ratio, compute_statistics, time_interleaved
 from i2i_training.data import Batch, TrainingData, open_training_data
 from i2i_training.losses.image_pool import ImagePool
-from i2i_training.options.config_file import apply_config
+from i2i_training.options import apply_values
 from i2i_training.recipes import RECIPES, Recipe
 from i2i_training.run.devices import launch_fabric
 from i2i_training.run.run_options import RunOptions
@@ -135,7 +135,7 @@ def make_run_options(name: str, folder: Path, size: int, batch: int | None) -> t
     values |= {"load_size": size + size // 8, "crop_size": size, **get_overrides(name, size)}
     if batch:
         values["batch"] = batch
-    return apply_config((RunOptions(), RECIPES[name].options()), values)
+    return apply_values((RunOptions(), RECIPES[name].options()), values, "benchmark")
 
 
 def open_data(name: str, run: RunOptions) -> TrainingData:
@@ -283,7 +283,7 @@ def print_memory(folder: Path, steps: int) -> int:
     """Resident memory of a small CycleGAN, ten times over the run."""
     values = {"data": str(folder / "domains"), "load_size": 48, "crop_size": 32, "ema": 0.999}
     values |= {"resnet": {"width": 8, "blocks": 2}, "discriminator": {"width": 8, "layers": 2}}
-    run, options = apply_config((RunOptions(), RECIPES["cyclegan"].options()), values)
+    run, options = apply_values((RunOptions(), RECIPES["cyclegan"].options()), values, "benchmark")
     recipe, device = prepare_recipe("cyclegan", options, "bf16-mixed", False)
     with closing(open_data("cyclegan", run)) as data:
         for step in range(1, steps + 1):

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.training import make_row, measure_breakdown, open_data, prepare_recipe, write_images
 from i2i_sdk.perf.record import VALUES
-from i2i_training.options.config_file import apply_config
+from i2i_training.options import apply_values
 from i2i_training.recipes import RECIPES
 from i2i_training.run.run_options import RunOptions
 
@@ -27,7 +27,7 @@ def test_the_parts_of_a_step_are_all_of_it_and_leave_the_recipe_as_it_was(tmp_pa
     write_images(tmp_path, 4)
     config = {"data": str(tmp_path / "domains"), "load_size": 48, "crop_size": 32}
     config |= {"resnet": {"width": 8, "blocks": 2}, "discriminator": {"width": 8, "layers": 2}}
-    run, options = apply_config((RunOptions(), RECIPES["cyclegan"].options()), config)
+    run, options = apply_values((RunOptions(), RECIPES["cyclegan"].options()), config, "test")
     recipe, device = prepare_recipe("cyclegan", options, "32-true", False)
     before = recipe.backward, [optimizer.step for optimizer in recipe.optimizers.values()]
     with closing(open_data("cyclegan", run)) as data:

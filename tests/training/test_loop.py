@@ -23,7 +23,7 @@ from i2i_training.checkpoint import load_generator
 from i2i_training.data import Batch
 from i2i_training.loop import train
 from i2i_training.networks import ResnetConfig
-from i2i_training.options.config_file import apply_config, read_config
+from i2i_training.options import apply_values, read_config
 from i2i_training.recipes import RECIPES, Recipe
 from i2i_training.recipes.parts import OptimOptions
 from i2i_training.run.journal import read_metrics
@@ -79,8 +79,8 @@ def test_a_run_leaves_everything_it_promises(name: str, pictures: Path, tmp_path
     assert [step for step, _ in curves["score", "swd"]] == [5, 7]
     assert all(np.isfinite([v for _, v in curve]).all() for curve in curves.values())
 
-    found = apply_config((RunOptions(), RECIPES[name].options()), read_config(tmp_path / "config.toml"))
-    assert found == (run, TINY[name])
+    table = read_config(tmp_path / "config.toml")
+    assert apply_values((RunOptions(), RECIPES[name].options()), table, "file") == (run, TINY[name])
 
 
 def test_a_run_of_the_other_direction(pictures: Path, tmp_path: Path) -> None:

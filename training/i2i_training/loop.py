@@ -18,7 +18,8 @@ from i2i_sdk.media.images import write_image
 from i2i_training.checkpoint import LATEST, save_generator
 from i2i_training.data import open_training_data, read_held_out
 from i2i_training.networks import DcganConfig, GeneratorSpec
-from i2i_training.options.config_file import write_config
+from i2i_training.networks.spec import Direction
+from i2i_training.options import write_config
 from i2i_training.recipes.base import Recipe
 from i2i_training.report.run_report import CONFIG, REPORT
 from i2i_training.run.devices import average_losses, launch_fabric, reduce_stop_reason
@@ -79,7 +80,7 @@ def train(recipe: Recipe, run: RunOptions, resume: bool = False) -> TrainingResu
     fabric = launch_fabric(run.precision)
     out, multiple = Path(run.out), compute_size_multiple(recipe)
     held_out = read_held_out(run, recipe.data, multiple, max(multiple, MIN_SIZE), run.eval_images)
-    exam = plan_evaluation([g.direction for g in recipe.list_generators(recipe.networks)], held_out, run)
+    plan = plan_evaluation([g.direction for g in recipe.list_generators(recipe.networks)], held_out, run)
     source = open_training_data(
         run, recipe.data, run.batch, run.seed, rank=fabric.global_rank, world=fabric.world_size
     )
@@ -99,7 +100,7 @@ def train(recipe: Recipe, run: RunOptions, resume: bool = False) -> TrainingResu
         watch = RunReporter(run, recipe.options, session.step, is_primary=fabric.is_global_zero)
         with watch, StopSignals() as signals:
             stopped_by = _run_steps(
-                session, RunContext(run, fabric, exam, watch, signals, NonFiniteTracker())
+                session, RunContext(run, fabric, plan, watch, signals, NonFiniteTracker())
             )
     paths = tuple(out / f"{LATEST}{g.suffix}.safetensors" for g in recipe.list_generators(recipe.networks))
     return TrainingResult(session.step, session.step >= run.steps, stopped_by, paths, fabric.is_global_zero)
@@ -138,13 +139,13 @@ def _run_steps(state: RunState, context: RunContext) -> str:
 
 def _evaluate_and_keep_best(state: RunState, context: RunContext) -> None:
     """Score the held-out images; keep the generators if they are the best so far."""
-    run, fabric, exam = context.run, context.fabric, context.plan
-    if state.best.get("by", exam.best_by) != exam.best_by:  # resumed with another --best_by
+    run, fabric, plan = context.run, context.fabric, context.plan
+    if state.best.get("by", plan.best_by) != plan.best_by:  # resumed with another --best_by
         state.best = {}
         state.learning_rate.reset()
     score = 0.0
     if fabric.is_global_zero:
-        result = evaluate(state.recipe.list_generators(state.averages.get_networks()), exam, fabric)
+        result = evaluate(state.recipe.list_generators(state.averages.get_networks()), plan, fabric)
         # Early on, colors that are wrong say nothing yet.
         warnings = result.warnings if 4 * state.step >= run.steps else []
         context.reporter.log_scores(state.step, result.scores, warnings)
@@ -152,14 +153,14 @@ def _evaluate_and_keep_best(state: RunState, context: RunContext) -> None:
             path = Path(run.out) / SAMPLES / f"step_{state.step:06d}_{name}.jpg"
             write_image(path, swap_red_and_blue(grid))
             context.reporter.log_grid(state.step, path)
-        if exam.best_by:
-            score = value_to_minimize(exam.best_by, result.scores[exam.best_by])
-    if not exam.best_by:
+        if plan.best_by:
+            score = value_to_minimize(plan.best_by, result.scores[plan.best_by])
+    if not plan.best_by:
         return
     score = float(fabric.broadcast(score))
     state.learning_rate.observe(score)
     if not state.best or score < state.best["score"]:
-        state.best = {"step": state.step, "score": score, "by": exam.best_by}
+        state.best = {"step": state.step, "score": score, "by": plan.best_by}
         if fabric.is_global_zero:
             write_generators(state, run, BEST)
 
@@ -189,9 +190,9 @@ def write_generators(state: RunState, run: RunOptions, name: str) -> None:
         save_generator(Path(run.out) / f"{name}{g.suffix}.safetensors", copy_generator(g), spec)
 
 
-def to_data_direction(generator: str, run: str) -> str:
+def to_data_direction(generator: Direction, run: Direction) -> Direction:
     """A generator's direction in the data set's own names: a BtoA run swaps them."""
-    return generator if run == "AtoB" else {"AtoB": "BtoA", "BtoA": "AtoB"}[generator]
+    return "AtoB" if generator == run else "BtoA"
 
 
 def _check_weights(state: RunState, run: RunOptions) -> None:
@@ -266,7 +267,7 @@ def check_folder(out: Path, overwrite: bool) -> None:
         return
     resume = f"go on with it: i2i train --resume {shlex.quote(str(out))}; or " * (out / STATE).exists()
     raise TrainingError(
-        f"{out} holds an earlier run ({held[0].name}); {resume}choose another --out, or --overwrite true"
+        f"{out} holds an earlier run ({held[0].name}); {resume}choose another --out, or --overwrite"
     )
 
 

@@ -7,7 +7,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from i2i_training.data import Batch
-from i2i_training.options.config_file import apply_preset
+from i2i_training.options import apply_values
 from i2i_training.recipes import RECIPES
 from i2i_training.run.run_options import RunOptions
 
@@ -18,7 +18,7 @@ PRESETS = [(name, preset) for name, method in RECIPES.items() for preset in meth
 def test_presets_make_runs_that_work(name: str, preset: str) -> None:
     """At full size, with tensors that have shapes and no numbers: nothing is computed."""
     method = RECIPES[name]
-    run, options = apply_preset((RunOptions(), method.options()), method.presets, preset)
+    run, options = apply_values((RunOptions(), method.options()), method.presets[preset], preset)
     assert run.load_size is None or run.load_size >= run.crop_size
     with FakeTensorMode():
         recipe = method.recipe(options, run.seed)
@@ -40,5 +40,5 @@ def test_presets_make_runs_that_work(name: str, preset: str) -> None:
 def test_every_recipe_has_a_small_preset_for_the_cpu(name: str) -> None:
     method = RECIPES[name]
     assert "small" in method.presets
-    run, _ = apply_preset((RunOptions(), method.options()), method.presets, "small")
+    run, _ = apply_values((RunOptions(), method.options()), method.presets["small"], "small")
     assert run.crop_size <= 128 and run.steps <= RunOptions().steps

@@ -64,7 +64,7 @@ RUN_MODES = "batch_stats, running_stats"
         ),
         (
             lambda: DiscriminatorOptions(norm="bacth"),
-            "discriminator.norm is 'bacth'; allowed: instance, batch",
+            "norm is 'bacth'; allowed: instance, batch",
         ),
         (lambda: DiscriminatorOptions(layers=0), "discriminator.layers is 0; at least 1"),
         (lambda: DiscriminatorOptions(width=0), "discriminator.width is 0; at least 1"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from i2i_sdk.errors import TrainingError
-from i2i_training.run.schedules import PLATEAU_PATIENCE, SCHEDULES, LearningRateSchedule
+from i2i_training.run.schedules import PLATEAU_PATIENCE, LearningRateSchedule, Schedule
 
 
 def list_factors(kind: str, steps: int, start: float) -> list[float]:
@@ -50,7 +51,7 @@ def test_the_ends_of_the_option(kind: str) -> None:
     assert LearningRateSchedule(kind, 10, 0.5).compute_factor(15) == pytest.approx(0.0)
 
 
-@given(st.sampled_from(SCHEDULES), st.integers(1, 300), st.floats(0, 1))
+@given(st.sampled_from(get_args(Schedule)), st.integers(1, 300), st.floats(0, 1))
 def test_rates_only_fall_and_stay_above_zero(kind: str, steps: int, start: float) -> None:
     if kind == "step" and start * steps < 1:
         with pytest.raises(TrainingError, match="less than one; try --decay_from"):

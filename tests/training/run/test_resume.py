@@ -17,7 +17,7 @@ from i2i_sdk.errors import CheckpointError, TrainingError
 from i2i_training.checkpoint import load_generator
 from i2i_training.data import Batch
 from i2i_training.loop import train
-from i2i_training.options.config_file import apply_config, read_config
+from i2i_training.options import apply_values, read_config
 from i2i_training.recipes import RECIPES, Recipe
 from i2i_training.run.journal import read_metrics
 from i2i_training.run.run_options import RunOptions
@@ -276,7 +276,7 @@ def test_the_resolved_options_are_those_of_the_last_part(pictures: Path, tmp_pat
     train_tiny(run)
     train_tiny(replace(run, steps=3), resume=True)
     table = read_config(tmp_path / "config.toml")
-    found, recipe_options = apply_config((RunOptions(), RECIPES["pix2pix"].options()), table)
+    found, recipe_options = apply_values((RunOptions(), RECIPES["pix2pix"].options()), table, "file")
     assert found == replace(run, steps=3, overwrite=False)  # permission was given once
     assert recipe_options == TINY["pix2pix"]
 

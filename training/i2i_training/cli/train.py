@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
-import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,110 +15,106 @@ from i2i_sdk.errors import TrainingError
 from i2i_training.checkpoint import LATEST
 from i2i_training.data.layout import LAYOUTS, SINGLE_LAYOUTS
 from i2i_training.loop import BEST, TrainingResult, train
-from i2i_training.options.config_file import apply_config, apply_preset, check_recipe, read_config
-from i2i_training.options.flags import as_text, format_help, parse_flags, split_flags
+from i2i_training.options import RECIPE, apply_values, make_flags, parse_options, read_config
 from i2i_training.recipes import RECIPES, Recipe, RecipeSpec
 from i2i_training.report.run_report import CONFIG, REPORT, write_report
 from i2i_training.run.run_options import RunOptions
 
 EXIT_STOPPED = 130  # the exit code of a run that a signal ended; its state is saved
+USAGE = """\
+usage: i2i train RECIPE --data DIR [--option value …]
+       i2i train --resume DIR [--option value …]    go on with a run where it stopped
+
+--config FILE.toml takes options from a file, --preset NAME from a list; flags win over both.
+"""
 
 
 def main(argv: Sequence[str]) -> int:
     """Train, or go on, and print what to run next. Returns the exit code; raises TrainingError."""
-    if not argv or {"-h", "--help"} & set(argv):
-        print(format_usage(next((a for a in argv if a in RECIPES), None)))
+    if not argv or argv[0] in ("-h", "--help"):
+        print(format_recipes())
         return 0
-    named, flags = _split_name(argv)
-    sources, flags = _split_source_flags(flags, "resume", "config", "preset")
-    resumed = sources.get("resume")
-    if resumed is not None:
-        sources["config"] = str(_find_config(Path(resumed)))
-    table = read_config(Path(sources["config"])) if "config" in sources else {}
-    name = named or str(table.get("recipe", ""))
-    check_recipe(table, name, sources.get("config", "config"))
-    method = _find_recipe(name)
-    options = get_defaults(method)
-    if "preset" in sources:
-        options = apply_preset(options, method.presets, sources["preset"])
-    if table:
-        options = apply_config(options, table, sources["config"])
-    if resumed is not None:
-        options = (_set_out_folder(options[0], resumed, flags), options[1])
-    run, recipe_options = parse_flags(options, flags)
+    spec, run, recipe_options, is_resumed = parse_run(argv)
     if not run.data:
         raise TrainingError("--data DIR is needed: a folder of images; i2i train --help lists the layouts")
     torch.manual_seed(run.seed)
-    recipe = method.recipe(recipe_options, run.seed)
-    outcome = train(recipe, run, resume=resumed is not None)
+    recipe = spec.recipe(recipe_options, run.seed)
+    outcome = train(recipe, run, resume=is_resumed)
     if outcome.is_finished and outcome.is_primary:
         write_report(Path(run.out))
     return _print_result(outcome, run, recipe)
 
 
-def format_usage(recipe: str | None = None) -> str:
-    """Every option of a recipe with its default; without one, the recipes."""
-    lines = [
-        "usage: i2i train RECIPE --data DIR [--option value …]",
-        "       i2i train --resume DIR [--option value …]    go on with a run where it stopped",
-        "",
-        "--config FILE.toml takes options from a file, --preset NAME from a list; flags win over both.",
-        "",
-    ]
-    if recipe is None:
-        lines += [f"  {name:<10}{method.summary}" for name, method in RECIPES.items()]
-        single = [layout.format("B") for layout in SINGLE_LAYOUTS]
-        lines += ["", "layouts of the data folder:", *(f"  {layout}" for layout in LAYOUTS)]
-        lines += ["for dcgan, which takes one domain:", *(f"  {layout}" for layout in single)]
-        lines += ["", "i2i train RECIPE --help lists its options and presets; those of every run:", ""]
-        return "\n".join([*lines, format_help(RunOptions())])
-    method = RECIPES[recipe]
-    lines += [f"{recipe}: {method.summary}", "", "presets, and what they change:"]
-    for preset, values in method.presets.items():
-        changes = ", ".join(f"{name} {as_text(value)}" for name, value in values.items())
-        text = f"  {preset:<12}{changes or 'nothing: these are the defaults'}"
-        lines += textwrap.wrap(text, 110, subsequent_indent=" " * 14)
-    hidden = ("direction",) if method.recipe.trains_both_directions else ()
-    return "\n".join([*lines, "", format_help(get_defaults(method), hidden)])
+def parse_run(argv: Sequence[str]) -> tuple[RecipeSpec, RunOptions, Any, bool]:
+    """What a command line asks for: the method, the options of the run and of the method; does it go on?
+
+    Raises TrainingError and SystemExit as `parse_options`.
+    """
+    name, rest = ("", argv) if argv[0].startswith("-") else (argv[0], argv[1:])
+    parser = argparse.ArgumentParser("i2i train", add_help=False, allow_abbrev=False)
+    sources = parser.add_mutually_exclusive_group()
+    sources.add_argument("--resume", type=Path)
+    sources.add_argument("--config", type=Path)
+    parser.add_argument("--preset")
+    args, flags = parser.parse_known_args(rest)
+    if args.resume and args.preset:
+        raise TrainingError("--resume takes the options of the run itself; leave out --preset")
+    config = _find_config(args.resume) if args.resume else args.config
+    table = read_config(config) if config else {}
+    name = name or str(table.get(RECIPE, ""))
+    spec = _find_recipe(name)
+    if table.get(RECIPE, name) != name:
+        raise TrainingError(f"{config}: it is for recipe {table[RECIPE]!r}, not {name!r}; leave the name out")
+    options = get_defaults(spec)
+    if args.preset:
+        options = apply_preset(options, spec, args.preset)
+    options = apply_values(options, table, str(config))
+    if args.resume:  # a run goes on in its folder, even if that was moved or is named from elsewhere
+        options = (replace(options[0], out=str(args.resume)), options[1])
+    run, recipe_options = parse_options(
+        options, flags, prog=f"i2i train {name}", description=_describe_recipe(name)
+    )
+    if args.resume and Path(run.out).resolve() != args.resume.resolve():
+        raise TrainingError(f"a run is resumed where it is: leave out --out {run.out}")
+    return spec, run, recipe_options, args.resume is not None
+
+
+def format_recipes() -> str:
+    """The recipes, and how their data may be laid out."""
+    single = [layout.format("B") for layout in SINGLE_LAYOUTS]
+    lines = [f"  {name:<10}{spec.summary}" for name, spec in RECIPES.items()]
+    lines += ["", "layouts of the data folder:", *(f"  {layout}" for layout in LAYOUTS)]
+    lines += ["for dcgan, which takes one domain:", *(f"  {layout}" for layout in single)]
+    return "\n".join([USAGE, *lines, "", "i2i train RECIPE --help lists its options and presets."])
 
 
 def get_defaults(spec: RecipeSpec) -> tuple[RunOptions, Any]:
     """The options of a run and of the method, before anyone changes them."""
-    return apply_config((RunOptions(), spec.options()), spec.defaults, "defaults")
+    run, options = apply_values((RunOptions(), spec.options()), spec.defaults, "defaults")
+    return run, options
 
 
-def _split_name(argv: Sequence[str]) -> tuple[str, list[str]]:
-    return ("", list(argv)) if argv[0].startswith("--") else (argv[0], list(argv[1:]))
+def apply_preset(options: tuple[RunOptions, Any], spec: RecipeSpec, name: str) -> tuple[RunOptions, Any]:
+    """The options with what a preset changes. Raises TrainingError for one that does not exist."""
+    if name not in spec.presets:
+        raise TrainingError(f"preset {name!r} is not known; known: {', '.join(spec.presets) or 'none'}")
+    run, recipe_options = apply_values(options, spec.presets[name], f"preset {name}")
+    return run, recipe_options
 
 
-def _split_source_flags(flags: Sequence[str], *names: str) -> tuple[dict[str, str], list[str]]:
-    """The flags that say where options come from, and the rest."""
-    source_flags: dict[str, str] = {}
-    rest: list[str] = []
-    for name, value in split_flags(flags):
-        if name in names:
-            source_flags[name] = value
-        else:
-            rest += [f"--{name}", value]
-    if {"resume", "config"} <= set(source_flags):
-        raise TrainingError("--resume takes the options of the run itself; leave out --config")
-    if {"resume", "preset"} <= set(source_flags):
-        raise TrainingError("--resume takes the options of the run itself; leave out --preset")
-    return source_flags, rest
+def _describe_recipe(name: str) -> str:
+    spec = RECIPES[name]
+    presets = [
+        f"  {preset}: {' '.join(make_flags(values)) or 'these defaults'}"
+        for preset, values in spec.presets.items()
+    ]
+    return "\n".join([f"{name}: {spec.summary}", "", "Presets, and what they change:", *presets])
 
 
 def _find_config(folder: Path) -> Path:
     if not (folder / CONFIG).is_file():
         raise TrainingError(f"--resume {folder}: no {CONFIG} in it; give the --out folder of an earlier run")
     return folder / CONFIG
-
-
-def _set_out_folder(run: RunOptions, folder: str, flags: Sequence[str]) -> RunOptions:
-    """A run goes on in its folder, even if that was moved or is named from elsewhere."""
-    out_folder = dict(split_flags(flags)).get("out", folder)
-    if Path(out_folder).resolve() != Path(folder).resolve():
-        raise TrainingError(f"a run is resumed where it is: leave out --out {out_folder}")
-    return replace(run, out=folder)
 
 
 def _find_recipe(name: str) -> RecipeSpec:

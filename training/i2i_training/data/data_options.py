@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from i2i_sdk.errors import TrainingError
-from i2i_training.networks.spec import DIRECTIONS
-from i2i_training.options.flags import option
+from i2i_training.networks.spec import Direction, check_choices
+from i2i_training.options import or_none
 
 DATA_KINDS = ("paired", "unpaired", "single")
-LABEL_DOMAINS = ("none", "A", "B", "both")
+LabelDomains = Literal["none", "A", "B", "both"]
 MAX_CHANNELS = 16
 
 
@@ -17,20 +18,18 @@ MAX_CHANNELS = 16
 class DataOptions:
     """A and B are the data set's own names: trainA and trainB, or the left and the right half."""
 
-    data: str = option("", "data set folder")
-    direction: str = option("AtoB", "BtoA translates from the data set's B to its A", choices=DIRECTIONS)
-    load_size: int | None = option(286, "images are stretched to that side, squared; none keeps their size")
-    crop_size: int = option(256, "side of the random crops")
-    flip: bool = option(True, "mirror half of the crops")
-    jitter: float = option(0.0, "strength of brightness, contrast, saturation changes of photos, 0 to 1")
-    noise: float = option(0.5, "gray levels of noise, so that no crop is perfectly flat; 0 is off")
-    labels: str = option(
-        "none", "domains of label maps: resized to the nearest, no jitter", choices=LABEL_DOMAINS
-    )
-    channels_a: int = option(3, "of domain A: 3 is RGB, 1 gray; others are .npy files, uint8 [H, W, C]")
-    channels_b: int = option(3, "of domain B")
-    skip_bad: bool = option(False, "go on without files that cannot be used")
-    cache_gb: float = option(4.0, "decoded images kept in memory; those beyond are decoded each time")
+    data: str = ""  # data set folder
+    direction: Direction = "AtoB"  # BtoA translates from the data set's B to its A
+    load_size: Annotated[int | None, or_none(int)] = 286  # images are scaled to that side; none: as they are
+    crop_size: int = 256  # side of the random crops
+    flip: bool = True  # mirror half of the crops
+    jitter: float = 0.0  # strength of brightness, contrast, saturation changes of photos, 0 to 1
+    noise: float = 0.5  # gray levels of noise, so that no crop is perfectly flat; 0 is off
+    labels: LabelDomains = "none"  # domains of label maps: resized to the nearest, no jitter
+    channels_a: int = 3  # of domain A: 3 is RGB, 1 gray; others are .npy files, uint8 [H, W, C]
+    channels_b: int = 3  # of domain B
+    skip_bad: bool = False  # go on without files that cannot be used
+    cache_gb: float = 4.0  # decoded images kept in memory; those beyond are decoded each time
 
     def get_channels(self, domain: str) -> int:
         """Channels of the images of domain "A" or "B"."""
@@ -43,9 +42,9 @@ class DataOptions:
 
 def check_data_options(options: DataOptions, kind: str) -> None:
     """Raise TrainingError for options that do not work, alone or together, for a recipe of `kind`."""
-    _check_choice("kind", kind, DATA_KINDS)
-    _check_choice("direction", options.direction, DIRECTIONS)
-    _check_choice("labels", options.labels, LABEL_DOMAINS)
+    if kind not in DATA_KINDS:
+        raise TrainingError(f"kind is {kind!r}; allowed: {', '.join(DATA_KINDS)}")
+    check_choices(options, TrainingError)
     _check_range("crop_size", options.crop_size, 1, None)
     _check_range("jitter", options.jitter, 0, 1)
     _check_range("noise", options.noise, 0, None)
@@ -59,11 +58,6 @@ def check_data_options(options: DataOptions, kind: str) -> None:
             f"crop_size is {options.crop_size}; crops are cut from images of load_size {options.load_size}, "
             f"so it must not be larger: try --load_size {options.crop_size}"
         )
-
-
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise TrainingError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
 
 
 def _check_range(name: str, value: float, min_value: float, max_value: float | None) -> None:

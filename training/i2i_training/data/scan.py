@@ -123,7 +123,7 @@ def read_split(
         listed = "\n  ".join(problems)
         what = f"{options.data}: {len(problems)} of {total} files cannot be used:\n  {listed}"
         if not options.skip_bad:
-            raise TrainingError(f"{what}\nRepair or remove them, or go on without them: --skip_bad true")
+            raise TrainingError(f"{what}\nRepair or remove them, or go on without them: --skip_bad")
         if should_log:
             log.warning("going on without bad files; %s", what)
     if not good.targets or (split.inputs and not good.inputs):

@@ -13,6 +13,7 @@ from i2i_training.networks import build_generator
 from i2i_training.networks.spec import (
     GeneratorConfig,
     MobileResnetConfig,
+    Norm,
     ResnetConfig,
     UnetConfig,
 )
@@ -156,7 +157,7 @@ def _get_size(shapes: Shapes, key: str, axis: int) -> int:
     return shape[axis]
 
 
-def _infer_norm(shapes: Shapes, conv: str, norm: str) -> str:
+def _infer_norm(shapes: Shapes, conv: str, norm: str) -> Norm:
     """Upstream gives a convolution a bias only before InstanceNorm."""
     if f"{norm}.running_mean" in shapes:
         return "batch"

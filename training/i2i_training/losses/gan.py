@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +39,7 @@ def _compute_negative_mean(scores: Tensor) -> Tensor:
     return -scores.mean()
 
 
+GanMode = Literal["vanilla", "lsgan", "hinge", "wgan-gp"]
 GAN_OBJECTIVES: dict[str, Objective] = {
     # Goodfellow et al. 2014, equation 1, with the non-saturating -log sigmoid(s) for G (section 3).
     "vanilla": Objective(_build_cross_entropy(1.0), _build_cross_entropy(0.0), _build_cross_entropy(1.0)),

@@ -6,8 +6,8 @@
     inception.py  two sets of any size: FID and KID, with an Inception file that the user has
     unpaired.py   no truth: are the input's edges kept, and did CycleGAN turn the colors round?
 
-`HIGHER_IS_BETTER` says of each figure which direction is better; loops that keep the best checkpoint
-use it. The levels of `compute_sliced_wasserstein` ("256", "128", …, "mean") all go by "swd".
+`HIGHER_IS_BETTER` has the figures that a best checkpoint can go by. Edge similarity is none: a copy of the
+input has the highest. The levels of `compute_sliced_wasserstein` ("256", "128", …, "mean") all go by "swd".
 """
 
 from i2i_training.metrics.inception import compute_inception_scores
@@ -25,7 +25,6 @@ HIGHER_IS_BETTER: dict[str, bool] = {
     "swd": False,
     "fid": False,
     "kid": False,
-    "edge_similarity": True,
 }
 
 __all__ = [

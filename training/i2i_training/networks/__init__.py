@@ -11,7 +11,7 @@ from torch import nn
 from i2i_training.networks.dcgan import DcganDiscriminator, DcganGenerator
 from i2i_training.networks.discriminators import PatchDiscriminator, PixelDiscriminator
 from i2i_training.networks.encoder_decoder import EncoderDecoderGenerator
-from i2i_training.networks.init import INITS, initialize_weights
+from i2i_training.networks.init import INITS, Init, initialize_weights
 from i2i_training.networks.macs import count_macs, count_parameters
 from i2i_training.networks.mobile import MobileResnetGenerator
 from i2i_training.networks.patch_features import PatchSampler, count_feature_channels, select_feature_layers
@@ -38,6 +38,7 @@ __all__ = [
     "EncoderDecoderGenerator",
     "GeneratorConfig",
     "GeneratorSpec",
+    "Init",
     "MobileResnetConfig",
     "MobileResnetGenerator",
     "PatchDiscriminator",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
+Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
 INITS: dict[str, Callable[[Tensor, float], object]] = {
     "normal": lambda w, gain: nn.init.normal_(w, 0.0, gain),
     "xavier": lambda w, gain: nn.init.xavier_normal_(w, gain=gain),

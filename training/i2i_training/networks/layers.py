@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 from torch import Tensor, nn
 
-from i2i_training.networks.spec import NORMS
+from i2i_training.networks.spec import Norm
 
 
 class InstanceNorm(nn.InstanceNorm2d):
@@ -31,7 +33,7 @@ def build_norm_layer(kind: str, channels: int) -> nn.Module:
         return nn.BatchNorm2d(channels)
     if kind == "none":
         return nn.Identity()
-    raise ValueError(f"norm is {kind!r}; allowed: {', '.join(NORMS)}")
+    raise ValueError(f"norm is {kind!r}; allowed: {', '.join(get_args(Norm))}")
 
 
 def has_bias(norm: str) -> bool:

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
-from i2i_training.options.flags import option
-
-NORMS = ("instance", "batch", "none")
-PADDINGS = ("reflect", "replicate", "zero")
-UPSAMPLES = ("transpose", "nearest", "bilinear")
-NORM_MODES = ("batch_stats", "running_stats", "none")
-DIRECTIONS = ("AtoB", "BtoA")
+Norm = Literal["instance", "batch", "none"]
+Padding = Literal["reflect", "replicate", "zero"]
+Upsample = Literal["transpose", "nearest", "bilinear"]
+NormMode = Literal["batch_stats", "running_stats", "none"]
+Direction = Literal["AtoB", "BtoA"]
+DIRECTIONS: tuple[str, ...] = get_args(Direction)
 # Far above any generator, and small enough to build from a hostile header.
 MAX_CHANNELS = 4096
 MAX_BLOCKS = 256
 DCGAN_SIZES = (32, 64, 128, 256)
-CHOICES = {"norm": NORMS, "padding": PADDINGS, "upsample": UPSAMPLES}
 
 
-def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
+def check_choices(options: Any, error: type[Exception] = ValueError) -> None:
+    """Raise `error` for a field of a dataclass that has none of the values of its Literal."""
+    for name, kind in get_type_hints(type(options)).items():
+        value, allowed = getattr(options, name), get_args(kind)
+        if get_origin(kind) is Literal and value not in allowed:
+            raise error(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
 
 
 def _check_options(config: GeneratorConfig) -> None:
@@ -37,8 +38,7 @@ def _check_options(config: GeneratorConfig) -> None:
         most = MAX_BLOCKS if name == "blocks" else MAX_CHANNELS
         if not all(type(n) is int and 1 <= n <= most for n in numbers):
             raise ValueError(f"{name} is {value!r}; allowed: whole numbers from 1 to {most}")
-        if name in CHOICES:
-            _check_choice(name, value, CHOICES[name])
+    check_choices(config)
 
 
 @dataclass(frozen=True)
@@ -48,18 +48,14 @@ class ResnetConfig:
     architecture: ClassVar[str] = "resnet"
     multiple_of: ClassVar[int] = 4
 
-    in_channels: int = option(3, "of the input: 3 is RGB")
-    out_channels: int = option(3, "of the output")
-    width: int = option(64, "channels after the first convolution ('ngf' upstream)")
-    blocks: int = option(9, "residual blocks")
-    norm: str = option("instance", "after the convolutions", choices=NORMS)
-    padding: str = option("reflect", "inside the blocks", choices=PADDINGS)
-    upsample: str = option(
-        "transpose", "transposed convolution, or resizing before a convolution", choices=UPSAMPLES
-    )
-    dropout: bool = option(
-        False, "a dropout slot in each block; it shifts the keys of the second convolution"
-    )
+    in_channels: int = 3  # of the input: 3 is RGB
+    out_channels: int = 3  # of the output
+    width: int = 64  # channels after the first convolution ('ngf' upstream)
+    blocks: int = 9  # residual blocks
+    norm: Norm = "instance"  # after the convolutions
+    padding: Padding = "reflect"  # inside the blocks
+    upsample: Upsample = "transpose"  # transposed convolution, or resizing before a convolution
+    dropout: bool = False  # a dropout slot in each block; it shifts the keys of the second convolution
 
     def __post_init__(self) -> None:
         _check_options(self)
@@ -72,19 +68,15 @@ class MobileResnetConfig:
     architecture: ClassVar[str] = "mobile_resnet"
     multiple_of: ClassVar[int] = 4
 
-    in_channels: int = option(3, "of the input: 3 is RGB")
-    out_channels: int = option(3, "of the output")
-    down: tuple[int, int, int] = option(
-        (64, 128, 256), "channels of the first and the two strided convolutions"
-    )
-    inner: tuple[int, ...] = option((256,) * 9, "channels between the two convolutions of each block")
-    up: tuple[int, int] = option((128, 64), "channels of the two upsampling layers")
-    norm: str = option("instance", "after the convolutions", choices=NORMS)
-    padding: str = option("reflect", "inside the blocks", choices=PADDINGS)
-    upsample: str = option(
-        "transpose", "transposed convolution, or resizing before a convolution", choices=UPSAMPLES
-    )
-    dropout: bool = option(True, "a dropout slot in each block; upstream always keeps it")
+    in_channels: int = 3  # of the input: 3 is RGB
+    out_channels: int = 3  # of the output
+    down: tuple[int, int, int] = (64, 128, 256)  # channels of the first and the two strided convolutions
+    inner: tuple[int, ...] = (256,) * 9  # channels between the two convolutions of each block
+    up: tuple[int, int] = (128, 64)  # channels of the two upsampling layers
+    norm: Norm = "instance"  # after the convolutions
+    padding: Padding = "reflect"  # inside the blocks
+    upsample: Upsample = "transpose"  # transposed convolution, or resizing before a convolution
+    dropout: bool = True  # a dropout slot in each block; upstream always keeps it
 
     def __post_init__(self) -> None:
         _check_options(self)
@@ -99,12 +91,12 @@ class UnetConfig:
 
     architecture: ClassVar[str] = "unet"
 
-    in_channels: int = option(3, "of the input: 3 is RGB")
-    out_channels: int = option(3, "of the output")
-    width: int = option(64, "channels of the outermost layers")
-    downs: int = option(8, "halvings, 5 to 8")
-    norm: str = option("batch", "after the convolutions", choices=NORMS)
-    dropout: bool = option(True, "in the inner blocks; it leaves no trace in the keys")
+    in_channels: int = 3  # of the input: 3 is RGB
+    out_channels: int = 3  # of the output
+    width: int = 64  # channels of the outermost layers
+    downs: int = 8  # halvings, 5 to 8
+    norm: Norm = "batch"  # after the convolutions
+    dropout: bool = True  # in the inner blocks; it leaves no trace in the keys
 
     def __post_init__(self) -> None:
         _check_options(self)
@@ -128,16 +120,14 @@ class UnitConfig:
     architecture: ClassVar[str] = "unit"
     multiple_of: ClassVar[int] = 4
 
-    in_channels: int = option(3, "of the input: 3 is RGB")
-    out_channels: int = option(3, "of the output")
-    width: int = option(64, "channels after the first convolution; the latent map has 4 times as many")
-    blocks: int = option(4, "residual blocks on each side of the latent map")
-    shared_blocks: int = option(1, "of these, on each side, how many both domains share")
-    norm: str = option("instance", "inside the residual blocks", choices=NORMS)
-    padding: str = option("reflect", "inside the blocks", choices=PADDINGS)
-    upsample: str = option(
-        "transpose", "transposed convolution, or resizing before a convolution", choices=UPSAMPLES
-    )
+    in_channels: int = 3  # of the input: 3 is RGB
+    out_channels: int = 3  # of the output
+    width: int = 64  # channels after the first convolution; the latent map has 4 times as many
+    blocks: int = 4  # residual blocks on each side of the latent map
+    shared_blocks: int = 1  # of these, on each side, how many both domains share
+    norm: Norm = "instance"  # inside the residual blocks
+    padding: Padding = "reflect"  # inside the blocks
+    upsample: Upsample = "transpose"  # transposed convolution, or resizing before a convolution
 
     def __post_init__(self) -> None:
         _check_options(self)
@@ -151,11 +141,11 @@ class EncoderDecoderConfig:
 
     architecture: ClassVar[str] = "encoder_decoder"
 
-    in_channels: int = option(3, "of the input: 3 is RGB")
-    out_channels: int = option(3, "of the output")
-    width: int = option(128, "of every layer")
-    downs: int = option(4, "halvings, 1 to 8")
-    norm: str = option("none", "after the convolutions", choices=NORMS)
+    in_channels: int = 3  # of the input: 3 is RGB
+    out_channels: int = 3  # of the output
+    width: int = 128  # of every layer
+    downs: int = 4  # halvings, 1 to 8
+    norm: Norm = "none"  # after the convolutions
 
     def __post_init__(self) -> None:
         _check_options(self)
@@ -174,11 +164,11 @@ class DcganConfig:
 
     architecture: ClassVar[str] = "dcgan"
 
-    latent: int = option(100, "numbers, independent and N(0, 1), that one picture is made of")
-    out_channels: int = option(3, "of the output")
-    width: int = option(64, "channels before the last layer; they double toward the latent, up to 16 times")
-    size: int = option(64, "height and width of the pictures: a power of two, 32 to 256")
-    norm: str = option("batch", "after the convolutions", choices=NORMS)
+    latent: int = 100  # numbers, independent and N(0, 1), that one picture is made of
+    out_channels: int = 3  # of the output
+    width: int = 64  # channels before the last layer; they double toward the latent, up to 16 times
+    size: int = 64  # height and width of the pictures: a power of two, 32 to 256
+    norm: Norm = "batch"  # after the convolutions
 
     def __post_init__(self) -> None:
         _check_options(self)
@@ -214,10 +204,10 @@ class GeneratorSpec:
     """A generator and its history. It is the header of our checkpoints and feeds the bundle's manifest."""
 
     config: GeneratorConfig
-    norm_mode: str = "none"  # how BatchNorm runs at test time: batch_stats | running_stats; none without it
+    norm_mode: NormMode = "none"  # of BatchNorm at test time
     # where the weights come from
     recipe: str = "unknown"
-    direction: str = "unknown"  # AtoB or BtoA of the data set
+    direction: Literal["AtoB", "BtoA", "unknown"] = "unknown"  # of the data set
     steps: int | None = None  # optimizer steps of training
     size: int | None = None  # crop size it was trained at, pixels
     trained_on: str = "unknown"
@@ -229,7 +219,6 @@ class GeneratorSpec:
 
     def __post_init__(self) -> None:
         _check_history(self)
-        _check_choice("norm_mode", self.norm_mode, NORM_MODES)
         has_batch_norm = self.config.norm == "batch"
         if has_batch_norm == (self.norm_mode == "none"):
             raise ValueError(
@@ -268,7 +257,7 @@ class GeneratorSpec:
 
 def _check_history(spec: GeneratorSpec) -> None:
     """Types of everything that a file's header may claim about its weights."""
-    _check_choice("direction", spec.direction, (*DIRECTIONS, "unknown"))
+    check_choices(spec)
     for name in ("recipe", "trained_on", "license", "source_sha256"):
         if not isinstance(getattr(spec, name), str):
             raise ValueError(f"{name} is {getattr(spec, name)!r}; needed: text")

@@ -15,6 +15,7 @@ from i2i_training.data import Batch
 from i2i_training.losses.gan import GAN_OBJECTIVES, compute_discriminator_loss
 from i2i_training.losses.image_pool import ImagePool
 from i2i_training.networks import GeneratorConfig
+from i2i_training.networks.spec import Direction, NormMode
 from i2i_training.recipes.parts import DiscriminatorOptions, OptimOptions, resolve_norm_mode
 
 Networks = Mapping[str, nn.Module]
@@ -25,9 +26,9 @@ class TrainedGenerator:
     """One network that a run leaves behind."""
 
     suffix: str  # of its file: latest_net_G{suffix}.safetensors
-    direction: str  # AtoB, or BtoA for the way back
+    direction: Direction  # BtoA is the way back
     config: GeneratorConfig
-    norm_mode: str  # how BatchNorm runs at test time
+    norm_mode: NormMode  # how BatchNorm runs at test time
     module: nn.Module  # its state dict is that of build_generator(config)
 
 

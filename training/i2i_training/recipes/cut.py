@@ -19,18 +19,15 @@ from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.data import Batch
-from i2i_training.losses.gan import GAN_OBJECTIVES
-from i2i_training.networks import INITS, PatchSampler, ResnetConfig, build_generator, initialize_weights
+from i2i_training.losses.gan import GanMode
+from i2i_training.networks import Init, PatchSampler, ResnetConfig, build_generator, initialize_weights
 from i2i_training.networks.patch_features import count_feature_channels, select_feature_layers
-from i2i_training.options.flags import option
 from i2i_training.recipes.base import Recipe
 from i2i_training.recipes.parts import (
-    TEST_NORM_MODES,
     DiscriminatorOptions,
     OptimOptions,
-    check_choice,
-    check_common,
-    check_weights,
+    TestNormMode,
+    check_options,
     reject_mixed_statistics,
 )
 
@@ -38,21 +35,19 @@ from i2i_training.recipes.parts import (
 @dataclass(frozen=True)
 class CutOptions:
     resnet: ResnetConfig = field(default_factory=ResnetConfig)
-    norm_mode: str = option("batch_stats", "how BatchNorm runs at test time", choices=TEST_NORM_MODES)
+    norm_mode: TestNormMode = "batch_stats"  # how BatchNorm runs at test time
     discriminator: DiscriminatorOptions = field(default_factory=DiscriminatorOptions)
-    init: str = option("xavier", "how weights start", choices=tuple(INITS))
-    gan_mode: str = option("lsgan", "the GAN's objective", choices=tuple(GAN_OBJECTIVES))
-    lambda_gan: float = option(1.0, "weight of the GAN loss")
-    lambda_nce: float = option(1.0, "weight of the contrastive loss")
-    identity: bool = option(True, "compare patches of B's own images too; FastCUT leaves it out")
-    patches: int = option(256, "places compared in each feature map")
-    temperature: float = option(0.07, "of the contrastive loss (tau)")
+    init: Init = "xavier"  # how weights start
+    gan_mode: GanMode = "lsgan"  # the GAN's objective
+    lambda_gan: float = 1.0  # weight of the GAN loss
+    lambda_nce: float = 1.0  # weight of the contrastive loss
+    identity: bool = True  # compare patches of B's own images too; FastCUT leaves it out
+    patches: int = 256  # places compared in each feature map
+    temperature: float = 0.07  # of the contrastive loss (tau)
     optim: OptimOptions = field(default_factory=OptimOptions)
 
     def __post_init__(self) -> None:
-        check_choice("norm_mode", self.norm_mode, TEST_NORM_MODES)
-        check_common(self.init, self.gan_mode)
-        check_weights(lambda_gan=self.lambda_gan, lambda_nce=self.lambda_nce)
+        check_options(self)
         if self.patches < 2 or not self.temperature > 0:
             raise TrainingError(
                 f"patches is {self.patches} and temperature {self.temperature}; needed: at least 2 patches, "

@@ -18,19 +18,16 @@ from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.data import Batch
-from i2i_training.losses.gan import GAN_OBJECTIVES
-from i2i_training.networks import INITS, ResnetConfig, UnetConfig, build_generator, initialize_weights
+from i2i_training.losses.gan import GanMode
+from i2i_training.networks import Init, ResnetConfig, UnetConfig, build_generator, initialize_weights
 from i2i_training.networks.spec import GeneratorConfig
-from i2i_training.options.flags import option
 from i2i_training.recipes.base import Networks, Recipe, TrainedGenerator
 from i2i_training.recipes.parts import (
-    GENERATORS,
-    TEST_NORM_MODES,
     DiscriminatorOptions,
+    GeneratorName,
     OptimOptions,
-    check_choice,
-    check_common,
-    check_weights,
+    TestNormMode,
+    check_options,
     reject_mixed_statistics,
     resolve_norm_mode,
     select_generator,
@@ -39,25 +36,20 @@ from i2i_training.recipes.parts import (
 
 @dataclass(frozen=True)
 class CycleGANOptions:
-    generator: str = option("resnet", "which generator is built, twice", choices=GENERATORS)
+    generator: GeneratorName = "resnet"  # which generator is built, twice
     resnet: ResnetConfig = field(default_factory=ResnetConfig)
     unet: UnetConfig = field(default_factory=lambda: UnetConfig(norm="instance", dropout=False))
-    norm_mode: str = option("batch_stats", "how BatchNorm runs at test time", choices=TEST_NORM_MODES)
+    norm_mode: TestNormMode = "batch_stats"  # how BatchNorm runs at test time
     discriminator: DiscriminatorOptions = field(default_factory=DiscriminatorOptions)
-    init: str = option("normal", "how weights start", choices=tuple(INITS))
-    gan_mode: str = option("lsgan", "the GAN's objective", choices=tuple(GAN_OBJECTIVES))
-    lambda_cycle: float = option(
-        10.0, "weight of the cycle loss, of A and of B (lambda_A, lambda_B upstream)"
-    )
-    lambda_identity: float = option(0.5, "weight of the identity loss, as a share of lambda_cycle")
-    pool_size: int = option(50, "older fakes kept for each discriminator; 0 keeps none")
+    init: Init = "normal"  # how weights start
+    gan_mode: GanMode = "lsgan"  # the GAN's objective
+    lambda_cycle: float = 10.0  # weight of the cycle loss, of A and of B (lambda_A, lambda_B upstream)
+    lambda_identity: float = 0.5  # weight of the identity loss, as a share of lambda_cycle
+    pool_size: int = 50  # older fakes kept for each discriminator; 0 keeps none
     optim: OptimOptions = field(default_factory=OptimOptions)
 
     def __post_init__(self) -> None:
-        check_choice("generator", self.generator, GENERATORS)
-        check_choice("norm_mode", self.norm_mode, TEST_NORM_MODES)
-        check_common(self.init, self.gan_mode)
-        check_weights(lambda_cycle=self.lambda_cycle, lambda_identity=self.lambda_identity)
+        check_options(self)
         if self.pool_size < 0:
             raise TrainingError(f"pool_size is {self.pool_size}; 0 or more images")
 

@@ -15,29 +15,25 @@ from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.data import Batch
-from i2i_training.losses.gan import GAN_OBJECTIVES
-from i2i_training.networks import INITS, DcganConfig, DcganDiscriminator, build_generator, initialize_weights
-from i2i_training.networks.spec import NORMS
-from i2i_training.options.flags import option
+from i2i_training.losses.gan import GanMode
+from i2i_training.networks import DcganConfig, DcganDiscriminator, Init, build_generator, initialize_weights
+from i2i_training.networks.spec import Norm
 from i2i_training.recipes.base import Networks, Recipe, TrainedGenerator
-from i2i_training.recipes.parts import OptimOptions, check_choice, check_common, resolve_norm_mode
+from i2i_training.recipes.parts import OptimOptions, check_options, resolve_norm_mode
 
 
 @dataclass(frozen=True)
 class DcganOptions:
     network: DcganConfig = field(default_factory=DcganConfig)
-    discriminator_width: int = option(64, "channels after D's first convolution")
-    discriminator_norm: str = option(
-        "batch", "normalization in D; wgan-gp judges single images: instance or none", choices=NORMS
-    )
-    spectral_norm: bool = option(False, "spectral norm in D (Miyato et al. 2018)")
-    init: str = option("normal", "how weights start", choices=tuple(INITS))
-    gan_mode: str = option("vanilla", "the GAN's objective", choices=tuple(GAN_OBJECTIVES))
+    discriminator_width: int = 64  # channels after D's first convolution
+    discriminator_norm: Norm = "batch"  # normalization in D; wgan-gp judges single images: instance or none
+    spectral_norm: bool = False  # spectral norm in D (Miyato et al. 2018)
+    init: Init = "normal"  # how weights start
+    gan_mode: GanMode = "vanilla"  # the GAN's objective
     optim: OptimOptions = field(default_factory=OptimOptions)
 
     def __post_init__(self) -> None:
-        check_common(self.init, self.gan_mode)
-        check_choice("discriminator_norm", self.discriminator_norm, NORMS)
+        check_options(self)
         if self.discriminator_width < 1:
             raise TrainingError(f"discriminator_width is {self.discriminator_width}; at least 1")
 

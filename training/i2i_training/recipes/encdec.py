@@ -15,36 +15,26 @@ from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.data import Batch
-from i2i_training.losses.gan import GAN_OBJECTIVES
-from i2i_training.networks import INITS, EncoderDecoderConfig, build_generator, initialize_weights
-from i2i_training.options.flags import option
+from i2i_training.losses.gan import GanMode
+from i2i_training.networks import EncoderDecoderConfig, Init, build_generator, initialize_weights
 from i2i_training.recipes.base import Recipe
-from i2i_training.recipes.parts import (
-    TEST_NORM_MODES,
-    DiscriminatorOptions,
-    OptimOptions,
-    check_choice,
-    check_common,
-    check_weights,
-)
+from i2i_training.recipes.parts import DiscriminatorOptions, OptimOptions, TestNormMode, check_options
 
 
 @dataclass(frozen=True)
 class EncoderDecoderOptions:
     network: EncoderDecoderConfig = field(default_factory=EncoderDecoderConfig)
-    norm_mode: str = option("batch_stats", "how BatchNorm runs at test time", choices=TEST_NORM_MODES)
+    norm_mode: TestNormMode = "batch_stats"  # how BatchNorm runs at test time
     discriminator: DiscriminatorOptions = field(default_factory=DiscriminatorOptions)
     # Without norm layers N(0, 0.02) lets nothing of the input through, and training does not mend it.
-    init: str = option("kaiming", "how weights start", choices=tuple(INITS))
-    gan_mode: str = option("vanilla", "the GAN's objective", choices=tuple(GAN_OBJECTIVES))
-    lambda_gan: float = option(1.0, "weight of the GAN loss")
-    lambda_rec: float = option(10.0, "weight of the reconstruction of the input")
+    init: Init = "kaiming"  # how weights start
+    gan_mode: GanMode = "vanilla"  # the GAN's objective
+    lambda_gan: float = 1.0  # weight of the GAN loss
+    lambda_rec: float = 10.0  # weight of the reconstruction of the input
     optim: OptimOptions = field(default_factory=OptimOptions)
 
     def __post_init__(self) -> None:
-        check_choice("norm_mode", self.norm_mode, TEST_NORM_MODES)
-        check_common(self.init, self.gan_mode)
-        check_weights(lambda_gan=self.lambda_gan, lambda_rec=self.lambda_rec)
+        check_options(self)
 
 
 PRESETS = {

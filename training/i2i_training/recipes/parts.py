@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from i2i_sdk.errors import TrainingError
-from i2i_training.losses.gan import GAN_OBJECTIVES
 from i2i_training.networks import (
-    INITS,
     GeneratorConfig,
     PatchDiscriminator,
     ResnetConfig,
     UnetConfig,
     initialize_weights,
 )
-from i2i_training.networks.spec import NORMS
-from i2i_training.options.flags import option
+from i2i_training.networks.spec import Norm, NormMode, check_choices
 
-GENERATORS = ("unet", "resnet")
-TEST_NORM_MODES = ("batch_stats", "running_stats")
-
-
-def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
-    """Raise TrainingError unless `value` is one of `allowed`."""
-    if value not in allowed:
-        raise TrainingError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
+GeneratorName = Literal["unet", "resnet"]
+TestNormMode = Literal["batch_stats", "running_stats"]
 
 
-def check_weights(**weights: float) -> None:
-    """Raise TrainingError for a loss weight below zero (or not a number)."""
-    for name, value in weights.items():
-        if not value >= 0:
+def check_options(options: Any) -> None:
+    """Raise TrainingError for a choice that does not exist, and a loss weight that is not 0 or more."""
+    check_choices(options, TrainingError)
+    for name, value in vars(options).items():
+        if name.startswith("lambda_") and not value >= 0:
             raise TrainingError(f"{name} is {value}; a loss weight is 0 or more")
 
 
@@ -42,15 +34,13 @@ def check_weights(**weights: float) -> None:
 class DiscriminatorOptions:
     """A PatchGAN."""
 
-    width: int = option(64, "channels after the first convolution (ndf upstream)")
-    layers: int = option(3, "strided convolutions; 3 judges 70x70 patches")
-    norm: str = option("instance", "normalization", choices=NORMS)
-    spectral_norm: bool = option(
-        False, "divide each weight by its largest singular value (Miyato et al. 2018)"
-    )
+    width: int = 64  # channels after the first convolution (ndf upstream)
+    layers: int = 3  # strided convolutions; 3 judges 70x70 patches
+    norm: Norm = "instance"  # normalization
+    spectral_norm: bool = False  # divide each weight by its largest singular value (Miyato et al. 2018)
 
     def __post_init__(self) -> None:
-        check_choice("discriminator.norm", self.norm, NORMS)
+        check_choices(self, TrainingError)
         for name, value in (("width", self.width), ("layers", self.layers)):
             if value < 1:
                 raise TrainingError(f"discriminator.{name} is {value}; at least 1")
@@ -70,9 +60,9 @@ class DiscriminatorOptions:
 class OptimOptions:
     """Adam (Kingma and Ba 2015)."""
 
-    lr: float = option(2e-4, "learning rate")
-    beta1: float = option(0.5, "decay of the gradient's mean")
-    beta2: float = option(0.999, "decay of the squared gradient's mean")
+    lr: float = 2e-4  # learning rate
+    beta1: float = 0.5  # decay of the gradient's mean
+    beta2: float = 0.999  # decay of the squared gradient's mean
 
     def __post_init__(self) -> None:
         if not self.lr > 0:
@@ -91,21 +81,15 @@ def select_generator(generator: str, unet: UnetConfig, resnet: ResnetConfig) -> 
     return unet if generator == "unet" else resnet
 
 
-def resolve_norm_mode(config: GeneratorConfig, norm_mode: str) -> str:
-    """`wanted` where there is BatchNorm, which alone runs differently at test time."""
+def resolve_norm_mode(config: GeneratorConfig, norm_mode: TestNormMode) -> NormMode:
+    """`norm_mode` where there is BatchNorm, which alone runs differently at test time."""
     return norm_mode if config.norm == "batch" else "none"
 
 
-def reject_mixed_statistics(config: GeneratorConfig, norm_mode: str) -> None:
+def reject_mixed_statistics(config: GeneratorConfig, norm_mode: TestNormMode) -> None:
     """Raise TrainingError where BatchNorm's running statistics would not be those of the input domain."""
     if resolve_norm_mode(config, norm_mode) == "running_stats":
         raise TrainingError(
             "norm_mode is 'running_stats', but without pairs the generator also sees images of the other "
             "domain and its own while it trains, and BatchNorm averages over all of them; take batch_stats"
         )
-
-
-def check_common(init: str, gan_mode: str) -> None:
-    """Raise TrainingError for an initialization or objective that does not exist."""
-    check_choice("init", init, INITS)
-    check_choice("gan_mode", gan_mode, GAN_OBJECTIVES)

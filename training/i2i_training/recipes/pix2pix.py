@@ -15,42 +15,35 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from i2i_training.data import Batch
-from i2i_training.losses.gan import GAN_OBJECTIVES
-from i2i_training.networks import INITS, ResnetConfig, UnetConfig, build_generator, initialize_weights
-from i2i_training.options.flags import option
+from i2i_training.losses.gan import GanMode
+from i2i_training.networks import Init, ResnetConfig, UnetConfig, build_generator, initialize_weights
 from i2i_training.recipes.base import Recipe
 from i2i_training.recipes.parts import (
-    GENERATORS,
-    TEST_NORM_MODES,
     DiscriminatorOptions,
+    GeneratorName,
     OptimOptions,
-    check_choice,
-    check_common,
-    check_weights,
+    TestNormMode,
+    check_options,
     select_generator,
 )
 
 
 @dataclass(frozen=True)
 class Pix2pixOptions:
-    generator: str = option("unet", "which generator is built", choices=GENERATORS)
+    generator: GeneratorName = "unet"  # which generator is built
     unet: UnetConfig = field(default_factory=UnetConfig)
     resnet: ResnetConfig = field(default_factory=lambda: ResnetConfig(norm="batch", dropout=True))
-    norm_mode: str = option(
-        "batch_stats", "how BatchNorm runs at test time; running_stats folds away in export", TEST_NORM_MODES
-    )
+    # how BatchNorm runs at test time; running_stats folds away in export
+    norm_mode: TestNormMode = "batch_stats"
     discriminator: DiscriminatorOptions = field(default_factory=lambda: DiscriminatorOptions(norm="batch"))
-    init: str = option("normal", "how weights start", choices=tuple(INITS))
-    gan_mode: str = option("vanilla", "the GAN's objective", choices=tuple(GAN_OBJECTIVES))
-    lambda_gan: float = option(1.0, "weight of the GAN loss")
-    lambda_l1: float = option(100.0, "weight of the L1 distance to the target")
+    init: Init = "normal"  # how weights start
+    gan_mode: GanMode = "vanilla"  # the GAN's objective
+    lambda_gan: float = 1.0  # weight of the GAN loss
+    lambda_l1: float = 100.0  # weight of the L1 distance to the target
     optim: OptimOptions = field(default_factory=OptimOptions)
 
     def __post_init__(self) -> None:
-        check_choice("generator", self.generator, GENERATORS)
-        check_choice("norm_mode", self.norm_mode, TEST_NORM_MODES)
-        check_common(self.init, self.gan_mode)
-        check_weights(lambda_gan=self.lambda_gan, lambda_l1=self.lambda_l1)
+        check_options(self)
 
 
 PRESETS = {

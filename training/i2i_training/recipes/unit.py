@@ -17,39 +17,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from i2i_training.data import Batch
-from i2i_training.losses.gan import GAN_OBJECTIVES
-from i2i_training.networks import INITS, UnitConfig, UnitNetworks, initialize_weights
-from i2i_training.options.flags import option
+from i2i_training.losses.gan import GanMode
+from i2i_training.networks import Init, UnitConfig, UnitNetworks, initialize_weights
 from i2i_training.recipes.base import Networks, Recipe, TrainedGenerator
-from i2i_training.recipes.parts import (
-    DiscriminatorOptions,
-    OptimOptions,
-    check_common,
-    check_weights,
-    resolve_norm_mode,
-)
+from i2i_training.recipes.parts import DiscriminatorOptions, OptimOptions, check_options, resolve_norm_mode
 
 
 @dataclass(frozen=True)
 class UnitOptions:
     network: UnitConfig = field(default_factory=UnitConfig)
     discriminator: DiscriminatorOptions = field(default_factory=lambda: DiscriminatorOptions(layers=4))
-    init: str = option("kaiming", "how weights start", choices=tuple(INITS))
-    gan_mode: str = option("vanilla", "the GAN's objective", choices=tuple(GAN_OBJECTIVES))
-    lambda_gan: float = option(10.0, "weight of the GAN loss (l0)")
-    lambda_kl: float = option(0.1, "weight of both KL terms (l1, l3)")
-    lambda_rec: float = option(100.0, "weight of reconstruction within a domain (l2)")
-    lambda_cycle: float = option(100.0, "weight of reconstruction after a cycle (l4)")
+    init: Init = "kaiming"  # how weights start
+    gan_mode: GanMode = "vanilla"  # the GAN's objective
+    lambda_gan: float = 10.0  # weight of the GAN loss (l0)
+    lambda_kl: float = 0.1  # weight of both KL terms (l1, l3)
+    lambda_rec: float = 100.0  # weight of reconstruction within a domain (l2)
+    lambda_cycle: float = 100.0  # weight of reconstruction after a cycle (l4)
     optim: OptimOptions = field(default_factory=lambda: OptimOptions(lr=1e-4))
 
     def __post_init__(self) -> None:
-        check_common(self.init, self.gan_mode)
-        check_weights(
-            lambda_gan=self.lambda_gan,
-            lambda_kl=self.lambda_kl,
-            lambda_rec=self.lambda_rec,
-            lambda_cycle=self.lambda_cycle,
-        )
+        check_options(self)
 
 
 PRESETS = {

@@ -20,8 +20,7 @@ from i2i_sdk.errors import TrainingError
 from i2i_sdk.files import write_atomically
 from i2i_sdk.media.images import read_image
 from i2i_training.metrics import HIGHER_IS_BETTER
-from i2i_training.options.config_file import read_config
-from i2i_training.options.flags import as_text
+from i2i_training.options import flatten, read_config
 from i2i_training.report.curves import MAX_POINTS, Curve, find_best, render_curves_svg
 from i2i_training.run.journal import MACHINE, METRICS, Curves, parse_grid_name, read_metrics
 
@@ -107,15 +106,7 @@ def write_report(out: Path) -> Path:
 
 def _read_options(path: Path) -> dict[str, Any]:
     """Options by dotted name; none where there is no file."""
-    return dict(_flatten_table(read_config(path))) if path.is_file() else {}
-
-
-def _flatten_table(table: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    for name, value in table.items():
-        if isinstance(value, dict):
-            yield from _flatten_table(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+    return dict(flatten(read_config(path))) if path.is_file() else {}
 
 
 def _drop_non_finite(curves: Curves) -> Curves:
@@ -146,8 +137,7 @@ def _describe_score(name: str) -> ReportScore:
     stem = _strip_variant(name)
     label, unit = SCORE_LABELS.get(stem, (stem, ""))
     sides = [word for word in re.split(SEPARATORS, name) if word in VARIANTS]
-    known = None if stem == "edge_similarity" else HIGHER_IS_BETTER.get(stem)  # a copy has the highest
-    better = {True: 1, False: -1, None: 0}[known]
+    better = {True: 1, False: -1, None: 0}[HIGHER_IS_BETTER.get(stem)]
     return ReportScore(" ".join([label, *sides]), unit, better)
 
 
@@ -255,7 +245,7 @@ def _render_options(config: Mapping[str, Any]) -> str:
     if not config:
         return ""
     rows = [
-        f"<tr><th scope=row>{escape(name)}</th><td>{escape(as_text(value))}</td></tr>"
+        f"<tr><th scope=row>{escape(name)}</th><td>{escape(str(value))}</td></tr>"
         for name, value in config.items()
     ]
     return (

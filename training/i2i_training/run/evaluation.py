@@ -97,29 +97,27 @@ def plan_evaluation(directions: Sequence[str], held_out: HeldOutSet, run: RunOpt
     Raises TrainingError for a palette that is none, a missing Inception file, and a score to go by that
     does not exist or is not computed for these images.
     """
-    ways = {direction: _build_eval_set(direction, held_out, run) for direction in directions}
-    scores = ways["AtoB"].score_names
+    eval_sets = {direction: _build_eval_set(direction, held_out, run) for direction in directions}
+    scores = [name for name in eval_sets["AtoB"].score_names if name in HIGHER_IS_BETTER]
     allowed = ", ".join(["auto", *scores])
-    if run.palette != "none" and all(way.palette is None for way in ways.values()):
+    if run.palette != "none" and all(eval_set.palette is None for eval_set in eval_sets.values()):
         raise TrainingError(
             f"palette is {run.palette!r}: pixel accuracy needs held-out pairs whose targets are label "
             f"maps or drawings; with direction {run.direction} and labels {run.labels} there are none: "
             f"leave it out"
         )
-    if run.best_by not in ("auto", *HIGHER_IS_BETTER):
-        raise TrainingError(f"best_by is {run.best_by!r}; allowed: {allowed}")
     if run.best_by not in ("auto", *scores):
         needs = {"fid": "inception", "kid": "inception", "miou": "palette", "pixel_accuracy": "palette"}
         hint = f", which need --{needs[run.best_by]}" if run.best_by in needs else ""
         raise TrainingError(
-            f"best_by is {run.best_by!r}{hint}: it is not computed for these images; allowed: {allowed}"
+            f"best_by is {run.best_by!r}{hint}; for these images are computed and allowed: {allowed}"
         )
     best_by = run.best_by
     if best_by == "auto":
         best_by = next((name for name in ("l1", "swd") if name in scores), "")
     if run.schedule == "plateau" and not best_by:
         raise TrainingError("schedule is 'plateau', but these images have no score to go by; try linear")
-    return EvalPlan(ways, best_by)
+    return EvalPlan(eval_sets, best_by)
 
 
 def evaluate(generators: Sequence[TrainedGenerator], plan: EvalPlan, fabric: Fabric) -> Evaluation:
@@ -129,28 +127,27 @@ def evaluate(generators: Sequence[TrainedGenerator], plan: EvalPlan, fabric: Fab
     grids: dict[str, Image] = {}
     warnings: list[str] = []
     for generator in generators:
-        module, way = modules[generator.direction], plan.eval_sets[generator.direction]
+        module, eval_set = modules[generator.direction], plan.eval_sets[generator.direction]
         if isinstance(generator.config, DcganConfig):
             outputs = sample_images(module, generator.config.latent, SAMPLE_COUNT, fabric)
             columns: dict[str, list[Image]] = {}
             if is_picture(outputs[0]):
                 grids["samples"] = draw_sample_sheet(outputs, columns=8)
         else:
-            outputs = translate_images(module, way.inputs, fabric)
-            columns = {"input": way.inputs, "output": outputs}
+            outputs = translate_images(module, eval_set.inputs, fabric)
+            columns = {"input": eval_set.inputs, "output": outputs}
             back = modules.get("BtoA" if generator.direction == "AtoB" else "AtoB")
             if back is not None:
                 columns["cycle"] = translate_images(back, outputs[:GRID_ROWS], fabric)
-            if way.targets is not None:
-                columns["target"] = way.targets
+            if eval_set.targets is not None:
+                columns["target"] = eval_set.targets
         shown = {name: images[:GRID_ROWS] for name, images in columns.items() if is_picture(images[0])}
         if shown:
             grids[generator.direction] = draw_sample_grid(shown)
         suffix = "" if generator.direction == "AtoB" else "_BtoA"
-        scores |= {
-            f"{name}{suffix}": value for name, value in _compute_scores(outputs, way, fabric.device).items()
-        }
-        warnings += [f"{generator.direction}: {reason}" for reason in _find_wrong_colors(outputs, way)]
+        found = _compute_scores(outputs, eval_set, fabric.device)
+        scores |= {f"{name}{suffix}": value for name, value in found.items()}
+        warnings += [f"{generator.direction}: {reason}" for reason in _find_wrong_colors(outputs, eval_set)]
     return Evaluation(scores, grids, warnings)
 
 
@@ -227,7 +224,7 @@ def resolve_palette(palette: str, targets: Sequence[Image]) -> NDArray[np.uint8]
 
 
 def _compute_scores(outputs: Sequence[Image], eval_set: EvalSet, device: torch.device) -> dict[str, float]:
-    """`way.scores` with their values."""
+    """The scores by name."""
     if not is_picture(outputs[0]):
         return {} if eval_set.targets is None else {"l1": _compute_l1(outputs, eval_set.targets)}
     scores: dict[str, float] = {}

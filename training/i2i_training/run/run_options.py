@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.data import DataOptions
-from i2i_training.networks.spec import DIRECTIONS
-from i2i_training.options.flags import option
-from i2i_training.run.schedules import SCHEDULES
+from i2i_training.networks.spec import check_choices
+from i2i_training.options import or_none
+from i2i_training.run.schedules import Schedule
 
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")  # Fabric's names; weights are never halved
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]  # Fabric's; weights are never halved
 
 
 @dataclass(frozen=True)
 class RunOptions(DataOptions):
     # what the weights are, for their file and the bundle's manifest
-    trained_on: str = option("unknown", "a few words about the data, for the manifest")
-    license: str = option("unknown", "of the weights, for the manifest")
+    trained_on: str = "unknown"  # a few words about the data, for the manifest
+    license: str = "unknown"  # of the weights, for the manifest
     # length and learning rate
-    steps: int = option(20000, "optimizer steps of the whole run; epochs x images / batch")
-    batch: int = option(1, "images a step, over all processes")
-    schedule: str = option("linear", "how the learning rate falls", choices=SCHEDULES)
-    decay_from: float = option(0.5, "share of the steps after which it falls; for step: between two drops")
-    ema: float = option(0.0, "decay of a moving average of the weights, which is what is kept; 0 is off")
-    minutes: float | None = option(None, "stop after so long, with the state saved; --resume goes on")
+    steps: int = 20000  # optimizer steps of the whole run; epochs x images / batch
+    batch: int = 1  # images a step, over all processes
+    schedule: Schedule = "linear"  # how the learning rate falls
+    decay_from: float = 0.5  # share of the steps after which it falls; for step: between two drops
+    ema: float = 0.0  # decay of a moving average of the weights, which is what is kept; 0 is off
+    minutes: Annotated[float | None, or_none(float)] = None  # stop after so long; --resume goes on
     # machine
-    precision: str = option("32-true", "of the computation; 16-mixed needs a GPU", choices=PRECISIONS)
-    compile: bool = option(False, "compile the networks with torch.compile")
-    seed: int = option(0, "of weights, order and augmentation")
+    precision: Precision = "32-true"  # of the computation; 16-mixed needs a GPU
+    compile: bool = False  # compile the networks with torch.compile
+    seed: int = 0  # of weights, order and augmentation
     # what is left behind
-    out: str = option("out/run", "folder of the run")
-    overwrite: bool = option(False, "replace an earlier run in `out`")
-    save_every: int = option(500, "steps between checkpoints, with held-out scores and sample grids")
-    log_every: int = option(50, "steps between two rows of losses")
-    eval_images: int = option(50, "held-out images that are scored")
-    best_by: str = option("auto", "the score that picks the best checkpoint; auto: l1 with pairs, else swd")
-    palette: str = option("none", "colors of label maps for pixel accuracy and mIoU: auto, or #rrggbb,…")
-    inception: str = option("", "TorchScript Inception file, for FID and KID")
-    tensorboard: bool = option(False, "write TensorBoard events too")
-    wandb: str = option("", "Weights & Biases project to log to")
+    out: str = "out/run"  # folder of the run
+    overwrite: bool = False  # replace an earlier run in `out`
+    save_every: int = 500  # steps between checkpoints, with held-out scores and sample grids
+    log_every: int = 50  # steps between two rows of losses
+    eval_images: int = 50  # held-out images that are scored
+    best_by: str = "auto"  # the score that picks the best checkpoint; auto: l1 with pairs, else swd
+    palette: str = "none"  # colors of label maps for pixel accuracy and mIoU: auto, or #rrggbb,…
+    inception: str = ""  # TorchScript Inception file, for FID and KID
+    tensorboard: bool = False  # write TensorBoard events too
+    wandb: str = ""  # Weights & Biases project to log to
 
     def __post_init__(self) -> None:
         for name in ("crop_size", "steps", "batch", "save_every", "log_every", "eval_images"):
@@ -53,10 +54,4 @@ class RunOptions(DataOptions):
             raise TrainingError(f"decay_from is {self.decay_from}; it is a share of the steps, 0 to 1")
         if not 0 <= self.ema < 1:
             raise TrainingError(f"ema is {self.ema}; it is a decay, 0 (off) up to, not including, 1")
-        for name, allowed in (
-            ("direction", DIRECTIONS),
-            ("schedule", SCHEDULES),
-            ("precision", PRECISIONS),
-        ):
-            if getattr(self, name) not in allowed:
-                raise TrainingError(f"{name} is {getattr(self, name)!r}; allowed: {', '.join(allowed)}")
+        check_choices(self, TrainingError)

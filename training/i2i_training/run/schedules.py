@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from i2i_sdk.errors import TrainingError
 
-SCHEDULES = ("constant", "linear", "cosine", "step", "plateau")
+Schedule = Literal["constant", "linear", "cosine", "step", "plateau"]
 STEP_FACTOR = 0.1  # at each drop of "step"
 PLATEAU_FACTOR = 0.5
 PLATEAU_PATIENCE = 5  # evaluations without a better score before a drop
@@ -33,7 +33,7 @@ class LearningRateSchedule:
         (1.0, 0.02)
     """
 
-    kind: str
+    kind: Schedule
     steps: int
     start: float
     best: float = field(default=math.inf, init=False)
@@ -41,8 +41,8 @@ class LearningRateSchedule:
     drops: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        if self.kind not in SCHEDULES:
-            raise TrainingError(f"schedule is {self.kind!r}; allowed: {', '.join(SCHEDULES)}")
+        if self.kind not in get_args(Schedule):
+            raise TrainingError(f"schedule is {self.kind!r}; allowed: {', '.join(get_args(Schedule))}")
         if self.kind == "step" and self.start * self.steps < 1:
             raise TrainingError(
                 f"schedule step drops after each {self.start} of {self.steps} steps, which is less than one; "

@@ -28,7 +28,7 @@ VARIANTS = {"clean": (False, False), "dark": (True, False), "noisy": (False, Tru
 TRAIN_ARGS = (
     "pix2pix --load_size none --crop_size 192 --batch 4 --steps 8000 --precision bf16-mixed "
     "--generator resnet --resnet.width 12 --resnet.blocks 4 --resnet.norm batch --resnet.upsample nearest "
-    "--resnet.dropout false --norm_mode running_stats --discriminator.width 24 --discriminator.layers 2 "
+    "--resnet.no-dropout --norm_mode running_stats --discriminator.width 24 --discriminator.layers 2 "
     "--gan_mode lsgan --optim.lr 1e-3 --decay_from 0.4"
 )
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from i2i_training.options.flags import flatten
+from i2i_training.options import flatten
 from i2i_training.recipes import RECIPES
 from i2i_training.run.run_options import RunOptions
 
@@ -31,8 +33,12 @@ def rows(root: Path) -> list[list[str]]:
     return [row for row in table[2:] if not row[0].startswith("**")]
 
 
+def list_names(*options: Any) -> list[str]:
+    return [name for part in options for name, _ in flatten(asdict(part))]
+
+
 def find_flags(cell: str) -> list[str]:
-    return re.findall(r"--([\w.]+)", cell)
+    return [name.replace("-", "_") for name in re.findall(r"--([\w.-]+)", cell)]
 
 
 def test_every_upstream_flag_has_its_row(rows: list[list[str]]) -> None:
@@ -45,7 +51,8 @@ def test_every_upstream_flag_has_its_row(rows: list[list[str]]) -> None:
 
 
 def test_every_flag_of_ours_exists(rows: list[list[str]]) -> None:
-    known = {name for method in RECIPES.values() for name, _ in flatten((RunOptions(), method.options()))}
+    known = {name for method in RECIPES.values() for name in list_names(RunOptions(), method.options())}
+    known |= {f"{group}{dot}no_{last}" for group, dot, last in (name.rpartition(".") for name in known)}
     for _, ours, remarks in rows:
         assert ours == "none" or ours == "`i2i train RECIPE`" or find_flags(ours), ours
         assert set(find_flags(ours + remarks)) <= known | NOT_OPTIONS
@@ -55,4 +62,4 @@ def test_recipes_that_rows_speak_of_have_their_flags(rows: list[list[str]]) -> N
     for _, ours, remarks in rows:
         first = re.split(r"\W", remarks)[0]
         if first in RECIPES:
-            assert set(find_flags(ours)) <= dict(flatten(RECIPES[first].options())).keys()
+            assert set(find_flags(ours)) <= set(list_names(RECIPES[first].options()))

@@ -1,1 +1,0 @@
-"""Options: dataclasses, flags and files that set them."""
