@@ -65,8 +65,10 @@ def export(
     height, width = check_size(options.size or (spec.default_side, spec.default_side), spec)
     model = describe_model(checkpoint, spec, count_parameters(module), options)
     old = find_existing_bundle(out, model, options.force)
-    wanted = [t if isinstance(t, TargetRequest) else TargetRequest(*t) for t in targets]
-    trial = make_parity_case(module, spec, options.frames, height, width, part=_choose_part(wanted, options))
+    requests = [t if isinstance(t, TargetRequest) else TargetRequest(*t) for t in targets]
+    parity_case = make_parity_case(
+        module, spec, options.frames, height, width, part=_choose_part(requests, options)
+    )
 
     with create_temporary_folder(out) as parent:
         folder, scratch = parent / "bundle", parent / "scratch"
@@ -77,9 +79,20 @@ def export(
         write_onnx(ready, make_example_input(spec, height, width, batch=2), graph)
         macs = count_macs(module, *spec.get_input_shape(height, width))
         job = Job(
-            ready, spec, graph, folder, scratch, height, width, MAX_BATCH, macs, trial, options, progress
+            ready,
+            spec,
+            graph,
+            folder,
+            scratch,
+            height,
+            width,
+            MAX_BATCH,
+            macs,
+            parity_case,
+            options,
+            progress,
         )
-        checked, left_out = _build_variants(wanted, job)
+        checked, left_out = _build_variants(requests, job)
         manifest = Manifest(
             schema=SCHEMA,
             created_by=f"i2i-sdk {__version__}",

@@ -140,7 +140,7 @@ def _run_steps(state: RunState, context: RunContext) -> str:
 def _evaluate_and_keep_best(state: RunState, context: RunContext) -> None:
     """Score the held-out images; keep the generators if they are the best so far."""
     run, fabric, plan = context.run, context.fabric, context.plan
-    if state.best.get("by", plan.best_by) != plan.best_by:  # resumed with another --best_by
+    if state.best.get("by", plan.best_by) != plan.best_by:  # resumed with another --best-by
         state.best = {}
         state.learning_rate.reset()
     score = 0.0

@@ -210,9 +210,9 @@ def test_all_bad_files_are_listed_at_once(kind: str, tmp_path: Path) -> None:
     assert "4 of 7 files" in message
     assert "odd.png: is 15 pixels wide" in message
     assert "small.png: is 16x7 pixels; at least 8x8" in message
-    assert "channels.npy: has 4 channels, not 3, which --channels_" in message
+    assert "channels.npy: has 4 channels, not 3, which --channels-" in message
     assert "text.jpg: cannot be read" in message
-    assert "--skip_bad" in message
+    assert "--skip-bad" in message
     assert "image0" not in message
     assert message.count("\n") == 5
 
@@ -273,7 +273,7 @@ def test_nothing_left_is_an_error_even_when_skipping(tmp_path: Path) -> None:
         ({"crop_size": 0}, "crop_size is 0; at least 1"),
         ({"channels_b": 17}, "channels_b is 17; at most 16"),
         ({"cache_gb": -1.0}, "cache_gb is -1.0; at least 0"),
-        ({"load_size": 7}, "try --load_size 8"),
+        ({"load_size": 7}, "try --load-size 8"),
         ({"data": ""}, "--data DIR"),
     ],
 )

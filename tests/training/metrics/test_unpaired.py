@@ -63,7 +63,7 @@ def _transfer_colors(images: list[Image], references: list[Image]) -> list[Image
 def test_wrong_colors_are_found(photos: list[Image], name: str) -> None:
     change, says = WRONG[name]
     found = detect_color_shift([change(x) for x in photos], photos, photos)
-    assert found.is_shifted and says in found.reason and "lambda_identity" in found.reason
+    assert found.is_shifted and says in found.reason and "lambda-identity" in found.reason
 
 
 def test_figures_name_what_happened(photos: list[Image]) -> None:

@@ -171,11 +171,11 @@ def test_noise_becomes_gray_pictures() -> None:
     ("name", "changes", "message"),
     [
         ("cut", {"resnet": ONE_TO_THREE}, "1 input and 3 output channels: .* they must be equal"),
-        ("cyclegan", {"resnet": ONE_TO_THREE}, "1 and 3 channels: .* --lambda_identity 0"),
+        ("cyclegan", {"resnet": ONE_TO_THREE}, "1 and 3 channels: .* --lambda-identity 0"),
         (
             "encdec",
             {"network": EncoderDecoderConfig(1, 3, width=2, downs=1)},
-            "1 input and 3 output channels .* --lambda_rec 0",
+            "1 input and 3 output channels .* --lambda-rec 0",
         ),
     ],
 )

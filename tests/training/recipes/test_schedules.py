@@ -54,7 +54,7 @@ def test_the_ends_of_the_option(kind: str) -> None:
 @given(st.sampled_from(get_args(Schedule)), st.integers(1, 300), st.floats(0, 1))
 def test_rates_only_fall_and_stay_above_zero(kind: str, steps: int, start: float) -> None:
     if kind == "step" and start * steps < 1:
-        with pytest.raises(TrainingError, match="less than one; try --decay_from"):
+        with pytest.raises(TrainingError, match="less than one; try --decay-from"):
             LearningRateSchedule(kind, steps, start)
         return
     found = list_factors(kind, steps, start)

@@ -56,7 +56,7 @@ def check_data_options(options: DataOptions, kind: str) -> None:
     if options.load_size is not None and options.load_size < options.crop_size:
         raise TrainingError(
             f"crop_size is {options.crop_size}; crops are cut from images of load_size {options.load_size}, "
-            f"so it must not be larger: try --load_size {options.crop_size}"
+            f"so it must not be larger: try --load-size {options.crop_size}"
         )
 
 

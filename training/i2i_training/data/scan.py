@@ -88,7 +88,7 @@ def extract_part(decoded: Image, source: ImageFile, options: DataOptions) -> Ima
     try:
         image = convert_channels(decoded, options.get_channels(source.domain))
     except ValueError as error:
-        raise ValueError(f"{error}, which --channels_{source.domain.lower()} asks for") from error
+        raise ValueError(f"{error}, which --channels-{source.domain.lower()} asks for") from error
     return np.ascontiguousarray(image)  # not a view, which would keep the other half alive
 
 
@@ -123,7 +123,7 @@ def read_split(
         listed = "\n  ".join(problems)
         what = f"{options.data}: {len(problems)} of {total} files cannot be used:\n  {listed}"
         if not options.skip_bad:
-            raise TrainingError(f"{what}\nRepair or remove them, or go on without them: --skip_bad")
+            raise TrainingError(f"{what}\nRepair or remove them, or go on without them: --skip-bad")
         if should_log:
             log.warning("going on without bad files; %s", what)
     if not good.targets or (split.inputs and not good.inputs):

@@ -106,7 +106,7 @@ def detect_color_shift(
     tint, allowed = _measure_tint(out, source, wanted)
     found = _list_findings(light, green_red, blue_yellow, tint, allowed)
     advice = (
-        "if more steps do not mend it, begin again with another --seed (cyclegan: more --lambda_identity)"
+        "if more steps do not mend it, begin again with another --seed (cyclegan: more --lambda-identity)"
     )
     reason = f"{', '.join(found)}: {advice}" if found else "colors keep their order and have no foreign tint"
     return ColorShift(light, green_red, blue_yellow, tint, allowed, bool(found), reason)

@@ -79,7 +79,7 @@ class Recipe:
             if size % multiple:
                 raise TrainingError(
                     f"crop_size is {size}; the {config.architecture} needs multiples of {multiple}: "
-                    f"--crop_size {max(1, round(size / multiple)) * multiple}"
+                    f"--crop-size {max(1, round(size / multiple)) * multiple}"
                     f"{', or fewer downs' if hasattr(config, 'downs') else ''}"
                 )
         judge: DiscriminatorOptions = self.options.discriminator

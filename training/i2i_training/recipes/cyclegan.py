@@ -83,7 +83,7 @@ class CycleGAN(Recipe):
         if self.config.in_channels != self.config.out_channels and options.lambda_identity:
             raise TrainingError(
                 f"{self.config.in_channels} and {self.config.out_channels} channels: an image of B is no "
-                f"input of G_A, so the identity loss needs --lambda_identity 0"
+                f"input of G_A, so the identity loss needs --lambda-identity 0"
             )
         reject_mixed_statistics(self.config, options.norm_mode)
         self.backward_config = reverse_config(self.config)

@@ -100,6 +100,6 @@ class Dcgan(Recipe):
         if size != self.config.size:
             raise TrainingError(
                 f"crop_size is {size}, but pictures of network.size {self.config.size} are made. Give "
-                f"both the same size, images a little more: --load_size {round(size * 1.125)} "
-                f"--crop_size {size} --network.size {size}"
+                f"both the same size, images a little more: --load-size {round(size * 1.125)} "
+                f"--crop-size {size} --network.size {size}"
             )

@@ -53,7 +53,7 @@ class EncoderDecoder(Recipe):
         if self.config.in_channels != self.config.out_channels and options.lambda_rec:
             raise TrainingError(
                 f"{self.config.in_channels} input and {self.config.out_channels} output channels cannot be "
-                f"compared: the reconstruction needs equal ones, or --lambda_rec 0"
+                f"compared: the reconstruction needs equal ones, or --lambda-rec 0"
             )
         networks = {
             "G": initialize_weights(build_generator(self.config), options.init),

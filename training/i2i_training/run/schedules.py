@@ -46,7 +46,7 @@ class LearningRateSchedule:
         if self.kind == "step" and self.start * self.steps < 1:
             raise TrainingError(
                 f"schedule step drops after each {self.start} of {self.steps} steps, which is less than one; "
-                f"try --decay_from 0.25"
+                f"try --decay-from 0.25"
             )
 
     def compute_factor(self, step: int) -> float:

@@ -26,10 +26,10 @@ VARIANTS = {"clean": (False, False), "dark": (True, False), "noisy": (False, Tru
 
 # A small, fast generator: BatchNorm folds away in export, resize + convolution leaves no checkerboard.
 TRAIN_ARGS = (
-    "pix2pix --load_size none --crop_size 192 --batch 4 --steps 8000 --precision bf16-mixed "
+    "pix2pix --load-size none --crop-size 192 --batch 4 --steps 8000 --precision bf16-mixed "
     "--generator resnet --resnet.width 12 --resnet.blocks 4 --resnet.norm batch --resnet.upsample nearest "
-    "--resnet.no-dropout --norm_mode running_stats --discriminator.width 24 --discriminator.layers 2 "
-    "--gan_mode lsgan --optim.lr 1e-3 --decay_from 0.4"
+    "--resnet.no-dropout --norm-mode running_stats --discriminator.width 24 --discriminator.layers 2 "
+    "--gan-mode lsgan --optim.lr 1e-3 --decay-from 0.4"
 )
 
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         make_pairs(args.photos, data)
     elif (data / ORIGIN_FILE).read_text(encoding="utf-8") != _format_origin(_list_photos(args.photos)):
         raise TrainingError(f"{data} was made from other photos than {args.photos}; choose another --out")
-    origin = ["--trained_on", f"pencil drawings of {args.photos.name} by OpenCV", "--license", "Apache-2.0"]
+    origin = ["--trained-on", f"pencil drawings of {args.photos.name} by OpenCV", "--license", "Apache-2.0"]
     return train_main([*TRAIN_ARGS.split(), "--data", str(data), "--out", str(args.out), *origin, *more])
 
 
