@@ -62,8 +62,8 @@ def camera() -> Iterator[CameraServer]:
 
 @pytest.fixture(scope="module")
 def server(known: Callable[[str], Path]) -> Generator[RunningServer]:
-    """A live server of three models, invert first, with small limits."""
-    with run_server([known("invert"), known("swap"), known("gray")], limits=LIMITS) as found:
+    """A live server of four models, invert first, with small limits."""
+    with run_server([known(name) for name in ("invert", "swap", "gray", "darken")], limits=LIMITS) as found:
         yield found
 
 

@@ -29,6 +29,7 @@ from i2i_sdk.bundle.manifest import (
 from i2i_sdk.files import hash_file
 
 Image = NDArray[np.uint8]
+FindBundle = Callable[[str], Path]  # the fixture `known`
 
 HEIGHT, WIDTH = 24, 40
 DISTRIBUTIONS = {"ort": "onnxruntime"}  # of backends that are not called as what they come in
