@@ -6,9 +6,12 @@ mixed-up axes and rounded sizes show.
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -30,6 +33,7 @@ from i2i_sdk.files import hash_file
 
 Image = NDArray[np.uint8]
 FindBundle = Callable[[str], Path]  # the fixture `known`
+RunCommand = Callable[..., Any]  # the fixture `run_command`
 
 HEIGHT, WIDTH = 24, 40
 DISTRIBUTIONS = {"ort": "onnxruntime"}  # of backends that are not called as what they come in
@@ -222,6 +226,29 @@ def write_known_bundle(
     manifest = make_manifest(built, graph, name, engines, size)
     manifest = replace(manifest, model=replace(manifest.model, source_sha256=source_sha256))
     return write_bundle(out, manifest, built, force=force)
+
+
+def edit_manifest(folder: Path, change: Callable[[Any], object]) -> Path:
+    """Change the manifest of a bundle as JSON, unchecked."""
+    file = folder / "manifest.json"
+    data = json.loads(file.read_text())
+    change(data)
+    file.write_text(json.dumps(data))
+    return folder
+
+
+def give_own_graph(folder: Path, graph: Path) -> Path:
+    """The second variant gets a copy of `graph` that no other shares."""
+    other = Path(shutil.copy(graph, folder / "other.onnx"))
+    entry = asdict(make_file_entry(folder, other))
+    edit_manifest(folder, lambda data: data["variants"][1].update(files=[entry]))
+    return other
+
+
+def flip_bit(file: Path, position: int = -1) -> None:
+    data = bytearray(file.read_bytes())
+    data[position] ^= 1
+    file.write_bytes(data)
 
 
 def hash_files(folder: Path) -> dict[str, str]:
