@@ -21,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from i2i_sdk.bundle.folder import Bundle, make_file_entry, write_bundle
 from i2i_sdk.bundle.manifest import (
     SCHEMA,
+    FileEntry,
     InputContract,
     Manifest,
     ModelInfo,
@@ -133,13 +134,8 @@ def save_graph(
     """Write the known graph `name` with the engine contract of a bundle."""
     nodes, constants = _make_nodes(name, size[0])
     answer, u8 = KNOWN_MODELS[name], TensorProto.UINT8
-    return save_onnx(
-        path,
-        nodes,
-        constants,
-        [("x", u8, [batch, *size, answer.in_channels])],
-        [("y", u8, [batch, *size, answer.out_channels])],
-    )
+    inputs = [("x", u8, [batch, *size, answer.in_channels])]
+    return save_onnx(path, nodes, constants, inputs, [("y", u8, [batch, *size, answer.out_channels])])
 
 
 def save_affine(
@@ -159,8 +155,31 @@ def save_affine(
         for name, values in (("scale", scale), ("offset", offset))
     ]
     nodes = [helper.make_node("Mul", ["x", "scale"], ["s"]), helper.make_node("Add", ["s", "offset"], ["y"])]
-    return save_onnx(
-        path, nodes, constants, [("x", TensorProto.FLOAT, shape)], [("y", TensorProto.FLOAT, shape)]
+    ports = [(name, TensorProto.FLOAT, shape) for name in "xy"]
+    return save_onnx(path, nodes, constants, ports[:1], ports[1:])
+
+
+def make_variant(
+    backend: str,
+    precision: str,
+    size: tuple[int, int] = (HEIGHT, WIDTH),
+    parity: Parity | None = None,
+    file: FileEntry = FileEntry("a", "0" * 64, 1),  # noqa: B008  # it is frozen
+) -> Variant:
+    """A variant of a bundle, verified on a device."""
+    return Variant(
+        name=f"{backend}-{precision}-{size[0]}x{size[1]}",
+        backend=backend,
+        precision=precision,
+        precision_found=precision,
+        height=size[0],
+        width=size[1],
+        max_batch=4,
+        macs=123_456,
+        files=(file,),
+        requires=Requirements(f"{DISTRIBUTIONS.get(backend, backend)}>=1"),
+        verified="device",
+        parity=parity,
     )
 
 
@@ -174,23 +193,7 @@ def make_manifest(
     """The manifest of a bundle in which all `engines` share `graph`, a file inside `folder`."""
     entry, answer = make_file_entry(folder, graph), KNOWN_MODELS[name]
     parity = Parity(60.0, 0.9991, 1, 6, "builtin", "astronaut", 55.5)
-    variants = tuple(
-        Variant(
-            name=f"{backend}-{precision}-{size[0]}x{size[1]}",
-            backend=backend,
-            precision=precision,
-            precision_found=precision,
-            height=size[0],
-            width=size[1],
-            max_batch=4,
-            macs=123_456,
-            files=(entry,),
-            requires=Requirements(f"{DISTRIBUTIONS.get(backend, backend)}>=1"),
-            verified="device",
-            parity=parity,
-        )
-        for backend, precision in engines
-    )
+    variants = tuple(make_variant(*engine, size, parity, entry) for engine in engines)
     model = ModelInfo(
         name=name,
         architecture="known",
