@@ -23,12 +23,7 @@ from i2i_sdk.quality.metrics import psnr
 Image = NDArray[np.uint8]
 
 FLOAT = TensorProto.FLOAT
-CANDY = {
-    "input_range": (0, 255),
-    "output_range": (0, 255),
-    "layout": "nchw",
-    "channel_order": "rgb",
-}
+CANDY = {"input_range": (0, 255), "output_range": (0, 255), "layout": "nchw", "channel_order": "rgb"}
 
 
 def make_contract(**changes: Any) -> dict[str, Any]:

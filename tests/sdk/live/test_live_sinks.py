@@ -12,15 +12,7 @@ from known_bundles import make_noise
 from numpy.typing import NDArray
 
 from i2i_sdk import BackendError, InputError, Translator
-from i2i_sdk.live import (
-    FolderSink,
-    Frames,
-    MemorySink,
-    MjpegServerSink,
-    Sink,
-    VideoSink,
-    VirtualCameraSink,
-)
+from i2i_sdk.live import FolderSink, Frames, MemorySink, MjpegServerSink, Sink, VideoSink, VirtualCameraSink
 
 Image = NDArray[np.uint8]
 

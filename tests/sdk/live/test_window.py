@@ -283,10 +283,7 @@ def read_display_error(known: FindBundle, folder: Path, **names: str) -> str:
     ("names", "reason"),
     [
         ({}, "neither DISPLAY nor WAYLAND_DISPLAY is set (OpenCV has QT5). "),
-        (
-            {"DISPLAY": ":7777"},
-            "DISPLAY is :7777, where no X server answers or it lets nobody in. ",
-        ),
+        ({"DISPLAY": ":7777"}, "DISPLAY is :7777, where no X server answers or it lets nobody in. "),
         (
             {"WAYLAND_DISPLAY": "wayland-7"},
             "only WAYLAND_DISPLAY=wayland-7 is set, but OpenCV's QT5 fails there: ",
