@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from known_bundles import HEIGHT, WIDTH, FindBundle, RunCommand, make_noise, write_known_bundle
 from loopback_camera import serve_camera
 from running_server import LIMITS, TIMEOUT_S, RunningServer, open_slow, run_server
-from streams import DEADLINE_S, list_sdk_threads
+from streams import assert_no_threads_left
 
 from benchmarks.support.loopback import CameraServer
 from i2i_sdk import Bundle, Translator
@@ -81,11 +80,8 @@ def invert(known: FindBundle) -> Iterator[Translator]:
 @pytest.fixture
 def no_thread_survives() -> Iterator[None]:
     """Fails a test whose stream leaves a thread behind."""
-    yield
-    deadline = time.perf_counter() + DEADLINE_S
-    while list_sdk_threads() and time.perf_counter() < deadline:
-        time.sleep(0.01)
-    assert not list_sdk_threads()
+    with assert_no_threads_left():
+        yield
 
 
 @pytest.fixture

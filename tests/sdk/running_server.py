@@ -206,14 +206,6 @@ def make_gradient(height: int = 48, width: int = 80) -> Image:
     return np.stack(planes, axis=-1).astype(np.uint8)
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread will do."""
-    end = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.01)
-
-
 LIMITS = Limits(max_body_bytes=300_000, max_frame_bytes=100_000, max_pixels=40_000)  # of the fixture `server`
 
 

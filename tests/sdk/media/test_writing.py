@@ -241,8 +241,9 @@ def test_what_a_video_cannot_be(tmp_path: Path) -> None:
 def test_files_in_the_way(tmp_path: Path) -> None:
     for sound in (tmp_path / "missing.mp4", tmp_path / "text.mp4"):
         (tmp_path / "text.mp4").write_text("no sound")
-        with pytest.raises(MediaError, match=rf"sound of .*{sound.name}"):
-            VideoWriter(tmp_path / "a.mp4", 64, 48, 30, audio_from=sound).__enter__()
+        writer = VideoWriter(tmp_path / "a.mp4", 64, 48, 30, audio_from=sound)
+        with pytest.raises(MediaError, match=rf"sound of .*{sound.name}"), writer:
+            pass
     (tmp_path / "folder.mp4").mkdir()
     for path in (tmp_path / "text.mp4" / "a.mp4", tmp_path / "folder.mp4"):
         with pytest.raises(MediaError, match=rf"cannot write .*{path.name}"):

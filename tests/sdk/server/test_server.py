@@ -22,8 +22,8 @@ from running_server import (
     open_slow,
     parse_error,
     run_server,
-    wait_until,
 )
+from streams import wait_until
 
 from i2i_sdk import Translator
 from i2i_sdk.media.images import read_image

@@ -7,7 +7,8 @@ import struct
 
 import pytest
 from known_bundles import FindBundle
-from running_server import WHOLE_JPEG, RunningServer, open_slow, read_metric, run_server, wait_until
+from running_server import WHOLE_JPEG, RunningServer, open_slow, read_metric, run_server
+from streams import wait_until
 from websockets.exceptions import InvalidStatus
 
 from i2i_sdk.server import client_session
