@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from known_bundles import HEIGHT, WIDTH, FindBundle, edit_manifest, make_noise, save_onnx
-from onnx import TensorProto, helper
+from known_bundles import HEIGHT, WIDTH, FindBundle, edit_manifest, make_noise, save_text
 
 from i2i_sdk import BackendError, I2IError, InputError, Translator
 from i2i_sdk.backends.ort.providers import PROVIDERS, list_available
@@ -151,23 +150,16 @@ def test_below_the_floor_says_so(known: FindBundle, caplog: pytest.LogCaptureFix
 def test_graphs_that_give_something_else_are_refused(tmp_path: Path, backend: str, shape: list[int]) -> None:
     """A picture of another size would be cut in silence: half of it shown at twice the scale."""
     count = int(np.prod(shape))
-    graph = save_onnx(
-        tmp_path / "x.onnx",
-        [
-            helper.make_node("Concat", ["x"] * (-(-count // (HEIGHT * WIDTH * 3))), ["c"], axis=0),
-            helper.make_node("Reshape", ["c", "flat"], ["f"]),
-            helper.make_node("Slice", ["f", "from", "to"], ["s"]),
-            helper.make_node("Reshape", ["s", "shape"], ["y"]),
-        ],
-        [
-            helper.make_tensor("flat", TensorProto.INT64, [1], [-1]),
-            helper.make_tensor("from", TensorProto.INT64, [1], [0]),
-            helper.make_tensor("to", TensorProto.INT64, [1], [count]),
-            helper.make_tensor("shape", TensorProto.INT64, [len(shape)], shape),
-        ],
-        [("x", TensorProto.UINT8, [1, HEIGHT, WIDTH, 3])],
-        [("y", TensorProto.UINT8, shape)],
-    )
+    copies = ", ".join(["x"] * -(-count // (HEIGHT * WIDTH * 3)))
+    sides = ", ".join(map(str, shape))
+    text = f"""(uint8[1, 24, 40, 3] x) => (uint8[{sides}] y) <
+        int64[1] flat = {{-1}}, int64[1] from = {{0}}, int64[1] to = {{{count}}},
+        int64[{len(shape)}] shape = {{{sides}}}
+    > {{
+        c = Concat <axis = 0> ({copies})  f = Reshape (c, flat)  s = Slice (f, from, to)
+        y = Reshape (s, shape)
+    }}"""
+    graph = save_text(tmp_path / "x.onnx", text)
     message = r"the engine gives \(1, .*a translator gives pictures of the size it"
     with pytest.raises(InputError, match=message):
         Translator(graph, backend=backend)
@@ -176,22 +168,12 @@ def test_graphs_that_give_something_else_are_refused(tmp_path: Path, backend: st
 @pytest.mark.parametrize("backend", ["ort", "openvino"])
 def test_sizes_that_only_running_shows(tmp_path: Path, backend: str) -> None:
     """A graph that keeps as many rows as its brightest value says."""
-    graph = save_onnx(
-        tmp_path / "x.onnx",
-        [
-            helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
-            helper.make_node("ReduceMax", ["f"], ["m"], keepdims=0),
-            helper.make_node("Cast", ["m"], ["i"], to=TensorProto.INT64),
-            helper.make_node("Unsqueeze", ["i", "zero"], ["to"]),
-            helper.make_node("Slice", ["x", "zero", "to", "axes"], ["y"]),
-        ],
-        [
-            helper.make_tensor("zero", TensorProto.INT64, [1], [0]),
-            helper.make_tensor("axes", TensorProto.INT64, [1], [1]),
-        ],
-        [("x", TensorProto.UINT8, ["n", HEIGHT, WIDTH, 3])],
-        [("y", TensorProto.UINT8, ["n", "h", "w", 3])],
-    )
+    text = """(uint8[n, 24, 40, 3] x) => (uint8[n, h, w, 3] y)
+    <int64[1] zero = {0}, int64[1] axes = {1}> {
+        f = Cast <to = 1> (x)  m = ReduceMax <keepdims = 0> (f)  i = Cast <to = 7> (m)
+        to = Unsqueeze (i, zero)  y = Slice (x, zero, to, axes)
+    }"""
+    graph = save_text(tmp_path / "x.onnx", text)
     with Translator(graph, backend=backend) as translate:
         whole = np.full((HEIGHT, WIDTH, 3), HEIGHT, np.uint8)
         assert (translate(whole) == whole).all()
@@ -201,14 +183,8 @@ def test_sizes_that_only_running_shows(tmp_path: Path, backend: str) -> None:
 
 
 def test_float_results_of_uint8_graphs_are_refused(tmp_path: Path) -> None:
-    shape = ["n", HEIGHT, WIDTH, 3]
-    graph = save_onnx(
-        tmp_path / "x.onnx",
-        [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)],
-        [],
-        [("x", TensorProto.UINT8, shape)],
-        [("y", TensorProto.FLOAT, shape)],
-    )
+    text = "(uint8[n, 24, 40, 3] x) => (float[n, 24, 40, 3] y) { y = Cast <to = 1> (x) }"
+    graph = save_text(tmp_path / "x.onnx", text)
     with pytest.raises(InputError, match="takes uint8 and gives float32; pictures are uint8 on both sides"):
         Translator(graph)
 

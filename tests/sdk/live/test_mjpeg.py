@@ -222,10 +222,7 @@ def test_a_server_that_only_accepts_is_asked_less_and_less_often(identity: Trans
             losses.append(time.perf_counter())
 
     losses: list[float] = []
-    with (
-        RawServer(answer) as server,
-        identity.stream(MjpegStream(server.url), on_event=note_loss) as stream,
-    ):
+    with RawServer(answer) as server, identity.stream(MjpegStream(server.url), on_event=note_loss) as stream:
         results = iter(stream)
         next(results)
         wait_until(lambda: len(losses) == 4)
