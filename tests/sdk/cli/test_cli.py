@@ -230,9 +230,7 @@ def test_run_with_an_external_graph(run_command: RunCommand) -> None:
     graph, image = save_affine(Path("x.onnx"), [-1] * 3, [0] * 3), make_noise(24, 40, 3)
     cv2.imwrite("in.png", image)
     ranges, layout = ("--input-range", "-1,1", "--output-range", "-1,1"), ("--layout", "nchw")
-    run_command(
-        "run", graph, "in.png", "-o", "out.png", *ranges, *layout, "--channel-order", "rgb", "--quiet"
-    )
+    run_command("run", graph, "in.png", "-o", "out.png", *ranges, *layout, "--channel-order", "rgb")
     assert (cv2.imread("out.png") == 255 - image).all()
 
 

@@ -65,9 +65,8 @@ def test_a_tampered_variant_is_broken_and_the_others_are_compared(
 
 
 def test_frames_that_are_not_there_are_refused(folder: Path, run_command: RunCommand) -> None:
-    assert (
-        "no such file or folder" in run_command("verify", folder, "--frames", folder / "absent", code=2).err
-    )
+    error = run_command("verify", folder, "--frames", folder / "absent", code=2).err
+    assert "no such file or folder" in error
 
 
 def test_what_was_only_verified_as_a_graph_says_so(
