@@ -11,7 +11,7 @@ import pytest
 from known_bundles import HEIGHT, WIDTH, FindBundle, RunCommand, make_noise, write_known_bundle
 from loopback_camera import serve_camera
 from running_server import LIMITS, TIMEOUT_S, RunningServer, open_slow, run_server
-from streams import assert_no_threads_left
+from streams import DEADLINE_S, assert_no_threads_left
 
 from benchmarks.support.loopback import CameraServer
 from i2i_sdk import Bundle, Translator
@@ -80,7 +80,7 @@ def invert(known: FindBundle) -> Iterator[Translator]:
 @pytest.fixture
 def no_thread_survives() -> Iterator[None]:
     """Fails a test whose stream leaves a thread behind."""
-    with assert_no_threads_left():
+    with assert_no_threads_left(DEADLINE_S):
         yield
 
 

@@ -76,12 +76,12 @@ class RunningServer:
         address, port = self.address.split(":")
         return sockets.create_connection((address, int(port)), TIMEOUT_S)
 
-    def connect_socket(self, **options: Any) -> StreamClient:
+    def connect_socket(self, **options: Any) -> StreamConnection:
         """A WebSocket, without a hello."""
         return connect_stream(f"ws://{self.address}/v1/stream", **options)
 
     @contextmanager
-    def connect_client(self, **hello: object) -> Generator[StreamClient]:
+    def connect_client(self, **hello: object) -> Generator[StreamConnection]:
         """A WebSocket after its hello."""
         with self.connect_socket() as client:
             client.send_hello(**hello)
@@ -137,7 +137,7 @@ def parse_result(message: str | bytes) -> ResultMessage:
     return ResultMessage(number, dropped, sent, tuple(stages), message[RESULT_HEADER.size :])
 
 
-class StreamClient(ClientConnection):
+class StreamConnection(ClientConnection):
     """A WebSocket that knows the messages of /v1/stream."""
 
     def send_message(self, **message: object) -> None:
@@ -182,10 +182,10 @@ class StreamClient(ClientConnection):
                 last = parsed["code"]
 
 
-def connect_stream(url: str, **options: Any) -> StreamClient:
+def connect_stream(url: str, **options: Any) -> StreamConnection:
     """A WebSocket, without a hello."""
     options = {"compression": None, "max_size": None, "open_timeout": TIMEOUT_S} | options
-    return connect(url, create_connection=StreamClient, **options)  # type: ignore[return-value]
+    return connect(url, create_connection=StreamConnection, **options)  # type: ignore[return-value]
 
 
 # Pictures

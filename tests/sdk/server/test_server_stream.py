@@ -15,7 +15,7 @@ from running_server import (
     WHOLE_JPEG,
     RunningServer,
     SlowTranslator,
-    StreamClient,
+    StreamConnection,
     encode_image,
     make_gradient,
     parse_result,
@@ -149,7 +149,7 @@ def test_a_flood_does_not_keep_another_client_waiting(slow_server: RunningServer
     assert 5 <= len(meanwhile) <= 30  # about ten turns each; the flood had 83 frames to send
 
 
-def _receive_pictures(client: StreamClient, count: int) -> list[int]:
+def _receive_pictures(client: StreamConnection, count: int) -> list[int]:
     found: list[int] = []
     while len(found) < count:
         message = client.recv(timeout=TIMEOUT_S)
@@ -158,7 +158,7 @@ def _receive_pictures(client: StreamClient, count: int) -> list[int]:
     return found
 
 
-def _receive_pictures_until(client: StreamClient, last: int) -> list[int]:
+def _receive_pictures_until(client: StreamConnection, last: int) -> list[int]:
     found = [-1]
     while found[-1] != last:
         found += _receive_pictures(client, 1)
