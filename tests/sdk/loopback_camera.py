@@ -5,9 +5,8 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import numpy as np
 
@@ -117,28 +116,3 @@ def format_part(body: bytes, boundary: str = "frame", *, has_length: bool = True
     """One picture of such a stream."""
     size = f"Content-Length: {len(body)}\r\n" if has_length else ""
     return f"--{boundary}\r\nContent-Type: image/jpeg\r\n{size}\r\n".encode() + body + b"\r\n"
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-    """Wait for it; False if it does not become true."""
-    deadline = time.perf_counter() + seconds
-    while not condition():
-        if time.perf_counter() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
-
-
-def list_sdk_threads() -> set[threading.Thread]:
-    """The sdk's threads that run now."""
-    return {thread for thread in threading.enumerate() if thread.name.startswith("i2i-")}
-
-
-@contextmanager
-def assert_no_threads_left(seconds: float = 2.0) -> Iterator[None]:
-    """Fails if a thread of the sdk that was started inside is still there `seconds` later."""
-    before = list_sdk_threads()
-    yield
-    assert wait_until(lambda: list_sdk_threads() <= before, seconds), (
-        f"still running: {list_sdk_threads() - before}"
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket as sockets
 import struct
 import threading
 import time
@@ -58,18 +59,33 @@ class RunningServer:
     def url(self) -> str:
         return f"http://{self.address}"
 
-    def connect_socket(self, **options: Any) -> Any:
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return httpx.get(self.url + path, **options)
+
+    def post(self, picture: bytes, **query: object) -> httpx.Response:
+        return httpx.post(f"{self.url}/v1/translate", params=query, content=picture, timeout=TIMEOUT_S)
+
+    def translate(self, image: Image, **query: object) -> Image:
+        """What a POST makes of an image, without loss."""
+        response = self.post(encode_image(image), format="png", **query)
+        assert response.status_code == 200 and response.headers["content-type"] == "image/png"
+        return decode_image(response.content)
+
+    def connect_raw(self) -> sockets.socket:
+        """A connection that does not speak HTTP yet."""
+        address, port = self.address.split(":")
+        return sockets.create_connection((address, int(port)), TIMEOUT_S)
+
+    def connect_socket(self, **options: Any) -> StreamConnection:
         """A WebSocket, without a hello."""
-        options = {"compression": None, "max_size": None, "open_timeout": TIMEOUT_S} | options
-        return connect(f"ws://{self.address}/v1/stream", **options)
+        return connect_stream(f"ws://{self.address}/v1/stream", **options)
 
     @contextmanager
-    def connect_client(self, **hello: object) -> Generator[ClientConnection]:
+    def connect_client(self, **hello: object) -> Generator[StreamConnection]:
         """A WebSocket after its hello."""
-        with self.connect_socket() as socket:
-            send_message(socket, type="hello", **hello)
-            assert receive_text(socket)["type"] == "ready"
-            yield socket
+        with self.connect_socket() as client:
+            client.send_hello(**hello)
+            yield client
 
 
 @contextmanager
@@ -99,23 +115,6 @@ def run_server(
 # Talking with /v1/stream
 
 
-def send_message(socket: ClientConnection, **message: object) -> None:
-    socket.send(json.dumps(message))
-
-
-def receive_text(socket: ClientConnection) -> dict[str, Any]:
-    """The next message, which must be a text."""
-    message = socket.recv(timeout=TIMEOUT_S)
-    assert isinstance(message, str), "a picture came where a text was expected"
-    return json.loads(message)
-
-
-def send_frame(
-    socket: ClientConnection, number: int, picture: bytes, time_ms: float = 0.0, zero: int = 0
-) -> None:
-    socket.send(struct.pack("<IId", number, zero, time_ms) + picture)
-
-
 @dataclass(frozen=True)
 class ResultMessage:
     """An answer, taken apart."""
@@ -138,9 +137,55 @@ def parse_result(message: str | bytes) -> ResultMessage:
     return ResultMessage(number, dropped, sent, tuple(stages), message[RESULT_HEADER.size :])
 
 
-def receive_result(socket: ClientConnection) -> ResultMessage:
-    """The next message, which must be a picture."""
-    return parse_result(socket.recv(timeout=TIMEOUT_S))
+class StreamConnection(ClientConnection):
+    """A WebSocket that knows the messages of /v1/stream."""
+
+    def send_message(self, **message: object) -> None:
+        self.send(json.dumps(message))
+
+    def send_hello(self, **hello: object) -> None:
+        """Say hello; the server must be ready then."""
+        self.send_message(type="hello", **hello)
+        assert self.receive_text()["type"] == "ready"
+
+    def send_frame(self, number: int, picture: bytes, time_ms: float = 0.0, zero: int = 0) -> None:
+        self.send(struct.pack("<IId", number, zero, time_ms) + picture)
+
+    def receive_text(self) -> dict[str, Any]:
+        """The next message, which must be a text."""
+        message = self.recv(timeout=TIMEOUT_S)
+        assert isinstance(message, str), "a picture came where a text was expected"
+        return json.loads(message)
+
+    def receive_result(self) -> ResultMessage:
+        """The next message, which must be a picture."""
+        return parse_result(self.recv(timeout=TIMEOUT_S))
+
+    def translate_frame(self, picture: bytes, number: int = 1, time_ms: float = 0.0) -> ResultMessage:
+        """Send a frame; the next message must be its translation."""
+        self.send_frame(number, picture, time_ms)
+        result = self.receive_result()
+        assert result.id == number
+        return result
+
+    def read_until_closed(self) -> tuple[int, str]:
+        """Read until the server closes; the code and the last error before."""
+        last = ""
+        while True:
+            try:
+                message = self.recv(timeout=TIMEOUT_S)
+            except ConnectionClosed as error:
+                assert error.rcvd is not None
+                return error.rcvd.code, last
+            if isinstance(message, str) and (parsed := json.loads(message))["type"] == "error":
+                assert parsed["id"] is None and len(parsed["message"]) > 15
+                last = parsed["code"]
+
+
+def connect_stream(url: str, **options: Any) -> StreamConnection:
+    """A WebSocket, without a hello."""
+    options = {"compression": None, "max_size": None, "open_timeout": TIMEOUT_S} | options
+    return connect(url, create_connection=StreamConnection, **options)  # type: ignore[return-value]
 
 
 # Pictures
@@ -161,14 +206,6 @@ def make_gradient(height: int = 48, width: int = 80) -> Image:
     return np.stack(planes, axis=-1).astype(np.uint8)
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread will do."""
-    end = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.01)
-
-
 LIMITS = Limits(max_body_bytes=300_000, max_frame_bytes=100_000, max_pixels=40_000)  # of the fixture `server`
 
 
@@ -179,22 +216,8 @@ def parse_error(response: httpx.Response) -> tuple[int, str]:
     return response.status_code, error["code"]
 
 
-def read_until_closed(connection: object) -> tuple[int, str]:
-    """Read until the server closes; the code and the last error before."""
-    last = ""
-    while True:
-        try:
-            message = connection.recv(timeout=TIMEOUT_S)  # type: ignore[attr-defined]
-        except ConnectionClosed as error:
-            assert error.rcvd is not None
-            return error.rcvd.code, last
-        if isinstance(message, str) and (parsed := json.loads(message))["type"] == "error":
-            assert parsed["id"] is None and len(parsed["message"]) > 15
-            last = parsed["code"]
-
-
 def read_metric(server: RunningServer, name: str) -> float:
-    lines = httpx.get(f"{server.url}/metrics").text.splitlines()
+    lines = server.get("/metrics").text.splitlines()
     return float(next(line.split()[-1] for line in lines if line.startswith(f"{name} ")))
 
 

@@ -5,27 +5,36 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import contextmanager
 
 import numpy as np
-from numpy.typing import NDArray
+from known_bundles import Image
 
 from i2i_sdk.live import Captured, Source
 from i2i_sdk.live.slot import LatestSlot
 from i2i_sdk.live.stream import Stream
 
-Image = NDArray[np.uint8]
-FindBundle = Callable[[str], Path]
-
-DEADLINE_S = 10.0  # seconds within which everything here happens, however slow the machine
+DEADLINE_S = 30.0  # seconds within which everything here happens, however slow the machine
 
 
-def list_sdk_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("i2i-")]
+def list_sdk_threads() -> set[threading.Thread]:
+    """The sdk's threads that run now."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("i2i-")}
 
 
-def make_flat_image(level: int) -> Image:
-    return np.full((24, 40, 3), level, np.uint8)
+@contextmanager
+def assert_no_threads_left(seconds: float = 2.0) -> Iterator[None]:
+    """Fails if a thread of the sdk that was started inside is still there `seconds` later."""
+    before = list_sdk_threads()
+    yield
+    deadline = time.perf_counter() + seconds
+    while not list_sdk_threads() <= before and time.perf_counter() < deadline:
+        time.sleep(0.01)
+    assert list_sdk_threads() <= before
+
+
+def make_flat_image(level: int, height: int = 24, width: int = 40) -> Image:
+    return np.full((height, width, 3), level, np.uint8)
 
 
 def generate_frames() -> Iterator[Image]:
@@ -53,9 +62,10 @@ class TickingSource(Source):
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread will do."""
     deadline = time.perf_counter() + DEADLINE_S
     while not condition():
-        assert time.perf_counter() < deadline
+        assert time.perf_counter() < deadline, "it never happened"
         time.sleep(0.005)
 
 

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from known_bundles import HEIGHT, WIDTH, make_noise, save_onnx
-from onnx import TensorProto, helper
+from known_bundles import HEIGHT, WIDTH, FindBundle, edit_manifest, make_noise, save_text
 
 from i2i_sdk import BackendError, I2IError, InputError, Translator
 from i2i_sdk.backends.ort.providers import PROVIDERS, list_available
 from i2i_sdk.loading import parse_size
-
-FindBundle = Callable[[str], Path]
-
 
 # options
 
@@ -130,31 +123,18 @@ def test_other_files_and_folders(tmp_path: Path) -> None:
         Translator(tmp_path)
 
 
-def _copy_edited(known: FindBundle, tmp_path: Path, change: Callable[[Any], object]) -> Path:
-    copy = Path(shutil.copytree(known("invert"), tmp_path / "x.i2i"))
-    data = json.loads((copy / "manifest.json").read_text())
-    change(data)
-    (copy / "manifest.json").write_text(json.dumps(data))
-    return copy
-
-
-def test_variants_that_lie_about_their_size_are_refused(known: FindBundle, tmp_path: Path) -> None:
-    def change(data: Any) -> None:
-        for variant in data["variants"]:
-            variant["height"] = 48
-
+def test_variants_that_lie_about_their_size_are_refused(folder: Path) -> None:
+    edit_manifest(folder, lambda data: [variant.update(height=48) for variant in data["variants"]])
     with pytest.raises(InputError, match="the engine works at 24x40 only, not at 48x40"):
-        Translator(_copy_edited(known, tmp_path, change))
+        Translator(folder)
 
 
-def test_variants_of_newer_versions_are_passed_over(known: FindBundle, tmp_path: Path) -> None:
-    def change(data: Any) -> None:
-        data["variants"].insert(0, data["variants"][0] | {"name": "new", "backend": "quantum"})
-
-    with Translator(_copy_edited(known, tmp_path, change)) as translate:
+def test_variants_of_newer_versions_are_passed_over(folder: Path) -> None:
+    edit_manifest(folder, lambda data: data["variants"][0].update(name="new", backend="quantum"))
+    with Translator(folder) as translate:
         assert translate.variant is not None and translate.variant.name != "new"
     with pytest.raises(BackendError, match="new: backend 'quantum' is not known to this version"):
-        Translator(tmp_path / "x.i2i", backend="quantum")
+        Translator(folder, backend="quantum")
 
 
 def test_below_the_floor_says_so(known: FindBundle, caplog: pytest.LogCaptureFixture) -> None:
@@ -170,66 +150,41 @@ def test_below_the_floor_says_so(known: FindBundle, caplog: pytest.LogCaptureFix
 def test_graphs_that_give_something_else_are_refused(tmp_path: Path, backend: str, shape: list[int]) -> None:
     """A picture of another size would be cut in silence: half of it shown at twice the scale."""
     count = int(np.prod(shape))
-    graph = save_onnx(
-        tmp_path / "x.onnx",
-        [
-            helper.make_node("Concat", ["x"] * (-(-count // (HEIGHT * WIDTH * 3))), ["c"], axis=0),
-            helper.make_node("Reshape", ["c", "flat"], ["f"]),
-            helper.make_node("Slice", ["f", "from", "to"], ["s"]),
-            helper.make_node("Reshape", ["s", "shape"], ["y"]),
-        ],
-        [
-            helper.make_tensor("flat", TensorProto.INT64, [1], [-1]),
-            helper.make_tensor("from", TensorProto.INT64, [1], [0]),
-            helper.make_tensor("to", TensorProto.INT64, [1], [count]),
-            helper.make_tensor("shape", TensorProto.INT64, [len(shape)], shape),
-        ],
-        [("x", TensorProto.UINT8, [1, HEIGHT, WIDTH, 3])],
-        [("y", TensorProto.UINT8, shape)],
-    )
-    with pytest.raises(
-        InputError, match=r"the engine gives \(1, .*a translator gives pictures of the size it"
-    ):
+    copies = ", ".join(["x"] * -(-count // (HEIGHT * WIDTH * 3)))
+    sides = ", ".join(map(str, shape))
+    text = f"""(uint8[1, 24, 40, 3] x) => (uint8[{sides}] y) <
+        int64[1] flat = {{-1}}, int64[1] from = {{0}}, int64[1] to = {{{count}}},
+        int64[{len(shape)}] shape = {{{sides}}}
+    > {{
+        c = Concat <axis = 0> ({copies})  f = Reshape (c, flat)  s = Slice (f, from, to)
+        y = Reshape (s, shape)
+    }}"""
+    graph = save_text(tmp_path / "x.onnx", text)
+    message = r"the engine gives \(1, .*a translator gives pictures of the size it"
+    with pytest.raises(InputError, match=message):
         Translator(graph, backend=backend)
 
 
 @pytest.mark.parametrize("backend", ["ort", "openvino"])
 def test_sizes_that_only_running_shows(tmp_path: Path, backend: str) -> None:
     """A graph that keeps as many rows as its brightest value says."""
-    graph = save_onnx(
-        tmp_path / "x.onnx",
-        [
-            helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
-            helper.make_node("ReduceMax", ["f"], ["m"], keepdims=0),
-            helper.make_node("Cast", ["m"], ["i"], to=TensorProto.INT64),
-            helper.make_node("Unsqueeze", ["i", "zero"], ["to"]),
-            helper.make_node("Slice", ["x", "zero", "to", "axes"], ["y"]),
-        ],
-        [
-            helper.make_tensor("zero", TensorProto.INT64, [1], [0]),
-            helper.make_tensor("axes", TensorProto.INT64, [1], [1]),
-        ],
-        [("x", TensorProto.UINT8, ["n", HEIGHT, WIDTH, 3])],
-        [("y", TensorProto.UINT8, ["n", "h", "w", 3])],
-    )
+    text = """(uint8[n, 24, 40, 3] x) => (uint8[n, h, w, 3] y)
+    <int64[1] zero = {0}, int64[1] axes = {1}> {
+        f = Cast <to = 1> (x)  m = ReduceMax <keepdims = 0> (f)  i = Cast <to = 7> (m)
+        to = Unsqueeze (i, zero)  y = Slice (x, zero, to, axes)
+    }"""
+    graph = save_text(tmp_path / "x.onnx", text)
     with Translator(graph, backend=backend) as translate:
         whole = np.full((HEIGHT, WIDTH, 3), HEIGHT, np.uint8)
         assert (translate(whole) == whole).all()
-        with pytest.raises(
-            BackendError, match=r"gave \(1, 12, 40, 3\) for \(1, 24, 40, 3\); a translator gives"
-        ):
+        message = r"gave \(1, 12, 40, 3\) for \(1, 24, 40, 3\); a translator gives"
+        with pytest.raises(BackendError, match=message):
             translate(whole // 2)
 
 
 def test_float_results_of_uint8_graphs_are_refused(tmp_path: Path) -> None:
-    shape = ["n", HEIGHT, WIDTH, 3]
-    graph = save_onnx(
-        tmp_path / "x.onnx",
-        [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)],
-        [],
-        [("x", TensorProto.UINT8, shape)],
-        [("y", TensorProto.FLOAT, shape)],
-    )
+    text = "(uint8[n, 24, 40, 3] x) => (float[n, 24, 40, 3] y) { y = Cast <to = 1> (x) }"
+    graph = save_text(tmp_path / "x.onnx", text)
     with pytest.raises(InputError, match="takes uint8 and gives float32; pictures are uint8 on both sides"):
         Translator(graph)
 
@@ -240,16 +195,15 @@ def test_own_graphs_run_without_a_bundle(known: FindBundle) -> None:
         assert translate.bundle is None and translate.variant is None
         assert (translate(image) == image[..., ::-1]).all()
         assert "fp32" in repr(translate)
-    with pytest.raises(InputError, match="the engine works at 24x40 only, not at 256x256"):
-        Translator(graph, size=256)
-    with pytest.raises(InputError, match="takes uint8 pictures, so layout cannot be chosen"):
-        Translator(graph, layout="nhwc")
-    with pytest.raises(BackendError, match=r"ort cannot run it here: .*no bf16"):
-        Translator(graph, precision="bf16")
-    with pytest.raises(BackendError, match="'cuda' is not known"):
-        Translator(graph, backend="cuda")
-    with pytest.raises(InputError, match="max_ms chooses among the variants of a bundle"):
-        Translator(graph, max_ms=20)
+    for error, options, message in (
+        (InputError, {"size": 256}, "the engine works at 24x40 only, not at 256x256"),
+        (InputError, {"layout": "nhwc"}, "takes uint8 pictures, so layout cannot be chosen"),
+        (BackendError, {"precision": "bf16"}, r"ort cannot run it here: .*no bf16"),
+        (BackendError, {"backend": "cuda"}, "'cuda' is not known"),
+        (InputError, {"max_ms": 20}, "max_ms chooses among the variants of a bundle"),
+    ):
+        with pytest.raises(error, match=message):
+            Translator(graph, **options)  # type: ignore[arg-type]
     with Translator(graph, provider="cpu") as translate:
         assert translate.engine.provider == "CPUExecutionProvider"
 
@@ -268,9 +222,8 @@ def test_a_provider_that_is_not_here_is_refused(known: FindBundle) -> None:
     absent = [name for name in PROVIDERS if name not in list_available()]
     assert absent
     for name in absent:
-        with pytest.raises(
-            BackendError, match=f"ort-fp32-24x40: (provider {name} |.* on {name} has no fp32)"
-        ):
+        message = f"ort-fp32-24x40: (provider {name} |.* on {name} has no fp32)"
+        with pytest.raises(BackendError, match=message):
             Translator(known("invert"), provider=name)
         with pytest.raises(BackendError, match=rf"provider {name} "):
             Translator(known("invert") / "reference.onnx", provider=name, allow_fallback=True)

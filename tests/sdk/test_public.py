@@ -67,9 +67,8 @@ def test_importing_loads_no_engine() -> None:
 
 def test_choosing_an_engine_and_drawing_load_what_they_need_when_they_need_it() -> None:
     modules = "i2i_sdk.backends, i2i_sdk.backends.ort.ort_engine, i2i_sdk.backends.openvino, i2i_sdk.cli.tune"
-    loaded = set(
-        run_in_new_interpreter(f"import json, sys, {modules}; print(json.dumps(sorted(sys.modules)))")
-    )
+    code = f"import json, sys, {modules}; print(json.dumps(sorted(sys.modules)))"
+    loaded = set(run_in_new_interpreter(code))
     assert "i2i_sdk.perf.pareto_plot" in loaded
     assert not loaded & (set(HEAVY) - {"cv2"})
 

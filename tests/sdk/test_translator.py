@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,23 +17,22 @@ from known_bundles import (
     KNOWN_MODELS,
     PORTABLE_ENGINES,
     WIDTH,
+    FindBundle,
+    Image,
+    edit_manifest,
     make_noise,
     save_graph,
     write_known_bundle,
 )
-from numpy.typing import NDArray
 from PIL import Image as Pil
 
 from i2i_sdk import BackendError, I2IError, InputError, Translator
 from i2i_sdk.backends import load_backend_class
 from i2i_sdk.imaging.geometry import FITS
 
-Image = NDArray[np.uint8]
-FindBundle = Callable[[str], Path]
+OpenKnown = Callable[..., Translator]
 
-RUNNABLE = [
-    pair for pair in PORTABLE_ENGINES if load_backend_class(pair[0]).explain_unsupported(pair[1]) is None
-]
+RUNNABLE = [(b, p) for b, p in PORTABLE_ENGINES if load_backend_class(b).explain_unsupported(p) is None]
 
 
 def compute_expected(name: str, image: Image, order: str) -> Image:
@@ -50,7 +47,7 @@ def compute_expected(name: str, image: Image, order: str) -> Image:
 
 
 @pytest.fixture(scope="module")
-def open_known(known: FindBundle) -> Iterator[Callable[..., Translator]]:
+def open_known(known: FindBundle) -> Iterator[OpenKnown]:
     """open_known("swap", color="rgb") is a Translator that the whole module shares."""
     opened: dict[object, Translator] = {}
 
@@ -63,9 +60,6 @@ def open_known(known: FindBundle) -> Iterator[Callable[..., Translator]]:
     yield find
     for translate in opened.values():
         translate.close()
-
-
-OpenKnown = Callable[..., Translator]
 
 
 # known answers
@@ -195,20 +189,14 @@ def test_pad_keeps_every_pixel_and_refuses_larger_frames(open_known: OpenKnown) 
         translate(make_noise(HEIGHT + 1, WIDTH, 3))
 
 
-def test_the_fit_of_the_bundle_is_the_default(known: FindBundle, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(known("invert"), tmp_path / "x.i2i"))
-    data = json.loads((copy / "manifest.json").read_text())
-    data["input"]["fit"] = "crop"
-    (copy / "manifest.json").write_text(json.dumps(data))
-    with Translator(copy) as translate:
-        assert translate.fit == "crop"
-    with Translator(copy, fit="pad") as translate:
-        assert translate.fit == "pad"
-    data["input"]["fit"] = "mosaic"
-    (copy / "manifest.json").write_text(json.dumps(data))
+def test_the_fit_of_the_bundle_is_the_default(folder: Path) -> None:
+    edit_manifest(folder, lambda data: data["input"].update(fit="crop"))
+    with Translator(folder) as default, Translator(folder, fit="pad") as chosen:
+        assert (default.fit, chosen.fit) == ("crop", "pad")
+    edit_manifest(folder, lambda data: data["input"].update(fit="mosaic"))
     with pytest.raises(InputError, match=r"its fit is 'mosaic'; choose one: resize, letterbox, crop, pad"):
-        Translator(copy)
-    with Translator(copy, fit="crop") as translate:
+        Translator(folder)
+    with Translator(folder, fit="crop") as translate:
         assert translate.fit == "crop"
 
 
@@ -221,14 +209,8 @@ def _make_pil_images() -> dict[str, Any]:
     palette = rgb.quantize(16)
     transparent = palette.copy()
     transparent.info["transparency"] = 3
-    return {
-        "L": rgb.convert("L"),
-        "LA": rgba.convert("LA"),
-        "RGB": rgb,
-        "RGBA": rgba,
-        "P": palette,
-        "P with transparency": transparent,
-    }
+    images = {"L": rgb.convert("L"), "LA": rgba.convert("LA"), "RGB": rgb, "RGBA": rgba, "P": palette}
+    return images | {"P with transparency": transparent}
 
 
 @pytest.mark.parametrize("mode", _make_pil_images())
@@ -314,9 +296,8 @@ def test_what_batch_takes(open_known: OpenKnown) -> None:
         results = translate.batch(images)  # type: ignore[arg-type]
         assert len(results) == 4 and all(r.shape == (10, 12, 3) for r in results)
     for frame in (four[0], four[0, :, :, 0]):  # a frame would otherwise be taken for a list of its rows
-        with pytest.raises(
-            InputError, match=r"batch takes a list of images; got one array of shape \(10, 12"
-        ):
+        message = r"batch takes a list of images; got one array of shape \(10, 12"
+        with pytest.raises(InputError, match=message):
             translate.batch(frame)  # type: ignore[arg-type]
 
 
@@ -349,16 +330,14 @@ def test_eight_threads(open_known: OpenKnown, backend: str, precision: str) -> N
     translate = open_known("swap", backend=backend, precision=precision)
     start = threading.Barrier(8)
 
-    def work(worker: int) -> bool:
+    def work(worker: int) -> None:
         start.wait()
         for i in range(20):
             image = make_noise(HEIGHT, WIDTH, 3, seed=100 * worker + i)
-            if not (translate(image) == image[..., ::-1]).all():
-                return False
-        return True
+            np.testing.assert_array_equal(translate(image), image[..., ::-1])
 
     with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(work, range(8)))
+        list(pool.map(work, range(8)))
 
 
 @pytest.mark.parametrize(("backend", "precision"), RUNNABLE[:2])
@@ -389,11 +368,8 @@ def test_after_close(known: FindBundle, backend: str, precision: str) -> None:
     with Translator(known("invert"), backend=backend, precision=precision) as translate:
         assert translate(make_noise(4, 4, 3)).shape == (4, 4, 3)
     translate.close()
-    for use in (
-        lambda: translate(make_noise(4, 4, 3)),
-        lambda: translate.batch([make_noise(4, 4)]),
-        translate.warmup,
-    ):
+    image = make_noise(4, 4, 3)
+    for use in (lambda: translate(image), lambda: translate.batch([image]), translate.warmup):
         with pytest.raises(I2IError, match="closed: make a new Translator"):
             use()
     assert "invert" not in repr(translate) and backend in repr(translate)

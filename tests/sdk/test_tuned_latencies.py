@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from known_bundles import hash_files
+from known_bundles import RunCommand, edit_manifest, hash_files
 
-from i2i_sdk import Bundle, InputError, Translator, device, selection
-from i2i_sdk.cli.main import main
+from i2i_sdk import Bundle, InputError, Translator, device
 from i2i_sdk.device import get_cache_dir
 from i2i_sdk.selection import TunedLatency, load_latencies, save_latencies
 
-TUNED_LATENCIES = {
-    "ort-fp32-24x40": TunedLatency(1.5, 1.75, 90.0),
-    "openvino-fp32-24x40": TunedLatency(2.5, 3.0, 60.25),
-}
-LATER_LATENCIES = {"ort-fp32-24x40": TunedLatency(9.0, 9.5, 90.0)}
-
-
-@pytest.fixture
-def bundle(known: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
-    """A bundle of its own and an empty cache."""
-    monkeypatch.setenv("I2I_CACHE_DIR", str(tmp_path / "cache"))
-    return Bundle.read(Path(shutil.copytree(known("invert"), tmp_path / "x.i2i")))
+ORT, OPENVINO = "ort-fp32-24x40", "openvino-fp32-24x40"
+TUNED_LATENCIES = {ORT: TunedLatency(1.5, 1.75, 90.0), OPENVINO: TunedLatency(2.5, 3.0, 60.25)}
+LATER_LATENCIES = {ORT: TunedLatency(9.0, 9.5, 90.0)}
 
 
 def test_save_and_load(bundle: Bundle) -> None:
@@ -47,19 +35,14 @@ def test_the_later_measurement_counts(bundle: Bundle) -> None:
 
 def test_a_copy_of_the_bundle_is_the_same_bundle(bundle: Bundle, tmp_path: Path) -> None:
     save_latencies(bundle, TUNED_LATENCIES)
-    assert (
-        load_latencies(Bundle.read(Path(shutil.copytree(bundle.path, tmp_path / "copy.i2i"))))
-        == TUNED_LATENCIES
-    )
+    copy = Bundle.read(Path(shutil.copytree(bundle.path, tmp_path / "copy.i2i")))
+    assert load_latencies(copy) == TUNED_LATENCIES
 
 
 def test_a_changed_bundle_is_another(bundle: Bundle) -> None:
     save_latencies(bundle, TUNED_LATENCIES)
-    file = bundle.path / "manifest.json"
-    data = json.loads(file.read_text())
-    data["variants"][0]["macs"] += 1
-    file.write_text(json.dumps(data))
-    assert load_latencies(Bundle.read(bundle.path)) == {}
+    changed = edit_manifest(bundle.path, lambda data: data["variants"][0].update(macs=1))
+    assert load_latencies(Bundle.read(changed)) == {}
 
 
 @pytest.mark.parametrize(
@@ -67,40 +50,29 @@ def test_a_changed_bundle_is_another(bundle: Bundle) -> None:
     [
         ("read_cpu_name", lambda: "another processor"),
         ("find_package_version", lambda name: "99.0" if name == "onnxruntime" else "1"),
+        ("os.cpu_count", lambda: 4096),
     ],
 )
 def test_another_device_or_engine_measures_again(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, name: str, value: object
 ) -> None:
     save_latencies(bundle, TUNED_LATENCIES)
-    monkeypatch.setattr(selection, name, value)
+    monkeypatch.setattr(f"i2i_sdk.selection.{name}", value)
     assert load_latencies(bundle) == {}
     save_latencies(bundle, LATER_LATENCIES)
-    monkeypatch.undo()
-
-
-def test_another_number_of_cores_measures_again(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_latencies(bundle, TUNED_LATENCIES)
-    monkeypatch.setattr(selection.os, "cpu_count", lambda: 4096)
-    assert load_latencies(bundle) == {}
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "{",
-        "[]",
-        "null",
-        '{"version": 3}',
-        '{"version": 3, "variants": []}',
+        *("", "{", "[]", "null", '{"version": 3}', '{"version": 3, "variants": []}'),
         '{"version": 3, "variants": {"a": 3}}',
         '{"version": 3, "variants": {"a": {"median_ms": 1, "p95_ms": 1}}}',
         '{"version": 3, "variants": {"a": {"median_ms": 1, "p95_ms": 1, "psnr": 1, "fps": 1}}}',
-        '{"version": 3, "variants": {"a": {"median_ms": "fast", "p95_ms": 1, "psnr": 50}}}',
-        '{"version": 3, "variants": {"a": {"median_ms": null, "p95_ms": 1, "psnr": 50}}}',
-        '{"version": 3, "variants": {"a": {"median_ms": 0, "p95_ms": 1, "psnr": 50}}}',
-        '{"version": 3, "variants": {"a": {"median_ms": NaN, "p95_ms": 1, "psnr": 50}}}',
+        *(
+            f'{{"version": 3, "variants": {{"a": {{"median_ms": {ms}, "p95_ms": 1, "psnr": 50}}}}}}'
+            for ms in ('"fast"', "null", "0", "NaN")
+        ),
     ],
 )
 def test_a_corrupt_file_is_ignored_with_a_warning(
@@ -136,7 +108,7 @@ def test_a_cache_that_is_no_folder_does_not_stop_a_translator(
         assert translate.variant is not None
 
 
-@pytest.mark.parametrize("fastest", ["ort-fp32-24x40", "openvino-fp32-24x40"])
+@pytest.mark.parametrize("fastest", [ORT, OPENVINO])
 def test_a_translator_takes_the_fastest(bundle: Bundle, fastest: str) -> None:
     others = {v.name: TunedLatency(50.0, 50.0, 60.0) for v in bundle.manifest.variants}
     save_latencies(bundle, others | {fastest: TunedLatency(1.0, 1.0, 60.0)})
@@ -155,7 +127,7 @@ def test_a_translator_takes_the_best_that_is_fast_enough(
             assert translate.variant is not None and translate.variant.backend == backend
     assert "no variant of this quality takes at most 1 ms here" in caplog.text
     with Translator(bundle.path, max_ms=10, backend="openvino") as translate:
-        assert translate.variant is not None and translate.variant.name == "openvino-fp32-24x40"
+        assert translate.variant is not None and translate.variant.name == OPENVINO
 
 
 def test_a_translator_in_a_hurry_needs_measurements(bundle: Bundle) -> None:
@@ -163,11 +135,8 @@ def test_a_translator_in_a_hurry_needs_measurements(bundle: Bundle) -> None:
         Translator(bundle.path, max_ms=20)
 
 
-def test_tune_with_other_threads_is_not_remembered(
-    bundle: Bundle, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["tune", str(bundle.path), "--rounds", "3", "--threads", "1"]) == 0
-    assert "not remembered" in capsys.readouterr().out
+def test_tune_with_other_threads_is_not_remembered(bundle: Bundle, run_command: RunCommand) -> None:
+    assert "not remembered" in run_command("tune", bundle.path, "--rounds", 3, "--threads", 1).out
     assert load_latencies(bundle) == {}
 
 
@@ -175,21 +144,17 @@ def test_tune_with_other_threads_is_not_remembered(
     ("options", "message"),
     [(["--rounds", "2"], "--rounds 2: at least 3"), (["--threads", "0"], "threads is 0; allowed: 1 or more")],
 )
-def test_tune_refuses(
-    bundle: Bundle, capsys: pytest.CaptureFixture[str], options: list[str], message: str
-) -> None:
-    assert main(["tune", str(bundle.path), *options]) == 2
-    assert message in capsys.readouterr().err
+def test_tune_refuses(bundle: Bundle, run_command: RunCommand, options: list[str], message: str) -> None:
+    assert message in run_command("tune", bundle.path, *options, code=2).err
     assert load_latencies(bundle) == {}
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(
-    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_command: RunCommand
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("I2I_CACHE_DIR", str(tmp_path / "file"))
-    assert main(["tune", str(bundle.path), "--rounds", "3"]) == 2
-    error = capsys.readouterr().err
+    error = run_command("tune", bundle.path, "--rounds", 3, code=2).err
     assert error.startswith("error: ") and str(tmp_path / "file") in error and "Traceback" not in error
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from known_bundles import HEIGHT, WIDTH, save_onnx
+from known_bundles import save_nodes
 from onnx import TensorProto, helper, numpy_helper
 
 CHANNELS = 16  # as many as a vector register holds: engines have their usual kernels for it
@@ -30,14 +30,11 @@ def save_convolutions(
     graph.add("Relu", ["first"], "positive")
     graph.add_convolution("positive", "second", CHANNELS, 3, transposed > 0)
     graph.add("Mul", ["second", graph.add_constant("back", 255)], "gray levels")
-    graph.add(
-        "Clip", ["gray levels", graph.add_constant("low", 0), graph.add_constant("high", 255)], "clipped"
-    )
+    low, high = graph.add_constant("low", 0), graph.add_constant("high", 255)
+    graph.add("Clip", ["gray levels", low, high], "clipped")
     graph.add("Cast", ["clipped"], "bytes", to=TensorProto.UINT8)
     graph.add("Transpose", ["bytes"], "y", perm=[0, 2, 3, 1])
-    shape = [batch, HEIGHT, WIDTH, 3]
-    ports = [(name, TensorProto.UINT8, shape) for name in "xy"]
-    return save_onnx(path, graph.nodes, graph.constants, ports[:1], ports[1:])
+    return save_nodes(path, graph.nodes, graph.constants, batch)
 
 
 class _GraphBuilder:

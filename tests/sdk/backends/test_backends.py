@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from known_bundles import HEIGHT, KNOWN_MODELS, WIDTH, make_noise, save_graph, save_onnx
-from onnx import TensorProto, helper
+from known_bundles import HEIGHT, KNOWN_MODELS, WIDTH, FindBundle, make_noise, save_graph, save_text
 
 from i2i_sdk.backends import (
     BACKENDS,
@@ -25,8 +24,6 @@ from i2i_sdk.backends.ort import ort_engine
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.errors import BackendError, InputError
 
-FLOAT, U8 = TensorProto.FLOAT, TensorProto.UINT8
-
 
 @pytest.fixture(params=["openvino", "ort"])
 def backend(request: pytest.FixtureRequest) -> str:
@@ -35,7 +32,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def graph(known: Callable[[str], Path]) -> Path:
+def graph(known: FindBundle) -> Path:
     return known("invert") / "reference.onnx"
 
 
@@ -100,45 +97,22 @@ def test_what_an_engine_cannot_run_is_a_backend_error(backend: str, graph: Path)
         engine.run(make_noise(1, 5, 7, 3))
 
 
-def test_a_file_that_is_no_graph(backend: str, tmp_path: Path) -> None:
-    file = tmp_path / "broken.onnx"
-    file.write_bytes(b"\x08\x01nonsense")
-    for path in (file, tmp_path / "nowhere.onnx"):
-        with pytest.raises(BackendError, match=rf"{path.name}.*cannot load it: \S") as caught:
-            load_backend_class(backend)((path,), "fp32")
+def test_a_file_that_is_no_graph(backend: str, graph: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"\x08\x01nonsense")
+    (tmp_path / "half.onnx").write_bytes(graph.read_bytes()[: graph.stat().st_size // 2])
+    for name in ("broken.onnx", "half.onnx", "nowhere.onnx"):
+        with pytest.raises(BackendError, match=rf"{name}.*cannot load it: \S") as caught:
+            load_backend_class(backend)((tmp_path / name,), "fp32")
         assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_truncated_graph(backend: str, graph: Path, tmp_path: Path) -> None:
-    file = tmp_path / "half.onnx"
-    file.write_bytes(graph.read_bytes()[: graph.stat().st_size // 2])
-    with pytest.raises(BackendError, match="cannot load it"):
-        load_backend_class(backend)((file,), "fp32")
-
-
 def test_two_inputs_two_outputs_and_other_types(backend: str, tmp_path: Path) -> None:
-    shape = [1, 3, HEIGHT, WIDTH]
-    x, z, y, w = (name for name in "xzyw")
-    node = helper.make_node
-    two_in = save_onnx(
-        tmp_path / "in.onnx",
-        [node("Add", [x, z], [y])],
-        [],
-        [(x, FLOAT, shape), (z, FLOAT, shape)],
-        [(y, FLOAT, shape)],
-    )
-    two_out = save_onnx(
-        tmp_path / "out.onnx",
-        [node("Neg", [x], [y]), node("Abs", [x], [w])],
-        [],
-        [(x, FLOAT, shape)],
-        [(y, FLOAT, shape), (w, FLOAT, shape)],
-    )
-    half = TensorProto.FLOAT16
-    f16 = save_onnx(
-        tmp_path / "f16.onnx", [node("Neg", [x], [y])], [], [(x, half, shape)], [(y, half, shape)]
-    )
-    for path in (two_in, two_out, f16):
+    for text in (
+        "(F x, F z) => (F y) { y = Add (x, z) }",
+        "(F x) => (F y, F w) { y = Neg (x)  w = Abs (x) }",
+        "(float16[1, 3, 24, 40] x) => (float16[1, 3, 24, 40] y) { y = Neg (x) }",
+    ):
+        path = save_text(tmp_path / "x.onnx", text.replace("F ", "float[1, 3, 24, 40] "))
         with pytest.raises(BackendError, match=r"one uint8 or float input and one output are needed; it has"):
             load_backend_class(backend)((path,), "fp32")
 
@@ -148,22 +122,9 @@ def test_weights_outside_of_the_graphs_folder_are_refused(backend: str, tmp_path
     secret = tmp_path / "secret.bin"
     secret.write_bytes(bytes(HEIGHT * WIDTH * 3 * 4))
     for place in ("../secret.bin", str(secret)):
-        weights = TensorProto(
-            name="w", data_type=FLOAT, dims=[1, 3, HEIGHT, WIDTH], data_location=TensorProto.EXTERNAL
-        )
-        weights.external_data.add(key="location", value=place)
-        shape = [1, 3, HEIGHT, WIDTH]
-        graph = helper.make_graph(
-            [helper.make_node("Add", ["x", "w"], ["y"])],
-            "g",
-            [helper.make_tensor_value_info("x", FLOAT, shape)],
-            [helper.make_tensor_value_info("y", FLOAT, shape)],
-            [weights],
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-        path = tmp_path / "bundle" / "a.onnx"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(model.SerializeToString())
+        weights = f'float[1, 3, 24, 40] w = ["location": "{place}"]'
+        text = f"(float[1, 3, 24, 40] x) => (float[1, 3, 24, 40] y) <{weights}> {{ y = Add (x, w) }}"
+        path = save_text(tmp_path / "bundle" / "a.onnx", text)
         with pytest.raises(BackendError, match="cannot load it"):
             load_backend_class(backend)((path,), "fp32")
 
@@ -190,13 +151,9 @@ def test_openvino_names_the_precisions_it_has(precision: str) -> None:
 
 @pytest.mark.parametrize("precision", ["bf16", "w8", "fp16"])
 def test_onnx_runtime_refuses_what_it_has_not(precision: str) -> None:
-    assert (
-        ort_engine.OrtEngine.explain_unsupported("fp32") is None
-        and ort_engine.OrtEngine.explain_unsupported("int8") is None
-    )
-    assert ort_engine.OrtEngine.explain_unsupported(precision) == (
-        f"ONNX Runtime on cpu has no {precision}; it computes fp32, int8"
-    )
+    explain = ort_engine.OrtEngine.explain_unsupported
+    assert explain("fp32") is None and explain("int8") is None
+    assert explain(precision) == f"ONNX Runtime on cpu has no {precision}; it computes fp32, int8"
 
 
 def test_openvino_decides_and_is_asked(graph: Path) -> None:
@@ -210,12 +167,8 @@ def test_openvino_that_runs_something_else_is_an_error(graph: Path, monkeypatch:
     """OpenVINO takes a precision as a hint; here it answers FP32 with BF16."""
     import openvino as ov
 
-    class FakeCompiledModel:
-        def get_property(self, name: str) -> object:
-            assert name == "INFERENCE_PRECISION_HINT"
-            return ov.Type.bf16
-
-    monkeypatch.setattr(openvino, "_compile_model", lambda *_: FakeCompiledModel())
+    model = Mock(get_property={"INFERENCE_PRECISION_HINT": ov.Type.bf16}.__getitem__)
+    monkeypatch.setattr(openvino, "_compile_model", lambda *_: model)
     with pytest.raises(BackendError, match="asked OpenVINO for f32, it would run bf16"):
         load_backend_class("openvino")((graph,), "fp32")
 
@@ -230,7 +183,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, graph: Path
 # variants
 
 
-def test_variants_open_or_say_why_not(known: Callable[[str], Path]) -> None:
+def test_variants_open_or_say_why_not(known: FindBundle) -> None:
     bundle = Bundle.read(known("swap"))
     frame = make_noise(1, HEIGHT, WIDTH, 3)
     for variant in bundle.manifest.variants:
@@ -267,5 +220,4 @@ def test_warm_up_of_a_graph_with_fixed_batch(backend: str, tmp_path: Path) -> No
     with load_backend_class(backend)((path,), "fp32") as engine:
         engine.warmup()
         assert engine.input_shape == (4, HEIGHT, WIDTH, 3)
-        zeros = np.zeros((4, HEIGHT, WIDTH, 3), np.uint8)
-        assert (engine.run(zeros) == 255).all()
+        assert (engine.run(np.zeros((4, HEIGHT, WIDTH, 3), np.uint8)) == 255).all()

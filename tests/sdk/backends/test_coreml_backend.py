@@ -55,17 +55,13 @@ def test_a_new_enough_mac_with_the_packages_can(precision: str) -> None:
 
 
 def test_what_a_mac_may_lack() -> None:
-    assert (
-        explain_unsupported_machine("darwin", "12.7.6", BOTH, "fp16")
-        == "it needs macOS 13 or newer, this is 12.7.6"
-    )
-    for packages, lacking in ((["PIL"], "coremltools"), ([], "PIL and coremltools")):
-        assert explain_unsupported_machine("darwin", "14.0", packages, "fp16") == (
-            f"{lacking} missing: pip install 'i2i-sdk[coreml]'"
-        )
-    assert explain_unsupported_machine("darwin", "14.0", BOTH, "int8") == (
-        "Core ML packages hold fp16, w8, palette6, not int8"
-    )
+    for version, packages, precision, reason in (
+        ("12.7.6", BOTH, "fp16", "it needs macOS 13 or newer, this is 12.7.6"),
+        ("14.0", ["PIL"], "fp16", "coremltools missing: pip install 'i2i-sdk[coreml]'"),
+        ("14.0", [], "fp16", "PIL and coremltools missing: pip install 'i2i-sdk[coreml]'"),
+        ("14.0", BOTH, "int8", "Core ML packages hold fp16, w8, palette6, not int8"),
+    ):
+        assert explain_unsupported_machine("darwin", version, packages, precision) == reason
 
 
 def test_an_unknown_provider_lists_the_known() -> None:
@@ -102,13 +98,11 @@ def test_the_package_is_found_by_its_listing(files: tuple[Path, ...]) -> None:
 
 def test_files_that_nobody_checked_are_refused(files: tuple[Path, ...], tmp_path: Path) -> None:
     stray = files[0].parent / "Data" / "com.apple.CoreML" / "weights" / "other.bin"
-    stray.write_bytes(b"")
-    with pytest.raises(BackendError, match=r"other\.bin: is not listed in the bundle's manifest"):
-        find_package(files)
-    stray.unlink()
-    stray.symlink_to(tmp_path, target_is_directory=True)
-    with pytest.raises(BackendError, match=r"other\.bin: is not listed in the bundle's manifest"):
-        find_package(files)
+    for add in (stray.touch, lambda: stray.symlink_to(tmp_path, target_is_directory=True)):
+        add()
+        with pytest.raises(BackendError, match=r"other\.bin: is not listed in the bundle's manifest"):
+            find_package(files)
+        stray.unlink()
 
 
 @pytest.mark.parametrize("weights", ["../../secret", "/etc", "com.apple.CoreML/../../../x"])
@@ -144,9 +138,8 @@ def make_description(*spaces: tuple[str, str]) -> Any:
 
 
 def test_images_are_described_by_the_package() -> None:
-    input_port, output_port = read_image_ports(
-        make_description(("image", "GRAYSCALE"), ("translated", "BGR"))
-    )
+    description = make_description(("image", "GRAYSCALE"), ("translated", "BGR"))
+    input_port, output_port = read_image_ports(description)
     assert input_port == ImagePort("image", 48, 64, "gray")
     assert (input_port.shape, output_port.shape) == ((1, 48, 64, 1), (1, 48, 64, 3))
     assert (output_port.name, output_port.order) == ("translated", "bgr")

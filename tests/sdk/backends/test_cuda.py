@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import re
 from typing import Any
+from unittest.mock import Mock, call
 
 import numpy as np
 import pytest
@@ -38,21 +39,18 @@ def test_values_come_through() -> None:
 @needs_none
 def test_without_a_driver_it_says_so() -> None:
     reason = ours.explain_missing_cuda()
-    assert reason is not None
-    assert re.fullmatch(
-        r"no CUDA device: CUDA: cudaError\w+ \(.+\)\. An NVIDIA GPU with its driver is needed", reason
-    )
+    pattern = r"no CUDA device: CUDA: cudaError\w+ \(.+\)\. An NVIDIA GPU with its driver is needed"
+    assert reason is not None and re.fullmatch(pattern, reason)
     with pytest.raises(BackendError, match="CUDA: cudaError"):
         find_device()
 
 
 @needs_none
 def test_nothing_is_half_made_without_a_driver() -> None:
-    def compute(stream: int, source: int, target: int) -> None:
-        raise AssertionError("reached without a GPU")
-
+    compute = Mock()
     with pytest.raises(BackendError, match="CUDA: cudaError"):
         GraphReplay(FRAME, FRAME, compute)
+    compute.assert_not_called()
 
 
 @needs_none
@@ -71,12 +69,13 @@ def test_cuda_python_takes_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
         refused.append(str(caught.value))
         return ctypes.addressof(memory)
 
-    calls: list[tuple[int, int, int]] = []
+    compute = Mock()
     monkeypatch.setattr(ours, "unwrap_result", unwrap_leniently)
-    replay = GraphReplay(FRAME, FRAME, lambda *addresses: calls.append(addresses))
+    replay = GraphReplay(FRAME, FRAME, compute)
     frame = make_noise(*FRAME.shape)
     assert (replay.run(frame) == frame).all()
-    assert calls == [(ctypes.addressof(memory),) * 3] * 2  # once as it is, once captured
+    # Once as it is, once captured.
+    assert compute.call_args_list == [call(*[ctypes.addressof(memory)] * 3)] * 2
     assert len(refused) == 15 and len(set(refused)) == 1
     replay.close()
     with pytest.raises(BackendError, match="this engine is closed"):
@@ -94,19 +93,16 @@ def test_an_array_lies_where_it_is_said_to() -> None:
 
 @needs_gpu
 def test_a_captured_copy_is_replayed() -> None:
-    calls = 0
-
-    def compute(stream: int, source: int, target: int) -> None:
-        nonlocal calls
-        calls += 1
+    def copy(stream: int, source: int, target: int) -> None:
         kind = cuda.cudaMemcpyKind.cudaMemcpyDeviceToDevice
         unwrap_result(cuda.cudaMemcpyAsync(target, source, FRAME.bytes, kind, cuda.cudaStream_t(stream)))
 
+    compute = Mock(side_effect=copy)
     replay = GraphReplay(FRAME, FRAME, compute)
     first, second = make_noise(*FRAME.shape), make_noise(*FRAME.shape, seed=1)
     result = replay.run(first)
     assert (replay.run(second) == second).all() and (result == first).all()
-    assert calls == 2  # once as it is, once captured; replays call nothing
+    assert compute.call_count == 2  # once as it is, once captured; replays call nothing
     replay.close()
     replay.close()
     with pytest.raises(BackendError, match="this engine is closed"):
@@ -115,14 +111,7 @@ def test_a_captured_copy_is_replayed() -> None:
 
 @needs_gpu
 def test_a_failure_while_capturing_leaves_nothing_behind() -> None:
-    calls = 0
-
-    def compute(stream: int, source: int, target: int) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise BackendError("not this time")
-
+    compute = Mock(side_effect=[None, BackendError("not this time")])
     with pytest.raises(BackendError, match="not this time"):
         GraphReplay(FRAME, FRAME, compute)
     test_a_captured_copy_is_replayed()  # nothing is in capture any more

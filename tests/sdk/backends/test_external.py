@@ -11,24 +11,14 @@ import onnxruntime
 import pytest
 from known_bundles import HEIGHT as H
 from known_bundles import WIDTH as W
-from known_bundles import make_noise, save_affine, save_onnx
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from known_bundles import make_noise, save_affine, save_text
 from skimage import data
 
 from i2i_sdk import BackendError, I2IError, InputError, Translator
 from i2i_sdk.backends.external import ExternalContract, from_external, to_external
 from i2i_sdk.quality.metrics import psnr
 
-Image = NDArray[np.uint8]
-
-FLOAT = TensorProto.FLOAT
-CANDY = {
-    "input_range": (0, 255),
-    "output_range": (0, 255),
-    "layout": "nchw",
-    "channel_order": "rgb",
-}
+CANDY = {"input_range": (0, 255), "output_range": (0, 255), "layout": "nchw", "channel_order": "rgb"}
 
 
 def make_contract(**changes: Any) -> dict[str, Any]:
@@ -70,9 +60,7 @@ def test_its_convention_is_not_guessed(candy: Path) -> None:
         Translator(candy)
     message = str(caught.value)
     assert "takes float32 (1, 3, 256, 256) in a convention of its own" in message
-    assert (
-        "give input_range, output_range, layout, channel_order. For example: input_range=(0, 255)" in message
-    )
+    assert "give input_range, output_range, layout, channel_order. For example: input_range=(0" in message
 
 
 @pytest.mark.parametrize("missing", CANDY)
@@ -158,9 +146,8 @@ def test_there_and_back_is_exact(bounds: tuple[float, float], layout: str, order
 
 def test_graphs_of_any_size_need_one(tmp_path: Path) -> None:
     graph = save_affine(tmp_path / "x.onnx", [-1] * 3, [255] * 3, size=("h", "w"))
-    with pytest.raises(
-        InputError, match=r"takes any size; say which to run at: size=256 or size=\(480, 640\)"
-    ):
+    message = r"takes any size; say which to run at: size=256 or size=\(480, 640\)"
+    with pytest.raises(InputError, match=message):
         Translator(graph, **CANDY)
     for size in (32, (16, 48), "20x30"):
         with Translator(graph, size=size, **CANDY) as translate:
@@ -194,20 +181,16 @@ def test_batches(tmp_path: Path, batch: int | str) -> None:
 
 def test_a_graph_that_fails_at_a_size_says_so(tmp_path: Path) -> None:
     """Two convolutions' shapes that only fit for even sizes, as in any U-Net."""
-    nodes = [
-        helper.make_node("MaxPool", ["x"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
-        helper.make_node("Resize", ["p", "", "twice"], ["u"], mode="nearest"),
-        helper.make_node("Add", ["x", "u"], ["y"]),
-    ]
-    twice = numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "twice")
-    shape = [1, 3, "h", "w"]
-    graph = save_onnx(tmp_path / "x.onnx", nodes, [twice], [("x", FLOAT, shape)], [("y", FLOAT, shape)])
+    text = """(float[1, 3, h, w] x) => (float[1, 3, h, w] y) <float[4] twice = {1, 1, 2, 2}> {
+        p = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (x)
+        u = Resize <mode = "nearest"> (p, , twice)
+        y = Add (x, u)
+    }"""
+    graph = save_text(tmp_path / "x.onnx", text)
     with Translator(graph, size=32, **CANDY) as translate:
         assert translate(make_noise(9, 9, 3)).shape == (9, 9, 3)
-    with (
-        Translator(graph, size=33, **CANDY) as translate,
-        pytest.raises(BackendError, match=r"ONNX Runtime failed on float32 \(1, 3, 33, 33\): "),
-    ):
+    message = r"ONNX Runtime failed on float32 \(1, 3, 33, 33\): "
+    with Translator(graph, size=33, **CANDY) as translate, pytest.raises(BackendError, match=message):
         translate(make_noise(9, 9, 3))
 
 
@@ -247,71 +230,42 @@ def test_broken_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("backend", ["ort", "openvino"])
 def test_two_inputs(tmp_path: Path, backend: str) -> None:
-    shape = [1, 3, H, W]
-    graph = save_onnx(
-        tmp_path / "x.onnx",
-        [helper.make_node("Add", ["photo", "mask"], ["y"])],
-        [],
-        [("photo", FLOAT, shape), ("mask", FLOAT, shape)],
-        [("y", FLOAT, shape)],
-    )
+    text = "(FRAME photo, FRAME mask) => (FRAME y) { y = Add (photo, mask) }"
+    graph = save_text(tmp_path / "x.onnx", text.replace("FRAME", "float[1, 3, 24, 40]"))
     with pytest.raises(BackendError, match=r"one uint8 or float input and one output.*it has photo .*mask"):
         Translator(graph, backend=backend, **CANDY)
 
 
+CLASSIFIER = "(float[1, 3, 24, 40] x) => (float[1, 3] y) { y = ReduceMean <axes = [2, 3], keepdims = 0> (x) }"
+SAMPLER = "(float[1, 100] z) => (float[1, 100] y) { y = Neg (z) }"
+ENLARGER = """(float[1, 3, 24, 40] x) => (float[1, 3, 48, 80] y) <float[4] twice = {1, 1, 2, 2}> {
+    y = Resize <mode = "nearest"> (x, , twice)
+}"""
+
+
 @pytest.mark.parametrize("backend", ["ort", "openvino"])
-def test_what_is_no_translator_of_images(tmp_path: Path, backend: str) -> None:
-    classifier = save_onnx(
-        tmp_path / "classifier.onnx",
-        [helper.make_node("ReduceMean", ["x"], ["y"], axes=[2, 3], keepdims=0)],
-        [],
-        [("x", FLOAT, [1, 3, H, W])],
-        [("y", FLOAT, [1, 3])],
-    )
-    with pytest.raises(InputError, match=r"the engine gives \(1, 3\) for \(1, 24, 40, 3\)"):
-        Translator(classifier, backend=backend, **CANDY)
-    sampler = save_onnx(
-        tmp_path / "sampler.onnx",
-        [helper.make_node("Neg", ["z"], ["y"])],
-        [],
-        [("z", FLOAT, [1, 100])],
-        [("y", FLOAT, [1, 100])],
-    )
-    with pytest.raises(InputError, match=r"takes \(1, 100\); images have 4 dimensions"):
-        Translator(sampler, backend=backend, **CANDY)
-    larger = save_onnx(
-        tmp_path / "larger.onnx",
-        [helper.make_node("Resize", ["x", "", "twice"], ["y"], mode="nearest")],
-        [numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "twice")],
-        [("x", FLOAT, [1, 3, H, W])],
-        [("y", FLOAT, [1, 3, 2 * H, 2 * W])],
-    )
-    with pytest.raises(InputError, match=r"the engine gives \(1, 48, 80, 3\) for \(1, 24, 40, 3\)"):
-        Translator(larger, backend=backend, **CANDY)
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (CLASSIFIER, r"the engine gives \(1, 3\) for \(1, 24, 40, 3\)"),
+        (SAMPLER, r"takes \(1, 100\); images have 4 dimensions"),
+        (ENLARGER, r"the engine gives \(1, 48, 80, 3\) for \(1, 24, 40, 3\)"),
+    ],
+    ids=["classifier", "sampler", "enlarger"],
+)
+def test_what_is_no_translator_of_images(tmp_path: Path, backend: str, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Translator(save_text(tmp_path / "x.onnx", text), backend=backend, **CANDY)
 
 
 def test_results_of_unknown_rank(tmp_path: Path) -> None:
     """A graph that does not say what it gives is judged by what it gives."""
-    shape = [1, 3, H, W]
-    graph = save_onnx(
-        tmp_path / "x.onnx",
-        [
-            helper.make_node("Abs", ["x"], ["a"]),
-            helper.make_node("ReduceMax", ["x"], ["m"], keepdims=0),
-            helper.make_node("Cast", ["m"], ["rank"], to=TensorProto.INT64),
-            helper.make_node("Shape", ["x"], ["all"]),
-            helper.make_node("Unsqueeze", ["rank", "zero"], ["end"]),
-            helper.make_node("Slice", ["all", "zero", "end"], ["first"]),
-            helper.make_node("Concat", ["first", "rest"], ["shape"], axis=0),
-            helper.make_node("Reshape", ["a", "shape"], ["y"]),
-        ],
-        [
-            helper.make_tensor("zero", TensorProto.INT64, [1], [0]),
-            helper.make_tensor("rest", TensorProto.INT64, [1], [-1]),
-        ],
-        [("x", FLOAT, shape)],
-        [("y", FLOAT, None)],
-    )
+    text = """(float[1, 3, 24, 40] x) => (float y) <int64[1] zero = {0}, int64[1] rest = {-1}> {
+        a = Abs (x)  m = ReduceMax <keepdims = 0> (x)  rank = Cast <to = 7> (m)  all = Shape (x)
+        end = Unsqueeze (rank, zero)  first = Slice (all, zero, end)
+        shape = Concat <axis = 0> (first, rest)  y = Reshape (a, shape)
+    }"""
+    graph = save_text(tmp_path / "x.onnx", text)
     with Translator(graph, **CANDY) as translate:
         image = np.full((H, W, 3), 3, np.uint8)
         assert (translate(image) == image).all()

@@ -46,9 +46,8 @@ def write_mixer(folder: Path, kernel: NDArray[np.float32] = SWAP, precision: str
         f"Input in 0 1 in0 0={WIDTH} 1={HEIGHT} 2={in_channels}",
         f"Convolution mix 1 1 in0 out0 0={out_channels} 1=1 5=1 6={kernel.size}",
     ]
-    return write_model(
-        folder, layers, encode_weights(kernel, precision) + np.ones(out_channels, np.float32).tobytes()
-    )
+    weights = encode_weights(kernel, precision) + np.ones(out_channels, np.float32).tobytes()
+    return write_model(folder, layers, weights)
 
 
 def make_pixels(seed: int = 0, channels: int = 3) -> NDArray[np.uint8]:
@@ -97,11 +96,8 @@ def test_after_close(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "batch",
     [
-        make_noise(2, HEIGHT, WIDTH, 3),
-        make_noise(1, WIDTH, HEIGHT, 3),
-        make_noise(1, HEIGHT - 1, WIDTH, 3),
-        make_noise(1, HEIGHT, WIDTH, 1),
-        np.zeros((1, HEIGHT, WIDTH, 3), np.float32),
+        *(make_noise(2, 5, 7, 3), make_noise(1, 7, 5, 3), make_noise(1, 4, 7, 3), make_noise(1, 5, 7, 1)),
+        np.zeros((1, 5, 7, 3), np.float32),
     ],
 )
 def test_what_it_does_not_take(batch: NDArray[np.generic], tmp_path: Path) -> None:
@@ -133,11 +129,10 @@ def test_another_storage_than_asked_for_is_an_error(tmp_path: Path) -> None:
 
 
 def test_mixed_storage_is_neither(tmp_path: Path) -> None:
-    layers = [
-        INPUT_LAYER,
-        *(f"Convolution c{a} 1 1 {a} {b} 0=3 1=1 5=0 6=9" for a, b in (("in0", 1), (1, "out0"))),
-    ]
-    files = write_model(tmp_path, layers, encode_weights(SWAP, "fp16") + encode_weights(SWAP, "fp32"))
+    layers = [f"Convolution c{a} 1 1 {a} {b} 0=3 1=1 5=0 6=9" for a, b in (("in0", 1), (1, "out0"))]
+    files = write_model(
+        tmp_path, [INPUT_LAYER, *layers], encode_weights(SWAP, "fp16") + encode_weights(SWAP, "fp32")
+    )
     for precision in WEIGHT_FORMATS:
         with pytest.raises(BackendError, match="it holds fp16 and fp32"):
             NcnnEngine(files, precision)
@@ -168,15 +163,15 @@ def test_a_package_that_does_not_load_is_not_called_missing(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "ncnn", raising=False)
     reason = NcnnEngine.explain_unsupported("fp32")
-    assert reason is not None and reason.startswith(
-        "the package ncnn is installed but does not load: libgomp"
-    )
+    message = "the package ncnn is installed but does not load: libgomp"
+    assert reason is not None and reason.startswith(message)
 
 
 # files that do not add up
 
 MIX_LAYER = "Convolution mix 1 1 in0 out0 0=3 1=1 5=0 6=9"
 SWAP_WEIGHTS = encode_weights(SWAP, "fp32")
+NOT_WHOLE, NO_INPUT = r"x\.param: .*not a whole \.param", "one input of a known size"
 
 
 @pytest.mark.parametrize(
@@ -192,26 +187,14 @@ SWAP_WEIGHTS = encode_weights(SWAP, "fp32")
             "layer mix: its option 6 is 'nine'",
         ),
         ([INPUT_LAYER, MIX_LAYER.replace("6=9", "6=-9")], SWAP_WEIGHTS, "layer mix: its option 6 is '-9'"),
-        (
-            [INPUT_LAYER, MIX_LAYER.replace("1 1 in0", "x 1 in0")],
-            SWAP_WEIGHTS,
-            r"x\.param: .*not a whole \.param",
-        ),
-        ([INPUT_LAYER, "Convolution"], SWAP_WEIGHTS, r"x\.param: .*not a whole \.param"),
-        ([INPUT_LAYER, MIX_LAYER.replace("6=9", "9")], SWAP_WEIGHTS, r"x\.param: .*not a whole \.param"),
-        (
-            [INPUT_LAYER, "torch.fft.fft2 f_7 1 1 in0 out0"],
-            b"",
-            r"not known to this version: torch\.fft\.fft2 \(f_7\)",
-        ),
-        (["Input in 0 1 in0", MIX_LAYER], SWAP_WEIGHTS, "one input of a known size"),
+        ([INPUT_LAYER, MIX_LAYER.replace("1 1 in0", "x 1 in0")], SWAP_WEIGHTS, NOT_WHOLE),
+        ([INPUT_LAYER, "Convolution"], SWAP_WEIGHTS, NOT_WHOLE),
+        ([INPUT_LAYER, MIX_LAYER.replace("6=9", "9")], SWAP_WEIGHTS, NOT_WHOLE),
+        ([INPUT_LAYER, "torch.fft.fft2 f_7 1 1 in0 out0"], b"", r"not known .*: torch\.fft\.fft2 \(f_7\)"),
+        (["Input in 0 1 in0", MIX_LAYER], SWAP_WEIGHTS, NO_INPUT),
         ([INPUT_LAYER.replace("2=3", "2=2"), MIX_LAYER], SWAP_WEIGHTS, "with 1 or 3 channels is needed"),
-        ([INPUT_LAYER.replace("0=7", "0=99999"), MIX_LAYER], SWAP_WEIGHTS, "one input of a known size"),
-        (
-            [INPUT_LAYER, INPUT_LAYER.replace("in0", "in1"), MIX_LAYER],
-            SWAP_WEIGHTS,
-            "one input of a known size",
-        ),
+        ([INPUT_LAYER.replace("0=7", "0=99999"), MIX_LAYER], SWAP_WEIGHTS, NO_INPUT),
+        ([INPUT_LAYER, INPUT_LAYER.replace("in0", "in1"), MIX_LAYER], SWAP_WEIGHTS, NO_INPUT),
         ([INPUT_LAYER, MIX_LAYER.replace("out0", "other")], SWAP_WEIGHTS, "ncnn failed on uint8"),
         ([INPUT_LAYER, MIX_LAYER.replace("1=1", "1=3")], SWAP_WEIGHTS, "ncnn cannot load it|ncnn failed"),
     ],

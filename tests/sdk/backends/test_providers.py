@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import onnxruntime
 import pytest
-from known_bundles import HEIGHT, WIDTH, make_noise, save_graph
+from known_bundles import HEIGHT, WIDTH, FindBundle, make_noise, save_graph
 from small_convolutions import save_convolutions
 
 from i2i_sdk import BackendError, InputError
@@ -29,7 +29,7 @@ AZURE = Provider("AzureExecutionProvider", "pip install onnxruntime", ("fp32",))
 
 
 @pytest.fixture
-def graph(known: Callable[[str], Path]) -> Path:
+def graph(known: FindBundle) -> Path:
     return known("invert") / "reference.onnx"
 
 
@@ -127,14 +127,10 @@ def test_an_allowed_fall_back_is_said_and_shown(
 
 
 def test_precisions_of_providers() -> None:
-    assert (
-        explain_unsupported_provider("cpu", "fp32") is None
-        and explain_unsupported_provider("cpu", "int8") is None
-    )
-    assert (
-        explain_unsupported_provider("cpu", "fp16")
-        == "ONNX Runtime on cpu has no fp16; it computes fp32, int8"
-    )
+    for precision in ("fp32", "int8"):
+        assert explain_unsupported_provider("cpu", precision) is None
+    reason = explain_unsupported_provider("cpu", "fp16")
+    assert reason == "ONNX Runtime on cpu has no fp16; it computes fp32, int8"
 
 
 def test_a_provider_keeps_to_the_types_of_the_file(azure: EngineOptions, tmp_path: Path) -> None:
@@ -149,10 +145,8 @@ def test_a_provider_keeps_to_the_types_of_the_file(azure: EngineOptions, tmp_pat
 
 
 def test_without_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail_import() -> tuple[str, ...]:
-        raise ImportError("No module named 'onnxruntime'")
-
-    monkeypatch.setattr(providers, "list_available", fail_import)
+    missing = ImportError("No module named 'onnxruntime'")
+    monkeypatch.setattr(providers, "list_available", Mock(side_effect=missing))
     assert explain_unsupported_provider("cpu", "fp32") == "the package is missing: pip install onnxruntime"
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from known_bundles import FindBundle
 
 from i2i_sdk import Bundle
 from i2i_sdk.backends import explain_unsupported_variant, requirements
@@ -30,14 +29,8 @@ def versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 @pytest.mark.parametrize(
     "text",
     [
-        "engine",
-        "engine>=2026.4.1",
-        "engine>=2025",
-        "engine >= 2025.0, < 2027",
-        "engine==2026.4.1",
-        "engine==2026.4.1.0",
-        "engine<=2026.4.1,!=2026.4.2",
-        "engine>2026.4,<2026.10",
+        *("engine", "engine>=2026.4.1", "engine>=2025", "engine >= 2025.0, < 2027", "engine==2026.4.1"),
+        *("engine==2026.4.1.0", "engine<=2026.4.1,!=2026.4.2", "engine>2026.4,<2026.10"),
         "onnxruntime>=1.20",  # the build for GPUs has the same content under another name
     ],
 )
@@ -65,14 +58,8 @@ def test_what_is_not_installed(versions: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "engine>=",
-        "engine~=2026.4",
-        "engine==2026.*",
-        "engine>=2026;os=='linux'",
-        "engine 2026",
-        "a b",
-        ">=1",
+        *("", "engine>=", "engine~=2026.4", "engine==2026.*", "engine>=2026;os=='linux'"),
+        *("engine 2026", "a b", ">=1"),
     ],
 )
 def test_what_cannot_be_read_is_refused(versions: dict[str, str], text: str) -> None:
@@ -99,9 +86,8 @@ def test_systems(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     assert get_os_name() == "linux"
     assert explain_unmet(Requirements("numpy", os=("macos", "linux"))) is None
-    assert (
-        explain_unmet(Requirements("numpy", os=("macos", "ios"))) == "it is for macos and ios; this is linux"
-    )
+    apple = Requirements("numpy", os=("macos", "ios"))
+    assert explain_unmet(apple) == "it is for macos and ios; this is linux"
     for platform, name in (("darwin", "macos"), ("win32", "windows"), ("android", "android")):
         monkeypatch.setattr(sys, "platform", platform)
         assert get_os_name() == name
@@ -118,19 +104,17 @@ def test_cpu_features(monkeypatch: pytest.MonkeyPatch) -> None:
     assert explain_unmet(Requirements("numpy", cpu=("quantum",))) == (
         "it needs the CPU feature 'quantum', unknown to this version: pip install -U i2i-sdk"
     )
-    monkeypatch.setattr(
-        requirements, "read_cpu_flags", frozenset
-    )  # a system that lists none: the engine says
+    # A system that lists none: the engine says.
+    monkeypatch.setattr(requirements, "read_cpu_flags", frozenset)
     assert explain_unmet(needs) is None
 
 
-def test_a_variant_of_a_newer_engine_does_not_run_here(known: Callable[[str], Path]) -> None:
+def test_a_variant_of_a_newer_engine_does_not_run_here(known: FindBundle) -> None:
     variant = Bundle.read(known("invert")).manifest.variants[0]
     assert explain_unsupported_variant(variant) is None
     installed = metadata.version("onnxruntime")
     for needs in (Requirements("onnxruntime>=99"), Requirements("onnxruntime<1")):
         reason = explain_unsupported_variant(replace(variant, requires=needs))
         assert reason == f"it needs {needs.engine}; installed is {installed}"
-    assert explain_unsupported_variant(
-        replace(variant, requires=Requirements("onnxruntime", os=("amiga",)))
-    ) == (f"it is for amiga; this is {get_os_name()}")
+    elsewhere = replace(variant, requires=Requirements("onnxruntime", os=("amiga",)))
+    assert explain_unsupported_variant(elsewhere) == f"it is for amiga; this is {get_os_name()}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -97,9 +98,8 @@ def test_or_it_says_what_is_missing() -> None:
 def test_int8_where_it_would_become_fp16() -> None:
     assert explain_unusable(RTX, TURING, "fp16") is None and explain_unusable(RTX, GEFORCE, "int8") is None
     assert explain_unusable(TENSORRT, TURING, "int8") is None
-    with pytest.raises(
-        BackendError, match=r"tensorrt-rtx has no INT8 convolutions for 7\.5; take the fp16 variant"
-    ):
+    message = r"tensorrt-rtx has no INT8 convolutions for 7\.5; take the fp16 variant"
+    with pytest.raises(BackendError, match=message):
         plan_engine((OLD,), (RTX,), TURING, "int8")
 
 
@@ -124,14 +124,11 @@ def test_batches_that_do_not_fit_are_refused() -> None:
     for count in (1, 8):
         check_batch(np.zeros((count, 4, 6, 3), np.uint8), shape, "uint8", 8)
     message = r"TensorRT got {}; this engine takes uint8 \(N, 4, 6, 3\), N from 1 to 8"
-    for wrong, shown in (
-        (np.zeros((9, 4, 6, 3), np.uint8), r"uint8 \(9, 4, 6, 3\)"),
-        (np.zeros((0, 4, 6, 3), np.uint8), r"uint8 \(0, 4, 6, 3\)"),
-        (np.zeros((1, 6, 4, 3), np.uint8), r"uint8 \(1, 6, 4, 3\)"),
-        (np.zeros((4, 6, 3), np.uint8), r"uint8 \(4, 6, 3\)"),
-        (np.zeros((1, 4, 6, 3), np.float32), r"float32 \(1, 4, 6, 3\)"),
+    for wrong in (
+        *(np.zeros(sides, np.uint8) for sides in ((9, 4, 6, 3), (0, 4, 6, 3), (1, 6, 4, 3), (4, 6, 3))),
+        np.zeros((1, 4, 6, 3), np.float32),
     ):
-        with pytest.raises(BackendError, match=message.format(shown)):
+        with pytest.raises(BackendError, match=message.format(re.escape(f"{wrong.dtype} {wrong.shape}"))):
             check_batch(wrong, shape, "uint8", 8)
 
 

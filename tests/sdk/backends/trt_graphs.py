@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx
-from known_bundles import HEIGHT, WIDTH, Image
+from known_bundles import Image, save_nodes
 from onnx import TensorProto, helper, numpy_helper
 
 STEP = 2  # of the INT8 graphs: they see every second gray level
@@ -51,13 +50,7 @@ def save_swap(
         helper.make_node("Transpose", ["exact"], ["pixels"], perm=[0, 2, 3, 1]),
         helper.make_node("Cast", ["pixels"], ["y"], to=TensorProto.UINT8),
     ]
-    shape = [batch, HEIGHT, WIDTH, 3]
-    x, y = (helper.make_tensor_value_info(name, TensorProto.UINT8, shape) for name in "xy")
-    graph = helper.make_graph(nodes, "swap", [x], [y], constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
-    onnx.checker.check_model(model, full_check=True)
-    path.write_bytes(model.SerializeToString())
-    return path
+    return save_nodes(path, nodes, constants, batch, opset=19)
 
 
 def swap_red_and_blue(image: Image, kind: str) -> Image:

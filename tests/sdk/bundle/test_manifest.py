@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +61,12 @@ def test_whole_numbers_are_floats_where_floats_are_meant(data: dict[str, Any]) -
     assert parity is not None and isinstance(parity.psnr, float) and parity.psnr == 120.0
 
 
-def _make_change(path: str, value: object) -> Callable[[dict[str, Any]], None]:
-    """Change one place of the JSON: "variants.0.height"."""
-
-    def change(data: Any) -> None:
-        *above, last = [int(k) if k.isdigit() else k for k in path.split(".")]
-        for key in above:
-            data = data[key]
-        data[last] = value
-
-    return change
+def find_place(data: Any, path: str) -> tuple[Any, Any]:
+    """The holder and the key of one place of the JSON: "variants.0.height"."""
+    *above, last = [int(k) if k.isdigit() else k for k in path.split(".")]
+    for key in above:
+        data = data[key]
+    return data, last
 
 
 REFUSED: list[tuple[str, object, str]] = [
@@ -114,7 +110,8 @@ REFUSED: list[tuple[str, object, str]] = [
 
 @pytest.mark.parametrize(("path", "value", "message"), REFUSED)
 def test_refused_with_the_place(data: dict[str, Any], path: str, value: object, message: str) -> None:
-    _make_change(path, value)(data)
+    holder, key = find_place(data, path)
+    holder[key] = value
     with pytest.raises(BundleError, match=message) as caught:
         read_manifest(data)
     assert str(caught.value).isprintable()
@@ -122,20 +119,16 @@ def test_refused_with_the_place(data: dict[str, Any], path: str, value: object, 
 
 @pytest.mark.parametrize("path", ["schema", "model.name", "variants.0.requires.engine", "references.0.file"])
 def test_missing_key(data: dict[str, Any], path: str) -> None:
-    *above, last = path.split(".")
-    place: Any = data
-    for key in above:
-        place = place[int(key) if key.isdigit() else key]
-    del place[last]
-    with pytest.raises(BundleError, match=f"the key '{last}' is missing"):
+    holder, key = find_place(data, path)
+    del holder[key]
+    with pytest.raises(BundleError, match=f"the key '{key}' is missing"):
         read_manifest(data)
 
 
 def test_newer_schema_says_how_to_read_it(data: dict[str, Any]) -> None:
     data |= {"schema": SCHEMA + 1, "something new": {}}
-    with pytest.raises(
-        BundleError, match=rf"schema {SCHEMA + 1}.*reads up to {SCHEMA}.*pip install -U i2i-sdk"
-    ):
+    message = rf"schema {SCHEMA + 1}.*reads up to {SCHEMA}.*pip install -U i2i-sdk"
+    with pytest.raises(BundleError, match=message):
         read_manifest(data)
 
 
@@ -218,15 +211,8 @@ def _make_valid_text() -> str:
         "files": [entry],
         "requires": {"engine": "x>=1", "cpu": ["avx"], "os": ["linux"], "compute_capabilities": ["8.6"]},
         "verified": "graph",
-        "parity": {
-            "psnr": 50.5,
-            "ssim": 0.5,
-            "max_abs": 3,
-            "frames": 2,
-            "frames_from": "user",
-            "worst_frame": "b",
-            "worst_psnr": 40.0,
-        },
+        "parity": {"psnr": 50.5, "ssim": 0.5, "max_abs": 3, "frames": 2, "frames_from": "user"}
+        | {"worst_frame": "b", "worst_psnr": 40.0},
         "verified_by": "another engine",
         "macs_in_precision": 0.5,
         "precision_kept": {"head": "fp32"},
@@ -250,16 +236,8 @@ def _make_valid_text() -> str:
     }
     contract = {"in_channels": 3, "out_channels": 1, "multiple_of": 4, "fit": "pad"}
     references = [{"height": 8, "width": 12, "file": entry}]
-    return json.dumps(
-        {
-            "schema": SCHEMA,
-            "created_by": "test",
-            "model": model,
-            "input": contract,
-            "references": references,
-            "variants": [variant],
-        }
-    )
+    data = {"schema": SCHEMA, "created_by": "test", "model": model, "input": contract}
+    return json.dumps(data | {"references": references, "variants": [variant]})
 
 
 @settings(max_examples=400, deadline=None)
@@ -273,9 +251,7 @@ def test_any_change_is_valid_or_a_bundle_error(draw: st.DataObject) -> None:
     if not path:
         data = value
     else:
-        holder = data
-        for key in path[:-1]:
-            holder = holder[key]
+        holder = reduce(getitem, path[:-1], data)
         if action == "replace":
             holder[path[-1]] = value
         elif action == "remove":

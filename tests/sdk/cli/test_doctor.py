@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from known_bundles import FindBundle, RunCommand
 
 from i2i_sdk.backends.ort.providers import PROVIDERS, list_available
 from i2i_sdk.backends.table import BACKENDS, BackendRow
 from i2i_sdk.cli import doctor
-from i2i_sdk.cli.main import main
 
-FindBundle = Callable[[str], Path]
-Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def _cache_and_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("I2I_CACHE_DIR", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("working_folder")
 
 
 @pytest.fixture
@@ -33,9 +25,8 @@ def zoo(known: FindBundle, monkeypatch: pytest.MonkeyPatch) -> Path:
     return known("invert")
 
 
-def test_doctor_as_json(zoo: Path, capsys: Capture) -> None:
-    assert main(["doctor", "--json"]) == 0
-    facts = json.loads(capsys.readouterr().out)
+def test_doctor_as_json(zoo: Path, run_command: RunCommand) -> None:
+    facts = json.loads(run_command("doctor", "--json").out)
     assert list(facts) == ["machine", "engines", "providers of ort", "devices", "files"]
     assert facts["machine"]["numpy"] == np.__version__
     engines = facts["engines"]
@@ -48,9 +39,8 @@ def test_doctor_as_json(zoo: Path, capsys: Capture) -> None:
     assert re.fullmatch(r"none: .+|.+, compute capability \d+\.\d", facts["devices"]["nvidia gpu"])
 
 
-def test_doctor_lists_every_provider_with_what_brings_it(zoo: Path, capsys: Capture) -> None:
-    assert main(["doctor", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)["providers of ort"]
+def test_doctor_lists_every_provider_with_what_brings_it(zoo: Path, run_command: RunCommand) -> None:
+    found = json.loads(run_command("doctor", "--json").out)["providers of ort"]
     assert set(found) == set(PROVIDERS)
     assert found["cpu"] == "works, computes in fp32 on CPUExecutionProvider"
     for name in set(PROVIDERS) - set(list_available()):
@@ -60,11 +50,8 @@ def test_doctor_lists_every_provider_with_what_brings_it(zoo: Path, capsys: Capt
 def test_doctor_says_once_what_keeps_a_whole_backend_from_running(monkeypatch: pytest.MonkeyPatch) -> None:
     row = BackendRow("x:y", ("fp32", "int8"), ())
     monkeypatch.setattr(doctor, "BACKENDS", {"a": row, "b": row})
-    monkeypatch.setattr(
-        doctor,
-        "explain_unsupported_backend",
-        lambda name, p, _: "no GPU" if (name, p) != ("b", "int8") else None,
-    )
+    reasons = {("b", "int8"): None}
+    monkeypatch.setattr(doctor, "explain_unsupported_backend", lambda n, p, _: reasons.get((n, p), "no GPU"))
     assert doctor.probe_engines() == {
         "a": "no: no GPU",
         "b fp32": "no: no GPU",
@@ -72,31 +59,27 @@ def test_doctor_says_once_what_keeps_a_whole_backend_from_running(monkeypatch: p
     }
 
 
-def test_doctor_for_people(zoo: Path, capsys: Capture) -> None:
-    assert main(["doctor"]) == 0
-    output = capsys.readouterr().out
+def test_doctor_for_people(zoo: Path, run_command: RunCommand) -> None:
+    output = run_command("doctor").out
     assert output.startswith("machine\n") and "works, computes in fp32" in output
 
 
 def test_doctor_survives_a_backend_that_cannot_be_imported(
-    zoo: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    zoo: Path, monkeypatch: pytest.MonkeyPatch, run_command: RunCommand
 ) -> None:
     row = replace(BACKENDS["openvino"], engine="i2i_sdk.backends.nowhere:Engine")
     monkeypatch.setitem(BACKENDS, "openvino", row)
-    assert main(["doctor", "--json"]) == 0
-    engines = json.loads(capsys.readouterr().out)["engines"]
-    assert (
-        engines["openvino fp32"].startswith("broken: ModuleNotFoundError") and "works" in engines["ort fp32"]
-    )
+    engines = json.loads(run_command("doctor", "--json").out)["engines"]
+    assert engines["openvino fp32"].startswith("broken: ModuleNotFoundError")
+    assert "works" in engines["ort fp32"]
 
 
 def test_doctor_reports_what_is_broken(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run_command: RunCommand
 ) -> None:
     (tmp_path / "reference.onnx").write_bytes(b"nonsense")
     monkeypatch.setattr(doctor, "find_zoo_bundle", lambda _: tmp_path)
-    assert main(["doctor", "--json"]) == 1
-    engines = json.loads(capsys.readouterr().out)["engines"]
+    engines = json.loads(run_command("doctor", "--json", code=1).out)["engines"]
     assert engines["ort fp32"].startswith("broken: BackendError: ")
 
 

@@ -14,12 +14,8 @@ ROW = [f"cell{i:02}-" + "x" * 20 for i in range(20)]
 def test_nothing_is_lost_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     print_table("title", ["heading"] * 20, [ROW, ["short"] * 20])
     title, headings, row, short = capsys.readouterr().out.splitlines()
-    assert (title, headings.split(), row.split(), short.split()) == (
-        "title",
-        ["heading"] * 20,
-        ROW,
-        ["short"] * 20,
-    )
+    assert (title, headings.split(), row.split()) == ("title", ["heading"] * 20, ROW)
+    assert short.split() == ["short"] * 20
 
 
 def test_a_terminal_keeps_its_width(

@@ -3,45 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from known_bundles import HEIGHT, WIDTH
+from known_bundles import HEIGHT, WIDTH, FindBundle, RunCommand, edit_manifest, flip_bit, give_own_graph
 
 from i2i_sdk import Bundle
-from i2i_sdk.cli.main import main
-from i2i_sdk.files import hash_file
-from i2i_sdk.media.images import write_image
 from i2i_sdk.quality.verification import verify_bundle
 
 
-@pytest.fixture
-def bundle(known: Callable[[str], Path], tmp_path: Path) -> Path:
-    return Path(shutil.copytree(known("invert"), tmp_path / "x.i2i"))
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    random = np.random.default_rng(0)
-    for index in range(3):
-        picture = random.integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
-        write_image(tmp_path / "photos" / f"{index}.png", picture)
-    return tmp_path / "photos"
-
-
-def edit_manifest(bundle: Path, change: Callable[[dict], None]) -> None:
-    file = bundle / "manifest.json"
-    manifest = json.loads(file.read_text())
-    change(manifest)
-    file.write_text(json.dumps(manifest))
-
-
-def test_every_variant_that_runs_here_is_measured(bundle: Path, photos: Path) -> None:
-    found = verify_bundle(Bundle.read(bundle), photos, None)
+def test_every_variant_that_runs_here_is_measured(folder: Path, photos: Path) -> None:
+    found = verify_bundle(Bundle.read(folder), photos, None)
     assert set(found) >= {f"ort-fp32-{HEIGHT}x{WIDTH}", f"openvino-fp32-{HEIGHT}x{WIDTH}"}
     for outcome in found.values():
         parity = outcome.parity
@@ -49,102 +21,60 @@ def test_every_variant_that_runs_here_is_measured(bundle: Path, photos: Path) ->
         assert (parity.psnr, parity.frames, parity.frames_from) == (120.0, 3, "user")
 
 
-def test_the_command_says_what_holds(bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["verify", str(bundle), "--frames", str(photos)]) == 0
-    out = capsys.readouterr().out
+def test_the_command_says_what_holds(folder: Path, photos: Path, run_command: RunCommand) -> None:
+    out = run_command("verify", folder, "--frames", photos).out
     assert "holds 50 dB" in out and "3 frames (user)" in out
     assert "every variant that runs here is verified" in out
-    assert main(["verify", str(bundle), "--frames", str(photos), "--min-psnr", "121"]) == 1
-    assert "misses 121 dB" in capsys.readouterr().out
+    out = run_command("verify", folder, "--frames", photos, "--min-psnr", 121, code=1).out
+    assert "misses 121 dB" in out
 
 
 def test_a_variant_with_another_picture_is_found(
-    bundle: Path, photos: Path, known: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+    folder: Path, photos: Path, known: FindBundle, run_command: RunCommand
 ) -> None:
     """What a manifest says of a variant is not believed."""
-    other = shutil.copy(known("swap") / "reference.onnx", bundle / "other.onnx")
-    entry = {"path": "other.onnx", "sha256": hash_file(Path(other)), "bytes": Path(other).stat().st_size}
-
-    def change(manifest: dict) -> None:
-        manifest["variants"][1]["files"] = [entry]
-
-    edit_manifest(bundle, change)
-    assert main(["verify", str(bundle), "--frames", str(photos)]) == 1
-    out = capsys.readouterr().out
-    name = Bundle.read(bundle).manifest.variants[1].name
-    assert f"missed the floor: {name}" in out and "misses 50 dB" in out and "holds 50 dB" in out
+    give_own_graph(folder, known("swap") / "reference.onnx")
+    out = run_command("verify", folder, "--frames", photos, code=1).out
+    assert "missed the floor: openvino-fp32-24x40" in out and "misses 50 dB" in out and "holds 50 dB" in out
 
 
-def test_a_variant_that_cannot_run_here_says_why(
-    bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def change(manifest: dict) -> None:
-        manifest["variants"][1]["backend"] = "abacus"
-
-    edit_manifest(bundle, change)
-    assert main(["verify", str(bundle), "--frames", str(photos)]) == 0
-    assert "not run: backend 'abacus' is not known" in " ".join(capsys.readouterr().out.split())
+def test_a_variant_that_cannot_run_here_says_why(folder: Path, photos: Path, run_command: RunCommand) -> None:
+    edit_manifest(folder, lambda data: data["variants"][1].update(backend="abacus"))
+    out = run_command("verify", folder, "--frames", photos).out
+    assert "not run: backend 'abacus' is not known" in " ".join(out.split())
 
 
-def test_nothing_that_runs_is_an_error(
-    bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def change(manifest: dict) -> None:
-        for variant in manifest["variants"]:
-            variant["backend"] = "abacus"
-
-    edit_manifest(bundle, change)
-    assert main(["verify", str(bundle), "--frames", str(photos)]) == 2
-    said = " ".join(capsys.readouterr().err.split())
+def test_nothing_that_runs_is_an_error(folder: Path, photos: Path, run_command: RunCommand) -> None:
+    edit_manifest(folder, lambda data: [v.update(backend="abacus") for v in data["variants"]])
+    said = " ".join(run_command("verify", folder, "--frames", photos, code=2).err.split())
     assert "no variant can run on this device: " in said and "backend 'abacus' is not known" in said
 
 
-def test_a_tampered_reference_is_refused(
-    bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = bundle / "reference.onnx"
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 1
-    file.write_bytes(data)
-    assert main(["verify", str(bundle), "--frames", str(photos)]) == 2
-    assert "SHA-256" in capsys.readouterr().err
+def test_a_tampered_reference_is_refused(folder: Path, photos: Path, run_command: RunCommand) -> None:
+    flip_bit(folder / "reference.onnx", 40)
+    assert "SHA-256" in run_command("verify", folder, "--frames", photos, code=2).err
 
 
 def test_a_tampered_variant_is_broken_and_the_others_are_compared(
-    bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, photos: Path, run_command: RunCommand
 ) -> None:
-    copied = Path(shutil.copy(bundle / "reference.onnx", bundle / "other.onnx"))
-    entry = {"path": "other.onnx", "sha256": hash_file(copied), "bytes": copied.stat().st_size}
-
-    def change(manifest: dict) -> None:
-        manifest["variants"][1]["files"] = [entry]
-
-    edit_manifest(bundle, change)
-    name = Bundle.read(bundle).manifest.variants[1].name
-    data = bytearray(copied.read_bytes())
-    data[len(data) // 2] ^= 1
-    copied.write_bytes(data)
-    for command in (["verify", str(bundle), "--frames", str(photos)], ["tune", str(bundle), "--rounds", "3"]):
-        code = main(command)
-        out = capsys.readouterr().out
-        assert code == (1 if command[0] == "verify" else 0)
-        assert name in out and "SHA-256" in out and f"ort-fp32-{HEIGHT}x{WIDTH}" in out
+    flip_bit(give_own_graph(folder, folder / "reference.onnx"))
+    for command, code in (("verify", 1), ("tune", 0)):
+        out = run_command(command, folder, "--frames", photos, code=code).out
+        assert "openvino-fp32-24x40" in out and "SHA-256" in out and "ort-fp32-24x40" in out
 
 
-def test_frames_that_are_not_there_are_refused(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["verify", str(bundle), "--frames", str(bundle / "absent")]) == 2
-    assert "no such file or folder" in capsys.readouterr().err
+def test_frames_that_are_not_there_are_refused(folder: Path, run_command: RunCommand) -> None:
+    error = run_command("verify", folder, "--frames", folder / "absent", code=2).err
+    assert "no such file or folder" in error
 
 
 def test_what_was_only_verified_as_a_graph_says_so(
-    bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, photos: Path, run_command: RunCommand
 ) -> None:
-    def change(manifest: dict) -> None:
-        manifest["variants"][1] |= {"backend": "abacus", "verified": "graph", "verified_by": "ONNX Runtime"}
-
-    edit_manifest(bundle, change)
-    assert main(["verify", str(bundle), "--frames", str(photos)]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    change = {"backend": "abacus", "verified": "graph", "verified_by": "ONNX Runtime"}
+    edit_manifest(folder, lambda data: data["variants"][1].update(change))
+    lines = run_command("verify", folder, "--frames", photos).out.splitlines()
     name = "openvino-fp32-24x40"
     row = next(line for line in lines if line.startswith(name)).split()
     assert row[1:] == ["60.0", "graph", "-", "-", "-", "not", "run"]
@@ -152,38 +82,27 @@ def test_what_was_only_verified_as_a_graph_says_so(
     assert lines[reason + 1] == "  at export its graph was verified by ONNX Runtime"
 
 
-def test_requirements_that_this_device_has_not(
-    bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def change(manifest: dict) -> None:
-        manifest["variants"][0]["requires"]["engine"] = "onnxruntime>=99"
-        manifest["variants"][1]["requires"]["os"] = ["amiga"]
-
-    edit_manifest(bundle, change)
-    assert main(["verify", str(bundle), "--frames", str(photos)]) == 0
-    out = capsys.readouterr().out
+def test_requirements_that_this_device_has_not(folder: Path, photos: Path, run_command: RunCommand) -> None:
+    edit_manifest(folder, lambda data: data["variants"][0]["requires"].update(engine="onnxruntime>=99"))
+    edit_manifest(folder, lambda data: data["variants"][1]["requires"].update(os=["amiga"]))
+    out = run_command("verify", folder, "--frames", photos).out
     assert "not run: it needs onnxruntime>=99; installed is" in out and "not run: it is for amiga" in out
 
 
 def test_a_missing_package_names_its_extra(
-    bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    folder: Path, photos: Path, run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else find(name))
-    assert main(["verify", str(bundle), "--frames", str(photos)]) == 0
-    assert "not run: the package is missing: pip install 'i2i-sdk[openvino]'" in capsys.readouterr().out
+    out = run_command("verify", folder, "--frames", photos).out
+    assert "not run: the package is missing: pip install 'i2i-sdk[openvino]'" in out
 
 
 def test_a_variant_that_is_not_what_it_claims_is_broken(
-    bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, photos: Path, run_command: RunCommand
 ) -> None:
     """An FP32 graph passed off as INT8: the others are compared all the same, and the exit code says it."""
-
-    def change(manifest: dict) -> None:
-        manifest["variants"][0] |= {"precision": "int8", "name": "false"}
-
-    edit_manifest(bundle, change)
-    assert main(["verify", str(bundle), "--frames", str(photos)]) == 1
-    out = capsys.readouterr().out
+    edit_manifest(folder, lambda data: data["variants"][0].update(precision="int8", name="false"))
+    out = run_command("verify", folder, "--frames", photos, code=1).out
     assert "false broken: " in out and "asked ONNX Runtime for int8, it would compute in fp32" in out
     assert "holds 50 dB" in out

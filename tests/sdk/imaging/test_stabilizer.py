@@ -52,10 +52,9 @@ IDEAL_RESIDUAL = 0.42
 
 
 def test_flicker_of_a_still_scene_falls_as_the_recursion_says() -> None:
-    assert measure_residual([load_photo("astronaut")] * 12, 8) == pytest.approx(IDEAL_RESIDUAL, abs=0.03)
-    assert measure_residual([load_photo("astronaut")] * 12, 8, Stabilizer(0.5)) == pytest.approx(
-        0.577, abs=0.03
-    )
+    frames = [load_photo("astronaut")] * 12
+    assert measure_residual(frames, 8) == pytest.approx(IDEAL_RESIDUAL, abs=0.03)
+    assert measure_residual(frames, 8, Stabilizer(0.5)) == pytest.approx(0.577, abs=0.03)
 
 
 @pytest.mark.parametrize("step", [(5, 0), (0, -3), (12, 7), (2, 1)])
@@ -215,16 +214,8 @@ def test_arrays_of_the_caller_stay_the_callers() -> None:
 @pytest.mark.parametrize(
     "size",
     [
-        (1, 1),
-        (1, 700),
-        (700, 1),
-        (1, 30_000),
-        (2, 3),
-        (12, 192),
-        (192, 12),
-        (33, 17),
-        (240, 1921),
-        (481, 641),
+        *((1, 1), (1, 700), (700, 1), (1, 30_000), (2, 3)),
+        *((12, 192), (192, 12), (33, 17), (240, 1921), (481, 641)),
     ],
 )
 def test_any_size_works(size: tuple[int, int]) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ import pytest
 import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from known_bundles import HEIGHT, WIDTH, make_noise, save_affine, write_known_bundle
+from known_bundles import HEIGHT, WIDTH, FindBundle, make_noise, save_affine, write_known_bundle
 from PIL import Image as Pil
 
 from i2i_sdk import Translator
@@ -22,7 +22,6 @@ from i2i_sdk.imaging import tiles
 from i2i_sdk.quality.metrics import psnr
 
 Image = np.ndarray[Any, np.dtype[np.uint8]]
-FindBundle = Callable[[str], Path]
 
 
 def stack_pictures(pictures: list[Image]) -> Image:
@@ -61,9 +60,8 @@ def test_tiles_overlap_and_lie_on_the_grid(side: int, wanted: int) -> None:
     assert all(start % grid == 0 for start in axis.starts)
     assert (gaps > 0).all() and (gaps <= side - side // 4).all()
     assert len(gaps) == 0 or gaps.max() - gaps.min() <= grid
-    for number, weights in enumerate(
-        axis.weights
-    ):  # the outermost pixels do not count, but at the frame's border
+    # The outermost pixels do not count, but at the frame's border.
+    for number, weights in enumerate(axis.weights):
         margin = side // 16 if side >= 16 else 0
         assert number == 0 or (weights[:margin] == 0).all()
         assert number == len(gaps) or (weights[side - margin :] == 0).all()
@@ -121,14 +119,10 @@ def test_the_last_tile_is_on_the_grid_too() -> None:
 
 
 def test_calls_are_as_few_as_the_batch_allows() -> None:
-    sizes: list[int] = []
-
-    def run(pictures: list[Image]) -> Image:
-        sizes.append(len(pictures))
-        return np.stack(pictures)[..., :1]
-
+    run = Mock(side_effect=lambda pictures: np.stack(pictures)[..., :1])
     images = [make_noise(100, 150, 3), make_noise(10, 10, 3), make_noise(64, 200, 3, seed=4)]
     results = tiles.translate_tiled(images, run, 64, 64, batch=4, correct=False)
+    sizes = [len(call.args[0]) for call in run.call_args_list]
     assert sizes == [4] * (sum(sizes) // 4) + [sum(sizes) % 4] and sum(sizes) == 2 * 3 + 1 + 4
     for result, image in zip(results, images, strict=True):
         assert (result == image[..., :1]).all()
@@ -194,16 +188,11 @@ def test_detail_is_the_tiles_own() -> None:
 
 
 def test_a_frame_that_one_tile_covers_is_not_corrected() -> None:
-    sizes: list[int] = []
-
-    def run(pictures: list[Image]) -> Image:
-        sizes.append(len(pictures))
-        return stack_pictures(pictures)
-
+    run = Mock(side_effect=stack_pictures)
     for height, width in ((64, 64), (20, 64), (1, 1)):
         image = make_noise(height, width, 3)
         assert (translate_tiled(image, run, 64, correct=True) == image).all()
-    assert sizes == [1, 1, 1]
+    assert [len(call.args[0]) for call in run.call_args_list] == [1, 1, 1]
 
 
 def make_model_info(norm_mode: str, **options: Any) -> ModelInfo:
@@ -272,9 +261,8 @@ def test_engines_of_fixed_batch(tmp_path: Path, batch: int) -> None:
 def test_external_files_are_corrected(tmp_path: Path) -> None:
     """Nothing says what is inside; the correction leaves a function that needs none as it is."""
     path = save_affine(tmp_path / "x.onnx", (0.5, 0.5, 0.5), (20, 20, 20), size=(64, 64))
-    with Translator(
-        path, fit="tile", input_range=(0, 255), output_range=(0, 255), layout="nchw", channel_order="rgb"
-    ) as translate:
+    ranges = {"input_range": (0, 255), "output_range": (0, 255)}
+    with Translator(path, fit="tile", layout="nchw", channel_order="rgb", **ranges) as translate:
         image = load_photo("astronaut", 200, 300)
         assert np.abs(translate(image).astype(int) - (0.5 * image + 20)).max() <= 4
         assert psnr(translate(image), np.round(0.5 * image + 20).astype(np.uint8)) > 45

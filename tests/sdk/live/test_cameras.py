@@ -214,9 +214,8 @@ def test_a_capture_is_read_to_its_end_lost_and_opened_again(clip: Path) -> None:
     camera, events = FileCamera(clip), []
     camera.tell = lambda kind, _: events.append(kind)
     camera.open()
-    levels = [
-        float(captured.image.mean()) for captured in itertools.islice(camera.track_frames(), 5)
-    ]  # 3 of the clip, and 2 again
+    frames = itertools.islice(camera.track_frames(), 5)  # 3 of the clip, and 2 again
+    levels = [float(captured.image.mean()) for captured in frames]
     assert levels == pytest.approx([10, 120, 240, 10, 120], abs=3)
     assert events == ["lost", "reconnected"]
     assert (camera.reconnects, camera.captured, camera.width, camera.height) == (1, 5, 64, 48)
@@ -246,33 +245,32 @@ class ScriptedCapture:
         pass
 
 
-def make_scripted_camera(monkeypatch: pytest.MonkeyPatch, *scripts: str) -> Camera:
+def open_scripted_camera(monkeypatch: pytest.MonkeyPatch, *scripts: str) -> Camera:
     camera, left = Camera(0), iter(scripts)
     monkeypatch.setattr(camera, "open_capture", lambda: ScriptedCapture(next(left)))
     monkeypatch.setattr(camera, "_wait_s", 0.0)
     monkeypatch.setattr(reconnecting, "MIN_RETRY_WAIT_S", 0.01)
+    camera.open()
     return camera
 
 
-def test_damaged_pictures_of_a_camera_are_passed_over_and_do_not_end_it(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("scripts", "pictures", "undecodable", "reconnects"),
+    [
+        ([".x.xx."], 3, 3, 0),  # damaged pictures are passed over; the first of a USB camera often is
+        (["..-", "..-", "."], 5, 0, 2),  # a camera that is unplugged is opened again
+    ],
+)
+def test_what_a_camera_gives_despite_damage_and_losses(
+    monkeypatch: pytest.MonkeyPatch, scripts: list[str], pictures: int, undecodable: int, reconnects: int
 ) -> None:
-    camera = make_scripted_camera(monkeypatch, ".x.xx.")  # the first one of a USB camera is often damaged
-    camera.open()
-    assert len(list(itertools.islice(camera.frames(), 3))) == 3
-    assert (camera.undecodable, camera.reconnects) == (3, 0)
-
-
-def test_a_camera_that_is_unplugged_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    camera = make_scripted_camera(monkeypatch, "..-", "..-", ".")
-    camera.open()
-    assert len(list(itertools.islice(camera.frames(), 5))) == 5
-    assert (camera.undecodable, camera.reconnects) == (0, 2)
+    camera = open_scripted_camera(monkeypatch, *scripts)
+    assert len(list(itertools.islice(camera.frames(), pictures))) == pictures
+    assert (camera.undecodable, camera.reconnects) == (undecodable, reconnects)
 
 
 def test_a_camera_that_gives_only_damage_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cameras, "STALL_TIMEOUT_S", 0.05)
-    camera = make_scripted_camera(monkeypatch, "." + "x" * 10_000_000, ".")
-    camera.open()
+    camera = open_scripted_camera(monkeypatch, "." + "x" * 10_000_000, ".")
     assert len(list(itertools.islice(camera.frames(), 2))) == 2
     assert camera.reconnects == 1

@@ -9,24 +9,10 @@ import cv2
 import numpy as np
 import pytest
 from known_bundles import make_noise
-from numpy.typing import NDArray
+from streams import make_flat_image
 
 from i2i_sdk import BackendError, InputError, Translator
-from i2i_sdk.live import (
-    FolderSink,
-    Frames,
-    MemorySink,
-    MjpegServerSink,
-    Sink,
-    VideoSink,
-    VirtualCameraSink,
-)
-
-Image = NDArray[np.uint8]
-
-
-def make_flat_image(level: int, height: int = 24, width: int = 40) -> Image:
-    return np.full((height, width, 3), level, np.uint8)
+from i2i_sdk.live import FolderSink, Frames, MemorySink, MjpegServerSink, Sink, VideoSink, VirtualCameraSink
 
 
 def test_a_folder_gets_one_exact_file_for_each_result(invert: Translator, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -15,17 +15,16 @@ from loopback_camera import (
     JPEG,
     SMALL,
     RawServer,
-    assert_no_threads_left,
     format_multipart_head,
     format_part,
     read_first_numbers,
     serve_camera,
-    wait_until,
 )
+from streams import assert_no_threads_left, wait_until
 
 from benchmarks.support.loopback import CameraServer, draw_number, encode_jpegs, read_number
 from i2i_sdk import MediaError, Translator
-from i2i_sdk.live import Event, MjpegStream, Result
+from i2i_sdk.live import Event, MjpegStream
 from i2i_sdk.live.sources import mjpeg_reader
 from i2i_sdk.live.sources.mjpeg_reader import MAX_HEADER_BYTES, MultipartParser
 
@@ -67,9 +66,7 @@ def test_any_cutting_of_the_stream_gives_the_same_bodies(
         b"--frame\nContent-Length: 4\n\n\xff\xd8\xff\xd9\n--frame",
         b"--frame\r\ncontent-length:4\r\n\r\n\xff\xd8\xff\xd9--frame",
         b"--frame\r\n\r\n\xff\xd8\xff\xd9\r\n--frame--\r\n",
-        b"frame"
-        + b"?" * (2 * MAX_HEADER_BYTES)
-        + b"\r\n--frame\r\nContent-Length: 4\r\n\r\n\xff\xd8\xff\xd9",
+        b"frame%s\r\n--frame\r\nContent-Length: 4\r\n\r\n\xff\xd8\xff\xd9" % (b"?" * (2 * MAX_HEADER_BYTES)),
     ],
     ids=["line feeds only", "lower case, no line end", "no headers, last one", "what looks like a boundary"],
 )
@@ -97,11 +94,8 @@ def test_frames_come_as_they_were_sent(camera: CameraServer) -> None:
 
 
 def test_times_are_those_of_arrival(identity: Translator, camera: CameraServer) -> None:
-    results: list[Result] = []
-    for result in identity.stream(camera.url):
-        results.append(result)
-        if len(results) == 10:
-            break
+    with identity.stream(camera.url) as stream:
+        results = list(islice(stream, 10))
     assert results[0].time_ms == 0
     assert results[-1].time_ms >= 9 * 1000 / 60 - 20  # ten frames at 60 fps
     assert results[0].frame.shape == (120, 160, 3)
@@ -155,9 +149,8 @@ def test_damaged_pictures_are_passed_over_and_counted(identity: Translator, came
 
 def test_wrong_bits_do_no_harm(identity: Translator, camera: CameraServer) -> None:
     camera.spoil("flip", 10)
-    for index, _ in enumerate(identity.stream(camera.url)):
-        if index == 20:
-            break
+    with identity.stream(camera.url) as stream:
+        assert len(list(islice(stream, 21))) == 21
 
 
 def test_another_size_in_the_middle(identity: Translator) -> None:
@@ -196,9 +189,9 @@ def test_a_server_that_restarts_is_found_again_and_both_are_told(
         results = iter(stream)
         next(results)
         camera.close()
-        assert wait_until(lambda: bool(events))
+        wait_until(lambda: bool(events))
         with serve_camera(port=camera.port) as again:
-            assert wait_until(lambda: len(events) == 2)
+            wait_until(lambda: len(events) == 2)
             next(results), next(results)
             assert stream.stats.reconnects == 1
             assert [event.kind for event in events] == ["lost", "reconnected"]
@@ -224,16 +217,15 @@ def test_a_server_that_only_accepts_is_asked_less_and_less_often(identity: Trans
         if len(server.requests) == 1:
             yield format_part(JPEG)
 
+    def note_loss(event: Event) -> None:
+        if event.kind == "lost":
+            losses.append(time.perf_counter())
+
     losses: list[float] = []
-    with RawServer(answer) as server:
-        stream = identity.stream(
-            MjpegStream(server.url),
-            on_event=lambda event: losses.append(time.perf_counter()) if event.kind == "lost" else None,
-        )
-        with stream:
-            results = iter(stream)
-            next(results)
-            assert wait_until(lambda: len(losses) == 4)
+    with RawServer(answer) as server, identity.stream(MjpegStream(server.url), on_event=note_loss) as stream:
+        results = iter(stream)
+        next(results)
+        wait_until(lambda: len(losses) == 4)
     waits = np.diff(losses)  # 0.25 s, 0.5 s, 1 s
     assert waits[2] > 1.5 * waits[0]
 
@@ -277,7 +269,7 @@ def test_closing_ends_the_wait_for_a_server_that_takes_the_call_and_says_nothing
         stream = identity.stream(MjpegStream(server.url))
         results = iter(stream)
         next(results)
-        assert wait_until(lambda: len(server.requests) == 2)
+        wait_until(lambda: len(server.requests) == 2)
         stream.close()
 
 
@@ -288,6 +280,6 @@ def test_closing_ends_the_waiting_between_attempts(identity: Translator, camera:
         results = iter(stream)
         next(results)
         camera.close()
-        assert wait_until(lambda: bool(events))
+        wait_until(lambda: bool(events))
         stream.close()
     assert stream.stats.reconnects == 0

@@ -6,17 +6,17 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from http.client import HTTPConnection
-from pathlib import Path
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
-from known_bundles import make_noise
-from loopback_camera import assert_no_threads_left, serve_camera, wait_until
+from known_bundles import FindBundle, make_noise
+from loopback_camera import serve_camera
+from streams import assert_no_threads_left, wait_until
 
 from benchmarks.support.loopback import draw_number, read_number
 from i2i_sdk import InputError, MediaError, Translator
@@ -40,18 +40,25 @@ def sink(monkeypatch: pytest.MonkeyPatch) -> Iterator[MjpegServerSink]:
     sink.open(ONE_SOURCE)
     yield sink
     sink.close()
-    assert wait_until(lambda: set(threading.enumerate()) <= before)
+    wait_until(lambda: set(threading.enumerate()) <= before)
 
 
-def open_viewer(sink: MjpegServerSink) -> MjpegStream:
-    source = MjpegStream(f"http://127.0.0.1:{sink.port}/stream.mjpg")
+@contextmanager
+def open_viewer(sink: MjpegServerSink) -> Generator[MjpegStream]:
+    """One more viewer, whom the server knows."""
+    expected, source = sink.clients + 1, MjpegStream(f"http://127.0.0.1:{sink.port}/stream.mjpg")
     source.open()
-    return source
+    wait_until(lambda: sink.clients == expected)
+    yield source
+    source.close()
+    source.release()
 
 
 def open_raw_viewer(sink: MjpegServerSink) -> socket.socket:
-    connected = socket.create_connection(("127.0.0.1", sink.port))
+    """One more viewer, who reads nothing."""
+    expected, connected = sink.clients + 1, socket.create_connection(("127.0.0.1", sink.port))
     connected.sendall(b"GET /stream.mjpg HTTP/1.0\r\n\r\n")
+    wait_until(lambda: sink.clients == expected)
     return connected
 
 
@@ -77,85 +84,64 @@ class DrippingClient:
         self._connected.close()
 
 
-def send_request(
-    sink: MjpegServerSink, path: str, method: str = "GET", **headers: str
-) -> tuple[int, str, bytes]:
-    connection = HTTPConnection("127.0.0.1", sink.port, timeout=5)
-    connection.request(method, path, headers=headers)
-    response = connection.getresponse()
-    answer = response.status, response.headers.get_content_type(), response.read()
-    connection.close()
-    return answer
+def send_request(sink: MjpegServerSink, path: str, method: str = "GET", **headers: str) -> httpx.Response:
+    return httpx.request(method, f"http://127.0.0.1:{sink.port}{path}", headers=headers, timeout=5)
 
 
 def test_what_is_shown_arrives_in_order_and_the_last_picture_too(sink: MjpegServerSink) -> None:
-    source, seen = open_viewer(sink), []
-    assert wait_until(lambda: sink.clients == 1)
+    seen: list[int] = []
 
     def read_pictures() -> None:
         for captured in source.frames():
             seen.append(read_number(captured.image))
             assert abs(float(captured.image[-1].mean()) - 90) < 5
 
-    looking = threading.Thread(target=read_pictures)
-    looking.start()
-    for number in range(40):
-        sink.take(make_result(number))
-        time.sleep(0.005)
-    assert wait_until(lambda: seen[-1:] == [39])
-    assert seen == sorted(set(seen))
-    source.close()
-    looking.join()
-    source.release()
+    with open_viewer(sink) as source:
+        looking = threading.Thread(target=read_pictures)
+        looking.start()
+        for number in range(40):
+            sink.take(make_result(number))
+            time.sleep(0.005)
+        wait_until(lambda: seen[-1:] == [39])
+        assert seen == sorted(set(seen))
+        source.close()
+        looking.join()
 
 
 def test_a_viewer_that_takes_nothing_holds_up_nobody_and_is_let_go(sink: MjpegServerSink) -> None:
-    slow, source = open_raw_viewer(sink), open_viewer(sink)
-    assert wait_until(lambda: sink.clients == 2)
-    frames = source.frames()
-    large = make_noise(480, 640, 3)
-    for number in range(200):
-        picture = draw_number(large, number)
-        sink.take(Result(picture, picture, number, 0, 0.0, ZERO_LATENCY))
-        assert read_number(next(frames).image) == number  # the other one gets every picture at once
-        if sink.clients == 1:
-            break
-        time.sleep(0.01)
-    assert wait_until(lambda: sink.clients == 1)
-    slow.close()
-    source.close()
-    source.release()
+    with open_raw_viewer(sink), open_viewer(sink) as source:
+        frames = source.frames()
+        large = make_noise(480, 640, 3)
+        for number in range(200):
+            picture = draw_number(large, number)
+            sink.take(Result(picture, picture, number, 0, 0.0, ZERO_LATENCY))
+            assert read_number(next(frames).image) == number  # the other one gets every picture at once
+            if sink.clients == 1:
+                break
+            time.sleep(0.01)
+        wait_until(lambda: sink.clients == 1)
 
 
 def test_a_viewer_that_is_gone_is_forgotten(sink: MjpegServerSink) -> None:
     gone = open_raw_viewer(sink)
-    assert wait_until(lambda: sink.clients == 1)
     gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     gone.close()  # without a word
+    wait_until(lambda: show_next(sink) == 0)
 
-    def show_next() -> bool:
-        sink.take(make_result(1))
-        return sink.clients == 0
 
-    assert wait_until(show_next)
+def show_next(sink: MjpegServerSink, number: int = 1) -> int:
+    """Show a picture; the number of viewers."""
+    sink.take(make_result(number))
+    return sink.clients
 
 
 def test_nobody_is_shown_what_was_long_ago(sink: MjpegServerSink) -> None:
     with open_raw_viewer(sink):
-        assert wait_until(lambda: sink.clients == 1)
-        sink.take(make_result(1))
-
-    def show_next() -> bool:
-        sink.take(make_result(2))
-        return sink.clients == 0
-
-    assert wait_until(show_next)
-    source = open_viewer(sink)
-    assert wait_until(lambda: sink.clients == 1)
-    sink.take(make_result(3))
-    assert read_number(next(source.frames()).image) == 3
-    source.close()
-    source.release()
+        show_next(sink)
+    wait_until(lambda: show_next(sink, 2) == 0)
+    with open_viewer(sink) as source:
+        show_next(sink, 3)
+        assert read_number(next(source.frames()).image) == 3
 
 
 def test_a_picture_for_a_viewer_who_left_meanwhile_is_dropped(
@@ -179,26 +165,21 @@ def test_nothing_is_encoded_while_nobody_looks(sink: MjpegServerSink) -> None:
 
 
 def test_the_page_shows_the_stream_and_other_paths_are_told(sink: MjpegServerSink) -> None:
-    status, kind, body = send_request(sink, "/")
-    assert (status, kind) == (200, "text/html")
-    assert b'src="stream.mjpg"' in body
-    status, _, body = send_request(sink, "/other")
-    assert status == 404
-    assert b"there are / and /stream.mjpg" in body
+    page, other = send_request(sink, "/"), send_request(sink, "/other")
+    assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
+    assert 'src="stream.mjpg"' in page.text
+    assert other.status_code == 404 and "there are / and /stream.mjpg" in other.text
 
 
 def test_closing_lets_viewers_go(sink: MjpegServerSink) -> None:
     silent = socket.create_connection(("127.0.0.1", sink.port))  # asks for nothing
-    source = open_viewer(sink)
-    assert wait_until(lambda: sink.clients == 1)
-    sink.close()
-    assert sink.clients == 0
     events: list[str] = []
-    source.tell = lambda kind, _: (events.append(kind), source.close())[0]
-    assert list(source.frames()) == []
+    with silent, open_viewer(sink) as source:
+        sink.close()
+        assert sink.clients == 0
+        source.tell = lambda kind, _: (events.append(kind), source.close())[0]
+        assert list(source.frames()) == []
     assert events == ["lost"]
-    source.release()
-    silent.close()
 
 
 def test_a_port_that_is_taken_is_an_error_that_says_so(sink: MjpegServerSink) -> None:
@@ -217,12 +198,9 @@ def test_a_sink_serves_one_stream_after_the_other(sink: MjpegServerSink) -> None
         sink.open(ONE_SOURCE)
     sink.close()
     sink.open(ONE_SOURCE)
-    source = open_viewer(sink)
-    assert wait_until(lambda: sink.clients == 1)
-    sink.take(make_result(7))
-    assert read_number(next(source.frames()).image) == 7
-    source.close()
-    source.release()
+    with open_viewer(sink) as source:
+        show_next(sink, 7)
+        assert read_number(next(source.frames()).image) == 7
 
 
 @pytest.mark.parametrize(
@@ -234,29 +212,23 @@ def test_a_sink_serves_one_stream_after_the_other(sink: MjpegServerSink) -> None
     ],
 )
 def test_a_name_of_others_for_this_machine_is_refused(sink: MjpegServerSink, host: str, status: int) -> None:
-    assert send_request(sink, "/", Host=host)[0] == status
-    assert send_request(sink, "/stream.mjpg", "HEAD", Host=host)[0] == status
+    assert send_request(sink, "/", Host=host).status_code == status
+    assert send_request(sink, "/stream.mjpg", "HEAD", Host=host).status_code == status
 
 
 def test_a_server_for_the_network_has_any_name() -> None:
     sink = MjpegServerSink(port=0, host="0.0.0.0")
     sink.open(ONE_SOURCE)
-    assert send_request(sink, "/", Host="robot.local:8080")[0] == 200
+    assert send_request(sink, "/", Host="robot.local:8080").status_code == 200
     sink.close()
 
 
 def test_every_answer_says_that_no_other_page_may_show_it(sink: MjpegServerSink) -> None:
     for path in ("/", "/stream.mjpg", "/other"):
-        connection = HTTPConnection("127.0.0.1", sink.port, timeout=5)
-        connection.request("HEAD", path)
-        response = connection.getresponse()
-        assert response.read() == b""
-        headers = response.headers
-        assert (headers["Cross-Origin-Resource-Policy"], headers["X-Content-Type-Options"]) == (
-            "same-origin",
-            "nosniff",
-        )
-        connection.close()
+        response = send_request(sink, path, "HEAD")
+        assert response.content == b""
+        assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert sink.clients == 0
 
 
@@ -264,13 +236,10 @@ def test_more_viewers_than_there_is_room_for_are_sent_away(
     sink: MjpegServerSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mjpeg_server, "MAX_CLIENTS", 2)
-    looking = [open_raw_viewer(sink) for _ in range(2)]
-    assert wait_until(lambda: sink.clients == 2)
-    status, _, body = send_request(sink, "/stream.mjpg")
-    assert status == 503 and b"2 look already" in body
-    assert send_request(sink, "/")[0] == 200
-    for connected in looking:
-        connected.close()
+    with open_raw_viewer(sink), open_raw_viewer(sink):
+        refused = send_request(sink, "/stream.mjpg")
+        assert refused.status_code == 503 and "2 look already" in refused.text
+        assert send_request(sink, "/").status_code == 200
 
 
 def test_connections_are_counted_too_and_do_not_last(
@@ -279,17 +248,17 @@ def test_connections_are_counted_too_and_do_not_last(
     monkeypatch.setattr(mjpeg_server, "MAX_CONNECTIONS", 2)
     monkeypatch.setattr(mjpeg_server, "REQUEST_TIMEOUT_S", 0.3)
     with DrippingClient(sink), DrippingClient(sink):
-        assert wait_until(lambda: sink._server is not None and len(sink._server._connections) == 2)
+        wait_until(lambda: sink._server is not None and len(sink._server._connections) == 2)
         third = socket.create_connection(("127.0.0.1", sink.port), timeout=5)
         with third, suppress(ConnectionError):
             assert third.recv(1) == b""
-        assert wait_until(lambda: sink._server is not None and not sink._server._connections)
-        assert send_request(sink, "/")[0] == 200
+        wait_until(lambda: sink._server is not None and not sink._server._connections)
+        assert send_request(sink, "/").status_code == 200
 
 
 def test_a_client_that_sends_a_byte_now_and_then_does_not_hold_up_the_end(sink: MjpegServerSink) -> None:
     with DrippingClient(sink):
-        assert wait_until(lambda: sink._server is not None and len(sink._server._connections) == 1)
+        wait_until(lambda: sink._server is not None and len(sink._server._connections) == 1)
         closing = threading.Thread(target=sink.close)
         closing.start()
         closing.join(timeout=4.0)  # without its being cut off, it lasts REQUEST_S at least
@@ -301,7 +270,7 @@ def test_a_quality_that_no_jpeg_has_is_refused() -> None:
         MjpegServerSink(quality=0)
 
 
-def test_a_stream_is_served_and_read_again(known: Callable[[str], Path]) -> None:
+def test_a_stream_is_served_and_read_again(known: FindBundle) -> None:
     """Camera, translation, server; and a second translation of what is served."""
     with (
         Translator(known("invert"), backend="ort") as invert,
@@ -313,7 +282,7 @@ def test_a_stream_is_served_and_read_again(known: Callable[[str], Path]) -> None
         stream = invert.stream(camera.url, sinks=[served])
         running = threading.Thread(target=stream.run)
         running.start()
-        assert wait_until(lambda: served._server is not None)
+        wait_until(lambda: served._server is not None)
         for result in again.stream(MjpegStream(f"http://127.0.0.1:{served.port}/stream.mjpg")):
             assert result.frame[-1].mean() == pytest.approx(255 - 90, abs=5)
             assert result.output[-1].mean() == pytest.approx(90, abs=5)

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 import pytest
-from known_bundles import make_noise
+from known_bundles import FindBundle, Image, make_noise
 from numpy.typing import NDArray
-from streams import DEADLINE_S, FindBundle, Image, TickingSource, make_flat_image
+from streams import DEADLINE_S, TickingSource, make_flat_image
 
 from i2i_sdk import InputError, Translator
 from i2i_sdk.live import MemorySink, Result, ViewState
@@ -32,13 +32,7 @@ def test_results_are_those_of_the_translator_in_order(invert: Translator) -> Non
 
 
 def test_identical_frames_reuse_the_last_picture_and_are_counted(invert: Translator) -> None:
-    frames = [
-        make_flat_image(5),
-        make_flat_image(5),
-        make_flat_image(5),
-        make_flat_image(6),
-        make_flat_image(6),
-    ]
+    frames = [make_flat_image(level) for level in (5, 5, 5, 6, 6)]
     stream = invert.stream(frames, reuse=0)
     results = list(stream)
     assert [r.repeated for r in results] == [False, True, True, False, True]
@@ -223,8 +217,6 @@ def test_options_that_make_no_sense_are_refused(
 
 
 def test_streams_are_bgr(known: FindBundle) -> None:
-    with (
-        Translator(known("invert"), backend="ort", color="rgb") as rgb,
-        pytest.raises(InputError, match="bgr"),
-    ):
+    rgb = Translator(known("invert"), backend="ort", color="rgb")
+    with rgb, pytest.raises(InputError, match="bgr"):
         rgb.stream([make_flat_image(0)])

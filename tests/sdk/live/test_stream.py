@@ -11,7 +11,7 @@ import pytest
 from streams import DEADLINE_S, Image, TickingSource, has_pending_frame, make_flat_image, wait_until
 
 from i2i_sdk import Translator
-from i2i_sdk.live import Event, Frames, Result, VideoSink
+from i2i_sdk.live import Event, Frames, MemorySink, Result, VideoSink
 from i2i_sdk.media.video_writer import VideoWriter
 
 pytestmark = pytest.mark.usefixtures("no_thread_survives")
@@ -26,25 +26,21 @@ def test_latency_parts_add_up_and_none_is_negative(invert: Translator) -> None:
         assert latency.total_ms == pytest.approx(sum(parts))
 
 
-def test_every_frame_of_a_video_file_comes_at_its_time(invert: Translator, tmp_path: Path) -> None:
+def test_frames_of_a_video_and_of_its_recording_come_at_their_times(
+    invert: Translator, tmp_path: Path
+) -> None:
     times = [0.0, 40.0, 120.0, 130.0, 400.0]  # a varying frame rate
+    levels = [0, 40, 80, 120, 160]
     with VideoWriter(tmp_path / "in.mp4", 40, 24, 25.0, audio_from=None) as writer:
-        for index, time_ms in enumerate(times):
-            writer.write(make_flat_image(40 * index), time_ms)
-    results = list(invert.stream(tmp_path / "in.mp4"))
-    assert [r.time_ms for r in results] == pytest.approx(times, abs=0.1)
-    assert [float(255 - r.output.mean()) for r in results] == pytest.approx([0, 40, 80, 120, 160], abs=2)
-
-
-def test_a_recording_keeps_a_varying_frame_rate(invert: Translator, tmp_path: Path) -> None:
-    times = [0.0, 40.0, 120.0, 130.0, 400.0]
-    with VideoWriter(tmp_path / "in.mp4", 40, 24, 25.0, audio_from=None) as writer:
-        for index, time_ms in enumerate(times):
-            writer.write(make_flat_image(40 * index), time_ms)
-    invert.stream(tmp_path / "in.mp4", sinks=[VideoSink(tmp_path / "out.mp4")]).run()
+        for level, time_ms in zip(levels, times, strict=True):
+            writer.write(make_flat_image(level), time_ms)
+    memory = MemorySink()
+    invert.stream(tmp_path / "in.mp4", sinks=[memory, VideoSink(tmp_path / "out.mp4")]).run()
+    assert [r.time_ms for r in memory.results] == pytest.approx(times, abs=0.1)
+    assert [float(255 - r.output.mean()) for r in memory.results] == pytest.approx(levels, abs=2)
     again = list(invert.stream(tmp_path / "out.mp4"))
     assert [r.time_ms for r in again] == pytest.approx(times, abs=1)
-    assert [float(r.output.mean()) for r in again] == pytest.approx([0, 40, 80, 120, 160], abs=3)
+    assert [float(r.output.mean()) for r in again] == pytest.approx(levels, abs=3)
 
 
 def test_a_folder_of_images_passes_over_what_it_cannot_read(invert: Translator, tmp_path: Path) -> None:
@@ -75,10 +71,7 @@ def test_the_newest_frame_of_a_camera_wins(invert: Translator) -> None:
 
 
 def test_several_sources_share_engine_calls_and_keep_their_frames_apart(invert: Translator) -> None:
-    left, right = (
-        [make_flat_image(level) for level in range(20)],
-        [make_flat_image(100 + level) for level in range(20)],
-    )
+    left, right = ([make_flat_image(first + step) for step in range(20)] for first in (0, 100))
     stream = invert.stream([Frames(left), Frames(right)])
     results = list(stream)
     for source, frames in enumerate((left, right)):
@@ -124,11 +117,8 @@ def test_sources_that_wait_are_translated_in_one_engine_call(
 
 def test_events_tell_what_happened_to_a_source(invert: Translator) -> None:
     events: list[Event] = []
-    list(
-        invert.stream(
-            [Frames([make_flat_image(0)]), Frames([make_flat_image(1)] * 3)], on_event=events.append
-        )
-    )
+    sources = [Frames([make_flat_image(0)]), Frames([make_flat_image(1)] * 3)]
+    list(invert.stream(sources, on_event=events.append))
     assert {(event.kind, event.source) for event in events} == {("ended", 0), ("ended", 1)}
 
 

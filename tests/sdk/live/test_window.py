@@ -17,7 +17,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from known_bundles import FindBundle, Image
 from screen import TIMEOUT_S, Screen, virtual_screen, wait_for
 
 from i2i_sdk import BackendError
@@ -25,9 +25,6 @@ from i2i_sdk.imaging import compose
 from i2i_sdk.live import Latency, Result, ViewState, WindowSink
 from i2i_sdk.live.sinks import display
 from i2i_sdk.live.sinks.window import draw_result, find_action, fit_window
-
-Image = NDArray[np.uint8]
-FindBundle = Callable[[str], Path]
 
 WIDTH, HEIGHT = 320, 240  # of the clip; so small a picture is shown 640 pixels wide
 RED, GREEN = 200, 60  # of every frame of the clip; its blue tells which frame it is
@@ -125,9 +122,8 @@ def test_pause_holds_and_keys_still_work(
         wait_for(lambda: changed() > 200, "the word paused")
         held = read_blue()
         for _ in range(20):
-            screen.run_xdotool(
-                "mousemove_relative", 1, 1
-            )  # the window hears this, and has nothing new to show
+            # The window hears this, and has nothing new to show.
+            screen.run_xdotool("mousemove_relative", 1, 1)
             time.sleep(0.05)
             assert read_blue() == held
         screen.press_keys("v")
@@ -147,9 +143,8 @@ def test_snapshot_steady_model_and_help(
         return int((screen.read_pixels()[430:480, :640].max(axis=2) < 65).sum())
 
     models = [known("invert"), known("identity"), known("swap")]
-    with run_live(
-        screen, tmp_path, *models, "--source", clip, "--snapshots", tmp_path / "shots", "--view", "split"
-    ) as process:
+    options = ("--source", clip, "--snapshots", tmp_path / "shots", "--view", "split")
+    with run_live(screen, tmp_path, *models, *options) as process:
         screen.find_window("i2i", process)
         wait_for(make_color_check(screen, 540, 255 - RED, 255 - GREEN), "the translation")
         wait_for(lambda: is_dark() > 5000, "the line of keys")
@@ -178,15 +173,10 @@ def test_two_sources_in_two_windows(known: FindBundle, screen: Screen, clip: Pat
     """Closing one with the mouse ends it all."""
     sources = ["--source", clip, "--source", clip]
     with run_live(screen, tmp_path, known("invert"), *sources, "--record", tmp_path / "out.mp4") as process:
-        first, second = (
-            screen.find_window("i2i 1: clip.mp4", process),
-            screen.find_window("i2i 2: clip.mp4", process),
-        )
+        first, second = (screen.find_window(f"i2i {number}: clip.mp4", process) for number in (1, 2))
         assert first != second
         screen.run_xdotool("windowmove", second, 340, 300)
-        wait_for(
-            make_color_check(screen, 900, 255 - RED, 255 - GREEN, y=600), "the second window in its new place"
-        )
+        wait_for(make_color_check(screen, 900, 255 - RED, 255 - GREEN, y=600), "the second window there")
         assert make_color_check(screen, 100, 255 - RED, 255 - GREEN)()
         screen.request_close(first)
         code, out, err = collect_output(process)
@@ -217,9 +207,7 @@ def test_camera_0_is_a_mirror_with_figures(known: FindBundle, screen: Screen, tm
         screen.find_window("i2i", process)
         wait_for(make_color_check(screen, 540, RED, 200), "green on the right")
         assert make_color_check(screen, 100, RED, 0)()
-        wait_for(
-            lambda: (screen.read_pixels()[7:30, 60:300] > 200).all(axis=2).any(), "light text at the top"
-        )
+        wait_for(lambda: (screen.read_pixels()[7:30, 60:300] > 200).all(axis=2).any(), "light text")
         assert process.stderr is not None
         assert process.stderr.readline() == "camera 0 is lost: no frame comes any more\n"
         assert process.stderr.readline().startswith("camera 0 is back after ")
@@ -264,15 +252,9 @@ def test_keys_work_while_no_frame_comes(known: FindBundle, screen: Screen, tmp_p
 def read_display_error(known: FindBundle, folder: Path, **names: str) -> str:
     """What `i2i live` says where these variables are all that is set of displays."""
     environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")} | names
-    done = subprocess.run(
-        [sys.executable, "-m", "i2i_sdk", "live", str(known("invert")), "--source", "clip.mp4"],
-        env=environment,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
+    words = [sys.executable, "-m", "i2i_sdk", "live", str(known("invert")), "--source", "clip.mp4"]
+    pipes = {"capture_output": True, "text": True, "timeout": TIMEOUT_S, "check": False}
+    done = subprocess.run(words, env=environment, cwd=folder, **pipes)
     assert done.returncode == 2 and done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
     return done.stderr
@@ -283,10 +265,7 @@ def read_display_error(known: FindBundle, folder: Path, **names: str) -> str:
     ("names", "reason"),
     [
         ({}, "neither DISPLAY nor WAYLAND_DISPLAY is set (OpenCV has QT5). "),
-        (
-            {"DISPLAY": ":7777"},
-            "DISPLAY is :7777, where no X server answers or it lets nobody in. ",
-        ),
+        ({"DISPLAY": ":7777"}, "DISPLAY is :7777, where no X server answers or it lets nobody in. "),
         (
             {"WAYLAND_DISPLAY": "wayland-7"},
             "only WAYLAND_DISPLAY=wayland-7 is set, but OpenCV's QT5 fails there: ",
@@ -333,13 +312,8 @@ def test_other_systems_and_frozen_programs_are_not_tried(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("code", "action"),
     [
-        (-1, None),
-        (0, None),
-        (ord("x"), None),
-        (ord("q"), "quit"),
-        (27, "quit"),
-        (ord("V"), "view"),
-        (32, "pause"),
+        *((-1, None), (0, None), (ord("x"), None), (ord("q"), "quit"), (27, "quit")),
+        *((ord("V"), "view"), (32, "pause")),
         (0xFF51, "left"),
         (0x10FF53, "right"),  # GTK with Num Lock
         (0x100000 | ord("s"), "snapshot"),
@@ -356,21 +330,13 @@ def test_key_codes(code: int, action: str | None) -> None:
 def test_text_is_drawn_at_the_size_of_the_window() -> None:
     """Side by side is wider than the screen: text that shrank with it could not be read."""
     gray = np.full((720, 1280, 3), 128, np.uint8)
-    result = Result(
-        gray,
-        gray,
-        0,
-        0,
-        0.0,
-        Latency(0, 0, 0, 0, 0),
-        view_state=ViewState("side", lines=("30.0 fps, 21 ms",)),
-    )
+    state = ViewState("side", lines=("30.0 fps, 21 ms",))
+    result = Result(gray, gray, 0, 0, 0.0, Latency(0, 0, 0, 0, 0), view_state=state)
     canvas = draw_result(result, "paused", (1024, 768))
     assert canvas.shape == (259, 922, 3)
     plain = np.full((259, 922, 3), 128, np.uint8)
-    expected = compose.draw_overlay(
-        compose.draw_overlay(plain, result.view_state.lines), ["paused"], "bottom-left"
-    )
+    lettered = compose.draw_overlay(plain, state.lines)
+    expected = compose.draw_overlay(lettered, ["paused"], "bottom-left")
     np.testing.assert_array_equal(canvas, expected)
 
 
@@ -385,12 +351,8 @@ def test_paused_stays_while_a_message_shows(screen: Screen, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("picture", "size"),
     [
-        ((640, 480), (640, 480)),
-        ((900, 648), (900, 648)),
-        ((1920, 1080), (900, 506)),
-        ((480, 4000), (78, 648)),
-        ((1280, 480), (900, 338)),
-        ((100000, 10), (900, 1)),
+        *(((640, 480), (640, 480)), ((900, 648), (900, 648)), ((1920, 1080), (900, 506))),
+        *(((480, 4000), (78, 648)), ((1280, 480), (900, 338)), ((100000, 10), (900, 1))),
     ],
 )
 def test_a_window_fits_its_screen(picture: tuple[int, int], size: tuple[int, int]) -> None:

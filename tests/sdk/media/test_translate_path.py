@@ -6,20 +6,13 @@ import io
 import sys
 from fractions import Fraction
 from pathlib import Path
+from unittest.mock import Mock
 
 import av
 import numpy as np
 import pytest
 from PIL import Image
-from test_reading import (
-    draw_picture,
-    make_beep,
-    make_constant_times,
-    make_noisy_video,
-    make_video,
-    read_all,
-    rotate_in_header,
-)
+from test_reading import draw_picture, make_beep, make_damaged_video, make_video, read_all, rotate_in_header
 
 from i2i_sdk.errors import InputError, MediaError
 from i2i_sdk.media.images import IMAGE_SUFFIXES, read_image, write_image
@@ -35,7 +28,7 @@ def invert_colors(image: np.ndarray) -> np.ndarray:
 
 
 def make_short_video(path: Path, count: int = 12) -> Path:
-    return make_video(path, [draw_picture(index=i) for i in range(count)], make_constant_times(count, 30))
+    return make_video(path, [draw_picture(index=i) for i in range(count)])
 
 
 # Images
@@ -66,9 +59,8 @@ def test_the_orientation_is_upright_and_written_as_pixels(tmp_path: Path) -> Non
 def test_side_by_side(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", draw_picture())
     translate_path(invert_colors, tmp_path / "a.png", tmp_path / "out.png", compare=True)
-    np.testing.assert_array_equal(
-        read_image(tmp_path / "out.png"), np.hstack([draw_picture(), 255 - draw_picture()])
-    )
+    expected = np.hstack([draw_picture(), 255 - draw_picture()])
+    np.testing.assert_array_equal(read_image(tmp_path / "out.png"), expected)
 
 
 @pytest.mark.parametrize("out", ["there", "new", "new/deeper"])
@@ -123,14 +115,8 @@ def test_a_folder_of_equal_sizes_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
 def test_a_video_with_sound(tmp_path: Path, suffix: str) -> None:
     fps = Fraction(30000, 1001)
-    images = [draw_picture(index=i) for i in range(40)]
-    source = make_video(
-        tmp_path / "in.mp4",
-        images,
-        make_constant_times(40, fps),
-        fps=fps,
-        sound={"aac": make_beep(1.3, at=0.5)},
-    )
+    images, sound = [draw_picture(index=i) for i in range(40)], {"aac": make_beep(1.3, at=0.5)}
+    source = make_video(tmp_path / "in.mp4", images, fps=fps, sound=sound)
     summary = translate_path(invert_colors, source, tmp_path / f"out{suffix}")
     assert (summary.kind, summary.frames, summary.width, summary.height) == ("video", 40, 64, 48)
     assert summary.notes == ()
@@ -145,9 +131,8 @@ def test_a_video_with_sound(tmp_path: Path, suffix: str) -> None:
 
 
 def test_a_video_side_by_side(tmp_path: Path) -> None:
-    summary = translate_path(
-        invert_colors, make_short_video(tmp_path / "in.mp4"), tmp_path / "o.mp4", compare=True
-    )
+    source = make_short_video(tmp_path / "in.mp4")
+    summary = translate_path(invert_colors, source, tmp_path / "o.mp4", compare=True)
     frame = read_all(tmp_path / "o.mp4")[5].image
     wanted = np.hstack([draw_picture(index=5), 255 - draw_picture(index=5)])
     assert np.abs(frame.astype(int) - wanted).mean() < 6
@@ -156,7 +141,7 @@ def test_a_video_side_by_side(tmp_path: Path) -> None:
 
 def test_a_rotated_video_with_wide_pixels(tmp_path: Path) -> None:
     source = tmp_path / "phone.mp4"
-    make_video(source, [draw_picture()] * 4, make_constant_times(4, 30), sample_aspect=Fraction(4, 3))
+    make_video(source, [draw_picture()] * 4, sample_aspect=Fraction(4, 3))
     rotate_in_header(source, 90)
     summary = translate_path(invert_colors, source, tmp_path / "out.mp4")
     assert (summary.width, summary.height) == (48, 64)
@@ -169,14 +154,11 @@ def test_a_rotated_video_with_wide_pixels(tmp_path: Path) -> None:
 def test_notes_of_reader_and_writer_reach_the_summary(tmp_path: Path) -> None:
     images = [draw_picture(63, 47, index=i) for i in range(30)]
     sound = {"pcm_s16le": make_beep(1, 0.5)}
-    source = make_video(tmp_path / "in.avi", images, make_constant_times(30, 30), codec="mjpeg", sound=sound)
+    source = make_video(tmp_path / "in.avi", images, codec="mjpeg", sound=sound)
     notes = translate_path(invert_colors, source, tmp_path / "out.mp4").notes
     assert len(notes) == 2 and "63x47 to 64x48" in notes[0] and "pcm_s16le to AAC" in notes[1]
 
-    damaged = make_noisy_video(tmp_path / "hole.mp4")
-    content = bytearray(damaged.read_bytes())
-    content[len(content) // 2 : len(content) // 2 + 60_000] = bytes(60_000)
-    damaged.write_bytes(content)
+    damaged = make_damaged_video(tmp_path / "hole.mp4")
     summary = translate_path(invert_colors, damaged, tmp_path / "out.mkv")
     assert summary.frames == len(read_all(damaged)) == len(read_all(summary.out)) < 60
     assert len(summary.notes) == 1 and "damaged frame(s) of hole.mp4" in summary.notes[0]
@@ -185,17 +167,9 @@ def test_notes_of_reader_and_writer_reach_the_summary(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt()], ids=repr)
 def test_an_interrupted_video_leaves_nothing(tmp_path: Path, error: BaseException) -> None:
     source = make_short_video(tmp_path / "in.mp4")
-    calls = 0
-
-    def interrupt(image: np.ndarray) -> np.ndarray:
-        nonlocal calls
-        calls += 1
-        if calls == 8:
-            raise error
-        return image
-
+    translate = Mock(side_effect=[*[draw_picture()] * 7, error])
     with pytest.raises(type(error)):
-        translate_path(interrupt, source, tmp_path / "out.mp4")
+        translate_path(translate, source, tmp_path / "out.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
 
 
@@ -222,10 +196,9 @@ def test_real_clips(shared_data: Path, tmp_path: Path) -> None:
 
 
 def test_sources_that_cannot_be_used(tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_text("x")
     (tmp_path / "empty").mkdir()
-    (tmp_path / "bad.png").write_text("x")
-    (tmp_path / "bad.mp4").write_text("x")
+    for name in ("text.txt", "bad.png", "bad.mp4"):
+        (tmp_path / name).write_text("x")
     for name, error, text in (
         ("missing.png", InputError, "no file or folder .*missing.png"),
         ("text.txt", InputError, r"text.txt is neither an image \(\.jpg, .*nor a video \(\.mp4, "),
@@ -246,28 +219,17 @@ def test_outs_that_cannot_be_used(tmp_path: Path) -> None:
     write_image(folder / "a.png", draw_picture())
     (tmp_path / "link.png").hardlink_to(image)
     (tmp_path / "file").touch()
+    places = (image, tmp_path, tmp_path / "in" / ".." / "a.png", tmp_path / "link.png")
+    films = r"\.mp4, \.mkv, \.mov"
     for source, out, text in (
-        (image, image, "out is the source itself"),
-        (image, tmp_path, "out is the source itself"),
-        (image, tmp_path / "in" / ".." / "a.png", "out is the source itself"),
-        (image, tmp_path / "link.png", "out is the source itself"),
+        *((image, place, "out is the source itself") for place in places),
         (folder, folder, "out is the source itself"),
         (image, tmp_path / "o.mp4", r"image a\.png cannot become .*o\.mp4: .*\.jpg.*or a folder"),
-        (
-            video,
-            tmp_path / "o.png",
-            r"video a\.mp4 cannot become .*\.png: .*\.mp4, \.mkv, \.mov, or a folder",
-        ),
+        (video, tmp_path / "o.png", rf"video a\.mp4 cannot become .*\.png: .*{films}, or a folder"),
         (video, tmp_path / "o.webm", r"cannot become .*o\.webm"),
-        (
-            tmp_path / "b.m4v",
-            tmp_path / "new",
-            r"cannot become .*new/b\.m4v: .*ending in \.mp4, \.mkv, \.mov$",
-        ),
+        (tmp_path / "b.m4v", tmp_path / "new", rf"cannot become .*new/b\.m4v: .*ending in {films}$"),
         (image, tmp_path / "o.gif", r"cannot become .*o\.gif"),
-        (folder, tmp_path / "o.png", "must be a folder; got the file"),
-        (folder, tmp_path / "o.mp4", "must be a folder; got the file"),
-        (folder, tmp_path / "file", "must be a folder; got the file"),
+        *((folder, tmp_path / n, "must be a folder; got the file") for n in ("o.png", "o.mp4", "file")),
         (folder, folder / "out", "inside the source folder"),
     ):
         before = sorted(path for path in tmp_path.rglob("*"))

@@ -76,15 +76,15 @@ def test_alpha_needs_a_format_that_keeps_it(tmp_path: Path, suffix: str) -> None
 
 def test_images_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = draw_picture()
-    with pytest.raises(MediaError, match=r"\.gif.*\.png"):
-        write_image(tmp_path / "a.gif", image)
-    with pytest.raises(MediaError, match=r"\(4, 4, 2\)"):
-        write_image(tmp_path / "a.png", np.zeros((4, 4, 2), np.uint8))
-    with pytest.raises(InputError, match="uint8; got float32"):
-        write_image(tmp_path / "a.png", np.zeros((4, 4, 3), np.float32))  # pyright: ignore
     (tmp_path / "file").touch()
-    with pytest.raises(MediaError, match=r"cannot write .*a\.png"):
-        write_image(tmp_path / "file" / "a.png", image)
+    for name, wrong, error, message in (
+        ("a.gif", image, MediaError, r"\.gif.*\.png"),
+        ("a.png", image[:, :, :2], MediaError, r"\(48, 64, 2\)"),
+        ("a.png", image.astype(np.float32), InputError, "uint8; got float32"),
+        ("file/a.png", image, MediaError, r"cannot write .*a\.png"),
+    ):
+        with pytest.raises(error, match=message):
+            write_image(tmp_path / name, wrong)
     write_image(tmp_path / "a.png", image)
     monkeypatch.setattr(cv2, "imencode", lambda *_: (False, None))
     with pytest.raises(MediaError, match=r"cannot write .*a\.png"):
@@ -210,9 +210,7 @@ def test_pixels_that_are_not_square(tmp_path: Path) -> None:
 def test_an_interrupted_video_leaves_nothing(
     tmp_path: Path, suffix: str, error: BaseException, written: int
 ) -> None:
-    source = make_video(
-        tmp_path / "in.mkv", make_flashing_frames(15), make_constant_times(40, 30), sound={"aac": ONE_BEEP}
-    )
+    source = make_video(tmp_path / "in.mkv", make_flashing_frames(15), sound={"aac": ONE_BEEP})
     out = tmp_path / f"out{suffix}"
     out.write_text("an older file")
     with pytest.raises(type(error)), VideoWriter(out, 64, 48, 30, audio_from=source) as writer:
@@ -229,33 +227,22 @@ def test_what_a_video_cannot_be(tmp_path: Path) -> None:
     for width, height, fps in ((0, 48, 30), (64, -1, 30), (64, 48, 0), (64, 48, float("nan")), (64, 48, 1e6)):
         with pytest.raises(InputError, match=f"{width}x{height} at {fps}"):
             VideoWriter(tmp_path / "a.mp4", width, height, fps, None)
-    with (
-        pytest.raises(MediaError, match=r"a\.mp4.*not one frame"),
-        VideoWriter(tmp_path / "a.mp4", 64, 48, 30, None),
-    ):
+    writer = VideoWriter(tmp_path / "a.mp4", 64, 48, 30, None)
+    with pytest.raises(MediaError, match=r"a\.mp4.*not one frame"), writer:
         pass
-    wrong = [
-        draw_picture(32, 48),
-        draw_picture()[:, :, 0],
-        draw_picture().astype(np.float32),
-        np.zeros((48, 64, 4), np.uint8),
-    ]
-    for image in wrong:
-        with (
-            pytest.raises(InputError, match=r"uint8 \(48, 64, 3\) in BGR"),
-            VideoWriter(tmp_path / "a.mp4", 64, 48, 30, None) as writer,
-        ):
-            writer.write(image, 0.0)
+    image = draw_picture()
+    for wrong in (draw_picture(32, 48), image[:, :, 0], image.astype(np.float32), image[:, :, [0, 1, 2, 0]]):
+        writer = VideoWriter(tmp_path / "a.mp4", 64, 48, 30, None)
+        with pytest.raises(InputError, match=r"uint8 \(48, 64, 3\) in BGR"), writer:
+            writer.write(wrong, 0.0)
     assert not list(tmp_path.iterdir())
 
 
 def test_files_in_the_way(tmp_path: Path) -> None:
     for sound in (tmp_path / "missing.mp4", tmp_path / "text.mp4"):
         (tmp_path / "text.mp4").write_text("no sound")
-        with (
-            pytest.raises(MediaError, match=rf"sound of .*{sound.name}"),
-            VideoWriter(tmp_path / "a.mp4", 64, 48, 30, audio_from=sound),
-        ):
+        writer = VideoWriter(tmp_path / "a.mp4", 64, 48, 30, audio_from=sound)
+        with pytest.raises(MediaError, match=rf"sound of .*{sound.name}"), writer:
             pass
     (tmp_path / "folder.mp4").mkdir()
     for path in (tmp_path / "text.mp4" / "a.mp4", tmp_path / "folder.mp4"):

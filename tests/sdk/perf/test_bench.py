@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from known_bundles import hash_files
+from known_bundles import RunCommand, edit_manifest, hash_files
 
 from i2i_sdk import Bundle
 from i2i_sdk.backends import explain_unsupported_variant
-from i2i_sdk.cli.main import main
 from i2i_sdk.perf.bench import ORT_DEFAULT, BenchOptions, bench_variants, collect_candidates, collect_facts
 from i2i_sdk.perf.record import read_record
 
 BRIEF_OPTIONS = ("--rounds", "6", "--seconds", "0")
-Capture = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def bundle(known: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
-    """A bundle of its own in the working folder."""
-    monkeypatch.chdir(tmp_path)
-    return Bundle.read(Path(shutil.copytree(known("invert"), tmp_path / "x.i2i")))
-
-
-def test_a_table_and_a_file(bundle: Bundle, capsys: Capture) -> None:
+def test_a_table_and_a_file(bundle: Bundle, run_command: RunCommand) -> None:
     before = hash_files(bundle.path)
-    assert main(["bench", str(bundle.path), *BRIEF_OPTIONS, "--batch", "1,2"]) == 0
-    said = capsys.readouterr().out
+    said = run_command("bench", bundle.path, *BRIEF_OPTIONS, "--batch", "1,2").out
     assert hash_files(bundle.path) == before
     record = read_record(Path("x.bench.json"))
     assert "written to x.bench.json" in said and f"next: i2i run {bundle.path} SOURCE -o OUT" in said
-    runs = {
-        v.name.removesuffix("-24x40")
-        for v in bundle.manifest.variants
-        if explain_unsupported_variant(v) is None
-    }
+    runs = {v.name for v in bundle.manifest.variants if explain_unsupported_variant(v) is None}
+    runs = {name.removesuffix("-24x40") for name in runs}
     for batch in (1, 2):
         rows = {row.name: row for row in record.rows if row.batch == batch and row.times}
         assert set(rows) == runs | {ORT_DEFAULT}
@@ -56,45 +40,33 @@ def test_a_table_and_a_file(bundle: Bundle, capsys: Capture) -> None:
     assert (quiet in said) == record.is_trusted != ("NOT TO BE RELIED ON" in said)
 
 
-def test_quality_can_be_measured_here(bundle: Bundle, tmp_path: Path) -> None:
-    from known_bundles import make_noise
-
-    from i2i_sdk.media.images import write_image
-
-    write_image(tmp_path / "photos" / "0.png", make_noise(24, 40, 3, seed=0))
-    assert main(["bench", "x.i2i", *BRIEF_OPTIONS, "--frames", "photos", "-o", "y.json"]) == 0
+def test_quality_can_be_measured_here(bundle: Bundle, photos: Path, run_command: RunCommand) -> None:
+    run_command("bench", "x.i2i", *BRIEF_OPTIONS, "--frames", photos, "-o", "y.json")
     record = read_record(Path("y.json"))
     assert record.facts["quality"] == "measured here"
     measured = [row.values for row in record.rows if "psnr" in row.values]
-    assert measured and all(v["psnr"] == 120.0 and v["frames"] == 1 for v in measured)
+    assert measured and all(v["psnr"] == 120.0 and v["frames"] == 3 for v in measured)
 
 
-def test_what_does_not_run_says_why(bundle: Bundle, capsys: Capture) -> None:
-    file = bundle.path / "manifest.json"
-    manifest = json.loads(file.read_text())
-    manifest["variants"][2] |= {"backend": "abacus", "name": "strange"}
-    manifest["variants"][0]["max_batch"] = 1
-    file.write_text(json.dumps(manifest))
+def test_what_does_not_run_says_why(bundle: Bundle, run_command: RunCommand) -> None:
+    edit_manifest(bundle.path, lambda data: data["variants"][2].update(backend="abacus", name="strange"))
+    edit_manifest(bundle.path, lambda data: data["variants"][0].update(max_batch=1))
     bundle = Bundle.read(bundle.path)
     _, reasons = collect_candidates(bundle, bundle.manifest.variants, 2, BenchOptions())
     assert reasons == {
         "strange": "backend 'abacus' is not known to this version",
         bundle.manifest.variants[0].name: "takes 1 frames at most",
     }
-    assert main(["bench", "x.i2i", *BRIEF_OPTIONS]) == 0
-    assert "strange: not run: backend 'abacus' is not known" in capsys.readouterr().out
+    said = run_command("bench", "x.i2i", *BRIEF_OPTIONS).out
+    assert "strange: not run: backend 'abacus' is not known" in said
     (row,) = [row for row in read_record(Path("x.bench.json")).rows if row.name == "strange"]
     assert not row.times and not row.values
 
 
-def test_nothing_that_runs_is_an_error(bundle: Bundle, capsys: Capture) -> None:
-    file = bundle.path / "manifest.json"
-    manifest = json.loads(file.read_text())
-    for variant in manifest["variants"]:
-        variant["backend"] = "abacus"
-    file.write_text(json.dumps(manifest))
-    assert main(["bench", "x.i2i", *BRIEF_OPTIONS]) == 2
-    assert "no variant can run on this device" in capsys.readouterr().err
+def test_nothing_that_runs_is_an_error(bundle: Bundle, run_command: RunCommand) -> None:
+    edit_manifest(bundle.path, lambda data: [v.update(backend="abacus") for v in data["variants"]])
+    said = run_command("bench", "x.i2i", *BRIEF_OPTIONS, code=2).err
+    assert "no variant can run on this device" in said
     assert not Path("x.bench.json").exists()
 
 
@@ -113,9 +85,10 @@ def test_nothing_that_runs_is_an_error(bundle: Bundle, capsys: Capture) -> None:
         (["x.i2i", "--provider", "abacus"], "abacus"),
     ],
 )
-def test_what_cannot_be_measured(bundle: Bundle, capsys: Capture, words: list[str], message: str) -> None:
-    assert main(["bench", *words]) == 2
-    assert message in " ".join(capsys.readouterr().err.split())
+def test_what_cannot_be_measured(
+    bundle: Bundle, run_command: RunCommand, words: list[str], message: str
+) -> None:
+    assert message in " ".join(run_command("bench", *words, code=2).err.split())
     assert not Path("x.bench.json").exists()
 
 

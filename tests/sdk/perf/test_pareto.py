@@ -20,12 +20,8 @@ POINTS = st.lists(
 
 
 def test_a_known_front() -> None:
-    int8, bf16, fp32, slow = (
-        Point("int8", 8, 33),
-        Point("bf16", 9, 53),
-        Point("fp32", 16, 112),
-        Point("s", 9, 40),
-    )
+    int8, bf16, fp32 = Point("int8", 8, 33), Point("bf16", 9, 53), Point("fp32", 16, 112)
+    slow = Point("s", 9, 40)
     assert find_pareto([fp32, slow, bf16, int8]) == [int8, bf16, fp32]
     assert find_dominator(slow, [fp32, slow, bf16, int8]) is bf16
     assert find_dominator(bf16, [fp32, slow, bf16, int8]) is None
@@ -79,28 +75,21 @@ def test_labels_stand_inside_and_do_not_overlap(centers: list[tuple[float, float
         assert inside.contains(label) and not label.overlaps(stroke)
         assert not any(label.overlaps(other) for other in labels[:index])
         for x, y in centers:
-            assert not label.overlaps(
-                TextBox(x - MARKER_RADIUS, y - MARKER_RADIUS, x + MARKER_RADIUS, y + MARKER_RADIUS)
-            )
+            reach = MARKER_RADIUS
+            assert not label.overlaps(TextBox(x - reach, y - reach, x + reach, y + reach))
 
 
 def test_a_lone_label_is_beside_its_point() -> None:
-    assert place_labels([(100.0, 100.0)], [(60.0, 10.0)], TextBox(0, 0, 400, 300)) == [
-        TextBox(109, 95, 169, 105)
-    ]
+    (label,) = place_labels([(100.0, 100.0)], [(60.0, 10.0)], TextBox(0, 0, 400, 300))
+    assert label == TextBox(109, 95, 169, 105)
 
 
 @pytest.mark.parametrize("count", [1, 9])
 def test_a_picture_of_one_size_whatever_is_in_it(tmp_path: Path, count: int) -> None:
     points = [Point(f"openvino-{index}", 1.5**index, 120 - (index * 37) % 80) for index in range(count)]
     p95 = {point.name: 1.3 * point.ms for point in points}
-    draw_pareto(
-        tmp_path / "x.png",
-        [points[: count // 2], points[count // 2 :]] if count > 1 else [points],
-        p95,
-        "title",
-        "note " * 40,
-    )
+    series = [points[: count // 2], points[count // 2 :]] if count > 1 else [points]
+    draw_pareto(tmp_path / "x.png", series, p95, "title", "note " * 40)
     picture = cv2.imread(str(tmp_path / "x.png"))
     assert picture is not None and picture.shape == (928, 960, 3)
     assert (picture < 128).any() and picture[:3].min() == picture[:, :2].min() == 255  # nothing is cut off

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,49 +20,38 @@ from i2i_sdk.perf.quiet import (
     read_usage,
     time_slowest_core,
 )
+from i2i_sdk.perf.record import Conditions
 from i2i_sdk.perf.timing import Turns
 
-MACHINE_LOADS = (0.1, 0.2)
 BEFORE = Usage(total=1000, busy=200, stolen=10, own=50, throttled=3)
 
 
-def make_later_usage(busy: int, own: int, stolen: int = 10, throttled: int | None = 3) -> Usage:
-    """1000 ticks later."""
-    return Usage(2000, 200 + busy, stolen, 50 + own, throttled)
+def judge(
+    busy: int = 500, stolen: int = 10, throttled: int = 3, slower: float = 0.0, cores: int = 2
+) -> Conditions:
+    """The conditions of 1000 ticks, 500 of them our own."""
+    after = Usage(2000, 200 + busy, stolen, 550, throttled)
+    return judge_conditions(BEFORE, after, 5.0, (0.1, 0.2), slower, cores=cores)
 
 
 def test_an_idle_machine_is_trusted() -> None:
-    conditions = judge_conditions(
-        BEFORE, make_later_usage(busy=510, own=500), 5.0, MACHINE_LOADS, slower=0.01, cores=2
-    )
+    conditions = judge(busy=510, slower=0.01)
     assert conditions.marks == () and conditions.others == pytest.approx(0.01)
     assert (conditions.stolen, conditions.throttled, conditions.slowdown) == (0.0, 0, 0.01)
     assert (conditions.seconds, conditions.load_before, conditions.load_after) == (5.0, 0.1, 0.2)
 
 
 @pytest.mark.parametrize(
-    ("reading", "slower", "mark"),
+    ("conditions", "mark"),
     [
-        (make_later_usage(busy=541, own=500), 0.0, "busy: other processes took 0.08 of 2 cores"),
-        (
-            make_later_usage(busy=500, own=500, stolen=60),
-            0.0,
-            "shared: the hypervisor gave 5% of the processor time",
-        ),
-        (
-            make_later_usage(busy=500, own=500, throttled=5),
-            0.0,
-            "throttled: the processor was too hot 2 times",
-        ),
-        (
-            make_later_usage(busy=500, own=500),
-            0.2,
-            "unsteady clock: a fixed calculation became up to 20% slower",
-        ),
+        (judge(busy=541), "busy: other processes took 0.08 of 2 cores"),
+        (judge(stolen=60), "shared: the hypervisor gave 5% of the processor time"),
+        (judge(throttled=5), "throttled: the processor was too hot 2 times"),
+        (judge(slower=0.2), "unsteady clock: a fixed calculation became up to 20% slower"),
     ],
 )
-def test_each_disturbance_is_marked(reading: Usage, slower: float, mark: str) -> None:
-    (only,) = judge_conditions(BEFORE, reading, 5.0, MACHINE_LOADS, slower, cores=2).marks
+def test_each_disturbance_is_marked(conditions: Conditions, mark: str) -> None:
+    (only,) = conditions.marks
     assert only.startswith(mark)
 
 
@@ -75,10 +63,8 @@ def test_disturbed_turns_are_marked() -> None:
     assert quiet.conditions.disturbed == pytest.approx(0.15)
     assert any(m.startswith("disturbed: the machine was slower than usual") for m in quiet.conditions.marks)
     assert quiet.conditions.repeated == pytest.approx(0.15)
-    assert (
-        judge_conditions(BEFORE, make_later_usage(busy=500, own=500), 5.0, MACHINE_LOADS, 0.0, 2.0, 0.1).marks
-        == ()
-    )
+    after = Usage(2000, 700, 10, 550, 3)
+    assert judge_conditions(BEFORE, after, 5.0, (0.1, 0.2), 0.0, 2.0, 0.1).marks == ()
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores can be chosen on Linux")
@@ -95,9 +81,8 @@ def test_a_look_tells_whether_the_machine_is_as_fast_as_usual(monkeypatch: pytes
 
 
 def test_without_linux_the_load_before_decides() -> None:
-    assert (
-        judge_conditions(None, None, 5.0, (0.4, 3.0), 0.0, cores=2).marks == ()
-    )  # the load afterwards is our own
+    # The load afterwards is our own.
+    assert judge_conditions(None, None, 5.0, (0.4, 3.0), 0.0, cores=2).marks == ()
     (mark,) = judge_conditions(None, None, 5.0, (0.9, 3.0), 0.0, cores=2).marks
     assert mark == "busy: the load was 0.90 on 2 cores before it began"
 
@@ -108,24 +93,20 @@ def test_what_is_not_known_is_not_taken_for_quiet() -> None:
 
 
 def test_one_busy_core_of_many_is_enough() -> None:
-    assert judge_conditions(
-        BEFORE, make_later_usage(busy=516, own=500), 5.0, MACHINE_LOADS, 0.0, cores=64
-    ).marks
-    assert not judge_conditions(
-        BEFORE, make_later_usage(busy=516, own=500), 5.0, MACHINE_LOADS, 0.0, cores=2
-    ).marks
+    assert judge(busy=516, cores=64).marks and not judge(busy=516, cores=2).marks
 
 
 def test_slowdown_is_between_thirds_of_the_time() -> None:
-    assert compute_slowdown([4.0] * 9) == 0.0
-    assert compute_slowdown([4.0]) == 0.0
-    assert compute_slowdown([4.0, 4.0, 9.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0]) == 0.0  # one interruption is none
-    assert compute_slowdown([4.0, 4.0, 4.0, 4.4, 4.4, 4.4, 5.0, 5.0, 5.0]) == pytest.approx(0.25)
-    assert (
-        compute_slowdown([4.0, 4.0, 4.0, 4.0, 9.0, 4.0, 4.0, 9.0, 4.0, 4.0, 4.0, 4.0]) == 0.0
-    )  # it comes and goes
-    assert compute_slowdown([5.0, 4.0, 4.0]) == 0.0  # too few to tell
-    assert compute_slowdown([5.0, 5.0, 9.0, 4.0, 4.0, 4.0]) == pytest.approx(0.25)
+    for times, slowdown in (
+        ([4.0] * 9, 0.0),
+        ([4.0], 0.0),
+        ([4.0, 4.0, 9.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0], 0.0),  # one interruption is none
+        ([4.0, 4.0, 4.0, 4.4, 4.4, 4.4, 5.0, 5.0, 5.0], 0.25),
+        ([4.0, 4.0, 4.0, 4.0, 9.0, 4.0, 4.0, 9.0, 4.0, 4.0, 4.0, 4.0], 0.0),  # it comes and goes
+        ([5.0, 4.0, 4.0], 0.0),  # too few to tell
+        ([5.0, 5.0, 9.0, 4.0, 4.0, 4.0], 0.25),
+    ):
+        assert compute_slowdown(times) == pytest.approx(slowdown)
 
 
 def write_process(folder: Path, number: int, parent: int, ticks: tuple[int, int, int, int]) -> None:
@@ -164,14 +145,12 @@ def test_a_busy_loop_beside_is_not_taken_for_our_own() -> None:
     """It runs in a session of its own, started by a shell that ended: no descendant of this process."""
     script = f"{sys.executable} -c 'while True: pass' > /dev/null 2>&1 & echo $!"
     before = read_usage()
-    started = subprocess.run(
-        script, shell=True, capture_output=True, text=True, check=True, start_new_session=True
-    )
+    number = int(subprocess.check_output(script, shell=True, start_new_session=True))
     try:
         with QuietMonitor() as quiet:
             use_processor(60)
     finally:
-        os.kill(int(started.stdout), 9)
+        os.kill(number, 9)
     assert before is not None
     others, cores = quiet.conditions.others, os.cpu_count() or 1
     assert others is not None and others > 0.3 / cores
@@ -195,14 +174,13 @@ def use_processor(ticks: int) -> None:
         pass
 
 
-def test_a_failure_inside_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_inside_is_not_replaced() -> None:
     with pytest.raises(ZeroDivisionError), QuietMonitor():
         _ = 1 / 0
 
 
 def test_load_is_of_the_last_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    average: Callable[[], tuple[float, float, float]] = lambda: (1.5, 2.5, 3.5)  # noqa: E731
-    monkeypatch.setattr(os, "getloadavg", average, raising=False)
+    monkeypatch.setattr(os, "getloadavg", lambda: (1.5, 2.5, 3.5), raising=False)
     assert read_load() == 1.5
     monkeypatch.delattr(os, "getloadavg")
     assert read_load() is None

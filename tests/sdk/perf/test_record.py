@@ -28,10 +28,8 @@ SAMPLES = (10.0, 11.0, 12.0, 10.5)
 
 
 def build_record(*rows: Row, marks: tuple[str, ...] = ()) -> Record:
-    conditions = Conditions(2.0, 0.1, 0.2, 0.0, 0.0, 0.01, marks=marks)
-    return make_record(
-        "engines", "a title", rows or (make_row(),), describe_machine(), conditions, baseline="eager"
-    )
+    conditions, rows = Conditions(2.0, 0.1, 0.2, 0.0, 0.0, 0.01, marks=marks), rows or (make_row(),)
+    return make_record("engines", "a title", rows, describe_machine(), conditions, baseline="eager")
 
 
 def make_row(**changes: Any) -> Row:
@@ -76,10 +74,7 @@ def test_figures_that_are_none_are_not_written(tmp_path: Path) -> None:
         (lambda data: data.pop("schema"), "schema None"),
         (lambda data: data.update(extra=1), "record: unknown key 'extra'"),
         (lambda data: data["rows"][0].pop("subject"), r"record.rows\[0\]: the key 'subject' is missing"),
-        (
-            lambda data: data["rows"][0]["values"].update(furlongs=1),
-            "net ort-fp32: the quantity 'furlongs' is not known",
-        ),
+        (lambda data: data["rows"][0]["values"].update(furlongs=1), "the quantity 'furlongs' is not known"),
         (
             lambda data: data["rows"][0]["times"]["frame"].update(median_ms="fast"),
             r"record.rows\[0\].times.frame.median_ms: got str, expected float",
@@ -87,7 +82,7 @@ def test_figures_that_are_none_are_not_written(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_not_understood_is_refused(
-    tmp_path: Path, change: Callable[[dict[str, Any]], Any], message: str
+    tmp_path: Path, change: Callable[[Any], Any], message: str
 ) -> None:
     path = tmp_path / "x.json"
     write_record(path, build_record())
@@ -114,11 +109,5 @@ def test_marks_decide_about_trust() -> None:
 
 def test_rows_of_the_same_thing_agree_on_their_key() -> None:
     assert make_row().key == make_row(values={}, times={}, samples={}, notes=()).key
-    others = [
-        make_row(batch=4),
-        make_row(streams=2),
-        make_row(height=128),
-        make_row(name="x"),
-        make_row(subject="y"),
-    ]
-    assert make_row().key not in {other.key for other in others}
+    for change in ({"batch": 4}, {"streams": 2}, {"height": 128}, {"name": "x"}, {"subject": "y"}):
+        assert make_row().key != make_row(**change).key

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from importlib import metadata
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -25,9 +26,7 @@ from i2i_sdk.perf.timing import (
 
 
 def test_statistics_of_known_samples() -> None:
-    timing = compute_statistics(
-        [float(ms) for ms in range(100, -1, -1)]
-    )  # 100 … 0, so percentiles are themselves
+    timing = compute_statistics([float(ms) for ms in range(100, -1, -1)])  # percentiles are themselves
     assert timing.runs == 101
     assert (timing.min_ms, timing.median_ms, timing.p95_ms, timing.p99_ms) == (0.0, 50.0, 95.0, 99.0)
     assert timing.mean_ms == 50.0
@@ -107,17 +106,10 @@ def test_turns_that_were_disturbed_are_taken_again() -> None:
 
 
 def test_a_machine_that_is_never_steady_is_not_waited_for_long() -> None:
-    count = 0
-
-    def take() -> list[float]:
-        nonlocal count
-        count += 1
-        return [1.0]
-
+    take = Mock(return_value=[1.0])
     found = take_turns({"a": take, "b": take}, 10, check_steady=lambda: False)
-    assert found.repeated == {"a": 10 * MAX_REPEATS, "b": 10 * MAX_REPEATS} and count == 20 * (
-        1 + MAX_REPEATS
-    )
+    assert found.repeated == {"a": 10 * MAX_REPEATS, "b": 10 * MAX_REPEATS}
+    assert take.call_count == 20 * (1 + MAX_REPEATS)
     assert (found.kept_count, found.disturbed) == (20, 20)
 
 
@@ -127,14 +119,8 @@ def test_rounds_go_on_for_the_seconds() -> None:
 
 
 def test_warming_up_ends_when_times_stay_alike() -> None:
-    count = 0
-
-    def call() -> None:
-        nonlocal count
-        count += 1
-        time.sleep(0.05 if count < 6 else 0.004)
-
-    assert warm_up(call).calls == count > 6
+    call = Mock(side_effect=lambda: time.sleep(0.05 if call.call_count < 6 else 0.004))
+    assert warm_up(call).calls == call.call_count > 6
 
 
 def test_results_are_plain_floats_for_json() -> None:
@@ -153,16 +139,11 @@ def test_calls_take_turns() -> None:
 
 
 def test_warm_up_is_not_measured() -> None:
-    count = 0
-
-    def call() -> None:
-        nonlocal count
-        count += 1
-
+    call = Mock()
     assert len(time_interleaved({"x": call}, rounds=4, warmup=0)["x"]) == 4
-    assert count == 4
+    assert call.call_count == 4
     assert time_interleaved({"x": call}, rounds=0, warmup=3) == {"x": []}
-    assert count == 7
+    assert call.call_count == 7
 
 
 def test_a_call_that_fails_is_not_hidden() -> None:

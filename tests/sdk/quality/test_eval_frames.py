@@ -32,12 +32,13 @@ def test_frames_come_from_a_folder_a_video_or_the_builtin_photos(tmp_path: Path)
 
 
 def test_missing_and_unreadable_frames_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no images in it"):
-        read_frames(tmp_path, 16, 16, 3)
-    with pytest.raises(InputError, match="no such file or folder"):
-        read_frames(tmp_path / "absent", 16, 16, 3)
-    with pytest.raises(InputError, match="a folder of images or a video is needed"):
-        read_frames(Path(__file__), 16, 16, 3)
+    for path, message in (
+        (tmp_path, "no images in it"),
+        (tmp_path / "absent", "no such file or folder"),
+        (Path(__file__), "a folder of images or a video is needed"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read_frames(path, 16, 16, 3)
     (tmp_path / "broken.jpg").write_bytes(b"not a jpeg")
     with pytest.raises(MediaError, match=r"broken\.jpg"):
         read_frames(tmp_path, 16, 16, 3)
@@ -74,10 +75,8 @@ def grays(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def read_numbers(source: Path | None, part: str, max_frames: int = 32) -> list[int]:
-    return [
-        round(float(s.image.mean()) / 20)
-        for s in read_frames(source, 16, 16, 3, part=part, max_frames=max_frames)
-    ]
+    shots = read_frames(source, 16, 16, 3, part=part, max_frames=max_frames)
+    return [round(float(shot.image.mean()) / 20) for shot in shots]
 
 
 def test_every_second_frame_is_calibrated_on_and_the_others_are_judged(grays: Path) -> None:

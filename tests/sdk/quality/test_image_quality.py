@@ -39,15 +39,9 @@ PAIRS = _make_pairs()
 @pytest.mark.parametrize("name", PAIRS)
 def test_equal_to_scikit_image(name: str) -> None:
     a, b = PAIRS[name]
-    expected = structural_similarity(
-        a,
-        b,
-        gaussian_weights=True,
-        sigma=1.5,
-        use_sample_covariance=False,
-        data_range=255,
-        channel_axis=2 if a.ndim == 3 else None,
-    )
+    axis = 2 if a.ndim == 3 else None
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    expected = structural_similarity(a, b, data_range=255, channel_axis=axis, **options)
     assert ssim(a, b) == pytest.approx(expected, abs=1e-6)
     assert psnr(a, b) == pytest.approx(peak_signal_noise_ratio(a, b, data_range=255), abs=1e-6)
     assert max_abs(a, b) == np.abs(a.astype(int) - b.astype(int)).max()

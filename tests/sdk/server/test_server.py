@@ -2,125 +2,95 @@
 
 from __future__ import annotations
 
-import io
-import socket
 import struct
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import cv2
-import httpx
 import numpy as np
 import pytest
-from known_bundles import make_noise
+from known_bundles import FindBundle, make_noise
 from PIL import Image as PilImage
 from running_server import (
     TIMEOUT_S,
+    RunningServer,
     decode_image,
     encode_image,
     make_gradient,
     open_slow,
-    open_with_ort,
     parse_error,
     run_server,
-    wait_until,
 )
+from streams import wait_until
 
 from i2i_sdk import Translator
 from i2i_sdk.media.images import read_image
 from i2i_sdk.server.settings import Limits
 
-FindBundle = Callable[[str], Path]
 
-
-def test_a_png_comes_back_exactly(client: httpx.Client) -> None:
+def test_a_png_comes_back_exactly(server: RunningServer) -> None:
     image = make_noise(24, 40, 3)  # the engine's size: nothing is resized
-    response = client.post("/v1/translate?format=png", content=encode_image(image))
-    assert response.status_code == 200 and response.headers["content-type"] == "image/png"
-    assert (decode_image(response.content) == 255 - image).all()
-    swapped = client.post("/v1/translate?format=png&model=swap", content=encode_image(image))
-    assert (decode_image(swapped.content) == image[:, :, ::-1]).all()
+    assert (server.translate(image) == 255 - image).all()
+    assert (server.translate(image, model="swap") == image[:, :, ::-1]).all()
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".bmp", ".png"])
-def test_every_format_is_read(client: httpx.Client, suffix: str) -> None:
+def test_every_format_is_read(server: RunningServer, suffix: str) -> None:
     image = make_gradient()
-    response = client.post("/v1/translate?quality=95", content=encode_image(image, suffix))
+    response = server.post(encode_image(image, suffix), quality=95)
     assert response.headers["content-type"] == "image/jpeg"
     result = decode_image(response.content)
     assert result.shape == image.shape
     assert np.abs(result.astype(int) - (255 - image)).mean() < 3  # swapped colors would be far off
 
 
-def test_the_answer_says_where_the_time_went(client: httpx.Client) -> None:
-    timing = client.post("/v1/translate", content=encode_image(make_gradient())).headers["server-timing"]
-    assert [part.split(";dur=")[0].strip() for part in timing.split(",")] == [
-        *("wait", "decode", "engine", "encode")
-    ]
-    assert all(float(part.split("=")[1]) >= 0 for part in timing.split(","))
+def test_the_answer_says_where_the_time_went(server: RunningServer) -> None:
+    parts = server.post(encode_image(make_gradient())).headers["server-timing"].split(",")
+    assert [part.split(";dur=")[0].strip() for part in parts] == ["wait", "decode", "engine", "encode"]
+    assert all(float(part.split("=")[1]) >= 0 for part in parts)
 
 
-def test_pictures_are_read_as_files_are(client: httpx.Client, known: FindBundle, tmp_path: Path) -> None:
+def test_pictures_are_read_as_files_are(server: RunningServer, known: FindBundle, tmp_path: Path) -> None:
     """Orientation, alpha, gray, 16 bits: as `i2i run` does it."""
-    turned = io.BytesIO()
     exif = PilImage.Exif()
     exif[0x0112] = 6
-    PilImage.fromarray(make_gradient(30, 50)).save(turned, "JPEG", exif=exif, quality=95)
-    (tmp_path / "turned.jpg").write_bytes(turned.getvalue())
+    PilImage.fromarray(make_gradient(30, 50)).save(tmp_path / "turned.jpg", exif=exif, quality=95)
     cv2.imwrite(str(tmp_path / "alpha.png"), make_noise(20, 30, 4))
     cv2.imwrite(str(tmp_path / "alpha16.png"), make_noise(20, 30, 4).astype(np.uint16) << 8)
     cv2.imwrite(str(tmp_path / "gray.png"), make_noise(20, 30))
     cv2.imwrite(str(tmp_path / "deep.png"), make_noise(20, 30, 3).astype(np.uint16) * 257)
     with Translator(known("invert"), backend="ort") as translate:
         for path in sorted(tmp_path.iterdir()):
-            response = client.post("/v1/translate?format=png", content=path.read_bytes())
-            assert (decode_image(response.content) == translate(read_image(path))).all(), path.name
-    assert decode_image(client.post("/v1/translate?format=png", content=turned.getvalue()).content).shape == (
-        50,
-        30,
-        3,
-    )
+            answer = decode_image(server.post(path.read_bytes(), format="png").content)
+            assert (answer == translate(read_image(path))).all(), path.name
+            assert answer.shape[:2] == ((50, 30) if path.stem == "turned" else (20, 30))
 
 
-def test_alpha_is_kept_where_the_format_has_it(client: httpx.Client) -> None:
+def test_alpha_is_kept_where_the_format_has_it(server: RunningServer) -> None:
     image = make_noise(24, 40, 4)
     for name, channels in (("png", 4), ("webp", 4), ("jpeg", 3)):
-        response = client.post(f"/v1/translate?format={name}", content=encode_image(image))
+        response = server.post(encode_image(image), format=name)
         assert decode_image(response.content).shape == (24, 40, channels), name
 
 
-def test_a_gray_network(client: httpx.Client) -> None:
-    response = client.post(
-        "/v1/translate?format=png&model=gray", content=encode_image(np.full((24, 40, 3), 90, np.uint8))
-    )
-    assert (decode_image(response.content) == 165).all()
+def test_a_gray_network(server: RunningServer) -> None:
+    assert (server.translate(np.full((24, 40, 3), 90, np.uint8), model="gray") == 165).all()
 
 
 @pytest.mark.parametrize("height, width", [(1, 1), (1, 200), (199, 200)])
-def test_any_size_within_the_limits(client: httpx.Client, height: int, width: int) -> None:
-    response = client.post(
-        "/v1/translate?format=png", content=encode_image(np.full((height, width, 3), 5, np.uint8))
-    )
-    assert (decode_image(response.content) == np.full((height, width, 3), 250, np.uint8)).all()
+def test_any_size_within_the_limits(server: RunningServer, height: int, width: int) -> None:
+    image = np.full((height, width, 3), 5, np.uint8)
+    np.testing.assert_array_equal(server.translate(image), image + 245)
 
 
 @pytest.mark.parametrize(
-    "query, expected",
-    [
-        ("model=nothing", (404, "unknown_model")),
-        ("format=gif", (422, "bad_option")),
-        ("quality=0", (422, "bad_option")),
-        ("quality=101", (422, "bad_option")),
-        ("quality=high", (422, "bad_option")),
-    ],
+    "query", [{"model": "nothing"}, {"format": "gif"}, {"quality": 0}, {"quality": 101}, {"quality": "high"}]
 )
-def test_wrong_options_are_refused(client: httpx.Client, query: str, expected: tuple[int, str]) -> None:
-    assert (
-        parse_error(client.post(f"/v1/translate?{query}", content=encode_image(make_gradient()))) == expected
-    )
+def test_wrong_options_are_refused(server: RunningServer, query: dict[str, object]) -> None:
+    expected = (404, "unknown_model") if "model" in query else (422, "bad_option")
+    assert parse_error(server.post(encode_image(make_gradient()), **query)) == expected
 
 
 def make_png_header(width: int, height: int) -> bytes:
@@ -153,37 +123,32 @@ def make_many_scans() -> bytes:
     return data[:-2] + scan * 100 + data[-2:]
 
 
-WHOLE_PICTURES = {
-    suffix: encode_image(make_gradient(), suffix) for suffix in (".jpg", ".png", ".webp", ".bmp")
-}
+WHOLE_PICTURES = {s: encode_image(make_gradient(), f".{s}") for s in ("jpg", "png", "webp", "bmp")}
+UNSUPPORTED, BAD, TOO_LARGE = (415, "unsupported_format"), (422, "bad_image"), (413, "too_large")
 BAD_PICTURES: dict[str, tuple[bytes, tuple[int, str]]] = {
-    "nothing": (b"", (415, "unsupported_format")),
-    "text": (b"hello", (415, "unsupported_format")),
-    "gif": (b"GIF89a" + bytes(50), (415, "unsupported_format")),
-    "tiff": (encode_image(make_gradient(), ".tiff"), (415, "unsupported_format")),
-    **{
-        f"half a {s[1:]}": (WHOLE_PICTURES[s][: len(WHOLE_PICTURES[s]) // 2], (422, "bad_image"))
-        for s in WHOLE_PICTURES
-    },
-    **{f"20 bytes of {s[1:]}": (WHOLE_PICTURES[s][:20], (422, "bad_image")) for s in WHOLE_PICTURES},
-    "jpeg without an end": (WHOLE_PICTURES[".jpg"][:-2], (422, "bad_image")),
-    "jpeg of markers": (b"\xff\xd8\xff" + b"\xff\x01" * 100_000, (422, "bad_image")),
-    "jpeg of scans": (make_many_scans(), (413, "too_large")),
-    "huge png": (make_png_header(10_000, 10_000), (413, "too_large")),
-    "endless png": (make_png_header(2**32 - 1, 2**32 - 1), (413, "too_large")),
-    "huge jpeg": (make_jpeg_header(10_000, 10_000), (413, "too_large")),
-    "huge bmp": (make_bmp_header(10_000, -10_000), (413, "too_large")),
-    "huge webp": (make_webp_header(10_000, 10_000), (413, "too_large")),
-    "flat png": (make_png_header(0, 100), (422, "bad_image")),
-    "negative bmp": (make_bmp_header(-5, 100), (422, "bad_image")),
-    "one pixel too many": (encode_image(np.zeros((200, 201, 3), np.uint8)), (413, "too_large")),
+    "nothing": (b"", UNSUPPORTED),
+    "text": (b"hello", UNSUPPORTED),
+    "gif": (b"GIF89a" + bytes(50), UNSUPPORTED),
+    "tiff": (encode_image(make_gradient(), ".tiff"), UNSUPPORTED),
+    **{f"half a {kind}": (whole[: len(whole) // 2], BAD) for kind, whole in WHOLE_PICTURES.items()},
+    **{f"20 bytes of {kind}": (whole[:20], BAD) for kind, whole in WHOLE_PICTURES.items()},
+    "jpeg without an end": (WHOLE_PICTURES["jpg"][:-2], BAD),
+    "jpeg of markers": (b"\xff\xd8\xff" + b"\xff\x01" * 100_000, BAD),
+    "jpeg of scans": (make_many_scans(), TOO_LARGE),
+    "huge png": (make_png_header(10_000, 10_000), TOO_LARGE),
+    "endless png": (make_png_header(2**32 - 1, 2**32 - 1), TOO_LARGE),
+    "huge jpeg": (make_jpeg_header(10_000, 10_000), TOO_LARGE),
+    "huge bmp": (make_bmp_header(10_000, -10_000), TOO_LARGE),
+    "huge webp": (make_webp_header(10_000, 10_000), TOO_LARGE),
+    "flat png": (make_png_header(0, 100), BAD),
+    "negative bmp": (make_bmp_header(-5, 100), BAD),
+    "one pixel too many": (encode_image(np.zeros((200, 201, 3), np.uint8)), TOO_LARGE),
 }
 
 
-@pytest.mark.parametrize("name", BAD_PICTURES)
-def test_bad_pictures_are_refused(client: httpx.Client, name: str) -> None:
-    data, expected = BAD_PICTURES[name]
-    assert parse_error(client.post("/v1/translate", content=data)) == expected
+@pytest.mark.parametrize(("data", "expected"), BAD_PICTURES.values(), ids=BAD_PICTURES)
+def test_bad_pictures_are_refused(server: RunningServer, data: bytes, expected: tuple[int, str]) -> None:
+    assert parse_error(server.post(data)) == expected
 
 
 def test_many_scans_would_otherwise_decode() -> None:
@@ -192,14 +157,11 @@ def test_many_scans_would_otherwise_decode() -> None:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_that_is_too_large(client: httpx.Client, chunked: bool) -> None:
+def test_a_body_that_is_too_large(server: RunningServer, chunked: bool) -> None:
     body = bytes(300_001)
     content: Any = iter([body[:200_000], body[200_000:]]) if chunked else body
-    assert parse_error(client.post("/v1/translate", content=content)) == (413, "too_large")
-    assert (
-        client.post("/v1/translate", content=encode_image(make_noise(200, 200, 3)[:, :150])).status_code
-        == 200
-    )
+    assert parse_error(server.post(content)) == TOO_LARGE
+    assert server.post(encode_image(make_noise(200, 200, 3)[:, :150])).status_code == 200
 
 
 UNFINISHED_REQUEST = b"POST /v1/translate HTTP/1.1\r\nHost: %s\r\nContent-Length: 9999\r\n\r\nx"
@@ -207,14 +169,11 @@ UNFINISHED_REQUEST = b"POST /v1/translate HTTP/1.1\r\nHost: %s\r\nContent-Length
 
 def test_a_client_that_leaves_within_its_body(known: FindBundle, caplog: pytest.LogCaptureFixture) -> None:
     with run_server([known("invert")], limits=Limits(max_pending=1)) as server:
-        address, port = server.address.split(":")
-        with socket.create_connection((address, int(port)), TIMEOUT_S) as raw:
+        with server.connect_raw() as raw:
             raw.sendall(UNFINISHED_REQUEST % server.address.encode())
-            wait_until(lambda: httpx.post(f"{server.url}/v1/translate", content=b"x").status_code == 503)
-        wait_until(
-            lambda: httpx.post(f"{server.url}/v1/translate", content=b"x").status_code == 415
-        )  # its place is free
-        figures = httpx.get(f"{server.url}/metrics").text
+            wait_until(lambda: server.post(b"x").status_code == 503)
+        wait_until(lambda: server.post(b"x").status_code == 415)  # its place is free
+        figures = server.get("/metrics").text
     assert 'i2i_errors_total{code="bad_request"} 1.0' in figures and "internal" not in figures
     assert caplog.text == ""
 
@@ -222,21 +181,16 @@ def test_a_client_that_leaves_within_its_body(known: FindBundle, caplog: pytest.
 def test_a_body_that_does_not_come(known: FindBundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("i2i_sdk.server.app.BODY_SECONDS", 0.1)
 
-    with run_server([known("invert")]) as server:
-        address, port = server.address.split(":")
-        with socket.create_connection((address, int(port)), TIMEOUT_S) as raw:
-            raw.sendall(UNFINISHED_REQUEST % server.address.encode())
-            assert raw.recv(4096).startswith(b"HTTP/1.1 408 ")
+    with run_server([known("invert")]) as server, server.connect_raw() as raw:
+        raw.sendall(UNFINISHED_REQUEST % server.address.encode())
+        assert raw.recv(4096).startswith(b"HTTP/1.1 408 ")
 
 
 def test_at_most_so_many_posts_wait(known: FindBundle) -> None:
     limits = Limits(max_pending=2)
     picture = encode_image(make_noise(24, 40, 3))
     with run_server([known("invert")], open_slow, limits=limits) as server, ThreadPoolExecutor(8) as threads:
-        posts = [
-            threads.submit(httpx.post, f"{server.url}/v1/translate?format=png", content=picture)
-            for _ in range(8)
-        ]
+        posts = [threads.submit(server.post, picture, format="png") for _ in range(8)]
         responses = [post.result(TIMEOUT_S) for post in posts]
         served = [r for r in responses if r.status_code == 200]
         refused = [r for r in responses if r.status_code != 200]
@@ -244,9 +198,7 @@ def test_at_most_so_many_posts_wait(known: FindBundle) -> None:
         assert all((decode_image(r.content) == 255 - make_noise(24, 40, 3)).all() for r in served)
         assert {parse_error(r) for r in refused} == {(503, "too_busy")}
         assert {r.headers["retry-after"] for r in refused} == {"1"}
-        assert (
-            httpx.post(f"{server.url}/v1/translate", content=picture).status_code == 200
-        )  # places are free again
+        assert server.post(picture).status_code == 200  # places are free again
 
 
 class BrokenTranslator(Translator):
@@ -258,26 +210,24 @@ def test_an_engine_that_fails_tells_clients_nothing(
     known: FindBundle, caplog: pytest.LogCaptureFixture
 ) -> None:
     with run_server([known("invert")], lambda source: BrokenTranslator(source, backend="ort")) as server:
-        response = httpx.post(f"{server.url}/v1/translate", content=encode_image(make_gradient()))
+        response = server.post(encode_image(make_gradient()))
         assert parse_error(response) == (500, "internal")
         assert "secret" not in response.text and "Traceback" not in response.text
         assert response.headers["x-content-type-options"] == "nosniff"
-        assert httpx.get(f"{server.url}/healthz").status_code == 200
+        assert server.get("/healthz").status_code == 200
     assert "secret: /home/someone" in caplog.text  # the one who runs it is told
 
 
 def test_a_picture_that_does_not_suit_the_model(known: FindBundle) -> None:
     with run_server([known("invert")], lambda source: Translator(source, backend="ort", fit="pad")) as server:
-        response = httpx.post(f"{server.url}/v1/translate", content=encode_image(make_gradient(100, 100)))
+        response = server.post(encode_image(make_gradient(100, 100)))
         assert parse_error(response) == (422, "cannot_translate") and "letterbox" in response.text
 
 
 def test_no_thread_survives(known: FindBundle) -> None:
     before = set(threading.enumerate())
-    with run_server([known("invert"), known("swap")], open_with_ort) as server:
-        httpx.get(f"{server.url}/")
-        assert (
-            httpx.post(f"{server.url}/v1/translate", content=encode_image(make_gradient())).status_code == 200
-        )
+    with run_server([known("invert"), known("swap")]) as server:
+        server.get("/")
+        assert server.post(encode_image(make_gradient())).status_code == 200
         assert set(threading.enumerate()) > before
     wait_until(lambda: set(threading.enumerate()) == before)  # a worker of AnyIO ends a moment after its loop

@@ -5,20 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from known_bundles import make_noise
+from known_bundles import FindBundle, make_noise
 from running_server import TIMEOUT_S, make_gradient, run_server
 
 from i2i_sdk.media.video import VideoReader
 from i2i_sdk.media.video_writer import VideoWriter
 from i2i_sdk.server.settings import ServeOptions
-
-FindBundle = Callable[[str], Path]
 
 
 def run_client(root: Path, *arguments: object, token: str = "") -> subprocess.CompletedProcess[str]:
@@ -39,10 +36,8 @@ def test_a_picture_and_a_video(known: FindBundle, root: Path, tmp_path: Path, to
         for number in range(10):
             writer.write(np.roll(make_gradient(), 4 * number, axis=1), number * 40.0)
     with run_server([known("invert")], options=ServeOptions(port=0, token=token or None)) as server:
-        for suffix in (".png", ".mp4"):
-            done = run_client(
-                root, server.url, tmp_path / f"in{suffix}", tmp_path / f"out{suffix}", token=token
-            )
+        for name, out in (("in.png", "out.png"), ("in.mp4", "out.mp4")):
+            done = run_client(root, server.url, tmp_path / name, tmp_path / out, token=token)
             assert done.returncode == 0, done.stderr
         if token:
             done = run_client(root, server.url, tmp_path / "in.mp4", tmp_path / "no.mp4", token="wrong")
@@ -60,17 +55,11 @@ def test_what_goes_wrong_is_said(known: FindBundle, root: Path, tmp_path: Path) 
     there, missing, out = tmp_path / "in.png", tmp_path / "missing.mp4", tmp_path / "out.png"
     cv2.imwrite(str(there), make_noise(24, 40, 3))
     with run_server([known("invert")], options=ServeOptions(port=0, token="sesame")) as server:
-        tries = {
-            (server.url, there, out): "for a token",
-            (server.url, missing, out): "missing.mp4 is no camera, picture or video",
-        }
-        for arguments, words in tries.items():
-            assert_error(run_client(root, *arguments), words)
+        elsewhere = f"{server.url}/elsewhere"
+        assert_error(run_client(root, server.url, there, out), "for a token")
+        assert_error(run_client(root, server.url, missing, out), "missing.mp4 is no camera, picture or video")
         assert_error(run_client(root, server.url, there, out, token="wrong"), "for a token")
-        assert_error(
-            run_client(root, f"{server.url}/elsewhere", there, out, token="sesame"),
-            "there is no such address",
-        )
+        assert_error(run_client(root, elsewhere, there, out, token="sesame"), "there is no such address")
     assert_error(run_client(root, server.url, there, out), "refused")  # nobody listens there any more
     assert "http://127.0.0.1:8000 photo.jpg" in run_client(root).stderr
 
@@ -78,6 +67,5 @@ def test_what_goes_wrong_is_said(known: FindBundle, root: Path, tmp_path: Path) 
 def assert_error(process: subprocess.CompletedProcess[str], message: str) -> None:
     """OpenCV has lines of its own about what it cannot open; they do not begin with "error"."""
     assert process.returncode == 1 and "Traceback" not in process.stderr, process.stderr
-    assert [message in line for line in process.stderr.splitlines() if line.startswith("error: ")] == [
-        True
-    ], process
+    (error,) = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
+    assert message in error

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
-from known_bundles import make_noise, write_known_bundle
-from running_server import (
-    decode_image,
-    encode_image,
-    make_gradient,
-    run_server,
-)
+from known_bundles import FindBundle, make_noise, write_known_bundle
+from running_server import encode_image, make_gradient, run_server
 
 from i2i_sdk.files import hash_file
-
-FindBundle = Callable[[str], Path]
 
 
 def test_models_are_described(client: httpx.Client, known: FindBundle) -> None:
     listed = client.get("/v1/models").json()
     assert listed["default"] == "invert"
     assert listed["limits"] == {"max_frame_bytes": 100_000, "max_pixels": 40_000}
-    assert [model["name"] for model in listed["models"]] == ["invert", "swap", "gray"]
+    assert [model["name"] for model in listed["models"]] == ["invert", "swap", "gray", "darken"]
     reference = known("invert") / "reference.onnx"
-    digest = hash_file(reference)
+    digest, variant = hash_file(reference), {"precision": "fp32", "height": 24, "width": 40}
     assert listed["models"][0] == {
         "name": "invert",
         "title": "invert",
@@ -34,69 +26,50 @@ def test_models_are_described(client: httpx.Client, known: FindBundle) -> None:
         "trained_on": "nothing",
         "fit": "resize",
         "channels": 3,
-        "server": {
-            "backend": "ort",
-            "precision": "fp32",
-            "provider": "CPUExecutionProvider",
-            "height": 24,
-            "width": 40,
-        },
+        "server": {"backend": "ort", "provider": "CPUExecutionProvider"} | variant,
         "on_device": [
             {
                 "url": f"/v1/models/invert/files/{digest}.onnx",
-                "precision": "fp32",
-                "height": 24,
-                "width": 40,
                 "channels": 3,
                 "bytes": reference.stat().st_size,
                 "sha256": digest,
                 "macs": 123_456,
             }
+            | variant
         ],
     }
     assert listed["models"][2]["channels"] == 1
 
 
-def test_variants_for_browsers_come_before_references_smallest_first(
-    known: FindBundle, tmp_path: Path
-) -> None:
+def test_variants_for_browsers_come_before_references_smallest_first(tmp_path: Path) -> None:
+    out, engines = tmp_path / "my model.i2i", (("web", "fp32"), ("ort", "fp32"))
     for size in ((48, 80), (24, 40)):
-        name = f"{size[0]}.onnx"
-        write_known_bundle(
-            tmp_path / "my model.i2i",
-            "invert",
-            size=size,
-            file=name,
-            engines=(("web", "fp32"), ("ort", "fp32")),
-        )
-    with run_server([tmp_path / "my model.i2i"]) as server:
-        model = httpx.get(f"{server.url}/v1/models").json()["models"][0]
+        write_known_bundle(out, "invert", size=size, file=f"{size[0]}.onnx", engines=engines)
+    with run_server([out]) as server:
+        model = server.get("/v1/models").json()["models"][0]
         assert [(o["height"], o["width"]) for o in model["on_device"]] == [(24, 40), (48, 80)]
         for described in model["on_device"]:
             assert described["url"].startswith("/v1/models/my%20model/files/")
-            response = httpx.get(server.url + described["url"])
+            response = server.get(described["url"])
             assert response.status_code == 200 and len(response.content) == described["bytes"]
-            assert (
-                response.content == (tmp_path / "my model.i2i" / f"{described['height']}.onnx").read_bytes()
-            )
+            assert response.content == (out / f"{described['height']}.onnx").read_bytes()
             assert "immutable" in response.headers["cache-control"]
 
 
 def test_large_references_stay_on_the_server(known: FindBundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("i2i_sdk.server.models.MAX_PAGE_BYTES", 10)
     with run_server([known("invert")]) as server:
-        assert httpx.get(f"{server.url}/v1/models").json()["models"][0]["on_device"] == []
+        assert server.get("/v1/models").json()["models"][0]["on_device"] == []
         digest = hash_file(known("invert") / "reference.onnx")
-        assert httpx.get(f"{server.url}/v1/models/invert/files/{digest}.onnx").status_code == 404
+        assert server.get(f"/v1/models/invert/files/{digest}.onnx").status_code == 404
 
 
 def test_an_onnx_file_is_served_too(known: FindBundle) -> None:
     with run_server([known("swap") / "reference.onnx"]) as server:
-        model = httpx.get(f"{server.url}/v1/models").json()["models"][0]
+        model = server.get("/v1/models").json()["models"][0]
         assert (model["name"], model["license"], model["on_device"]) == ("reference", "", [])
         image = make_noise(24, 40, 3)
-        response = httpx.post(f"{server.url}/v1/translate?format=png", content=encode_image(image))
-        assert (decode_image(response.content) == image[:, :, ::-1]).all()
+        assert (server.translate(image) == image[:, :, ::-1]).all()
 
 
 def test_files_are_given_by_exact_hash_of_what_is_listed(client: httpx.Client, known: FindBundle) -> None:
@@ -118,9 +91,8 @@ def test_files_are_given_by_exact_hash_of_what_is_listed(client: httpx.Client, k
 def test_openapi_describes_everything(client: httpx.Client) -> None:
     described = client.get("/openapi.json").json()
     paths = described["paths"]
-    assert set(paths) == {
-        *("/healthz", "/metrics", "/v1/models", "/v1/models/{name}/files/{sha256}.onnx", "/v1/translate")
-    }
+    files = "/v1/models/{name}/files/{sha256}.onnx"
+    assert set(paths) == {"/healthz", "/metrics", "/v1/models", files, "/v1/translate"}
     for path, operations in paths.items():
         for operation in operations.values():
             assert operation["summary"]
@@ -144,16 +116,14 @@ def test_metrics_count(known: FindBundle) -> None:
         response = client.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain")
     lines = response.text.splitlines()
+    stages = ("wait", "decode", "engine", "encode")
     for line in (
+        *(f'i2i_stage_seconds_count{{model="invert",stage="{stage}"}} 3.0' for stage in stages),
         'i2i_frames_total{model="invert",transport="post"} 3.0',
         'i2i_errors_total{code="unsupported_format"} 1.0',
         'i2i_errors_total{code="not_found"} 1.0',
         'i2i_errors_total{code="forbidden_host"} 1.0',
         "i2i_frames_dropped_total 0.0",
         "i2i_clients 0.0",
-        *(
-            f'i2i_stage_seconds_count{{model="invert",stage="{stage}"}} 3.0'
-            for stage in ("wait", "decode", "engine", "encode")
-        ),
     ):
         assert line in lines, line

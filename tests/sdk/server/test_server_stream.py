@@ -5,43 +5,23 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Callable, Generator
-from pathlib import Path
 
 import cv2
-import httpx
 import numpy as np
 import pytest
-from known_bundles import make_noise
+from known_bundles import FindBundle, make_noise
 from running_server import (
     TIMEOUT_S,
     WHOLE_JPEG,
     RunningServer,
     SlowTranslator,
+    StreamConnection,
     encode_image,
     make_gradient,
     parse_result,
     read_metric,
-    read_until_closed,
-    receive_result,
-    receive_text,
     run_server,
-    send_frame,
-    send_message,
 )
-
-from i2i_sdk.server.settings import Limits
-
-FindBundle = Callable[[str], Path]
-
-LIMITS = Limits(max_frame_bytes=50_000, max_pixels=40_000)
-
-
-@pytest.fixture(scope="module")
-def server(known: FindBundle) -> Generator[RunningServer]:
-    with run_server([known("invert"), known("swap"), known("darken")], limits=LIMITS) as found:
-        yield found
-
 
 # Pictures
 
@@ -52,9 +32,8 @@ def test_frames_come_back_translated(server: RunningServer, model: str | None) -
     expected = {"swap": image[:, :, ::-1], "darken": np.vstack([image[:12], image[12:] // 2])}
     with server.connect_client(model=model, format="png") as client:
         for number in (7, 2**32 - 1):
-            send_frame(client, number, encode_image(image), time_ms=1234.5)
-            got = receive_result(client)
-            assert (got.id, got.dropped, got.time) == (number, 0, 1234.5)
+            got = client.translate_frame(encode_image(image), number, time_ms=1234.5)
+            assert (got.dropped, got.time) == (0, 1234.5)
             assert all(0 <= stage < 1000 * TIMEOUT_S for stage in got.stages) and len(got.stages) == 4
             assert (got.image == expected.get(str(model), 255 - image)).all()
 
@@ -62,8 +41,7 @@ def test_frames_come_back_translated(server: RunningServer, model: str | None) -
 def test_jpeg_is_the_default(server: RunningServer) -> None:
     image = make_gradient(100, 60)  # another size and shape than the engine's
     with server.connect_client(quality=95) as client:
-        send_frame(client, 1, encode_image(image, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 95))
-        got = receive_result(client)
+        got = client.translate_frame(encode_image(image, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 95))
         assert got.picture.startswith(b"\xff\xd8") and got.image.shape == image.shape
         assert np.abs(got.image.astype(int) - (255 - image)).mean() < 3
 
@@ -72,22 +50,21 @@ def test_quality_is_as_asked(server: RunningServer) -> None:
     sizes: list[int] = []
     for quality in (10, 95):
         with server.connect_client(quality=quality) as client:
-            send_frame(client, 1, encode_image(make_noise(48, 80, 3)))
-            sizes.append(len(receive_result(client).picture))
+            sizes.append(len(client.translate_frame(encode_image(make_noise(48, 80, 3))).picture))
     assert sizes[0] < sizes[1] / 2
 
 
 def test_ready_says_what_runs(server: RunningServer) -> None:
     with server.connect_socket() as socket:
-        send_message(socket, type="hello", token=None, model="swap", format="jpeg", quality=80)
-        assert receive_text(socket) == {
+        socket.send_message(type="hello", token=None, model="swap", format="jpeg", quality=80)
+        assert socket.receive_text() == {
             "type": "ready",
             "model": "swap",
             "engine": {"backend": "ort", "precision": "fp32", "provider": "CPUExecutionProvider"},
             "height": 24,
             "width": 40,
             "credit": 2,
-            "max_frame_bytes": 50_000,
+            "max_frame_bytes": 100_000,
             "max_pixels": 40_000,
         }
 
@@ -95,16 +72,15 @@ def test_ready_says_what_runs(server: RunningServer) -> None:
 def test_the_model_can_be_changed(server: RunningServer) -> None:
     image = make_noise(24, 40, 3)
     with server.connect_client(format="png") as client:
-        send_message(client, type="model", model="swap")
-        assert receive_text(client)["model"] == "swap"
-        send_frame(client, 1, encode_image(image))
-        assert (receive_result(client).image == image[:, :, ::-1]).all()
+        client.send_message(type="model", model="swap")
+        assert client.receive_text()["model"] == "swap"
+        assert (client.translate_frame(encode_image(image)).image == image[:, :, ::-1]).all()
 
 
 def test_ping(server: RunningServer) -> None:
     with server.connect_client() as client:
-        send_message(client, type="ping", t=12.25)
-        assert receive_text(client) == {"type": "pong", "t": 12.25}
+        client.send_message(type="ping", t=12.25)
+        assert client.receive_text() == {"type": "pong", "t": 12.25}
 
 
 def test_frames_are_not_compressed_again(server: RunningServer) -> None:
@@ -119,16 +95,15 @@ def test_frames_are_not_compressed_again(server: RunningServer) -> None:
 def test_within_its_credit_a_client_loses_nothing(slow_server: RunningServer) -> None:
     with slow_server.connect_client(format="png") as client:
         picture = encode_image(make_noise(24, 40, 3))
-        send_frame(client, 0, picture)
-        send_message(client, type="ping", t=0)
-        assert (
-            receive_text(client)["type"] == "pong"
-        )  # the first has its turn: the second will wait, not replace it
-        send_frame(client, 1, picture)
+        client.send_frame(0, picture)
+        client.send_message(type="ping", t=0)
+        # The first has its turn: the second will wait, not replace it.
+        assert client.receive_text()["type"] == "pong"
+        client.send_frame(1, picture)
         for number in range(2, 12):
-            assert receive_result(client).id == number - 2
-            send_frame(client, number, picture)
-        last = [receive_result(client), receive_result(client)]
+            assert client.receive_result().id == number - 2
+            client.send_frame(number, picture)
+        last = [client.receive_result(), client.receive_result()]
         assert [r.id for r in last] == [10, 11] and last[-1].dropped == 0
 
 
@@ -138,7 +113,7 @@ def test_without_regard_to_credit_the_newest_wins(slow_server: RunningServer) ->
     with slow_server.connect_client() as client:
         picture, count = encode_image(make_noise(24, 40, 3)), 60
         for number in range(count):
-            send_frame(client, number, picture)
+            client.send_frame(number, picture)
         answered: list[int] = []
         dropped: list[int] = []
         while not answered or answered[-1] != count - 1:
@@ -162,28 +137,28 @@ def test_a_flood_does_not_keep_another_client_waiting(slow_server: RunningServer
     picture = encode_image(make_noise(24, 40, 3))
     with slow_server.connect_client() as greedy, slow_server.connect_client() as polite:
         for number in range(3):
-            send_frame(greedy, number, picture)
+            greedy.send_frame(number, picture)
         first = _receive_pictures(greedy, 1)
         for number in range(10):
-            send_frame(polite, number, picture)
+            polite.send_frame(number, picture)
             for more in range(8):
-                send_frame(greedy, 3 + 8 * number + more, picture)
-            assert receive_result(polite).id == number
+                greedy.send_frame(3 + 8 * number + more, picture)
+            assert polite.receive_result().id == number
         last = 3 + 8 * 10 - 1
         meanwhile = first + _receive_pictures_until(greedy, last)
     assert 5 <= len(meanwhile) <= 30  # about ten turns each; the flood had 83 frames to send
 
 
-def _receive_pictures(client: object, count: int) -> list[int]:
+def _receive_pictures(client: StreamConnection, count: int) -> list[int]:
     found: list[int] = []
     while len(found) < count:
-        message = client.recv(timeout=TIMEOUT_S)  # type: ignore[attr-defined]
+        message = client.recv(timeout=TIMEOUT_S)
         if isinstance(message, bytes):
             found.append(parse_result(message).id)
     return found
 
 
-def _receive_pictures_until(client: object, last: int) -> list[int]:
+def _receive_pictures_until(client: StreamConnection, last: int) -> list[int]:
     found = [-1]
     while found[-1] != last:
         found += _receive_pictures(client, 1)
@@ -195,28 +170,23 @@ def test_posts_and_streams_take_turns(slow_server: RunningServer) -> None:
     picture = encode_image(make_noise(24, 40, 3))
     with slow_server.connect_client() as client:
         for number in range(20):
-            send_frame(client, number, picture)
-        response = httpx.post(
-            f"{slow_server.url}/v1/translate?format=png", content=picture, timeout=TIMEOUT_S
-        )
-        assert response.status_code == 200
+            client.send_frame(number, picture)
+        assert slow_server.post(picture).status_code == 200
         assert _receive_pictures_until(client, 19)
 
 
 # Bad frames and messages
 
 
+HUGE_PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 10_000, 10_000) + bytes(9)
 BAD_FRAMES: dict[str, tuple[bytes, str]] = {
     "no picture": (b"", "unsupported_format"),
     "text": (b"hello", "unsupported_format"),
     "half a jpeg": (WHOLE_JPEG[: len(WHOLE_JPEG) // 2], "bad_image"),
     "jpeg without an end": (WHOLE_JPEG[:-2], "bad_image"),
-    "100 megapixels": (
-        b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 10_000, 10_000) + bytes(9),
-        "too_large",
-    ),
+    "100 megapixels": (HUGE_PNG, "too_large"),
     "a png that ends early": (encode_image(make_gradient())[:200], "bad_image"),
-    "too many bytes": (encode_image(np.zeros((24, 40, 3), np.uint8)) + bytes(50_001), "too_large"),
+    "too many bytes": (encode_image(np.zeros((24, 40, 3), np.uint8)) + bytes(100_001), "too_large"),
 }
 
 
@@ -224,17 +194,16 @@ def test_a_bad_frame_costs_only_itself(server: RunningServer) -> None:
     image = make_noise(24, 40, 3)
     with server.connect_client(format="png") as client:
         for number, (data, code) in enumerate(BAD_FRAMES.values()):
-            send_frame(client, number, data)
-            error = receive_text(client)
+            client.send_frame(number, data)
+            error = client.receive_text()
             assert (error["type"], error["id"], error["code"]) == ("error", number, code)
             assert len(error["message"]) > 15
-        send_frame(client, 50, encode_image(image), zero=3)
-        assert (error := receive_text(client))["id"] == 50 and error["code"] == "bad_request"
-        send_frame(client, 99, encode_image(image), time_ms=math.nan)
-        got = receive_result(client)
-        assert got.id == 99 and math.isnan(got.time) and (got.image == 255 - image).all()
-        send_frame(client, 100, encode_image(np.full((1, 1, 3), 7, np.uint8)))
-        assert (receive_result(client).image == np.full((1, 1, 3), 248, np.uint8)).all()
+        client.send_frame(50, encode_image(image), zero=3)
+        assert (error := client.receive_text())["id"] == 50 and error["code"] == "bad_request"
+        got = client.translate_frame(encode_image(image), 99, time_ms=math.nan)
+        assert math.isnan(got.time) and (got.image == 255 - image).all()
+        got = client.translate_frame(encode_image(np.full((1, 1, 3), 7, np.uint8)), 100)
+        assert got.image.tolist() == [[[248] * 3]]
 
 
 def test_messages_without_a_meaning_change_nothing(server: RunningServer) -> None:
@@ -242,30 +211,22 @@ def test_messages_without_a_meaning_change_nothing(server: RunningServer) -> Non
     with server.connect_client(format="png") as client:
         for text in (
             *("", "hello", "[]", "3", "null", '{"type": "hello"}', '{"type": 5}', "{}", "[" * 100_000),
-            *(
-                '{"type": "ping", "t": NaN}',
-                '{"type": "ping", "t": 1e999}',
-                '{"type": "ping", "t": ' + "9" * 4000 + "}",
-                '{"type": "ping", "t": "' + "9" * 9000 + '"}',
-                '{"type": "model", "model": "\\ud800"}',
-                '{"type": "model", "model": "nothing"}',
-                '{"type": "model", "model": [1]}',
-            ),
+            *(f'{{"type": "ping", "t": {t}}}' for t in ("NaN", "1e999", "9" * 4000, '"' + "9" * 9000 + '"')),
+            *(f'{{"type": "model", "model": {name}}}' for name in ('"\\ud800"', '"nothing"', "[1]")),
         ):
             client.send(text)
-            error = receive_text(client)
+            error = client.receive_text()
             assert (error["type"], error["id"]) == ("error", None), text
         client.send(b"short")
-        assert receive_text(client)["code"] == "bad_request"
-        send_frame(client, 1, encode_image(image))
-        assert (receive_result(client).image == 255 - image).all()
+        assert client.receive_text()["code"] == "bad_request"
+        assert (client.translate_frame(encode_image(image)).image == 255 - image).all()
 
 
 def test_a_bad_frame_does_not_replace_a_good_one(slow_server: RunningServer) -> None:
     picture = encode_image(make_noise(24, 40, 3))
     with slow_server.connect_client() as client:
         for number, data in enumerate((picture, picture, b"bad")):
-            send_frame(client, number, data)
+            client.send_frame(number, data)
         messages: list[str | bytes] = []
         while not (messages and isinstance(messages[-1], bytes) and parse_result(messages[-1]).id == 1):
             messages.append(client.recv(timeout=TIMEOUT_S))
@@ -275,11 +236,10 @@ def test_a_bad_frame_does_not_replace_a_good_one(slow_server: RunningServer) -> 
 
 def test_the_connection_closes_when_a_message_is_far_too_large(server: RunningServer) -> None:
     with server.connect_client() as client:
-        send_frame(client, 1, bytes(200_000))
-        assert read_until_closed(client)[0] == 1009
+        client.send_frame(1, bytes(400_000))
+        assert client.read_until_closed()[0] == 1009
     with server.connect_client() as client:  # another one is as welcome as before
-        send_frame(client, 1, WHOLE_JPEG)
-        assert receive_result(client).id == 1
+        client.translate_frame(WHOLE_JPEG)
 
 
 class MoodyTranslator(SlowTranslator):
@@ -299,10 +259,10 @@ def test_a_failing_engine_costs_only_the_frame(known: FindBundle, caplog: pytest
         server.connect_client() as client,
     ):
         for number, value, fails in ((1, 0, True), (2, 255, False), (3, 0, True), (4, 255, False)):
-            send_frame(client, number, encode_image(np.full((24, 40, 3), value, np.uint8)))
+            client.send_frame(number, encode_image(np.full((24, 40, 3), value, np.uint8)))
             if fails:
-                error = receive_text(client)
+                error = client.receive_text()
                 assert (error["id"], error["code"]) == (number, "internal") and "secret" not in str(error)
             else:
-                assert receive_result(client).id == number
+                assert client.receive_result().id == number
     assert "secret" in caplog.text
