@@ -26,6 +26,15 @@ BATCH_RESNET = ResnetConfig(width=2, blocks=1, norm="batch", dropout=True)
 # ---------------------------------------------------------------- our own files
 
 
+def test_a_checkpoint_of_version_0_1_opens(root: Path) -> None:
+    """Its header spells the license as it was spelled then."""
+    path = root / "models" / "sketch" / "latest_net_G.safetensors"
+    with safetensors.safe_open(path, "pt") as file:
+        assert '"licence": "Apache-2.0"' in file.metadata()["i2i"]
+    _, spec = load_generator(path)
+    assert (spec.license, spec.recipe, spec.steps) == ("Apache-2.0", "pix2pix", 8000)
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 def test_saved_generators_come_back_bit_for_bit(config: ResnetConfig, tmp_path: Path) -> None:
     module = make_tiny_network(config)

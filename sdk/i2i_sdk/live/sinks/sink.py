@@ -44,7 +44,7 @@ class MemorySink(Sink):
     def __init__(self, max_results: int = 300, source: int | None = None) -> None:
         super().__init__(source)
         if max_results < 1:
-            raise InputError(f"most is {max_results}; a memory keeps 1 or more results")
+            raise InputError(f"max_results is {max_results}; a memory keeps 1 or more results")
         self.results: deque[Result] = deque(maxlen=max_results)
 
     def take(self, result: Result) -> None:
