@@ -74,7 +74,7 @@ Observations = dict[str, Activation]
 
 
 def _update_activation(previous: Activation | None, values: NDArray[np.float32]) -> Activation:
-    """`before` with one more frame in it. The mean is a sum until all frames were seen."""
+    """`previous` with one more frame in it. The mean is a sum until all frames were seen."""
     low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
     mean = values.mean((0, 2, 3), dtype=np.float64)
     peak = np.abs(values).max((0, 2, 3)).astype(np.float64)

@@ -24,7 +24,7 @@ MIN_CHANNEL_SHARE = 1e-3  # of the largest channel: a smaller one, or one that i
 def equalize_channels(model: onnx.ModelProto, observations: Observations) -> tuple[onnx.ModelProto, int]:
     """A model with the same pictures whose activations have more even channels, and how many tensors changed.
 
-    seen: as `observe` found it for `list_observed_tensors(model)`.
+    observations: as `observe` found it for `list_observed_tensors(model)`.
     """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)

@@ -107,7 +107,7 @@ def group_capabilities(
 ) -> tuple[tuple[str, ...], ...]:
     """The compute capabilities that each engine is built for.
 
-    wanted: as the user writes them, "75" or "7.5"; none: all that the library offers, or the GPU here.
+    requested: as the user writes them, "75" or "7.5"; none: all that the library offers, or the GPU here.
     Raises ExportError naming those that are possible.
     """
     flavor = library.flavor

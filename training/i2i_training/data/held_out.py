@@ -39,8 +39,8 @@ def read_held_out(
     Args:
         multiple_of: what the sides are multiples of: images that are stretched (`load_size`) are stretched
             to the next lower multiple, others lose rows at the bottom and columns at the right.
-        smallest: pixels that a side must have.
-        most: at most so many images of a domain, evenly spaced.
+        min_size: pixels that a side must have.
+        max_images: at most so many images of a domain, evenly spaced.
 
     Raises TrainingError listing every file that cannot be used, as `open_training_data` does.
     """

@@ -86,7 +86,7 @@ def find_layout(root: Path, kind: str, direction: str) -> Layout:
 
 
 def select_evenly(items: list[T], max_items: int | None) -> list[T]:
-    """At most `most` of the items, evenly spaced."""
+    """At most `max_items` of the items, evenly spaced."""
     if max_items is None or len(items) <= max_items:
         return items
     return [items[i * len(items) // max_items] for i in range(max_items)]

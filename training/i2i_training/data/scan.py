@@ -42,7 +42,7 @@ def scan_files(
 ) -> ScanResult:
     """Decode the files of all sources, each once, in threads.
 
-    smallest: pixels that the shorter side of an image must have. limit: bytes of images to keep.
+    min_size: pixels that the shorter side of an image must have. max_bytes: bytes of images to keep.
     """
     by_path: dict[Path, list[ImageFile]] = {}
     for source in sources:
@@ -108,7 +108,7 @@ def read_split(
     max_bytes: float,
     should_log: bool = True,
 ) -> tuple[Split, dict[ImageFile, Image]]:
-    """The images of a split that can be used, both of a pair or none, and as many as fit into `limit` bytes.
+    """The images of a split that can be used, both of a pair or none, and as many as fit into `max_bytes`.
 
     say: whether to log what `skip_bad` goes on without, as one of several processes does.
 

@@ -82,14 +82,14 @@ def find_dominant_colors(images: Sequence[Image], max_colors: int = 12, min_shar
     Only flat places count (3x3 pixels within 32 gray levels), because edges, antialiasing and ringing
     mix colors that nobody drew. Their colors are gathered greedily, the commonest first, with all that
     lies within an RGB distance of 24; each becomes the mean of its surroundings. Deterministic.
-    Lines thinner than 3 pixels are not flat and classes rarer than `least` are not found: where the true
+    Lines thinner than 3 pixels are not flat and classes rarer than `min_share` are not found: where the true
     colors are known (CamVid's 11 classes, for example), give them instead. Photos have a result too, but
     it means nothing.
 
     Args:
         images: uint8 [H, W, 3] RGB targets; a few dozen are enough.
-        most: at most so many colors.
-        least: share of the flat pixels that a color must cover, 0..1.
+        max_colors: at most so many colors.
+        min_share: share of the flat pixels that a color must cover, 0..1.
 
     Returns uint8 [K, 3] RGB, commonest first. Raises InputError for unusable images, TrainingError where
     no color covers so much.

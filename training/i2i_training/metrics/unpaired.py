@@ -27,7 +27,7 @@ _VISIBLE_TINT = 10.0  # CIELAB units: a cast seen at once; adding 40 of 255 to o
 
 @dataclass(frozen=True)
 class ColorShift:
-    """What `color_shift` found.
+    """What `detect_color_shift` found.
 
     Agreements are -1 (turned round) to 1 (kept). Near 0 the channel has nothing to do with the input's,
     or there is nothing to compare, as in gray images (exactly 0): no verdict rests on that. Tints are
@@ -151,7 +151,7 @@ def _compute_agreement(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 def _measure_tint(
     outputs: NDArray[np.float64], inputs: NDArray[np.float64], references: NDArray[np.float64]
 ) -> tuple[float, float]:
-    """The tint of the outputs and what is allowed, in CIELAB units (see `color_shift`, 2)."""
+    """The tint of the outputs and what is allowed, in CIELAB units (see `detect_color_shift`, 2)."""
     colors = [blocks[..., 1:].mean(axis=1) for blocks in (outputs, inputs, references)]  # [N, 2] per image
     mean_out, start, end = (c.mean(axis=0) for c in colors)
     way = end - start

@@ -35,7 +35,7 @@ class PatchSampler(nn.Module):
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Two lists of [N, C_l, H_l, W_l] -> two lists of vectors [N, patches, width] of length 1.
 
-        Vector p of both lists comes from the same place of a map, drawn from `places` (None: PyTorch's own
+        Vector p of both lists comes from the same place of a map, drawn from `generator` (None: PyTorch's own
         generator) once per layer for the whole batch. Vectors are float32 at least. The lists must be as
         long as `channels`; ValueError.
         """

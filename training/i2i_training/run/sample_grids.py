@@ -24,7 +24,7 @@ def draw_sample_grid(columns: Mapping[str, Sequence[Image]], rows: int = 6) -> I
 
     columns: pictures are uint8 [H, W, 3] RGB or [H, W, 1] gray, 0..255, of any sizes; every column has
     as many. rows: how many of them are shown, from the first. Returns uint8 [H, W, 3] RGB: a strip with
-    the names, then the pictures in cells of one size (see `_render_cell`), which keep their proportions.
+    the names, then the pictures in cells of one size, which keep their proportions.
 
     Raises InputError for no pictures, columns of different lengths, or another shape or dtype.
 

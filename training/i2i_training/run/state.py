@@ -51,7 +51,7 @@ def save_state(path: Path, run_state: RunState) -> None:
 
 
 def load_state(path: Path, run_state: RunState, fabric: Fabric) -> None:
-    """Continue `session` from `path`, which holds tensors and numbers only: nothing in it is executed.
+    """Continue `run_state` from `path`, which holds tensors and numbers only: nothing in it is executed.
 
     The first process of a run goes on bit for bit on the CPU; further ones draw new noise, and their image
     pools, which are not in the file, begin empty.

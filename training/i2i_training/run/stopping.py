@@ -9,7 +9,7 @@ from typing import Any
 
 
 class StopSignals:
-    """While entered, the first SIGINT or SIGTERM sets `asked`; a second Ctrl-C interrupts at once.
+    """While entered, the first SIGINT or SIGTERM sets `signal_name`; a second Ctrl-C interrupts at once.
 
     Outside the main thread, where Python allows no handlers, nothing changes.
     """

@@ -39,7 +39,7 @@ class NullSink(Sink):
 
 
 class MemorySink(Sink):
-    """Keeps the last `most` results in `results`."""
+    """Keeps the last `max_results` results in `results`."""
 
     def __init__(self, max_results: int = 300, source: int | None = None) -> None:
         super().__init__(source)
