@@ -38,7 +38,7 @@ def translate_picture(server: str, source: Path, out: Path) -> None:
 
 
 def translate_video(server: str, video: cv2.VideoCapture, max_in_flight: int) -> Iterator[np.ndarray]:
-    """The frames of a video or camera, uint8 BGR, translated; `max_in_flight` of them are under way at once."""
+    """The frames of a video or camera, uint8 BGR, translated; `max_in_flight` are under way at once."""
     with connect(f"ws{server.removeprefix('http')}/v1/stream", compression=None, max_size=None) as socket:
         socket.send(json.dumps({"type": "hello", "token": TOKEN, "quality": 90}))
         if (hello := json.loads(socket.recv()))["type"] == "error":

@@ -129,7 +129,7 @@ class HalfTranslator(Uint8Translator):
 
 
 class Float32Layer(nn.Module):
-    """A layer that computes in float32 whatever it is given, and gives that type back (`restores_type`) or float32."""
+    """A layer that computes in float32 whatever it takes; it gives that type (`restores_type`) or float32."""
 
     def __init__(self, layer: nn.Module, restores_type: bool) -> None:
         super().__init__()

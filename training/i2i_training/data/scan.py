@@ -110,7 +110,7 @@ def read_split(
 ) -> tuple[Split, dict[ImageFile, Image]]:
     """The images of a split that can be used, both of a pair or none, and as many as fit into `max_bytes`.
 
-    say: whether to log what `skip_bad` goes on without, as one of several processes does.
+    should_log: whether to log what `skip_bad` goes on without, as one of several processes does.
 
     Raises TrainingError listing every file that cannot be used, unless `skip_bad`.
     """

@@ -67,8 +67,8 @@ def compute_discriminator_loss(
 
     Args:
         real, fake: what `discriminator` takes, each [N, C, H, W]; `fake` must not lead back to G.
-        raw_discriminator: `discriminator` outside mixed precision and torch.compile, neither of which can go back twice,
-            as the gradient of a gradient must; None where it is plain itself.
+        raw_discriminator: `discriminator` outside mixed precision and torch.compile, neither of which can go
+            back twice, as the gradient of a gradient must; None where it is plain itself.
     """
     loss = objective.real(discriminator(*real)) + objective.fake(discriminator(*fake))
     if objective.gradient_penalty:

@@ -33,8 +33,8 @@ def compute_sliced_wasserstein(
     """The distance per pyramid level, times 1e3 as in the paper; lower is closer, identical sets give 0.
 
     Each set is normalized to mean 0 and deviation 1 per level and channel, so a tint or a change of
-    contrast that all images share is not seen: see `detect_color_shift`. Both sets take their patches from the
-    same places, which lowers the noise where they are pairs; compare figures only of the same number of
+    contrast that all images share is not seen: see `detect_color_shift`. Both sets take their patches from
+    the same places, which lowers the noise where they are pairs; compare figures only of the same number of
     images and patches, since few patches raise all distances.
 
     Args:
