@@ -159,3 +159,16 @@ def test_averages_do_not_touch_what_trains() -> None:
         assert all(
             torch.equal(v, averaged.networks[name].state_dict()[k]) for k, v in copy_state(network).items()
         )
+
+
+def test_averages_of_runs_before_0_2_go_on() -> None:
+    """Their state was one of plain networks, with the number of updates beside them."""
+    recipe = make_recipe("encdec")
+    averages = WeightAverages(recipe, 0.5)
+    for seed in range(2):
+        recipe.step(make_batch(recipe, seed))
+        averages.update()
+    former = {"updates": 2, "G": averages.get_networks()["G"].state_dict()}
+    again = WeightAverages(recipe, 0.5)
+    again.load_state_dict(former)
+    assert str(again.state_dict()) == str(averages.state_dict())

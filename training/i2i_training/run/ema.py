@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from i2i_training.recipes.base import Recipe
 
@@ -19,32 +18,34 @@ class WeightAverages:
     """
 
     def __init__(self, recipe: Recipe, decay: float) -> None:
-        self.recipe, self.decay, self.updates = recipe, decay, 0
+        self.recipe = recipe
         names = recipe.generator_networks if decay else ()
-        self.averaged = {n: copy.deepcopy(recipe.networks[n]).requires_grad_(False) for n in names}
+        self.models = {name: _make_average(recipe.networks[name], decay) for name in names}
 
-    @torch.no_grad()
     def update(self) -> None:
         """Take in the weights of this step."""
-        for name, average in self.averaged.items():
-            network = self.recipe.networks[name]
-            follow = get_ema_multi_avg_fn(self.decay if self.updates else 0.0)
-            follow(list(average.parameters()), list(network.parameters()), self.updates)
-            for kept, latest in zip(average.buffers(), network.buffers(), strict=True):
-                kept.copy_(latest)
-        self.updates += 1
+        for name, model in self.models.items():
+            model.update_parameters(self.recipe.networks[name])
 
     def get_networks(self) -> dict[str, nn.Module]:
         """The recipe's networks with the averages in their places; the live ones where there are none."""
-        return {**self.recipe.networks, **self.averaged}
+        return {**self.recipe.networks, **{name: model.module for name, model in self.models.items()}}
 
     def state_dict(self) -> dict[str, Any]:
-        if not self.averaged:
-            return {}
-        return {"updates": self.updates, **{name: a.state_dict() for name, a in self.averaged.items()}}
+        return {name: model.state_dict() for name, model in self.models.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`. Raises KeyError or RuntimeError for another's state."""
-        for name, average in self.averaged.items():
-            average.load_state_dict(state[name])
-            self.updates = state["updates"]
+        for name, model in self.models.items():
+            kept = state[name]
+            if "n_averaged" not in kept:  # as runs before 0.2 wrote it
+                kept = {"n_averaged": torch.tensor(state["updates"])} | {
+                    f"module.{k}": v for k, v in kept.items()
+                }
+            model.load_state_dict(kept)
+
+
+def _make_average(network: nn.Module, decay: float) -> AveragedModel:
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    average.requires_grad_(False)
+    return average
