@@ -24,9 +24,8 @@ from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.media.images import IMAGE_SUFFIXES
 from i2i_sdk.perf.bench import collect_facts
 from i2i_sdk.perf.candidates import Candidate, compare
-from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.quiet import QuietMonitor
-from i2i_sdk.perf.record import Row, make_record
+from i2i_sdk.perf.record import Row
 from i2i_sdk.perf.timing import compute_statistics, time_call
 from i2i_sdk.quality.eval_frames import select_spread
 
@@ -55,12 +54,7 @@ def main(argv: Sequence[str]) -> int:
                 quiet.check_steady()
     pictures = "scikit-image's photos, no INT8" if frames is None else f"{args.pictures} of the given"
     title = "making a bundle with one variant, once"
-    publish(
-        make_record(
-            "export", title, tuple(rows), describe_machine(), quiet.conditions, facts={"pictures": pictures}
-        )
-    )
-    return 0
+    return publish("export", title, rows, quiet.conditions, {"pictures": pictures})
 
 
 def copy_some(folder: Path, count: int, copies: Path) -> Path:

@@ -16,11 +16,9 @@ from benchmarks.reporting.publish import publish
 from benchmarks.support.glass import format_engine_name, watch_cameras
 from benchmarks.support.identity import SlowEngine, write_identity
 from benchmarks.support.loopback import Loopback, Size
-from benchmarks.support.promises import report_promises
 from i2i_sdk import Translator
-from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.quiet import QuietMonitor
-from i2i_sdk.perf.record import Row, make_record
+from i2i_sdk.perf.record import Row
 
 FPS = 30.0
 SIZES: tuple[Size, ...] = ((640, 480), (1280, 720))
@@ -54,11 +52,7 @@ def main(argv: Sequence[str]) -> int:
     facts = {"seconds": args.seconds, "slow_seconds": args.slow_seconds, "camera_fps": FPS, "checks": held}
     title = f"live: camera to result, {FPS:.0f} fps MJPEG over loopback"
     different = {row.key: row for row in (*rows, slow)}  # the fastest may be ONNX Runtime's
-    record = make_record(
-        "live", title, tuple(different.values()), describe_machine(), quiet.conditions, facts=facts
-    )
-    publish(record)
-    return report_promises(held)
+    return publish("live", title, [*different.values()], quiet.conditions, facts)
 
 
 def measure_stream(subject: str, opener: Opener, size: Size, seconds: float) -> Row:

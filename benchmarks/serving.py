@@ -31,9 +31,8 @@ from benchmarks.reporting.publish import publish
 from benchmarks.support.identity import SLOW_S, SlowEngine, write_identity
 from benchmarks.support.processes import CpuShare
 from i2i_sdk import Translator
-from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.quiet import QuietMonitor
-from i2i_sdk.perf.record import Row, make_record
+from i2i_sdk.perf.record import Row
 from i2i_sdk.perf.timing import compute_statistics
 from i2i_sdk.server.app import create_app
 from i2i_sdk.server.models import open_models
@@ -110,8 +109,7 @@ def main(argv: Sequence[str]) -> int:
                 rows.append(measure_case(port, process, args.seconds, case).to_row(case))
     title = f"serving: glass to glass, {WIDTH}x{HEIGHT} at {FPS} fps, JPEG {QUALITY}"
     facts = {"seconds": args.seconds, "camera_fps": FPS, "jpeg_quality": QUALITY}
-    publish(make_record("serving", title, tuple(rows), describe_machine(), quiet.conditions, facts=facts))
-    return 0
+    return publish("serving", title, rows, quiet.conditions, facts)
 
 
 @contextmanager

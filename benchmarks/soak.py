@@ -27,13 +27,11 @@ import psutil
 
 from benchmarks.reporting.publish import publish
 from benchmarks.support.loopback import Loopback
-from benchmarks.support.promises import report_promises
 from i2i_sdk import Translator
 from i2i_sdk.cli.tables import print_table
 from i2i_sdk.live import Event, MjpegServerSink, NullSink, Result, Stream, StreamStats, VideoSink
-from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.quiet import QuietMonitor
-from i2i_sdk.perf.record import Row, make_record
+from i2i_sdk.perf.record import Row
 
 SIZE, FPS = (640, 480), 30.0
 DROP_COUNT = 20
@@ -101,9 +99,7 @@ def main(argv: Sequence[str]) -> int:
         "checks": held,
     }
     title = f"soak: {args.minutes:g} minutes at {FPS:.0f} fps, {SIZE[0]}x{SIZE[1]}"
-    rows = (make_row(seen, args.minutes * 60),)
-    publish(make_record("soak", title, rows, describe_machine(), quiet.conditions, facts=facts))
-    return report_promises(held)
+    return publish("soak", title, [make_row(seen, args.minutes * 60)], quiet.conditions, facts)
 
 
 def measure_soak(folder: Path, seconds: float) -> tuple[SoakObservations, ProcessResources, ProcessResources]:

@@ -34,9 +34,8 @@ from i2i_sdk.imaging.stabilizer import Stabilizer, _MotionEstimator
 from i2i_sdk.media.images import write_image
 from i2i_sdk.media.video import VideoReader
 from i2i_sdk.media.video_writer import VideoWriter
-from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.quiet import QuietMonitor
-from i2i_sdk.perf.record import Row, make_record
+from i2i_sdk.perf.record import Row
 from i2i_sdk.perf.timing import compute_statistics
 from i2i_sdk.quality.metrics import IDENTICAL_DB
 
@@ -127,7 +126,7 @@ def main(argv: Sequence[str]) -> int:
         **({"frames_at_most": args.frames} if args.frames < 10**9 else {}),
     }
     title = f"steadiness of translated video, strength {args.strength:g}"
-    publish(make_record("steadiness", title, tuple(rows), describe_machine(), quiet.conditions, facts=facts))
+    publish("steadiness", title, rows, quiet.conditions, facts)
     print(f"side by side (input, raw, steady) and differences: {OUT}/steadiness_*")
     return 0
 

@@ -25,12 +25,10 @@ from benchmarks.support.glass import format_engine_name, watch_cameras
 from benchmarks.support.identity import write_identity
 from benchmarks.support.loopback import Loopback, Size, make_photos
 from benchmarks.support.processes import CpuShare
-from benchmarks.support.promises import report_promises
 from i2i_sdk import Translator
 from i2i_sdk.live import NullSink, Result, Stream
-from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.quiet import QuietMonitor
-from i2i_sdk.perf.record import Row, make_record
+from i2i_sdk.perf.record import Row
 from i2i_sdk.perf.timing import compute_statistics, take_turns
 
 STREAM_COUNTS = (1, 2, 4, 8)
@@ -116,8 +114,7 @@ def main(argv: Sequence[str]) -> int:
     held = dict(check_promise(row) for row in rows if row.streams > 1)
     facts = {"seconds": args.seconds, "camera_fps": FPS, "checks": held}
     title = f"streams: several through one engine, {SIZE[0]}x{SIZE[1]}"
-    publish(make_record("streams", title, tuple(rows), describe_machine(), quiet.conditions, facts=facts))
-    return report_promises(held)
+    return publish("streams", title, rows, quiet.conditions, facts)
 
 
 def measure_saturated(

@@ -28,9 +28,8 @@ from skimage import data as photos
 from torch import Tensor
 
 from benchmarks.reporting.publish import publish
-from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.quiet import QuietMonitor
-from i2i_sdk.perf.record import Row, make_record
+from i2i_sdk.perf.record import Row
 from i2i_sdk.perf.timing import compute_median_ratio, compute_statistics, time_interleaved
 from i2i_training.data import Batch, TrainingData, open_training_data
 from i2i_training.losses.image_pool import ImagePool
@@ -86,12 +85,7 @@ def main(argv: Sequence[str]) -> int:
         "rounds": args.rounds,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
     }
-    title = "one step of training"
-    record = make_record(
-        "training", title, tuple(rows), describe_machine(), quiet.conditions, baseline=PLAIN, facts=facts
-    )
-    publish(record)
-    return 0
+    return publish("training", "one step of training", rows, quiet.conditions, facts, baseline=PLAIN)
 
 
 def compare_loops(name: str, folder: Path, args: argparse.Namespace) -> list[Row]:
