@@ -84,17 +84,18 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--page", type=Path, default=PAGE, help="the Markdown file")
     args = parser.parse_args(argv)
     try:
-        page = make_page(*read_sources(args.results))
+        sources, others = read_sources(args.results)
+        page, readme = make_page(sources, others), render_readme(sources, args.readme)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     if not args.check:
         write_page(page, args.page)
-        write_readme(args.results, args.readme)
+        write_text(args.readme, readme)
         print(f"wrote {args.page}, {len(page.pictures)} pictures and the table of {args.readme}")
         return 0
     differences = [*find_stale(page, args.page)]
-    if args.readme.read_text(encoding="utf-8") != render_readme(args.results, args.readme):
+    if args.readme.read_text(encoding="utf-8") != readme:
         differences.append(f"{args.readme} has another table")
     for difference in differences:
         print(f"{difference}: run `python -m benchmarks.docs`", file=sys.stderr)
@@ -114,15 +115,13 @@ def read_sources(folder: Path) -> tuple[list[RecordFile], list[Path]]:
         if not isinstance(loaded, dict) or loaded.get("schema") != SCHEMA:
             others.append(path)
             continue
-        record = read_record(path)
+        record, digest = read_record(path), hashlib.sha256(data).hexdigest()[:16]
         if not record.is_trusted:
             marks = "; ".join(record.conditions.marks)
             raise InputError(
                 f"{path}: not trusted: {marks}. Measure again on a quiet machine, or take it away"
             )
-        sources.append(
-            RecordFile(path, record, f"{path.name} sha256 {hashlib.sha256(data).hexdigest()[:16]}")
-        )
+        sources.append(RecordFile(path, record, f"{path.name} sha256 {digest}"))
     return sources, others
 
 
@@ -156,21 +155,19 @@ def write_page(page: Page, path: Path) -> None:
         (folder / name).write_text(render_svg(picture, source.stamp), encoding="utf-8")
     for old in {*folder.glob("*.svg")} - {folder / name for name in page.pictures}:
         old.unlink()
-    with write_atomically(path) as temporary:
-        temporary.write_text(page.text, encoding="utf-8")
+    write_text(path, page.text)
 
 
-def render_readme(results: Path, readme: Path) -> str:
+def render_readme(sources: Sequence[RecordFile], readme: Path) -> str:
     """README as it is to be: with the table of the last record of engines, if there is one."""
-    engines = [source.record for source in read_sources(results)[0] if source.record.part == "engines"]
+    engines = [source.record for source in sources if source.record.part == "engines"]
     text = readme.read_text(encoding="utf-8")
     return replace_table(text, engines[-1]) if engines else text
 
 
-def write_readme(results: Path, readme: Path) -> None:
-    """Write its table."""
-    text = render_readme(results, readme)
-    with write_atomically(readme) as temporary:
+def write_text(path: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
+    with write_atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
