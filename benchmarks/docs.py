@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmarks.plots import KINDS, Picture, draw_pictures, render_svg
 from benchmarks.reporting.readme import replace_table
-from benchmarks.reporting.record_tables import Table, build_brief_summary, build_tables
+from benchmarks.reporting.record_tables import Table, build_tables
 from benchmarks.reporting.wording import (
     BOLD_NOTE,
     collect_definitions,
@@ -50,7 +50,7 @@ class RecordFile:
     @cached_property
     def tables(self) -> list[Table]:
         """Of its rows."""
-        return build_tables(self.record, columns=build_brief_summary)
+        return build_tables(self.record, is_brief=True)
 
     @cached_property
     def growth(self) -> list[str]:

@@ -59,20 +59,16 @@ def measure_stream(subject: str, opener: Opener, size: Size, seconds: float) -> 
     """One stream of a camera of this size."""
     with Loopback(size, fps=FPS) as camera, opener() as translate:
         translate.warmup()
-        return watch_cameras(translate, camera, 1, seconds, WARM_UP_S).to_row(
-            subject, format_engine_name(translate), size
-        )
+        run = watch_cameras(translate, camera, 1, seconds, WARM_UP_S)
+        return run.to_row(subject, format_engine_name(translate), size)
 
 
 def check_promises(identity: Row, slow: Row) -> Mapping[str, bool]:
     """What the loop promises for 720p frames, with whether it held."""
     added, bound = identity.times["added"].p95_ms, slow.times["glass"].p95_ms
-    return {
-        f"{identity.subject}: decoded to shown, p95 {added:.2f} ms; at most {MAX_ADDED_MS:.0f}": added
-        <= MAX_ADDED_MS,
-        f"{slow.subject}: glass to glass, p95 {bound:.0f} ms; at most {MAX_LATENCY_MS:.0f}": bound
-        <= MAX_LATENCY_MS,
-    }
+    in_time = f"{identity.subject}: decoded to shown, p95 {added:.2f} ms; at most {MAX_ADDED_MS:.0f}"
+    bounded = f"{slow.subject}: glass to glass, p95 {bound:.0f} ms; at most {MAX_LATENCY_MS:.0f}"
+    return {in_time: added <= MAX_ADDED_MS, bounded: bound <= MAX_LATENCY_MS}
 
 
 if __name__ == "__main__":

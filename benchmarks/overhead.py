@@ -52,18 +52,14 @@ def main(argv: Sequence[str]) -> int:
 def make_candidates(variant: Variant) -> list[Candidate]:
     """The bare engine, and the translator with each size of frame."""
     which = {"backend": variant.backend, "precision": variant.precision}
-    frames = [
-        Candidate(format_name(variant, size), "benchmarks.overhead:open_translator", {**which, "size": size})
-        for size in SIZES
-    ]
+    opener = "benchmarks.overhead:open_translator"
+    frames = [Candidate(format_name(variant, size), opener, {**which, "size": size}) for size in SIZES]
     return [Candidate(format_name(variant), "benchmarks.overhead:open_engine", which), *frames]
 
 
 def format_name(variant: Variant, size: tuple[int, int] | None = None) -> str:
     """Of a candidate: the bare engine's without a size, given as height and width."""
-    return (
-        f"{shorten_name(variant)}, frame {size[1]}x{size[0]}" if size else f"{shorten_name(variant)}, engine"
-    )
+    return f"{shorten_name(variant)}, {f'frame {size[1]}x{size[0]}' if size else 'engine'}"
 
 
 def open_engine(backend: str, precision: str) -> Callable[[], object]:

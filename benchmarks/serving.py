@@ -52,9 +52,8 @@ class ServingCase:
 
     name: str
     is_slow: bool  # the engine
-    max_in_flight: (
-        int | None
-    )  # frames under way, no more than the server's credit; None sends all, against its wish
+    # Frames under way, no more than the server's credit; None sends all, against its wish.
+    max_in_flight: int | None
     # By the engine's time of the last answer the client knows until when the engine is busy, and sends no
     # frame that would wait there for longer than until the camera's next one.
     is_paced: bool = False
@@ -80,19 +79,11 @@ class ServingRun:
 
     def to_row(self, case: ServingCase) -> Row:
         """As a row of a record."""
-        return Row(
-            f"{SLOW_S:g} s engine" if case.is_slow else "identity",
-            case.name,
-            HEIGHT,
-            WIDTH,
-            times={"glass": compute_statistics(self.latencies)},
-            samples={"glass": tuple(self.latencies)},
-            values={
-                "fps": len(self.latencies) / self.seconds,
-                "dropped": self.dropped,
-                "server_cpu": self.server_cpu,
-            },
-        )
+        subject = f"{SLOW_S:g} s engine" if case.is_slow else "identity"
+        times, samples = {"glass": compute_statistics(self.latencies)}, {"glass": tuple(self.latencies)}
+        values = {"fps": len(self.latencies) / self.seconds, "dropped": self.dropped}
+        values["server_cpu"] = self.server_cpu
+        return Row(subject, case.name, HEIGHT, WIDTH, times=times, samples=samples, values=values)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -187,9 +178,8 @@ class StreamClient:
             number, _, _, _, _, self._engine_ms, _ = RESULT_HEADER.unpack_from(message)
             left = len(self._moments) - 1 - number  # under way still
             self._busy_until = time.perf_counter() + left * self._engine_ms / 1000
-            image = cv2.imdecode(
-                np.frombuffer(message, np.uint8, offset=RESULT_HEADER.size), cv2.IMREAD_COLOR
-            )
+            jpeg = np.frombuffer(message, np.uint8, offset=RESULT_HEADER.size)
+            image = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
             assert image is not None and image.shape == (HEIGHT, WIDTH, 3)
             self.run.latencies.append((time.perf_counter() - self._moments[number]) * 1000)
 

@@ -87,16 +87,11 @@ class SaturatedCase:
         """As a row of a record. turns: milliseconds of their rounds."""
         width, height = SIZE
         served = [sum(len(turn.moments[stream]) for turn in self.turns) for stream in range(self.streams)]
-        cpu = float(np.mean([turn.cpu for turn in self.turns]))
-        return Row(
-            subject,
-            format_engine_name(self.translate),
-            height,
-            width,
-            streams=self.streams,
-            times={"round": compute_statistics([ms for turn in turns for ms in turn], turns)},
-            values={**compute_rates(served, sum(turn.seconds for turn in self.turns)), "cpu": cpu},
-        )
+        values = compute_rates(served, sum(turn.seconds for turn in self.turns))
+        values["cpu"] = float(np.mean([turn.cpu for turn in self.turns]))
+        times = {"round": compute_statistics([ms for turn in turns for ms in turn], turns)}
+        name = format_engine_name(self.translate)
+        return Row(subject, name, height, width, 1, self.streams, times, values=values)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -20,7 +20,7 @@ from markupsafe import Markup
 from benchmarks.plots import KINDS, Picture, draw_pictures, render_svg
 from benchmarks.plots.style import FAINT, INK, MUTED, PAPER, PRECISIONS
 from benchmarks.reporting.formats import get_display_name
-from benchmarks.reporting.record_tables import build_summary, build_tables
+from benchmarks.reporting.record_tables import build_tables
 from benchmarks.reporting.wording import (
     BOLD_NOTE,
     build_growth_table,
@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
 
 def render_report(records: Sequence[Record]) -> str:
     """The page of some records. Equal records give an equal page."""
-    shown = [(record, build_tables(record, columns=build_summary)) for record in records]
+    shown = [(record, build_tables(record)) for record in records]
     days = sorted(record.created[:10] for record in records)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),

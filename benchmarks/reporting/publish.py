@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reporting.record_tables import build_summary, build_tables
+from benchmarks.reporting.record_tables import build_tables
 from benchmarks.reporting.wording import format_conditions
 from i2i_sdk.cli.tables import print_table
 from i2i_sdk.perf.machine import describe_machine
@@ -34,7 +34,7 @@ def publish(
         part, title, tuple(rows), describe_machine(), conditions, baseline=baseline, facts=facts
     )
     print(record.title)
-    for table in build_tables(record, columns=build_summary):
+    for table in build_tables(record):
         print_table(table.title, table.headings, table.rows)
         for note in table.notes:
             print(f"  {note}")
