@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from benchmarks.plots import KINDS, Picture, draw_pictures, render_svg
 from benchmarks.reporting.readme import replace_table
 from benchmarks.reporting.record_tables import Table, build_tables
+from benchmarks.reporting.templates import render_template
 from benchmarks.reporting.wording import (
     BOLD_NOTE,
     collect_definitions,
@@ -127,16 +126,10 @@ def read_sources(folder: Path) -> tuple[list[RecordFile], list[Path]]:
 
 def make_page(sources: Sequence[RecordFile], others: Sequence[Path]) -> Page:
     """The page of some records; equal for equal records."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     filters = (escape_markdown, format_conditions, select_stable_facts)
-    environment.filters |= {function.__name__: function for function in filters}
-    text = environment.get_template("docs.md.jinja").render(
+    text = render_template(
+        "docs.md.jinja",
+        *filters,
         sources=sources,
         others=others,
         bold_note=BOLD_NOTE,

@@ -14,13 +14,13 @@ from html import escape
 from pathlib import Path
 from typing import Any, cast
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from benchmarks.plots import KINDS, Picture, draw_pictures, render_svg
 from benchmarks.plots.style import FAINT, INK, MUTED, PAPER, PRECISIONS
 from benchmarks.reporting.formats import get_display_name
 from benchmarks.reporting.record_tables import build_tables
+from benchmarks.reporting.templates import render_template
 from benchmarks.reporting.wording import (
     BOLD_NOTE,
     build_growth_table,
@@ -65,16 +65,10 @@ def render_report(records: Sequence[Record]) -> str:
     """The page of some records. Equal records give an equal page."""
     shown = [(record, build_tables(record)) for record in records]
     days = sorted(record.created[:10] for record in records)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     filters = (format_conditions, format_machine, format_value, select_stable_facts)
-    environment.filters |= {function.__name__: function for function in filters}
-    return environment.get_template("report.html.jinja").render(
+    return render_template(
+        "report.html.jinja",
+        *filters,
         parts=", ".join(dict.fromkeys(record.part for record in records)),
         days=" to ".join(dict.fromkeys([*days[:1], *days[-1:]])),
         marked=[f"{record.title}: {mark}" for record in records for mark in record.conditions.marks],

@@ -95,6 +95,7 @@ def write_report(out: Path) -> Path:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters["as_text"] = as_text
     page = environment.get_template("run_report.html.jinja").render(
