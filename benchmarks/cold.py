@@ -20,9 +20,8 @@ from benchmarks.reporting.publish import publish
 from benchmarks.support.places import list_runnable_variants
 from i2i_sdk.bundle.manifest import Variant
 from i2i_sdk.perf.bench import shorten_name
-from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.quiet import QuietMonitor
-from i2i_sdk.perf.record import Row, make_record
+from i2i_sdk.perf.record import Row
 from i2i_sdk.perf.timing import compute_statistics
 
 MODEL, SIDE = "sketch", 256
@@ -63,12 +62,9 @@ def main(argv: Sequence[str]) -> int:
             for variant in variants:
                 found[variant.name].append(measure_start(variant))
             quiet.check_steady()
-    rows = tuple(make_row(variant, found[variant.name]) for variant in variants)
+    rows = [make_row(variant, found[variant.name]) for variant in variants]
     title = "cold start in a fresh process, and the first frame of 1280x720"
-    publish(
-        make_record("cold", title, rows, describe_machine(), quiet.conditions, facts={"starts": args.starts})
-    )
-    return 0
+    return publish("cold", title, rows, quiet.conditions, {"starts": args.starts})
 
 
 def measure_start(variant: Variant) -> StartTimes:

@@ -52,9 +52,8 @@ from i2i_sdk.perf.bench import (
 )
 from i2i_sdk.perf.candidates import Candidate, Comparison, compare
 from i2i_sdk.perf.energy import NOT_AVAILABLE, EnergyMeter, open_meters
-from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.quiet import QuietMonitor
-from i2i_sdk.perf.record import Record, Row, make_record
+from i2i_sdk.perf.record import Row
 from i2i_sdk.quality.verification import verify_bundle
 
 DEVICE = "this device"  # the subject of the peaks' rows
@@ -63,6 +62,7 @@ WINOGRAD = (
 )
 TOOL_PRECISIONS = ("fp32", "bf16")  # that benchmark_app makes of the reference graph
 LONG_SIZES, LONG_BATCHES = "128,256,512,1024", "1,4"
+Prepared = tuple[Subject, Bundle, dict[str, Parity]]  # the qualities by variant's name
 
 
 @dataclass(frozen=True)
@@ -79,36 +79,10 @@ class BenchContext:
 
 def main(argv: Sequence[str]) -> int:
     """Measure, print, write out/bench/engines.json."""
-    args = _parse_args(argv)
-    try:
-        return measure(args)
-    except I2IError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-
-
-def measure(args: argparse.Namespace) -> int:
-    """As the options say. Raises I2IError."""
-    sizes = tuple(parse_size(size) for size in args.sizes.split(","))
-    batches = numbers(args.batch, MAX_BATCH)
-    subjects = [make_subject(path, sizes) for path in args.checkpoints] or list(SHORT)
-    if args.full:
-        subjects, batches = build_full_set()
-    provider = "cuda" if args.device == "cuda" else None
-    options = BenchOptions(args.rounds, args.seconds, args.threads, provider)
-    publish(
-        measure_subjects(subjects, batches, args.frames, options, args.device, args.tools or args.full),
-        args.name,
-    )
-    return 0
-
-
-def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engines", description=__doc__)
+    full_help = f"all sizes ({LONG_SIZES}) and batches, and tools"
     parser.add_argument("checkpoints", type=Path, nargs="*", help="default: the short set")
-    parser.add_argument(
-        "--full", action="store_true", help=f"all sizes ({LONG_SIZES}) and batches, and tools"
-    )
+    parser.add_argument("--full", action="store_true", help=full_help)
     parser.add_argument("--sizes", default="256", help="of the checkpoints given, N or HxW, with commas")
     parser.add_argument("--batch", default="1", help="frames a call, such as 1,4")
     parser.add_argument("--frames", type=Path, help="for parity and calibration; default: the shared data's")
@@ -118,56 +92,58 @@ def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--tools", action="store_true", help="engines' own tools too: slow to start")
     parser.add_argument("--name", help="of the file; default: engines")
-    return parser.parse_args(argv)
+    try:
+        return measure(parser.parse_args(argv))
+    except I2IError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
-def build_full_set() -> tuple[list[Subject], list[int]]:
-    """The short set's models at all sizes, exported afresh: a zoo bundle has not all of them."""
-    sizes = tuple(parse_size(size) for size in LONG_SIZES.split(","))
-    subjects = [replace(subject, sizes=sizes, is_zoo=False) for subject in SHORT]
-    return subjects, [int(batch) for batch in LONG_BATCHES.split(",")]
-
-
-def measure_subjects(
-    subjects: Sequence[Subject],
-    batches: Sequence[int],
-    frames: Path | None,
-    options: BenchOptions,
-    device: str,
-    tools: bool,
-) -> Record:
-    """Everything in one record; bundles are made and pictures compared before the clock runs."""
-    prepared = [prepare(subject, frames or find_frames(subject)) for subject in subjects]
+def measure(args: argparse.Namespace) -> int:
+    """As the options say; bundles are made and pictures compared before the clock runs. Raises I2IError."""
+    subjects, batches = choose_subjects(args)
+    prepared = [prepare(subject, args.frames or find_frames(subject)) for subject in subjects]
+    provider = "cuda" if args.device == "cuda" else None
+    options = BenchOptions(args.rounds, args.seconds, args.threads, provider)
     meters = open_meters()
     with tempfile.TemporaryDirectory() as folder, QuietMonitor() as quiet:
-        with_tools = BenchContext(options, device, tools, Path(folder), meters, quiet)
-        probes = make_probes([v for _, bundle, _ in prepared for v in bundle.manifest.variants], with_tools)
-        rows, bandwidth = measure_device(probes, with_tools)
-        for subject, bundle, parities in prepared:
-            for size in subject.sizes:
+        context = BenchContext(options, args.device, args.tools or args.full, Path(folder), meters, quiet)
+        probes = make_probes([v for _, bundle, _ in prepared for v in bundle.manifest.variants], context)
+        rows, bandwidth = measure_device(probes, context)
+        for each in prepared:
+            for size in each[0].sizes:
                 for batch in batches:
-                    rows += measure_size(
-                        subject, bundle, parities, size, batch, probes, bandwidth, with_tools
-                    )
-    names = ", ".join(meter.name for meter in meters) or NOT_AVAILABLE
+                    rows += measure_size(each, size, batch, probes, bandwidth, context)
     for meter in meters:
         meter.close()
     facts = {
-        "rounds": options.rounds,
-        "seconds": options.seconds,
-        "threads": format_threads(options.threads),
-        "device": device,
+        "rounds": args.rounds,
+        "seconds": args.seconds,
+        "threads": format_threads(args.threads),
+        "device": args.device,
+        "energy": ", ".join(meter.name for meter in meters) or NOT_AVAILABLE,
+        "models": {subject.name: bundle.manifest.model.source_sha256 for subject, bundle, _ in prepared},
     }
-    facts |= {"energy": names, "models": {s.name: b.manifest.model.source_sha256 for s, b, _ in prepared}}
     title = "engines: one call of each variant beside PyTorch"
     conditions = replace(quiet.conditions, marks=(*quiet.conditions.marks, *list_impossible_marks(rows)))
-    return make_record(
-        "engines", title, tuple(rows), describe_machine(), conditions, baseline=EAGER, facts=facts
-    )
+    return publish("engines", title, rows, conditions, facts, baseline=EAGER, name=args.name)
 
 
-def prepare(subject: Subject, frames: Path | None) -> tuple[Subject, Bundle, dict[str, Parity]]:
-    """A subject, its bundle, and its quality on real frames where there are some.
+def choose_subjects(args: argparse.Namespace) -> tuple[list[Subject], list[int]]:
+    """The models and batches of a run.
+
+    --full: the short set's models at all sizes, exported afresh: a zoo bundle has not all of them.
+    """
+    sizes = tuple(parse_size(size) for size in (LONG_SIZES if args.full else args.sizes).split(","))
+    if args.full:
+        subjects = [replace(subject, sizes=sizes, is_zoo=False) for subject in SHORT]
+    else:
+        subjects = [make_subject(path, sizes) for path in args.checkpoints] or list(SHORT)
+    return subjects, numbers(LONG_BATCHES if args.full else args.batch, MAX_BATCH)
+
+
+def prepare(subject: Subject, frames: Path | None) -> Prepared:
+    """The bundle of a subject, and its quality on real frames where there are some.
 
     An exported bundle was compared with PyTorch on the frames that nothing was calibrated on; the zoo's is
     compared with its reference here.
@@ -180,33 +156,39 @@ def prepare(subject: Subject, frames: Path | None) -> tuple[Subject, Bundle, dic
     return subject, bundle, {name: found.parity for name, found in outcomes.items() if found.parity}
 
 
-def measure_device(probes: Sequence[Probe], tools: BenchContext) -> tuple[list[Row], Peak | None]:
+def measure_device(probes: Sequence[Probe], context: BenchContext) -> tuple[list[Row], Peak | None]:
     """What the device can do, by its engines: rows of their own, and the memory's bandwidth for all others.
 
     The bandwidth is one number, since it is not measured in the same rounds as what is compared with it.
     """
-    comparison = compare_candidates([probe.candidate for probe in probes], tools)
+    comparison = compare(
+        [probe.candidate for probe in probes],
+        context.options.rounds,
+        meters=context.meters,
+        check_steady=context.quiet.check_steady,
+        progress=lambda text: print(f"{DEVICE}: {text}", flush=True),
+    )
+    context.quiet.count_turns(comparison.turns)
     found = find_peaks(probes, get_rounds(comparison)).bandwidth
     bandwidth = replace(found, rounds=(found.per_second,)) if found else None
     return [make_probe_row(probe, comparison) for probe in probes], bandwidth
 
 
 def measure_size(
-    subject: Subject,
-    bundle: Bundle,
-    parities: dict[str, Parity],
+    prepared: Prepared,
     size: Size,
     batch: int,
     probes: Sequence[Probe],
     bandwidth: Peak | None,
-    tools: BenchContext,
+    context: BenchContext,
 ) -> list[Row]:
     """Variants of one size at one batch beside baselines, their engines' peaks in the same rounds."""
+    subject, bundle, parities = prepared
     variants = [v for v in bundle.manifest.variants if (v.height, v.width) == size]
     probes = select_arithmetic_probes(probes, variants)
-    others = make_torch_candidates(subject.checkpoint, size, batch, tools.device, tools.options.threads)
+    others = make_torch_candidates(subject.checkpoint, size, batch, context.device, context.options.threads)
     others.append(make_reference_candidate(bundle, variants[0], batch))
-    if tools.use_tools:
+    if context.use_tools:
         others += make_tool_candidates(bundle, variants, batch)
     rows, comparison = bench_variants(
         bundle,
@@ -214,13 +196,13 @@ def measure_size(
         [*others, *(probe.candidate for probe in probes)],
         EAGER,
         batch=batch,
-        options=tools.options,
+        options=context.options,
         parities=parities,
-        meters=tools.meters,
-        check_steady=tools.quiet.check_steady,
+        meters=context.meters,
+        check_steady=context.quiet.check_steady,
         progress=lambda text: print(f"{subject.name} {size[0]}x{size[1]}: {text}", flush=True),
     )
-    tools.quiet.count_turns(comparison.turns)
+    context.quiet.count_turns(comparison.turns)
     peaks = replace(find_peaks(probes, get_rounds(comparison)), bandwidth=bandwidth)
     of_probes = {probe.candidate.name for probe in probes}
     by_name = {shorten_name(variant): variant for variant in variants}
@@ -231,59 +213,48 @@ def measure_size(
     ]
 
 
-def add_shares(
-    row: Row, variant: Variant | None, bundle: Bundle, peaks: Peaks, comparison: Comparison
-) -> Row:
+def add_shares(row: Row, variant: Variant | None, bundle: Bundle, peaks: Peaks, times: Comparison) -> Row:
     """A variant's row with its shares of the peaks; a row of anything else as it is."""
     ceilings = peaks.get_ceilings(variant.backend, variant.precision) if variant else None
     if variant is None or ceilings is None or not row.times:
         return row
-    contract, pixels = bundle.manifest.input, row.batch * variant.height * variant.width
-    input_bytes, output_bytes = pixels * contract.in_channels, pixels * contract.out_channels
-    traffic = compute_min_traffic(
-        bundle.manifest.model.parameters, variant.precision, input_bytes, output_bytes
-    )
+    manifest, pixels = bundle.manifest, row.batch * variant.height * variant.width
+    moved = (pixels * channels for channels in (manifest.input.in_channels, manifest.input.out_channels))
+    traffic = compute_min_traffic(manifest.model.parameters, variant.precision, *moved)
     work = Work(variant.macs * row.batch, variant.macs_in_precision, traffic)
-    medians = comparison.timings[variant.name].medians
+    medians = times.timings[variant.name].medians
+    assert peaks.bandwidth is not None
     shares = {
+        "peak": peaks.arithmetic[variant.backend, variant.precision].per_second,
+        "bandwidth": peaks.bandwidth.per_second,
+        "traffic": traffic,
         "of_peak": compute_share_of_peak(work, ceilings, medians),
         "of_limit": compute_share_of_roofline(work, ceilings, medians),
     }
-    peak = peaks.arithmetic[variant.backend, variant.precision].per_second
-    assert peaks.bandwidth is not None
-    values = {
-        **row.values,
-        "peak": peak,
-        "bandwidth": peaks.bandwidth.per_second,
-        "traffic": traffic,
-        **shares,
-    }
-    return replace(row, values=values)
+    return replace(row, values={**row.values, **shares})
 
 
 def list_impossible_marks(rows: Sequence[Row]) -> tuple[str, ...]:
     """Marks for rows that are faster than the limit: their peaks are not what the device can do."""
-    shares = [(r, r.values["of_peak"], r.values["of_limit"]) for r in rows if "of_peak" in r.values]
-    found = (format_mark(f"{row.subject} {row.name}", arithmetic, limit) for row, arithmetic, limit in shares)
+    shown = [row for row in rows if "of_peak" in row.values]
+    found = (format_mark(f"{r.subject} {r.name}", r.values["of_peak"], r.values["of_limit"]) for r in shown)
     return tuple(text for text in found if text)
 
 
-def make_probes(variants: Sequence[Variant], tools: BenchContext) -> list[Probe]:
+def make_probes(variants: Sequence[Variant], context: BenchContext) -> list[Probe]:
     """The peaks that variants which run here can be compared with; none where another device computes."""
-    if tools.device != "cpu":
+    if context.device != "cpu":
         return []
     keys = [(v.backend, v.precision) for v in variants if explain_unsupported_variant(v) is None]
     known = [key for key in dict.fromkeys(keys) if key[1] in PRECISIONS.get(key[0], ())]
-    return write_probes(tools.folder, known, threads=tools.options.threads)
+    return write_probes(context.folder, known, threads=context.options.threads)
 
 
 def select_arithmetic_probes(probes: Sequence[Probe], variants: Sequence[Variant]) -> list[Probe]:
     """The stacks that show what limits some variants: in their own precision, and in the float beside it."""
     keys = {(v.backend, v.precision) for v in variants}
     keys |= {(backend, get_rest_precision(backend, precision)) for backend, precision in keys}
-    return [
-        probe for probe in probes if probe.kind == "arithmetic" and (probe.backend, probe.precision) in keys
-    ]
+    return [p for p in probes if p.kind == "arithmetic" and (p.backend, p.precision) in keys]
 
 
 def make_tool_candidates(bundle: Bundle, variants: Sequence[Variant], batch: int) -> list[Candidate]:
@@ -295,19 +266,6 @@ def make_tool_candidates(bundle: Bundle, variants: Sequence[Variant], batch: int
         for v in found
         if explain_unsupported_variant(v) is None
     ]
-
-
-def compare_candidates(candidates: Sequence[Candidate], tools: BenchContext) -> Comparison:
-    """As a run's options say."""
-    comparison = compare(
-        candidates,
-        tools.options.rounds,
-        meters=tools.meters,
-        check_steady=tools.quiet.check_steady,
-        progress=lambda text: print(f"{DEVICE}: {text}", flush=True),
-    )
-    tools.quiet.count_turns(comparison.turns)
-    return comparison
 
 
 def get_rounds(comparison: Comparison) -> dict[str, tuple[tuple[float, ...], ...]]:

@@ -24,9 +24,8 @@ from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.media.images import IMAGE_SUFFIXES
 from i2i_sdk.perf.bench import collect_facts
 from i2i_sdk.perf.candidates import Candidate, compare
-from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.quiet import QuietMonitor
-from i2i_sdk.perf.record import Row, make_record
+from i2i_sdk.perf.record import Row
 from i2i_sdk.perf.timing import compute_statistics, time_call
 from i2i_sdk.quality.eval_frames import select_spread
 
@@ -34,14 +33,11 @@ from i2i_sdk.quality.eval_frames import select_spread
 def main(argv: Sequence[str]) -> int:
     """Export the checkpoints, target by target."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.export")
-    parser.add_argument(
-        "checkpoints", type=Path, nargs="*", default=[get_trained_checkpoint("sketch")], metavar="CHECKPOINT"
-    )
+    sketch, photos = get_trained_checkpoint("sketch"), find_shared_file("photos")
+    parser.add_argument("checkpoints", type=Path, nargs="*", default=[sketch], metavar="CHECKPOINT")
     parser.add_argument("--to", default="all", help="targets as `i2i export --to` takes them")
     parser.add_argument("--side", type=int, default=256, help="of the square that is exported")
-    parser.add_argument(
-        "--frames", type=Path, default=find_shared_file("photos"), help="folder of images; none: no INT8"
-    )
+    parser.add_argument("--frames", type=Path, default=photos, help="folder of images; none: no INT8")
     parser.add_argument("--pictures", type=int, default=8, help="of --frames that are taken")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder, QuietMonitor() as quiet:
@@ -55,20 +51,14 @@ def main(argv: Sequence[str]) -> int:
                 quiet.check_steady()
     pictures = "scikit-image's photos, no INT8" if frames is None else f"{args.pictures} of the given"
     title = "making a bundle with one variant, once"
-    publish(
-        make_record(
-            "export", title, tuple(rows), describe_machine(), quiet.conditions, facts={"pictures": pictures}
-        )
-    )
-    return 0
+    return publish("export", title, rows, quiet.conditions, {"pictures": pictures})
 
 
 def copy_some(folder: Path, count: int, copies: Path) -> Path:
     """A folder with copies of so many images, spread evenly over another one's."""
     copies.mkdir()
-    for path in select_spread(
-        sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), count
-    ):
+    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    for path in select_spread(images, count):
         shutil.copy(path, copies)
     return copies
 

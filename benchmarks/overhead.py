@@ -23,9 +23,8 @@ from i2i_sdk import Translator
 from i2i_sdk.bundle.manifest import Variant
 from i2i_sdk.perf.bench import collect_notes, shorten_name
 from i2i_sdk.perf.candidates import Candidate, CandidateTimings, compare
-from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.quiet import QuietMonitor
-from i2i_sdk.perf.record import Row, make_record
+from i2i_sdk.perf.record import Row
 from i2i_sdk.perf.timing import compute_statistics
 
 MODEL, SIDE = "sketch", 256
@@ -44,31 +43,23 @@ def main(argv: Sequence[str]) -> int:
         quiet.count_turns(comparison.turns)
     for name, reason in comparison.reasons.items():
         print(f"{name}: not measured: {reason}")
-    rows = tuple(row for variant in variants for row in make_rows(variant, comparison.timings))
+    rows = [row for variant in variants for row in make_rows(variant, comparison.timings)]
     title = f"translate(frame) beside the bare engine at {SIDE}x{SIDE}"
-    publish(
-        make_record(
-            "overhead", title, rows, describe_machine(), quiet.conditions, facts={"rounds": args.rounds}
-        )
-    )
+    publish("overhead", title, rows, quiet.conditions, {"rounds": args.rounds})
     return 1 if comparison.reasons else 0
 
 
 def make_candidates(variant: Variant) -> list[Candidate]:
     """The bare engine, and the translator with each size of frame."""
     which = {"backend": variant.backend, "precision": variant.precision}
-    frames = [
-        Candidate(format_name(variant, size), "benchmarks.overhead:open_translator", {**which, "size": size})
-        for size in SIZES
-    ]
+    opener = "benchmarks.overhead:open_translator"
+    frames = [Candidate(format_name(variant, size), opener, {**which, "size": size}) for size in SIZES]
     return [Candidate(format_name(variant), "benchmarks.overhead:open_engine", which), *frames]
 
 
 def format_name(variant: Variant, size: tuple[int, int] | None = None) -> str:
     """Of a candidate: the bare engine's without a size, given as height and width."""
-    return (
-        f"{shorten_name(variant)}, frame {size[1]}x{size[0]}" if size else f"{shorten_name(variant)}, engine"
-    )
+    return f"{shorten_name(variant)}, {f'frame {size[1]}x{size[0]}' if size else 'engine'}"
 
 
 def open_engine(backend: str, precision: str) -> Callable[[], object]:

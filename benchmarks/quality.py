@@ -107,17 +107,12 @@ def score_domains(
     back = replace(options, direction="BtoA" if options.direction == "AtoB" else "AtoB")
     real = read_held_out(back, "unpaired", 16, 64)
     classifier = train_classifier(back)
-    right = float(
-        np.mean([compute_b_share(classifier, real.inputs), 1 - compute_b_share(classifier, real.references)])
-    )
-    print(
-        f"the classifier tells {100 * right:.1f} % of {len(real.inputs)}+{len(real.references)} "
-        "real images right"
-    )
+    right = (1 + compute_b_share(classifier, real.inputs) - compute_b_share(classifier, real.references)) / 2
+    count = f"{len(real.inputs)}+{len(real.references)}"
+    print(f"the classifier tells {100 * right:.1f} % of {count} real images right")
     if right < MIN_ACCURACY:
-        raise SystemExit(
-            f"that is less than {100 * MIN_ACCURACY:.0f} %: its opinion of translations is worth nothing"
-        )
+        least = f"{100 * MIN_ACCURACY:.0f} %"
+        raise SystemExit(f"that is less than {least}: its opinion of translations is worth nothing")
     return {
         name: {
             "taken for B": compute_b_share(classifier, images),
@@ -182,12 +177,8 @@ def show(
     sheet = draw_sample_grid({name: images[:6] for name, images in columns.items()})
     path = OUT / args.data.name
     write_image(path.with_suffix(".png"), swap_red_and_blue(sheet))
-    record = {
-        "data": args.data.name,
-        "images": len(held_out.inputs),
-        "machine": describe_machine(),
-        "scores": scores,
-    }
+    record = {"data": args.data.name, "images": len(held_out.inputs)}
+    record |= {"machine": describe_machine(), "scores": scores}
     path.with_suffix(".json").write_text(json.dumps(record, indent=1))
     print(f"wrote {path}.png and {path}.json")
 

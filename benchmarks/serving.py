@@ -31,9 +31,8 @@ from benchmarks.reporting.publish import publish
 from benchmarks.support.identity import SLOW_S, SlowEngine, write_identity
 from benchmarks.support.processes import CpuShare
 from i2i_sdk import Translator
-from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.quiet import QuietMonitor
-from i2i_sdk.perf.record import Row, make_record
+from i2i_sdk.perf.record import Row
 from i2i_sdk.perf.timing import compute_statistics
 from i2i_sdk.server.app import create_app
 from i2i_sdk.server.models import open_models
@@ -53,9 +52,8 @@ class ServingCase:
 
     name: str
     is_slow: bool  # the engine
-    max_in_flight: (
-        int | None
-    )  # frames under way, no more than the server's credit; None sends all, against its wish
+    # Frames under way, no more than the server's credit; None sends all, against its wish.
+    max_in_flight: int | None
     # By the engine's time of the last answer the client knows until when the engine is busy, and sends no
     # frame that would wait there for longer than until the camera's next one.
     is_paced: bool = False
@@ -81,19 +79,11 @@ class ServingRun:
 
     def to_row(self, case: ServingCase) -> Row:
         """As a row of a record."""
-        return Row(
-            f"{SLOW_S:g} s engine" if case.is_slow else "identity",
-            case.name,
-            HEIGHT,
-            WIDTH,
-            times={"glass": compute_statistics(self.latencies)},
-            samples={"glass": tuple(self.latencies)},
-            values={
-                "fps": len(self.latencies) / self.seconds,
-                "dropped": self.dropped,
-                "server_cpu": self.server_cpu,
-            },
-        )
+        subject = f"{SLOW_S:g} s engine" if case.is_slow else "identity"
+        times, samples = {"glass": compute_statistics(self.latencies)}, {"glass": tuple(self.latencies)}
+        values = {"fps": len(self.latencies) / self.seconds, "dropped": self.dropped}
+        values["server_cpu"] = self.server_cpu
+        return Row(subject, case.name, HEIGHT, WIDTH, times=times, samples=samples, values=values)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -110,8 +100,7 @@ def main(argv: Sequence[str]) -> int:
                 rows.append(measure_case(port, process, args.seconds, case).to_row(case))
     title = f"serving: glass to glass, {WIDTH}x{HEIGHT} at {FPS} fps, JPEG {QUALITY}"
     facts = {"seconds": args.seconds, "camera_fps": FPS, "jpeg_quality": QUALITY}
-    publish(make_record("serving", title, tuple(rows), describe_machine(), quiet.conditions, facts=facts))
-    return 0
+    return publish("serving", title, rows, quiet.conditions, facts)
 
 
 @contextmanager
@@ -189,9 +178,8 @@ class StreamClient:
             number, _, _, _, _, self._engine_ms, _ = RESULT_HEADER.unpack_from(message)
             left = len(self._moments) - 1 - number  # under way still
             self._busy_until = time.perf_counter() + left * self._engine_ms / 1000
-            image = cv2.imdecode(
-                np.frombuffer(message, np.uint8, offset=RESULT_HEADER.size), cv2.IMREAD_COLOR
-            )
+            jpeg = np.frombuffer(message, np.uint8, offset=RESULT_HEADER.size)
+            image = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
             assert image is not None and image.shape == (HEIGHT, WIDTH, 3)
             self.run.latencies.append((time.perf_counter() - self._moments[number]) * 1000)
 

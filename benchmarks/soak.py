@@ -27,13 +27,11 @@ import psutil
 
 from benchmarks.reporting.publish import publish
 from benchmarks.support.loopback import Loopback
-from benchmarks.support.promises import report_promises
 from i2i_sdk import Translator
 from i2i_sdk.cli.tables import print_table
-from i2i_sdk.live import Event, MjpegServerSink, NullSink, Result, Stream, StreamStats, VideoSink
-from i2i_sdk.perf.machine import describe_machine
+from i2i_sdk.live import MjpegServerSink, NullSink, Result, Stream, StreamStats, VideoSink
 from i2i_sdk.perf.quiet import QuietMonitor
-from i2i_sdk.perf.record import Row, make_record
+from i2i_sdk.perf.record import Row
 
 SIZE, FPS = (640, 480), 30.0
 DROP_COUNT = 20
@@ -73,9 +71,9 @@ class ProcessResources:
 class CountingSink(NullSink):
     """How many results were shown."""
 
-    def __init__(self, observations: SoakObservations) -> None:
+    def __init__(self, seen: SoakObservations) -> None:
         super().__init__()
-        self._seen = observations
+        self._seen = seen
 
     def take(self, result: Result) -> None:
         """Count."""
@@ -101,9 +99,7 @@ def main(argv: Sequence[str]) -> int:
         "checks": held,
     }
     title = f"soak: {args.minutes:g} minutes at {FPS:.0f} fps, {SIZE[0]}x{SIZE[1]}"
-    rows = (make_row(seen, args.minutes * 60),)
-    publish(make_record("soak", title, rows, describe_machine(), quiet.conditions, facts=facts))
-    return report_promises(held)
+    return publish("soak", title, [make_row(seen, args.minutes * 60)], quiet.conditions, facts)
 
 
 def measure_soak(folder: Path, seconds: float) -> tuple[SoakObservations, ProcessResources, ProcessResources]:
@@ -128,7 +124,9 @@ def run_soak(translate: Translator, camera: Loopback, seconds: float, recording:
     seen = SoakObservations()
     server = MjpegServerSink(port=0)
     sinks = [VideoSink(recording), server, CountingSink(seen)]
-    stream = translate.stream(camera.urls, sinks=sinks, on_event=lambda event: _count_event(seen, event))
+    stream = translate.stream(
+        camera.urls, sinks=sinks, on_event=lambda event: seen.events.update([event.kind])
+    )
     over = threading.Event()
     helpers = [
         threading.Thread(target=inject_faults, args=(camera, stream, seen, seconds, over), name="mischief"),
@@ -161,24 +159,20 @@ def plan_faults(seconds: float) -> list[tuple[float, str]]:
 
 
 def inject_faults(
-    camera: Loopback,
-    stream: Stream,
-    observations: SoakObservations,
-    seconds: float,
-    stop_event: threading.Event,
+    camera: Loopback, stream: Stream, seen: SoakObservations, seconds: float, stop_event: threading.Event
 ) -> None:
     """Do as planned, look at the memory every second, and end the stream."""
     began, faults, process = time.perf_counter(), plan_faults(seconds), psutil.Process()
     while (now := time.perf_counter() - began) < seconds and not stop_event.is_set():
         while faults and faults[0][0] <= now:
             camera.send_command(faults.pop(0)[1])
-        observations.memory.append((now, process.memory_info().rss / 2**20))
+        seen.memory.append((now, process.memory_info().rss / 2**20))
         stop_event.wait(min(SAMPLE_S, faults[0][0] - now if faults else SAMPLE_S))
     stream.close()
 
 
 def simulate_vanishing_viewers(
-    server: MjpegServerSink, observations: SoakObservations, stop_event: threading.Event
+    server: MjpegServerSink, seen: SoakObservations, stop_event: threading.Event
 ) -> None:
     """Viewers that take some pictures, or none, and are gone without a word."""
     chance = random.Random(0)
@@ -190,40 +184,41 @@ def simulate_vanishing_viewers(
                 viewer.recv(20_000)
             # Closing with a linger time of 0 resets the connection, as a crash does.
             viewer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            observations.vanished += 1
+            seen.vanished += 1
 
 
 def check_promises(
-    observations: SoakObservations, before: ProcessResources, after: ProcessResources
+    seen: SoakObservations, before: ProcessResources, after: ProcessResources
 ) -> dict[str, bool]:
     """Every promise with whether it held."""
-    assert observations.stats is not None
-    source, camera = observations.stats.sources[0], observations.camera
+    assert seen.stats is not None
+    source, camera, lost = seen.stats.sources[0], seen.camera, seen.events["lost"]
     damaged = camera["damage"] + camera["break"]
     # When several pictures wait, only the newest is looked at, so that some damage may go by unseen.
-    unseen = min(damaged, observations.stats.dropped)
-    growth = compute_growth(observations.memory)
-    return {
-        f"memory after the warm-up grew by {growth:+.1%}; at most {MAX_GROWTH:.0%}": growth <= MAX_GROWTH,
-        f"Python threads left: {set(after.threads) - set(before.threads) or 'none'}": after.threads
-        == before.threads,
-        f"threads in all {after.native}, before {before.native}": after.native <= before.native,
-        f"open files {after.files}, before {before.files}": after.files <= before.files,
-        f"{source.reconnects} reconnects, {observations.events['lost']} times told; {camera['cut']} losses": (
-            source.reconnects
-            == camera["cut"]
-            == observations.events["lost"]
-            == observations.events["reconnected"]
+    unseen = min(damaged, seen.stats.dropped)
+    growth, left = compute_growth(seen.memory), set(after.threads) - set(before.threads) or "none"
+    recorded = f"{seen.recorded} pictures recorded of {seen.presented} shown, {seen.recorded_s:.1f} s"
+    reconnects = (source.reconnects, lost, seen.events["reconnected"])
+    promises = [
+        (f"memory after the warm-up grew by {growth:+.1%}; at most {MAX_GROWTH:.0%}", growth <= MAX_GROWTH),
+        (f"Python threads left: {left}", after.threads == before.threads),
+        (f"threads in all {after.native}, before {before.native}", after.native <= before.native),
+        (f"open files {after.files}, before {before.files}", after.files <= before.files),
+        (
+            f"{source.reconnects} reconnects, {lost} times told; {camera['cut']} losses",
+            set(reconnects) == {camera["cut"]},
         ),
-        f"{source.undecodable} damaged pictures counted; {damaged} sent": (
-            damaged - unseen <= source.undecodable <= damaged
+        (
+            f"{source.undecodable} damaged pictures counted; {damaged} sent",
+            damaged - unseen <= source.undecodable <= damaged,
         ),
-        f"{source.captured} captured of {camera['sent']} sent whole": (
-            source.captured >= MIN_FPS_SHARE * camera["sent"]
+        (
+            f"{source.captured} captured of {camera['sent']} sent whole",
+            source.captured >= MIN_FPS_SHARE * camera["sent"],
         ),
-        f"{observations.recorded} pictures recorded of {observations.presented} shown, "
-        f"{observations.recorded_s:.1f} s": (observations.recorded == observations.presented),
-    }
+        (recorded, seen.recorded == seen.presented),
+    ]
+    return dict(promises)
 
 
 def compute_growth(memory: Sequence[tuple[float, float]]) -> float:
@@ -234,15 +229,15 @@ def compute_growth(memory: Sequence[tuple[float, float]]) -> float:
     return float(np.median(values[-tenth:]) / np.median(values[:tenth]) - 1)
 
 
-def make_row(observations: SoakObservations, seconds: float) -> Row:
+def make_row(seen: SoakObservations, seconds: float) -> Row:
     """As a row of a record."""
-    assert observations.stats is not None
+    assert seen.stats is not None
     values = {
-        "fps": observations.presented / seconds,
-        "dropped": observations.stats.dropped,
-        "rss_growth": compute_growth(observations.memory),
-        "losses": observations.camera["cut"],
-        "reconnects": observations.stats.reconnects,
+        "fps": seen.presented / seconds,
+        "dropped": seen.stats.dropped,
+        "rss_growth": compute_growth(seen.memory),
+        "losses": seen.camera["cut"],
+        "reconnects": seen.stats.reconnects,
     }
     return Row("sketch 256x256", "everything that goes wrong", SIZE[1], SIZE[0], values=values)
 
@@ -252,18 +247,13 @@ def sample_memory(memory: Sequence[tuple[float, float]]) -> list[tuple[str, floa
     return [(f"{at:.0f}", round(mib, 1)) for at, mib in memory[:: max(1, len(memory) // 12)]]
 
 
-def show(observations: SoakObservations, before: ProcessResources, after: ProcessResources) -> None:
+def show(seen: SoakObservations, before: ProcessResources, after: ProcessResources) -> None:
     """Print what was seen."""
-    assert observations.stats is not None
-    print_table(
-        "", ["second", "memory MiB"], [[at, f"{mib:.1f}"] for at, mib in sample_memory(observations.memory)]
-    )
-    print(observations.stats.format_line())
-    print(f"{observations.vanished} viewers vanished; before: {before}; after: {after}")
-
-
-def _count_event(observations: SoakObservations, event: Event) -> None:
-    observations.events[event.kind] += 1
+    assert seen.stats is not None
+    rows = [[at, f"{mib:.1f}"] for at, mib in sample_memory(seen.memory)]
+    print_table("", ["second", "memory MiB"], rows)
+    print(seen.stats.format_line())
+    print(f"{seen.vanished} viewers vanished; before: {before}; after: {after}")
 
 
 if __name__ == "__main__":

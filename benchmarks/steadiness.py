@@ -34,9 +34,8 @@ from i2i_sdk.imaging.stabilizer import Stabilizer, _MotionEstimator
 from i2i_sdk.media.images import write_image
 from i2i_sdk.media.video import VideoReader
 from i2i_sdk.media.video_writer import VideoWriter
-from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.quiet import QuietMonitor
-from i2i_sdk.perf.record import Row, make_record
+from i2i_sdk.perf.record import Row
 from i2i_sdk.perf.timing import compute_statistics
 from i2i_sdk.quality.metrics import IDENTICAL_DB
 
@@ -46,6 +45,8 @@ Mask = NDArray[np.bool_]
 
 VIEW_WIDTH = 640  # of each of the three pictures side by side
 AMPLIFICATION = 4  # differences on the sheet
+FARNEBACK: dict[str, Any] = {"pyr_scale": 0.5, "levels": 5, "winsize": 15, "iterations": 3}
+FARNEBACK |= {"poly_n": 5, "poly_sigma": 1.2, "flags": 0}
 SQUARE, STEP, LEFT, TOP = 120, 8, 80, 180  # of the moving square, in pixels
 
 
@@ -98,9 +99,8 @@ class SteadinessScore:
 def main(argv: Sequence[str]) -> int:
     """Measure on the given clips, else those of the shared data."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.steadiness", description=__doc__)
-    parser.add_argument(
-        "model", type=Path, nargs="?", default=find_default_model(), help="a checkpoint or bundle"
-    )
+    model = find_default_model()
+    parser.add_argument("model", type=Path, nargs="?", default=model, help="a checkpoint or bundle")
     parser.add_argument("clips", type=Path, nargs="*")
     parser.add_argument("--strength", type=float, default=0.7)
     parser.add_argument("--frames", type=int, default=10**9, help="of each clip at most")
@@ -112,22 +112,22 @@ def main(argv: Sequence[str]) -> int:
         source = args.model if args.model.suffix == ".i2i" else export_model(args.model, Path(folder))
         translate = stack.enter_context(Translator(source, precision="fp32"))
         for clip in args.clips or list_shared_clips():
-            rows += make_rows(
-                clip.stem, measure_clip(translate, clip, args.strength, args.frames), args.strength
-            )
+            score = measure_clip(translate, clip, args.strength, args.frames)
+            rows += make_rows(clip.stem, score, args.strength)
             quiet.check_steady()
         for background in ("flat", "textured"):
             left = measure_trail(Stabilizer(args.strength), background)
             subject = f"a square that moves, {background} background"
             rows.append(Row(subject, f"strength {args.strength:g}", 480, 640, values={"trail": left}))
-    facts = {
+    facts: dict[str, Any] = {
         "model": name_subject(args.model),
         "engine": format_engine_name(translate),
         "threads_of_opencv": cv2.getNumThreads(),
-        **({"frames_at_most": args.frames} if args.frames < 10**9 else {}),
     }
+    if args.frames < 10**9:
+        facts["frames_at_most"] = args.frames
     title = f"steadiness of translated video, strength {args.strength:g}"
-    publish(make_record("steadiness", title, tuple(rows), describe_machine(), quiet.conditions, facts=facts))
+    publish("steadiness", title, rows, quiet.conditions, facts)
     print(f"side by side (input, raw, steady) and differences: {OUT}/steadiness_*")
     return 0
 
@@ -155,21 +155,16 @@ def export_model(checkpoint: Path, folder: Path) -> Path:
 
 def make_rows(clip: str, score: SteadinessScore, strength: float) -> list[Row]:
     """As rows of a record: unsmoothed, and smoothed."""
+    times, samples = {"smooth": compute_statistics(score.milliseconds)}, {"smooth": tuple(score.milliseconds)}
     values = {
         "warping": float(np.mean(score.stabilized)),
         "steadier": score.gain,
         "covered_psnr": score.covered_db,
     }
+    name = f"strength {strength:g}"
     return [
         Row(clip, "unsmoothed", *score.size, values={"warping": float(np.mean(score.raw))}),
-        Row(
-            clip,
-            f"strength {strength:g}",
-            *score.size,
-            times={"smooth": compute_statistics(score.milliseconds)},
-            samples={"smooth": tuple(score.milliseconds)},
-            values=values,
-        ),
+        Row(clip, name, *score.size, times=times, samples=samples, values=values),
     ]
 
 
@@ -182,9 +177,8 @@ def measure_clip(translate: Translator, clip: Path, strength: float, max_frames:
         height = round(video.height * VIEW_WIDTH / video.width)
         out = OUT / f"steadiness_{clip.stem}.mp4"
         with VideoWriter(out, 3 * VIEW_WIDTH, height, video.fps, audio_from=None) as writer:
-            for index, step in enumerate(
-                iter_frame_pairs(translate, video, Stabilizer(strength), max_frames)
-            ):
+            steps = iter_frame_pairs(translate, video, Stabilizer(strength), max_frames)
+            for index, step in enumerate(steps):
                 score.add(step)
                 if score.raw[-1] > liveliest:
                     liveliest, sheet_of = score.raw[-1], step
@@ -293,19 +287,7 @@ def draw_sheet(step: FramePair) -> Image:
 
 def _compute_farneback_flow(now: Any, past: Any) -> Field:
     no_guess: Any = None
-    flow = cv2.calcOpticalFlowFarneback(
-        now,
-        past,
-        no_guess,
-        pyr_scale=0.5,
-        levels=5,
-        winsize=15,
-        iterations=3,
-        poly_n=5,
-        poly_sigma=1.2,
-        flags=0,
-    )
-    return np.asarray(flow, np.float32)
+    return np.asarray(cv2.calcOpticalFlowFarneback(now, past, no_guess, **FARNEBACK), np.float32)
 
 
 def _make_pixel_grid(height: int, width: int) -> Field:

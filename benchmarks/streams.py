@@ -25,12 +25,10 @@ from benchmarks.support.glass import format_engine_name, watch_cameras
 from benchmarks.support.identity import write_identity
 from benchmarks.support.loopback import Loopback, Size, make_photos
 from benchmarks.support.processes import CpuShare
-from benchmarks.support.promises import report_promises
 from i2i_sdk import Translator
 from i2i_sdk.live import NullSink, Result, Stream
-from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.quiet import QuietMonitor
-from i2i_sdk.perf.record import Row, make_record
+from i2i_sdk.perf.record import Row
 from i2i_sdk.perf.timing import compute_statistics, take_turns
 
 STREAM_COUNTS = (1, 2, 4, 8)
@@ -89,16 +87,11 @@ class SaturatedCase:
         """As a row of a record. turns: milliseconds of their rounds."""
         width, height = SIZE
         served = [sum(len(turn.moments[stream]) for turn in self.turns) for stream in range(self.streams)]
-        cpu = float(np.mean([turn.cpu for turn in self.turns]))
-        return Row(
-            subject,
-            format_engine_name(self.translate),
-            height,
-            width,
-            streams=self.streams,
-            times={"round": compute_statistics([ms for turn in turns for ms in turn], turns)},
-            values={**compute_rates(served, sum(turn.seconds for turn in self.turns)), "cpu": cpu},
-        )
+        values = compute_rates(served, sum(turn.seconds for turn in self.turns))
+        values["cpu"] = float(np.mean([turn.cpu for turn in self.turns]))
+        times = {"round": compute_statistics([ms for turn in turns for ms in turn], turns)}
+        name = format_engine_name(self.translate)
+        return Row(subject, name, height, width, 1, self.streams, times, values=values)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -116,8 +109,7 @@ def main(argv: Sequence[str]) -> int:
     held = dict(check_promise(row) for row in rows if row.streams > 1)
     facts = {"seconds": args.seconds, "camera_fps": FPS, "checks": held}
     title = f"streams: several through one engine, {SIZE[0]}x{SIZE[1]}"
-    publish(make_record("streams", title, tuple(rows), describe_machine(), quiet.conditions, facts=facts))
-    return report_promises(held)
+    return publish("streams", title, rows, quiet.conditions, facts)
 
 
 def measure_saturated(

@@ -22,15 +22,15 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import torch
 import torch.nn.functional as F
 from skimage import data as photos
 from torch import Tensor
 
 from benchmarks.reporting.publish import publish
-from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.quiet import QuietMonitor
-from i2i_sdk.perf.record import Row, make_record
+from i2i_sdk.perf.record import Row
 from i2i_sdk.perf.timing import compute_median_ratio, compute_statistics, time_interleaved
 from i2i_training.data import Batch, TrainingData, open_training_data
 from i2i_training.losses.image_pool import ImagePool
@@ -39,7 +39,8 @@ from i2i_training.recipes import RECIPES, Recipe
 from i2i_training.run.devices import launch_fabric
 from i2i_training.run.run_options import RunOptions
 
-PLAIN = "plain FP32 loop"
+PLAIN, OURS = "plain FP32 loop", "i2i train"
+Values = dict[str, float]
 SIZE = 128  # pixels: crops on a CPU; a GPU takes 256
 RECIPE_NAMES = ("cyclegan", "pix2pix", "cut", "unit", "encdec", "dcgan")
 
@@ -86,12 +87,7 @@ def main(argv: Sequence[str]) -> int:
         "rounds": args.rounds,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
     }
-    title = "one step of training"
-    record = make_record(
-        "training", title, tuple(rows), describe_machine(), quiet.conditions, baseline=PLAIN, facts=facts
-    )
-    publish(record)
-    return 0
+    return publish("training", "one step of training", rows, quiet.conditions, facts, baseline=PLAIN)
 
 
 def compare_loops(name: str, folder: Path, args: argparse.Namespace) -> list[Row]:
@@ -108,20 +104,15 @@ def compare_loops(name: str, folder: Path, args: argparse.Namespace) -> list[Row
         source = iter_decoded_batches(run, name, device)
         calls: dict[str, Callable[[], object]] = {
             PLAIN: lambda: synchronize(plain_step(next(source)), device),
-            "i2i train": lambda: synchronize(ours.step(data.next(device)), device),
+            OURS: lambda: synchronize(ours.step(data.next(device)), device),
         }
         times = time_interleaved(calls, rounds=args.rounds, warmup=3)
-        values = {"faster": compute_median_ratio(times[PLAIN], times["i2i train"])}
+        values = {"faster": compute_median_ratio(times[PLAIN], times[OURS])}
         values |= measure_breakdown(ours, data, device, rounds=args.rounds)
-    return [
-        make_row(name, PLAIN, times[PLAIN], run, {}),
-        make_row(name, "i2i train", times["i2i train"], run, values),
-    ]
+    return [make_row(name, loop, times[loop], run, values if loop == OURS else {}) for loop in calls]
 
 
-def make_row(
-    recipe: str, loop: str, times: Sequence[float], run: RunOptions, values: dict[str, float]
-) -> Row:
+def make_row(recipe: str, loop: str, times: Sequence[float], run: RunOptions, values: Values) -> Row:
     """One loop's steps."""
     step = compute_statistics(times)
     values = {"images": 1000 * run.batch / step.median_ms, **values}
@@ -179,25 +170,19 @@ class PlainCycleGAN:
         self.optimizer_g.zero_grad()
         identity = 5.0 * (F.l1_loss(self.g_a(b), b) + F.l1_loss(self.g_b(a), a))
         cycle = 10.0 * (F.l1_loss(back_a, a) + F.l1_loss(back_b, b))
-        loss = (
-            compute_lsgan_loss(self.d_a, fake_b, 1.0)
-            + compute_lsgan_loss(self.d_b, fake_a, 1.0)
-            + cycle
-            + identity
-        )
+        judged = compute_lsgan_loss(self.d_a, fake_b, 1.0) + compute_lsgan_loss(self.d_b, fake_a, 1.0)
+        loss = judged + cycle + identity
         loss.backward()
         self.optimizer_g.step()
 
         for net in (self.d_a, self.d_b):
             net.requires_grad_(True)
         self.optimizer_d.zero_grad()
-        for net, real, fake, pool in zip(
-            (self.d_a, self.d_b), (b, a), (fake_b, fake_a), self.pools, strict=True
-        ):
-            loss_d = 0.5 * (
-                compute_lsgan_loss(net, real, 1.0) + compute_lsgan_loss(net, pool.swap(fake.detach()), 0.0)
-            )
-            loss_d.backward()
+        sides = (self.d_a, b, fake_b, self.pools[0]), (self.d_b, a, fake_a, self.pools[1])
+        for net, real, fake, pool in sides:
+            loss_real = compute_lsgan_loss(net, real, 1.0)
+            loss_fake = compute_lsgan_loss(net, pool.swap(fake.detach()), 0.0)
+            (0.5 * (loss_real + loss_fake)).backward()
         self.optimizer_d.step()
         return {"G": loss.detach()}
 
@@ -240,11 +225,9 @@ def crop_image(image: np.ndarray, run: RunOptions, random: np.random.Generator) 
     return torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 127.5 - 1
 
 
-def measure_breakdown(
-    recipe: Recipe, data: TrainingData, device: torch.device, rounds: int
-) -> dict[str, float]:
+def measure_breakdown(recipe: Recipe, data: TrainingData, device: torch.device, rounds: int) -> Values:
     """Shares of our step: waiting for data, backward passes, optimizers; the rest is forward passes."""
-    spent: dict[str, float] = {"waiting": 0.0, "backward": 0.0, "optimizers": 0.0}
+    spent: Values = {"waiting": 0.0, "backward": 0.0, "optimizers": 0.0}
 
     def add_timing(part: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def run_timed(*args: Any, **kwargs: Any) -> Any:
@@ -290,15 +273,9 @@ def print_memory(folder: Path, steps: int) -> int:
             recipe.step(data.next(device))
             if step % max(1, steps // 10) == 0:
                 gc.collect()
-                print(f"step {step}: {read_resident_mb():.1f} MB")
+                print(f"step {step}: {psutil.Process().memory_info().rss / 1e6:.1f} MB")
         print(f"waited for data: {data.wait_s:.2f} s of the run")
     return 0
-
-
-def read_resident_mb() -> float:
-    """MB of memory that this process has now (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 1e6
 
 
 def write_images(folder: Path, count: int = 24) -> None:

@@ -7,17 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from benchmarks.plots.labels import Label, Stroke, format_log_axis, write_labels
-from benchmarks.plots.style import (
-    INK,
-    MUTED,
-    PAPER,
-    SMALL,
-    Picture,
-    create_figure,
-    get_style,
-    make_slug,
-    truncate,
-)
+from benchmarks.plots.style import INK, MUTED, PAPER, Picture, annotate, create_figure, get_style, truncate
 from benchmarks.reporting.choice import MAX_PSNR, make_points
 from benchmarks.reporting.formats import format_number, format_row_size, format_title
 from i2i_sdk.perf.pareto import Point, find_pareto
@@ -41,32 +31,19 @@ def draw_pareto_picture(rows: Sequence[Row], baseline: str | None) -> Picture | 
     if eager and line:
         axes.axvline(line, color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
         low, high = axes.get_ylim()  # a name may interrupt the line
-        axes.annotate(
-            truncate(eager.name),
-            (line, low + 0.02 * (high - low)),
-            xytext=(-3, 0),
-            textcoords="offset points",
-            ha="right",
-            va="bottom",
-            rotation=90,
-            fontsize=SMALL,
-            color=MUTED,
-        )
+        where = {"ha": "right", "va": "bottom", "rotation": 90, "color": MUTED}
+        annotate(axes, truncate(eager.name), (line, low + 0.02 * (high - low)), (-3, 0), **where)
     _add_legend(axes)
     labels = [Label(p.ms, p.psnr, truncate(p.name)) for p in shown]
     write_labels(figure, axes, labels, strokes, [])
-    best = ", ".join(
-        f"{p.name} ({format_number(p.ms)} ms, {_format_level(p.psnr)} dB)" for p in find_pareto(shown)
-    )
-    alt = f"Latency against quality of {title}. On the front, the fastest first: {best}."
-    return Picture(
-        make_slug("front", chosen[0].subject, format_row_size(chosen[0])), "front", title, alt, figure
-    )
+    best = [f"{p.name} ({format_number(p.ms)} ms, {_format_level(p.psnr)} dB)" for p in find_pareto(shown)]
+    alt = f"Latency against quality of {title}. On the front, the fastest first: {', '.join(best)}."
+    return Picture("front", (chosen[0].subject, format_row_size(chosen[0])), title, alt, figure)
 
 
 def _set_limits(axes: Any, plotted_points: Sequence[Point], others: Sequence[float]) -> None:
     """Room around the points for their names."""
-    fastest, slowest = min(p.ms for p in plotted_points), max([p.ms for p in plotted_points] + [*others])
+    fastest, slowest = min(p.ms for p in plotted_points), max(*(p.ms for p in plotted_points), *others)
     lowest = min(p.psnr for p in plotted_points)
     span = max(slowest / fastest, 2.0)
     axes.set_xscale("log")
@@ -93,8 +70,7 @@ def _draw(axes: Any, plotted_points: Sequence[Point], p95: dict[str, float]) -> 
         axes.plot(point.ms, y, look.marker, **style, markeredgewidth=1.8, zorder=3)
     strokes = [(p.ms, p.psnr, p95[p.name], p.psnr) for p in plotted_points]
     for a, b in pairwise(best):
-        strokes.append((a.ms, a.psnr, b.ms, a.psnr))
-        strokes.append((b.ms, a.psnr, b.ms, b.psnr))
+        strokes += [(a.ms, a.psnr, b.ms, a.psnr), (b.ms, a.psnr, b.ms, b.psnr)]
     return strokes
 
 

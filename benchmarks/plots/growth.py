@@ -9,15 +9,11 @@ from typing import Any
 from matplotlib.ticker import NullLocator
 
 from benchmarks.plots.labels import format_log_axis
-from benchmarks.plots.style import MUTED, Picture, create_figure, get_engine, get_style, make_slug, truncate
+from benchmarks.plots.style import MUTED, Picture, create_figure, get_engine, get_style, truncate
 from benchmarks.reporting.power_laws import Fit
 from benchmarks.reporting.wording import format_subject
 
-AXIS_LABELS = {
-    "pixels": "pixels of a frame",
-    "batch": "frames in a batch",
-    "streams": "streams at once",
-}
+AXIS_LABELS = {"pixels": "pixels of a frame", "batch": "frames in a batch", "streams": "streams at once"}
 GUIDE_LINES = 4  # of linear growth, parallel
 
 
@@ -26,15 +22,11 @@ def draw_growth_pictures(fits: Sequence[Fit]) -> list[Picture]:
     groups: dict[tuple[str, str], dict[tuple[int, ...], list[Fit]]] = {}
     for fit in fits:
         groups.setdefault((fit.subject, fit.quantity), {}).setdefault(fit.group, []).append(fit)
+    # Of several sizes one picture is enough; the fits of all are in the tables.
     return [
-        _draw_picture(subject, against, _select_middle(by_size))
+        _draw_picture(subject, against, by_size[sorted(by_size)[len(by_size) // 2]])
         for (subject, against), by_size in groups.items()
     ]
-
-
-def _select_middle(by_size: dict[tuple[int, ...], list[Fit]]) -> list[Fit]:
-    """Of several sizes one picture is enough; the fits of all are in the tables."""
-    return by_size[sorted(by_size)[len(by_size) // 2]]
 
 
 def _draw_picture(subject: str, quantity: str, fits: Sequence[Fit]) -> Picture:
@@ -50,15 +42,10 @@ def _draw_picture(subject: str, quantity: str, fits: Sequence[Fit]) -> Picture:
     ordered = sorted(fits, key=lambda fit: -fit.points[-1][1])  # as the lines end
     for fit in ordered:
         look = get_style(fit.name)
-        axes.plot(
-            *zip(*fit.points, strict=True),
-            color=look.color,
-            marker=look.marker,
-            markersize=look.size - 1.5,
-            linestyle=get_engine(fit.name)[1],
-            linewidth=1.8,
-            label=f"{truncate(fit.name)}: exponent {fit.exponent:.2f}",
-        )
+        marker = {"color": look.color, "marker": look.marker, "markersize": look.size - 1.5}
+        line = {"linestyle": get_engine(fit.name)[1], "linewidth": 1.8}
+        label = f"{truncate(fit.name)}: exponent {fit.exponent:.2f}"
+        axes.plot(*zip(*fit.points, strict=True), **marker, **line, label=label)
     axes.set_xticks(xs, [_format_tick(x, quantity) for x in xs])
     axes.xaxis.set_minor_locator(NullLocator())
     format_log_axis(axes.yaxis, min(ys), max(ys))
@@ -69,7 +56,7 @@ def _draw_picture(subject: str, quantity: str, fits: Sequence[Fit]) -> Picture:
     said = "; ".join(f"{fit.name} {fit.exponent:.2f}" for fit in ordered)
     against = f"Time of {format_subject(fits[0])} against {AXIS_LABELS[quantity]}"
     alt = f"{against}, both logarithmic. Exponents: {said}."
-    return Picture(make_slug("growth", subject, quantity), "growth", title, alt, figure)
+    return Picture("growth", (subject, quantity), title, alt, figure)
 
 
 def _draw_linear(axes: Any, xs: Sequence[float], lowest: float, highest: float) -> None:

@@ -7,17 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.plots.style import (
-    INK,
-    MUTED,
-    NORMAL,
-    SMALL,
-    Picture,
-    create_figure,
-    get_style,
-    make_slug,
-    truncate,
-)
+from benchmarks.plots.style import INK, MUTED, SMALL, Picture, create_figure, get_style, truncate
 from benchmarks.reporting.formats import format_number, format_row_size, format_title
 from i2i_sdk.perf.record import Row
 
@@ -47,13 +37,13 @@ def draw_histogram_picture(rows: Sequence[Row]) -> Picture | None:
     last.locator_params(axis="x", nbins=6)
     last.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     last.set_xlabel("time of a call, % of the variant's median")
-    said = "; ".join(
-        f"{row.name} {format_number(float(np.median(row.samples['frame'])))} ms" for row in chosen
-    )
+    said = "; ".join(f"{row.name} {_format_median(row)}" for row in chosen)
     alt = f"Histograms of the times of {title}. Medians: {said}."
-    return Picture(
-        make_slug("histogram", chosen[0].subject, format_row_size(chosen[0])), "histogram", title, alt, figure
-    )
+    return Picture("histogram", (chosen[0].subject, format_row_size(chosen[0])), title, alt, figure)
+
+
+def _format_median(row: Row) -> str:
+    return f"{format_number(float(np.median(row.samples['frame'])))} ms"
 
 
 def _compute_percents(row: Row) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -81,8 +71,7 @@ def _draw_strip(axes: Any, row: Row, percents: np.ndarray[Any, Any], edges: np.n
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="x", bottom=False)
     axes.grid(axis="x", linewidth=0.7)
-    axes.set_title(truncate(row.name), loc="left", fontsize=NORMAL, pad=2)
+    axes.set_title(truncate(row.name), loc="left", pad=2)
     beyond = len(percents) - len(inside)
-    said = f"{format_number(float(np.median(row.samples['frame'])))} ms"
-    said += f", {beyond} of {len(percents)} beyond" if beyond else ""
+    said = _format_median(row) + (f", {beyond} of {len(percents)} beyond" if beyond else "")
     axes.set_title(said, loc="right", fontsize=SMALL, pad=2, color=MUTED)

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
-from benchmarks.plots.style import MUTED, SMALL, TEXT_BACKGROUND
+from benchmarks.plots.style import MUTED, SMALL, TEXT_BACKGROUND, annotate
 from i2i_sdk.perf.pareto_plot import DISTANCES, MARKER_RADIUS, TextBox, place_labels
 
 MAX_DISTANCE, MAX_TRIES = 45, 24  # points of 1/72 inch, and tries, until a name stays where it was first
@@ -143,17 +143,10 @@ def _make_marker_box(center: Point) -> TextBox:
 def _draw_label(axes: Any, label: Label, center: Point, box: TextBox) -> None:
     """Write a label into its box, with a line to its point where that is not near."""
     line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.7, "shrinkA": 0, "shrinkB": MARKER_RADIUS - 2}
-    written = axes.annotate(
-        label.text,
-        (label.x, label.y),
-        xytext=((box.left + box.right) / 2 - center[0], (box.bottom + box.top) / 2 - center[1]),
-        textcoords="offset points",
-        fontsize=SMALL,
-        ha="center",
-        va="center",
-        bbox=TEXT_BACKGROUND,
-        arrowprops=line if _compute_distance(center, box) > DISTANCES[1] else None,
-    )
+    offset = (box.left + box.right) / 2 - center[0], (box.bottom + box.top) / 2 - center[1]
+    how = {"ha": "center", "va": "center", "bbox": TEXT_BACKGROUND}
+    how["arrowprops"] = line if _compute_distance(center, box) > DISTANCES[1] else None
+    written = annotate(axes, label.text, (label.x, label.y), offset, **how)
     written.set_in_layout(False)  # else it moves the axes, and with them everything it was placed by
 
 

@@ -16,10 +16,10 @@ from benchmarks.plots.style import (
     TEXT_BACKGROUND,
     Picture,
     PlotStyle,
+    annotate,
     create_figure,
     get_engine,
     get_precision,
-    make_slug,
     truncate,
 )
 from benchmarks.reporting.formats import format_number
@@ -49,11 +49,10 @@ def draw_roofline_pictures(rows: Sequence[Row]) -> list[Picture]:
         and get_precision(row.name)
         and all(row.values.get(name, 0) > 0 for name in REQUIRED_VALUES)
     ]
-    engines = sorted({get_engine(row.name)[0] for row in chosen})
-    return [
-        _draw_picture(engine, [row for row in chosen if get_engine(row.name)[0] == engine])
-        for engine in engines
-    ]
+    groups: dict[str, list[Row]] = {}
+    for row in chosen:
+        groups.setdefault(get_engine(row.name)[0], []).append(row)
+    return [_draw_picture(engine, rows) for engine, rows in sorted(groups.items())]
 
 
 def _draw_picture(engine: str, rows: Sequence[Row]) -> Picture:
@@ -81,7 +80,7 @@ def _draw_picture(engine: str, rows: Sequence[Row]) -> Picture:
     write_labels(figure, axes, names, strokes, [Label(s.intensity, s.speed, "") for s in spots])
     said = ", ".join(f"{precision.upper()} {format_number(peak)} GMAC/s" for precision, peak in peaks.items())
     alt = f"Roofline of {engine}. Measured peaks: {said}; memory {format_number(bandwidth)} GB/s."
-    return Picture(make_slug("roofline", engine), "roofline", engine, alt, figure)
+    return Picture("roofline", (engine,), engine, alt, figure)
 
 
 def _make_point(row: Row) -> RooflinePoint:
@@ -96,35 +95,20 @@ def _draw_roofs(
 ) -> list[Stroke]:
     """The slope that memory allows and a roof for each precision -> their strokes."""
     left, right = x_limits
-    strokes: list[Stroke] = []
     highest = max(peaks.values())
     slope = (left, left * bandwidth, highest / bandwidth, highest)
     axes.plot(slope[::2], slope[1::2], color=MUTED, linewidth=1.6)
-    strokes.append(slope)
+    strokes: list[Stroke] = [slope]
     for precision, peak in peaks.items():
         color = PRECISIONS[precision].color
         axes.plot([peak / bandwidth, right], [peak, peak], color=color, linewidth=2)
         strokes.append((peak / bandwidth, peak, right, peak))
         below = any(peak < other < MIN_LABEL_RATIO * peak for other in peaks.values())
-        axes.annotate(
-            f"{MARKER_SIGNS[PRECISIONS[precision].marker]} {precision.upper()} {format_number(peak)}",
-            (right, peak),
-            xytext=(0, -3 if below else 3),
-            textcoords="offset points",
-            ha="right",
-            va="top" if below else "bottom",
-            fontsize=SMALL,
-            bbox=TEXT_BACKGROUND,
-        )
-    axes.text(
-        0.03,
-        0.97,
-        f"slope: memory, {format_number(bandwidth)} GB/s",
-        transform=axes.transAxes,
-        va="top",
-        fontsize=SMALL,
-        color=MUTED,
-    )
+        name = f"{MARKER_SIGNS[PRECISIONS[precision].marker]} {precision.upper()} {format_number(peak)}"
+        how = {"ha": "right", "va": "top" if below else "bottom", "bbox": TEXT_BACKGROUND}
+        annotate(axes, name, (right, peak), (0, -3 if below else 3), **how)
+    said, how = f"slope: memory, {format_number(bandwidth)} GB/s", {"va": "top", "color": MUTED}
+    axes.text(0.03, 0.97, said, transform=axes.transAxes, fontsize=SMALL, **how)
     return strokes
 
 
@@ -150,18 +134,9 @@ def _draw_points(axes: Any, spots: Sequence[RooflinePoint], strokes: list[Stroke
 def _draw_line(axes: Any, spots: Sequence[RooflinePoint], style: PlotStyle | None) -> list[Stroke]:
     """A line through points, which have markers where there is a look -> its strokes."""
     ends = [(spot.intensity, spot.speed) for spot in spots]
+    how: dict[str, Any] = {"linewidth": 1, "linestyle": ":", "color": MUTED, "zorder": 2}
     if style:
-        axes.plot(
-            *zip(*ends, strict=True),
-            linewidth=1.2,
-            marker=style.marker,
-            **_get_marker_options(style),
-            zorder=3,
-        )
-    else:
-        axes.plot(*zip(*ends, strict=True), linewidth=1, linestyle=":", color=MUTED, zorder=2)
+        how = {"linewidth": 1.2, "marker": style.marker, "markersize": style.size, "color": style.color}
+        how |= {"markeredgecolor": INK, "markeredgewidth": 0.6, "zorder": 3}
+    axes.plot(*zip(*ends, strict=True), **how)
     return [(*a, *b) for a, b in pairwise(ends)]
-
-
-def _get_marker_options(style: PlotStyle) -> dict[str, Any]:
-    return {"markersize": style.size, "color": style.color, "markeredgecolor": INK, "markeredgewidth": 0.6}

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +33,7 @@ RC_PARAMS: dict[Any, Any] = {
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
     "axes.labelsize": NORMAL,
+    "axes.titlesize": NORMAL,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
@@ -82,11 +82,16 @@ ENGINES: dict[str, tuple[str, Any]] = {  # a word of the name -> the engine, and
 class Picture:
     """A drawing with what a page says of it."""
 
-    slug: str  # its file's name without a suffix
     kind: str  # "front", "roofline", "histogram" or "growth"
+    parts: tuple[str, ...]  # of its file's name: of what it is
     title: str
     alt: str  # for those who cannot see it
     figure: Figure
+
+    @property
+    def slug(self) -> str:
+        """Its file's name without a suffix."""
+        return make_slug(self.kind, *self.parts)
 
 
 def get_precision(name: str) -> str | None:
@@ -117,11 +122,16 @@ def truncate(text: str, max_length: int = 30) -> str:
     return text if len(text) <= max_length else f"{text[: max_length - 1]}…"
 
 
-@contextmanager
-def apply_style() -> Iterator[None]:
+def apply_style() -> AbstractContextManager[None]:
     """Draw and write within it."""
-    with matplotlib.rc_context(RC_PARAMS):
-        yield
+    return matplotlib.rc_context(RC_PARAMS)
+
+
+def annotate(
+    axes: Any, text: str, point: tuple[float, float], offset: tuple[float, float], **how: Any
+) -> Any:
+    """Small text beside a point; the offset is on paper, in points of 1/72 inch."""
+    return axes.annotate(text, point, offset, textcoords="offset points", fontsize=SMALL, **how)
 
 
 def create_figure(height: float, title: str) -> Figure:

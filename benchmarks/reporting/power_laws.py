@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -25,39 +26,29 @@ class GrowthKind:
     min_points: int  # points for a fit
 
 
-def _count_pixels(row: Row) -> int:
-    return (row.height or 0) * (row.width or 0)
+def _get_size(row: Row) -> tuple[int, int]:
+    return row.height or 0, row.width or 0
 
 
 def _compute_aspect(row: Row) -> tuple[int, ...]:
     """Height to width in smallest numbers: (1, 1) for every square."""
-    height, width = row.height or 0, row.width or 0
+    height, width = _get_size(row)
     divisor = math.gcd(height, width) or 1
     return height // divisor, width // divisor
 
 
+def _is_single_picture(row: Row) -> bool:
+    return (row.batch, row.streams) == (1, 1) and math.prod(_get_size(row)) > 0
+
+
 KINDS: dict[str, GrowthKind] = {
     "pixels": GrowthKind(
-        "frame",
-        _count_pixels,
-        _compute_aspect,
-        lambda row: (row.batch, row.streams) == (1, 1) and _count_pixels(row) > 0,
-        3,
+        "frame", lambda row: math.prod(_get_size(row)), _compute_aspect, _is_single_picture, 3
     ),
     # engines are measured at batch 1 and 4 only
-    "batch": GrowthKind(
-        "frame",
-        lambda row: row.batch,
-        lambda row: (row.height or 0, row.width or 0),
-        lambda row: row.streams == 1,
-        2,
-    ),
+    "batch": GrowthKind("frame", lambda row: row.batch, _get_size, lambda row: row.streams == 1, 2),
     "streams": GrowthKind(
-        "round",
-        lambda row: row.streams,
-        lambda row: (row.height or 0, row.width or 0, row.batch),
-        lambda row: True,
-        3,
+        "round", lambda row: row.streams, lambda row: (*_get_size(row), row.batch), lambda row: True, 3
     ),
 }
 
@@ -76,17 +67,14 @@ class Fit:
     @property
     def excess(self) -> float:
         """More time a doubling than linear growth takes, over all: 0.05 is 5 % more than twice."""
-        return 2.0 ** (self.exponent - 1.0) - 1.0
+        return _compute_excess(self.exponent)
 
     @property
     def worst(self) -> tuple[int, int, float]:
         """The two neighbors between which time grows fastest, and the excess a doubling there."""
-        pairs = zip(self.points, self.points[1:], strict=False)
-        steps = [
-            (a, b, 2.0 ** (_fit_exponent({a: before, b: after}) - 1.0) - 1.0)
-            for (a, before), (b, after) in pairs
-        ]
-        return max(steps, key=lambda step: step[2])
+        steps = [(a, b, _compute_excess(_fit_exponent(dict((a, b))))) for a, b in pairwise(self.points)]
+        (low, _), (high, _), excess = max(steps, key=lambda step: step[2])
+        return low, high, excess
 
 
 def fit_growth(rows: Iterable[Row]) -> tuple[Fit, ...]:
@@ -118,6 +106,10 @@ def fit_growth(rows: Iterable[Row]) -> tuple[Fit, ...]:
 def select_superlinear(candidates: Iterable[Fit]) -> tuple[Fit, ...]:
     """Those that grow worse than linearly by more than 5 % a doubling, over all or between neighbors."""
     return tuple(fit for fit in candidates if max(fit.excess, fit.worst[2]) > MAX_EXCESS)
+
+
+def _compute_excess(exponent: float) -> float:
+    return 2.0 ** (exponent - 1.0) - 1.0
 
 
 def _fit_exponent(points: Mapping[int, float]) -> float:

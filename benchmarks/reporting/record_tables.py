@@ -49,26 +49,17 @@ class Table:
     is_collapsible: bool = False  # may be folded away
 
 
-def build_tables(record: Record, *, columns: Callable[[Sequence[Row]], list[Table]]) -> list[Table]:
-    """All tables of a record. columns: `summary` or `build_brief_summary`, for the variants of models."""
+def build_tables(record: Record, *, is_brief: bool = False) -> list[Table]:
+    """All tables of a record. is_brief: fewer columns for the variants of models."""
     if record.part != "engines":
         return build_overview(record.rows)
     models = [row for row in record.rows if row.height]
-    return [*columns(models), *build_overview([row for row in record.rows if not row.height])]
+    return [*build_summary(models, is_brief), *build_overview([r for r in record.rows if not r.height])]
 
 
-def build_summary(rows: Sequence[Row]) -> list[Table]:
+def build_summary(rows: Sequence[Row], is_brief: bool = False) -> list[Table]:
     """For every subject, size and batch, one table of its variants, the fastest first."""
-    return _hoist_shared_notes(
-        [_build_variant_table(group, _build_full_columns(group)) for group in _group_rows(rows)]
-    )
-
-
-def build_brief_summary(rows: Sequence[Row]) -> list[Table]:
-    """As `summary`, with fewer columns."""
-    return _hoist_shared_notes(
-        [_build_variant_table(group, _build_brief_columns(group)) for group in _group_rows(rows)]
-    )
+    return _hoist_shared_notes([_build_variant_table(group, is_brief) for group in _group_rows(rows)])
 
 
 def _group_rows(rows: Sequence[Row]) -> list[list[Row]]:
@@ -84,32 +75,21 @@ def _get_median(row: Row) -> float:
     return row.times["frame"].median_ms if "frame" in row.times else float("inf")
 
 
-def _build_full_columns(rows: Sequence[Row]) -> list[Column]:
-    """What decides first: a phone shows no more than that."""
+def _build_columns(rows: Sequence[Row], is_brief: bool) -> list[Column]:
+    """What decides first: a phone shows no more than that. Last is what only some machines have."""
     median = ("median, ms", partial(format_time, name="frame", statistic="median_ms"))
     others = [(name, partial(format_time, name="frame", statistic=f"{name}_ms")) for name in STATISTICS]
-    return [median, *_build_main_columns(rows), *others, *_build_optional_columns(rows)]
-
-
-def _build_brief_columns(rows: Sequence[Row]) -> list[Column]:
-    return [
-        ("ms median (min, p95)", _format_median_min_p95),
-        *_build_main_columns(rows),
-        *_build_optional_columns(rows),
-    ]
-
-
-def _build_main_columns(rows: Sequence[Row]) -> list[Column]:
+    if is_brief:
+        median, others = ("ms median (min, p95)", _format_median_min_p95), []
     limits = ("of_peak",) if _has_equal_shares(rows) else ("of_peak", "of_limit")
     names = ("faster", *limits, "psnr", "ssim", "memory", "size")
-    return [("\u00b1", partial(format_row_spread, name="frame")), *map(_build_value_column, names)]
-
-
-def _build_optional_columns(rows: Sequence[Row]) -> list[Column]:
-    """What only some machines have."""
-    repeated = [_build_value_column("repeated")] if any(row.values.get("repeated") for row in rows) else []
-    energy = [(format_heading("energy"), _format_energy)] if _has_value(rows, "energy") else []
-    return [*repeated, *energy]
+    columns = [median, ("\u00b1", partial(format_row_spread, name="frame"))]
+    columns += [*map(_build_value_column, names), *others]
+    if any(row.values.get("repeated") for row in rows):
+        columns.append(_build_value_column("repeated"))
+    if _has_value(rows, "energy"):
+        columns.append((format_heading("energy"), _format_energy))
+    return columns
 
 
 def _build_value_column(name: str) -> Column:
@@ -135,7 +115,7 @@ def _has_equal_shares(rows: Sequence[Row]) -> bool:
     return all(format_share(peak or 0) == format_share(limit or 0) for peak, limit in pairs)
 
 
-def _build_variant_table(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
+def _build_variant_table(rows: Sequence[Row], is_brief: bool) -> Table:
     title, batch = format_title(rows[0].subject, format_row_size(rows[0])), rows[0].batch
     title = title if batch == 1 else f"{title}, batch {batch}"
     notes = _collect_notes(rows)
@@ -144,7 +124,7 @@ def _build_variant_table(rows: Sequence[Row], columns: Sequence[Column]) -> Tabl
     if not _has_value(rows, "energy"):
         notes.append(NO_ENERGY_NOTE)
     best = list_pareto_variants(rows)
-    table = _build_table(title, "variant", rows, columns, notes)
+    table = _build_table(title, "variant", rows, _build_columns(rows, is_brief), notes)
     highlighted = tuple(i for i, row in enumerate(rows) if row.name in best)
     return replace(table, highlighted=highlighted, is_collapsible=batch > 1)
 
@@ -158,11 +138,10 @@ def _build_table(
 
 def build_overview(rows: Sequence[Row]) -> list[Table]:
     """For rows of any part, one table a subject, with the quantities that its rows have."""
-    subjects = dict.fromkeys(row.subject for row in rows)
-    return [
-        _build_overview_table(subject, [row for row in rows if row.subject == subject])
-        for subject in subjects
-    ]
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.subject, []).append(row)
+    return [_build_overview_table(subject, group) for subject, group in groups.items()]
 
 
 def _build_overview_table(subject: str, rows: Sequence[Row]) -> Table:
@@ -176,16 +155,10 @@ def _build_overview_table(subject: str, rows: Sequence[Row]) -> Table:
     if any(row.streams > 1 for row in rows):
         columns.append(("streams", lambda row: str(row.streams)))
     columns += [_build_time_column(name) for name in TIMES if any(name in row.times for row in rows)]
-    columns += [
-        _build_value_column(name) for name in VALUES if name not in JSON_ONLY and _has_value(rows, name)
-    ]
-    table = _build_table(
-        format_title(subject, format_row_size(rows[0]) if one_size else ""),
-        "",
-        rows,
-        columns,
-        _collect_notes(rows),
-    )
+    shown = [name for name in VALUES if name not in JSON_ONLY and _has_value(rows, name)]
+    columns += map(_build_value_column, shown)
+    title = format_title(subject, format_row_size(rows[0]) if one_size else "")
+    table = _build_table(title, "", rows, columns, _collect_notes(rows))
     if len({row.name for row in rows}) > 1 or len(rows) == 1 or not columns:
         return table
     cells = tuple(row[1:] for row in table.rows)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,43 +27,33 @@ def make_torch_candidates(
     checkpoint: Path, size: tuple[int, int], batch: int, device: str, threads: int | None = None
 ) -> list[Candidate]:
     """PyTorch eager and compiled; on a GPU also in FP16, as a CUDA graph, and timed by CUDA events."""
-    arguments = {"checkpoint": str(checkpoint), "size": list(size), "batch": batch, "device": device}
-    arguments["threads"] = threads
-    opener = "benchmarks.support.baselines:open_torch"
-    found = [
-        Candidate(EAGER, opener, arguments),
-        Candidate(COMPILED, opener, {**arguments, "mode": "compiled"}),
-    ]
+    common = {"checkpoint": str(checkpoint), "size": list(size), "batch": batch, "device": device}
+
+    def make_candidate(name: str, opener: str = "open_torch", **more: Any) -> Candidate:
+        arguments = {**common, "threads": threads, **more}
+        return Candidate(name, f"{__name__}:{opener}", arguments, reports=opener == "open_events")
+
+    found = [make_candidate(EAGER), make_candidate(COMPILED, mode="compiled")]
     if device == "cuda":
-        half = {**arguments, "half": True}
-        events = "benchmarks.support.baselines:open_events"
+        graph = "CUDA graph of PyTorch FP16"
         found += [
-            Candidate("eager PyTorch FP16", opener, half),
-            Candidate("torch.compile FP16", opener, {**half, "mode": "compiled"}),
-            Candidate("CUDA graph of PyTorch FP16", opener, {**half, "mode": "graph"}),
-            Candidate(f"{EAGER}, on the GPU alone", events, arguments, reports=True),
-            Candidate(
-                "CUDA graph of PyTorch FP16, on the GPU alone", events, {**half, "mode": "graph"}, True
-            ),
+            make_candidate("eager PyTorch FP16", half=True),
+            make_candidate("torch.compile FP16", half=True, mode="compiled"),
+            make_candidate(graph, half=True, mode="graph"),
+            make_candidate(f"{EAGER}, on the GPU alone", "open_events"),
+            make_candidate(f"{graph}, on the GPU alone", "open_events", half=True, mode="graph"),
         ]
     return found
 
 
-def open_torch(
-    checkpoint: str,
-    size: tuple[int, int],
-    batch: int,
-    device: str = "cpu",
-    mode: str = "eager",
-    half: bool = False,
-    threads: int | None = None,
-) -> Callable[[], object]:
+def open_torch(checkpoint: str, size: tuple[int, int], batch: int, **options: Any) -> Callable[[], object]:
     """The bare generator in PyTorch, float32 in and out: less work than an engine, which converts too.
 
-    On a GPU the frame goes there and the picture comes back, as with an engine.
+    On a GPU the frame goes there and the picture comes back, as with an engine. options: as
+    `build_torch_call` takes them.
     """
-    call, inputs = build_torch_call(checkpoint, size, batch, device, mode, half, threads)
-    if device == "cpu":
+    call, inputs = build_torch_call(checkpoint, size, batch, **options)
+    if inputs.device.type == "cpu":
         return call
     host = inputs.cpu().pin_memory()
 
@@ -74,17 +65,12 @@ def open_torch(
     return run_round_trip
 
 
-def open_events(
-    checkpoint: str,
-    size: tuple[int, int],
-    batch: int,
-    device: str = "cuda",
-    mode: str = "eager",
-    half: bool = False,
-    threads: int | None = None,
-) -> Callable[[], list[float]]:
-    """Milliseconds on the GPU by CUDA events: what the device computes, without getting frames to it."""
-    call, _ = build_torch_call(checkpoint, size, batch, device, mode, half, threads)
+def open_events(**options: Any) -> Callable[[], list[float]]:
+    """Milliseconds on the GPU by CUDA events: what the device computes, without getting frames to it.
+
+    options: as `build_torch_call` takes them.
+    """
+    call, _ = build_torch_call(**options)
     for _ in range(10):
         call()
 
@@ -104,12 +90,12 @@ def build_torch_call(
     checkpoint: str,
     size: tuple[int, int],
     batch: int,
-    device: str,
-    mode: str,
-    half: bool,
-    threads: int | None,
+    device: str = "cpu",
+    mode: str = "eager",
+    half: bool = False,
+    threads: int | None = None,
 ) -> tuple[Callable[[], Tensor], Tensor]:
-    """A forward pass, and the tensor that it reads: float32 [N, C, H, W]. way: eager, compiled or graph."""
+    """A forward pass, and the tensor that it reads: float32 [N, C, H, W]. mode: eager, compiled or graph."""
     if threads is not None:
         torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # FP32 means FP32

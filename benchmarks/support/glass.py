@@ -29,21 +29,11 @@ class StreamRun:
     def to_row(self, subject: str, name: str, size: Size) -> Row:
         """As a row of a record; `size` is the cameras'."""
         width, height = size
-        return Row(
-            subject,
-            name,
-            height,
-            width,
-            streams=len(self.served),
-            times={stage: compute_statistics(times) for stage, times in self.times.items()},
-            samples={"glass": tuple(self.times["glass"])},
-            values={
-                "fps": sum(self.served) / self.seconds,
-                "dropped": self.dropped,
-                "cpu": self.cpu,
-                "camera_cpu": self.camera_cpu,
-            },
-        )
+        times = {stage: compute_statistics(times) for stage, times in self.times.items()}
+        samples = {"glass": tuple(self.times["glass"])}
+        values = {"fps": sum(self.served) / self.seconds, "dropped": self.dropped}
+        values |= {"cpu": self.cpu, "camera_cpu": self.camera_cpu}
+        return Row(subject, name, height, width, 1, len(self.served), times, samples, values)
 
 
 def watch_cameras(

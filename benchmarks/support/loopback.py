@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import cv2
@@ -97,11 +96,7 @@ def flip_bits(jpeg: bytes) -> bytes:
     return bytes(changed)
 
 
-DAMAGES: dict[str, Callable[[bytes], bytes]] = {
-    "damage": truncate_jpeg,
-    "break": break_header,
-    "flip": flip_bits,
-}
+DAMAGES = {"damage": truncate_jpeg, "break": break_header, "flip": flip_bits}
 
 
 class CameraServer:
@@ -125,8 +120,7 @@ class CameraServer:
         self.counts = {"sent": 0, "cut": 0, "damage": 0, "break": 0, "flip": 0, "clients": 0}
         self._due = dict.fromkeys(DAMAGES, 0)
         self._started = time.perf_counter() if start_time is None else start_time
-        self._stalled_until = 0.0
-        self._cuts = 0
+        self._stalled_until, self._cuts = 0.0, 0
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._server = _LoopbackServer(("127.0.0.1", port), _LoopbackHandler)
@@ -178,19 +172,14 @@ class CameraServer:
                 self._due[how] -= 1
                 jpeg = DAMAGES[how](jpeg)
             self.times[number % len(pictures)] = time.perf_counter()
-            yield b"--%s\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (
-                BOUNDARY.encode(),
-                len(jpeg),
-                jpeg,
-            )
+            head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+            yield head.encode() + jpeg + b"\r\n"
             self.adjust_count(how or "sent")
 
     def __enter__(self) -> CameraServer:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
@@ -234,21 +223,9 @@ class Loopback:
         path.write_bytes(bytes(8 * FRAME_COUNT * cameras))
         self._times = np.memmap(path, np.float64, "r", shape=(cameras, FRAME_COUNT))
         named = [f"{width}x{height}" for width, height in sizes]
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.support.loopback",
-            "--fps",
-            str(fps),
-            "--times",
-            str(path),
-        ]
-        self._process = subprocess.Popen(
-            [*command, "--cameras", str(cameras), "--size", *named],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        command = f"-m benchmarks.support.loopback --fps {fps} --cameras {cameras} --times".split()
+        words, pipe = [sys.executable, *command, str(path), "--size", *named], subprocess.PIPE
+        self._process = subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True)
         assert self._process.stdout is not None
         ready = json.loads(self._process.stdout.readline())
         self.urls: list[str] = ready["urls"]
@@ -268,33 +245,26 @@ class Loopback:
     def __enter__(self) -> Loopback:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._process.communicate(timeout=10)  # closes its standard input
         self._folder.cleanup()
 
 
-def execute_command(camera: CameraServer, command: str) -> None:
-    """Carry out one line. Raises ValueError."""
+def answer_command(cameras: Sequence[CameraServer], command: str) -> dict[str, Any]:
+    """Let all cameras obey a line; their counts together, or what is wrong with the command."""
     verb, _, number = command.partition(" ")
-    actions: dict[str, Callable[[], Any]] = {
-        "drop": camera.drop,
-        "stall": lambda: camera.stall(float(number)),
-        "size": lambda: setattr(camera, "chosen", int(number)),
-        "counts": lambda: None,
-        **{how: lambda how=how: camera.spoil(how, int(number)) for how in DAMAGES},
+    actions: dict[str, Callable[[CameraServer], None]] = {
+        "drop": lambda camera: camera.drop(),
+        "stall": lambda camera: camera.stall(float(number)),
+        "size": lambda camera: setattr(camera, "chosen", int(number)),
+        "counts": lambda camera: None,
+        **{how: lambda camera, how=how: camera.spoil(how, int(number)) for how in DAMAGES},
     }
     if verb not in actions:
-        raise ValueError(f"{verb!r} is no command; there are {', '.join(actions)}")
-    actions[verb]()
-
-
-def answer_command(cameras: Sequence[CameraServer], command: str) -> dict[str, Any]:
-    """Let all cameras obey; their counts together, or what is wrong with the command."""
+        return {"error": f"{verb!r} is no command; there are {', '.join(actions)}"}
     try:
         for camera in cameras:
-            execute_command(camera, command)
+            actions[verb](camera)
     except ValueError as error:
         return {"error": str(error)}
     return {name: sum(camera.counts[name] for camera in cameras) for name in cameras[0].counts}

@@ -70,15 +70,12 @@ def make_engines_record(seed: int = 0, samples: int = 200) -> Record:
     return make_record("engines", "engines", (*rows, tensorrt), MACHINE, QUIET, baseline=BASELINE)
 
 
-def make_row(
-    generator: np.random.Generator, model: str, name: str, side: int, batch: int, samples: int
-) -> Row:
+def make_row(random: np.random.Generator, model: str, name: str, side: int, batch: int, samples: int) -> Row:
     """Times with the long tail that real ones have."""
     ms, psnr = MODELS[model][name]
     growth = (side / 256) ** (2.3 if name == "ncnn-fp32" else 2.04) * batch**0.97
-    times = (
-        ms * growth * (1 + generator.gamma(2.0, 0.012, samples) + (generator.random(samples) > 0.98) * 0.4)
-    )
+    tail = random.gamma(2.0, 0.012, samples) + (random.random(samples) > 0.98) * 0.4
+    times = ms * growth * (1 + tail)
     values = {"faster": MODELS[model][BASELINE][0] / ms, "memory": 3e8 + WEIGHTS[model], "warm_up": 9.0}
     if psnr is not None:
         engine, precision = name.split("-")
@@ -112,10 +109,9 @@ def make_live_record() -> Record:
         values = {"fps": 30.0, "dropped": 3.0, "cpu": 0.41, "camera_cpu": 0.1}
         rows.append(Row("loopback camera", name, 720, 1280, times=times, values=values))
     for streams in (1, 2, 4, 8):
-        round_ms = {
-            "round": compute_statistics((7.0 * streams**1.2 * (1 + generator.gamma(2.0, 0.02, 100))).tolist())
-        }
-        rows.append(Row("streams", "openvino-bf16", 256, 256, streams=streams, times=round_ms))
+        rounds = 7.0 * streams**1.2 * (1 + generator.gamma(2.0, 0.02, 100))
+        times = {"round": compute_statistics(rounds.tolist())}
+        rows.append(Row("streams", "openvino-bf16", 256, 256, streams=streams, times=times))
     return make_record("live", "live: camera to result", tuple(rows), MACHINE, QUIET)
 
 

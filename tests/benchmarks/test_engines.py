@@ -12,13 +12,7 @@ import torch
 
 from benchmarks import engines
 from benchmarks.support import baselines, peaks, subjects
-from benchmarks.support.baselines import (
-    EAGER,
-    make_torch_candidates,
-    open_benchmark_app,
-    open_torch,
-    parse_median,
-)
+from benchmarks.support.baselines import EAGER, make_torch_candidates, open_torch
 from benchmarks.support.peaks import ProbeSizes
 from benchmarks.support.places import get_trained_checkpoint
 from benchmarks.support.probe_openers import StackShape
@@ -69,32 +63,28 @@ def test_a_whole_run(workplace: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("arithmetic", "limit", "marks"),
+    ("arithmetic", "limit", "mark"),
     [
-        (0.9, 1.0, ()),
-        (1.2, 1.2, ("net x reaches 120% of the peak arithmetic",)),
-        (0.9, 1.3, ("net x reaches 130% of the roofline",)),
+        (1.2, 1.2, "net x reaches 120% of the peak arithmetic"),
+        (0.9, 1.3, "net x reaches 130% of the roofline"),
     ],
 )
-def test_a_run_that_is_faster_than_its_peaks_is_marked(
-    arithmetic: float, limit: float, marks: tuple[str, ...]
-) -> None:
+def test_a_run_that_is_faster_than_its_peaks_is_marked(arithmetic: float, limit: float, mark: str) -> None:
     """A probe that does not show the peak must not pass as one."""
+    possible = Row("net", "y", values={"of_peak": 0.9, "of_limit": 1.0})
     row = Row("net", "x", values={"of_peak": arithmetic, "of_limit": limit})
-    found = engines.list_impossible_marks([row, Row("net", "eager")])
-    assert len(found) == len(marks) and all(map(str.startswith, found, marks))
+    (found,) = engines.list_impossible_marks([row, possible, Row("net", "eager")])
+    assert found.startswith(mark)
 
 
-def test_exports_are_kept_while_nothing_changed(
-    workplace: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_exports_are_kept_while_nothing_changed(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     subject = Subject("sketch", SKETCH, ((32, 32), (64, 64)))
     bundle = get_bundle(subject, None)
     sizes = {(v.height, v.width) for v in bundle.manifest.variants}
     assert sizes == {(32, 32), (64, 64)} and bundle.manifest.model.name == "sketch"
     capsys.readouterr()
     assert get_bundle(subject, None).path == bundle.path and "exporting" not in capsys.readouterr().out
-    other = tmp_path / "other"
+    other = workplace / "other"
     other.mkdir()
     (other / "0.png").write_bytes(b"x")
     assert subjects._compute_fingerprint(subject, other) != subjects._compute_fingerprint(subject, None)
@@ -147,14 +137,14 @@ def test_baselines_of_a_gpu(index: int) -> None:
 
 def test_what_benchmark_app_reports() -> None:
     output = "[ INFO ] Latency:\n[ INFO ]    Median:        35.39 ms\n[ INFO ]    Average:       36.61 ms\n"
-    assert parse_median(output) == 35.39
-    assert parse_median(output.replace("35.39 ms", "403.3 us")) == pytest.approx(0.4033)
+    assert baselines.parse_median(output) == 35.39
+    assert baselines.parse_median(output.replace("35.39 ms", "403.3 us")) == pytest.approx(0.4033)
     with pytest.raises(ValueError, match="reports no median: no such file"):
-        parse_median("no such file")
+        baselines.parse_median("no such file")
 
 
 def test_benchmark_app_runs_the_reference() -> None:
     path = find_zoo_bundle("sketch")
     assert path is not None
-    (median,) = open_benchmark_app(str(path / "reference_128x128.onnx"), [1, 128, 128, 3], "fp32")()
+    (median,) = baselines.open_benchmark_app(str(path / "reference_128x128.onnx"), [1, 128, 128, 3], "fp32")()
     assert median > 0

@@ -22,9 +22,8 @@ def test_images_are_taken_from_all_over_the_folder(tmp_path: Path) -> None:
 
 
 def test_an_export_is_timed_and_judged(tmp_path: Path) -> None:
-    row = measure_export(
-        get_trained_checkpoint("sketch"), TargetRequest("ort", "fp32"), 32, None, tmp_path / "one.i2i"
-    )
+    request, sketch = TargetRequest("ort", "fp32"), get_trained_checkpoint("sketch")
+    row = measure_export(sketch, request, 32, None, tmp_path / "one.i2i")
     assert (row.subject, row.name, row.height, row.width) == ("sketch", "ort-fp32", 32, 32)
     assert row.times["export"].runs == 1
     assert row.values["psnr"] >= 50 and row.values["frames"] == 6

@@ -40,14 +40,9 @@ def test_gains_have_a_sign(value: float, written: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "written"),
     [
-        ("memory", 346_000_000.0, "346"),
-        ("bandwidth", 31e9, "31.0"),
-        ("peak", 458e9, "458"),
-        ("macs", 49.6e9, "49.6"),
-        ("psnr", 53.12, "53.1"),
-        ("psnr", 120.0, "identical"),
-        ("of_peak", 0.884, "88 %"),
-        ("energy", 1.234, "1.23"),
+        *[("memory", 346e6, "346"), ("bandwidth", 31e9, "31.0"), ("peak", 458e9, "458")],
+        *[("macs", 49.6e9, "49.6"), ("psnr", 53.12, "53.1"), ("psnr", 120.0, "identical")],
+        *[("of_peak", 0.884, "88 %"), ("energy", 1.234, "1.23")],
     ],
 )
 def test_values_are_in_readable_units(name: str, value: float, written: str) -> None:

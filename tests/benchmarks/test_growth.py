@@ -11,16 +11,8 @@ from i2i_sdk.perf.record import Row
 from i2i_sdk.perf.timing import compute_statistics
 
 
-def make_row(
-    milliseconds: float,
-    side: int = 256,
-    *,
-    time: str = "frame",
-    name: str = "ort",
-    batch: int = 1,
-    streams: int = 1,
-) -> Row:
-    return Row("model", name, side, side, batch, streams, times={time: compute_statistics([milliseconds])})
+def make_row(ms: float, side: int = 256, *, time: str = "frame", name: str = "ort", **more: int) -> Row:
+    return Row("model", name, side, side, times={time: compute_statistics([ms])}, **more)
 
 
 def make_size_rows(law: Callable[[int], float]) -> list[Row]:

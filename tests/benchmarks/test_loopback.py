@@ -21,14 +21,8 @@ def cameras() -> Iterator[list[CameraServer]]:
 def test_the_counts_of_all_together(cameras: list[CameraServer]) -> None:
     cameras[0].adjust_count("sent", 3)
     cameras[1].adjust_count("sent", 4)
-    assert answer_command(cameras, "counts") == {
-        "sent": 7,
-        "cut": 0,
-        "damage": 0,
-        "break": 0,
-        "flip": 0,
-        "clients": 0,
-    }
+    counts = dict.fromkeys(("cut", "damage", "break", "flip", "clients"), 0)
+    assert answer_command(cameras, "counts") == {"sent": 7, **counts}
 
 
 @pytest.mark.parametrize("command", ["dance", "damage many"])

@@ -146,8 +146,7 @@ def test_they_are_measured_in_processes_of_their_own(probes: dict[str, Probe]) -
 def test_an_engine_s_process_has_no_pytorch_in_it() -> None:
     """Its memory and its threads would stand beside the engine's."""
     code = (
-        "import sys, benchmarks.support.probe_openers;"
-        "sys.exit('torch' in sys.modules or 'onnx' in sys.modules)"
+        "import sys, benchmarks.support.probe_openers; sys.exit(bool({'torch', 'onnx'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -165,12 +164,8 @@ def test_the_float_that_goes_with_a_precision_is_measured_too(probes: dict[str, 
     beside = "bf16" if explain_unsupported_backend("openvino", "bf16") is None else "fp32"
     found = [(probe.backend, probe.precision) for probe in written if probe.kind == "arithmetic"]
     assert found == [("openvino", "int8"), ("openvino", beside), ("ort", "int8"), ("ort", "fp32")]
-    assert (
-        get_rest_precision("openvino", "bf16")
-        == get_rest_precision("ort", "int8")
-        == get_rest_precision("ncnn", "fp16")
-        == "fp32"
-    )
+    others = ("openvino", "bf16"), ("ort", "int8"), ("ncnn", "fp16")
+    assert {get_rest_precision(*key) for key in others} == {"fp32"}
 
 
 def test_the_best_probe_is_the_peak_with_all_its_rounds() -> None:
@@ -184,12 +179,8 @@ def test_the_best_probe_is_the_peak_with_all_its_rounds() -> None:
         probe("weights", "memory", 5_000_000, 4000),
         probe("copy", "memory", 0, 9000),
     ]
-    rounds = {
-        "slow": [[1.0, 1.0], [1.0]],
-        "fast": [[2.0, 1.0, 9.0], [1.0]],
-        "weights": [[1.0], [0.25]],
-        "copy": [[1.0], [1.0]],
-    }
+    rounds = {"slow": [[1.0, 1.0], [1.0]], "fast": [[2.0, 1.0, 9.0], [1.0]]}
+    rounds |= {"weights": [[1.0], [0.25]], "copy": [[1.0], [1.0]]}
     peaks = find_peaks(probes, rounds)
     # milliseconds that divide without rounding: 2, 1 and 1, 0.25
     fast = Peak("fast", (1.5e9, 3e9))

@@ -90,12 +90,8 @@ def _measure_text(text: Text, renderer: Any) -> Any:
 
 
 def test_axes_have_units(pictures: dict[str, Picture]) -> None:
-    units = {
-        "front": ("ms", "dB"),
-        "roofline": ("MAC per byte", "GMAC/s"),
-        "growth": ("", "ms"),
-        "histogram": ("%", ""),
-    }
+    units = {"front": ("ms", "dB"), "roofline": ("MAC per byte", "GMAC/s")}
+    units |= {"growth": ("", "ms"), "histogram": ("%", "")}
     for picture in pictures.values():
         last = picture.figure.axes[-1]
         across, up = units[picture.kind]
@@ -112,12 +108,8 @@ def test_the_front_leaves_out_what_has_no_quality(pictures: dict[str, Picture]) 
 def test_roofs_are_the_measured_peaks(pictures: dict[str, Picture]) -> None:
     words = [text.get_text() for text in pictures["roofline-openvino"].figure.axes[0].texts]
     assert {"● FP32 236", "■ BF16 458", "▲ INT8 876", "slope: memory, 31.0 GB/s"} <= set(words)
-    levels = {
-        float(line.get_ydata()[0])
-        for line in pictures["roofline-openvino"].figure.axes[0].lines
-        if len(line.get_ydata()) == 2 and line.get_ydata()[0] == line.get_ydata()[1]
-    }
-    assert levels == {236.0, 458.0, 876.0}
+    heights = [set(line.get_ydata()) for line in pictures["roofline-openvino"].figure.axes[0].lines]
+    assert {max(line) for line in heights if len(line) == 1} == {236.0, 458.0, 876.0}
 
 
 def test_points_of_a_roofline_are_work_per_byte_and_speed(record: Record) -> None:
@@ -131,9 +123,8 @@ def test_points_of_a_roofline_are_work_per_byte_and_speed(record: Record) -> Non
 
 def test_a_histogram_counts_every_sample() -> None:
     samples = (*np.linspace(10.0, 11.0, 99).tolist(), 500.0)
-    row = Row(
-        "m", "ort-fp32", 64, 64, times={"frame": compute_statistics(samples)}, samples={"frame": samples}
-    )
+    times = {"frame": compute_statistics(samples)}
+    row = Row("m", "ort-fp32", 64, 64, times=times, samples={"frame": samples})
     with apply_style():
         picture = draw_histogram_picture([row])
     assert picture is not None
@@ -172,10 +163,8 @@ def test_precisions_differ_in_color_and_in_marker() -> None:
 
 def test_strange_names_are_drawn_as_they_are(record: Record) -> None:
     name = "$x_1$ <b> --> & 100 % bf16"
-    rows = [
-        dataclasses.replace(row, name=name) for row in select_rows(record).rows if row.name == "openvino-bf16"
-    ]
-    strange = draw_pictures(dataclasses.replace(record, rows=tuple(rows)))
+    row = next(row for row in select_rows(record).rows if row.name == "openvino-bf16")
+    strange = draw_pictures(dataclasses.replace(record, rows=(dataclasses.replace(row, name=name),)))
     assert {picture.kind for picture in strange} == {"front", "roofline", "histogram"}
     for picture in strange:
         ElementTree.fromstring(render_svg(picture))

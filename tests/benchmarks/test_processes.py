@@ -14,9 +14,8 @@ WAITING_SCRIPT = "print('ready', flush=True); input()"
 
 def test_who_works_has_a_larger_share_than_who_waits() -> None:
     pipe = subprocess.PIPE
-    with subprocess.Popen(
-        [sys.executable, "-c", WAITING_SCRIPT], stdin=pipe, stdout=pipe, text=True
-    ) as waiting:
+    words = [sys.executable, "-c", WAITING_SCRIPT]
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True) as waiting:
         assert waiting.stdout is not None and waiting.stdout.readline() == "ready\n"
         own, other = CpuShare(os.getpid()), CpuShare(waiting.pid)
         begun = time.process_time()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.live import check_promises
-from benchmarks.support.promises import report_promises
+from benchmarks.reporting.publish import report_promises
 from i2i_sdk.perf.record import Row
 from i2i_sdk.perf.timing import compute_statistics
 

@@ -63,11 +63,8 @@ def test_the_roofline_s_share_is_never_below_the_arithmetic_s() -> None:
     random = np.random.default_rng(0)
     for macs, low, traffic, median in random.uniform(0.1, 1, (50, 4)) * (1e9, 1, 3e7, 30):
         work = Work(macs, low, traffic)
-        assert (
-            compute_share_of_roofline(work, CEILINGS, [median])
-            >= compute_share_of_peak(work, CEILINGS, [median])
-            > 0
-        )
+        arithmetic = compute_share_of_peak(work, CEILINGS, [median])
+        assert compute_share_of_roofline(work, CEILINGS, [median]) >= arithmetic > 0
 
 
 def test_a_share_above_one_is_given_and_marked() -> None:

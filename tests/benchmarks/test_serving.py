@@ -26,10 +26,8 @@ def test_no_two_cases_have_the_same_key() -> None:
 
 
 def test_a_client_gets_pictures_from_a_server_of_its_own_process(tmp_path: Path) -> None:
-    with start_server(write_identity(tmp_path / "identity.onnx", HEIGHT, WIDTH), slow=False) as (
-        port,
-        process,
-    ):
+    graph = write_identity(tmp_path / "identity.onnx", HEIGHT, WIDTH)
+    with start_server(graph, slow=False) as (port, process):
         run = measure_case(port, process, 0.5, ServingCase("2 under way", False, 2))
     assert run.latencies and min(run.latencies) > 0 and run.dropped == 0
     assert run.to_row(CASES[0]).values["fps"] == pytest.approx(len(run.latencies) / run.seconds)

@@ -9,7 +9,6 @@ from benchmarks.reporting.formats import format_number, format_spread
 from benchmarks.reporting.record_tables import (
     NO_ENERGY_NOTE,
     SAME_SHARES_NOTE,
-    build_brief_summary,
     build_overview,
     build_summary,
 )
@@ -36,18 +35,14 @@ def test_variants_stand_by_size_and_batch_the_fastest_first() -> None:
 
 def test_what_is_worth_choosing_stands_out() -> None:
     table = build_summary(made.make_engines_record().rows)[2]
-    assert [table.rows[i][0] for i in table.highlighted] == [
-        "openvino-int8",
-        "openvino-bf16",
-        "openvino-fp32",
-    ]
+    chosen = [table.rows[i][0] for i in table.highlighted]
+    assert chosen == ["openvino-int8", "openvino-bf16", "openvino-fp32"]
 
 
 def test_what_is_true_of_every_table_is_said_once() -> None:
     tables = build_summary(made.make_engines_record().rows)
-    assert [NO_ENERGY_NOTE in " ".join(table.notes) for table in tables] == [True] + [False] * (
-        len(tables) - 1
-    )
+    first, *others = [NO_ENERGY_NOTE in " ".join(table.notes) for table in tables]
+    assert first and not any(others)
     assert tables[0].notes[-1] == f"here and below: {NO_ENERGY_NOTE}"
 
 
@@ -79,11 +74,9 @@ def test_energy_is_a_figure_or_not_available() -> None:
 def test_the_brief_table_has_median_minimum_and_p95_in_one_cell() -> None:
     rows = made.make_engines_record().rows
     timing = next(r for r in rows if r.name == made.BASELINE).times["frame"]
-    written = (
-        f"{format_number(timing.median_ms)} ({format_number(timing.min_ms)}, {format_number(timing.p95_ms)})"
-    )
-    cells = next(row for row in build_brief_summary(rows)[0].rows if row[0] == made.BASELINE)
-    assert cells[1:3] == (written, format_spread(timing.spread))
+    median, least, p95 = map(format_number, (timing.median_ms, timing.min_ms, timing.p95_ms))
+    cells = next(row for row in build_summary(rows, is_brief=True)[0].rows if row[0] == made.BASELINE)
+    assert cells[1:3] == (f"{median} ({least}, {p95})", format_spread(timing.spread))
 
 
 def test_other_parts_show_what_a_reader_needs() -> None:

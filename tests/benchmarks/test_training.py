@@ -15,9 +15,8 @@ from i2i_training.run.run_options import RunOptions
 
 
 def test_a_row_tells_images_a_second() -> None:
-    row = make_row(
-        "cyclegan", "i2i train", [100.0, 50.0, 50.0], RunOptions(crop_size=128, batch=4), {"faster": 2.0}
-    )
+    options = RunOptions(crop_size=128, batch=4)
+    row = make_row("cyclegan", "i2i train", [100.0, 50.0, 50.0], options, {"faster": 2.0})
     assert (row.height, row.width, row.batch) == (128, 128, 4)
     assert row.times["step"].median_ms == 50.0
     assert row.values == {"images": 80.0, "faster": 2.0}

@@ -33,6 +33,7 @@ class ReportPage(HTMLParser):
         self.feed(self.source)
         self.close()
         assert not self._open
+        self.text = " ".join(" ".join(self.words).split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
@@ -47,14 +48,14 @@ class ReportPage(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self._open[-1:] != ["style"]:
-            self.words.append(data.strip())
-
-    @property
-    def text(self) -> str:
-        return " ".join(filter(None, self.words))
+            self.words.append(data)
 
     def find_all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
+
+    def list_figures(self) -> list[str | None]:
+        """What each drawing says that it shows."""
+        return [figure["aria-label"] for figure in self.find_all("svg")]
 
 
 CONFIG = """
@@ -72,9 +73,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CycleGAN run of 1,000 steps as it could have been: falling losses, rising scores, grids."""
     out = tmp_path_factory.mktemp("runs") / "my run"
     random = np.random.default_rng(0)
-    target = cv2.resize(
-        random.integers(0, 256, (6, 6, 3), np.uint8), (64, 64), interpolation=cv2.INTER_NEAREST
-    )
+    target = random.integers(0, 256, (6, 6, 3), np.uint8).repeat(11, axis=0).repeat(11, axis=1)
     with RunLogger(out, tensorboard=False, wandb="", resumed_at=0, config={}) as journal:
         for step in range(5, 1001, 5):
             left = float(np.exp(-step / 300))
@@ -128,8 +127,8 @@ def test_scores_say_which_way_is_better(page: ReportPage) -> None:
 
 
 def test_a_figure_per_quantity_with_both_sides_in_it(page: ReportPage) -> None:
-    labels = [figure["aria-label"] for figure in page.find_all("svg")]
-    assert labels == ["psnr, psnr_BtoA", "swd", "odd", "D_A, D_B", "cycle_A, cycle_B", "lr", "rate"]
+    scores, losses = ["psnr, psnr_BtoA", "swd", "odd"], ["D_A, D_B", "cycle_A, cycle_B"]
+    assert page.list_figures() == [*scores, *losses, "lr", "rate"]
     assert all("width" not in figure and figure["viewbox"] for figure in page.find_all("svg"))
     assert COLORS[0] in page.source and COLORS[1] in page.source
     assert "bands hold four of five values" in page.text
@@ -158,26 +157,18 @@ def test_wide_grids_are_reduced(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- runs with little to show
 
 
-def test_a_run_with_one_row_of_losses(tmp_path: Path) -> None:
-    (tmp_path / "metrics.csv").write_text("step,kind,name,value\n50,loss,D,0.5\n")
+def test_a_run_with_few_losses_of_which_some_are_not_finite(tmp_path: Path) -> None:
+    rows = ["50,loss,D,0.5", "2,loss,D,nan", "3,loss,D,inf", "1,loss,G,nan", "1,score,psnr,nan"]
+    (tmp_path / "metrics.csv").write_text("\n".join(["step,kind,name,value", *rows, ""]))
     page = ReportPage(write_report(tmp_path))
-    assert [figure["aria-label"] for figure in page.find_all("svg")] == ["D"]
-    assert "50 steps" in page.text and "Held-out" not in page.text and "options" not in page.text
-    assert "bands" not in page.text
+    assert page.list_figures() == ["D"] and "50 steps" in page.text
+    assert not [words for words in ("Held-out", "options", "bands") if words in page.text]
 
 
 def test_a_run_that_has_only_options(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(CONFIG)
     page = ReportPage(write_report(tmp_path))
-    assert "0 of 1,000 steps" in page.text
-    assert not page.find_all("svg")
-
-
-def test_values_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
-    rows = ["1,loss,D,0.5", "2,loss,D,nan", "3,loss,D,inf", "1,loss,G,nan", "1,score,psnr,nan"]
-    (tmp_path / "metrics.csv").write_text("\n".join(["step,kind,name,value", *rows, ""]))
-    page = ReportPage(write_report(tmp_path))
-    assert [figure["aria-label"] for figure in page.find_all("svg")] == ["D"]
+    assert "0 of 1,000 steps" in page.text and page.list_figures() == []
 
 
 def test_names_from_anywhere_stay_text(tmp_path: Path) -> None:
