@@ -31,7 +31,7 @@ from i2i_sdk.imaging.geometry import swap_red_and_blue
 from i2i_sdk.media.images import write_image
 from i2i_sdk.perf.machine import describe_machine
 from i2i_training.checkpoint import load_generator
-from i2i_training.data import DataOptions, HeldOutSet, open_training_data, read_held_out
+from i2i_training.data import DataOptions, HeldOutSet, normalize_images, open_training_data, read_held_out
 from i2i_training.metrics import compute_edge_similarity, compute_paired_scores, compute_sliced_wasserstein
 from i2i_training.networks import count_parameters
 from i2i_training.run.evaluation import resolve_palette, translate_images
@@ -154,7 +154,7 @@ def compute_b_share(classifier: nn.Module, images: Sequence[Image]) -> float:
 
 def crop_quarters(image: Image) -> Tensor:
     """Four crops as the classifier was trained on: float32 [4, 3, crop, crop] in -1..1."""
-    x = torch.from_numpy(image).permute(2, 0, 1).float() / 127.5 - 1
+    x = normalize_images(torch.from_numpy(image).permute(2, 0, 1))
     c = CLASSIFIER_CROP
     return torch.stack([x[:, :c, :c], x[:, :c, -c:], x[:, -c:, :c], x[:, -c:, -c:]])
 

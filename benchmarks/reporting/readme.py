@@ -46,7 +46,7 @@ def format_cell(row: Row) -> str:
     if "faster" in row.values:
         parts.append(format_ratio(row.values["faster"]))
     if "psnr" in row.values:
-        parts.append(f"{min(row.values['psnr'], 120):.0f} dB")
+        parts.append(f"{row.values['psnr']:.0f} dB")
     return ", ".join(parts)
 
 
