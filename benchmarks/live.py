@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.reporting.publish import publish
-from benchmarks.support.glass import format_engine_name, watch_cameras
+from benchmarks.support.glass_to_glass import format_engine_name, watch_cameras
 from benchmarks.support.identity import SlowEngine, write_identity
 from benchmarks.support.loopback import Loopback, Size
 from i2i_sdk import Translator

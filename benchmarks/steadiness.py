@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.reporting.publish import OUT, publish
-from benchmarks.support.glass import format_engine_name
+from benchmarks.support.glass_to_glass import format_engine_name
 from benchmarks.support.places import find_shared_file, get_trained_checkpoint, name_subject
 from i2i_export.options import ExportOptions
 from i2i_export.pipeline import export

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.reporting.publish import publish
-from benchmarks.support.glass import format_engine_name, watch_cameras
+from benchmarks.support.glass_to_glass import format_engine_name, watch_cameras
 from benchmarks.support.identity import write_identity
 from benchmarks.support.loopback import Loopback, Size, make_photos
 from benchmarks.support.processes import CpuShare

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from i2i_export.canonical import Uint8Translator
-from i2i_export.int8.int8_graph import Int8Builder
+from i2i_export.int8.builder import Int8Builder
 from i2i_export.options import ExportOptions
 from i2i_sdk.bundle.folder import make_file_entry
 from i2i_sdk.bundle.manifest import FileEntry, Requirements, Variant

@@ -93,7 +93,7 @@ def save_generator(
 ) -> Path:
     """Write weights and spec as one `.safetensors` file, atomically. Returns its path.
 
-    coarseness: tensors to round and compress, and how much; see packing.py.
+    coarseness: tensors to round and compress, and how much; see dialects/packed.py.
 
     Raises CheckpointError when the module's layers are not those of `spec.config`, so that every file
     that exists can be loaded.

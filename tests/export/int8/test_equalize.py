@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
+from i2i_export.int8.builder import measure_psnr, read_calibration_inputs
 from i2i_export.int8.calibrate import choose_percentile_range, observe
 from i2i_export.int8.equalize import equalize_channels
-from i2i_export.int8.int8_graph import measure_psnr, read_calibration_inputs
 from i2i_export.int8.qdq import (
     STYLES,
     find_eligible_layers,

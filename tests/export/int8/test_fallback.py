@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from i2i_export.int8.int8_graph import find_fallback, rank_layers, sweep_layers
+from i2i_export.int8.builder import find_fallback, rank_layers, sweep_layers
 
 decibels = st.floats(5, 90)
 scores = st.dictionaries(st.text("abcdefgh", min_size=1, max_size=3), decibels, min_size=1, max_size=12)

@@ -12,14 +12,14 @@ import numpy as np
 import onnx
 import pytest
 
-from i2i_export.int8.calibrate import RANGE_METHODS, observe
-from i2i_export.int8.int8_graph import (
+from i2i_export.int8.builder import (
     Int8Graph,
     list_goals,
     measure_psnr,
     rank_layers,
     read_calibration_inputs,
 )
+from i2i_export.int8.calibrate import RANGE_METHODS, observe
 from i2i_export.int8.qdq import (
     STYLES,
     QuantizedWeights,
@@ -189,7 +189,7 @@ def test_goals() -> None:
 def test_the_floor_is_enough_where_more_would_cost_too_much(
     sketch_job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("i2i_export.int8.int8_graph.DEFAULT_MIN_PSNR", 55.0)
+    monkeypatch.setattr("i2i_export.int8.builder.DEFAULT_MIN_PSNR", 55.0)
     found = copy_job(sketch_job, tmp_path).int8.write_graph("ort")
     assert found.macs_share == 1 and not found.kept
     assert found.sensitivity  # it was tried

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from i2i_export.int8.int8_graph import _compute_sha256, read_calibration_inputs
+from i2i_export.int8.builder import _compute_sha256, read_calibration_inputs
 from i2i_export.job import Job
 from i2i_export.options import ExportOptions
 from i2i_export.pipeline import export

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from i2i_export.int8.builder import align_picture_to_grid
 from i2i_export.int8.calibrate import choose_minmax_range
-from i2i_export.int8.int8_graph import align_picture_to_grid
 from i2i_export.job import Job
 from i2i_export.passes.onnx_graph import OnnxGraph, make_constant
 from i2i_sdk.quality.grids import QuantizationGrid

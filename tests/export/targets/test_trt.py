@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import ModelProto
 
-from i2i_export.int8.int8_graph import Int8Builder
+from i2i_export.int8.builder import Int8Builder
 from i2i_export.options import ExportOptions
 from i2i_export.passes.fp16 import HALF, cast_pixels_first, infer_element_types
 from i2i_export.pipeline import export

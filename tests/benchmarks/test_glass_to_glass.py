@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.support.glass import format_engine_name, to_stage_times, watch_cameras
+from benchmarks.support.glass_to_glass import format_engine_name, to_stage_times, watch_cameras
 from benchmarks.support.identity import write_identity
 from benchmarks.support.loopback import Loopback
 from i2i_sdk import Translator
