@@ -6,14 +6,14 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from i2i_sdk.backends.base import Engine, Timings
 from i2i_sdk.errors import BackendError, InputError
+from i2i_sdk.files import Closing
 from i2i_sdk.imaging import geometry, tiles
 from i2i_sdk.imaging.pil import from_pil, is_pil, to_pil
 from i2i_sdk.loading import Size, VariantRequest, open_source
@@ -30,10 +30,9 @@ if TYPE_CHECKING:
 
 Image = NDArray[np.uint8]
 Range = tuple[float, float]
-T = TypeVar("T", bound="Translator")
 
 
-class Translator:
+class Translator(Closing):
     """Translates images with one variant of a bundle.
 
     Args:
@@ -257,14 +256,6 @@ class Translator:
         """Free the engine. Calling it twice is allowed; translating afterwards raises BackendError."""
         with self._lock:
             self._engine.close()
-
-    def __enter__(self: T) -> T:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         name = self.variant.name if self.variant else f"ONNX file {self.height}x{self.width}"

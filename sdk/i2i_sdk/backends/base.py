@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Any, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-T = TypeVar("T", bound="Engine")
+from i2i_sdk.files import Closing
 
 CLOSED_MESSAGE = "this engine is closed: make a new Translator"
 
@@ -26,7 +26,7 @@ class EngineOptions:
     """What a caller may ask of an engine besides its precision; None leaves it to the engine."""
 
     threads: int | None = None
-    provider: str | None = None  # "cuda", "coreml" … of ONNX Runtime (`backends/providers.py`); None: the CPU
+    provider: str | None = None  # "cuda" … of ONNX Runtime (`backends/ort/providers.py`); None: the CPU
     allow_fallback: bool = False  # may the CPU run what that provider cannot?
 
 
@@ -54,7 +54,7 @@ class Timings:
         self.post_ms = (time.perf_counter() - self._start) * 1000 - self.pre_ms - self.engine_ms
 
 
-class Engine(ABC):
+class Engine(Closing):
     """A loaded graph with one input and one output. Not thread-safe; `Translator` serializes calls.
 
     Attributes:
@@ -92,14 +92,6 @@ class Engine(ABC):
         zeros = np.zeros(shape, self.input_dtype)
         for _ in range(runs):
             self.run(zeros)
-
-    def __enter__(self: T) -> T:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Backend(Protocol):

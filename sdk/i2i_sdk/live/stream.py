@@ -18,10 +18,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import TypeVar
 
 from i2i_sdk.errors import InputError
+from i2i_sdk.files import Closing
 from i2i_sdk.live.processor import FrameProcessor, ProcessedFrame, StreamOptions, TranslatingProcessor
 from i2i_sdk.live.results import Latency, Recorder, Result, SourceStats, StreamStats, ViewState
 from i2i_sdk.live.signals import INTERRUPT, TERMINATE, handle_signals
@@ -29,8 +28,6 @@ from i2i_sdk.live.slot import LatestSlot
 from i2i_sdk.live.sources.source import Captured, Event, Source
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T", bound="Stream")
 
 IDLE_INTERVAL_S = 0.03  # between two looks at the keyboard while no frame comes
 JOIN_TIMEOUT_S = 0.9  # `close` returns within a second
@@ -80,7 +77,7 @@ class Sink(ABC):
         """Finish. Called for every sink that was opened, also after an error or Ctrl-C."""
 
 
-class Stream:
+class Stream(Closing):
     """A running translation of one or several sources. Made by `Translator.stream`; runs once.
 
     Iterate over it for results, or call `run` to hand them to the sinks. It starts with the first of these,
@@ -234,14 +231,6 @@ class Stream:
         for thread in threads:
             if thread.is_alive() and thread is not threading.current_thread():
                 log.warning("%s still waits for its source; it ends with the next frame", thread.name)
-
-    def __enter__(self: T) -> T:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def _is_over(self) -> bool:

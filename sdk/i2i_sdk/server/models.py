@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from urllib.parse import quote
 
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import FileEntry, Manifest
 from i2i_sdk.errors import InputError
+from i2i_sdk.files import Closing
 from i2i_sdk.server.refusals import RefusedError, quote_value
 from i2i_sdk.server.schema import Model, OnDevice, OnServer
 from i2i_sdk.translator import Translator
@@ -30,7 +30,7 @@ class ServedModel:
     files: Mapping[str, Path]
 
 
-class Models:
+class Models(Closing):
     """The served models by name; the first one given is the default. A context manager: it closes engines."""
 
     def __init__(self, served: Sequence[ServedModel]) -> None:
@@ -56,14 +56,6 @@ class Models:
         """Free every engine. Calling it twice is allowed."""
         for model in self:
             model.translator.close()
-
-    def __enter__(self) -> Models:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def open_models(sources: Sequence[str], open_one: Callable[[str], Translator] = Translator) -> Models:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 import ssl
 from collections.abc import Callable, Generator
@@ -17,6 +16,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from i2i_sdk.errors import InputError
 from i2i_sdk.live.signals import INTERRUPT, TERMINATE, handle_signals
+from i2i_sdk.live.sinks.mjpeg_server import is_loopback
 from i2i_sdk.server.app import create_app
 from i2i_sdk.server.models import Models
 from i2i_sdk.server.settings import MAX_CONNECTIONS, PING_SECONDS, ServeOptions
@@ -59,10 +59,7 @@ class LiveServer(uvicorn.Server):
 
 
 def serve(
-    models: Models,
-    options: ServeOptions,
-    listener: socket.socket,
-    say: Callable[[str], None] = print,
+    models: Models, options: ServeOptions, listener: socket.socket, say: Callable[[str], None] = print
 ) -> None:
     """Serve on a socket from `bound` until SIGINT or SIGTERM. Says where to open it."""
     port = listener.getsockname()[1]
@@ -109,7 +106,7 @@ def format_addresses(options: ServeOptions, port: int) -> list[str]:
 
     if options.host not in ("0.0.0.0", "::"):
         return [f"open {url(options.host)}"]
-    others = [a for a in list_own_addresses() if not ipaddress.ip_address(a).is_loopback]
+    others = [address for address in list_own_addresses() if not is_loopback(address)]
     return [f"open {url('localhost')}", *(f"from other devices: {url(other)}" for other in others)]
 
 
@@ -126,14 +123,6 @@ def list_warnings(options: ServeOptions) -> list[str]:
             "their camera; --tls-self-signed makes a certificate"
         )
     return lines
-
-
-def is_loopback(host: str) -> bool:
-    """Is this address reachable from this machine only?"""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def check_certificate(options: ServeOptions) -> None:

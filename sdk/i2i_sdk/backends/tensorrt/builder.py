@@ -44,11 +44,7 @@ class BuiltEngine:
 
 
 def build_engine(
-    library: Library,
-    graph: Path,
-    precision: str,
-    capabilities: Sequence[str] = (),
-    batch: int = MAX_BATCH,
+    library: Library, graph: Path, precision: str, capabilities: Sequence[str] = (), batch: int = MAX_BATCH
 ) -> BuiltEngine:
     """Build `graph`, an ONNX file typed for `precision` ("fp16" or "int8").
 
