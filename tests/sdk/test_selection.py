@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
-from i2i_sdk.backends import PREFERENCE
+from i2i_sdk.backends.table import PREFERENCE
 from i2i_sdk.bundle.manifest import FileEntry, Parity, Requirements, Variant
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.selection import TunedLatency, choose_variant

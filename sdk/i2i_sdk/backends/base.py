@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from i2i_sdk.errors import BackendError
 from i2i_sdk.files import Closing
 
 CLOSED_MESSAGE = "this engine is closed: make a new Translator"
@@ -28,6 +29,11 @@ class EngineOptions:
     threads: int | None = None
     provider: str | None = None  # "cuda" … of ONNX Runtime (`backends/ort/providers.py`); None: the CPU
     allow_fallback: bool = False  # may the CPU run what that provider cannot?
+
+    def require_cpu(self, engine: str) -> None:
+        """Raise BackendError if another provider is named, in an engine that has none."""
+        if self.provider not in (None, "cpu"):
+            raise BackendError(f"{engine} has no provider {self.provider!r} here; allowed: cpu")
 
 
 DEFAULT_OPTIONS = EngineOptions()
@@ -86,6 +92,10 @@ class Engine(Closing):
     def close(self) -> None:
         """Free the engine's memory. Calling it twice is allowed; running afterwards raises BackendError."""
 
+    def make_run_error(self, engine: str, batch: NDArray[Any], reason: str) -> BackendError:
+        """What `run` raises when the library refuses a batch."""
+        return BackendError(f"{engine} failed on {batch.dtype} {batch.shape}: {reason}")
+
     def warmup(self, runs: int = 2) -> None:
         """Run on zeros until lazy initialization is done."""
         shape = tuple(1 if side is None else side for side in self.input_shape)
@@ -100,7 +110,8 @@ class Backend(Protocol):
     def __call__(self, files: Files, precision: str, options: EngineOptions = DEFAULT_OPTIONS) -> Engine:
         """Load `files`, all of which were checked; the first is the one that names the rest.
 
-        Raises BackendError when they cannot be loaded or are not what was asked for.
+        For a precision that `explain_unsupported` has nothing against. Raises BackendError when the files
+        cannot be loaded or are not what was asked for.
         """
         ...
 

@@ -36,9 +36,8 @@ class ExternalContract:
             except (TypeError, ValueError):
                 low = high = math.nan
             if not -math.inf < low < high < math.inf:
-                raise InputError(
-                    f"{name} is {bounds!r}; it is (black, white), for example (0, 255) or (-1, 1)"
-                )
+                example = "it is (black, white), for example (0, 255) or (-1, 1)"
+                raise InputError(f"{name} is {bounds!r}; {example}")
 
 
 def to_external(batch: NDArray[np.uint8], contract: ExternalContract) -> NDArray[np.float32]:
