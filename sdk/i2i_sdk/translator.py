@@ -94,16 +94,12 @@ class Translator(Closing):
     ) -> None:
         if color not in geometry.COLORS:
             raise InputError(f"color is {color!r}; allowed: {', '.join(geometry.COLORS)}")
-        external = {
-            "input_range": input_range,
-            "output_range": output_range,
-            "layout": layout,
-            "channel_order": channel_order,
-        }
-        request = VariantRequest(
+        contract = {"input_range": input_range, "output_range": output_range}
+        contract |= {"layout": layout, "channel_order": channel_order}
+        asked = VariantRequest(
             backend, precision, size, fit, threads, min_psnr, max_ms, provider, allow_fallback
         )
-        opened = open_source(source, request, external)
+        opened = open_source(source, asked, contract)
         self.color, self.fit = color, opened.fit
         self.bundle, self.variant = opened.bundle, opened.variant
         self.height, self.width = opened.height, opened.width
@@ -187,9 +183,7 @@ class Translator(Closing):
         from i2i_sdk.media.translate_path import translate_path
 
         if self.color != "bgr":
-            raise InputError(
-                "translate_file reads files in OpenCV's order: use a Translator with color='bgr'"
-            )
+            raise InputError("translate_file reads files in OpenCV's order: use Translator(…, color='bgr')")
         return translate_path(self, Path(source), Path(out), progress=progress, compare=compare)
 
     def stream(
@@ -227,8 +221,7 @@ class Translator(Closing):
         on_event: called, in another thread, when a source is lost, is back, or has ended.
 
         Frames and results are BGR. Raises InputError for a source or option that cannot be used, and for a
-        Translator with color="rgb"; when it starts, MediaError if a source
-        cannot be opened.
+        Translator with color="rgb"; when it starts, MediaError if a source cannot be opened.
 
         Example:
             >>> import numpy as np
@@ -270,35 +263,27 @@ class Translator(Closing):
 
     def _translate_batch(self, images: list[Image], orders: list[str], timings: Timings) -> list[Image]:
         colors = [geometry.extract_color(image) for image in images]
-        if self.fit == "tile":
-            outputs = self._translate_tiles(colors, orders, timings)
-            return [
-                geometry.match_original(geometry.from_engine(output, order), image, order)
-                for output, order, image in zip(outputs, orders, images, strict=True)
-            ]
-        places = [
-            geometry.compute_placement(c.shape[0], c.shape[1], self.height, self.width, self.fit)
-            for c in colors
-        ]
+        translate = self._translate_tiles if self.fit == "tile" else self._translate_canvases
+        outputs = translate(colors, orders, timings)
+        return [geometry.match_original(*triple) for triple in zip(outputs, images, orders, strict=True)]
+
+    def _translate_canvases(self, colors: list[Image], orders: list[str], timings: Timings) -> list[Image]:
+        """[H, W, 3] of any size -> the same, each on a canvas of the engine's size."""
+        side = self.height, self.width
+        places = [geometry.compute_placement(c.shape[0], c.shape[1], *side, self.fit) for c in colors]
         canvases = [
-            geometry.to_engine(
-                geometry.to_canvas(color, place, self.height, self.width), order, self._channels
-            )
+            geometry.to_engine(geometry.to_canvas(color, place, *side), order, self._channels)
             for color, place, order in zip(colors, places, orders, strict=True)
         ]
         outputs = self._run_engine(canvases, timings)
         return [
-            geometry.match_original(
-                geometry.from_canvas(geometry.from_engine(output, order), place, color), image, order
-            )
-            for output, order, place, color, image in zip(
-                outputs, orders, places, colors, images, strict=True
-            )
+            geometry.from_canvas(geometry.from_engine(output, order), place, color)
+            for output, order, place, color in zip(outputs, orders, places, colors, strict=True)
         ]
 
     def _translate_tiles(self, colors: list[Image], orders: list[str], timings: Timings) -> list[Image]:
-        """[H, W, 3] of any size -> [H, W, C] as the engine gives it, made of tiles."""
-        return tiles.translate_tiled(
+        """[H, W, 3] of any size -> the same, made of tiles."""
+        outputs = tiles.translate_tiled(
             [geometry.to_engine(c, order, self._channels) for c, order in zip(colors, orders, strict=True)],
             lambda pictures: self._run_engine(pictures, timings),
             self.height,
@@ -306,6 +291,7 @@ class Translator(Closing):
             batch=self._max_batch,
             correct=self._corrects_tiles,
         )
+        return [geometry.from_engine(output, o) for output, o in zip(outputs, orders, strict=True)]
 
     def _run_engine(self, canvases: list[Image], timings: Timings) -> NDArray[np.uint8]:
         """One engine call for [H, W, C] canvases; an engine of fixed batch gets the last one repeated."""
