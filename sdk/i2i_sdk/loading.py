@@ -83,8 +83,8 @@ def open_source(source: str | os.PathLike[str], request: VariantRequest, contrac
         fit, max_batch = request.fit or "resize", 8
         engine = _open_onnx(path, request, size, contract)
     else:
-        if given := [name for name, value in contract.items() if value is not None]:
-            raise InputError(f"{', '.join(given)}: only for foreign ONNX files; a bundle says this itself")
+        if options := [name for name, value in contract.items() if value is not None]:
+            raise InputError(f"{', '.join(options)}: only for foreign ONNX files; a bundle says this itself")
         bundle = Bundle.read(path)
         variant = choose_variant(
             bundle.manifest.variants,
@@ -166,8 +166,10 @@ def _open_onnx(
         if len(engine.input_shape) != 4:
             raise InputError(f"{path}: takes {engine.input_shape}; images have 4 dimensions")
         if engine.input_dtype == "uint8":
-            if given := ", ".join(name for name, value in contract.items() if value is not None):
-                raise InputError(f"{path}: takes uint8 pictures, so {given} cannot be chosen; leave them out")
+            if options := ", ".join(name for name, value in contract.items() if value is not None):
+                raise InputError(
+                    f"{path}: takes uint8 pictures, so {options} cannot be chosen; leave them out"
+                )
             return engine
         if untold := [name for name, value in contract.items() if value is None]:
             raise InputError(

@@ -103,11 +103,11 @@ def _choose_within(
         return max(within, key=lambda v: (quality[v.name], -times[v.name]))
     chosen = min(timed, key=lambda v: times[v.name])
     below = [name for name, ms in times.items() if ms <= max_ms]
-    taken = f"{chosen.name} ({times[chosen.name]:.1f} ms)"
+    choice = f"{chosen.name} ({times[chosen.name]:.1f} ms)"
     if below:
         listed = ", ".join(f"{name} ({quality[name]:.1f} dB)" for name in below)
-        taken += f"; fast enough, but below min_psnr: {listed}"
-    log.warning("no variant of this quality takes at most %g ms here; taking the fastest, %s", max_ms, taken)
+        choice += f"; fast enough, but below min_psnr: {listed}"
+    log.warning("no variant of this quality takes at most %g ms here; taking the fastest, %s", max_ms, choice)
     return chosen
 
 

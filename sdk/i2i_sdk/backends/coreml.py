@@ -70,14 +70,14 @@ class CoreMlEngine(Engine):
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         if self._model is None:
             raise BackendError(CLOSED_MESSAGE)
-        taken, given = self._input_port, self._output_port
-        if batch.dtype != np.uint8 or batch.shape[1:] != taken.shape[1:]:
-            raise BackendError(f"Core ML takes uint8 {taken.shape}, got {batch.dtype} {batch.shape}")
+        source, target = self._input_port, self._output_port
+        if batch.dtype != np.uint8 or batch.shape[1:] != source.shape[1:]:
+            raise BackendError(f"Core ML takes uint8 {source.shape}, got {batch.dtype} {batch.shape}")
         try:
-            pictures = [self._model.predict({taken.name: to_image(frame)})[given.name] for frame in batch]
+            pictures = [self._model.predict({source.name: to_image(frame)})[target.name] for frame in batch]
         except Exception as error:  # Core ML's errors share no base class
             raise self.make_run_error("Core ML", batch, get_first_line(error)) from error
-        return np.stack([from_image(picture, given.channels) for picture in pictures])
+        return np.stack([from_image(picture, target.channels) for picture in pictures])
 
     def close(self) -> None:
         self._model = None

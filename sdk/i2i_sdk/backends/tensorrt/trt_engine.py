@@ -152,5 +152,5 @@ def check_batch(batch: NDArray[Any], shape: tuple[int | None, ...], dtype: str, 
     """Raise BackendError unless an engine of this input, for 1 to `max_batch` frames, can take `batch`."""
     fits = batch.ndim == len(shape) and all(s in (None, b) for s, b in zip(shape, batch.shape, strict=True))
     if not fits or batch.dtype != dtype or not 1 <= len(batch) <= max_batch:
-        taken = f"{dtype} (N, {', '.join(map(str, shape[1:]))}), N from 1 to {max_batch}"
-        raise BackendError(f"TensorRT got {batch.dtype} {batch.shape}; this engine takes {taken}")
+        expected = f"{dtype} (N, {', '.join(map(str, shape[1:]))}), N from 1 to {max_batch}"
+        raise BackendError(f"TensorRT got {batch.dtype} {batch.shape}; this engine takes {expected}")
