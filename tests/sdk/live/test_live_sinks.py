@@ -48,7 +48,7 @@ def test_a_memory_keeps_the_last_results(invert: Translator) -> None:
     sink = MemorySink(max_results=2)
     invert.stream([make_flat_image(level) for level in range(5)], sinks=[sink]).run()
     assert [result.index for result in sink.results] == [3, 4]
-    with pytest.raises(InputError, match="most is 0"):
+    with pytest.raises(InputError, match="max_results is 0"):
         MemorySink(max_results=0)
 
 

@@ -39,12 +39,12 @@ class NullSink(Sink):
 
 
 class MemorySink(Sink):
-    """Keeps the last `most` results in `results`."""
+    """Keeps the last `max_results` results in `results`."""
 
     def __init__(self, max_results: int = 300, source: int | None = None) -> None:
         super().__init__(source)
         if max_results < 1:
-            raise InputError(f"most is {max_results}; a memory keeps 1 or more results")
+            raise InputError(f"max_results is {max_results}; a memory keeps 1 or more results")
         self.results: deque[Result] = deque(maxlen=max_results)
 
     def take(self, result: Result) -> None:
@@ -153,13 +153,11 @@ class VirtualCameraSink(Sink):
         try:
             import pyvirtualcam  # pyright: ignore[reportMissingTypeStubs]
         except ImportError:
-            raise BackendError(
-                "a virtual camera needs pyvirtualcam: pip install 'i2i-sdk[virtual-camera]'"
-            ) from None
+            advice = "pip install 'i2i-sdk[virtual-camera]'"
+            raise BackendError(f"a virtual camera needs pyvirtualcam: {advice}") from None
+        order = pyvirtualcam.PixelFormat.BGR
         try:
-            return pyvirtualcam.Camera(
-                width, height, self._fps, fmt=pyvirtualcam.PixelFormat.BGR, device=self._device
-            )
+            return pyvirtualcam.Camera(width, height, self._fps, fmt=order, device=self._device)
         except (RuntimeError, ValueError) as error:
             raise BackendError(
                 f"no virtual camera could be made: {error}. On Linux: apt-get install v4l2loopback-dkms, "
