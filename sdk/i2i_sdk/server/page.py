@@ -30,15 +30,13 @@ MEDIA_TYPES = {
     ".md": "text/plain; charset=utf-8",
     "": "text/plain; charset=utf-8",  # licenses
 }
-CACHE_NEVER, CACHE_DAY = (
-    "no-cache",
-    "public, max-age=86400",
-)  # a day: vendored names do not change with their version
+# A day: vendored names do not change with their version.
+CACHE_NEVER, CACHE_DAY = "no-cache", "public, max-age=86400"
 
 
 @dataclass(frozen=True)
 class Asset:
-    """A file of the page. zipped: it is stored with gzip, under a name that ends in .gz."""
+    """A file of the page. is_gzipped: it is stored so, under a name that ends in .gz."""
 
     path: Path
     media_type: str

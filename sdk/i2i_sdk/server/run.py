@@ -61,7 +61,7 @@ class LiveServer(uvicorn.Server):
 def serve(
     models: Models, options: ServeOptions, listener: socket.socket, say: Callable[[str], None] = print
 ) -> None:
-    """Serve on a socket from `bound` until SIGINT or SIGTERM. Says where to open it."""
+    """Serve on a socket from `open_socket` until SIGINT or SIGTERM. Says where to open it."""
     port = listener.getsockname()[1]
     lines = [*list_warnings(options), *format_addresses(options, port), "stop it with Ctrl-C"]
     server = LiveServer(create_app(models, options), options, lambda: say("\n".join(lines)))
@@ -96,10 +96,8 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 def format_addresses(options: ServeOptions, port: int) -> list[str]:
     """What to tell the user to open: here, and on a phone."""
-    scheme, secret = (
-        ("https" if options.uses_tls else "http"),
-        f"#token={quote(options.token, '')}" if options.token else "",
-    )
+    scheme = "https" if options.uses_tls else "http"
+    secret = f"#token={quote(options.token, '')}" if options.token else ""
 
     def url(host: str) -> str:
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/{secret}"
@@ -132,9 +130,8 @@ def check_certificate(options: ServeOptions) -> None:
     try:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(options.tls_cert, options.tls_key)
     except OSError as error:  # ssl.SSLError is one
-        raise InputError(
-            f"{options.tls_cert} and {options.tls_key} are no PEM certificate and its key: {error}"
-        ) from error
+        files = f"{options.tls_cert} and {options.tls_key}"
+        raise InputError(f"{files} are no PEM certificate and its key: {error}") from error
 
 
 def _make_config(app: FastAPI, options: ServeOptions) -> uvicorn.Config:
@@ -143,8 +140,8 @@ def _make_config(app: FastAPI, options: ServeOptions) -> uvicorn.Config:
         http="h11",
         ws=WebSocketsSansIOProtocol,
         ws_per_message_deflate=False,  # frames are compressed already
-        ws_max_size=2
-        * options.limits.max_frame_bytes,  # a little too large costs a frame, more the connection
+        # A little too large costs a frame, more the connection.
+        ws_max_size=2 * options.limits.max_frame_bytes,
         ws_ping_interval=PING_SECONDS,
         ws_ping_timeout=PING_SECONDS,
         limit_concurrency=MAX_CONNECTIONS,

@@ -47,12 +47,6 @@ def test_blended(weight: float) -> None:
     assert not np.shares_memory(blend_images(FRAME, OUTPUT, weight), OUTPUT)
 
 
-@pytest.mark.parametrize("weight", [-0.1, 1.1, float("nan")])
-def test_a_weight_is_from_0_to_1(weight: float) -> None:
-    with pytest.raises(InputError, match=r"weight is .*; allowed: 0 \(the input\) to 1"):
-        blend_images(FRAME, OUTPUT, weight)
-
-
 MASKS = {
     "bool": np.random.default_rng(3).random((HEIGHT, WIDTH)) < 0.5,
     "uint8": make_noise(HEIGHT, WIDTH, seed=3),
@@ -133,12 +127,6 @@ def test_the_line_can_be_seen_on_white_and_on_black() -> None:
         assert 1 <= differs.sum() <= 12 and abs(np.flatnonzero(differs).mean() - 319.5) < 2
         handle = np.abs(view_split(flat, flat, 0.5)[240, :, 0].astype(int) - level) > 100
         assert handle.sum() > differs.sum()
-
-
-@pytest.mark.parametrize("position", [-0.01, 1.01, float("nan")])
-def test_a_position_is_inside(position: float) -> None:
-    with pytest.raises(InputError, match=r"position is .*; allowed: 0"):
-        view_split(FRAME, OUTPUT, position)
 
 
 def _find_change(before: np.ndarray, after: np.ndarray) -> tuple[slice, slice]:
