@@ -22,7 +22,8 @@ from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR
 from i2i_sdk.selection import choose_variant, load_latencies
 from i2i_sdk.zoo import ZOO, find_zoo_bundle
 
-Size = int | tuple[int, int] | str
+Sides = tuple[int, int]  # height, width
+Size = int | Sides | str
 Contract = dict[str, Any]  # the four conventions of a foreign ONNX file, None where not given
 
 
@@ -125,7 +126,7 @@ def find_source(source: str | os.PathLike[str]) -> Path:
     raise InputError(f"{path}: a bundle (.i2i), an .onnx file or a zoo name is needed")
 
 
-def parse_size(size: Size) -> tuple[int, int]:
+def parse_size(size: Size) -> Sides:
     """256, (height, width), "256" or "HxW" -> (height, width). Raises InputError."""
     value: Any = size
     if isinstance(value, str):
@@ -152,9 +153,7 @@ def _check_max_ms(max_ms: float, provider: str | None) -> None:
         raise InputError(f"max_ms chooses by {measured}: leave one of them out")
 
 
-def _open_onnx(
-    path: Path, request: VariantRequest, size: tuple[int, int] | None, contract: Contract
-) -> Engine:
+def _open_onnx(path: Path, request: VariantRequest, size: Sides | None, contract: Contract) -> Engine:
     """Load an ONNX file: ours by its uint8 input, another's by what the caller says of it."""
     backend, precision = request.backend or "ort", request.precision or "fp32"
     if request.max_ms is not None:
@@ -167,9 +166,8 @@ def _open_onnx(
             raise InputError(f"{path}: takes {engine.input_shape}; images have 4 dimensions")
         if engine.input_dtype == "uint8":
             if options := ", ".join(name for name, value in contract.items() if value is not None):
-                raise InputError(
-                    f"{path}: takes uint8 pictures, so {options} cannot be chosen; leave them out"
-                )
+                problem = f"takes uint8 pictures, so {options} cannot be chosen"
+                raise InputError(f"{path}: {problem}; leave them out")
             return engine
         if untold := [name for name, value in contract.items() if value is None]:
             raise InputError(
@@ -183,7 +181,7 @@ def _open_onnx(
         raise
 
 
-def _check_shape(engine: Engine, path: Path, size: tuple[int, int] | None) -> tuple[int, int, int]:
+def _check_shape(engine: Engine, path: Path, size: Sides | None) -> tuple[int, int, int]:
     """The engine's height, width and input channels. Raises InputError unless it keeps the engine contract.
 
     Files come from strangers: what a manifest or a caller says of one need not be true.

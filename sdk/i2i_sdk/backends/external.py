@@ -73,9 +73,8 @@ class ExternalEngine(Engine):
         channels, height, width = rest if contract.layout == "nchw" else (rest[2], rest[0], rest[1])
         if height is None or width is None:
             if size is None:
-                raise InputError(
-                    "this ONNX file takes any size; say which to run at: size=256 or size=(480, 640)"
-                )
+                example = "size=256 or size=(480, 640)"
+                raise InputError(f"this ONNX file takes any size; say which to run at: {example}")
             height, width = height or size[0], width or size[1]
         self.input_shape = (batch, height, width, channels)
         output = inner.output_shape

@@ -10,16 +10,13 @@ from dataclasses import dataclass, field
 class BackendRow:
     """What is known of a backend before its file is imported."""
 
-    engine: (
-        str | None
-    )  # "module:class" of its Engine, in this package; None where its files run without Python
+    # "module:class" of its Engine, in this package; None where its files run without Python.
+    engine: str | None
     precisions: tuple[str, ...]  # the preferred first, where nothing was tuned
     packages: tuple[str, ...]  # distributions whose versions decide how fast it is
     # What manifests say they need -> the distributions that bring it, where there are several.
     alternatives: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    runs_onnx: tuple[
-        str, ...
-    ] = ()  # precisions in which it runs any FP32 ONNX file: `i2i doctor` tries these
+    runs_onnx: tuple[str, ...] = ()  # in which precisions it runs any FP32 ONNX file: `i2i doctor` tries them
     elsewhere: str = ""  # where its files run instead
 
 

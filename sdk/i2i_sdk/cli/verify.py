@@ -16,10 +16,8 @@ from i2i_sdk.quality.verification import VerifyOutcome, verify_bundle
 
 def main(argv: Sequence[str]) -> int:
     """Compare, print a table; 1 if a variant misses its floor or is broken. Raises I2IError."""
-    parser = argparse.ArgumentParser(
-        prog="i2i verify",
-        description="Compare every variant that runs here with the bundle's FP32 reference.",
-    )
+    text = "Compare every variant that runs here with the bundle's FP32 reference."
+    parser = argparse.ArgumentParser(prog="i2i verify", description=text)
     parser.add_argument("--min-psnr", type=float, help="floor in dB instead of each precision's own")
     args = parse_measuring(parser, argv, "folder of images or a video; default: scikit-image's photos")
     bundle = read_bundle(args.bundle)

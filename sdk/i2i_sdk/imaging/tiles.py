@@ -122,7 +122,7 @@ class Tiling:
             yield self.image[top : top + self.height, left : left + self.width]
 
     def join(self, outputs: Iterator[Image]) -> Image:
-        """The translation of the image, from what the engine makes of `pictures`, in that order."""
+        """The translation of the image, from what the engine makes of `iterate_pictures`, in that order."""
         whole = next(outputs) if self.correct else None
         first = next(outputs)
         tiles = itertools.chain([first], outputs)

@@ -58,11 +58,8 @@ def find_asset(name: str) -> Asset:
 
 def send_asset(asset: Asset, request: Request) -> Response:
     """The file, or 304 if the browser has this very one."""
-    stat = asset.path.stat()
-    headers = {
-        "ETag": f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"',
-        "Cache-Control": CACHE_DAY if asset.is_vendored else CACHE_NEVER,
-    }
+    stat, cache = asset.path.stat(), CACHE_DAY if asset.is_vendored else CACHE_NEVER
+    headers = {"ETag": f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"', "Cache-Control": cache}
     if asset.is_gzipped:
         headers["Vary"] = "Accept-Encoding"
     if request.headers.get("if-none-match") == headers["ETag"]:

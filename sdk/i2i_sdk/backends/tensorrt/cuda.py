@@ -110,13 +110,15 @@ class GraphReplay:
         self._input, self._output = (_view_as_array(self._own(*_allocate_pinned(s)), s) for s in specs)
         source, target = (self._own(cuda.cudaMalloc(s.bytes), cuda.cudaFree) for s in specs)
 
-        def copy(to: Any, origin: Any, count: int, kind: str) -> None:
-            unwrap_result(cuda.cudaMemcpyAsync(to, origin, count, getattr(cuda.cudaMemcpyKind, kind), stream))
+        kinds = cuda.cudaMemcpyKind
+
+        def copy(target: Any, source: Any, count: int, kind: Any) -> None:
+            unwrap_result(cuda.cudaMemcpyAsync(target, source, count, kind, stream))
 
         def enqueue() -> None:
-            copy(source, self._input.ctypes.data, self._input.nbytes, "cudaMemcpyHostToDevice")
+            copy(source, self._input.ctypes.data, self._input.nbytes, kinds.cudaMemcpyHostToDevice)
             self._compute(int(stream), int(source), int(target))
-            copy(self._output.ctypes.data, target, self._output.nbytes, "cudaMemcpyDeviceToHost")
+            copy(self._output.ctypes.data, target, self._output.nbytes, kinds.cudaMemcpyDeviceToHost)
 
         enqueue()  # what an engine does only in its first run cannot be captured
         unwrap_result(cuda.cudaStreamSynchronize(stream))
