@@ -268,11 +268,11 @@ class Translator(Closing):
         return [geometry.match_original(*triple) for triple in zip(outputs, images, orders, strict=True)]
 
     def _translate_canvases(self, colors: list[Image], orders: list[str], timings: Timings) -> list[Image]:
-        """[H, W, 3] of any size -> the same, each on a canvas of the engine's size."""
-        side = self.height, self.width
-        places = [geometry.compute_placement(c.shape[0], c.shape[1], *side, self.fit) for c in colors]
+        """[H, W, 3] of any size -> the same, by way of canvases of the engine's size."""
+        size = self.height, self.width
+        places = [geometry.compute_placement(c.shape[0], c.shape[1], *size, self.fit) for c in colors]
         canvases = [
-            geometry.to_engine(geometry.to_canvas(color, place, *side), order, self._channels)
+            geometry.to_engine(geometry.to_canvas(color, place, *size), order, self._channels)
             for color, place, order in zip(colors, places, orders, strict=True)
         ]
         outputs = self._run_engine(canvases, timings)

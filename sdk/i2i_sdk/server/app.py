@@ -1,4 +1,7 @@
-"""The routes. What they do is elsewhere: `client_session.py`, `service.py`, `page.py`, `models.py`."""
+"""The routes. What they do is elsewhere: `client_session.py`, `service.py`, `page.py`, `models.py`.
+
+OpenAPI shows the docstrings of those that it lists.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,7 @@ def create_app(models: Models, options: ServeOptions | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service, app.state.streams = service, streams
-    _add_page(app)
+    _add_open_routes(app)
     api = APIRouter(dependencies=[TOKEN], responses=_describe_errors(401))
     _add_metrics(api, service)
     _add_models(api, service)
@@ -83,7 +86,8 @@ def create_app(models: Models, options: ServeOptions | None = None) -> FastAPI:
     return app
 
 
-def _add_page(app: FastAPI) -> None:
+def _add_open_routes(app: FastAPI) -> None:
+    """Those that ask for no token."""
     page: dict[str, Any] = {"methods": ["GET", "HEAD"], "include_in_schema": False}
 
     @app.api_route("/", **page)
@@ -98,9 +102,6 @@ def _add_page(app: FastAPI) -> None:
     @app.get("/healthz", summary="Does the server run?", response_model=schema.Health)
     async def health() -> dict[str, str]:
         return {"status": "ok", "version": __version__}
-
-
-# OpenAPI shows the docstrings of these.
 
 
 def _add_metrics(api: APIRouter, service: Service) -> None:
