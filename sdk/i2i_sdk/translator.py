@@ -263,27 +263,29 @@ class Translator(Closing):
 
     def _translate_batch(self, images: list[Image], orders: list[str], timings: Timings) -> list[Image]:
         colors = [geometry.extract_color(image) for image in images]
-        translate = self._translate_tiles if self.fit == "tile" else self._translate_canvases
-        outputs = translate(colors, orders, timings)
-        return [geometry.match_original(*triple) for triple in zip(outputs, images, orders, strict=True)]
-
-    def _translate_canvases(self, colors: list[Image], orders: list[str], timings: Timings) -> list[Image]:
-        """[H, W, 3] of any size -> the same, by way of canvases of the engine's size."""
-        size = self.height, self.width
-        places = [geometry.compute_placement(c.shape[0], c.shape[1], *size, self.fit) for c in colors]
+        if self.fit == "tile":
+            outputs = self._translate_tiles(colors, orders, timings)
+            return [
+                geometry.match_original(geometry.from_engine(output, order), image, order)
+                for output, order, image in zip(outputs, orders, images, strict=True)
+            ]
+        height, width = self.height, self.width
+        places = [geometry.compute_placement(c.shape[0], c.shape[1], height, width, self.fit) for c in colors]
         canvases = [
-            geometry.to_engine(geometry.to_canvas(color, place, *size), order, self._channels)
+            geometry.to_engine(geometry.to_canvas(color, place, height, width), order, self._channels)
             for color, place, order in zip(colors, places, orders, strict=True)
         ]
-        outputs = self._run_engine(canvases, timings)
+        parts = zip(self._run_engine(canvases, timings), orders, places, colors, images, strict=True)
         return [
-            geometry.from_canvas(geometry.from_engine(output, order), place, color)
-            for output, order, place, color in zip(outputs, orders, places, colors, strict=True)
+            geometry.match_original(
+                geometry.from_canvas(geometry.from_engine(output, order), place, color), image, order
+            )
+            for output, order, place, color, image in parts
         ]
 
     def _translate_tiles(self, colors: list[Image], orders: list[str], timings: Timings) -> list[Image]:
-        """[H, W, 3] of any size -> the same, made of tiles."""
-        outputs = tiles.translate_tiled(
+        """[H, W, 3] of any size -> [H, W, C] as the engine gives it, made of tiles."""
+        return tiles.translate_tiled(
             [geometry.to_engine(c, order, self._channels) for c, order in zip(colors, orders, strict=True)],
             lambda pictures: self._run_engine(pictures, timings),
             self.height,
@@ -291,7 +293,6 @@ class Translator(Closing):
             batch=self._max_batch,
             correct=self._corrects_tiles,
         )
-        return [geometry.from_engine(output, o) for output, o in zip(outputs, orders, strict=True)]
 
     def _run_engine(self, canvases: list[Image], timings: Timings) -> NDArray[np.uint8]:
         """One engine call for [H, W, C] canvases; an engine of fixed batch gets the last one repeated."""
