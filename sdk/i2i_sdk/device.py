@@ -23,23 +23,17 @@ def read_peak_memory() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
+# Features of processors that decide about low precision, as Linux calls them.
+X86_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+ARM_FEATURES = ("asimddp", "bf16", "i8mm")
+
+
 @lru_cache(maxsize=1)
 def read_cpu_name() -> str:
     """The processor's name and, on Linux, the features that decide about low precision."""
     values = _read_cpu_info()
     name = values.get("model name") or values.get("Hardware") or platform.processor() or platform.machine()
-    features = (
-        "avx2",
-        "avx512f",
-        "avx512_vnni",
-        "avx512_bf16",
-        "amx_bf16",
-        "amx_int8",
-        "asimddp",
-        "bf16",
-        "i8mm",
-    )
-    return " ".join([name, *(f for f in features if f in read_cpu_flags())])
+    return " ".join([name, *(f for f in X86_FEATURES + ARM_FEATURES if f in read_cpu_flags())])
 
 
 @lru_cache(maxsize=1)

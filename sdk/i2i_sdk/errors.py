@@ -51,3 +51,8 @@ class ParityError(ExportError):
 
 class TrainingError(I2IError):
     """A training run cannot start or go on: its data, options or losses."""
+
+
+def get_first_line(error: Exception) -> str:
+    """Of what another library's error says; its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

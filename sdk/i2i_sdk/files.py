@@ -1,4 +1,4 @@
-"""Small file operations that every package needs: hashes, and writing that is never half done."""
+"""Files as every package needs them: hashes, writing that is never half done, and what has to be closed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,27 @@ import hashlib
 import os
 import shutil
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
+
+Self = TypeVar("Self")  # of Python 3.11
+
+
+class Closing(ABC):
+    """What is closed when a `with` block around it ends."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what it holds. Calling it twice is allowed."""
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def hash_file(path: Path) -> str:

@@ -11,13 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from i2i_sdk.backends import (
-    check_threads,
-    explain_unsupported_backend,
-    explain_unsupported_variant,
-    load_backend_class,
-    open_variant,
-)
+from i2i_sdk import backends
 from i2i_sdk.backends.base import Engine, EngineOptions
 from i2i_sdk.backends.external import ExternalContract, ExternalEngine
 from i2i_sdk.bundle.folder import Bundle
@@ -28,7 +22,9 @@ from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR
 from i2i_sdk.selection import choose_variant, load_latencies
 from i2i_sdk.zoo import ZOO, find_zoo_bundle
 
-Size = int | tuple[int, int] | str
+Sides = tuple[int, int]  # height, width
+Size = int | Sides | str
+Contract = dict[str, Any]  # the four conventions of a foreign ONNX file, None where not given
 
 
 @dataclass(frozen=True)
@@ -70,17 +66,14 @@ class LoadedSource:
         return self.engine.input_shape[0]
 
 
-def open_source(
-    source: str | os.PathLike[str], request: VariantRequest, external: dict[str, Any]
-) -> LoadedSource:
+def open_source(source: str | os.PathLike[str], request: VariantRequest, contract: Contract) -> LoadedSource:
     """Find `source`, choose a variant, load it, and check that it is a translator.
 
-    `foreign` holds the four conventions of a foreign ONNX file, None where not given.
     Raises InputError, BundleError, BackendError.
     """
     if request.fit is not None and request.fit not in geometry.FITS:
         raise InputError(f"fit is {request.fit!r}; allowed: {', '.join(geometry.FITS)}")
-    check_threads(request.threads)
+    backends.check_threads(request.threads)
     if request.max_ms is not None:
         _check_max_ms(request.max_ms, request.provider)
     if request.provider is not None and request.backend is None:
@@ -88,13 +81,15 @@ def open_source(
     path, size = find_source(source), None if request.size is None else parse_size(request.size)
     bundle = variant = None
     if path.suffix == ".onnx":
-        engine = _open_onnx(path, request, size, external)
-        fit, max_batch = "resize", 8
+        fit, max_batch = request.fit or "resize", 8
+        engine = _open_onnx(path, request, size, contract)
     else:
-        bundle = _open_bundle(path, external)
+        if options := [name for name, value in contract.items() if value is not None]:
+            raise InputError(f"{', '.join(options)}: only for foreign ONNX files; a bundle says this itself")
+        bundle = Bundle.read(path)
         variant = choose_variant(
             bundle.manifest.variants,
-            explain_unsupported=lambda variant: explain_unsupported_variant(variant, request.provider),
+            explain_unsupported=lambda v: backends.explain_unsupported_variant(v, request.provider),
             # Tuned without a provider: with one the figures say nothing.
             latencies=load_latencies(bundle) if request.provider is None else {},
             backend=request.backend,
@@ -103,24 +98,23 @@ def open_source(
             min_psnr=request.min_psnr,
             max_ms=request.max_ms,
         )
-        engine = open_variant(variant, bundle.files_of(variant), request.engine_options)
         fit, max_batch, size = bundle.manifest.input.fit, variant.max_batch, (variant.height, variant.width)
-    try:
-        height, width, channels = _check_shape(engine, path, size)
         if (fit := request.fit or fit) not in geometry.FITS:
             raise InputError(f"{path}: its fit is {fit!r}; choose one: {', '.join(geometry.FITS)}")
+        open_engine = backends.load_backend_class(variant.backend)
+        engine = open_engine(bundle.files_of(variant), variant.precision, request.engine_options)
+    try:
+        height, width, channels = _check_shape(engine, path, size)
     except InputError:
         engine.close()
         raise
-    return LoadedSource(
-        engine, bundle, variant, height, width, channels, fit, engine.input_shape[0] or max_batch
-    )
+    max_batch = engine.input_shape[0] or max_batch
+    return LoadedSource(engine, bundle, variant, height, width, channels, fit, max_batch)
 
 
 def find_source(source: str | os.PathLike[str]) -> Path:
     """The bundle or ONNX file that `source` names; zoo names come first. Raises InputError."""
-    zoo = find_zoo_bundle(str(source))
-    if zoo is not None:
+    if (zoo := find_zoo_bundle(str(source))) is not None:
         return zoo
     path = Path(source)
     if path.is_dir() or (path.exists() and path.suffix == ".onnx"):
@@ -132,7 +126,7 @@ def find_source(source: str | os.PathLike[str]) -> Path:
     raise InputError(f"{path}: a bundle (.i2i), an .onnx file or a zoo name is needed")
 
 
-def parse_size(size: Size) -> tuple[int, int]:
+def parse_size(size: Size) -> Sides:
     """256, (height, width), "256" or "HxW" -> (height, width). Raises InputError."""
     value: Any = size
     if isinstance(value, str):
@@ -155,51 +149,39 @@ def _check_max_ms(max_ms: float, provider: str | None) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise InputError(f"max_ms is {value!r}; allowed: a number of milliseconds above 0")
     if provider is not None:
-        raise InputError(
-            "max_ms chooses by what `i2i tune` measured, without a provider: leave one of them out"
-        )
+        measured = "what `i2i tune` measured, without a provider"
+        raise InputError(f"max_ms chooses by {measured}: leave one of them out")
 
 
-def _open_bundle(path: Path, external: dict[str, Any]) -> Bundle:
-    """Read a bundle. Raises BundleError, and InputError for options that only foreign files need."""
-    if options := [name for name, value in external.items() if value is not None]:
-        raise InputError(f"{', '.join(options)}: only for foreign ONNX files; a bundle says this itself")
-    return Bundle.read(path)
-
-
-def _open_onnx(
-    path: Path, request: VariantRequest, size: tuple[int, int] | None, external: dict[str, Any]
-) -> Engine:
+def _open_onnx(path: Path, request: VariantRequest, size: Sides | None, contract: Contract) -> Engine:
     """Load an ONNX file: ours by its uint8 input, another's by what the caller says of it."""
     backend, precision = request.backend or "ort", request.precision or "fp32"
     if request.max_ms is not None:
         raise InputError(f"max_ms chooses among the variants of a bundle; {path} is one ONNX file")
-    if reason := explain_unsupported_backend(backend, precision, request.provider):
+    if reason := backends.explain_unsupported_backend(backend, precision, request.provider):
         raise BackendError(f"{path}: {backend} cannot run it here: {reason}")
-    engine = load_backend_class(backend)((path,), precision, request.engine_options)
+    engine = backends.load_backend_class(backend)((path,), precision, request.engine_options)
     try:
-        if engine.input_dtype == "uint8" and len(engine.input_shape) == 4:
-            if options := [name for name, value in external.items() if value is not None]:
-                raise InputError(
-                    f"{path}: takes uint8 pictures, so {', '.join(options)} cannot be chosen; leave them out"
-                )
-            return engine
         if len(engine.input_shape) != 4:
             raise InputError(f"{path}: takes {engine.input_shape}; images have 4 dimensions")
-        untold = [name for name, value in external.items() if value is None]
-        if untold:
+        if engine.input_dtype == "uint8":
+            if options := ", ".join(name for name, value in contract.items() if value is not None):
+                problem = f"takes uint8 pictures, so {options} cannot be chosen"
+                raise InputError(f"{path}: {problem}; leave them out")
+            return engine
+        if untold := [name for name, value in contract.items() if value is None]:
             raise InputError(
                 f"{path}: takes {engine.input_dtype} {engine.input_shape} in a convention of its own; "
                 f"give {', '.join(untold)}. For example: input_range=(0, 255), output_range=(-1, 1), "
                 f"layout='nchw', channel_order='rgb'"
             )
-        return ExternalEngine(engine, ExternalContract(**external), size)
+        return ExternalEngine(engine, ExternalContract(**contract), size)
     except BaseException:
         engine.close()
         raise
 
 
-def _check_shape(engine: Engine, path: Path, size: tuple[int, int] | None) -> tuple[int, int, int]:
+def _check_shape(engine: Engine, path: Path, size: Sides | None) -> tuple[int, int, int]:
     """The engine's height, width and input channels. Raises InputError unless it keeps the engine contract.
 
     Files come from strangers: what a manifest or a caller says of one need not be true.
@@ -207,18 +189,16 @@ def _check_shape(engine: Engine, path: Path, size: tuple[int, int] | None) -> tu
     input_shape, output_shape = engine.input_shape, engine.output_shape
     height, width, channels = input_shape[1:] if len(input_shape) == 4 else (None, None, None)
     if height is None or width is None or channels not in (1, 3):
-        raise InputError(
-            f"{path}: the engine takes {input_shape}; a fixed size with 1 or 3 channels is needed"
-        )
+        needed = "a fixed size with 1 or 3 channels is needed"
+        raise InputError(f"{path}: the engine takes {input_shape}; {needed}")
     if size not in (None, (height, width)):
         raise InputError(f"{path}: the engine works at {height}x{width} only, not at {size[0]}x{size[1]}")
     if (engine.input_dtype, engine.output_dtype) != ("uint8", "uint8"):
         types = f"takes {engine.input_dtype} and gives {engine.output_dtype}"
         raise InputError(f"{path}: the engine {types}; pictures are uint8 on both sides")
-    possible = ((None, height), (None, width), (None, 1, 3))
-    if output_shape and (
-        len(output_shape) != 4 or any(g not in p for g, p in zip(output_shape[1:], possible, strict=True))
-    ):
+    allowed = ((None, height), (None, width), (None, 1, 3))
+    suits = len(output_shape) == 4 and all(map(operator.contains, allowed, output_shape[1:]))
+    if output_shape and not suits:
         raise InputError(
             f"{path}: the engine gives {output_shape} for {input_shape}; a translator gives pictures of the "
             f"size it takes, with 1 or 3 channels"

@@ -42,8 +42,8 @@ def choose_variant(
 
     Args:
         variants: of one bundle; the first one's size is the default size.
-        why_not: gives the reason a variant cannot run here, or None.
-        measured: what `i2i tune` found on this device, by variant name; without it a fixed preference
+        explain_unsupported: gives the reason a variant cannot run here, or None.
+        latencies: what `i2i tune` found on this device, by variant name; without it a fixed preference
             decides, and quality is what was found at export.
         backend, precision, size: keep only these.
         min_psnr: floor in dB. If no variant reaches it the best one is taken (within `max_ms`, where
@@ -93,26 +93,21 @@ def find_quality(variant: Variant, latencies: Mapping[str, TunedLatency]) -> flo
 def _choose_within(
     max_ms: float, candidates: Sequence[Variant], times: Mapping[str, float], quality: Mapping[str, float]
 ) -> Variant:
-    """The best of `good` that takes at most `max_ms`, else the fastest with a warning. Raises InputError."""
+    """The best of those that take at most `max_ms`, else the fastest with a warning. Raises InputError."""
     timed = [v for v in candidates if v.name in times]
     if not timed:
         names = ", ".join(v.name for v in candidates)
-        raise InputError(
-            f"max_ms={max_ms:g}: none of {names} was measured on this device; first run: i2i tune"
-        )
-    within = [v for v in timed if times[v.name] <= max_ms]
-    if within:
+        advice = "was measured on this device; first run: i2i tune"
+        raise InputError(f"max_ms={max_ms:g}: none of {names} {advice}")
+    if within := [v for v in timed if times[v.name] <= max_ms]:
         return max(within, key=lambda v: (quality[v.name], -times[v.name]))
     chosen = min(timed, key=lambda v: times[v.name])
     below = [name for name, ms in times.items() if ms <= max_ms]
-    hint = f"; fast enough, but below min_psnr: {', '.join(f'{n} ({quality[n]:.1f} dB)' for n in below)}"
-    log.warning(
-        "no variant of this quality takes at most %g ms here; taking the fastest, %s (%.1f ms)%s",
-        max_ms,
-        chosen.name,
-        times[chosen.name],
-        hint if below else "",
-    )
+    choice = f"{chosen.name} ({times[chosen.name]:.1f} ms)"
+    if below:
+        listed = ", ".join(f"{name} ({quality[name]:.1f} dB)" for name in below)
+        choice += f"; fast enough, but below min_psnr: {listed}"
+    log.warning("no variant of this quality takes at most %g ms here; taking the fastest, %s", max_ms, choice)
     return chosen
 
 

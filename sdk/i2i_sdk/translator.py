@@ -6,14 +6,14 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from i2i_sdk.backends.base import Engine, Timings
 from i2i_sdk.errors import BackendError, InputError
+from i2i_sdk.files import Closing
 from i2i_sdk.imaging import geometry, tiles
 from i2i_sdk.imaging.pil import from_pil, is_pil, to_pil
 from i2i_sdk.loading import Size, VariantRequest, open_source
@@ -30,10 +30,9 @@ if TYPE_CHECKING:
 
 Image = NDArray[np.uint8]
 Range = tuple[float, float]
-T = TypeVar("T", bound="Translator")
 
 
-class Translator:
+class Translator(Closing):
     """Translates images with one variant of a bundle.
 
     Args:
@@ -95,16 +94,12 @@ class Translator:
     ) -> None:
         if color not in geometry.COLORS:
             raise InputError(f"color is {color!r}; allowed: {', '.join(geometry.COLORS)}")
-        external = {
-            "input_range": input_range,
-            "output_range": output_range,
-            "layout": layout,
-            "channel_order": channel_order,
-        }
-        request = VariantRequest(
+        contract = {"input_range": input_range, "output_range": output_range}
+        contract |= {"layout": layout, "channel_order": channel_order}
+        asked = VariantRequest(
             backend, precision, size, fit, threads, min_psnr, max_ms, provider, allow_fallback
         )
-        opened = open_source(source, request, external)
+        opened = open_source(source, asked, contract)
         self.color, self.fit = color, opened.fit
         self.bundle, self.variant = opened.bundle, opened.variant
         self.height, self.width = opened.height, opened.width
@@ -188,9 +183,7 @@ class Translator:
         from i2i_sdk.media.translate_path import translate_path
 
         if self.color != "bgr":
-            raise InputError(
-                "translate_file reads files in OpenCV's order: use a Translator with color='bgr'"
-            )
+            raise InputError("translate_file reads files in OpenCV's order: use Translator(…, color='bgr')")
         return translate_path(self, Path(source), Path(out), progress=progress, compare=compare)
 
     def stream(
@@ -228,8 +221,7 @@ class Translator:
         on_event: called, in another thread, when a source is lost, is back, or has ended.
 
         Frames and results are BGR. Raises InputError for a source or option that cannot be used, and for a
-        Translator with color="rgb"; when it starts, MediaError if a source
-        cannot be opened.
+        Translator with color="rgb"; when it starts, MediaError if a source cannot be opened.
 
         Example:
             >>> import numpy as np
@@ -258,14 +250,6 @@ class Translator:
         with self._lock:
             self._engine.close()
 
-    def __enter__(self: T) -> T:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         name = self.variant.name if self.variant else f"ONNX file {self.height}x{self.width}"
         return f"<Translator {name}, {self._engine.precision} on {self._engine.provider}, fit={self.fit}>"
@@ -285,24 +269,18 @@ class Translator:
                 geometry.match_original(geometry.from_engine(output, order), image, order)
                 for output, order, image in zip(outputs, orders, images, strict=True)
             ]
-        places = [
-            geometry.compute_placement(c.shape[0], c.shape[1], self.height, self.width, self.fit)
-            for c in colors
-        ]
+        height, width = self.height, self.width
+        places = [geometry.compute_placement(c.shape[0], c.shape[1], height, width, self.fit) for c in colors]
         canvases = [
-            geometry.to_engine(
-                geometry.to_canvas(color, place, self.height, self.width), order, self._channels
-            )
+            geometry.to_engine(geometry.to_canvas(color, place, height, width), order, self._channels)
             for color, place, order in zip(colors, places, orders, strict=True)
         ]
-        outputs = self._run_engine(canvases, timings)
+        parts = zip(self._run_engine(canvases, timings), orders, places, colors, images, strict=True)
         return [
             geometry.match_original(
                 geometry.from_canvas(geometry.from_engine(output, order), place, color), image, order
             )
-            for output, order, place, color, image in zip(
-                outputs, orders, places, colors, images, strict=True
-            )
+            for output, order, place, color, image in parts
         ]
 
     def _translate_tiles(self, colors: list[Image], orders: list[str], timings: Timings) -> list[Image]:

@@ -1,7 +1,7 @@
 """Backends: open a variant with its engine, or say why it cannot run here. `table.py` lists them.
 
-A backend file has a class with `missing(precision)`, which says why it cannot run here (or None), and
-a constructor that loads a variant's files. It is imported when it is first needed, so that
+A backend file has a class with `explain_unsupported(precision)`, which says why it cannot run here (or None),
+and a constructor that loads a variant's files. It is imported when it is first needed, so that
 `import i2i_sdk` loads no engine.
 """
 
@@ -13,19 +13,9 @@ from typing import Any
 from i2i_sdk.backends.base import DEFAULT_OPTIONS, Backend, Engine, EngineOptions, Files
 from i2i_sdk.backends.ort import providers
 from i2i_sdk.backends.requirements import explain_unmet
-from i2i_sdk.backends.table import BACKENDS, PREFERENCE
+from i2i_sdk.backends.table import BACKENDS
 from i2i_sdk.bundle.manifest import Variant
 from i2i_sdk.errors import BackendError, InputError
-
-__all__ = [
-    "BACKENDS",
-    "PREFERENCE",
-    "check_threads",
-    "explain_unsupported_backend",
-    "explain_unsupported_variant",
-    "load_backend_class",
-    "open_variant",
-]
 
 
 def load_backend_class(name: str) -> Backend:
@@ -35,8 +25,7 @@ def load_backend_class(name: str) -> Backend:
         known = ", ".join(name for name, row in BACKENDS.items() if row.engine)
         raise BackendError(f"backend {name!r} is not known to this version; known: {known}")
     module, attribute = row.engine.split(":")
-    found: Any = getattr(importlib.import_module(module), attribute)
-    return found
+    return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
 
 
 def explain_unsupported_variant(variant: Variant, provider: str | None = None) -> str | None:
@@ -48,13 +37,15 @@ def explain_unsupported_variant(variant: Variant, provider: str | None = None) -
         return f"backend {variant.backend!r} is not known to this version"
     if elsewhere := BACKENDS[variant.backend].elsewhere:
         return elsewhere
-    return explain_unsupported_backend(variant.backend, variant.precision, provider) or explain_unmet(
-        variant.requires
-    )
+    reason = explain_unsupported_backend(variant.backend, variant.precision, provider)
+    return reason or explain_unmet(variant.requires)
 
 
 def explain_unsupported_backend(backend: str, precision: str, provider: str | None = None) -> str | None:
-    """Why a backend cannot run `precision` here, or None if it can; provider as in `why_not`."""
+    """Why a backend cannot run `precision` here, or None if it can.
+
+    provider: as `explain_unsupported_variant` has it.
+    """
     if backend == "ort":
         return providers.explain_unsupported_provider(provider or "cpu", precision)
     return load_backend_class(backend).explain_unsupported(precision)
@@ -70,7 +61,6 @@ def check_threads(threads: int | None) -> None:
 
 def open_variant(variant: Variant, files: Files, options: EngineOptions = DEFAULT_OPTIONS) -> Engine:
     """Load a variant's engine. Raises BackendError when it cannot run here or is not what was asked for."""
-    reason = explain_unsupported_variant(variant, options.provider)
-    if reason is not None:
+    if reason := explain_unsupported_variant(variant, options.provider):
         raise BackendError(f"{variant.name} cannot run here: {reason}")
     return load_backend_class(variant.backend)(files, variant.precision, options)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Any, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-T = TypeVar("T", bound="Engine")
+from i2i_sdk.errors import BackendError
+from i2i_sdk.files import Closing
 
 CLOSED_MESSAGE = "this engine is closed: make a new Translator"
 
@@ -26,8 +27,13 @@ class EngineOptions:
     """What a caller may ask of an engine besides its precision; None leaves it to the engine."""
 
     threads: int | None = None
-    provider: str | None = None  # "cuda", "coreml" … of ONNX Runtime (`backends/providers.py`); None: the CPU
+    provider: str | None = None  # "cuda" … of ONNX Runtime (`backends/ort/providers.py`); None: the CPU
     allow_fallback: bool = False  # may the CPU run what that provider cannot?
+
+    def require_cpu(self, engine: str) -> None:
+        """Raise BackendError if another provider is named, in an engine that has none."""
+        if self.provider not in (None, "cpu"):
+            raise BackendError(f"{engine} has no provider {self.provider!r} here; allowed: cpu")
 
 
 DEFAULT_OPTIONS = EngineOptions()
@@ -54,7 +60,7 @@ class Timings:
         self.post_ms = (time.perf_counter() - self._start) * 1000 - self.pre_ms - self.engine_ms
 
 
-class Engine(ABC):
+class Engine(Closing):
     """A loaded graph with one input and one output. Not thread-safe; `Translator` serializes calls.
 
     Attributes:
@@ -86,20 +92,16 @@ class Engine(ABC):
     def close(self) -> None:
         """Free the engine's memory. Calling it twice is allowed; running afterwards raises BackendError."""
 
+    def make_run_error(self, engine: str, batch: NDArray[Any], reason: str) -> BackendError:
+        """What `run` raises when the library refuses a batch."""
+        return BackendError(f"{engine} failed on {batch.dtype} {batch.shape}: {reason}")
+
     def warmup(self, runs: int = 2) -> None:
         """Run on zeros until lazy initialization is done."""
         shape = tuple(1 if side is None else side for side in self.input_shape)
         zeros = np.zeros(shape, self.input_dtype)
         for _ in range(runs):
             self.run(zeros)
-
-    def __enter__(self: T) -> T:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Backend(Protocol):
@@ -108,7 +110,8 @@ class Backend(Protocol):
     def __call__(self, files: Files, precision: str, options: EngineOptions = DEFAULT_OPTIONS) -> Engine:
         """Load `files`, all of which were checked; the first is the one that names the rest.
 
-        Raises BackendError when they cannot be loaded or are not what was asked for.
+        For a precision that `explain_unsupported` has nothing against. Raises BackendError when the files
+        cannot be loaded or are not what was asked for.
         """
         ...
 

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2i_sdk.backends.base import CLOSED_MESSAGE, DEFAULT_OPTIONS, Engine, EngineOptions, Files
-from i2i_sdk.errors import BackendError
+from i2i_sdk.errors import BackendError, get_first_line
 
 PRECISIONS = ("fp16", "w8", "palette6")
 MIN_MACOS_VERSION = 13  # whose Core ML reads what the export writes, iOS 16's specification
@@ -49,11 +49,10 @@ class CoreMlEngine(Engine):
             import coremltools
 
             try:
-                self._model: Any = coremltools.models.MLModel(
-                    str(package), compute_units=coremltools.ComputeUnit[units]
-                )
+                chosen = coremltools.ComputeUnit[units]
+                self._model: Any = coremltools.models.MLModel(str(package), compute_units=chosen)
             except Exception as error:  # Core ML's errors share no base class
-                raise BackendError(f"{package}: Core ML cannot load it: {_get_first_line(error)}") from error
+                raise BackendError(f"{package}: Core ML cannot load it: {get_first_line(error)}") from error
         spec = self._model.get_spec()
         self._input_port, self._output_port = read_image_ports(spec)
         self.input_shape, self.output_shape = self._input_port.shape, self._output_port.shape
@@ -71,27 +70,20 @@ class CoreMlEngine(Engine):
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         if self._model is None:
             raise BackendError(CLOSED_MESSAGE)
-        if batch.dtype != np.uint8 or batch.shape[1:] != self._input_port.shape[1:]:
-            raise BackendError(
-                f"Core ML takes uint8 {self._input_port.shape}, got {batch.dtype} {batch.shape}"
-            )
+        source, target = self._input_port, self._output_port
+        if batch.dtype != np.uint8 or batch.shape[1:] != source.shape[1:]:
+            raise BackendError(f"Core ML takes uint8 {source.shape}, got {batch.dtype} {batch.shape}")
         try:
-            pictures = [
-                self._model.predict({self._input_port.name: to_image(frame)})[self._output_port.name]
-                for frame in batch
-            ]
+            pictures = [self._model.predict({source.name: to_image(frame)})[target.name] for frame in batch]
         except Exception as error:  # Core ML's errors share no base class
-            received = f"{batch.dtype} {batch.shape}"
-            raise BackendError(f"Core ML failed on {received}: {_get_first_line(error)}") from error
-        return np.stack([from_image(picture, self._output_port.channels) for picture in pictures])
+            raise self.make_run_error("Core ML", batch, get_first_line(error)) from error
+        return np.stack([from_image(picture, target.channels) for picture in pictures])
 
     def close(self) -> None:
         self._model = None
 
 
-def explain_unsupported_machine(
-    system: str, macos_version: str, packages: list[str], precision: str
-) -> str | None:
+def explain_unsupported_machine(system: str, macos: str, packages: list[str], precision: str) -> str | None:
     """Why `precision` cannot run on such a machine, or None if it can.
 
     system: as `sys.platform`; macos: its version, "" elsewhere; packages: those of coremltools and PIL that
@@ -101,8 +93,8 @@ def explain_unsupported_machine(
         return f"Core ML packages hold {', '.join(PRECISIONS)}, not {precision}"
     if system != "darwin":
         return f"Core ML runs on macOS and iOS only, this is {system}; take a variant of another backend"
-    if int(macos_version.split(".")[0]) < MIN_MACOS_VERSION:
-        return f"it needs macOS {MIN_MACOS_VERSION} or newer, this is {macos_version}"
+    if int(macos.split(".")[0]) < MIN_MACOS_VERSION:
+        return f"it needs macOS {MIN_MACOS_VERSION} or newer, this is {macos}"
     if lacking := {"coremltools", "PIL"} - set(packages):
         return f"{' and '.join(sorted(lacking))} missing: pip install 'i2i-sdk[coreml]'"
     return None
@@ -206,15 +198,9 @@ def read_layers(spec: Any) -> list[CoreMlLayer]:
             continue
         maker = makers[operation.inputs["weight"].arguments[0].name]
         at = operation if operation.type == "conv" else makers[operation.inputs["x"].arguments[0].name]
-        numbers = math.prod(_read_shape(maker))
-        layers.append(
-            CoreMlLayer(
-                maker.outputs[0].name,
-                _read_weight_precision(maker),
-                numbers,
-                numbers * math.prod(_read_shape(at)[2:]),
-            )
-        )
+        name, count = maker.outputs[0].name, math.prod(_read_shape(maker))
+        macs = count * math.prod(_read_shape(at)[2:])
+        layers.append(CoreMlLayer(name, _read_weight_precision(maker), count, macs))
     return layers
 
 
@@ -246,7 +232,3 @@ def from_image(picture: Any, channels: int) -> NDArray[np.uint8]:
     """What `predict` gives (RGBA, for color) -> uint8 [H, W, channels] gray or RGB."""
     array = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
     return array.reshape(*array.shape[:2], channels).copy()
-
-
-def _get_first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -36,9 +36,8 @@ class ExternalContract:
             except (TypeError, ValueError):
                 low = high = math.nan
             if not -math.inf < low < high < math.inf:
-                raise InputError(
-                    f"{name} is {bounds!r}; it is (black, white), for example (0, 255) or (-1, 1)"
-                )
+                example = "it is (black, white), for example (0, 255) or (-1, 1)"
+                raise InputError(f"{name} is {bounds!r}; {example}")
 
 
 def to_external(batch: NDArray[np.uint8], contract: ExternalContract) -> NDArray[np.float32]:
@@ -74,9 +73,8 @@ class ExternalEngine(Engine):
         channels, height, width = rest if contract.layout == "nchw" else (rest[2], rest[0], rest[1])
         if height is None or width is None:
             if size is None:
-                raise InputError(
-                    "this ONNX file takes any size; say which to run at: size=256 or size=(480, 640)"
-                )
+                example = "size=256 or size=(480, 640)"
+                raise InputError(f"this ONNX file takes any size; say which to run at: {example}")
             height, width = height or size[0], width or size[1]
         self.input_shape = (batch, height, width, channels)
         output = inner.output_shape

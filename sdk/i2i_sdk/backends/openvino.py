@@ -21,34 +21,21 @@ from i2i_sdk.backends.ort.onnx_layers import find_engine_precision, read_layers
 from i2i_sdk.errors import BackendError
 
 PRECISIONS = ("fp32", "bf16", "int8")
-PRECISION_NAMES = {
-    "f32": "fp32",
-    "bf16": "bf16",
-    "f16": "fp16",
-    "u8": "int8",
-    "i8": "int8",
-}  # OpenVINO's and ours
+# OpenVINO's and ours.
+PRECISION_NAMES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "u8": "int8", "i8": "int8"}
 DTYPES = {"uint8", "float32"}
 LAYER_TYPES = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}  # as the compiled graph calls them
+# As the graph calls them.
 TRANSPOSED_CONVOLUTION_OPS = {"ConvolutionBackpropData", "GroupConvolutionBackpropData"}
-MATRIX_OPS = {
-    "Convolution",
-    "GroupConvolution",
-    "MatMul",
-    *TRANSPOSED_CONVOLUTION_OPS,
-}  # as the graph calls them
+MATRIX_OPS = {"Convolution", "GroupConvolution", "MatMul", *TRANSPOSED_CONVOLUTION_OPS}
 
 
 class OpenVinoEngine(Engine):
     """An ONNX file compiled by OpenVINO's CPU plugin, tuned for the latency of one frame."""
 
     def __init__(self, files: Files, precision: str, options: EngineOptions = DEFAULT_OPTIONS) -> None:
-        graph = files[0]
-        if reason := self.explain_unsupported(precision):
-            raise BackendError(f"{graph}: {reason}")
-        if options.provider not in (None, "cpu"):
-            raise BackendError(f"OpenVINO has no provider {options.provider!r} here; allowed: cpu")
-        hint = choose_float_precision(precision)
+        options.require_cpu("OpenVINO")
+        graph, hint = files[0], choose_float_precision(precision)
         self._model: Any = _compile_model(graph, hint, options.threads)
         self._request: Any = None
         try:
@@ -95,8 +82,7 @@ class OpenVinoEngine(Engine):
         try:
             outputs = self._request.infer({0: batch}, share_inputs=True, share_outputs=False)
         except RuntimeError as error:
-            received, reason = f"{batch.dtype} {batch.shape}", str(error).strip().splitlines()[-1]
-            raise BackendError(f"OpenVINO failed on {received}: {reason}") from error
+            raise self.make_run_error("OpenVINO", batch, _get_last_line(error)) from error
         return outputs[0]  # a copy: the request reuses its own buffer
 
     def close(self) -> None:
@@ -129,9 +115,7 @@ def _compile_model(graph: Path, hint: str, threads: int | None) -> Any:
             append_identity_convolution(model)
         return core.compile_model(model, "CPU", config)
     except RuntimeError as error:
-        raise BackendError(
-            f"{graph}: OpenVINO cannot load it: {str(error).strip().splitlines()[-1]}"
-        ) from error
+        raise BackendError(f"{graph}: OpenVINO cannot load it: {_get_last_line(error)}") from error
 
 
 def append_identity_convolution(model: Any) -> bool:
@@ -151,12 +135,10 @@ def append_identity_convolution(model: Any) -> bool:
     if len(shape) != 4 or not shape[1].is_static:
         return False
     readers = list(output.get_target_inputs())
-    channels = shape[1].get_length()
+    channels, no_pads = shape[1].get_length(), [0, 0]
     weights = np.eye(channels, dtype=np.float32).reshape(channels, channels, 1, 1)
     same = ops.constant(weights, dtype=output.get_element_type())
-    through = ops.convolution(
-        output, same, strides=[1, 1], pads_begin=[0, 0], pads_end=[0, 0], dilations=[1, 1]
-    )
+    through = ops.convolution(output, same, [1, 1], no_pads, no_pads, dilations=[1, 1])
     for reader in readers:
         reader.replace_source_output(through.output(0))
     return True
@@ -179,11 +161,9 @@ def _find_precision(layers: dict[str, int], hint: str, graph: Path) -> str:
     """The precision that most layers compute in; INT8 needs only most of those that are between Q/DQ."""
     floats = {name: count for name, count in layers.items() if name != "int8"}
     most = max(floats, key=lambda name: floats[name], default=hint)
-    return (
-        find_engine_precision(layers, read_layers(graph).dequantized_count, most)
-        if "int8" in layers
-        else most
-    )
+    if "int8" not in layers:
+        return most
+    return find_engine_precision(layers, read_layers(graph).dequantized_count, most)
 
 
 def _leave_signal_stack() -> None:
@@ -229,3 +209,7 @@ def query_cpu_capabilities() -> tuple[str, ...]:
 
 def _to_shape(partial: Any) -> tuple[int | None, ...]:
     return tuple(int(side.get_length()) if side.is_static else None for side in partial)
+
+
+def _get_last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
+from itertools import zip_longest
 
 from i2i_sdk.backends.table import ALTERNATIVES
 from i2i_sdk.bundle.manifest import Requirements
@@ -28,17 +29,9 @@ def explain_unmet(requires: Requirements) -> str | None:
 
     Not compared here: `compute_capabilities`, which the backend asks the GPU for.
     """
-    return (
-        _explain_wrong_os(requires.os)
-        or _explain_missing_feature(requires.cpu)
-        or _explain_wrong_engine(requires.engine)
-    )
-
-
-def _explain_wrong_os(required: tuple[str, ...]) -> str | None:
-    if not required or get_os_name() in required:
-        return None
-    return f"it is for {' and '.join(required)}; this is {get_os_name()}"
+    if requires.os and get_os_name() not in requires.os:
+        return f"it is for {' and '.join(requires.os)}; this is {get_os_name()}"
+    return _explain_missing_feature(requires.cpu) or _explain_wrong_engine(requires.engine)
 
 
 def _explain_missing_feature(required: tuple[str, ...]) -> str | None:
@@ -62,8 +55,7 @@ def _explain_wrong_engine(text: str) -> str | None:
             f"{' '.join(OPERATORS)} with plain versions, as openvino>=2025.0,<2027"
         )
     name = match[1]
-    versions = [find_package_version(d) for d in ALTERNATIVES.get(name, (name,))]
-    version = next((v for v in versions if v is not None), None)
+    version = next(filter(None, map(find_package_version, ALTERNATIVES.get(name, (name,)))), None)
     if version is None:
         return f"it needs {text}, which is not installed"
     holds = all(_satisfies(version, found[1], found[2]) for found in parsed if found is not None)
@@ -72,10 +64,9 @@ def _explain_wrong_engine(text: str) -> str | None:
 
 def _satisfies(version: str, comparison: str, required: str) -> bool:
     """Compare two versions by their numbers alone: a pre-release or build counts as its release."""
-    left, right = _parse_version(version), _parse_version(required)
-    length = max(len(left), len(right))
-    padded = [numbers + (0,) * (length - len(numbers)) for numbers in (left, right)]
-    return OPERATORS[comparison](padded[0], padded[1])
+    pairs = zip_longest(_parse_version(version), _parse_version(required), fillvalue=0)
+    left, right = zip(*pairs, strict=True)
+    return OPERATORS[comparison](left, right)
 
 
 def _parse_version(version: str) -> tuple[int, ...]:

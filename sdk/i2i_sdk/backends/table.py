@@ -10,22 +10,22 @@ from dataclasses import dataclass, field
 class BackendRow:
     """What is known of a backend before its file is imported."""
 
-    engine: str | None  # "module:class" of its Engine; None where its files run without Python
+    # "module:class" of its Engine, in this package; None where its files run without Python.
+    engine: str | None
     precisions: tuple[str, ...]  # the preferred first, where nothing was tuned
     packages: tuple[str, ...]  # distributions whose versions decide how fast it is
     # What manifests say they need -> the distributions that bring it, where there are several.
     alternatives: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    runs_onnx: tuple[
-        str, ...
-    ] = ()  # precisions in which it runs any FP32 ONNX file: `i2i doctor` tries these
+    runs_onnx: tuple[str, ...] = ()  # in which precisions it runs any FP32 ONNX file: `i2i doctor` tries them
     elsewhere: str = ""  # where its files run instead
 
 
 TENSORRT = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
+ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml")
 
 BACKENDS: dict[str, BackendRow] = {
     "trt": BackendRow(
-        "i2i_sdk.backends.tensorrt.trt_engine:TrtEngine",
+        "tensorrt.trt_engine:TrtEngine",
         ("int8", "fp16"),
         ("tensorrt", "tensorrt-rtx"),
         {
@@ -33,35 +33,22 @@ BACKENDS: dict[str, BackendRow] = {
             "tensorrt": (*TENSORRT, "tensorrt-lean", "tensorrt-cu13-bindings"),
         },
     ),
-    "torch-trt": BackendRow("i2i_sdk.backends.torch_trt:TorchTrtEngine", ("fp16",), ("torch-tensorrt",)),
-    "coreml": BackendRow(
-        "i2i_sdk.backends.coreml:CoreMlEngine", ("fp16", "w8", "palette6"), ("coremltools",)
-    ),
+    "torch-trt": BackendRow("torch_trt:TorchTrtEngine", ("fp16",), ("torch-tensorrt",)),
+    "coreml": BackendRow("coreml:CoreMlEngine", ("fp16", "w8", "palette6"), ("coremltools",)),
     "openvino": BackendRow(
-        "i2i_sdk.backends.openvino:OpenVinoEngine",
-        ("int8", "bf16", "fp32"),
-        ("openvino",),
-        runs_onnx=("bf16", "fp32"),
+        "openvino:OpenVinoEngine", ("int8", "bf16", "fp32"), ("openvino",), runs_onnx=("bf16", "fp32")
     ),
     "ort": BackendRow(
-        "i2i_sdk.backends.ort.ort_engine:OrtEngine",
+        "ort.ort_engine:OrtEngine",
         ("int8", "fp32"),
-        (
-            "onnxruntime",
-            "onnxruntime-gpu",
-            "onnxruntime-directml",
-            "onnxruntime-qnn",
-            "onnxruntime-ep-nv-tensorrt-rtx",
-        ),
-        {"onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml")},
+        (*ONNXRUNTIME, "onnxruntime-qnn", "onnxruntime-ep-nv-tensorrt-rtx"),
+        {"onnxruntime": ONNXRUNTIME},
         runs_onnx=("fp32",),
     ),
-    "ncnn": BackendRow("i2i_sdk.backends.ncnn.ncnn_engine:NcnnEngine", ("fp32", "fp16"), ("ncnn",)),
+    "ncnn": BackendRow("ncnn.ncnn_engine:NcnnEngine", ("fp32", "fp16"), ("ncnn",)),
     "web": BackendRow(None, ("fp16", "fp32"), (), elsewhere="it runs in a browser, see docs/mobile.md"),
 }
 
-PREFERENCE = tuple(
-    (name, precision) for name, row in BACKENDS.items() if row.engine for precision in row.precisions
-)
+PREFERENCE = tuple((name, p) for name, row in BACKENDS.items() if row.engine for p in row.precisions)
 PACKAGES = tuple(package for row in BACKENDS.values() for package in row.packages)
 ALTERNATIVES = {name: found for row in BACKENDS.values() for name, found in row.alternatives.items()}

@@ -17,7 +17,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from i2i_sdk.backends.base import CLOSED_MESSAGE, DEFAULT_OPTIONS, Engine, EngineOptions, Files
-from i2i_sdk.errors import BackendError
+from i2i_sdk.errors import BackendError, get_first_line
 
 INSTALL_HINT = "pip install 'i2i-sdk[torch-tensorrt]'"
 TRUST_VARIABLE = "I2I_TRUST_PICKLES"
@@ -31,14 +31,11 @@ class ProgramEngine(Engine):
         signature = program.graph_signature
         if (len(signature.user_inputs), len(signature.user_outputs)) != (1, 1):
             raise BackendError("one input and one output are needed; this program has others")
-        input_value, output_value = values[signature.user_inputs[0]], values[signature.user_outputs[0]]
+        ports = [values[name] for name in (*signature.user_inputs, *signature.user_outputs)]
         self.input_shape, self.output_shape = (
-            tuple(side if isinstance(side, int) else None for side in value.shape)
-            for value in (input_value, output_value)
+            tuple(side if isinstance(side, int) else None for side in port.shape) for port in ports
         )
-        self.input_dtype, self.output_dtype = (
-            str(v.dtype).removeprefix("torch.") for v in (input_value, output_value)
-        )
+        self.input_dtype, self.output_dtype = (str(port.dtype).removeprefix("torch.") for port in ports)
         self.precision, self.provider = precision, device
         self._module: Any = program.module()
 
@@ -51,8 +48,7 @@ class ProgramEngine(Engine):
             with torch.no_grad():
                 return self._module(torch.tensor(batch, device=self.provider)).cpu().numpy()
         except (RuntimeError, AssertionError) as error:  # a guard of torch.export is an assertion
-            received, reason = f"{batch.dtype} {batch.shape}", str(error).strip().splitlines()[0]
-            raise BackendError(f"PyTorch failed on {received}: {reason}") from error
+            raise self.make_run_error("PyTorch", batch, get_first_line(error)) from error
 
     def close(self) -> None:
         self._module = None

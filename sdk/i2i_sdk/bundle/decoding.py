@@ -28,19 +28,14 @@ def decode(kind: type[T], data: object, where: str) -> T:
         raise DecodeError(f"{where}: got {_describe_type(data)}, expected an object")
     values = typing.cast("dict[str, Any]", data)
     fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, kind))}
-    required = {
-        name
-        for name, f in fields.items()
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
+    none = dataclasses.MISSING
+    required = {name for name, f in fields.items() if f.default is none and f.default_factory is none}
     if unknown := sorted(set(values) - set(fields)):
         raise DecodeError(f"{where}: unknown key {unknown[0]!r}; was it written by a newer version?")
     if missing := sorted(required - set(values)):
         raise DecodeError(f"{where}: the key {missing[0]!r} is missing")
     hints = typing.get_type_hints(kind)
-    return kind(
-        **{name: _decode_value(hints[name], value, f"{where}.{name}") for name, value in values.items()}
-    )
+    return kind(**{k: _decode_value(hints[k], v, f"{where}.{k}") for k, v in values.items()})
 
 
 def _decode_value(hint: Any, value: object, where: str) -> Any:
@@ -56,10 +51,8 @@ def _decode_value(hint: Any, value: object, where: str) -> Any:
         items = typing.cast("list[object]", value)
         return tuple(_decode_value(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(items))
     if origin is dict and isinstance(value, dict):
-        entries = typing.cast("dict[str, object]", value)
-        return {
-            _check_text(k, where): _decode_value(arguments[1], v, f"{where}.{k}") for k, v in entries.items()
-        }
+        entries, inner = typing.cast("dict[str, object]", value), arguments[1]
+        return {_check_text(k, where): _decode_value(inner, v, f"{where}.{k}") for k, v in entries.items()}
     if isinstance(value, int | float) and not isinstance(value, bool):
         _check_number(value, where)
         value = float(value) if hint is float else value

@@ -45,9 +45,8 @@ class Bundle:
         if file.is_symlink():
             raise BundleError(f"{file}: is a link; bundles hold plain files only")
         if not file.is_file():
-            raise BundleError(
-                f"{folder}: not a bundle: it has no {MANIFEST}. Make one with: i2i export CHECKPOINT"
-            )
+            advice = "Make one with: i2i export CHECKPOINT"
+            raise BundleError(f"{folder}: not a bundle: it has no {MANIFEST}. {advice}")
         if file.stat().st_size > MAX_MANIFEST_BYTES:
             raise BundleError(f"{file}: larger than {MAX_MANIFEST_BYTES // 2**20} MB")
         try:
@@ -66,9 +65,8 @@ class Bundle:
         path = self._locate(entry)
         size = path.stat().st_size
         if size != entry.bytes:
-            raise BundleError(
-                f"{path}: has {size} bytes, the manifest says {entry.bytes}; copy the bundle again"
-            )
+            sizes = f"has {size} bytes, the manifest says {entry.bytes}"
+            raise BundleError(f"{path}: {sizes}; copy the bundle again")
         if hash_file(path) != entry.sha256:
             raise BundleError(f"{path}: its content is not what the manifest's SHA-256 says; do not use it")
         return path
@@ -86,20 +84,13 @@ class Bundle:
 
     def _locate(self, entry: FileEntry) -> Path:
         parts = PurePosixPath(entry.path)
-        if (
-            parts.is_absolute()
-            or ".." in parts.parts
-            or "\\" in entry.path
-            or ":" in entry.path
-            or not parts.name
-        ):
-            raise BundleError(
-                f"{self.path}: {entry.path!r} leaves the bundle; paths must be relative and inside"
-            )
+        leaves = parts.is_absolute() or ".." in parts.parts or not parts.name
+        if leaves or not {"\\", ":"}.isdisjoint(entry.path):
+            problem = "leaves the bundle; paths must be relative and inside"
+            raise BundleError(f"{self.path}: {entry.path!r} {problem}")
         if not 0 <= entry.bytes <= MAX_FILE_BYTES:
-            raise BundleError(
-                f"{self.path}: {entry.path} claims {entry.bytes} bytes; at most {MAX_FILE_BYTES}"
-            )
+            claim = f"{entry.path} claims {entry.bytes} bytes"
+            raise BundleError(f"{self.path}: {claim}; at most {MAX_FILE_BYTES}")
         path = self.path
         try:
             for part in parts.parts:
@@ -120,7 +111,7 @@ def make_file_entry(folder: Path, path: Path) -> FileEntry:
 
 
 def write_bundle(out: Path, manifest: Manifest, source_folder: Path, *, force: bool = False) -> Bundle:
-    """Make the bundle `out` of `manifest` and its files in the folder `built`; all or nothing.
+    """Make the bundle `out` of `manifest` and its files in `source_folder`; all or nothing.
 
     An existing bundle made from the same checkpoint keeps its other variants; those that share a file
     whose content changed are dropped, with a warning, because their parity was measured on the old one.
@@ -132,9 +123,8 @@ def write_bundle(out: Path, manifest: Manifest, source_folder: Path, *, force: b
     old = find_existing_bundle(out, manifest.model, force)
     if old is not None:
         manifest, kept = _merge_manifests(old, manifest)
-        entries = (
-            manifest.collect_files()
-        )  # kept files are checked: a tampered one must not get a fresh manifest
+        entries = manifest.collect_files()
+        # Kept files are checked: a tampered one must not get a fresh manifest.
         files |= {path: old.file(entries[path]) for path in kept if path not in files}
     with create_temporary_folder(out) as folder:
         fresh = folder / "new"
@@ -207,9 +197,8 @@ def _merge_manifests(old: Bundle, new: Manifest) -> tuple[Manifest, set[str]]:
         if variant.name in exported:
             variants.append(exported.pop(variant.name))
         elif any(f.path in fresh and fresh[f.path].sha256 != f.sha256 for f in variant.files):
-            log.warning(
-                "%s: dropped %s: a file it shares has changed; export it again", old.path, variant.name
-            )
+            dropped = old.path, variant.name
+            log.warning("%s: dropped %s: a file it shares has changed; export it again", *dropped)
         else:
             variants.append(variant)
     references = {(r.height, r.width): r for r in (*old.manifest.references, *new.references)}

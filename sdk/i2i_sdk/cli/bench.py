@@ -6,21 +6,14 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from i2i_sdk.backends import check_threads
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import Parity, Variant
-from i2i_sdk.cli.common import format_run_command, read_bundle
+from i2i_sdk.cli.common import format_run_command, parse_measuring, read_bundle
 from i2i_sdk.cli.tables import print_table
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.loading import parse_size
-from i2i_sdk.perf.bench import (
-    ORT_DEFAULT,
-    BenchOptions,
-    Progress,
-    bench_variants,
-    format_threads,
-    make_reference_candidate,
-)
+from i2i_sdk.perf import bench
+from i2i_sdk.perf.bench import ORT_DEFAULT, BenchOptions, Progress
 from i2i_sdk.perf.compare import find_changes, find_machine_differences, find_unmatched_rows
 from i2i_sdk.perf.energy import NOT_AVAILABLE, open_meters
 from i2i_sdk.perf.machine import describe_machine
@@ -42,7 +35,6 @@ def main(argv: Sequence[str]) -> int:
         raise InputError(f"--rounds {args.rounds}: at least {MIN_ROUNDS} are needed for a spread")
     if not 0 <= args.seconds < float("inf"):
         raise InputError(f"--seconds {args.seconds}: 0 or more are needed")
-    check_threads(args.threads)
     bundle = read_bundle(args.bundle)
     out = args.output or Path(f"{bundle.path.stem}.bench.json")
     if not out.parent.is_dir():
@@ -65,25 +57,16 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "process of its own, and they take turns. Leave the machine alone meanwhile: a busy one is noticed, "
         "and its figures are marked.",
     )
-    parser.add_argument("bundle", nargs="?", help="a bundle (x.i2i) or a zoo name")
-    parser.add_argument("--frames", type=Path, help="measure the quality here too, on a folder or a video")
-    parser.add_argument("--size", help="N or HxW: variants of this size only")
-    parser.add_argument("--batch", default="1", metavar="N,…", help="frames a call, such as 1,4 (default 1)")
-    parser.add_argument("--rounds", type=int, default=10, help="turns of each variant at least (default 10)")
-    parser.add_argument(
-        "--seconds", type=float, default=10, help="for each size and batch at least (default 10)"
-    )
-    parser.add_argument("--threads", type=int, help="of the engines; default: their own choice")
-    parser.add_argument("--provider", help="of ONNX Runtime's variants: cuda, coreml …; default: the CPU")
-    parser.add_argument("-o", "--output", type=Path, help="default NAME.bench.json here")
-    parser.add_argument(
-        "--compare",
-        nargs=2,
-        type=Path,
-        metavar=("BEFORE", "AFTER"),
-        help="two such files: what changed beyond the noise; exits with 1 where something is slower or lost",
-    )
-    return parser.parse_args(argv)
+    add = parser.add_argument
+    add("--size", help="N or HxW: variants of this size only")
+    add("--batch", default="1", metavar="N,…", help="frames a call, such as 1,4 (default 1)")
+    add("--rounds", type=int, default=10, help="turns of each variant at least (default 10)")
+    add("--seconds", type=float, default=10, help="for each size and batch at least (default 10)")
+    add("--provider", help="of ONNX Runtime's variants: cuda, coreml …; default: the CPU")
+    add("-o", "--output", type=Path, help="default NAME.bench.json here")
+    text = "two such files: what changed beyond the noise; exits with 1 where something is slower or lost"
+    add("--compare", nargs=2, type=Path, metavar=("BEFORE", "AFTER"), help=text)
+    return parse_measuring(parser, argv, "measure the quality here too, on a folder or a video", nargs="?")
 
 
 def run_with_progress(work: Callable[[Progress], Record]) -> Record:
@@ -107,15 +90,14 @@ def select_variants(bundle: Bundle, size: str | None) -> list[Variant]:
 
 
 def parse_batches(text: str, max_batch: int) -> list[int]:
-    """ "1,4" -> [1, 4]. Raises InputError, also for more than `most`, which no variant takes."""
+    """ "1,4" -> [1, 4]. Raises InputError, also for more than `max_batch`, which no variant takes."""
     try:
         found = list(dict.fromkeys(int(word) for word in text.split(",")))
     except ValueError:
         found = [0]
     if not 1 <= min(found) <= max(found) <= max_batch:
-        raise InputError(
-            f"--batch {text}: whole numbers from 1 to {max_batch} are needed, with commas between them"
-        )
+        needed = f"whole numbers from 1 to {max_batch} are needed, with commas between them"
+        raise InputError(f"--batch {text}: {needed}")
     return found
 
 
@@ -137,10 +119,10 @@ def bench_bundle(
             for size in sizes:
                 same = [v for v in variants if (v.height, v.width) == size]
                 for batch in batch_sizes:
-                    found, comparison = bench_variants(
+                    found, comparison = bench.bench_variants(
                         bundle,
                         same,
-                        [make_reference_candidate(bundle, same[0], batch)],
+                        [bench.make_reference_candidate(bundle, same[0], batch)],
                         ORT_DEFAULT,
                         batch=batch,
                         options=options,
@@ -160,16 +142,15 @@ def bench_bundle(
     facts = {
         "bundle": bundle.path.name,
         "checkpoint": bundle.manifest.model.source_sha256,
-        "threads": format_threads(options.threads),
+        "threads": bench.format_threads(options.threads),
         "provider": options.provider or "cpu",
         "rounds": options.rounds,
         "quality": "measured here" if frames else "as at export",
         "energy": ", ".join(meter.name for meter in meters) or NOT_AVAILABLE,
     }
-    title = f"{bundle.manifest.model.name}: one call of each variant"
-    return make_record(
-        "engines", title, tuple(rows), describe_machine(), quiet.conditions, baseline=ORT_DEFAULT, facts=facts
-    )
+    title, measured = f"{bundle.manifest.model.name}: one call of each variant", quiet.conditions
+    machine = describe_machine()
+    return make_record("engines", title, tuple(rows), machine, measured, baseline=ORT_DEFAULT, facts=facts)
 
 
 def measure_parities(
@@ -202,20 +183,15 @@ HEADINGS = (
 
 
 def _get_sort_key(row: Row) -> tuple[int, int, float]:
-    return (row.height or 0) * (row.width or 0), row.batch, _get_median(row)
-
-
-def _get_median(row: Row) -> float:
-    return row.times["frame"].median_ms if row.times else float("inf")
+    median = row.times["frame"].median_ms if row.times else float("inf")
+    return (row.height or 0) * (row.width or 0), row.batch, median
 
 
 def _format_shape(row: Row) -> str:
     parts = [f"{row.height}x{row.width}" if row.height else ""]
-    parts += [
-        f"batch {row.batch}" if row.batch > 1 else "",
-        f"{row.streams} streams" if row.streams > 1 else "",
-    ]
-    return " ".join(part for part in parts if part)
+    parts.append(f"batch {row.batch}" if row.batch > 1 else "")
+    parts.append(f"{row.streams} streams" if row.streams > 1 else "")
+    return " ".join(filter(None, parts))
 
 
 def _format_cells(row: Row) -> list[str]:

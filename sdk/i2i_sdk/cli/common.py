@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
+from i2i_sdk.backends import check_threads
 from i2i_sdk.backends.ort.providers import PROVIDERS
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import Variant
@@ -13,49 +15,46 @@ from i2i_sdk.loading import find_source
 from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR
 from i2i_sdk.translator import Translator
 
+# The arguments of Translator that commands have as options.
+ENGINE_OPTIONS = ("backend", "precision", "size", "fit", "threads")
+CHOICE_OPTIONS = ("min_psnr", "max_ms", "provider", "allow_fallback")
+CONTRACT_OPTIONS = ("input_range", "output_range", "layout", "channel_order")
+
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """--backend, --precision, --size, --fit, --threads: as the arguments of Translator."""
-    parser.add_argument("--backend", help="ort, openvino … instead of the fastest that runs here")
-    parser.add_argument("--precision", help="fp32, bf16, int8 …")
-    parser.add_argument("--size", help="of the engine, N or HxW, where the bundle has several")
-    parser.add_argument("--fit", help="resize, letterbox, crop, pad or tile; default: as the bundle says")
-    parser.add_argument("--threads", type=int, help="of the engine; default: its own choice")
+    """Those of `ENGINE_OPTIONS` and `CHOICE_OPTIONS`."""
+    add = parser.add_argument
+    add("--backend", help="ort, openvino … instead of the fastest that runs here")
+    add("--precision", help="fp32, bf16, int8 …")
+    add("--size", help="of the engine, N or HxW, where the bundle has several")
+    add("--fit", help="resize, letterbox, crop, pad or tile; default: as the bundle says")
+    add("--threads", type=int, help="of the engine; default: its own choice")
+    lowest = f"take no variant below this (default {DEFAULT_MIN_PSNR:.0f})"
+    add("--min-psnr", type=float, default=DEFAULT_MIN_PSNR, metavar="DB", help=lowest)
+    add("--max-ms", type=float, metavar="MS", help="take the best variant this fast; after i2i tune")
+    add("--provider", help=f"of ONNX Runtime: {', '.join(PROVIDERS)}")
+    add("--allow-fallback", action="store_true", help="let the CPU run what the provider cannot")
 
 
-def add_choice_options(parser: argparse.ArgumentParser) -> None:
-    """--min-psnr, --max-ms, --provider, --allow-fallback: as the arguments of Translator."""
-    parser.add_argument(
-        "--min-psnr",
-        type=float,
-        default=DEFAULT_MIN_PSNR,
-        metavar="DB",
-        help=f"take no variant below this (default {DEFAULT_MIN_PSNR:.0f})",
-    )
-    parser.add_argument(
-        "--max-ms", type=float, metavar="MS", help="take the best variant this fast; after i2i tune"
-    )
-    parser.add_argument("--provider", help=f"of ONNX Runtime: {', '.join(PROVIDERS)}")
-    parser.add_argument(
-        "--allow-fallback", action="store_true", help="let the CPU run what the provider cannot"
-    )
+def open_translator(source: str, args: argparse.Namespace) -> Translator:
+    """A Translator as the options ask for it. Raises I2IError."""
+    names = (*ENGINE_OPTIONS, *CHOICE_OPTIONS, *CONTRACT_OPTIONS)
+    return Translator(source, **{name: value for name, value in vars(args).items() if name in names})
 
 
-def open_translator(source: str, args: argparse.Namespace, **external: Any) -> Translator:
-    """A Translator as the options of this file ask for it; foreign: for ONNX files. Raises I2IError."""
-    return Translator(
-        source,
-        backend=args.backend,
-        precision=args.precision,
-        size=args.size,
-        fit=args.fit,
-        threads=args.threads,
-        min_psnr=args.min_psnr,
-        max_ms=args.max_ms,
-        provider=args.provider,
-        allow_fallback=args.allow_fallback,
-        **external,
-    )
+def parse_measuring(
+    parser: argparse.ArgumentParser, argv: Sequence[str], frames: str, *, nargs: str | None = None
+) -> argparse.Namespace:
+    """Parse the arguments of a command that measures a bundle; it has its own options in `parser` already.
+
+    frames: what it needs them for. nargs: of the bundle. Raises InputError.
+    """
+    parser.add_argument("bundle", nargs=nargs, help="a bundle (x.i2i) or a zoo name")
+    parser.add_argument("--frames", type=Path, help=frames)
+    parser.add_argument("--threads", type=int, help="of the engines; default: their own choice")
+    args = parser.parse_args(argv)
+    check_threads(args.threads)
+    return args
 
 
 def read_bundle(source: str) -> Bundle:

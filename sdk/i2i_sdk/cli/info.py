@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 from i2i_sdk.backends import explain_unsupported_variant
@@ -23,8 +24,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("source", help="a bundle (x.i2i), a zoo name, a .safetensors or .pth checkpoint")
     parser.add_argument("--json", action="store_true", help="print the bundle's manifest")
     args = parser.parse_args(argv)
-    inspector = INSPECTORS.get(Path(args.source).suffix)
-    if inspector is not None:
+    if inspector := INSPECTORS.get(Path(args.source).suffix):
         return run(inspector, [args.source])
     bundle = read_bundle(args.source)
     if args.json:
@@ -49,11 +49,7 @@ def _print_model(manifest: Manifest) -> None:
         "checkpoint": f"SHA-256 {model.source_sha256}",
         "written by": f"{manifest.created_by}, schema {manifest.schema}",
     }
-    lines = [
-        *rows.items(),
-        *(("repaired", r) for r in model.repairs),
-        *(("assumed", a) for a in model.assumptions),
-    ]
+    lines = [*rows.items(), *product(["repaired"], model.repairs), *product(["assumed"], model.assumptions)]
     for name, value in lines:
         print(f"{name:<12}{value}")
 
@@ -107,14 +103,7 @@ def _join_names(names: Sequence[str]) -> str:
 def format_requirements(variant: Variant) -> str:
     """What a device must have for a variant, in one line."""
     requires = variant.requires
-    parts = [
-        requires.engine,
-        *(f"a CPU with {feature}" for feature in requires.cpu),
-        *([" or ".join(requires.os)] if requires.os else []),
-        *(
-            [f"an NVIDIA GPU of {', '.join(requires.compute_capabilities)}"]
-            if requires.compute_capabilities
-            else []
-        ),
-    ]
-    return ", ".join(parts)
+    gpus = ", ".join(requires.compute_capabilities)
+    parts = [requires.engine, *(f"a CPU with {feature}" for feature in requires.cpu)]
+    parts += [" or ".join(requires.os), f"an NVIDIA GPU of {gpus}" if gpus else ""]
+    return ", ".join(filter(None, parts))

@@ -8,25 +8,18 @@ import socket
 from collections.abc import Container, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
-from i2i_sdk.cli.common import add_choice_options, add_engine_options, open_translator
+from i2i_sdk import live
+from i2i_sdk.cli.common import add_engine_options, open_translator
 from i2i_sdk.errors import I2IError, InputError
 from i2i_sdk.imaging import compose
-from i2i_sdk.live import (
-    CameraOptions,
-    MjpegServerSink,
-    Result,
-    Sink,
-    Stream,
-    StreamStats,
-    VideoSink,
-    VirtualCameraSink,
-    WindowSink,
-)
 from i2i_sdk.live.signals import TERMINATE, handle_signals
 
 DEFAULT_SOURCE = "0"
 CAMERA_OPTIONS = ("width", "height", "fps", "fourcc")
+
+Recordings = list[live.VideoSink]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -34,15 +27,16 @@ def main(argv: Sequence[str]) -> int:
     args = _make_parser().parse_args(argv)
     sources: list[str] = args.source or [DEFAULT_SOURCE]
     _check_args(args, sources)
-    window = WindowSink(snapshots=args.snapshots) if args.window else None  # fails before models are loaded
+    # It fails before models are loaded.
+    window = live.WindowSink(snapshots=args.snapshots) if args.window else None
     shown = args.window or args.mjpeg is not None or args.virtual_camera
     recordings = _make_recordings(args.record, len(sources))
     with ExitStack() as opened:
         models = [opened.enter_context(open_translator(bundle, args)) for bundle in args.bundles]
         if window is not None:
             window.translators = tuple(models)
-        servers = [] if args.mjpeg is None else [MjpegServerSink(args.mjpeg[1], args.mjpeg[0])]
-        cameras = [VirtualCameraSink()] if args.virtual_camera else []
+        servers = [] if args.mjpeg is None else [live.MjpegServerSink(args.mjpeg[1], args.mjpeg[0])]
+        cameras = [live.VirtualCameraSink()] if args.virtual_camera else []
         session = _SessionSink(args.frames, servers)
         stream = models[0].stream(
             sources,
@@ -53,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
             reuse=args.reuse,
             view=args.view,
             overlay=shown and not recordings if args.overlay is None else args.overlay,
-            camera=CameraOptions(args.width, args.height, args.fps, args.fourcc),
+            camera=live.CameraOptions(args.width, args.height, args.fps, args.fourcc),
             realtime=shown,
         )
         try:
@@ -68,14 +62,14 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _report(stats: StreamStats, recordings: Sequence[VideoSink], seen: Container[int | None]) -> None:
+def _report(stats: live.StreamStats, recordings: Recordings, seen: Container[int | None]) -> None:
     """What became of it. A recording of a source that gave nothing has left no file."""
     print(format_summary(stats, [r.path for r in recordings if r.source in seen and r.path.exists()]))
     for note in dict.fromkeys(note for recording in recordings for note in recording.notes):
         print(f"note: {note}")
 
 
-def format_summary(stats: StreamStats, recorded: Sequence[Path]) -> str:
+def format_summary(stats: live.StreamStats, recorded: Sequence[Path]) -> str:
     """One line about a stream that has ended."""
     if not stats.presented:
         return "no frame came"
@@ -95,26 +89,26 @@ def format_summary(stats: StreamStats, recorded: Sequence[Path]) -> str:
     )
 
 
-class _SessionSink(Sink):
+class _SessionSink(live.Sink):
     """Says where to look, remembers which sources gave something, and stops after so many results."""
 
-    def __init__(self, max_results: int | None, servers: Sequence[MjpegServerSink]) -> None:
+    def __init__(self, max_results: int | None, servers: Sequence[live.MjpegServerSink]) -> None:
         super().__init__()
         self.seen: set[int | None] = set()
-        self._most, self._servers, self._count = max_results, servers, 0
+        self._max_results, self._servers, self._count = max_results, servers, 0
 
-    def open(self, stream: Stream) -> None:
+    def open(self, stream: live.Stream) -> None:
         """The other sinks are open by now, so that a port 0 has become a real one."""
         self._stream = stream
         for server in self._servers:
             host = socket.gethostname() if server.host == "0.0.0.0" else server.host
             print(f"look at http://{host}:{server.port}/", flush=True)
 
-    def take(self, result: Result) -> None:
+    def take(self, result: live.Result) -> None:
         """Count."""
         self.seen.add(result.source)
         self._count += 1
-        if self._count == self._most:
+        if self._count == self._max_results:
             self._stream.close()
 
 
@@ -125,9 +119,8 @@ def _make_parser() -> argparse.ArgumentParser:
         "onto a page. q in the window or Ctrl-C ends it.",
     )
     switch = argparse.BooleanOptionalAction
-    parser.add_argument(
-        "bundles", nargs="+", metavar="BUNDLE", help="a bundle, a zoo name or an ONNX file; n takes the next"
-    )
+    text = "a bundle, a zoo name or an ONNX file; n takes the next"
+    parser.add_argument("bundles", nargs="+", metavar="BUNDLE", help=text)
     parser.add_argument(
         "--source",
         action="append",
@@ -143,28 +136,20 @@ def _make_parser() -> argparse.ArgumentParser:
     out.add_argument("--frames", type=int, metavar="N", help="stop after N results")
     picture = parser.add_argument_group("the picture")
     picture.add_argument("--view", choices=list(compose.VIEWS), default="output", help="v takes the next")
-    picture.add_argument(
-        "--stabilize",
-        nargs="?",
-        type=_parse_strength,
-        const=True,
-        default=False,
-        metavar="STRENGTH",
-        help="less flicker; below 1, usually 0.7",
-    )
+    strength: dict[str, Any] = {"type": _parse_strength, "nargs": "?", "const": True, "default": False}
+    text = "less flicker; below 1, usually 0.7"
+    picture.add_argument("--stabilize", **strength, metavar="STRENGTH", help=text)
     picture.add_argument("--blend", type=float, default=1.0, metavar="W", help="0 is the input (default 1)")
     picture.add_argument("--mirror", action=switch, help="default: camera 0 in a window only")
     picture.add_argument("--overlay", action=switch, help="rate and latency; default: unless it is recorded")
-    picture.add_argument(
-        "--reuse", type=float, metavar="T", help="do not translate what differs by at most T gray levels"
-    )
+    text = "do not translate what differs by at most T gray levels"
+    picture.add_argument("--reuse", type=float, metavar="T", help=text)
     camera = parser.add_argument_group("what cameras are asked for")
     camera.add_argument("--width", type=int)
     camera.add_argument("--height", type=int)
     camera.add_argument("--fps", type=float)
     camera.add_argument("--fourcc", help="MJPG gives most USB cameras their full rate")
     add_engine_options(parser)
-    add_choice_options(parser)
     return parser
 
 
@@ -172,9 +157,8 @@ def _parse_strength(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"got {text!r}; give a number below 1, or put BUNDLE first"
-        ) from None
+        advice = "give a number below 1, or put BUNDLE first"
+        raise argparse.ArgumentTypeError(f"got {text!r}; {advice}") from None
 
 
 def _parse_address(text: str) -> tuple[str, int]:
@@ -200,10 +184,10 @@ def _check_args(args: argparse.Namespace, sources: Sequence[str]) -> None:
             raise InputError(f"--record {record} would replace its source; give another file")
 
 
-def _make_recordings(path: Path | None, sources: int) -> list[VideoSink]:
+def _make_recordings(path: Path | None, sources: int) -> Recordings:
     """out.mp4, or for several sources out_1.mp4, out_2.mp4 …"""
     if path is None:
         return []
     if sources == 1:
-        return [VideoSink(path, source=0)]
-    return [VideoSink(path.with_stem(f"{path.stem}_{i + 1}"), source=i) for i in range(sources)]
+        return [live.VideoSink(path, source=0)]
+    return [live.VideoSink(path.with_stem(f"{path.stem}_{i + 1}"), source=i) for i in range(sources)]

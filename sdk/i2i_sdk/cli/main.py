@@ -31,6 +31,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
 # `i2i info FILE` for files that need another package to be read.
 INSPECTORS: dict[str, str] = dict.fromkeys((".pth", ".pt", ".safetensors"), "i2i_training.cli.info:main")
 
+FIRST_STEPS = """first steps:
+  i2i run sketch photo.jpg -o drawing.png
+  i2i export latest_net_G.pth --frames photos/ -o mine.i2i
+  i2i run mine.i2i video.mp4 -o translated.mp4"""
+
 # What to install when a command's package or module needs something that is not there.
 EXTRAS = {"i2i_export": "export", "i2i_training": "train", "i2i_sdk.cli.serve": "web"}
 
@@ -81,16 +86,5 @@ def load(target: str) -> Callable[[Sequence[str]], int]:
 def format_usage() -> str:
     """The commands, one line each."""
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: i2i COMMAND …        i2i COMMAND --help says more",
-            "",
-            *lines,
-            "",
-            "first steps:",
-            "  i2i run sketch photo.jpg -o drawing.png",
-            "  i2i export latest_net_G.pth --frames photos/ -o mine.i2i",
-            "  i2i run mine.i2i video.mp4 -o translated.mp4",
-        ]
-    )
+    commands = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items())
+    return f"usage: i2i COMMAND …        i2i COMMAND --help says more\n\n{commands}\n\n{FIRST_STEPS}"

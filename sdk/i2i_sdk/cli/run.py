@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from i2i_sdk.cli.common import add_choice_options, add_engine_options, open_translator
+from i2i_sdk.cli.common import add_engine_options, open_translator
 
 
 def main(argv: Sequence[str]) -> int:
@@ -17,26 +17,16 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--compare", action="store_true", help="put input and output side by side")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     add_engine_options(parser)
-    add_choice_options(parser)
     group = parser.add_argument_group("for ONNX files made by others")
-    group.add_argument(
-        "--input-range", type=_parse_range, help="what black and white are: 0,255 or 0,1 or -1,1"
-    )
+    text = "what black and white are: 0,255 or 0,1 or -1,1"
+    group.add_argument("--input-range", type=_parse_range, help=text)
     group.add_argument("--output-range", type=_parse_range)
     group.add_argument("--layout", choices=("nchw", "nhwc"))
     group.add_argument("--channel-order", choices=("rgb", "bgr"))
     args = parser.parse_args(_join_negative_values(argv))
-    with open_translator(
-        args.bundle,
-        args,
-        input_range=args.input_range,
-        output_range=args.output_range,
-        layout=args.layout,
-        channel_order=args.channel_order,
-    ) as translate:
-        summary = translate.translate_file(
-            args.source, args.out, progress=not args.quiet, compare=args.compare
-        )
+    shown = {"progress": not args.quiet, "compare": args.compare}
+    with open_translator(args.bundle, args) as translate:
+        summary = translate.translate_file(args.source, args.out, **shown)
         where = translate.engine.provider
         name = f"{translate.variant.name} on {where}" if translate.variant else where
     for note in summary.notes:

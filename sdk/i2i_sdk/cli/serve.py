@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from i2i_sdk.cli.common import add_choice_options, add_engine_options, open_translator
+from i2i_sdk.cli.common import add_engine_options, open_translator
 from i2i_sdk.errors import InputError
 from i2i_sdk.server.models import open_models
 from i2i_sdk.server.run import check_certificate, open_socket, serve
@@ -43,46 +43,28 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="i2i serve", description="Serve models to browsers and programs: live video and pictures."
-    )
+    text = "Serve models to browsers and programs: live video and pictures."
+    parser = argparse.ArgumentParser(prog="i2i serve", description=text)
     parser.add_argument("bundles", nargs="+", metavar="BUNDLE", help="a bundle, a zoo name or an ONNX file")
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on; 0.0.0.0 is all of them (default %(default)s)",
-    )
-    parser.add_argument(
-        "--port", type=int, default=8000, help="0 takes any that is free (default %(default)s)"
-    )
+    text = "address to listen on; 0.0.0.0 is all of them (default %(default)s)"
+    parser.add_argument("--host", default="127.0.0.1", help=text)
+    text = "0 takes any that is free (default %(default)s)"
+    parser.add_argument("--port", type=int, default=8000, help=text)
     tls = parser.add_argument_group("https, which phones want before they give a page their camera")
     tls.add_argument("--tls-cert", type=Path, metavar="PEM", help="certificate; with --tls-key")
     tls.add_argument("--tls-key", type=Path, metavar="PEM")
     tls.add_argument("--tls-self-signed", action="store_true", help="make a certificate and keep it")
     access = parser.add_argument_group("who may use it")
-    access.add_argument(
-        "--token",
-        default=os.environ.get(TOKEN_VARIABLE),
-        help=f"what clients must show; better given as ${TOKEN_VARIABLE}, which other users do not see",
-    )
-    access.add_argument(
-        "--allow-host",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a name besides this machine's own by which browsers reach it",
-    )
+    text = f"what clients must show; better given as ${TOKEN_VARIABLE}, which other users do not see"
+    access.add_argument("--token", default=os.environ.get(TOKEN_VARIABLE), help=text)
+    text = "a name besides this machine's own by which browsers reach it"
+    access.add_argument("--allow-host", action="append", default=[], metavar="NAME", help=text)
     limits = parser.add_argument_group("limits")
     for name, default in vars(Limits()).items():
-        limits.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=float if isinstance(default, float) else int,
-            default=default,
-            metavar="N",
-            help=f"{LIMIT_HELP[name]} (default {default:,})",
-        )
+        option, kind = f"--{name.replace('_', '-')}", float if isinstance(default, float) else int
+        text = f"{LIMIT_HELP[name]} (default {default:,})"
+        limits.add_argument(option, type=kind, default=default, metavar="N", help=text)
     add_engine_options(parser)
-    add_choice_options(parser)
     return parser
 
 
@@ -94,15 +76,13 @@ def _make_options(args: argparse.Namespace) -> ServeOptions:
             raise InputError(f"--{name.replace('_', '-')} is {value}; a number above 0 is needed")
     if not 0 <= args.port <= 65535:
         raise InputError(f"--port is {args.port}; allowed: 0 (any that is free) to 65535")
-    if args.token is not None and not (
-        args.token.isascii() and args.token.isprintable() and args.token.strip()
-    ):
-        raise InputError(
-            "the token is empty or has characters that HTTP headers do not take: use plain ASCII"
-        )
+    token: str | None = args.token
+    if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
+        problem = "is empty or has characters that HTTP headers do not take"
+        raise InputError(f"the token {problem}: use plain ASCII")
     cert, key = args.tls_cert, args.tls_key
     if (cert is None) is not (key is None) or (cert is not None and args.tls_self_signed):
         raise InputError("give --tls-cert and --tls-key together, or --tls-self-signed alone")
     if args.tls_self_signed:
         cert, key = ensure_self_signed()
-    return ServeOptions(args.host, args.port, cert, key, args.token, tuple(args.allow_host), limits)
+    return ServeOptions(args.host, args.port, cert, key, token, tuple(args.allow_host), limits)

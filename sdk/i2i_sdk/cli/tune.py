@@ -8,9 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from i2i_sdk.backends import check_threads
 from i2i_sdk.bundle.folder import Bundle
-from i2i_sdk.cli.common import format_decibels, format_run_command, read_bundle
+from i2i_sdk.cli.common import format_decibels, format_run_command, parse_measuring, read_bundle
 from i2i_sdk.cli.tables import print_table
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.perf.bench import BenchOptions, collect_candidates
@@ -38,7 +37,6 @@ def main(argv: Sequence[str]) -> int:
     args = _parse(argv)
     if args.rounds < 3:
         raise InputError(f"--rounds {args.rounds}: at least 3 are needed for a median that means something")
-    check_threads(args.threads)
     bundle = read_bundle(args.bundle)
     plot = None if args.plot is None else Path(args.plot or f"{bundle.path.stem}.front.png")
     if plot is not None:
@@ -50,11 +48,9 @@ def main(argv: Sequence[str]) -> int:
         _draw_plot(plot, bundle, tuned, groups)
         print(f"drawn in {plot}")
     if args.threads is None:
-        measured = {
-            name: TunedLatency(timing.median_ms, timing.p95_ms, tuned.psnr[name])
-            for name, timing in tuned.timings.items()
-        }
-        print(f"remembered in {save_latencies(bundle, measured)}")
+        psnr, timings = tuned.psnr, tuned.timings.items()
+        latencies = {name: TunedLatency(t.median_ms, t.p95_ms, psnr[name]) for name, t in timings}
+        print(f"remembered in {save_latencies(bundle, latencies)}")
     else:
         print("not remembered: with --threads the order may be another than without")
     print(f"next: {format_run_command(args.bundle)}")
@@ -67,22 +63,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         description="Measure latency and quality of every variant here; Translator then takes the fastest "
         "that is good enough. Leave the machine alone meanwhile.",
     )
-    parser.add_argument("bundle", help="a bundle (x.i2i) or a zoo name")
-    parser.add_argument(
-        "--frames",
-        type=Path,
-        help="folder of images or a video for the quality; default: scikit-image's photos",
-    )
     parser.add_argument("--rounds", type=int, default=10, help="turns of each variant (default 10)")
-    parser.add_argument("--threads", type=int, help="of the engines; default: their own choice")
-    parser.add_argument(
-        "--plot",
-        nargs="?",
-        const="",
-        metavar="FILE.png",
-        help="draw the front of latency and quality, default NAME.front.png here; behind the bundle",
-    )
-    return parser.parse_args(argv)
+    plot = "draw the front of latency and quality, default NAME.front.png here; behind the bundle"
+    parser.add_argument("--plot", nargs="?", const="", metavar="FILE.png", help=plot)
+    frames = "folder of images or a video for the quality; default: scikit-image's photos"
+    return parse_measuring(parser, argv, frames)
 
 
 def tune_bundle(bundle: Bundle, frames: Path | None, rounds: int, threads: int | None) -> TuningResult:
@@ -112,7 +97,7 @@ def tune_bundle(bundle: Bundle, frames: Path | None, rounds: int, threads: int |
 def measure_timings(
     bundle: Bundle, excluded: Collection[str], rounds: int, threads: int | None
 ) -> tuple[dict[str, Timing], dict[str, str]]:
-    """One frame of every variant but those `without`, by name, and why others were not timed.
+    """One frame of every variant but the `excluded`, by name, and why others were not timed.
 
     Variants of one size take turns, each in a process of its own.
     """
@@ -165,13 +150,8 @@ def _draw_plot(path: Path, bundle: Bundle, tuned: TuningResult, groups: Sequence
     p95 = {short[name]: timing.p95_ms for name, timing in tuned.timings.items()}
     renamed = [[replace(point, name=short[point.name]) for point in group] for group in groups]
     runs = min(timing.runs for timing in tuned.timings.values())
-    draw_pareto(
-        path,
-        renamed,
-        p95,
-        f"{title} {size}" if len(groups) == 1 else title,
-        f"{_format_machine()}; {runs} runs",
-    )
+    heading = f"{title} {size}" if len(groups) == 1 else title
+    draw_pareto(path, renamed, p95, heading, f"{_format_machine()}; {runs} runs")
 
 
 def _format_machine() -> str:

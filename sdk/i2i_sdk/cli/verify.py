@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from i2i_sdk.backends import check_threads
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import Variant
-from i2i_sdk.cli.common import format_decibels, read_bundle
+from i2i_sdk.cli.common import format_decibels, parse_measuring, read_bundle
 from i2i_sdk.cli.tables import print_table
 from i2i_sdk.errors import BackendError
 from i2i_sdk.quality.floors import choose_floor
@@ -18,18 +16,10 @@ from i2i_sdk.quality.verification import VerifyOutcome, verify_bundle
 
 def main(argv: Sequence[str]) -> int:
     """Compare, print a table; 1 if a variant misses its floor or is broken. Raises I2IError."""
-    parser = argparse.ArgumentParser(
-        prog="i2i verify",
-        description="Compare every variant that runs here with the bundle's FP32 reference.",
-    )
-    parser.add_argument("bundle", help="a bundle (x.i2i) or a zoo name")
-    parser.add_argument(
-        "--frames", type=Path, help="folder of images or a video; default: scikit-image's photos"
-    )
+    text = "Compare every variant that runs here with the bundle's FP32 reference."
+    parser = argparse.ArgumentParser(prog="i2i verify", description=text)
     parser.add_argument("--min-psnr", type=float, help="floor in dB instead of each precision's own")
-    parser.add_argument("--threads", type=int, help="of the engines; default: their own choice")
-    args = parser.parse_args(argv)
-    check_threads(args.threads)
+    args = parse_measuring(parser, argv, "folder of images or a video; default: scikit-image's photos")
     bundle = read_bundle(args.bundle)
     found = verify_bundle(bundle, args.frames, args.threads)
     if not any(outcome.parity or outcome.is_broken for outcome in found.values()):

@@ -33,10 +33,8 @@ def mirror_image(image: Image) -> Image:
 
 
 def blend_images(frame: Image, output: Image, weight: float) -> Image:
-    """frame for weight 0, output for 1, a mix of both between. Raises InputError for another weight."""
+    """frame for weight 0, output for 1, a mix of both between."""
     _check_pair(frame, output)
-    if not 0 <= weight <= 1:
-        raise InputError(f"weight is {weight}; allowed: 0 (the input) to 1 (the translation)")
     return np.asarray(cv2.addWeighted(output, weight, frame, 1 - weight, 0), np.uint8)
 
 
@@ -72,11 +70,9 @@ def view_side_by_side(frame: Image, output: Image, position: float = 0.5) -> Ima
 def view_split(frame: Image, output: Image, position: float = 0.5) -> Image:
     """The frame on the left of a line, its translation on the right, and a handle on the line.
 
-    position: of the line, 0 (left border) to 1 (right border). Raises InputError for another one.
+    position: of the line, 0 (left border) to 1 (right border).
     """
     _check_pair(frame, output)
-    if not 0 <= position <= 1:
-        raise InputError(f"position is {position}; allowed: 0 (left border) to 1 (right border)")
     height, width = frame.shape[:2]
     x = round(position * width)
     picture = output.copy()
@@ -129,10 +125,8 @@ def draw_overlay(image: Image, lines: Sequence[str], corner: str = "top-left") -
 
 def _check_pair(frame: Image, output: Image) -> None:
     if frame.shape != output.shape or frame.ndim != 3 or frame.shape[2] != 3:
-        raise InputError(
-            f"got a frame of shape {frame.shape} and a translation of shape {output.shape}; both must be "
-            f"[H, W, 3] and of one size"
-        )
+        shapes = f"a frame of shape {frame.shape} and a translation of shape {output.shape}"
+        raise InputError(f"got {shapes}; both must be [H, W, 3] and of one size")
 
 
 def _to_mask_plane(mask: NDArray[Any], height: int, width: int) -> NDArray[Any]:

@@ -69,10 +69,8 @@ def check_image(image: object) -> Image:
     if array.size == 0:
         raise InputError(f"got an empty array of shape {array.shape}; accepted: {ACCEPTED_IMAGES}")
     if array.shape[0] * array.shape[1] > MAX_PIXELS:
-        megapixels = array.shape[0] * array.shape[1] / 1e6
-        raise InputError(
-            f"got {megapixels:.0f} megapixels; at most {MAX_PIXELS / 1e6:.0f} are translated at once"
-        )
+        pixels, limit = array.shape[0] * array.shape[1] / 1e6, MAX_PIXELS / 1e6
+        raise InputError(f"got {pixels:.0f} megapixels; at most {limit:.0f} are translated at once")
     return array
 
 

@@ -93,9 +93,8 @@ class Stabilizer:
         motion = None if last is None else self._estimator.estimate_motion(look, last)
         if last is None or motion is None:
             return self._blender.start(output)
-        return self._blender.blend(
-            output, motion.flow, self._estimator.compute_weights(look, last, motion, self.strength)
-        )
+        weights = self._estimator.compute_weights(look, last, motion, self.strength)
+        return self._blender.blend(output, motion.flow, weights)
 
     def reset(self) -> None:
         """Forget the past: after a seek, a reconnect, or a change of the model."""
@@ -158,10 +157,8 @@ class _MotionEstimator:
         """None if the two do not show the same scene."""
         flow = self._compute_flow(now.gray, last.gray)
         back = self._small(self._compute_flow(last.gray, now.gray), flow)
-        misfit, unmoved = (
-            _compute_misfit(now.gray, self._small(last.gray, flow)),
-            _compute_misfit(now.gray, last.gray),
-        )
+        misfit = _compute_misfit(now.gray, self._small(last.gray, flow))
+        unmoved = _compute_misfit(now.gray, last.gray)
         moving = np.asarray(misfit <= unmoved, np.uint8)
         covered = self._find_inconsistent(flow, back) & (moving > 0)
         if np.mean(covered | (np.minimum(misfit, unmoved) > CUT_LEVELS)) >= CUT_SHARE:

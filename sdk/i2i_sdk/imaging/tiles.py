@@ -122,7 +122,7 @@ class Tiling:
             yield self.image[top : top + self.height, left : left + self.width]
 
     def join(self, outputs: Iterator[Image]) -> Image:
-        """The translation of the image, from what the engine makes of `pictures`, in that order."""
+        """The translation of the image, from what the engine makes of `iterate_pictures`, in that order."""
         whole = next(outputs) if self.correct else None
         first = next(outputs)
         tiles = itertools.chain([first], outputs)
@@ -131,12 +131,9 @@ class Tiling:
         ends = [*self.rows.starts[1:], len(result)]  # no later tile reaches up to these
         for top, end, down in zip(self.rows.starts, ends, self.rows.weights, strict=True):
             for left, along in zip(self.columns.starts, self.columns.weights, strict=True):
-                tile = next(tiles)
-                picture = (
-                    tile
-                    if whole is None
-                    else replace_low_frequencies(tile, self._crop_whole(whole, top, left))
-                )
+                picture: Image | Floats = next(tiles)
+                if whole is not None:
+                    picture = replace_low_frequencies(picture, self._crop_whole(whole, top, left))
                 sums[:, left : left + self.width] += picture * np.outer(down, along)[:, :, None]
             result[top:end] = np.clip(np.rint(sums[: end - top]), 0, 255)
             sums = np.concatenate([sums[end - top :], np.zeros_like(sums[: end - top])])
@@ -145,16 +142,10 @@ class Tiling:
     def _crop_whole(self, whole: Image, top: int, left: int) -> Image:
         """The region of a tile in a picture [height, width, C] of the whole image, at the tile's size."""
         down, along = self.height / self.image.shape[0], self.width / self.image.shape[1]
-        matrix = np.array(
-            [[along, 0, (left + 0.5) * along - 0.5], [0, down, (top + 0.5) * down - 0.5]], np.float64
-        )
-        part = cv2.warpAffine(
-            whole,
-            matrix,
-            (self.width, self.height),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        x, y = (left + 0.5) * along - 0.5, (top + 0.5) * down - 0.5
+        matrix = np.array([[along, 0, x], [0, down, y]], np.float64)
+        size, how = (self.width, self.height), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        part = cv2.warpAffine(whole, matrix, size, flags=how, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(part, np.uint8).reshape(whole.shape)
 
 
@@ -186,14 +177,11 @@ def _pad_to_tiles(image: Image, height: int, width: int) -> Image:
     height, width = compute_covered_length(tall, height), compute_covered_length(wide, width)
     if (height, width) == (tall, wide):
         return image
-    return geometry.to_canvas(
-        image, geometry.compute_placement(tall, wide, height, width, "pad"), height, width
-    )
+    placement = geometry.compute_placement(tall, wide, height, width, "pad")
+    return geometry.to_canvas(image, placement, height, width)
 
 
 def _crop_padding(result: Image, image: Image) -> Image:
     """Undo `_pad_to_tiles`."""
-    placement = geometry.compute_placement(
-        image.shape[0], image.shape[1], result.shape[0], result.shape[1], "pad"
-    )
-    return result[placement.target.slices]
+    (tall, wide, _), (height, width, _) = image.shape, result.shape
+    return result[geometry.compute_placement(tall, wide, height, width, "pad").target.slices]

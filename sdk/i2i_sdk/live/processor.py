@@ -52,8 +52,6 @@ class StreamOptions:
             raise InputError(f"max_reuse is {self.max_reuse}; allowed: 1 or more frames in a row")
         if self.mask is not None and not callable(self.mask):
             raise InputError(f"mask is {type(self.mask).__name__}; give a function from a frame to its mask")
-        if self.view not in compose.VIEWS:
-            raise InputError(f"view is {self.view!r}; allowed: {', '.join(compose.VIEWS)}")
 
 
 class FrameProcessor(Protocol):
@@ -87,8 +85,7 @@ class ProcessedFrame:
 
 
 class TranslatingProcessor:
-    """Translates frames of several sources as the options say; remembers what each source needs. For one
-    thread.
+    """Translates frames of several sources as the options say; remembers what each needs. For one thread.
 
     translator, stabilize: may be changed while it works.
     """
@@ -105,26 +102,22 @@ class TranslatingProcessor:
         """(source, frame) -> finished pictures, in that order; those that need the engine share one call."""
         start = time.perf_counter()
         translator = self._apply_changes()
+        sources = [source for source, _ in batch]
         frames = [compose.mirror_image(frame) if self._options.mirror else frame for _, frame in batch]
-        reused = [
-            self._pasts[source].find_reusable(frame) for (source, _), frame in zip(batch, frames, strict=True)
-        ]
+        reused = [self._pasts[s].find_reusable(frame) for s, frame in zip(sources, frames, strict=True)]
         fresh = [frame for frame, old in zip(frames, reused, strict=True) if old is None]
         before_ms = (time.perf_counter() - start) * 1000
         made, timings = translator.timed(fresh) if fresh else ([], Timings())
         news = iter(made)
         outputs = [next(news) if old is None else old for old in reused]
         finished: list[ProcessedFrame] = []
-        for (source, _), frame, output, old in zip(batch, frames, outputs, reused, strict=True):
-            begun = time.perf_counter()
-            self._pasts[source].remember(frame, output, repeated=old is not None)
+        pre_ms, engine_ms = before_ms + timings.pre_ms, timings.engine_ms
+        for source, frame, output, old in zip(sources, frames, outputs, reused, strict=True):
+            begun, repeated = time.perf_counter(), old is not None
+            self._pasts[source].remember(frame, output, repeated=repeated)
             picture = self._postprocess(source, frame, output)
             post_ms = timings.post_ms + (time.perf_counter() - begun) * 1000
-            finished.append(
-                ProcessedFrame(
-                    frame, picture, old is not None, before_ms + timings.pre_ms, timings.engine_ms, post_ms
-                )
-            )
+            finished.append(ProcessedFrame(frame, picture, repeated, pre_ms, engine_ms, post_ms))
         return finished
 
     def forget(self, source: int) -> None:
@@ -159,11 +152,9 @@ class _SourceHistory:
     """What one source's next picture may need of its earlier ones."""
 
     def __init__(self, options: StreamOptions) -> None:
-        stabilize = options.stabilize
+        strength = options.stabilize
         self.steady = False  # was the last picture steadied?
-        self._stabilizer = (
-            Stabilizer() if isinstance(stabilize, bool) or stabilize == 0 else Stabilizer(stabilize)
-        )
+        self._stabilizer = Stabilizer() if strength in (False, True) else Stabilizer(strength)
         self._options = options
         self._small: Image | None = None  # the thumbnail of `_frame`
         self._seen: Image | None = None  # that of the frame that was asked about last

@@ -199,7 +199,5 @@ class Recorder:
         totals = list(self._totals) or [0.0]
         p50, p95, p99 = (float(np.percentile(totals, q)) for q in (50, 95, 99))
         now = time.perf_counter() if self._ended is None else self._ended
-        seconds = now - self._first if self.presented else 0.0
-        return StreamStats(
-            self._rate.per_second, p50, p95, p99, self.presented, self.repeated, seconds, tuple(sources)
-        )
+        seconds, rate = now - self._first if self.presented else 0.0, self._rate.per_second
+        return StreamStats(rate, p50, p95, p99, self.presented, self.repeated, seconds, tuple(sources))

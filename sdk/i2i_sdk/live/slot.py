@@ -43,7 +43,7 @@ class LatestSlot(Generic[T]):
             return True
 
     def take(self, max_items: int, timeout_s: float | None = None) -> list[tuple[int, T]]:
-        """Up to `most` items, at most one of each source, those that wait longest first.
+        """Up to `max_items` items, at most one of each source, those that wait longest first.
 
         Waits for one. An empty list says that the time is up or, if `is_finished`, that no more comes.
         Raises what a producer handed to `fail`, once the items before it are taken.

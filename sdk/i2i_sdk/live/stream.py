@@ -17,11 +17,11 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import TypeVar
+from dataclasses import replace
+from functools import partial
 
 from i2i_sdk.errors import InputError
+from i2i_sdk.files import Closing
 from i2i_sdk.live.processor import FrameProcessor, ProcessedFrame, StreamOptions, TranslatingProcessor
 from i2i_sdk.live.results import Latency, Recorder, Result, SourceStats, StreamStats, ViewState
 from i2i_sdk.live.signals import INTERRUPT, TERMINATE, handle_signals
@@ -30,26 +30,12 @@ from i2i_sdk.live.sources.source import Captured, Event, Source
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T", bound="Stream")
+# On their way to the translation, and to the caller; with their index among the frames of their source.
+NumberedFrame = tuple[int, Captured]
+NumberedPicture = tuple[int, Captured, ProcessedFrame]
 
 IDLE_INTERVAL_S = 0.03  # between two looks at the keyboard while no frame comes
 JOIN_TIMEOUT_S = 0.9  # `close` returns within a second
-
-
-@dataclass(frozen=True)
-class _IndexedFrame:
-    """A frame on its way to the translation."""
-
-    index: int
-    captured: Captured
-
-
-@dataclass(frozen=True)
-class _TranslatedFrame:
-    """A picture on its way to the caller."""
-
-    indexed: _IndexedFrame
-    processed: ProcessedFrame
 
 
 class Sink(ABC):
@@ -80,14 +66,14 @@ class Sink(ABC):
         """Finish. Called for every sink that was opened, also after an error or Ctrl-C."""
 
 
-class Stream:
+class Stream(Closing):
     """A running translation of one or several sources. Made by `Translator.stream`; runs once.
 
     Iterate over it for results, or call `run` to hand them to the sinks. It starts with the first of these,
     and stops when all sources have ended, at `close`, or when the loop is left.
 
-    look: how results are shown; may be replaced at any time. paused: present nothing; files wait, cameras go
-    on. translator, stabilize: may be changed at any time.
+    view_state: how results are shown; may be replaced at any time. paused: present nothing; files wait,
+    cameras go on. translator, stabilize: may be changed at any time.
 
     Thread safety: iterate in one thread; `close`, `stats` and the attributes above from any.
     """
@@ -108,8 +94,8 @@ class Stream:
         self._paused = False
         self._maker = TranslatingProcessor(translator, options, len(sources))
         keep_all = [not source.live for source in sources]
-        self._captured: LatestSlot[_IndexedFrame] = LatestSlot(keep_all)
-        self._made: LatestSlot[_TranslatedFrame] = LatestSlot(keep_all)
+        self._captured: LatestSlot[NumberedFrame] = LatestSlot(keep_all)
+        self._made: LatestSlot[NumberedPicture] = LatestSlot(keep_all)
         self._recorder = Recorder()
         self._recorders = [Recorder() for _ in sources]  # what is written over each source's pictures
         self._threads: list[threading.Thread] = []
@@ -147,9 +133,8 @@ class Stream:
             while not self._is_over:
                 self._present()
         finally:
-            with handle_signals(
-                INTERRUPT + TERMINATE, signal.SIG_IGN
-            ):  # a second Ctrl-C must not cost the recording
+            # A second Ctrl-C must not cost the recording.
+            with handle_signals(INTERRUPT + TERMINATE, signal.SIG_IGN):
                 opened.close()
         return self.stats
 
@@ -178,9 +163,7 @@ class Stream:
     @property
     def stats(self) -> StreamStats:
         """Rates, latencies and counts so far."""
-        return self._recorder.collect_stats(
-            [self._collect_source_stats(source) for source in range(len(self.sources))]
-        )
+        return self._recorder.collect_stats([*map(self._collect_source_stats, range(len(self.sources)))])
 
     def _collect_source_stats(self, source: int) -> SourceStats:
         dropped = self._captured.dropped[source] + self._made.dropped[source]
@@ -235,14 +218,6 @@ class Stream:
             if thread.is_alive() and thread is not threading.current_thread():
                 log.warning("%s still waits for its source; it ends with the next frame", thread.name)
 
-    def __enter__(self: T) -> T:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     @property
     def _is_over(self) -> bool:
         """Nothing comes any more. An error that nobody has seen is still to be taken."""
@@ -258,9 +233,7 @@ class Stream:
     def _start(self) -> None:
         """Connect every source in the caller's thread, then let the stages run."""
         for index, source in enumerate(self.sources):
-            source.tell = lambda kind, message, i=index: self._handle_event(
-                Event(kind, i, self.sources[i].name, message)
-            )
+            source.tell = partial(self._tell, index)
         with ExitStack() as opened:
             for source in self.sources:
                 opened.callback(source.release)
@@ -280,11 +253,11 @@ class Stream:
     def _capture(self, number: int, source: Source) -> None:
         try:
             try:
-                for index, captured in enumerate(source.track_frames()):
-                    if not self._captured.put(number, _IndexedFrame(index, captured)):
+                for numbered in enumerate(source.track_frames()):
+                    if not self._captured.put(number, numbered):
                         return
                 if not source.stopped.is_set():
-                    self._handle_event(Event("ended", number, source.name, f"{source.name} has ended"))
+                    self._tell(number, "ended", f"{source.name} has ended")
             finally:
                 source.close()
                 source.release()
@@ -298,38 +271,23 @@ class Stream:
                 batch = self._captured.take(self._maker.translator.max_batch)
                 if not batch:
                     break
-                pictures = self._maker([(source, numbered.captured.image) for source, numbered in batch])
+                pictures = self._maker([(source, captured.image) for source, (_, captured) in batch])
                 for (source, numbered), finished in zip(batch, pictures, strict=True):
-                    self._made.put(source, _TranslatedFrame(numbered, finished))
+                    self._made.put(source, (*numbered, finished))
             for source in range(len(self.sources)):
                 self._made.end(source)
         except BaseException as error:
             self._made.fail(error)
 
-    def _make_result(self, source: int, translated: _TranslatedFrame) -> Result:
-        captured, finished = translated.indexed.captured, translated.processed
+    def _make_result(self, source: int, picture: NumberedPicture) -> Result:
+        index, captured, done = picture
         capture_ms = (captured.ready - captured.arrived) * 1000
-        worked_ms = finished.pre_ms + finished.engine_ms + finished.post_ms
-        total_ms = (time.perf_counter() - captured.arrived) * 1000
-        latency = Latency(
-            capture_ms,
-            total_ms - capture_ms - worked_ms,
-            finished.pre_ms,
-            finished.engine_ms,
-            finished.post_ms,
-        )
+        worked_ms = done.pre_ms + done.engine_ms + done.post_ms
+        wait_ms = (time.perf_counter() - captured.arrived) * 1000 - capture_ms - worked_ms
+        latency = Latency(capture_ms, wait_ms, done.pre_ms, done.engine_ms, done.post_ms)
         look = replace(self.view_state, lines=(*self._format_overlay(source), *self.view_state.lines))
-        return Result(
-            finished.frame,
-            finished.output,
-            translated.indexed.index,
-            source,
-            captured.time_ms,
-            latency,
-            finished.repeated,
-            captured.name,
-            look,
-        )
+        time_ms, name = captured.time_ms, captured.name
+        return Result(done.frame, done.output, index, source, time_ms, latency, done.repeated, name, look)
 
     def _format_overlay(self, source: int) -> tuple[str, ...]:
         """Rate and latency of the source, once something is known of them."""
@@ -338,10 +296,11 @@ class Stream:
             return ()
         return (recorder.collect_stats([self._collect_source_stats(source)]).format_line(),)
 
-    def _handle_event(self, event: Event) -> None:
-        if event.kind != "ended":
-            log.warning("%s", event.message)
-        if event.kind == "reconnected":
-            self._maker.forget(event.source)
+    def _tell(self, source: int, kind: str, message: str) -> None:
+        """Something happened to a source; see `Event`."""
+        if kind != "ended":
+            log.warning("%s", message)
+        if kind == "reconnected":
+            self._maker.forget(source)
         if self.options.on_event is not None:
-            self.options.on_event(event)
+            self.options.on_event(Event(kind, source, self.sources[source].name, message))

@@ -117,10 +117,8 @@ def _wrap_translate(translate: Translate, compare: bool) -> Translate:
     def translate_checked(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         result = translate(image)
         if result.shape != image.shape or result.dtype != np.uint8:
-            raise InputError(
-                f"translate must give uint8 of the input's shape {image.shape}; "
-                f"it gave {result.dtype} {result.shape}"
-            )
+            found = f"{result.dtype} {result.shape}"
+            raise InputError(f"translate must give uint8 of the input's shape {image.shape}; it gave {found}")
         return np.hstack([image, result]) if compare else result
 
     return translate_checked
@@ -169,10 +167,8 @@ def _translate_video(
     start = time.perf_counter()
     frames = 0
     with VideoReader(source) as video:
-        width = video.width * columns
-        writer = VideoWriter(
-            out, width, video.height, video.fps, audio_from=source, sample_aspect=video.sample_aspect
-        )
+        width, aspect = video.width * columns, video.sample_aspect
+        writer = VideoWriter(out, width, video.height, video.fps, source, sample_aspect=aspect)
         with writer, _show_progress(progress, source.name, video.frame_count_hint) as advance:
             for frame in video:
                 writer.write(translate(frame.image), frame.time_ms)
@@ -197,10 +193,8 @@ def _show_progress(enabled: bool, title: str, total: int | None) -> Generator[Ca
     text = TextColumn("[progress.description]{task.description}", markup=True)
     speed = TextColumn("{task.fields[fps]:5.1f} fps")
     start = time.perf_counter()
-    bar = Progress(
-        text, BarColumn(), MofNCompleteColumn(), speed, TimeRemainingColumn(), console=Console(stderr=True)
-    )
-    with bar:
+    columns = text, BarColumn(), MofNCompleteColumn(), speed, TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(title, total=total, fps=0.0)
         done = 0
 

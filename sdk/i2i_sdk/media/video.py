@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2i_sdk.errors import MediaError
+from i2i_sdk.files import Closing
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts"),
@@ -36,7 +37,7 @@ class VideoFrame:
     time_ms: float
 
 
-class VideoReader:
+class VideoReader(Closing):
     """Every frame of a video file that decodes, in order, one at a time. For one thread.
 
     width, height: of the frames as delivered, in pixels, after the rotation that the file asks for. Should
@@ -78,12 +79,6 @@ class VideoReader:
         self.height, self.width = first.image.shape[:2]
         self.fps = self._read_frame_rate()
         self.sample_aspect = self._read_sample_aspect()
-
-    def __enter__(self) -> VideoReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def __iter__(self) -> Iterator[VideoFrame]:
         while (frame := self.read()) is not None:

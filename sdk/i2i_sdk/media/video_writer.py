@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import av
 import cv2
@@ -79,11 +79,9 @@ class VideoWriter:
             self._lifetime.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         with _convert_errors("write", self.path):
-            self._lifetime.__exit__(kind, error, trace)
+            self._lifetime.__exit__(*error)
 
     def write(self, image: NDArray[np.uint8], time_ms: float) -> None:
         """Append a frame, uint8 [height, width, 3] BGR 0..255, shown `time_ms` after the first.

@@ -26,6 +26,7 @@ ORT_DEFAULT = "ONNX Runtime, default options"
 MAX_STEADY_SPREAD = 0.05  # a wider spread is told
 
 Progress = Callable[[str], object]
+Call = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,7 @@ def make_reference_candidate(bundle: Bundle, variant: Variant, batch: int) -> Ca
     return Candidate(ORT_DEFAULT, "i2i_sdk.perf.bench:open_reference", arguments)
 
 
-def open_candidate(
-    path: str, name: str, batch: int, threads: int | None, provider: str | None
-) -> Callable[[], object]:
+def open_candidate(path: str, name: str, batch: int, threads: int | None, provider: str | None) -> Call:
     """A call of a variant on random numbers; in a candidate's process, where it is never closed."""
     bundle = Bundle.read(Path(path))
     variant = next(v for v in bundle.manifest.variants if v.name == name)
@@ -75,7 +74,7 @@ def open_candidate(
     return lambda: engine.run(inputs)
 
 
-def open_reference(graph: str, batch: int) -> Callable[[], object]:
+def open_reference(graph: str, batch: int) -> Call:
     """A call of plain ONNX Runtime with nothing set."""
     import onnxruntime as ort
 
@@ -103,20 +102,14 @@ def bench_variants(
     """Measure variants of one size beside other candidates, all taking turns.
 
     others: baselines, and probes of the device. baseline: the name of the one that "faster" compares with.
-    steady: as `take_turns` has it. parities: by variant name, where they were measured here; else those of
-    the export are taken. Returns a row for each variant and candidate, what does not run with its reason, and
-    the rounds themselves.
+    check_steady: as `take_turns` has it. parities: by variant name, where they were measured here; else those
+    of the export are taken. Returns a row for each variant and candidate, what does not run with its reason,
+    and the rounds themselves.
     """
     options = options or BenchOptions()
     candidates, reasons = collect_candidates(bundle, variants, batch, options)
-    comparison = compare(
-        [*others, *candidates],
-        options.rounds,
-        seconds=options.seconds,
-        meters=meters,
-        check_steady=check_steady,
-        progress=progress,
-    )
+    how: dict[str, Any] = {"meters": meters, "check_steady": check_steady, "progress": progress}
+    comparison = compare([*others, *candidates], options.rounds, seconds=options.seconds, **how)
     reasons |= comparison.reasons
     by_name = {variant.name: variant for variant in variants}
     size = variants[0].height, variants[0].width
@@ -129,10 +122,7 @@ def bench_variants(
             rows.append(Row(subject, shown, *size, batch, notes=(f"not run: {reasons[name]}",)))
             continue
         measured = comparison.timings[name]
-        values = {
-            **collect_costs(measured),
-            **(collect_facts(variant, batch, parities or {}) if variant else {}),
-        }
+        values = collect_costs(measured) | (collect_facts(variant, batch, parities or {}) if variant else {})
         if baseline in comparison.timings:
             values["faster"] = compute_median_ratio(comparison.timings[baseline].medians, measured.medians)
         found: dict[str, Any] = {"times": {"frame": measured.timing}, **collect_times(measured)}
@@ -156,16 +146,9 @@ def collect_facts(variant: Variant, batch: int, parities: dict[str, Parity]) -> 
 
 def collect_costs(timings: CandidateTimings) -> dict[str, float]:
     """Memory, energy, warm-up and repeated turns, where there is something to tell."""
-    values: dict[str, float] = {}
-    if timings.warm_up.calls:
-        values["warm_up"] = timings.warm_up.calls
-    if timings.memory is not None:
-        values["memory"] = timings.memory
-    if timings.energy is not None:
-        values["energy"] = timings.energy
-    if timings.repeated:
-        values["repeated"] = timings.repeated
-    return values
+    calls, repeated = timings.warm_up.calls or None, timings.repeated or None
+    costs = {"warm_up": calls, "memory": timings.memory, "energy": timings.energy, "repeated": repeated}
+    return {name: cost for name, cost in costs.items() if cost is not None}
 
 
 def collect_notes(timings: CandidateTimings) -> tuple[str, ...]:

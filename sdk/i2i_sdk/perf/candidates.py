@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from i2i_sdk.errors import BackendError
+from i2i_sdk.files import Closing
 from i2i_sdk.perf.energy import EnergyMeter, sum_joules
 from i2i_sdk.perf.timing import Timing, Turns, WarmUp, compute_statistics, pause, take_turns
 
@@ -82,8 +82,8 @@ def compare(
 ) -> Comparison:
     """Open all candidates at once, warm them up one after the other, then let them take turns.
 
-    rounds, seconds, steady: as `take_turns` has them. progress: told in a few words what is done. A candidate
-    that cannot be opened, or fails in a turn, is left out with its reason.
+    rounds, seconds, check_steady: as `take_turns` has them. progress: told in a few words what is done. A
+    candidate that cannot be opened, or fails in a turn, is left out with its reason.
     """
     reasons: dict[str, str] = {}
     with ExitStack() as stack:
@@ -117,7 +117,7 @@ def compare(
     return Comparison(measured, reasons, result)
 
 
-class Worker:
+class Worker(Closing):
     """A candidate's process, as its leader sees it. It begins to load when it is made."""
 
     def __init__(self, candidate: Candidate, meters: Sequence[EnergyMeter] = ()) -> None:
@@ -135,14 +135,6 @@ class Worker:
             env={**os.environ, "PYTHONPATH": importable},
         )
         self._send("open", opener=candidate.opener, arguments=candidate.arguments, reports=candidate.reports)
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def get_ready(self) -> None:
         """Wait until it is loaded, and warm it up. Raises BackendError."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from i2i_sdk.errors import InputError
 from i2i_sdk.perf.record import Record, Row
-from i2i_sdk.perf.timing import Timing
 
 MIN_CHANGE = 0.05  # two runs on a quiet machine may differ by so much
 
@@ -52,13 +51,11 @@ def find_changes(before: Record, after: Record) -> list[Change]:
     """Everything that both runs timed. Raises InputError where that is nothing or `before` is marked."""
     if not before.is_trusted:
         marks = "; ".join(before.conditions.marks)
-        raise InputError(
-            f"the first run cannot be a reference: {marks}. Measure again on a machine that is left alone"
-        )
+        advice = "Measure again on a machine that is left alone"
+        raise InputError(f"the first run cannot be a reference: {marks}. {advice}")
     if before.part != after.part:
-        raise InputError(
-            f"the first file is of {before.part}, the second of {after.part}: give two of one part"
-        )
+        parts = f"the first file is of {before.part}, the second of {after.part}"
+        raise InputError(f"{parts}: give two of one part")
     rows = {row.key: row for row in before.rows}
     same = before.baseline == after.baseline and not find_machine_differences(before, after)
     found = [
@@ -76,16 +73,9 @@ def find_changes(before: Record, after: Record) -> list[Change]:
 def compute_change(before: Row, after: Row, quantity: str, same_baseline: bool) -> Change:
     """Of one time."""
     old, new = before.times[quantity], after.times[quantity]
-    found = Change(after, quantity, old.median_ms, new.median_ms, compute_noise(old, new))
-    if not same_baseline:
-        return found
-    ratios = before.values.get("faster"), after.values.get("faster")
-    return replace(found, faster_before=ratios[0], faster_after=ratios[1])
-
-
-def compute_noise(before: Timing, after: Timing) -> float:
-    """Share by which two medians may differ for no reason."""
-    return max(MIN_CHANGE, before.spread + after.spread)
+    noise = max(MIN_CHANGE, old.spread + new.spread)  # share by which two medians may differ for no reason
+    ratios = (row.values.get("faster") if same_baseline else None for row in (before, after))
+    return Change(after, quantity, old.median_ms, new.median_ms, noise, *ratios)
 
 
 def find_unmatched_rows(before: Record, after: Record) -> tuple[list[Row], list[Row]]:

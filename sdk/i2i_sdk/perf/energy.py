@@ -10,6 +10,7 @@ import ctypes
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,10 +67,8 @@ def open_rapl_meters(sys: Path) -> list[EnergyMeter]:
     meters: list[EnergyMeter] = []
     for zone in sorted(sys.glob("class/powercap/intel-rapl:[0-9]*")):
         if zone.name.count(":") == 1:
-            try:
+            with suppress(OSError, ValueError):  # most kernels let only root read it
                 meters.append(RaplMeter(zone))
-            except (OSError, ValueError):  # most kernels let only root read it
-                continue
     return meters
 
 
@@ -113,13 +112,11 @@ def open_rail_meters(sys: Path) -> list[EnergyMeter]:
     https://docs.nvidia.com/jetson/archives/r36.4/DeveloperGuide/SD/PlatformPowerAndPerformance.html
     """
     for label in sorted(sys.glob("bus/i2c/drivers/ina3221*/*/hwmon/hwmon*/in*_label")):
-        try:
+        with suppress(OSError, ValueError):
             name, channel = label.read_text().strip(), label.name.removeprefix("in").removesuffix("_label")
             if name in ("VDD_IN", "POM_5V_IN"):
                 files = (label.with_name(f"in{channel}_input"), label.with_name(f"curr{channel}_input"))
                 return [RailMeter(name, *files)]
-        except (OSError, ValueError):
-            continue
     return []
 
 

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 from i2i_sdk.errors import InputError
 from i2i_sdk.perf.pareto import Point, find_pareto
 
+Groups = Sequence[Sequence[Point]]  # points of one size, which may be compared with one another
+
 # Two of Okabe and Ito's colors, told apart with any color vision; the markers differ as well.
 PARETO_COLOR, DOMINATED_COLOR = "#0072B2", "#D55E00"
 
@@ -32,6 +34,10 @@ class TextBox(NamedTuple):
     bottom: float
     right: float
     top: float
+
+    def grow(self, by: float) -> TextBox:
+        """With so much more on every side."""
+        return TextBox(self.left - by, self.bottom - by, self.right + by, self.top + by)
 
     def overlaps(self, other: TextBox) -> bool:
         """Do the two share more than an edge?"""
@@ -54,13 +60,10 @@ def check_plot(path: Path) -> None:
         raise InputError("--plot needs matplotlib: pip install 'i2i-sdk[plot]'")
 
 
-def draw_pareto(
-    path: Path, groups: Sequence[Sequence[Point]], p95: Mapping[str, float], title: str, note: str
-) -> None:
+def draw_pareto(path: Path, groups: Groups, p95: Mapping[str, float], title: str, note: str) -> None:
     """Write a PNG of every point, with a line along the front of each group.
 
-    groups: points that may be compared with one another: those of one size. p95: milliseconds by name, drawn
-    as a whisker to the right. title, note: lines above, the second smaller.
+    p95: milliseconds by name, drawn as a whisker to the right. title, note: lines above, the second smaller.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -104,10 +107,7 @@ def place_labels(
 
     All in points of 1/72 inch. Where everything is full a label stays where it was tried last.
     """
-    occupied = [
-        TextBox(x - MARKER_RADIUS, y - MARKER_RADIUS, x + MARKER_RADIUS, y + MARKER_RADIUS)
-        for x, y in centers
-    ] + [*obstacles]
+    occupied = [*(TextBox(x, y, x, y).grow(MARKER_RADIUS) for x, y in centers), *obstacles]
     labels: list[TextBox] = []
     for (x, y), (width, height) in zip(centers, sizes, strict=True):
         box = inside
@@ -122,9 +122,7 @@ def place_labels(
     return labels
 
 
-def _draw_points(
-    axes: Any, points: Sequence[Point], p95: Mapping[str, float], color: str, marker: str
-) -> None:
+def _draw_points(axes: Any, points: list[Point], p95: Mapping[str, float], color: str, marker: str) -> None:
     x, y = [p.ms for p in points], [p.psnr for p in points]
     axes.hlines(y, x, [p95[p.name] for p in points], color=color, alpha=0.5, linewidth=2)
     axes.scatter(x, y, s=70, color=color, marker=marker, zorder=3)
@@ -140,7 +138,7 @@ def _set_limits(axes: Any, points: Sequence[Point], p95: Mapping[str, float]) ->
     axes.set_ylim(lowest - 0.15 * height, highest + 0.15 * height)
 
 
-def _collect_strokes(groups: Sequence[Sequence[Point]], p95: Mapping[str, float]) -> list[tuple[float, ...]]:
+def _collect_strokes(groups: Groups, p95: Mapping[str, float]) -> list[tuple[float, ...]]:
     """The strokes that `draw_pareto` draws, each as ms, dB, ms, dB of its two ends."""
     strokes = [(p.ms, p.psnr, p95[p.name], p.psnr) for points in groups for p in points]
     for points in groups:
@@ -150,9 +148,7 @@ def _collect_strokes(groups: Sequence[Sequence[Point]], p95: Mapping[str, float]
     return strokes
 
 
-def _draw_labels(
-    axes: Any, groups: Sequence[Sequence[Point]], p95: Mapping[str, float], renderer: Any, scale: float
-) -> None:
+def _draw_labels(axes: Any, groups: Groups, p95: Mapping[str, float], renderer: Any, scale: float) -> None:
     """Write every point's name beside it, with a thin line where it is not the nearest thing."""
 
     def to_paper(ms: float, psnr: float) -> tuple[float, float]:
@@ -170,14 +166,13 @@ def _draw_labels(
     strokes: list[TextBox] = []
     for ms, psnr, other_ms, other_psnr in _collect_strokes(groups, p95):
         (x, y), (other_x, other_y) = to_paper(ms, psnr), to_paper(other_ms, other_psnr)
-        strokes.append(
-            TextBox(min(x, other_x) - 1, min(y, other_y) - 1, max(x, other_x) + 1, max(y, other_y) + 1)
-        )
+        ends = TextBox(min(x, other_x), min(y, other_y), max(x, other_x), max(y, other_y))
+        strokes.append(ends.grow(1))
     border = axes.get_window_extent(renderer)
     inside = TextBox(border.x0 / scale, border.y0 / scale, border.x1 / scale, border.y1 / scale)
-    for point, (x, y), box in zip(
-        points, centers, place_labels(centers, sizes, inside, strokes), strict=True
-    ):
+    boxes = place_labels(centers, sizes, inside, strokes)
+    line = {"arrowstyle": "-", "color": "0.6", "shrinkB": MARKER_RADIUS}
+    for point, (x, y), box in zip(points, centers, boxes, strict=True):
         away = math.hypot(max(box.left - x, 0, x - box.right), max(box.bottom - y, 0, y - box.top))
         axes.annotate(
             point.name,
@@ -187,7 +182,5 @@ def _draw_labels(
             fontsize=12,
             horizontalalignment="center",
             verticalalignment="center",
-            arrowprops={"arrowstyle": "-", "color": "0.6", "shrinkB": MARKER_RADIUS}
-            if away > DISTANCES[1]
-            else None,
+            arrowprops=line if away > DISTANCES[1] else None,
         )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -18,11 +18,8 @@ MAX_OTHERS, MAX_LOAD = 0.08, 0.25  # in cores; for each core
 MAX_STOLEN, MAX_SLOWDOWN, MAX_DISTURBED = 0.02, 0.10, 0.10
 CHECK_REPEATS = 3  # of which the fastest counts: a clock is judged by its best, not by an interruption
 INITIAL_CHECKS = 5  # before anything is measured
-USUAL_PERCENTILE = (
-    25  # percentile: a machine that is disturbed most of the time has its usual speed in between
-)
+USUAL_PERCENTILE = 25  # a machine that is disturbed most of the time has its usual speed in between
 MAX_CORES = 4  # that are looked at each time
-TICKS_PER_SECOND = 100  # a second, in /proc: a constant of Linux for user space
 
 
 @dataclass(frozen=True)
@@ -39,9 +36,9 @@ class Usage:
 class QuietMonitor:
     """Watches the machine from entering to leaving; `conditions` says how it was.
 
-    Call `look` now and then, while nothing is measured: it times a calculation that is always the same, which
-    only a slower clock, or another process on its core, makes slower. Linux tells the rest; elsewhere the
-    load average has to do.
+    Call `check_steady` now and then, while nothing is measured: it times a calculation that is always the
+    same, which only a slower clock, or another process on its core, makes slower. Linux tells the rest;
+    elsewhere the load average has to do.
     """
 
     def __init__(self, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> None:
@@ -56,10 +53,8 @@ class QuietMonitor:
             self.check_steady()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
             return
         self.check_steady()
         after, seconds = read_usage(self._proc, self._sys), time.perf_counter() - self._began
@@ -167,9 +162,8 @@ def read_usage(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Usage | 
         return None
     user, nice, system, idle, iowait, irq, softirq, steal = map(int, words[1:9])
     busy = user + nice + system + irq + softirq
-    return Usage(
-        busy + idle + iowait + steal, busy, steal, count_own_ticks(proc, os.getpid()), count_throttlings(sys)
-    )
+    own = count_own_ticks(proc, os.getpid())
+    return Usage(busy + idle + iowait + steal, busy, steal, own, count_throttlings(sys))
 
 
 def count_own_ticks(proc: Path, process: int) -> int:
@@ -196,8 +190,6 @@ def count_throttlings(sys: Path) -> int | None:
     """How often the processor's cores were slowed down because of heat; None where nobody counts."""
     counts: list[int] = []
     for file in sys.glob("devices/system/cpu/cpu*/thermal_throttle/core_throttle_count"):
-        try:
+        with suppress(OSError, ValueError):
             counts.append(int(file.read_text()))
-        except (OSError, ValueError):
-            continue
     return sum(counts) if counts else None

@@ -17,10 +17,11 @@ STABLE_TOLERANCE = 0.05  # the last calls of a warm-up may differ by so much fro
 WARM_UP_WINDOW, MAX_WARM_UP_CALLS, MAX_WARM_UP_S = 4, 60, 15.0
 SPREAD_PARTS = 20  # that times without rounds are cut into for the spread
 CONFIDENCE = 0.95
-MAX_REPEATS, MAX_WAITS = (
-    2,
-    10,
-)  # times that a turn is taken again, and waited for, while the machine is disturbed
+# Times that a turn is taken again, and waited for, while the machine is disturbed.
+MAX_REPEATS, MAX_WAITS = 2, 10
+
+
+Times = Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,7 @@ class WarmUp:
     stable: bool  # else it was given up, and the figures hold some of it
 
 
-def compute_statistics(
-    milliseconds: Sequence[float], rounds: Sequence[Sequence[float]] | None = None
-) -> Timing:
+def compute_statistics(milliseconds: Times, rounds: Sequence[Times] | None = None) -> Timing:
     """Summarize times in their order of measurement. Percentiles interpolate linearly, as NumPy does.
 
     rounds: the same times, as they were taken: the median is that of the rounds' medians then, since a slow
@@ -143,10 +142,10 @@ def take_turns(
 ) -> Turns:
     """Every turn once per round, for at least so many rounds and so many seconds.
 
-    steady: called between turns; it pauses and says whether the machine is as fast as usual. Where it is not,
-    the next turn waits, and the one before is taken again: what is thrown away is decided by something else
-    than its own times. Neither goes on for long: where the machine stays disturbed, turns are kept and
-    counted.
+    check_steady: called between turns; it pauses and says whether the machine is as fast as usual. Where it
+    is not, the next turn waits, and the one before is taken again: what is thrown away is decided by
+    something else than its own times. Neither goes on for long: where the machine stays disturbed, turns are
+    kept and counted.
     """
     times: dict[str, list[list[float]]] = {name: [] for name in turns}
     repeated, disturbed = dict.fromkeys(turns, 0), 0

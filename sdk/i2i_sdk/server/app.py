@@ -1,4 +1,7 @@
-"""The routes. What they do is elsewhere: `client_session.py`, `service.py`, `page.py`, `models.py`."""
+"""The routes. What they do is elsewhere: `client_session.py`, `service.py`, `page.py`, `models.py`.
+
+OpenAPI shows the docstrings of those that it lists.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
-from fastapi import Depends, FastAPI, Path, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.security import HTTPBearer
@@ -17,7 +20,7 @@ from starlette.requests import ClientDisconnect
 from i2i_sdk import __version__
 from i2i_sdk.server import schema
 from i2i_sdk.server.client_session import Streams
-from i2i_sdk.server.encoded_images import MEDIA_TYPES, parse_encoding
+from i2i_sdk.server.encoded_images import MEDIA_TYPES, WRITABLE_FORMATS, parse_encoding
 from i2i_sdk.server.models import Models
 from i2i_sdk.server.page import find_asset, send_asset
 from i2i_sdk.server.refusals import RefusedError, quote_value
@@ -70,10 +73,12 @@ def create_app(models: Models, options: ServeOptions | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service, app.state.streams = service, streams
-    _add_page(app)
-    _add_metrics(app, service)
-    _add_models(app, service)
-    _add_translate(app, service)
+    _add_open_routes(app)
+    api = APIRouter(dependencies=[TOKEN], responses=_describe_errors(401))
+    _add_metrics(api, service)
+    _add_models(api, service)
+    _add_translate(api, service)
+    app.include_router(api)
     app.add_api_websocket_route("/v1/stream", streams.serve)
     app.add_middleware(Guard, options=options, metrics=service.metrics)
     for kind in (RefusedError, HTTPException, RequestValidationError):
@@ -81,7 +86,8 @@ def create_app(models: Models, options: ServeOptions | None = None) -> FastAPI:
     return app
 
 
-def _add_page(app: FastAPI) -> None:
+def _add_open_routes(app: FastAPI) -> None:
+    """Those that ask for no token."""
     page: dict[str, Any] = {"methods": ["GET", "HEAD"], "include_in_schema": False}
 
     @app.api_route("/", **page)
@@ -92,89 +98,66 @@ def _add_page(app: FastAPI) -> None:
     def static(name: str, request: Request) -> Response:
         return send_asset(find_asset(name), request)
 
-
-def _add_metrics(app: FastAPI, service: Service) -> None:
     @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", summary="Does the server run?", response_model=schema.Health)
     async def health() -> dict[str, str]:
         return {"status": "ok", "version": __version__}
 
-    @app.get(
-        "/metrics",
-        summary="Figures for Prometheus",
-        description="Frames, time per stage, clients, dropped frames, errors per code.",
-        dependencies=[TOKEN],
-        response_class=PlainTextResponse,
-        responses=_describe_errors(401),
-    )
+
+def _add_metrics(api: APIRouter, service: Service) -> None:
+    @api.get("/metrics", summary="Figures for Prometheus", response_class=PlainTextResponse)
     async def metrics() -> Response:
+        """Frames, time per stage, clients, dropped frames, errors per code."""
         return Response(service.metrics.to_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _add_models(app: FastAPI, service: Service) -> None:
+def _add_models(api: APIRouter, service: Service) -> None:
     models, limits = service.models, service.limits
 
-    @app.get(
-        "/v1/models",
-        summary="What is served",
-        description="Every model: its license, its engine on the server, its files for the browser.",
-        dependencies=[TOKEN],
-        response_model=schema.ModelList,
-        responses=_describe_errors(401),
-    )
+    @api.get("/v1/models", summary="What is served")
     async def list_models() -> schema.ModelList:
+        """Every model: its license, its engine on the server, its files for the browser."""
         frame = schema.FrameLimits(max_frame_bytes=limits.max_frame_bytes, max_pixels=limits.max_pixels)
         return schema.ModelList(default=models.default, models=[m.description for m in models], limits=frame)
 
-    @app.get(
+    graph = {200: {"content": {"application/octet-stream": PICTURE}}}
+
+    @api.get(
         "/v1/models/{name}/files/{sha256}.onnx",
         summary="A graph for the browser",
-        description="One of the files that `on_device` lists, by its SHA-256. It never changes.",
-        dependencies=[TOKEN],
         response_class=FileResponse,
-        responses={
-            200: {"content": {"application/octet-stream": PICTURE}},
-            **_describe_errors(401, 404, 422),
-        },
+        responses={**graph, **_describe_errors(404, 422)},
     )
     async def model_file(
         name: Annotated[str, Path(description="The model.")],
         sha256: Annotated[str, Path(description="64 hex digits, as listed.")],
     ) -> Response:
-        path = models.find(name).files.get(sha256)
-        if path is None:
-            raise RefusedError(
-                "not_found", f"{name} has no file of this SHA-256 for browsers: see /v1/models"
-            )
+        """One of the files that `on_device` lists, by its SHA-256. It never changes."""
+        if (path := models.find(name).files.get(sha256)) is None:
+            message = f"{name} has no file of this SHA-256 for browsers: see /v1/models"
+            raise RefusedError("not_found", message)
         headers = {"Cache-Control": "private, max-age=31536000, immutable", "ETag": f'"{sha256}"'}
         return FileResponse(path, media_type="application/octet-stream", headers=headers)
 
 
-def _add_translate(app: FastAPI, service: Service) -> None:
+def _add_translate(api: APIRouter, service: Service) -> None:
     models, limits = service.models, service.limits
+    picture = {
+        "description": "The translated picture.",
+        "content": {MEDIA_TYPES[name]: PICTURE for name in WRITABLE_FORMATS},
+    }
+    body = {
+        "required": True,
+        "description": f"At most {limits.max_body_bytes} bytes and {limits.max_pixels} pixels.",
+        "content": dict.fromkeys(MEDIA_TYPES.values(), PICTURE),
+    }
 
-    @app.post(
+    @api.post(
         "/v1/translate",
         summary="Translate one picture",
-        description="The body is one encoded picture: JPEG, PNG, WebP or BMP. The answer has its size, after "
-        "the orientation that its EXIF data asks for; alpha is kept in PNG and WebP. `Server-Timing` says "
-        "where the time went.",
-        dependencies=[TOKEN],
         response_class=Response,
-        responses={
-            200: {
-                "description": "The translated picture.",
-                "content": {MEDIA_TYPES[name]: PICTURE for name in ("jpeg", "png", "webp")},
-            },
-            **_describe_errors(401, 403, 404, 408, 413, 415, 422, 500, 503),
-        },
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "description": f"At most {limits.max_body_bytes} bytes and {limits.max_pixels} pixels.",
-                "content": dict.fromkeys(MEDIA_TYPES.values(), PICTURE),
-            }
-        },
+        responses={200: picture, **_describe_errors(403, 404, 408, 413, 415, 422, 500, 503)},
+        openapi_extra={"requestBody": body},
     )
     async def translate(
         request: Request,
@@ -182,6 +165,11 @@ def _add_translate(app: FastAPI, service: Service) -> None:
         format: Annotated[Literal["jpeg", "png", "webp"], Query(description="Of the answer.")] = "jpeg",
         quality: Annotated[int, Query(ge=1, le=100, description="Of JPEG and WebP.")] = 90,
     ) -> Response:
+        """The body is one encoded picture: JPEG, PNG, WebP or BMP.
+
+        The answer has its size, after the orientation that its EXIF data asks for; alpha is kept in PNG and
+        WebP. `Server-Timing` says where the time went.
+        """
         served, encoding = models.find(model), parse_encoding(format, quality)
         async with service.count_pending():
             data = await _read_body(request, limits.max_body_bytes)
@@ -191,10 +179,9 @@ def _add_translate(app: FastAPI, service: Service) -> None:
 
 
 async def _read_body(request: Request, max_bytes: int) -> bytes:
-    """The body, no more than `most` bytes of it. Raises RefusedError."""
-    too_large = RefusedError(
-        "too_large", f"the body has more than the {max_bytes} bytes that are allowed: shrink the picture"
-    )
+    """The body, no more than `max_bytes` bytes of it. Raises RefusedError."""
+    message = f"the body has more than the {max_bytes} bytes that are allowed: shrink the picture"
+    too_large = RefusedError("too_large", message)
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared) > max_bytes:
         raise too_large
@@ -230,9 +217,8 @@ def _to_refused_error(error: Exception) -> RefusedError:
         return error
     if isinstance(error, RequestValidationError):
         wrong = error.errors()[0]
-        return RefusedError(
-            "bad_option", f"{wrong['loc'][-1]} is {quote_value(wrong.get('input'))}: {wrong['msg']}"
-        )
+        name, value = wrong["loc"][-1], quote_value(wrong.get("input"))
+        return RefusedError("bad_option", f"{name} is {value}: {wrong['msg']}")
     if isinstance(error, HTTPException) and error.status_code == 404:
         return RefusedError("not_found", "there is no such address; /openapi.json lists those there are")
     if isinstance(error, HTTPException) and error.status_code == 405:

@@ -30,9 +30,7 @@ from i2i_sdk.server.settings import CREDIT, GOODBYE_SECONDS, HELLO_SECONDS
 log = logging.getLogger(__name__)
 
 FRAME_HEADER = struct.Struct("<IId")  # id, 0, the client's time
-RESULT_HEADER = struct.Struct(
-    "<IIdffff"
-)  # id, dropped so far, the client's time, four stages in milliseconds
+RESULT_HEADER = struct.Struct("<IIdffff")  # id, dropped so far, the client's time, four stages in ms
 
 MAX_TEXT_CHARS = 4096  # characters of a text message; a hello has about 100
 MAX_CLIENT_TIME = 2.0**53  # milliseconds that a client may count
@@ -116,9 +114,8 @@ class Streams:
     async def _count_client(self, socket: WebSocket) -> AsyncGenerator[None]:
         limit, metrics = self._service.limits.max_clients, self._service.metrics
         if len(self._open) >= limit:
-            raise RefusedError(
-                "too_many_clients", f"{limit} clients are connected, which is the most: try later"
-            )
+            message = f"{limit} clients are connected, which is the most: try later"
+            raise RefusedError("too_many_clients", message)
         self._open.add(socket)
         metrics.set_clients(len(self._open))
         try:
@@ -179,10 +176,8 @@ class ClientSession:
     async def _handle_frame(self, data: bytes) -> None:
         """Put a frame into the slot, unless it can be seen to be bad."""
         if len(data) < FRAME_HEADER.size:
-            await self._refuse(
-                None,
-                RefusedError("bad_request", f"a frame begins with {FRAME_HEADER.size} bytes: id, 0, time"),
-            )
+            message = f"a frame begins with {FRAME_HEADER.size} bytes: id, 0, time"
+            await self._refuse(None, RefusedError("bad_request", message))
             return
         number, zero, sent = FRAME_HEADER.unpack_from(data)
         frame = ClientFrame(number, sent, data[FRAME_HEADER.size :], time.perf_counter())
@@ -190,11 +185,9 @@ class ClientSession:
             if zero:
                 raise RefusedError("bad_request", f"bytes 4 to 8 of a frame are 0; got {zero}")
             limits = self._service.limits
-            if len(frame.data) > limits.max_frame_bytes:
-                raise RefusedError(
-                    "too_large",
-                    f"the frame has {len(frame.data)} bytes; at most {limits.max_frame_bytes} are allowed",
-                )
+            if (size := len(frame.data)) > limits.max_frame_bytes:
+                message = f"the frame has {size} bytes; at most {limits.max_frame_bytes} are allowed"
+                raise RefusedError("too_large", message)
             encoded_images.inspect(frame.data, limits.max_pixels)
         except RefusedError as refused:
             await self._refuse(number, refused)
@@ -213,9 +206,8 @@ class ClientSession:
             elif command.get("type") == "ping":
                 await send_json(self._socket, type="pong", t=_check_finite(command.get("t")))
             else:
-                raise RefusedError(
-                    "bad_request", "type is none of model, ping; frames are sent as binary messages"
-                )
+                message = "type is none of model, ping; frames are sent as binary messages"
+                raise RefusedError("bad_request", message)
         except RefusedError as refused:
             await self._refuse(None, refused)
 
@@ -294,10 +286,8 @@ def _parse_message(text: str | None) -> dict[str, Any]:
         with suppress(ValueError, RecursionError):
             message = json.loads(text)
     if not isinstance(message, dict):
-        raise RefusedError(
-            "bad_request",
-            f"a text message must be a JSON object with a type, of at most {MAX_TEXT_CHARS} characters",
-        )
+        error = f"a text message must be a JSON object with a type, of at most {MAX_TEXT_CHARS} characters"
+        raise RefusedError("bad_request", error)
     return cast("dict[str, Any]", message)
 
 

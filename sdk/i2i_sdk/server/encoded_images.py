@@ -51,14 +51,11 @@ def inspect(data: bytes, max_pixels: int) -> str:
     except (struct.error, IndexError):
         width = height = 0
     if width < 1 or height < 1:
-        raise RefusedError(
-            "bad_image", f"the header of this {kind} is damaged or incomplete: send a whole picture"
-        )
+        message = f"the header of this {kind} is damaged or incomplete: send a whole picture"
+        raise RefusedError("bad_image", message)
     if width * height > max_pixels:
-        raise RefusedError(
-            "too_large",
-            f"the picture has {width}x{height} pixels; at most {max_pixels} are allowed: shrink it",
-        )
+        message = f"the picture has {width}x{height} pixels; at most {max_pixels} are allowed: shrink it"
+        raise RefusedError("too_large", message)
     if kind == "jpeg":
         _check_scans(data)
     return kind
@@ -67,16 +64,15 @@ def inspect(data: bytes, max_pixels: int) -> str:
 def decode(data: bytes, max_pixels: int) -> Image:
     """An encoded picture -> uint8 [H, W, 3] BGR, or [H, W, 4] BGRA where it has alpha; 0..255.
 
-    As `sources.read_image`: the EXIF orientation is applied (not with alpha), 16 bits become 8, gray BGR.
+    As `decode_image`: the EXIF orientation is applied (not with alpha), 16 bits become 8, gray BGR.
     Raises RefusedError as `inspect` does, and for pictures that do not decode.
     """
     inspect(data, max_pixels)
     try:
         image = decode_image(np.frombuffer(data, np.uint8), "the picture")
     except MediaError as error:
-        raise RefusedError(
-            "bad_image", "the picture is damaged or incomplete: its header is fine, the rest is not"
-        ) from error
+        message = "the picture is damaged or incomplete: its header is fine, the rest is not"
+        raise RefusedError("bad_image", message) from error
     if image.shape[0] * image.shape[1] > max_pixels:  # the header lied to us, though not to the decoder
         raise RefusedError("too_large", f"the picture has more than the {max_pixels} pixels that are allowed")
     return image
@@ -98,22 +94,19 @@ def encode(image: Image, encoding: Encoding) -> bytes:
         done, encoded = False, None
     if not done or encoded is None:
         size = f"{image.shape[1]}x{image.shape[0]}"
-        raise RefusedError(
-            "bad_option", f"a picture of {size} cannot be written as {encoding.format}: ask for png"
-        )
+        message = f"a picture of {size} cannot be written as {encoding.format}: ask for png"
+        raise RefusedError("bad_option", message)
     return encoded.tobytes()
 
 
 def parse_encoding(name: object, quality: object) -> Encoding:
     """What a client asked for, as an Encoding. Raises RefusedError."""
     if name not in WRITABLE_FORMATS:
-        raise RefusedError(
-            "bad_option", f"format is {quote_value(name)}; allowed: {', '.join(WRITABLE_FORMATS)}"
-        )
+        message = f"format is {quote_value(name)}; allowed: {', '.join(WRITABLE_FORMATS)}"
+        raise RefusedError("bad_option", message)
     if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
-        raise RefusedError(
-            "bad_option", f"quality is {quote_value(quality)}; allowed: a whole number from 1 to 100"
-        )
+        message = f"quality is {quote_value(quality)}; allowed: a whole number from 1 to 100"
+        raise RefusedError("bad_option", message)
     return Encoding(str(name), quality)
 
 
@@ -183,8 +176,7 @@ SIZE_READERS = {
 def _check_scans(data: bytes) -> None:
     scans = data.count(START_OF_SCAN)
     if scans > MAX_SCANS:
-        raise RefusedError(
-            "too_large", f"this JPEG has {scans} scans; at most {MAX_SCANS} are decoded: save it as baseline"
-        )
+        message = f"this JPEG has {scans} scans; at most {MAX_SCANS} are decoded: save it as baseline"
+        raise RefusedError("too_large", message)
     if data.rfind(END_OF_IMAGE) < data.rfind(START_OF_SCAN):  # some decoders would fill the rest with gray
         raise RefusedError("bad_image", "this JPEG is incomplete: it has no end. Send the whole file")

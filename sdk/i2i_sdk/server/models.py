@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from urllib.parse import quote
 
 from i2i_sdk.bundle.folder import Bundle
-from i2i_sdk.bundle.manifest import MAX_PAGE_BYTES, FileEntry, Manifest
+from i2i_sdk.bundle.manifest import MAX_PAGE_BYTES
 from i2i_sdk.errors import InputError
+from i2i_sdk.files import Closing
 from i2i_sdk.server.refusals import RefusedError, quote_value
 from i2i_sdk.server.schema import Model, OnDevice, OnServer
 from i2i_sdk.translator import Translator
@@ -28,7 +28,7 @@ class ServedModel:
     files: Mapping[str, Path]
 
 
-class Models:
+class Models(Closing):
     """The served models by name; the first one given is the default. A context manager: it closes engines."""
 
     def __init__(self, served: Sequence[ServedModel]) -> None:
@@ -45,23 +45,14 @@ class Models:
         """The model of that name; None is the default. Raises RefusedError."""
         found = self._served.get(self.default if name is None else str(name))
         if found is None:
-            raise RefusedError(
-                "unknown_model", f"model is {quote_value(name)}; served are: {', '.join(self._served)}"
-            )
+            message = f"model is {quote_value(name)}; served are: {', '.join(self._served)}"
+            raise RefusedError("unknown_model", message)
         return found
 
     def close(self) -> None:
         """Free every engine. Calling it twice is allowed."""
         for model in self:
             model.translator.close()
-
-    def __enter__(self) -> Models:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def open_models(sources: Sequence[str], open_one: Callable[[str], Translator] = Translator) -> Models:
@@ -87,10 +78,7 @@ def open_models(sources: Sequence[str], open_one: Callable[[str], Translator] = 
 def make_served_model(name: str, translator: Translator) -> ServedModel:
     """Describe a loaded Translator, and check the files that browsers may fetch. Raises BundleError."""
     bundle, engine, variant = translator.bundle, translator.engine, translator.variant
-    on_device = [] if bundle is None else _list_on_device(name, bundle.manifest)
-    files = (
-        {} if bundle is None else {o.sha256: bundle.file(_find_entry(bundle, o.sha256)) for o in on_device}
-    )
+    on_device, files = _list_on_device(name, bundle) if bundle else ([], {})
     server = OnServer(
         backend=variant.backend if variant else "onnx",
         precision=engine.precision,
@@ -112,11 +100,14 @@ def make_served_model(name: str, translator: Translator) -> ServedModel:
     return ServedModel(name, translator, description, files)
 
 
-def _list_on_device(name: str, manifest: Manifest) -> list[OnDevice]:
-    """The variants for browsers; where there are none, the references that are small enough."""
+def _list_on_device(name: str, bundle: Bundle) -> tuple[list[OnDevice], dict[str, Path]]:
+    """The variants for browsers, or where there are none the references that are small; and their files."""
+    manifest = bundle.manifest
     macs = {(v.height, v.width): v.macs for v in manifest.variants}
+    small = [r for r in manifest.references if r.file.bytes <= MAX_PAGE_BYTES]
     found = [(v.precision, v, v.files[0]) for v in manifest.variants if v.backend == "web"]
-    graphs = found or [("fp32", r, r.file) for r in manifest.references if r.file.bytes <= MAX_PAGE_BYTES]
+    graphs = found or [("fp32", r, r.file) for r in small]
+    files = {file.sha256: bundle.file(file) for _, _, file in graphs}
     described = [
         OnDevice(
             url=f"/v1/models/{quote(name, safe='')}/files/{file.sha256}.onnx",
@@ -130,8 +121,4 @@ def _list_on_device(name: str, manifest: Manifest) -> list[OnDevice]:
         )
         for precision, graph, file in graphs
     ]
-    return sorted(described, key=lambda o: (o.height * o.width, o.bytes))
-
-
-def _find_entry(bundle: Bundle, sha256: str) -> FileEntry:
-    return next(entry for entry in bundle.manifest.collect_files().values() if entry.sha256 == sha256)
+    return sorted(described, key=lambda o: (o.height * o.width, o.bytes)), files

@@ -30,15 +30,13 @@ MEDIA_TYPES = {
     ".md": "text/plain; charset=utf-8",
     "": "text/plain; charset=utf-8",  # licenses
 }
-CACHE_NEVER, CACHE_DAY = (
-    "no-cache",
-    "public, max-age=86400",
-)  # a day: vendored names do not change with their version
+# A day: vendored names do not change with their version.
+CACHE_NEVER, CACHE_DAY = "no-cache", "public, max-age=86400"
 
 
 @dataclass(frozen=True)
 class Asset:
-    """A file of the page. zipped: it is stored with gzip, under a name that ends in .gz."""
+    """A file of the page. is_gzipped: it is stored so, under a name that ends in .gz."""
 
     path: Path
     media_type: str
@@ -60,11 +58,8 @@ def find_asset(name: str) -> Asset:
 
 def send_asset(asset: Asset, request: Request) -> Response:
     """The file, or 304 if the browser has this very one."""
-    stat = asset.path.stat()
-    headers = {
-        "ETag": f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"',
-        "Cache-Control": CACHE_DAY if asset.is_vendored else CACHE_NEVER,
-    }
+    stat, cache = asset.path.stat(), CACHE_DAY if asset.is_vendored else CACHE_NEVER
+    headers = {"ETag": f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"', "Cache-Control": cache}
     if asset.is_gzipped:
         headers["Vary"] = "Accept-Encoding"
     if request.headers.get("if-none-match") == headers["ETag"]:

@@ -27,21 +27,15 @@ class Metrics:
     """Counters of one server. For the event loop's thread."""
 
     def __init__(self) -> None:
-        self._registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        self._frames = Counter("i2i_frames", "Pictures translated", ["model", "transport"], registry=registry)
-        self._dropped = Counter(
-            "i2i_frames_dropped", "Frames replaced by a newer one of their client", registry=registry
-        )
-        self._errors = Counter("i2i_errors", "Requests and frames refused", ["code"], registry=registry)
-        self._seconds = Histogram(
-            "i2i_stage_seconds",
-            "Time of one picture",
-            ["model", "stage"],
-            registry=registry,
-            buckets=BUCKETS_S,
-        )
-        self._clients = Gauge("i2i_clients", "Open WebSockets", registry=registry)
+        self._registry = own = CollectorRegistry()
+        ProcessCollector(registry=own)
+        self._frames = Counter("i2i_frames", "Pictures translated", ["model", "transport"], registry=own)
+        text = "Frames replaced by a newer one of their client"
+        self._dropped = Counter("i2i_frames_dropped", text, registry=own)
+        self._errors = Counter("i2i_errors", "Requests and frames refused", ["code"], registry=own)
+        text, labels = "Time of one picture", ["model", "stage"]
+        self._seconds = Histogram("i2i_stage_seconds", text, labels, registry=own, buckets=BUCKETS_S)
+        self._clients = Gauge("i2i_clients", "Open WebSockets", registry=own)
 
     def count_translated(self, model: str, transport: str, timings: StageTimings) -> None:
         """Count a picture. transport: "websocket" or "post"."""

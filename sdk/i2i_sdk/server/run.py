@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 import ssl
 from collections.abc import Callable, Generator
@@ -17,6 +16,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from i2i_sdk.errors import InputError
 from i2i_sdk.live.signals import INTERRUPT, TERMINATE, handle_signals
+from i2i_sdk.live.sinks.mjpeg_server import is_loopback
 from i2i_sdk.server.app import create_app
 from i2i_sdk.server.models import Models
 from i2i_sdk.server.settings import MAX_CONNECTIONS, PING_SECONDS, ServeOptions
@@ -59,12 +59,9 @@ class LiveServer(uvicorn.Server):
 
 
 def serve(
-    models: Models,
-    options: ServeOptions,
-    listener: socket.socket,
-    say: Callable[[str], None] = print,
+    models: Models, options: ServeOptions, listener: socket.socket, say: Callable[[str], None] = print
 ) -> None:
-    """Serve on a socket from `bound` until SIGINT or SIGTERM. Says where to open it."""
+    """Serve on a socket from `open_socket` until SIGINT or SIGTERM. Says where to open it."""
     port = listener.getsockname()[1]
     lines = [*list_warnings(options), *format_addresses(options, port), "stop it with Ctrl-C"]
     server = LiveServer(create_app(models, options), options, lambda: say("\n".join(lines)))
@@ -99,17 +96,15 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 def format_addresses(options: ServeOptions, port: int) -> list[str]:
     """What to tell the user to open: here, and on a phone."""
-    scheme, secret = (
-        ("https" if options.uses_tls else "http"),
-        f"#token={quote(options.token, '')}" if options.token else "",
-    )
+    scheme = "https" if options.uses_tls else "http"
+    secret = f"#token={quote(options.token, '')}" if options.token else ""
 
     def url(host: str) -> str:
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/{secret}"
 
     if options.host not in ("0.0.0.0", "::"):
         return [f"open {url(options.host)}"]
-    others = [a for a in list_own_addresses() if not ipaddress.ip_address(a).is_loopback]
+    others = [address for address in list_own_addresses() if not is_loopback(address)]
     return [f"open {url('localhost')}", *(f"from other devices: {url(other)}" for other in others)]
 
 
@@ -128,14 +123,6 @@ def list_warnings(options: ServeOptions) -> list[str]:
     return lines
 
 
-def is_loopback(host: str) -> bool:
-    """Is this address reachable from this machine only?"""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def check_certificate(options: ServeOptions) -> None:
     """Raise InputError unless certificate and key are there and belong together."""
     if options.tls_cert is None:
@@ -143,9 +130,8 @@ def check_certificate(options: ServeOptions) -> None:
     try:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(options.tls_cert, options.tls_key)
     except OSError as error:  # ssl.SSLError is one
-        raise InputError(
-            f"{options.tls_cert} and {options.tls_key} are no PEM certificate and its key: {error}"
-        ) from error
+        files = f"{options.tls_cert} and {options.tls_key}"
+        raise InputError(f"{files} are no PEM certificate and its key: {error}") from error
 
 
 def _make_config(app: FastAPI, options: ServeOptions) -> uvicorn.Config:
@@ -154,8 +140,8 @@ def _make_config(app: FastAPI, options: ServeOptions) -> uvicorn.Config:
         http="h11",
         ws=WebSocketsSansIOProtocol,
         ws_per_message_deflate=False,  # frames are compressed already
-        ws_max_size=2
-        * options.limits.max_frame_bytes,  # a little too large costs a frame, more the connection
+        # A little too large costs a frame, more the connection.
+        ws_max_size=2 * options.limits.max_frame_bytes,
         ws_ping_interval=PING_SECONDS,
         ws_ping_timeout=PING_SECONDS,
         limit_concurrency=MAX_CONNECTIONS,

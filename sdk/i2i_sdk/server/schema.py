@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from i2i_sdk.imaging.geometry import FITS
+
 
 class OnDevice(BaseModel):
     """A graph that a browser can run itself: uint8 [N, height, width, channels] RGB in and out."""
@@ -37,9 +39,7 @@ class Model(BaseModel):
     title: Annotated[str, Field(description="For people.")]
     license: Annotated[str, Field(description="Of the weights; empty if unknown.")]
     trained_on: Annotated[str, Field(description="Empty if unknown.")]
-    fit: Annotated[
-        str, Field(description="How pictures meet the engine's size: resize, letterbox, crop, pad, tile.")
-    ]
+    fit: Annotated[str, Field(description=f"How pictures meet the engine's size: {', '.join(FITS)}.")]
     channels: Annotated[int, Field(description="Of the network's input: 1 (gray) or 3 (RGB).")]
     server: OnServer
     on_device: Annotated[list[OnDevice], Field(description="Smallest first; empty: runs on the server only.")]

@@ -29,9 +29,7 @@ log = logging.getLogger(__name__)
 ANSWERS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 OPEN_PATHS = ("/", "/healthz", "/v1/stream")  # the WebSocket shows its token in its first message
-HOST_PATTERN = re.compile(
-    r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_.-]{1,253})(?::([0-9]{1,5}))?", re.ASCII | re.IGNORECASE
-)
+HOST_PATTERN = re.compile(r"(?ai)(\[[0-9a-f:.]{2,45}\]|[a-z0-9_.-]{1,253})(?::[0-9]{1,5})?")
 
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -140,9 +138,8 @@ def check_origin(origin: str | None, host: str) -> None:
     default = {"http": ":80", "https": ":443"}.get(scheme)
     if default is not None and authority.removesuffix(default) == host.lower().removesuffix(default):
         return
-    raise RefusedError(
-        "forbidden_origin", f"a page of {quote_value(origin)} asked; only this server's own page may"
-    )
+    message = f"a page of {quote_value(origin)} asked; only this server's own page may"
+    raise RefusedError("forbidden_origin", message)
 
 
 def check_token(presented: object, token: str | None) -> None:
@@ -152,9 +149,8 @@ def check_token(presented: object, token: str | None) -> None:
     token_bytes = presented.encode(errors="replace") if isinstance(presented, str) else b""
     if not secrets.compare_digest(token_bytes, token.encode()):
         which = "another was shown" if token_bytes else "none was shown"
-        raise RefusedError(
-            "unauthorized", f"this server asks for a token, {which}: Authorization: Bearer TOKEN"
-        )
+        message = f"this server asks for a token, {which}: Authorization: Bearer TOKEN"
+        raise RefusedError("unauthorized", message)
 
 
 def list_own_names() -> frozenset[str]:

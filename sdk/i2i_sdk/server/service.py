@@ -45,13 +45,13 @@ class Service:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def lock_engine(self, model: ServedModel) -> asyncio.Lock:
-        """`async with service.turn(model):` the engine is the caller's."""
+        """`async with service.lock_engine(model):` the engine is the caller's."""
         return self._turns[model.name]
 
     async def translate(self, model: ServedModel, data: bytes) -> tuple[Image, float, float]:
         """An encoded picture -> the translated one, uint8 BGR(A); milliseconds of decoding and of the engine.
 
-        To be called within `turn`. Raises RefusedError.
+        To be called within `lock_engine`. Raises RefusedError.
         """
 
         def work() -> tuple[Image, float, float]:
@@ -89,9 +89,8 @@ class Service:
     async def count_pending(self) -> AsyncGenerator[None]:
         """Count a POST while it is here. Raises RefusedError if there are too many."""
         if self._pending >= self.limits.max_pending:
-            raise RefusedError(
-                "too_busy", f"{self._pending} pictures are waiting already: send it again in a second"
-            )
+            message = f"{self._pending} pictures are waiting already: send it again in a second"
+            raise RefusedError("too_busy", message)
         self._pending += 1
         try:
             yield
@@ -108,6 +107,5 @@ class Service:
             raise RefusedError("cannot_translate", str(error)) from error
         except Exception as error:  # the engine failed; clients are told no more than that
             log.exception("a picture could not be translated")
-            raise RefusedError(
-                "internal", "the engine failed on this picture; the server's log says why"
-            ) from error
+            message = "the engine failed on this picture; the server's log says why"
+            raise RefusedError("internal", message) from error

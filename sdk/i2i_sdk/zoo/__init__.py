@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-ZOO: dict[str, str] = {
-    "sketch": "photo -> pencil drawing",
-}
+ZOO: dict[str, str] = {"sketch": "photo -> pencil drawing"}
 
 
 def find_zoo_bundle(name: str) -> Path | None:

@@ -11,8 +11,6 @@ import pytest
 from known_bundles import HEIGHT, KNOWN_MODELS, WIDTH, FindBundle, make_noise, save_graph, save_text
 
 from i2i_sdk.backends import (
-    BACKENDS,
-    PREFERENCE,
     check_threads,
     explain_unsupported_variant,
     load_backend_class,
@@ -21,6 +19,7 @@ from i2i_sdk.backends import (
 )
 from i2i_sdk.backends.base import Engine, EngineOptions
 from i2i_sdk.backends.ort import ort_engine
+from i2i_sdk.backends.table import BACKENDS, PREFERENCE
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.errors import BackendError, InputError
 

@@ -13,7 +13,8 @@ import pytest
 from known_bundles import HEIGHT, WIDTH, make_noise
 from trt_graphs import save_swap, swap_red_and_blue
 
-from i2i_sdk.backends import PREFERENCE, load_backend_class
+from i2i_sdk.backends import load_backend_class
+from i2i_sdk.backends.table import PREFERENCE
 from i2i_sdk.backends.tensorrt import cuda, trt_engine
 from i2i_sdk.backends.tensorrt.builder import build_engine
 from i2i_sdk.backends.tensorrt.cuda import Device

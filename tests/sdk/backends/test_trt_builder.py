@@ -54,8 +54,8 @@ def test_what_is_said_of_rtx_stands_in_its_module(rtx: Library) -> None:
     assert set(flavor.built_alone) | set(flavor.without_int8) <= set(rtx.capabilities)
     for name in flavor.builder_flags:
         assert name in trt.BuilderFlag.__members__
-    for attribute, kind, member in flavor.context:
-        assert hasattr(trt.IRuntimeConfig, attribute) and member in getattr(trt, kind).__members__
+    assert flavor.compiles_lazily and trt.DynamicShapesKernelSpecializationStrategy.EAGER
+    assert hasattr(trt.IRuntimeConfig, "dynamic_shapes_kernel_specialization_strategy")
     # Strongly typed with no flag at all, as TensorRT 11.
     network = trt.Builder(trt.Logger(trt.Logger.ERROR)).create_network(0)
     assert network.get_flag(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)

@@ -47,14 +47,6 @@ def test_blended(weight: float) -> None:
     assert not np.shares_memory(blend_images(FRAME, OUTPUT, weight), OUTPUT)
 
 
-@pytest.mark.parametrize("value", [-0.01, 1.1, float("nan")])
-def test_weights_and_positions_are_from_0_to_1(value: float) -> None:
-    with pytest.raises(InputError, match=r"weight is .*; allowed: 0 \(the input\) to 1"):
-        blend_images(FRAME, OUTPUT, value)
-    with pytest.raises(InputError, match=r"position is .*; allowed: 0"):
-        view_split(FRAME, OUTPUT, value)
-
-
 MASKS = {
     "bool": np.random.default_rng(3).random((HEIGHT, WIDTH)) < 0.5,
     "uint8": make_noise(HEIGHT, WIDTH, seed=3),

@@ -15,12 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2i_sdk.backends.base import CLOSED_MESSAGE, DEFAULT_OPTIONS, Engine, EngineOptions, Files
-from i2i_sdk.backends.ncnn.ncnn_files import (
-    WEIGHT_FORMATS,
-    find_input_shape,
-    find_weight_precision,
-    read_layers,
-)
+from i2i_sdk.backends.ncnn import ncnn_files
+from i2i_sdk.backends.ncnn.ncnn_files import WEIGHT_FORMATS
 from i2i_sdk.errors import BackendError
 
 # Arithmetic is FP32 whatever the weights are stored as. Left alone, ncnn takes FP16 where a CPU has it, which
@@ -39,17 +35,16 @@ class NcnnEngine(Engine):
     """
 
     def __init__(self, files: Files, precision: str, options: EngineOptions = DEFAULT_OPTIONS) -> None:
-        if options.provider not in (None, "cpu"):
-            raise BackendError(f"ncnn has no provider {options.provider!r} here; allowed: cpu")
+        options.require_cpu("ncnn")
         if [file.suffix for file in files] != [".param", ".bin"]:
             names = ", ".join(file.name for file in files)
             raise BackendError(f"{names}: ncnn cannot load it: it takes a .param and its .bin")
         param, weights = files
-        layers = read_layers(param)
-        self.precision = find_weight_precision(layers, weights)
+        layers = ncnn_files.read_layers(param)
+        self.precision = ncnn_files.find_weight_precision(layers, weights)
         if self.precision != precision:
             raise BackendError(f"{weights}: asked for {precision} weights, it holds {self.precision}")
-        self.input_shape = find_input_shape(layers)
+        self.input_shape = ncnn_files.find_input_shape(layers)
         self.input_dtype = self.output_dtype = "uint8"
         self._net: Any = _import_ncnn().Net()
         for name in DISABLED_OPTIONS:
@@ -80,18 +75,14 @@ class NcnnEngine(Engine):
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         if self._net is None:
             raise BackendError(CLOSED_MESSAGE)
-        received = f"{batch.dtype} {batch.shape}"
         if (batch.dtype.name, batch.shape) != (self.input_dtype, self.input_shape):
-            raise BackendError(f"ncnn failed on {received}: it takes {self.input_dtype} {self.input_shape}")
+            raise self.make_run_error("ncnn", batch, f"it takes {self.input_dtype} {self.input_shape}")
         extractor = self._net.create_extractor()
-        input_code, (output_code, planes) = (
-            extractor.input("in0", _to_mat(batch[0])),
-            extractor.extract("out0"),
-        )
+        input_code = extractor.input("in0", _to_mat(batch[0]))
+        output_code, planes = extractor.extract("out0")
         if input_code != 0 or output_code != 0 or planes.dims != 3:
-            raise BackendError(
-                f"ncnn failed on {received}: codes {input_code}, {output_code}; {planes.dims} dimensions"
-            )
+            reason = f"codes {input_code}, {output_code}; {planes.dims} dimensions"
+            raise self.make_run_error("ncnn", batch, reason)
         pixels = np.array(planes).astype(np.uint8)  # whole numbers already
         return np.ascontiguousarray(pixels.transpose(1, 2, 0))[None]
 

@@ -14,23 +14,12 @@ from pathlib import Path
 
 # Convolutions and matrix products, as models have them and as ONNX Runtime's optimizer makes them.
 FLOAT_LAYERS = (
-    "Conv",
-    "ConvTranspose",
-    "FusedConv",
-    "FusedGemm",
-    "FusedMatMul",
-    "Gemm",
-    "MatMul",
-    "NhwcFusedConv",
+    *("Conv", "ConvTranspose", "FusedConv", "NhwcFusedConv"),
+    *("Gemm", "FusedGemm", "MatMul", "FusedMatMul"),
 )
 INT8_LAYERS = (
-    "ConvInteger",
-    "DynamicQuantizeMatMul",
-    "MatMulInteger",
-    "MatMulIntegerToFloat",
-    "QGemm",
-    "QLinearConv",
-    "QLinearMatMul",
+    *("ConvInteger", "QLinearConv", "QGemm", "QLinearMatMul"),
+    *("DynamicQuantizeMatMul", "MatMulInteger", "MatMulIntegerToFloat"),
 )
 QUANTIZED_OPS = frozenset((*INT8_LAYERS, "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"))
 
@@ -70,9 +59,7 @@ def read_layers(path: Path) -> OnnxLayers:
     dequantized: set[bytes] = set()
     halves: set[bytes] = set()  # names of FP16 constants
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        graphs = [
-            (start, end) for number, start, end in _iterate_fields(data, 0, len(data)) if number == GRAPH
-        ]
+        graphs = [(a, b) for n, a, b in _iterate_fields(data, 0, len(data)) if n == GRAPH]
         for kind, start, end in (part for graph in graphs for part in _iterate_fields(data, *graph)):
             if kind == NODE:
                 op_type, inputs, outputs = _read_node(data, start, end)
@@ -82,9 +69,7 @@ def read_layers(path: Path) -> OnnxLayers:
                 elif op_type == "DequantizeLinear":
                     dequantized.update(outputs)
             elif kind == INITIALIZER:
-                values = {
-                    n: (a, b) for n, a, b in _iterate_fields(data, start, end) if n in (DATA_TYPE, NAME)
-                }
+                values = {n: (a, b) for n, a, b in _iterate_fields(data, start, end)}
                 if values.get(DATA_TYPE) == (FLOAT16, FLOAT16) and NAME in values:
                     halves.add(data[slice(*values[NAME])])
     return OnnxLayers(
@@ -97,7 +82,7 @@ def read_layers(path: Path) -> OnnxLayers:
 def find_engine_precision(layers: Mapping[str, int], dequantized_count: int, default: str) -> str:
     """The precision of an engine with these `layers`, made of a graph with so many between Q/DQ.
 
-    "int8" when it computes most of those in INT8, "mixed" when only some, else `otherwise`.
+    "int8" when it computes most of those in INT8, "mixed" when only some, else `default`.
     """
     if not layers.get("int8"):
         return default

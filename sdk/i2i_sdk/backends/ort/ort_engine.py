@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from i2i_sdk.backends.base import CLOSED_MESSAGE, DEFAULT_OPTIONS, Engine, EngineOptions, Files
 from i2i_sdk.backends.ort import providers
 from i2i_sdk.backends.ort.onnx_layers import OnnxLayers, find_engine_precision, read_layers
-from i2i_sdk.errors import BackendError
+from i2i_sdk.errors import BackendError, get_first_line
 
 DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
@@ -29,29 +29,20 @@ class OrtEngine(Engine):
 
     def __init__(self, files: Files, precision: str, options: EngineOptions = DEFAULT_OPTIONS) -> None:
         graph, provider = files[0], options.provider or "cpu"
-        if reason := providers.explain_unsupported_provider(provider, precision):
-            raise BackendError(f"{graph}: {reason}")
         typed = _try_read_layers(graph)
         if typed.has_fp16_weights and provider == "cpu":
-            raise BackendError(
-                f"{graph}: is typed FP16, which a CPU computes in FP32 between casts: take FP32"
-            )
+            instead = "which a CPU computes in FP32 between casts: take FP32"
+            raise BackendError(f"{graph}: is typed FP16, {instead}")
         with tempfile.TemporaryDirectory(prefix="i2i-") as scratch:
             optimized = Path(scratch, "optimized.onnx") if provider == "cpu" and typed.is_quantized else None
-            self._session: Any = _open_session(
-                graph, provider, options, optimized, allow_integers=precision == "int8"
-            )
+            self._session: Any = _open_session(graph, options, optimized, allow_integers=precision == "int8")
             computed = read_layers(optimized) if optimized else typed
         self.precision, self.layers = _find_precision(typed, computed, provider)
         if self.precision != precision:
-            layers = (
-                f"; its layers: {dict(self.layers)}, typed INT8: {typed.dequantized_count}"
-                if self.layers
-                else ""
-            )
-            raise BackendError(
-                f"{graph}: asked ONNX Runtime for {precision}, it would compute in {self.precision}{layers}"
-            )
+            found = self.precision
+            if self.layers:
+                found += f"; its layers: {dict(self.layers)}, typed INT8: {typed.dequantized_count}"
+            raise BackendError(f"{graph}: asked ONNX Runtime for {precision}, it would compute in {found}")
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         ports = [*inputs, *outputs]
         if len(inputs) != 1 or len(outputs) != 1 or any(port.type not in DTYPES for port in ports):
@@ -72,41 +63,38 @@ class OrtEngine(Engine):
         try:
             return self._session.run(None, {self._name: batch})[0]
         except Exception as error:  # onnxruntime's errors share no base class
-            received = f"{batch.dtype} {batch.shape}"
-            raise BackendError(f"ONNX Runtime failed on {received}: {_get_first_line(error)}") from error
+            raise self.make_run_error("ONNX Runtime", batch, get_first_line(error)) from error
 
     def close(self) -> None:
         self._session = None
 
 
 def _open_session(
-    graph: Path, provider: str, options: EngineOptions, optimized_path: Path | None, *, allow_integers: bool
+    graph: Path, options: EngineOptions, optimized: Path | None, *, allow_integers: bool
 ) -> Any:
     """An onnxruntime.InferenceSession; what its optimizer makes of the graph is written to `optimized`.
 
-    integers: may it take Q/DQ and what is between them for one integer operation?
+    allow_integers: may it take Q/DQ and what is between them for one integer operation?
     """
     import onnxruntime as ort
 
-    session = ort.SessionOptions()
+    session, provider = ort.SessionOptions(), options.provider or "cpu"
     session.log_severity_level = 4  # fatal: errors are raised below
     if options.threads is not None:
         session.intra_op_num_threads = options.threads
     if not allow_integers:
         session.add_session_config_entry("session.disable_quant_qdq", "1")
-    if optimized_path is not None:
-        session.optimized_model_filepath = str(optimized_path)
+    if optimized is not None:
+        session.optimized_model_filepath = str(optimized)
     chosen = providers.configure(session, provider, options.allow_fallback)
     try:
         # Without enable_fallback=0 a failure, now or in a later run, would start again on the CPU.
         return ort.InferenceSession(str(graph), session, providers=chosen or None, enable_fallback=0)
     except Exception as error:  # onnxruntime's errors share no base class
-        advice = (
-            "" if provider == "cpu" else f". Asked for provider {provider}. {providers.suggest_fix(provider)}"
-        )
-        raise BackendError(
-            f"{graph}: ONNX Runtime cannot load it: {_get_first_line(error)}{advice}"
-        ) from error
+        reason = get_first_line(error)
+        if provider != "cpu":
+            reason += f". Asked for provider {provider}. {providers.suggest_fix(provider)}"
+        raise BackendError(f"{graph}: ONNX Runtime cannot load it: {reason}") from error
 
 
 def _try_read_layers(graph: Path) -> OnnxLayers:
@@ -117,24 +105,18 @@ def _try_read_layers(graph: Path) -> OnnxLayers:
         return OnnxLayers()
 
 
-def _find_precision(
-    file_layers: OnnxLayers, optimized_layers: OnnxLayers, provider: str
-) -> tuple[str, dict[str, int]]:
-    """The precision that a session computes in, and its layers.
+def _find_precision(typed: OnnxLayers, computed: OnnxLayers, provider: str) -> tuple[str, dict[str, int]]:
+    """The precision that a session computes in, and its layers; of the file and of what it was optimized to.
 
     On the CPU what the optimizer made of Q/DQ decides: it leaves a convolution in floats whose output is not
     quantized too. Other providers keep to the types in the file; what their compilers make of a layer they
     do not say.
     """
     if provider != "cpu":
-        return "int8" if file_layers.is_quantized else "fp16" if file_layers.has_fp16_weights else "fp32", {}
-    layers = optimized_layers.count_by_precision()
-    return find_engine_precision(layers, file_layers.dequantized_count, default="fp32"), layers
+        return "int8" if typed.is_quantized else "fp16" if typed.has_fp16_weights else "fp32", {}
+    layers = computed.count_by_precision()
+    return find_engine_precision(layers, typed.dequantized_count, default="fp32"), layers
 
 
 def _to_shape(sides: list[Any]) -> tuple[int | None, ...]:
     return tuple(side if isinstance(side, int) else None for side in sides)
-
-
-def _get_first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

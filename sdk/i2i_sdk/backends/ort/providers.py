@@ -174,9 +174,8 @@ def check_provider(session: Any, name: str, allow_fallback: bool) -> str:
     elsewhere = {other: count for other, count in counts.items() if other != provider.name}
     if provider.name not in active or (elsewhere and not allow_fallback):
         found = format_counts(counts) or ", ".join(active)
-        raise BackendError(
-            f"asked ONNX Runtime for provider {name}, it would run on {found}. {suggest_fix(name)}"
-        )
+        advice = suggest_fix(name)
+        raise BackendError(f"asked ONNX Runtime for provider {name}, it would run on {found}. {advice}")
     if elsewhere:
         log.warning("provider %s does not take all nodes: %s", name, format_counts(counts))
     return format_counts(counts) if elsewhere else provider.name
@@ -189,10 +188,10 @@ def format_counts(counts: Mapping[str, int]) -> str:
 
 def suggest_fix(name: str) -> str:
     """What to do when a provider does not run a graph."""
+    here, hint = ", ".join(list_available()), PROVIDERS[name].install_hint
     return (
-        f"Here are: {', '.join(list_available())}. {name} comes with: "
-        f"{PROVIDERS[name].install_hint}; its driver "
-        f"and device must be there too. allow_fallback=True (--allow-fallback) lets the CPU do the rest"
+        f"Here are: {here}. {name} comes with: {hint}; its driver and device must be there too. "
+        f"allow_fallback=True (--allow-fallback) lets the CPU do the rest"
     )
 
 
@@ -207,13 +206,10 @@ def _find_device(provider: Provider, name: str) -> Any:
             ort.register_execution_provider_library(provider.name, str(package.get_library_path()))
         except Exception as error:  # onnxruntime's errors share no base class
             raise BackendError(f"provider {name}: its library does not load: {error}") from error
-    order = [ort.OrtHardwareDeviceType.NPU, ort.OrtHardwareDeviceType.GPU, ort.OrtHardwareDeviceType.CPU]
-    devices = [
-        d
-        for kind in order
-        for d in ort.get_ep_devices()
-        if (d.ep_name, d.device.type) == (provider.name, kind)
-    ]
+    kinds = ort.OrtHardwareDeviceType
+    order = [kinds.NPU, kinds.GPU, kinds.CPU]
+    found = [d for d in ort.get_ep_devices() if d.ep_name == provider.name]
+    devices = [d for kind in order for d in found if d.device.type == kind]
     if not devices:
         raise BackendError(f"provider {name}: {provider.plugin} is installed, but finds no device here")
     return devices[0]

@@ -20,11 +20,7 @@ from i2i_sdk.errors import BackendError
 
 log = logging.getLogger(__name__)
 
-COMPUTE_LAYERS = (
-    "CONVOLUTION",
-    "DECONVOLUTION",
-    "MATRIX_MULTIPLY",
-)  # where the time goes, and so the precision
+COMPUTE_LAYERS = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY")  # where the time goes
 ALLOWED_PRECISIONS = {"fp16": {"fp16"}, "int8": {"fp16", "int8"}}
 NETWORK_TYPES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8"}  # of networks
 # In descriptions of engines: as TensorRT 11 and RTX write them, and as TensorRT 10.
@@ -44,11 +40,7 @@ class BuiltEngine:
 
 
 def build_engine(
-    library: Library,
-    graph: Path,
-    precision: str,
-    capabilities: Sequence[str] = (),
-    batch: int = MAX_BATCH,
+    library: Library, graph: Path, precision: str, capabilities: Sequence[str] = (), batch: int = MAX_BATCH
 ) -> BuiltEngine:
     """Build `graph`, an ONNX file typed for `precision` ("fp16" or "int8").
 
@@ -147,9 +139,8 @@ def read_engine_layers(description: str) -> Layers:
     found: dict[str, str] = {}
     pattern = r"Name: (.*?), LayerType: (\S+), Inputs: \[(.*?)\], (?:Constants|Outputs): .*Metadata: (.*)"
     for name, kind, inputs, nodes in re.findall(pattern, description):
-        multiplies = re.search("conv|corr|gemm", kind, re.I) or (
-            kind.endswith("fusion") and re.search("Conv|Corr|Gemm", name)
-        )
+        fused = kind.endswith("fusion") and re.search("Conv|Corr|Gemm", name)
+        multiplies = fused or re.search("conv|corr|gemm", kind, re.I)
         input_type = re.search(rf"Datatype: .*?\b({'|'.join(ENGINE_TYPES)})\b", inputs)
         if multiplies and input_type:
             for node in re.findall(r"\[ONNX Layer: ([^\]]*)\]", nodes):

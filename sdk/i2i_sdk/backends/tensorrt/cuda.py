@@ -106,23 +106,19 @@ class GraphReplay:
         stream = self._stream = self._own(
             cuda.cudaStreamCreateWithFlags(cuda.cudaStreamNonBlocking), cuda.cudaStreamDestroy
         )
-        self._input, self._output = (
-            _view_as_array(self._own(*_allocate_pinned(s)), s) for s in (input_spec, output_spec)
-        )
-        source, target = (
-            self._own(cuda.cudaMalloc(s.bytes), cuda.cudaFree) for s in (input_spec, output_spec)
-        )
+        specs = input_spec, output_spec
+        self._input, self._output = (_view_as_array(self._own(*_allocate_pinned(s)), s) for s in specs)
+        source, target = (self._own(cuda.cudaMalloc(s.bytes), cuda.cudaFree) for s in specs)
+
         kinds = cuda.cudaMemcpyKind
 
+        def copy(target: Any, source: Any, count: int, kind: Any) -> None:
+            unwrap_result(cuda.cudaMemcpyAsync(target, source, count, kind, stream))
+
         def enqueue() -> None:
-            upload, download = kinds.cudaMemcpyHostToDevice, kinds.cudaMemcpyDeviceToHost
-            unwrap_result(
-                cuda.cudaMemcpyAsync(source, self._input.ctypes.data, input_spec.bytes, upload, stream)
-            )
+            copy(source, self._input.ctypes.data, self._input.nbytes, kinds.cudaMemcpyHostToDevice)
             self._compute(int(stream), int(source), int(target))
-            unwrap_result(
-                cuda.cudaMemcpyAsync(self._output.ctypes.data, target, output_spec.bytes, download, stream)
-            )
+            copy(self._output.ctypes.data, target, self._output.nbytes, kinds.cudaMemcpyDeviceToHost)
 
         enqueue()  # what an engine does only in its first run cannot be captured
         unwrap_result(cuda.cudaStreamSynchronize(stream))
@@ -137,7 +133,7 @@ class GraphReplay:
         self._graph = self._own(cuda.cudaGraphInstantiate(graph, 0), cuda.cudaGraphExecDestroy)
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """`batch` as `taken` describes it -> a new array as `given`. Raises BackendError."""
+        """`batch` as `input_spec` describes it -> a new array as `output_spec`. Raises BackendError."""
         from cuda.bindings import runtime as cuda
 
         if self._graph is None:

@@ -34,8 +34,10 @@ def plan_engine(
     reasons = [explain_unusable(library, device, precision) for library in libraries]
     able = [library for library, reason in zip(libraries, reasons, strict=True) if reason is None]
     if not able:
-        listed = "; ".join(r for r in reasons if r) or "no TensorRT is installed"
-        raise BackendError(f"{listed}. Install what this GPU needs: {_suggest_install(libraries)}")
+        listed = "; ".join(filter(None, reasons)) or "no TensorRT is installed"
+        # What is there already is not named.
+        advice = "pip install 'i2i-sdk[tensorrt]'. Or take an ort variant: backend='ort', provider='cuda'"
+        raise BackendError(f"{listed}. Install what this GPU needs: {advice if libraries else INSTALL_HINT}")
     for library in able:
         for engine in engines:
             same = (engine.flavor, engine.version) == (library.flavor.name, library.version)
@@ -45,13 +47,6 @@ def plan_engine(
     library = able[0]
     here = f"{library.flavor.name} {library.version} on {device.capability}"
     return EnginePlan(library, None, f"the bundle has engines for {listed}; here is {here}")
-
-
-def _suggest_install(libraries: Sequence[Library]) -> str:
-    """What to install where none of `libraries` can make an engine; what is there already is not named."""
-    if not libraries:
-        return INSTALL_HINT
-    return "pip install 'i2i-sdk[tensorrt]'. Or take an ort variant: backend='ort', provider='cuda'"
 
 
 def explain_unusable(library: Library, device: Device, precision: str) -> str | None:
@@ -69,7 +64,6 @@ def explain_unusable(library: Library, device: Device, precision: str) -> str | 
 
 def locate_cached_engine(graph_sha256: str, library: Library, device: Device) -> Path:
     """Where an engine that was built on this device is kept: one per graph, TensorRT version and GPU."""
-    key = "\n".join(
-        (graph_sha256, library.flavor.name, library.version, device.name, device.capability)
-    ).encode()
-    return get_cache_dir() / "tensorrt" / f"{hashlib.sha256(key).hexdigest()[:24]}.engine"
+    parts = (graph_sha256, library.flavor.name, library.version, device.name, device.capability)
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+    return get_cache_dir() / "tensorrt" / f"{key}.engine"

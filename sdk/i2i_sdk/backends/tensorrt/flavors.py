@@ -29,7 +29,7 @@ class Flavor:
     package: str  # on PyPI
     network_flags: tuple[str, ...] = ()  # of NetworkDefinitionCreationFlag
     builder_flags: tuple[str, ...] = ()  # of BuilderFlag
-    context: tuple[tuple[str, str, str], ...] = ()  # of IRuntimeConfig: attribute, its enumeration, member
+    compiles_lazily: bool = False  # the kernels of a new shape in the background, unless told otherwise
     builds_without_gpu: bool = False  # for named compute capabilities; else for the GPU that is there
     built_alone: tuple[str, ...] = ()  # compute capabilities that slow down what is built for others as well
     without_int8: tuple[str, ...] = ()  # compute capabilities for which INT8 convolutions become FP16
@@ -47,14 +47,7 @@ FLAVORS = (
         "tensorrt-rtx",
         # Else it may allocate memory while it runs, which a CUDA graph cannot capture.
         builder_flags=("REQUIRE_USER_ALLOCATION",),
-        # Else it compiles the kernels of a new shape in the background and a graph would keep the slow ones.
-        context=(
-            (
-                "dynamic_shapes_kernel_specialization_strategy",
-                "DynamicShapesKernelSpecializationStrategy",
-                "EAGER",
-            ),
-        ),
+        compiles_lazily=True,
         builds_without_gpu=True,
         # Measured: 7.5 among the capabilities makes every INT8 convolution FP16, for all of them.
         built_alone=("7.5",),
@@ -90,9 +83,8 @@ def _load_library(name: str) -> Library:
         module: Any = importlib.import_module(name)
         version = str(module.__version__)
     except (ImportError, OSError, AttributeError) as error:  # its libraries are loaded by hand
-        raise BackendError(
-            f"{name} is installed but cannot be imported: {error}. Install it again"
-        ) from error
+        advice = "Install it again"
+        raise BackendError(f"{name} is installed but cannot be imported: {error}. {advice}") from error
     flavor = find_flavor(name, version)
     kinds: Any = module.ComputeCapability.__members__ if flavor.builds_without_gpu else ()
     return Library(flavor, version, tuple(c for c in map(parse_capability, kinds) if c))

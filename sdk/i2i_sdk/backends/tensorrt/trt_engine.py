@@ -18,14 +18,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from i2i_sdk.backends.base import CLOSED_MESSAGE, DEFAULT_OPTIONS, Engine, EngineOptions, Files
-from i2i_sdk.backends.tensorrt import cuda
-from i2i_sdk.backends.tensorrt.builder import (
-    ALLOWED_PRECISIONS,
-    build_engine,
-    make_listener,
-    read_engine_layers,
-    require_precision,
-)
+from i2i_sdk.backends.tensorrt import builder, cuda
 from i2i_sdk.backends.tensorrt.cuda import ArraySpec, Device, GraphReplay
 from i2i_sdk.backends.tensorrt.engine_plan import INSTALL_HINT, EnginePlan, locate_cached_engine, plan_engine
 from i2i_sdk.backends.tensorrt.flavors import FLAVORS, Library, find_installed, parse_engine_name
@@ -43,7 +36,7 @@ class TrtEngine(Engine):
         device = cuda.find_device()
         plan = plan_engine(engines, find_installed(), device, precision)
         self._library, self._trt = plan.library, plan.library.import_module()
-        self._listener = make_listener(self._trt)
+        self._listener = builder.make_listener(self._trt)
         self._runtime: Any = self._trt.Runtime(self._listener)
         self._engine: Any = self._load_engine(plan, graph, precision, device)
         self.layers = self._count_layers(graph, precision)
@@ -60,8 +53,8 @@ class TrtEngine(Engine):
 
     @staticmethod
     def explain_unsupported(precision: str) -> str | None:
-        if precision not in ALLOWED_PRECISIONS:
-            return f"TensorRT engines are built in {', '.join(ALLOWED_PRECISIONS)}, not {precision}"
+        if precision not in builder.ALLOWED_PRECISIONS:
+            return f"TensorRT engines are built in {', '.join(builder.ALLOWED_PRECISIONS)}, not {precision}"
         if not any(importlib.util.find_spec(flavor.module) for flavor in FLAVORS):
             return f"the package is missing: {INSTALL_HINT}"
         if reason := cuda.explain_missing_cuda():
@@ -106,9 +99,10 @@ class TrtEngine(Engine):
 
     def _count_layers(self, graph: Path, precision: str) -> dict[str, int]:
         inspector = self._engine.create_engine_inspector()
-        found = read_engine_layers(inspector.get_engine_information(self._trt.LayerInformationFormat.ONELINE))
+        text = inspector.get_engine_information(self._trt.LayerInformationFormat.ONELINE)
+        found = builder.read_engine_layers(text)
         if found:
-            require_precision(found, precision, graph.name)
+            builder.require_precision(found, precision, graph.name)
         else:
             log.warning("%s: the engine does not show what it computes in", graph.name)
         return dict(Counter(found.values()))
@@ -124,10 +118,10 @@ class TrtEngine(Engine):
     def _capture_replay(self, count: int) -> GraphReplay:
         """A context of its own for each size of batch: a graph does not survive a change of its context."""
         settings: dict[str, Any] = {}
-        if self._library.flavor.context:
+        if self._library.flavor.compiles_lazily:  # a graph would keep the slow kernels
             settings["runtime_config"] = config = self._engine.create_runtime_config()
-            for attribute, kind, member in self._library.flavor.context:
-                setattr(config, attribute, getattr(getattr(self._trt, kind), member))
+            eager = self._trt.DynamicShapesKernelSpecializationStrategy.EAGER
+            config.dynamic_shapes_kernel_specialization_strategy = eager
         context = self._engine.create_execution_context(**settings)
         if context is None or not context.set_input_shape(self._input_name, (count, *self.input_shape[1:])):
             raise BackendError(f"TensorRT cannot prepare a batch of {count}: {self._listener.error}")
@@ -151,15 +145,12 @@ def build_for_device(library: Library, graph: Path, precision: str, device: Devi
     chosen = (device.capability,) if library.flavor.builds_without_gpu else ()
     what = f"building a TensorRT engine of {graph.name} for {device.name}; done once, and kept"
     with Console(stderr=True).status(what):
-        return build_engine(library, graph, precision, chosen).engine
+        return builder.build_engine(library, graph, precision, chosen).engine
 
 
 def check_batch(batch: NDArray[Any], shape: tuple[int | None, ...], dtype: str, max_batch: int) -> None:
-    """Raise BackendError unless an engine of this input, for 1 to `largest` frames, can take `batch`."""
+    """Raise BackendError unless an engine of this input, for 1 to `max_batch` frames, can take `batch`."""
     fits = batch.ndim == len(shape) and all(s in (None, b) for s, b in zip(shape, batch.shape, strict=True))
     if not fits or batch.dtype != dtype or not 1 <= len(batch) <= max_batch:
-        sides = ", ".join(str(side) for side in shape[1:])
-        raise BackendError(
-            f"TensorRT got {batch.dtype} {batch.shape}; this engine takes {dtype} (N, {sides}), N from 1 to "
-            f"{max_batch}"
-        )
+        expected = f"{dtype} (N, {', '.join(map(str, shape[1:]))}), N from 1 to {max_batch}"
+        raise BackendError(f"TensorRT got {batch.dtype} {batch.shape}; this engine takes {expected}")

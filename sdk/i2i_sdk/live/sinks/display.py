@@ -44,10 +44,8 @@ def find_display() -> Display:
     """The display, which was really reached. Raises BackendError with the reason why there is none."""
     gui = _find_toolkit()
     if gui in ("", "NONE"):
-        raise BackendError(
-            "this OpenCV is built without windows (opencv-python-headless); in its place: pip install "
-            "opencv-python"
-        )
+        advice = "in its place: pip install opencv-python"
+        raise BackendError(f"this OpenCV is built without windows (opencv-python-headless); {advice}")
     if not sys.platform.startswith("linux"):
         return Display(gui, sys.platform)
     names = {name: os.environ.get(name, "") for name in ("DISPLAY", "WAYLAND_DISPLAY")}
@@ -67,9 +65,8 @@ def _find_toolkit() -> str:
 @cache
 def _connect_display(gui: str, DISPLAY: str, WAYLAND_DISPLAY: str) -> Display:  # noqa: N803  # as they are called
     """Connect, then let another process try a window, since one that fails does not survive it."""
-    setting = (
-        f"DISPLAY is {DISPLAY}" if DISPLAY else f"of displays only WAYLAND_DISPLAY={WAYLAND_DISPLAY} is set"
-    )
+    only = f"of displays only WAYLAND_DISPLAY={WAYLAND_DISPLAY} is set"
+    setting = f"DISPLAY is {DISPLAY}" if DISPLAY else only
     size = _query_screen_size() if DISPLAY else ()
     if size is None:
         raise BackendError(f"{setting}, where no X server answers or it lets nobody in")

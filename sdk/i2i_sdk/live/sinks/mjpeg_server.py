@@ -77,19 +77,14 @@ class MjpegServerSink(Sink):
         try:
             self._server = _MjpegServer((self.host, self.port), self._newest)
         except OSError as error:
-            is_address_unknown = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
-            advice = (
-                "an address of this machine, or 0.0.0.0 for all of them"
-                if is_address_unknown
-                else "another port"
-            )
-            raise MediaError(
-                f"cannot serve at {self.host}:{self.port}: {error.strerror or error}; give {advice}"
-            ) from error
+            advice = "another port"
+            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                advice = "an address of this machine, or 0.0.0.0 for all of them"
+            reason = f"{error.strerror or error}; give {advice}"
+            raise MediaError(f"cannot serve at {self.host}:{self.port}: {reason}") from error
         self.port = self._server.server_address[1]
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.1,), name="i2i-mjpeg-server"
-        )
+        serve = self._server.serve_forever
+        self._thread = threading.Thread(target=serve, args=(0.1,), name="i2i-mjpeg-server")
         self._thread.start()
 
     def take(self, result: Result) -> None:

@@ -153,13 +153,11 @@ class VirtualCameraSink(Sink):
         try:
             import pyvirtualcam  # pyright: ignore[reportMissingTypeStubs]
         except ImportError:
-            raise BackendError(
-                "a virtual camera needs pyvirtualcam: pip install 'i2i-sdk[virtual-camera]'"
-            ) from None
+            advice = "pip install 'i2i-sdk[virtual-camera]'"
+            raise BackendError(f"a virtual camera needs pyvirtualcam: {advice}") from None
+        order = pyvirtualcam.PixelFormat.BGR
         try:
-            return pyvirtualcam.Camera(
-                width, height, self._fps, fmt=pyvirtualcam.PixelFormat.BGR, device=self._device
-            )
+            return pyvirtualcam.Camera(width, height, self._fps, fmt=order, device=self._device)
         except (RuntimeError, ValueError) as error:
             raise BackendError(
                 f"no virtual camera could be made: {error}. On Linux: apt-get install v4l2loopback-dkms, "

@@ -100,12 +100,11 @@ class WindowSink(Sink):
 
     def take(self, result: Result) -> None:
         """Show the picture."""
-        if result.source not in self._windows:
-            self._windows[result.source] = _Window(
-                self._format_title(result.source), self._screen, self._move_split
-            )
-        self._last[result.source] = result
-        self._windows[result.source].show(result, self._format_caption())
+        source = result.source
+        if source not in self._windows:
+            self._windows[source] = _Window(self._format_title(source), self._screen, self._move_split)
+        self._last[source] = result
+        self._windows[source].show(result, self._format_caption())
 
     def idle(self) -> None:
         """Do what was typed and clicked, and show what that changes, also while no frame comes."""
@@ -120,11 +119,10 @@ class WindowSink(Sink):
                 return
             result = self._last[source]
             view_state = replace(self._stream.view_state, lines=result.view_state.lines)
-            if result.view_state != view_state:
+            caption = self._format_caption()
+            if (result.view_state, window.caption) != (view_state, caption):
                 self._last[source] = result = replace(result, view_state=view_state)
-                window.show(result, self._format_caption())
-            elif window.caption != self._format_caption():
-                window.show(result, self._format_caption())
+                window.show(result, caption)
 
     def close(self) -> None:
         """Close the windows."""

@@ -7,15 +7,9 @@ import re
 import socket
 from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, InvalidURL
+from urllib import request
 from urllib.error import URLError
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
-from urllib.request import (
-    HTTPDigestAuthHandler,
-    HTTPPasswordMgrWithDefaultRealm,
-    Request,
-    parse_http_list,
-    parse_keqv_list,
-)
 
 from i2i_sdk.errors import MediaError
 
@@ -26,7 +20,7 @@ MAX_REDIRECTS = 5
 def open_url(url: str, on_connect: Callable[[socket.socket], None] = lambda connected: None) -> HTTPResponse:
     """GET `url` -> the response, its body unread. Raises MediaError.
 
-    hold: gets every socket as soon as it is connected; shutting it ends the wait for an answer.
+    on_connect: gets every socket as soon as it is connected; shutting it ends the wait for an answer.
     """
     response = _send_get(url, on_connect)
     for _ in range(MAX_REDIRECTS):
@@ -104,20 +98,19 @@ def _make_authorization(url: str, challenges: dict[str, str]) -> str:
         return ""
     name, password = unquote(parts.username), unquote(parts.password or "")
     if "digest" in challenges:
-        return _make_digest(
-            f"{parts.scheme}://{parts.netloc}{_format_path(url)}", name, password, challenges["digest"]
-        )
+        address = f"{parts.scheme}://{parts.netloc}{_format_path(url)}"
+        return _make_digest(address, name, password, challenges["digest"])
     if "basic" in challenges:
         return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
     return ""
 
 
 def _make_digest(url: str, name: str, password: str, challenge: str) -> str:
-    passwords = HTTPPasswordMgrWithDefaultRealm()
+    passwords = request.HTTPPasswordMgrWithDefaultRealm()
     passwords.add_password(None, url, name, password)  # pyright: ignore[reportArgumentType]
     try:
-        fields = parse_keqv_list([field for field in parse_http_list(challenge) if field])
-        answer = HTTPDigestAuthHandler(passwords).get_authorization(Request(url), fields)
+        fields = request.parse_keqv_list([field for field in request.parse_http_list(challenge) if field])
+        answer = request.HTTPDigestAuthHandler(passwords).get_authorization(request.Request(url), fields)
     except (ValueError, URLError):  # an algorithm that Python does not have, or nonsense
         return ""
     return f"Digest {answer}" if answer else ""

@@ -82,7 +82,7 @@ class CaptureSource(LiveSource):
         self._capture = capture
 
     def read(self) -> Iterator[Captured]:
-        """Frames until it is lost. Raises Lost."""
+        """Frames until it is lost. Raises ConnectionLostError."""
         assert self._capture is not None
         good = time.perf_counter()
         while not self.stopped.is_set():
@@ -122,12 +122,10 @@ class Camera(CaptureSource):
 
     def explain_failure(self) -> str:
         """With the devices that are there."""
-        there = list_cameras()
-        tried = (
-            f"; of the numbers 0 to {PROBE_COUNT - 1}, {', '.join(map(str, there)) or 'none'} can be opened"
-        )
-        listed = ", ".join(sorted(str(path) for path in Path("/dev").glob("video*")))
+        there = ", ".join(map(str, list_cameras())) or "none"
+        tried = f"; of the numbers 0 to {PROBE_COUNT - 1}, {there} can be opened"
         if sys.platform == "linux":
+            listed = ", ".join(sorted(map(str, Path("/dev").glob("video*"))))
             tried += f"; devices: {listed or 'no /dev/video*'}"
         return (
             f"camera {self.index} cannot be opened: it is not there, in use by another program, or not "

@@ -98,7 +98,7 @@ class MjpegStream(LiveSource):
         self._response, self._parts = response, MultipartParser(boundary)
 
     def read(self) -> Iterator[Captured]:
-        """Frames until the connection is lost. Raises Lost."""
+        """Frames until the connection is lost. Raises ConnectionLostError."""
         while not self.stopped.is_set():
             bodies = self._parts.feed(self._receive())
             arrived = time.perf_counter()
@@ -142,9 +142,8 @@ class MjpegStream(LiveSource):
             data = self._response.read1(READ_BYTES)
         except (TimeoutError, ssl.SSLError, OSError, HTTPException, ValueError, AttributeError) as error:
             # ValueError, AttributeError: closed by another thread while this one waited in http.client.
-            raise ConnectionLostError(
-                f"nothing for {STALL_TIMEOUT_S:.0f} s" if isinstance(error, TimeoutError) else str(error)
-            ) from error
+            silent = f"nothing for {STALL_TIMEOUT_S:.0f} s"
+            raise ConnectionLostError(silent if isinstance(error, TimeoutError) else str(error)) from error
         if not data:
             raise ConnectionLostError("the server closed the connection")
         return data

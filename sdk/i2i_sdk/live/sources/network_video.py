@@ -60,7 +60,7 @@ class NetworkVideo(LiveSource):
         self._stream.thread_type = "SLICE"
 
     def read(self) -> Iterator[Captured]:
-        """Frames until it is lost. Raises Lost."""
+        """Frames until it is lost. Raises ConnectionLostError."""
         assert self._container is not None and self._stream is not None
         heard = time.perf_counter()
         while not self.stopped.is_set():
@@ -74,7 +74,7 @@ class NetworkVideo(LiveSource):
                         return
                     self._check_stalled(heard)
                 raise ConnectionLostError("the sender ended it")
-            except ExitError:  # nothing for READ_S; the next read goes on where this one stopped
+            except ExitError:  # nothing for READ_TIMEOUT_S; the next read goes on where this one stopped
                 self._check_stalled(heard)
             except FFmpegError as error:
                 raise ConnectionLostError(error.strerror or type(error).__name__) from None

@@ -39,8 +39,7 @@ def as_sources(source: Any, *, camera: CameraOptions | None = None, realtime: bo
 
 
 def as_source(source: Any, *, camera: CameraOptions | None = None, realtime: bool = False) -> Source:
-    """The source that `what` means. Raises InputError for what means none, MediaError if a server does not
-    answer.
+    """As a Source. Raises InputError for what means none, MediaError if a server does not answer.
 
     camera: for camera numbers. realtime: play a video file at its own speed, and show each image of a folder
     for a while.
@@ -57,9 +56,8 @@ def as_source(source: Any, *, camera: CameraOptions | None = None, realtime: boo
         device = re.fullmatch(r"/dev/video(\d+)", os.path.realpath(text) if text.startswith("/dev/") else "")
         return Camera(int(device[1]), camera) if device else _from_text(text, realtime)
     if isinstance(source, np.ndarray) and source.ndim < 4:
-        raise InputError(
-            "got one array; for one image call the translator, for a stream give an iterable of them"
-        )
+        advice = "for one image call the translator, for a stream give an iterable of them"
+        raise InputError(f"got one array; {advice}")
     if isinstance(source, Iterable) and not isinstance(source, bytes | bytearray):
         return Frames(cast("Iterable[Any]", source))
     raise InputError(f"got {type(source).__name__}; a source is {ACCEPTED_SOURCES}")
@@ -89,14 +87,11 @@ def _make_missing_error(text: str) -> InputError:
     """No file or folder: often an address whose first part is missing or mistyped."""
     if "://" not in text and ADDRESS_PATTERN.match(text):
         text = redact_credentials(f"http://{text}").removeprefix("http://")
-        return InputError(
-            f"there is no file or folder {text}; if it is an address, http:// or rtsp:// is missing before it"
-        )
+        advice = "if it is an address, http:// or rtsp:// is missing before it"
+        return InputError(f"there is no file or folder {text}; {advice}")
     if "://" in text:
-        return InputError(
-            f"{redact_credentials(text)} is no known address; they begin with http://, https://, "
-            f"{', '.join(NETWORK_SCHEMES)}"
-        )
+        schemes = ", ".join(("http://", "https://", *NETWORK_SCHEMES))
+        return InputError(f"{redact_credentials(text)} is no known address; they begin with {schemes}")
     return InputError(f"there is no file or folder {text}; a source is {ACCEPTED_SOURCES}")
 
 

@@ -37,7 +37,7 @@ class LiveSource(Source):
 
     @abstractmethod
     def read(self) -> Iterator[Captured]:
-        """Frames until closed. Raises Lost when the source is."""
+        """Frames until closed. Raises ConnectionLostError when the source is lost."""
 
     @abstractmethod
     def disconnect(self) -> None:
@@ -52,9 +52,8 @@ class LiveSource(Source):
         while not self.stopped.is_set():
             try:
                 for captured in self.read():
-                    self._wait_s = (
-                        MIN_RETRY_WAIT_S  # of the next loss; a server that only accepts is no return
-                    )
+                    # Of the next loss; a server that only accepts is no return.
+                    self._wait_s = MIN_RETRY_WAIT_S
                     yield captured
             except (ConnectionLostError, MediaError) as error:
                 self.disconnect()

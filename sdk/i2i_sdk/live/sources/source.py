@@ -98,10 +98,8 @@ class Source(ABC):
         now = time.perf_counter()
         self._started = now - time_ms / 1000 if self._started is None else self._started
         while self.paused or now < self._started + time_ms / 1000:
-            left = (
-                POLL_INTERVAL_S if self.paused else min(POLL_INTERVAL_S, self._started + time_ms / 1000 - now)
-            )
-            if self.stopped.wait(left):
+            left = POLL_INTERVAL_S if self.paused else self._started + time_ms / 1000 - now
+            if self.stopped.wait(min(POLL_INTERVAL_S, left)):
                 return None
             before, now = now, time.perf_counter()
             self._started += now - before if self.paused else 0.0
@@ -112,16 +110,8 @@ class Source(ABC):
 
     def collect_stats(self, dropped: int) -> SourceStats:
         """So far; `dropped` by the stream come to those that the source itself passed over."""
-        return SourceStats(
-            self.name,
-            self.captured,
-            dropped + self.skipped,
-            self.undecodable,
-            self.reconnects,
-            self.rate.per_second,
-            self.width,
-            self.height,
-        )
+        counts = self.captured, dropped + self.skipped, self.undecodable, self.reconnects
+        return SourceStats(self.name, *counts, self.rate.per_second, self.width, self.height)
 
 
 class VideoFile(Source):
