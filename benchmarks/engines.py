@@ -54,7 +54,7 @@ from i2i_sdk.perf.candidates import Candidate, Comparison, compare
 from i2i_sdk.perf.energy import NOT_AVAILABLE, EnergyMeter, open_meters
 from i2i_sdk.perf.quiet import QuietMonitor
 from i2i_sdk.perf.record import Row
-from i2i_sdk.quality.verification import verify_bundle
+from i2i_sdk.quality.verify_bundle import verify_bundle
 
 DEVICE = "this device"  # the subject of the peaks' rows
 WINOGRAD = (

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from i2i_sdk.backends.table import PACKAGES, PREFERENCE
+from i2i_sdk.backends.preference_table import PACKAGES, PREFERENCE
 from i2i_sdk.bundle.folder import MANIFEST, Bundle
 from i2i_sdk.bundle.manifest import Variant
 from i2i_sdk.device import find_package_version, get_cache_dir, read_cpu_name

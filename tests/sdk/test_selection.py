@@ -8,7 +8,7 @@ from types import MappingProxyType
 import pytest
 from known_bundles import make_variant
 
-from i2i_sdk.backends.table import PREFERENCE
+from i2i_sdk.backends.preference_table import PREFERENCE
 from i2i_sdk.bundle.manifest import Parity, Variant
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.selection import TunedLatency, choose_variant

@@ -12,8 +12,8 @@ from typing import Any
 
 from i2i_sdk.backends.base import DEFAULT_OPTIONS, Backend, Engine, EngineOptions, Files
 from i2i_sdk.backends.ort import providers
+from i2i_sdk.backends.preference_table import BACKENDS
 from i2i_sdk.backends.requirements import explain_unmet
-from i2i_sdk.backends.table import BACKENDS
 from i2i_sdk.bundle.manifest import Variant
 from i2i_sdk.errors import BackendError, InputError
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from itertools import zip_longest
 
-from i2i_sdk.backends.table import ALTERNATIVES
+from i2i_sdk.backends.preference_table import ALTERNATIVES
 from i2i_sdk.bundle.manifest import Requirements
 from i2i_sdk.device import find_package_version, get_os_name, read_cpu_flags
 

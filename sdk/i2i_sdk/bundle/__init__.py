@@ -1,1 +1,1 @@
-"""Bundles: the manifest and the folder of a model, and what was measured of it on this device."""
+"""Bundles: the folder of a model's variants, and the manifest that describes them."""

@@ -19,7 +19,7 @@ from i2i_sdk.perf.energy import NOT_AVAILABLE, open_meters
 from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.quiet import QuietMonitor
 from i2i_sdk.perf.record import Record, Row, make_record, read_record, write_record
-from i2i_sdk.quality.verification import verify_bundle
+from i2i_sdk.quality.verify_bundle import verify_bundle
 
 MIN_ROUNDS = 6
 

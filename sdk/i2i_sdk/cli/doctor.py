@@ -11,7 +11,7 @@ from pathlib import Path
 from i2i_sdk.backends import explain_unsupported_backend, load_backend_class
 from i2i_sdk.backends.base import EngineOptions
 from i2i_sdk.backends.ort.providers import PROVIDERS
-from i2i_sdk.backends.table import BACKENDS
+from i2i_sdk.backends.preference_table import BACKENDS
 from i2i_sdk.backends.tensorrt import cuda
 from i2i_sdk.device import get_cache_dir
 from i2i_sdk.errors import BackendError

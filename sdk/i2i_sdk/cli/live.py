@@ -14,7 +14,7 @@ from i2i_sdk import live
 from i2i_sdk.cli.common import add_engine_options, open_translator
 from i2i_sdk.errors import I2IError, InputError
 from i2i_sdk.imaging import compose
-from i2i_sdk.live.signals import TERMINATE, handle_signals
+from i2i_sdk.live.stop_signals import TERMINATE, handle_signals
 
 DEFAULT_SOURCE = "0"
 CAMERA_OPTIONS = ("width", "height", "fps", "fourcc")

@@ -18,7 +18,7 @@ from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.pareto import Point, find_dominator
 from i2i_sdk.perf.pareto_plot import check_plot, draw_pareto
 from i2i_sdk.perf.timing import Timing
-from i2i_sdk.quality.verification import verify_bundle
+from i2i_sdk.quality.verify_bundle import verify_bundle
 from i2i_sdk.selection import TunedLatency, save_latencies
 
 

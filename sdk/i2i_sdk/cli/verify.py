@@ -11,7 +11,7 @@ from i2i_sdk.cli.common import format_decibels, parse_measuring, read_bundle
 from i2i_sdk.cli.tables import print_table
 from i2i_sdk.errors import BackendError
 from i2i_sdk.quality.floors import choose_floor
-from i2i_sdk.quality.verification import VerifyOutcome, verify_bundle
+from i2i_sdk.quality.verify_bundle import VerifyOutcome, verify_bundle
 
 
 def main(argv: Sequence[str]) -> int:

@@ -24,9 +24,9 @@ from i2i_sdk.errors import InputError
 from i2i_sdk.files import Closing
 from i2i_sdk.live.processor import FrameProcessor, ProcessedFrame, StreamOptions, TranslatingProcessor
 from i2i_sdk.live.results import Latency, Recorder, Result, SourceStats, StreamStats, ViewState
-from i2i_sdk.live.signals import INTERRUPT, TERMINATE, handle_signals
 from i2i_sdk.live.slot import LatestSlot
 from i2i_sdk.live.sources.source import Captured, Event, Source
+from i2i_sdk.live.stop_signals import INTERRUPT, TERMINATE, handle_signals
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import os
 import platform
 from pathlib import Path
 
-from i2i_sdk.backends.table import PACKAGES
+from i2i_sdk.backends.preference_table import PACKAGES
 from i2i_sdk.device import find_package_version, read_cpu_flags, read_cpu_name
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

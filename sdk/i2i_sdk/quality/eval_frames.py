@@ -41,7 +41,7 @@ def read_frames(
     part: str = "all",
     max_frames: int = MAX_FRAMES,
 ) -> list[NamedFrame]:
-    """Up to `most` frames, spread evenly over `source`, at the engine's size.
+    """Up to `max_frames` frames, spread evenly over `source`, at the engine's size.
 
     source: a folder of images or a video; None takes the photos that scikit-image ships. part: "all", or
     every second of them, "even" or "odd": so that what is calibrated on is not what is judged on.
@@ -82,7 +82,7 @@ def read_frames(
 
 
 def select_spread(items: Iterable[T], max_items: int) -> list[T]:
-    """At most `most` items, evenly spaced, of an iterable whose length is not known, keeping only 2 x `most`.
+    """At most `max_items`, evenly spaced, of an iterable of unknown length, keeping only twice as many.
 
     Example:
         >>> select_spread(range(100), 5)

@@ -15,8 +15,8 @@ from fastapi import FastAPI
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from i2i_sdk.errors import InputError
-from i2i_sdk.live.signals import INTERRUPT, TERMINATE, handle_signals
 from i2i_sdk.live.sinks.mjpeg_server import is_loopback
+from i2i_sdk.live.stop_signals import INTERRUPT, TERMINATE, handle_signals
 from i2i_sdk.server.app import create_app
 from i2i_sdk.server.models import Models
 from i2i_sdk.server.settings import MAX_CONNECTIONS, PING_SECONDS, ServeOptions

@@ -18,7 +18,7 @@ from i2i_export.targets.torch_trt import RoundedEngine, convert_module_to_half, 
 from i2i_export.verify_variant import make_parity_case
 from i2i_sdk import BackendError, ExportError, ParityError
 from i2i_sdk.backends import load_backend_class
-from i2i_sdk.backends.table import PREFERENCE
+from i2i_sdk.backends.preference_table import PREFERENCE
 from i2i_sdk.backends.torch_trt import TRUST_VARIABLE, ProgramEngine, TorchTrtEngine
 from i2i_sdk.quality.parity import measure_parity
 from i2i_training.checkpoint import load_generator

@@ -19,7 +19,7 @@ from i2i_sdk.backends import (
 )
 from i2i_sdk.backends.base import Engine, EngineOptions
 from i2i_sdk.backends.ort import ort_engine
-from i2i_sdk.backends.table import BACKENDS, PREFERENCE
+from i2i_sdk.backends.preference_table import BACKENDS, PREFERENCE
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.errors import BackendError, InputError
 

@@ -14,11 +14,10 @@ from known_bundles import HEIGHT, WIDTH, make_noise
 from trt_graphs import save_swap, swap_red_and_blue
 
 from i2i_sdk.backends import load_backend_class
-from i2i_sdk.backends.table import PREFERENCE
+from i2i_sdk.backends.preference_table import PREFERENCE
 from i2i_sdk.backends.tensorrt import cuda, trt_engine
 from i2i_sdk.backends.tensorrt.builder import build_engine
 from i2i_sdk.backends.tensorrt.cuda import Device
-from i2i_sdk.backends.tensorrt.engine_plan import explain_unusable, locate_cached_engine, plan_engine
 from i2i_sdk.backends.tensorrt.flavors import (
     FLAVORS,
     EngineFile,
@@ -27,6 +26,7 @@ from i2i_sdk.backends.tensorrt.flavors import (
     find_installed,
     format_engine_name,
 )
+from i2i_sdk.backends.tensorrt.load_or_build import explain_unusable, locate_cached_engine, plan_engine
 from i2i_sdk.backends.tensorrt.trt_engine import TrtEngine, build_for_device, check_batch
 from i2i_sdk.errors import BackendError
 

@@ -12,7 +12,7 @@ import pytest
 from known_bundles import FindBundle, RunCommand
 
 from i2i_sdk.backends.ort.providers import PROVIDERS, list_available
-from i2i_sdk.backends.table import BACKENDS, BackendRow
+from i2i_sdk.backends.preference_table import BACKENDS, BackendRow
 from i2i_sdk.cli import doctor
 
 pytestmark = pytest.mark.usefixtures("working_folder")

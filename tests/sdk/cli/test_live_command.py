@@ -225,7 +225,7 @@ def test_a_camera_that_goes_and_comes_back_is_told(known: FindBundle, tmp_path: 
 def test_nohup_stays_in_force(tmp_path: Path) -> None:
     """SIGHUP that the shell switched off is not switched on again."""
     code = (
-        "import os, signal; from i2i_sdk.live.signals import TERMINATE, handle_signals\n"
+        "import os, signal; from i2i_sdk.live.stop_signals import TERMINATE, handle_signals\n"
         "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
         "with handle_signals(TERMINATE, signal.default_int_handler):\n"
         "    os.kill(os.getpid(), signal.SIGHUP)\n"

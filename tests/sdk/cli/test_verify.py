@@ -9,7 +9,7 @@ import pytest
 from known_bundles import HEIGHT, WIDTH, FindBundle, RunCommand, edit_manifest, flip_bit, give_own_graph
 
 from i2i_sdk import Bundle
-from i2i_sdk.quality.verification import verify_bundle
+from i2i_sdk.quality.verify_bundle import verify_bundle
 
 
 def test_every_variant_that_runs_here_is_measured(folder: Path, photos: Path) -> None:

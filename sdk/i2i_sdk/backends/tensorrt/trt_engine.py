@@ -20,8 +20,13 @@ from numpy.typing import NDArray
 from i2i_sdk.backends.base import CLOSED_MESSAGE, DEFAULT_OPTIONS, Engine, EngineOptions, Files
 from i2i_sdk.backends.tensorrt import builder, cuda
 from i2i_sdk.backends.tensorrt.cuda import ArraySpec, Device, GraphReplay
-from i2i_sdk.backends.tensorrt.engine_plan import INSTALL_HINT, EnginePlan, locate_cached_engine, plan_engine
 from i2i_sdk.backends.tensorrt.flavors import FLAVORS, Library, find_installed, parse_engine_name
+from i2i_sdk.backends.tensorrt.load_or_build import (
+    INSTALL_HINT,
+    EnginePlan,
+    locate_cached_engine,
+    plan_engine,
+)
 from i2i_sdk.errors import BackendError
 from i2i_sdk.files import hash_file, write_atomically
 

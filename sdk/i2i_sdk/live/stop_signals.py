@@ -1,4 +1,4 @@
-"""What asks a program to end, and who hears it."""
+"""Signals that ask a program to end, and who handles them."""
 
 from __future__ import annotations
 

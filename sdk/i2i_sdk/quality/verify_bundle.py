@@ -1,4 +1,4 @@
-"""How close variants come to a bundle's reference graph, on this device and without PyTorch."""
+"""Verify a bundle: how close its variants come to its reference graph, on this device, without PyTorch."""
 
 from __future__ import annotations
 
