@@ -45,18 +45,15 @@ def test_discriminators_see_input_and_output_together() -> None:
     x, y, other = (torch.rand(2, 3, 64, 64) for _ in range(3))
     for net in (PatchDiscriminator(6, 4), PixelDiscriminator(6, 4)):
         scores = net(x, y)
-        assert scores.shape[:2] == (2, 1)
-        assert torch.equal(scores, net(torch.cat([x, y], 1)))
-        assert not torch.equal(scores, net(other, y))
-        assert not torch.equal(scores, net(x, other))
+        assert scores.shape[:2] == (2, 1) and torch.equal(scores, net(torch.cat([x, y], 1)))
+        assert not torch.equal(scores, net(other, y)) and not torch.equal(scores, net(x, other))
 
 
 def test_patchgan_scores_are_raw_numbers() -> None:
     torch.manual_seed(0)
     scores = initialize_weights(PatchDiscriminator(3, 4), gain=2.0)(torch.rand(1, 3, 70, 70))
     assert scores.shape == (1, 1, 6, 6)  # 70 -> 35 -> 17 -> 8 -> 7 -> 6
-    assert scores.min() < 0.0
-    assert scores.max() > 1.0
+    assert scores.min() < 0.0 and scores.max() > 1.0
 
 
 def list_weights(module: nn.Module) -> torch.Tensor:
