@@ -199,10 +199,7 @@ def test_all_bad_files_are_listed_at_once(kind: str, tmp_path: Path) -> None:
     message = assert_refused(
         tmp_path,
         *("4 of 7 files", "--skip_bad true", "odd.png: is 15 pixels wide", "text.jpg: cannot be read"),
-        *(
-            "small.png: is 16x7 pixels; at least 8x8",
-            "channels.npy: has 4 channels, not 3, which --channels_",
-        ),
+        *("small.png: is 16x7 pixels; at least 8x8", "channels.npy: has 4 channels, not 3, which --channels"),
         kind=kind,
     )
     assert "image0" not in message and message.count("\n") == 5
