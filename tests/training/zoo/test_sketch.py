@@ -161,11 +161,9 @@ def test_targets_are_drawings_of_the_clean_photo(photos: Path, pairs_folder: Pat
 
 
 def test_pairs_are_the_same_every_time(photos: Path, pairs_folder: Path, tmp_path: Path) -> None:
-    make_pairs(photos, tmp_path / "again")
+    make_pairs(photos, again := tmp_path / "again")
     files = sorted(p.relative_to(pairs_folder) for p in pairs_folder.rglob("*.png"))
-    assert files and all(
-        (pairs_folder / f).read_bytes() == (tmp_path / "again" / f).read_bytes() for f in files
-    )
+    assert files and all((pairs_folder / f).read_bytes() == (again / f).read_bytes() for f in files)
 
 
 @pytest.mark.parametrize("size", [(100, 150), (600, 400), (288, 288), (50, 999)])
