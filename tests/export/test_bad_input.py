@@ -24,10 +24,8 @@ from i2i_sdk.files import hash_file
 from tests.training.warm import get_fork_server, wait_until
 
 SIZE = ExportOptions(size=(64, 64))
-EVERY_KIND = (
-    *(("ort", "fp32"), ("openvino", "fp32"), ("ncnn", "fp32")),
-    *(("web", "fp16"), ("coreml", "fp16"), ("trt", "fp16")),
-)
+FP32_KINDS, FP16_KINDS = ("ort", "openvino", "ncnn"), ("web", "coreml", "trt")
+EVERY_KIND = [*((kind, "fp32") for kind in FP32_KINDS), *((kind, "fp16") for kind in FP16_KINDS)]
 
 
 def hash_files(folder: Path) -> dict[str, str]:
@@ -48,17 +46,9 @@ def find_readable_bundles(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def source(root: Path) -> Path:
-    """The sketch model's checkpoint."""
-    return root / "models" / "sketch" / "latest_net_G.safetensors"
-
-
-@pytest.fixture(scope="module")
-def every_kind(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def every_kind(sketch_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with a variant of each kind; tests must not change it."""
-    out = tmp_path_factory.mktemp("kinds") / "x.i2i"
-    export(source, EVERY_KIND, out, SIZE)
-    return out
+    return export(sketch_checkpoint, EVERY_KIND, tmp_path_factory.mktemp("kinds") / "x.i2i", SIZE).bundle.path
 
 
 @pytest.fixture
@@ -84,15 +74,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_leaves_the_old_bundle(
-    source: Path, small_disk: Path, capfd: pytest.CaptureFixture[str]
+def test_a_full_disk_leaves_the_bundle(
+    sketch_checkpoint: Path, small_disk: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """0.8 MB of graph, as much of weights, and what the converters write on the way."""
     out = small_disk / "x.i2i"
-    export(source, [("ort", "fp32")], out, SIZE)
+    export(sketch_checkpoint, [("ort", "fp32")], out, SIZE)
     before = hash_files(small_disk)
     for targets in ("ort", "ncnn:fp32", "web:fp16", "coreml:fp16"):
-        words = ["export", str(source), "--size", "64", "--to", targets, "-o", str(out)]
+        words = ["export", str(sketch_checkpoint), "--size", "64", "--to", targets, "-o", str(out)]
         (small_disk / "ballast").write_bytes(bytes(1_000_000))
         assert i2i(words) == 2, targets
         errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
@@ -128,20 +118,19 @@ SIGNAL_POINTS = {
 def export_and_signal(source: Path, out: Path, point: str, signal_number: signal.Signals) -> tuple[int, str]:
     """Send a signal to an export at that moment; its exit code and what it printed."""
     log = out.parent / "log"
-    pid = get_fork_server().start(
-        ["export", str(source), "--size", "64", "--to", "ncnn:fp32", "-o", str(out)], log
-    )
+    words = ["export", str(source), "--size", "64", "--to", "ncnn:fp32", "-o", str(out)]
+    pid = get_fork_server().start(words, log)
     wait_until(lambda: any(out.parent.glob(f".{out.name}.partial*/{SIGNAL_POINTS[point]}")), log)
     os.kill(pid, signal_number)
     return get_fork_server().wait(pid), log.read_text()
 
 
 @pytest.mark.parametrize("moment", SIGNAL_POINTS)
-def test_a_killed_export_leaves_the_old_bundle(
-    moment: str, source: Path, bundle: Path, tmp_path: Path
+def test_a_killed_export_leaves_the_bundle(
+    moment: str, sketch_checkpoint: Path, bundle: Path, tmp_path: Path
 ) -> None:
     before = hash_files(bundle)
-    assert export_and_signal(source, bundle, moment, signal.SIGKILL)[0] == -signal.SIGKILL
+    assert export_and_signal(sketch_checkpoint, bundle, moment, signal.SIGKILL)[0] == -signal.SIGKILL
     assert hash_files(bundle) == before
     assert find_readable_bundles(tmp_path) == ["x.i2i"]
     assert len(list(tmp_path.iterdir())) == 3  # the log, and half an export under a name that nothing reads
@@ -150,21 +139,22 @@ def test_a_killed_export_leaves_the_old_bundle(
 # Not while libraries are imported: theirs may swallow the interrupt.
 @pytest.mark.parametrize("moment", ["the network is traced", "the weights are there"])
 def test_an_interrupted_export_leaves_only_the_old_bundle(
-    moment: str, source: Path, bundle: Path, tmp_path: Path
+    moment: str, sketch_checkpoint: Path, bundle: Path, tmp_path: Path
 ) -> None:
     before = hash_files(bundle)
-    code, said = export_and_signal(source, bundle, moment, signal.SIGINT)
+    code, said = export_and_signal(sketch_checkpoint, bundle, moment, signal.SIGINT)
     assert (code, said.splitlines()[-1]) == (130, "interrupted"), said
     assert hash_files(bundle) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "x.i2i"]
 
 
-def test_a_killed_first_export_leaves_no_bundle(source: Path, tmp_path: Path) -> None:
+def test_a_killed_first_export_leaves_no_bundle(sketch_checkpoint: Path, tmp_path: Path) -> None:
     """And what it left is in nobody's way."""
     out = tmp_path / "x.i2i"
-    assert export_and_signal(source, out, "the weights are there", signal.SIGKILL)[0] == -signal.SIGKILL
+    code, _ = export_and_signal(sketch_checkpoint, out, "the weights are there", signal.SIGKILL)
+    assert code == -signal.SIGKILL
     assert not out.exists() and find_readable_bundles(tmp_path) == []
-    export(source, [("ncnn", "fp32")], out, SIZE)
+    export(sketch_checkpoint, [("ncnn", "fp32")], out, SIZE)
     assert [v.name for v in Bundle.read(out).manifest.variants] == ["ncnn-fp32-64x64"]
 
 
@@ -195,28 +185,21 @@ def test_one_flipped_bit_in_any_file_of_any_kind(bundle: Path) -> None:
 def list_split_files(bundle: Path) -> list[tuple[int, int, FileEntry]]:
     """(variant, which of its files, entry) of every file of the variants with more than one."""
     variants = Bundle.read(bundle).manifest.variants
-    found = [(v, f, e) for v, variant in enumerate(variants) for f, e in enumerate(variant.files)]
-    return [(v, f, e) for v, f, e in found if len(variants[v].files) > 1]
+    split = [(v, variant.files) for v, variant in enumerate(variants) if len(variant.files) > 1]
+    return [(v, f, entry) for v, files in split for f, entry in enumerate(files)]
 
 
 def test_paths_that_leave_the_bundle_in_any_place(bundle: Path) -> None:
-    text = (bundle / "manifest.json").read_text()
-    listed = list_split_files(bundle)
-    assert {Bundle.read(bundle).manifest.variants[v].backend for v, _, _ in listed} == {
-        "ncnn",
-        "coreml",
-        "trt",
-    }
+    manifest, outside = bundle / "manifest.json", bundle.parent / "outside"
+    text, listed = manifest.read_text(), list_split_files(bundle)
+    variants = Bundle.read(bundle).manifest.variants
+    assert {variants[v].backend for v, _, _ in listed} == {"ncnn", "coreml", "trt"}
     for v, f, entry in listed:
-        shutil.copyfile(bundle / entry.path, bundle.parent / "outside")
-        for path in (
-            "../outside",
-            str(bundle.parent / "outside"),
-            f"{Path(entry.path).parent}/../../outside",
-        ):
+        shutil.copyfile(bundle / entry.path, outside)
+        for path in ("../outside", str(outside), f"{Path(entry.path).parent}/../../outside"):
             data = json.loads(text)
             data["variants"][v]["files"][f]["path"] = path
-            (bundle / "manifest.json").write_text(json.dumps(data))
+            manifest.write_text(json.dumps(data))
             with pytest.raises(BundleError, match="leaves the bundle; paths must be relative and inside"):
                 Bundle.read(bundle)
 
@@ -232,10 +215,10 @@ def test_links_in_place_of_any_file(bundle: Path) -> None:
         outside.rename(path)
 
 
-def test_a_newer_bundle_is_not_extended(source: Path, bundle: Path) -> None:
+def test_a_newer_bundle_is_not_extended(sketch_checkpoint: Path, bundle: Path) -> None:
     data = json.loads((bundle / "manifest.json").read_text())
     (bundle / "manifest.json").write_text(json.dumps(data | {"schema": data["schema"] + 1}))
     before = hash_files(bundle)
     with pytest.raises(BundleError, match=r"this version reads up to .*: pip install -U i2i-sdk"):
-        export(source, [("ort", "fp32")], bundle, SIZE)
+        export(sketch_checkpoint, [("ort", "fp32")], bundle, SIZE)
     assert hash_files(bundle) == before and list(bundle.parent.iterdir()) == [bundle]

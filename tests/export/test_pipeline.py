@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from pathlib import Path
 
@@ -19,16 +20,9 @@ from i2i_sdk.cli.main import main as i2i
 from i2i_sdk.media.images import write_image
 from i2i_sdk.quality.floors import PSNR_FLOORS
 from i2i_sdk.quality.metrics import psnr
-from i2i_training.checkpoint import load_generator, save_generator
-from i2i_training.networks import (
-    DcganConfig,
-    EncoderDecoderConfig,
-    GeneratorConfig,
-    GeneratorSpec,
-    UnetConfig,
-    UnitConfig,
-)
-from tests.export.conftest import SMALL, make_generator
+from i2i_training.checkpoint import load_generator
+from i2i_training.networks import DcganConfig, EncoderDecoderConfig, GeneratorConfig, UnetConfig, UnitConfig
+from tests.export.conftest import SMALL, make_generator, save_network
 
 ALL = [("ort", "fp32"), ("openvino", "fp32")]
 SIZE = ExportOptions(size=(64, 64))
@@ -75,11 +69,6 @@ def test_a_network_of_noise_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def save_network(path: Path, config: GeneratorConfig) -> Path:
-    spec = GeneratorSpec(config, "running_stats" if config.norm == "batch" else "none", steps=1, size=64)
-    return save_generator(path, make_generator(config), spec)
-
-
 def test_reference_graph_obeys_the_uint8_contract(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     export(checkpoints["resnet_gray"], [("ort", "fp32")], tmp_path / "x.i2i", ExportOptions(size=(64, 96)))
     graph = onnx.load(str(tmp_path / "x.i2i" / "reference.onnx")).graph
@@ -88,9 +77,8 @@ def test_reference_graph_obeys_the_uint8_contract(checkpoints: dict[str, Path], 
         kind = value.type.tensor_type
         assert kind.elem_type == onnx.TensorProto.UINT8
         assert [d.dim_value or d.dim_param for d in kind.shape.dim] == ["batch", 64, 96, channels]
-    assert not any(
-        "/" in node.doc_string or node.metadata_props for node in graph.node
-    )  # no paths of this machine
+    # No paths of this machine.
+    assert not any("/" in node.doc_string or node.metadata_props for node in graph.node)
 
 
 def test_batches_up_to_eight_equal_single_frames(checkpoints: dict[str, Path], tmp_path: Path) -> None:
@@ -119,13 +107,9 @@ def test_manifest_tells_the_checkpoints_story(checkpoints: dict[str, Path], tmp_
     options = ExportOptions(size=(64, 64), license="CC0", trained_on="drawn shapes", name="shapes")
     manifest = export(checkpoints["resnet"], ALL, tmp_path / "x.i2i", options).bundle.manifest
     _, spec = load_generator(checkpoints["resnet"])
-    assert (manifest.model.name, manifest.model.license, manifest.model.trained_on) == (
-        "shapes",
-        "CC0",
-        "drawn shapes",
-    )
-    assert manifest.model.source_sha256 == spec.source_sha256
-    assert manifest.model.steps == 1
+    model = manifest.model
+    assert (model.name, model.license, model.trained_on) == ("shapes", "CC0", "drawn shapes")
+    assert (model.source_sha256, model.steps) == (spec.source_sha256, 1)
     assert manifest.input.multiple_of == 4
     assert manifest.variants[0].files == manifest.variants[1].files  # OpenVINO reads ONNX Runtime's file
     assert manifest.variants[0].macs > 1_000_000
@@ -133,21 +117,13 @@ def test_manifest_tells_the_checkpoints_story(checkpoints: dict[str, Path], tmp_
 
 def test_sizes_and_targets_are_added_to_a_bundle(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "x.i2i"
-    export(checkpoints["resnet"], [("ort", "fp32")], out, SIZE)
-    export(checkpoints["resnet"], [("openvino", "fp32")], out, SIZE)
-    export(checkpoints["resnet"], [("ort", "fp32")], out, ExportOptions(size=(32, 96)))
-    bundle = Bundle.read(out)
+    for target, size in (("ort", (64, 64)), ("openvino", (64, 64)), ("ort", (32, 96))):
+        export(checkpoints["resnet"], [(target, "fp32")], out, ExportOptions(size=size))
+    found = [v.name for v in Bundle.read(out).manifest.variants]
     # The size that came first stays the default.
-    assert [v.name for v in bundle.manifest.variants] == [
-        "ort-fp32-64x64",
-        "openvino-fp32-64x64",
-        "ort-fp32-32x96",
-    ]
-    assert sorted(p.name for p in out.iterdir()) == [
-        "manifest.json",
-        "reference.onnx",
-        "reference_32x96.onnx",
-    ]
+    assert found == ["ort-fp32-64x64", "openvino-fp32-64x64", "ort-fp32-32x96"]
+    files = sorted(p.name for p in out.iterdir())
+    assert files == ["manifest.json", "reference.onnx", "reference_32x96.onnx"]
     with Translator(out, size=(32, 96)) as t:
         assert (t.height, t.width) == (32, 96)
 
@@ -182,8 +158,6 @@ def test_a_wrong_rewrite_is_caught(
 
 
 def _change_gain(module: torch.nn.Module) -> torch.nn.Module:
-    import copy
-
     module = copy.deepcopy(module)
     norm = next(m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d))
     with torch.no_grad():
@@ -220,21 +194,16 @@ def test_sizes_that_do_not_divide_are_refused(
 
 
 def test_targets_are_parsed_and_refused() -> None:
+    fp32, int8 = TargetRequest("ort", "fp32"), TargetRequest("ort", "int8")
     assert parse_targets("ort:fp32,openvino:fp32,ort:fp32") == [TargetRequest(*pair) for pair in ALL]
     frames = ExportOptions(frames=Path("photos"))
-    assert parse_targets("ort", frames) == [
-        TargetRequest("ort", "fp32"),
-        TargetRequest("ort", "int8", required=False),
-    ]
-    assert parse_targets("ort:int8", frames) == [TargetRequest("ort", "int8")]
-    assert parse_targets("ort,ort:int8", frames) == [
-        TargetRequest("ort", "fp32"),
-        TargetRequest("ort", "int8"),
-    ]
-    assert parse_targets("ort") == [TargetRequest("ort", "fp32")]
+    assert parse_targets("ort", frames) == [fp32, TargetRequest("ort", "int8", required=False)]
+    assert parse_targets("ort:int8", frames) == [int8]
+    assert parse_targets("ort,ort:int8", frames) == [fp32, int8]
+    assert parse_targets("ort") == [fp32]
     everything = parse_targets("all", frames)
     assert {w.target for w in everything} == set(pipeline.TARGETS)
-    assert [w for w in everything if w.required] == [TargetRequest("ort", "fp32")]
+    assert [w for w in everything if w.required] == [fp32]
     with pytest.raises(ExportError, match="target 'tensorflow' is not known; known: ort, openvino"):
         parse_targets("ort,tensorflow")
     with pytest.raises(ExportError, match="ort has no precision 'bf16'; it has fp32, int8"):
@@ -248,21 +217,17 @@ def test_broken_checkpoints_write_nothing(shared_data: Path, tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_real_checkpoint_keeps_its_pictures(shared_data: Path, tmp_path: Path) -> None:
+def test_zebras_keep_their_pictures(zebra_checkpoint: Path, shared_data: Path, tmp_path: Path) -> None:
     """The horse-to-zebra generator on real photos: the promise of the README."""
-    source = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
     options = ExportOptions(size=(256, 256), frames=shared_data / "photos")
-    exported = export(source, parse_targets("ort,openvino"), tmp_path / "h2z.i2i", options)
+    exported = export(zebra_checkpoint, parse_targets("ort,openvino"), tmp_path / "h2z.i2i", options)
     for variant in (c.variant for c in exported.variants):
-        assert variant.parity is not None
-        assert variant.parity.frames == 32
+        assert variant.parity is not None and variant.parity.frames == 32
         assert variant.parity.psnr >= {"fp32": 50, "bf16": 40}[variant.precision]
 
 
 def test_a_direction_that_the_checkpoint_denies_is_refused(tmp_path: Path) -> None:
-    config = SMALL["resnet"]
-    spec = GeneratorSpec(config, direction="AtoB", size=64)
-    path = save_generator(tmp_path / "latest_net_G.safetensors", make_generator(config), spec)
+    path = save_network(tmp_path / "latest_net_G.safetensors", SMALL["resnet"], direction="AtoB")
     with pytest.raises(ExportError, match="was trained AtoB, not BtoA"):
         export(path, ALL, tmp_path / "x.i2i", ExportOptions(direction="BtoA"))
     exported = export(path, [("ort", "fp32")], tmp_path / "x.i2i", ExportOptions(direction="AtoB"))
@@ -282,8 +247,7 @@ def test_a_runs_folder_names_the_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    spec = GeneratorSpec(SMALL["resnet"], size=32)
-    save_generator(tmp_path / "zebras" / "latest_net_G.safetensors", make_generator(spec.config), spec)
+    save_network(tmp_path / "zebras" / "latest_net_G.safetensors", SMALL["resnet"], size=32)
     assert i2i(["export", "zebras", "--to", "ort"]) == 0
     printed = capsys.readouterr().out
     assert "next: i2i run zebras.i2i SOURCE -o OUT" in printed and "peak memory" in printed

@@ -11,12 +11,11 @@ from playwright import sync_api
 from tests.sdk.known_bundles import save_graph, write_known_bundle
 from tests.system.live_page_tools import (
     CHROMIUM,
-    PATTERNS,
     PHONE_HOST,
     LivePage,
     draw_blocks,
     launch_browser,
-    make_pattern,
+    list_patterns,
     run_server,
     write_camera,
 )
@@ -51,7 +50,7 @@ def playwright() -> Iterator[sync_api.Playwright]:
 @pytest.fixture(scope="module")
 def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("camera") / "patterns.mjpeg"
-    return write_camera(path, [draw_blocks(make_pattern(number)) for number in range(PATTERNS)])
+    return write_camera(path, [draw_blocks(pattern) for pattern in list_patterns()])
 
 
 @pytest.fixture(scope="module")

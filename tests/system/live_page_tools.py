@@ -50,6 +50,11 @@ def make_pattern(number: int) -> Image:
     return np.asarray(48 + 76 * digits, np.uint8).reshape(GRID, GRID, 3)
 
 
+def list_patterns(is_mirrored: bool = False) -> list[Image]:
+    patterns = [make_pattern(number) for number in range(PATTERNS)]
+    return [pattern[:, ::-1] for pattern in patterns] if is_mirrored else patterns
+
+
 def draw_blocks(blocks: Image, height: int = HEIGHT, width: int = WIDTH) -> Image:
     """[GRID, GRID, 3] -> [height, width, 3]."""
     return np.asarray(cv2.resize(blocks, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
@@ -81,7 +86,6 @@ def run_server(*arguments: str | Path, port: int | None = None, host: str = "127
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
-    assert process.stdout is not None
     said: list[str] = []
     try:
         for line in process.stdout:
@@ -98,14 +102,9 @@ def run_server(*arguments: str | Path, port: int | None = None, host: str = "127
 
 def launch_browser(playwright: Playwright, *flags: str, camera: Path | None = None) -> Browser:
     """Debian's Chromium, headless; with `camera` as its camera, allowed without a question."""
-    camera_flags = (
-        [*CAMERA_FLAGS, *CAMERA_ALLOWED_FLAGS, f"--use-file-for-fake-video-capture={camera}"]
-        if camera
-        else []
-    )
-    return playwright.chromium.launch(
-        executable_path=str(CHROMIUM), args=[*BROWSER_FLAGS, *camera_flags, *flags]
-    )
+    if camera:
+        flags += (*CAMERA_FLAGS, *CAMERA_ALLOWED_FLAGS, f"--use-file-for-fake-video-capture={camera}")
+    return playwright.chromium.launch(executable_path=str(CHROMIUM), args=[*BROWSER_FLAGS, *flags])
 
 
 def wait_until(condition: Callable[[], object], description: str) -> None:
@@ -170,16 +169,14 @@ class LivePage:
     def check_translation(self, answer: TranslateFunction, is_mirrored: bool = True) -> None:
         """Read 16 pixels of three different frames: each is what `answer` makes of the frame beside it, which
         is a drawn pattern."""
-        known = [make_pattern(n)[:, ::-1] if is_mirrored else make_pattern(n) for n in range(PATTERNS)]
-        missing = set(range(PATTERNS))
+        known, missing = list_patterns(is_mirrored), set(range(PATTERNS))
         end = time.monotonic() + TIMEOUT_S
         while missing:
             assert time.monotonic() < end, f"patterns {missing} were never shown"
             before, after = self.read_blocks()
             number = min(range(PATTERNS), key=lambda n: compute_distance(before, known[n]))
-            assert compute_distance(before, known[number]) <= CAMERA_TOLERANCE, (
-                "the frame is no pattern of the camera"
-            )
+            distance = compute_distance(before, known[number])
+            assert distance <= CAMERA_TOLERANCE, "the frame is no pattern of the camera"
             found = compute_distance(after, answer(before))
             assert found <= TOLERANCE, f"pattern {number}: a pixel is {found} gray levels off"
             missing.discard(number)
@@ -188,7 +185,6 @@ class LivePage:
 def decode_image(data: bytes) -> Image:
     """An encoded picture, RGB."""
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    assert picture is not None
     return np.ascontiguousarray(picture[:, :, ::-1], np.uint8)
 
 
@@ -202,5 +198,4 @@ def measure_pattern_error(picture: Image, answer: TranslateFunction, is_mirrored
     height, width = picture.shape[:2]
     rows, columns = (((2 * np.arange(4) + 1) * side // 8) for side in (height, width))
     read = picture[np.ix_(rows, columns)]
-    known = [make_pattern(n)[:, ::-1] if is_mirrored else make_pattern(n) for n in range(PATTERNS)]
-    return min(compute_distance(read, answer(k)) for k in known)
+    return min(compute_distance(read, answer(pattern)) for pattern in list_patterns(is_mirrored))

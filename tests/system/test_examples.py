@@ -66,10 +66,8 @@ def test_webcam(root: Path, screen: Screen, clip: Path, tmp_path: Path) -> None:
 
         def is_split() -> bool:
             picture = screen.read_pixels()[60:420]  # below the figures, above the keys
-            return (
-                measure_gray_share(picture[:, 10:290]) < 0.01
-                and measure_gray_share(picture[:, 350:630]) > 0.95
-            )
+            left, right = (measure_gray_share(picture[:, x : x + 280]) for x in (10, 350))
+            return left < 0.01 and right > 0.95
 
         wait_for(is_split, "the clip on the left, a drawing on the right")
         screen.press_keys("q")
@@ -123,7 +121,7 @@ def test_image_folder(root: Path, tmp_path: Path) -> None:
     assert "a damaged one.png" in err and len(err.splitlines()) == 1
     assert sorted(path.name for path in (tmp_path / "new" / "out").iterdir()) == ["a.png", "b.png"]
     made = cv2.imread(str(tmp_path / "new" / "out" / "a.png"))
-    assert made is not None and made.shape == (90, 320, 3)
+    assert made.shape == (90, 320, 3)
     np.testing.assert_array_equal(made[:, :160], image)
     assert measure_gray_share(made[:, 160:]) == 1.0  # type: ignore[arg-type]
 

@@ -12,10 +12,8 @@ import pytest
 
 from i2i_export.targets import TARGETS
 
-ROOT = Path(__file__).resolve().parents[2]
-LAUNCHERS = sorted(
-    p.relative_to(ROOT) for folder in ("export", "training") for p in (ROOT / folder).glob("*.py")
-)
+ROOT, FOLDERS = Path(__file__).resolve().parents[2], ("export", "training")
+LAUNCHERS = sorted(path.relative_to(ROOT) for path in ROOT.glob("*/*.py") if path.parts[-2] in FOLDERS)
 
 
 def test_they_shadow_nothing() -> None:
@@ -29,21 +27,14 @@ def test_they_shadow_nothing() -> None:
 def test_every_target_has_one() -> None:
     texts = [(ROOT / path).read_text() for path in LAUNCHERS if path.parts[0] == "export"]
     launched = [name for text in texts for name in re.findall(r'"i2i_export.cli:launch", \["([\w-]+)"', text)]
-    assert sorted(launched) == sorted(TARGETS)
-    assert len(texts) == len(TARGETS)
+    assert sorted(launched) == sorted(TARGETS) and len(texts) == len(TARGETS)
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS, ids=str)
 def test_without_an_install_it_says_what_to_run(launcher: Path, tmp_path: Path) -> None:
     """An isolated interpreter without site-packages is a machine where nothing was installed."""
     assert len((ROOT / launcher).read_text().splitlines()) <= 20
-    done = subprocess.run(
-        [sys.executable, "-S", "-I", str(ROOT / launcher), "x.pth"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        timeout=60,
-        check=False,
-    )
+    command = [sys.executable, "-S", "-I", str(ROOT / launcher), "x.pth"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
     assert f"make setup, then .venv/bin/python {launcher.as_posix()} …" in done.stderr

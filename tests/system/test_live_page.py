@@ -23,15 +23,16 @@ from tests.system.live_page_tools import (
     CAMERA_ALLOWED_FLAGS,
     CAMERA_TOLERANCE,
     HEIGHT,
-    PATTERNS,
     TOLERANCE,
     WIDTH,
     Image,
     LivePage,
+    TranslateFunction,
     compute_distance,
     decode_image,
     draw_blocks,
     launch_browser,
+    list_patterns,
     make_pattern,
     measure_pattern_error,
     wait_until,
@@ -100,18 +101,13 @@ def test_mirror(live: LivePage) -> None:
     button = live.page.get_by_role("button", name="Mirror")
     assert button.get_attribute("aria-pressed") == "true"  # as in every mirror, for a camera that faces you
     button.click()
-    known = [make_pattern(number) for number in range(PATTERNS)]
-    wait_until(
-        lambda: min(compute_distance(live.read_blocks()[0], k) for k in known) <= CAMERA_TOLERANCE,
-        "turned frames",
-    )
+    wait_until(lambda: shows_pattern(live), "turned frames")
     live.check_translation(SWAP, is_mirrored=False)
 
 
 def test_flip_takes_the_next_camera(playwright: sync_api.Playwright, address: str) -> None:
-    browser = launch_browser(
-        playwright, *CAMERA_ALLOWED_FLAGS, "--use-fake-device-for-media-stream=device-count=2"
-    )
+    two_cameras = "--use-fake-device-for-media-stream=device-count=2"
+    browser = launch_browser(playwright, *CAMERA_ALLOWED_FLAGS, two_cameras)
     context = browser.new_context(viewport=PHONE)
     live = LivePage(context.new_page()).open(address)
     live.wait_for_model("swap", "server")
@@ -157,22 +153,15 @@ def test_slider(live: LivePage) -> None:
     for key, value in (("ArrowRight", 52), ("ArrowLeft", 50), ("PageDown", 40), ("Home", 0), ("End", 100)):
         live.page.keyboard.press(key)
         assert slider.get_attribute("aria-valuenow") == str(value)
-    wait_until(
-        lambda: measure_pattern_error(read_screen(live), lambda x: x) <= CAMERA_TOLERANCE,
-        "only the original is seen",
-    )
+    wait_until(lambda: screen_shows(live, lambda x: x), "only the original is seen")
     box = live.page.locator("#picture").bounding_box()
-    assert box is not None
     live.page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 5)
     live.page.mouse.down()
     live.page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 5)
     live.page.mouse.up()
     assert slider.get_attribute("aria-valuenow") == "25"
     live.page.keyboard.press("Home")
-    wait_until(
-        lambda: measure_pattern_error(read_screen(live), SWAP) <= CAMERA_TOLERANCE,
-        "only the translation is seen",
-    )
+    wait_until(lambda: screen_shows(live, SWAP), "only the translation is seen")
     live.page.get_by_role("button", name="Compare").click()
     assert not slider.is_visible()
 
@@ -233,9 +222,7 @@ def test_a_picture_becomes_what_python_makes_of_it(
 
 def test_fp32_in_the_browser_gives_the_floats_of_python(live: LivePage) -> None:
     """The zoo's model up to its tanh, before anything is rounded: in -1..1, the same to 1e-3."""
-    folder = find_zoo_bundle("sketch")
-    assert folder is not None
-    model = onnx.load(str(folder / "reference_128x128.onnx"))
+    model = onnx.load(str(find_zoo_bundle("sketch") / "reference_128x128.onnx"))
     (tanh,) = (node.output[0] for node in model.graph.node if node.op_type == "Tanh")
     del model.graph.output[:]
     model.graph.output.append(helper.make_tensor_value_info(tanh, TensorProto.FLOAT, [1, 3, 128, 128]))
@@ -262,17 +249,11 @@ def test_a_video_file(live: LivePage, tmp_path: Path) -> None:
     with av.open(str(tmp_path / "clip.webm"), "w") as file:
         stream = file.add_stream("libvpx", rate=10)
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = WIDTH, HEIGHT, "yuv420p", 4_000_000
-        for number in [n for n in range(PATTERNS) for _ in range(5)]:
-            file.mux(
-                stream.encode(av.VideoFrame.from_ndarray(draw_blocks(make_pattern(number)), format="rgb24"))
-            )
+        for pattern in [pattern for pattern in list_patterns() for _ in range(5)]:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(draw_blocks(pattern), format="rgb24")))
         file.mux(stream.encode())
     live.page.locator("#file").set_input_files(tmp_path / "clip.webm")
-    known = [make_pattern(number) for number in range(PATTERNS)]
-    wait_until(
-        lambda: min(compute_distance(live.read_blocks()[0], k) for k in known) <= CAMERA_TOLERANCE,
-        "frames of the clip",
-    )
+    wait_until(lambda: shows_pattern(live), "frames of the clip")
     live.check_translation(SWAP, is_mirrored=False)
 
 
@@ -302,6 +283,11 @@ def test_a_file_that_is_none(live: LivePage, tmp_path: Path) -> None:
     live.wait_for_notice("broken.mp4 cannot be played")
 
 
+def shows_pattern(live: LivePage) -> bool:
+    """Whether a pattern, not mirrored, is what is translated."""
+    return any(compute_distance(live.read_blocks()[0], x) <= CAMERA_TOLERANCE for x in list_patterns())
+
+
 def find_misplaced_controls(live: LivePage, viewport: sync_api.ViewportSize) -> list[str]:
     """The controls that are not wholly on the screen, or too small for a finger."""
     kinds = ("button", "select", ".segments label", "[role=slider]")
@@ -320,9 +306,10 @@ def find_misplaced_controls(live: LivePage, viewport: sync_api.ViewportSize) -> 
     return bad
 
 
-def read_screen(live: LivePage) -> Image:
-    """What is on the screen where the picture is, RGB."""
-    return decode_image(live.page.locator("#picture").screenshot())
+def screen_shows(live: LivePage, answer: TranslateFunction) -> bool:
+    """Whether the picture on the screen is what `answer` makes of a pattern."""
+    picture = decode_image(live.page.locator("#picture").screenshot())
+    return measure_pattern_error(picture, answer) <= CAMERA_TOLERANCE
 
 
 def load_textured_photo() -> Image:

@@ -28,13 +28,16 @@ SWAP = KNOWN_MODELS["swap"].compute
 NO_VALUE = "\N{EN DASH}"  # what a figure shows that there is none of
 
 
-def test_a_server_that_comes_back_is_found_again(browser: sync_api.Browser, models: list[Path]) -> None:
-    port = find_free_port()
-    page = browser.new_page()
-    live = LivePage(page)
-    with run_server(models[0], port=port) as address:
+def open_and_lose_server(live: LivePage, model: Path, port: int) -> None:
+    with run_server(model, port=port) as address:
         live.open(address).wait_for_model("swap", "server")
-    page.get_by_text("The server is gone").wait_for()
+    live.page.get_by_text("The server is gone").wait_for()
+
+
+def test_a_server_that_comes_back_is_found_again(browser: sync_api.Browser, models: list[Path]) -> None:
+    live = LivePage(browser.new_page())
+    page, port = live.page, find_free_port()
+    open_and_lose_server(live, models[0], port)
     assert page.get_by_label("Engine in use").inner_text() == "Server: not connected"
     with run_server(models[0], port=port):
         wait_until(lambda: page.evaluate("document.body.dataset.engineState") == "ready", "connected again")
@@ -50,12 +53,9 @@ def test_a_server_that_comes_back_is_found_again(browser: sync_api.Browser, mode
 
 def test_a_device_without_the_server_waits_for_it(browser: sync_api.Browser, models: list[Path]) -> None:
     """The worker and the model are the server's files: the device is not to blame."""
-    port = find_free_port()
-    page = browser.new_page()
-    live = LivePage(page)
-    with run_server(models[0], port=port) as address:
-        live.open(address).wait_for_model("swap", "server")
-    page.get_by_text("The server is gone").wait_for()
+    live = LivePage(browser.new_page())
+    page, port = live.page, find_free_port()
+    open_and_lose_server(live, models[0], port)
     figures = [page.locator(name) for name in ("#fps", "#latency", "#dropped")]
     wait_until(lambda: all(f.inner_text() == NO_VALUE for f in figures), "figures of nothing are not shown")
     live.choose(engine="device")
@@ -68,18 +68,23 @@ def test_a_device_without_the_server_waits_for_it(browser: sync_api.Browser, mod
     page.close()
 
 
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """A file of the first pattern."""
+    cv2.imwrite(str(tmp_path / "p.png"), np.ascontiguousarray(draw_blocks(make_pattern(0))[:, :, ::-1]))
+    return tmp_path / "p.png"
+
+
 def test_who_is_sent_away_for_idleness_comes_back(
-    browser: sync_api.Browser, models: list[Path], tmp_path: Path
+    browser: sync_api.Browser, models: list[Path], picture: Path
 ) -> None:
     """A still picture needs no frames; what changes it does."""
-    cv2.imwrite(str(tmp_path / "p.png"), np.ascontiguousarray(draw_blocks(make_pattern(0))[:, :, ::-1]))
     with run_server(models[0], "--idle-seconds", "1") as address:
         live = LivePage(browser.new_page()).open(address)
         live.wait_for_model("swap", "server")
-        live.page.locator("#file").set_input_files(tmp_path / "p.png")
-        wait_until(
-            lambda: live.page.get_by_label("Engine in use").inner_text() == "Server: paused", "sent away"
-        )
+        live.page.locator("#file").set_input_files(picture)
+        engine = live.page.get_by_label("Engine in use")
+        wait_until(lambda: engine.inner_text() == "Server: paused", "sent away")
         assert measure_pattern_error(live.read_pixels(), SWAP, is_mirrored=False) <= TOLERANCE
         assert live.page.locator("#dropped").inner_text() in ("0", NO_VALUE)
         live.page.get_by_role("button", name="Mirror").click()
@@ -131,9 +136,8 @@ def test_a_token_is_asked_for_and_kept(browser: sync_api.Browser, models: list[P
     ids=["blocked", "none", "insecure"],
 )
 def test_without_a_camera_the_page_says_what_to_do(
-    playwright: sync_api.Playwright, address: str, flags: list[str], where: str, title: str, tmp_path: Path
+    playwright: sync_api.Playwright, address: str, flags: list[str], where: str, title: str, picture: Path
 ) -> None:
-    cv2.imwrite(str(tmp_path / "p.png"), np.ascontiguousarray(draw_blocks(make_pattern(0))[:, :, ::-1]))
     browser = launch_browser(playwright, *flags)
     live = LivePage(browser.new_page())
     live.open(address.replace("127.0.0.1", where) if where else address)
@@ -142,7 +146,7 @@ def test_without_a_camera_the_page_says_what_to_do(
     if start.is_visible():
         start.click()
     live.wait_for_notice(title)
-    live.page.locator("#file").set_input_files(tmp_path / "p.png")  # pictures work without one
+    live.page.locator("#file").set_input_files(picture)  # pictures work without one
     live.wait_for_model("swap", "server")
     assert measure_pattern_error(live.read_pixels(), SWAP, is_mirrored=False) <= TOLERANCE
     # Chromium's own remark on every http:// page of another machine that asks for isolation.

@@ -84,11 +84,8 @@ def test_names_are_those_of_the_field(root: Path, folder: str) -> None:
         if reason := explain_bad_name(path.stem):
             bad.append(f"{where}: {reason}")
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        bad += [
-            f"{where}:{line} {name}: {why}"
-            for line, name in identifiers(tree)
-            if (why := explain_bad_name(name))
-        ]
+        reasons = ((line, name, explain_bad_name(name)) for line, name in identifiers(tree))
+        bad += [f"{where}:{line} {name}: {why}" for line, name, why in reasons if why]
         bad += [
             f"{where}:{node.lineno} {node.name}: a participle; functions are verbs"
             for node in ast.walk(tree)

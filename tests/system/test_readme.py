@@ -6,8 +6,11 @@ import doctest
 import importlib
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from skimage import data, io
@@ -57,10 +60,8 @@ def test_benchmarks_have_the_options_that_are_named(name: str, root: Path) -> No
 
 def test_every_benchmark_of_the_set_is_described(root: Path) -> None:
     text = (root / "benchmarks" / "README.md").read_text(encoding="utf-8")
-    described = {
-        part: bool(short) for part, short in re.findall(r"^\| `(\w+)` \|.*\| (yes )?\|$", text, re.M)
-    }
-    assert described == {part: part in SHORT for part in FULL}
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (yes )?\|$", text, re.M)
+    assert {part: bool(short) for part, short in rows} == {part: part in SHORT for part in FULL}
 
 
 def test_paths_of_the_tour_exist(root: Path) -> None:
@@ -82,16 +83,10 @@ def test_python_snippet_runs(root: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_demo_leaves_a_video_and_a_picture(root: Path) -> None:
-    import subprocess
-    import sys
-
-    import cv2
-
     subprocess.run([sys.executable, str(root / "examples" / "demo.py")], check=True, capture_output=True)
     capture = cv2.VideoCapture(str(root / "out" / "demo.mp4"))
-    size = (capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-    assert size == (1280, 480)
-    assert capture.get(cv2.CAP_PROP_FPS) == 30
+    figures = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS)
+    assert [capture.get(figure) for figure in figures] == [1280, 480, 30]
     code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode()
     assert code.lower() in ("h264", "avc1")
     assert cv2.imread(str(root / "out" / "demo.png")) is not None

@@ -14,13 +14,7 @@ import torch
 from i2i_sdk import Translator
 from i2i_sdk.quality.metrics import psnr
 from i2i_training.checkpoint import load_generator
-
-
-def run_i2i(*words: object) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a user does."""
-    return subprocess.run(
-        [sys.executable, "-m", "i2i_sdk", *map(str, words)], capture_output=True, text=True, check=False
-    )
+from tests.system.conftest import run_i2i
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +27,7 @@ def bundle(horse2zebra_export: tuple[Path, subprocess.CompletedProcess[str]]) ->
 
 
 @pytest.mark.parametrize("clip", ["book.mkv", "help.mkv", "bigbuckbunny.mp4"])
-def test_video_keeps_size_rate_and_every_frame(
-    clip: str, bundle: Path, shared_data: Path, tmp_path: Path
-) -> None:
+def test_video_keeps_size_rate_and_frames(clip: str, bundle: Path, shared_data: Path, tmp_path: Path) -> None:
     source, out = shared_data / "clips" / clip, tmp_path / "out.mp4"
     done = run_i2i("run", bundle, source, "-o", out)
     assert done.returncode == 0, done.stderr
@@ -48,10 +40,9 @@ def test_video_keeps_size_rate_and_every_frame(
             assert psnr(after[0][index], translate(before[0][index])) > 30
 
 
-def test_frames_look_as_in_pytorch(bundle: Path, shared_data: Path) -> None:
+def test_frames_look_as_in_pytorch(bundle: Path, zebra_checkpoint: Path, shared_data: Path) -> None:
     """What a user of PyTorch would do by hand, against Translator at the engine's own size."""
-    source = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
-    module, _ = load_generator(source)
+    module, _ = load_generator(zebra_checkpoint)
     frame = cv2.resize(read_video(shared_data / "clips" / "book.mkv")[0][20], (256, 256))
     x = torch.from_numpy(frame[:, :, ::-1].copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
     with torch.no_grad():
@@ -61,26 +52,17 @@ def test_frames_look_as_in_pytorch(bundle: Path, shared_data: Path) -> None:
             assert psnr(translate(frame), np.ascontiguousarray(y[:, :, ::-1])) > floor
 
 
-def test_launchers_work_from_a_checkout(root: Path, shared_data: Path, tmp_path: Path) -> None:
-    source = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
+def test_launchers_work_from_a_checkout(root: Path, zebra_checkpoint: Path, tmp_path: Path) -> None:
     for launcher, extra in (("ort.py", []), ("ov.py", ["--precision", "fp32"])):
-        done = subprocess.run(
-            [sys.executable, str(root / "export" / launcher), str(source), *extra],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            check=False,
-        )
+        command = [sys.executable, str(root / "export" / launcher), str(zebra_checkpoint), *extra]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
         assert done.returncode == 0, done.stderr
     assert run_i2i("info", tmp_path / "latest_net_G.i2i").stdout.count("runs") == 2
 
 
-def test_info_reads_a_checkpoint_and_a_bundle(bundle: Path, shared_data: Path) -> None:
-    source = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
-    about = run_i2i("info", source)
-    assert (
-        "mobile_resnet" in about.stdout and "356,867" in about.stdout and "1.85 G at 256x256" in about.stdout
-    )
+def test_info_reads_a_checkpoint_and_a_bundle(bundle: Path, zebra_checkpoint: Path) -> None:
+    about = run_i2i("info", zebra_checkpoint).stdout
+    assert "mobile_resnet" in about and "356,867" in about and "1.85 G at 256x256" in about
     assert "356,867" in run_i2i("info", bundle).stdout
 
 

@@ -54,9 +54,7 @@ def test_drawings_are_gray_strokes_on_white_paper(held_out: list[Image]) -> None
 
 
 def test_bundle_was_made_from_the_checkpoint_in_the_repository(root: Path) -> None:
-    folder = find_zoo_bundle("sketch")
-    assert folder is not None
-    manifest = Bundle.read(folder).manifest
+    manifest = Bundle.read(find_zoo_bundle("sketch")).manifest
     assert manifest.model.source_sha256 == hash_file(root / CHECKPOINT)
     assert manifest.model.license == "Apache-2.0"
     assert {(v.height, v.width) for v in manifest.variants} == {(128, 128), (256, 256), (512, 512)}
@@ -67,5 +65,4 @@ def test_bundle_was_made_from_the_checkpoint_in_the_repository(root: Path) -> No
 
 def test_generator_is_at_most_one_megabyte(root: Path) -> None:
     assert (root / CHECKPOINT).stat().st_size <= 1_000_000
-    folder = find_zoo_bundle("sketch")
-    assert folder is not None and (folder / "reference.onnx").stat().st_size <= 1_000_000
+    assert (find_zoo_bundle("sketch") / "reference.onnx").stat().st_size <= 1_000_000

@@ -46,9 +46,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("name", "direction"), RECIPE_DIRECTIONS)
-def test_every_translator_exports_and_runs_unchanged(
-    name: str, direction: str, runs: Path, tmp_path: Path
-) -> None:
+def test_every_translator_runs_unchanged(name: str, direction: str, runs: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "x.i2i"
     command = ["export", str(runs / name), "--direction", direction, "--to", "ort,openvino:fp32"]
     assert main([*command, "-o", str(bundle)]) == 0
@@ -64,13 +62,11 @@ def test_every_translator_exports_and_runs_unchanged(
     assert np.abs(output.astype(int) - expected).max() <= 2
 
 
-def test_a_dcgan_samples_and_does_not_export(
-    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dcgan_samples_only(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     grid = tmp_path / "grid.png"
     assert main(["sample", str(runs / "dcgan"), "--count", "4", "-o", str(grid)]) == 0
     image = cv2.imread(str(grid))
-    assert image is not None and image.shape == (32, 4 * 34 - 2, 3)
+    assert image.shape == (32, 4 * 34 - 2, 3)
     assert main(["export", str(runs / "dcgan"), "--to", "ort", "-o", str(tmp_path / "noise.i2i")]) == 2
     assert "i2i sample" in capsys.readouterr().err
 

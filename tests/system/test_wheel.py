@@ -37,11 +37,8 @@ HEAVY = {
 def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from this checkout."""
     folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(root)],
-        check=True,
-        capture_output=True,
-    )
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(root)]
+    subprocess.run(command, check=True, capture_output=True)
     (path,) = folder.glob("*.whl")
     return path
 
@@ -55,12 +52,8 @@ def test_wheel_holds_the_packages_and_the_zoo_and_nothing_else(wheel: Path, root
         ).stdout.split()
         expected |= {name.removeprefix(f"{folder}/") for name in tracked}
     assert {n for n in names if ".dist-info/" not in n} == expected
-    for needed in (
-        "i2i_sdk/zoo/sketch.i2i/manifest.json",
-        "i2i_sdk/py.typed",
-        "i2i_sdk/zoo/sketch.i2i/reference.onnx",
-    ):
-        assert needed in names
+    zoo = {f"i2i_sdk/zoo/sketch.i2i/{name}" for name in ("manifest.json", "reference.onnx")}
+    assert zoo | {"i2i_sdk/py.typed"} <= names
     assert sum(i.file_size for i in zipfile.ZipFile(wheel).infolist() if "/zoo/" in i.filename) < 12e6
 
 
@@ -68,27 +61,19 @@ def test_runtime_works_in_a_bare_environment(wheel: Path, root: Path, tmp_path: 
     environment = tmp_path / "bare"
     venv.create(environment, with_pip=True)
     python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    subprocess.run(
-        [str(python), "-m", "pip", "install", "--quiet", "-c", str(root / "constraints.txt"), str(wheel)],
-        check=True,
-        capture_output=True,
-    )
-    result = subprocess.run(
-        [str(python), "-W", "error", "-c", PROGRAM], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
-    found = json.loads(result.stdout)
+
+    def run_python(*words: object) -> subprocess.CompletedProcess[str]:
+        command = [str(python), *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+
+    installed = run_python("-m", "pip", "install", "--quiet", "-c", root / "constraints.txt", wheel)
+    assert installed.returncode == 0, installed.stderr
+    found = json.loads(run_python("-W", "error", "-c", PROGRAM).stdout)
     assert not HEAVY & {name.split(".")[0] for name in found["after_import"]}
     assert not {"torch", "onnx", "openvino"} & {name.split(".")[0] for name in found["modules"]}
-    assert found["variant"] == "ort-fp32-256x256"
-    assert found["shape"] == [120, 160, 3]
+    assert (found["variant"], found["shape"]) == ("ort-fp32-256x256", [120, 160, 3])
     assert found["mean"] > 128 and found["spread"] > 5  # paper with strokes on it
 
-    export = subprocess.run(
-        [str(python), "-m", "i2i_sdk", "export", "x.pth"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        check=False,
-    )
+    export = run_python("-m", "i2i_sdk", "export", "x.pth")
     assert export.returncode == 2
     assert "pip install 'i2i-sdk[export]'" in export.stderr and "Traceback" not in export.stderr

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from i2i_sdk.errors import CheckpointError
 from i2i_training.checkpoint import load_generator, save_generator
-from i2i_training.networks import ResnetConfig
+from i2i_training.networks import GeneratorConfig, ResnetConfig
 
 RESNET = ResnetConfig(width=2, blocks=2)
 
@@ -27,18 +27,20 @@ def list_files(folder: Path) -> list[tuple[str, int, int]]:
     return [(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in found]
 
 
-def assert_refused(path: Path, **options: str) -> str:
-    """Loading raises one CheckpointError, of one line, that names the file; nothing is written."""
+def assert_refused(path: Path, *parts: str, **options: str) -> str:
+    """Loading raises one CheckpointError, of one line, that names the file and says the parts of its message
+    that are given; nothing is written."""
     before = list_files(path.parent)
     with warnings.catch_warnings(record=True) as said, pytest.raises(CheckpointError) as caught:
         warnings.simplefilter("always")
         load_generator(path, **options)
     message = str(caught.value)
     assert not said  # one error, nothing else
-    assert message.startswith(str(path))
-    assert "\n" not in message
+    assert message.startswith(str(path)) and "\n" not in message
     assert "weights_only" not in message  # PyTorch's advice to unpickle anything is not passed on
     assert list_files(path.parent) == before
+    for part in parts:
+        assert part in message
     return message
 
 
@@ -46,8 +48,14 @@ def names_supported_files(message: str) -> bool:
     return "Supported" in message or "give a .safetensors or .pth generator" in message
 
 
-def save_network(path: Path, config: ResnetConfig = RESNET, **history: object) -> Path:
-    return save_generator(path, make_tiny_network(config), make_spec(config, **history))
+def save_network(path: Path, config: GeneratorConfig = RESNET, seed: int = 0, **history: object) -> Path:
+    return save_generator(path, make_tiny_network(config, seed), make_spec(config, **history))
+
+
+def save_upstream_network(
+    path: Path, config: GeneratorConfig = RESNET, seed: int = 0, legacy: bool = False
+) -> Path:
+    return save_upstream(path, make_tiny_network(config, seed).state_dict(), legacy)
 
 
 def save_upstream(path: Path, state: dict[str, Tensor], legacy: bool = False) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,15 +10,25 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from checkpoint_files import RESNET, assert_refused, list_files, list_names, save_network, save_upstream
+from checkpoint_files import (
+    RESNET,
+    assert_refused,
+    list_files,
+    list_names,
+    save_network,
+    save_upstream,
+    save_upstream_network,
+)
 from tiny_networks import CONFIGS, has_same_weights, make_picture, make_spec, make_tiny_network
 from torch import Tensor, nn
 from upstream_oracle import UpstreamResnet, UpstreamUnet
 
 from i2i_sdk.errors import CheckpointError
+from i2i_sdk.files import hash_file
 from i2i_training.checkpoint import load_generator, save_generator, set_test_mode
 from i2i_training.networks import ResnetConfig, UnetConfig
 
+State = dict[str, Tensor]
 BATCH_RESNET = ResnetConfig(width=2, blocks=1, norm="batch", dropout=True)
 
 
@@ -51,8 +60,7 @@ def test_saved_generators_come_back_bit_for_bit(config: ResnetConfig, tmp_path: 
     )
     path = save_generator(tmp_path / "net.safetensors", module, spec)
     loaded, found = load_generator(path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert found == replace(spec, source_sha256=digest)
+    assert found == replace(spec, source_sha256=hash_file(path))
     assert has_same_weights(loaded, module)
     assert list_names(tmp_path) == ["net.safetensors"]
 
@@ -70,9 +78,7 @@ def test_saving_replaces_the_file_whole_or_not_at_all(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", [nn.Module.half, nn.Module.bfloat16, nn.Module.double])
 def test_only_float32_is_saved(change: Callable[[nn.Module], nn.Module], tmp_path: Path) -> None:
-    with pytest.raises(
-        CheckpointError, match=r"model\.1\.weight: .*float.*, expected float32 \[2, 3, 7, 7\]"
-    ):
+    with pytest.raises(CheckpointError, match=r"model\.1\.weight: .*float.*, expected float32 \[2, 3, 7"):
         save_generator(tmp_path / "net.safetensors", change(make_tiny_network(RESNET)), make_spec(RESNET))
     assert not list_names(tmp_path)
 
@@ -90,11 +96,10 @@ def test_any_memory_layout_is_saved(tmp_path: Path) -> None:
 
 
 def test_loading_changes_neither_file_nor_folder(tmp_path: Path) -> None:
-    path = save_network(tmp_path / "net.safetensors")
-    pth = save_upstream(tmp_path / "net.pth", make_tiny_network(RESNET).state_dict())
+    paths = save_network(tmp_path / "net.safetensors"), save_upstream_network(tmp_path / "net.pth")
     before = list_files(tmp_path)
-    load_generator(path)
-    load_generator(pth)
+    for path in paths:
+        load_generator(path)
     assert list_files(tmp_path) == before
 
 
@@ -105,26 +110,20 @@ def test_paths_may_be_text(tmp_path: Path) -> None:
 
 def test_own_files_say_how_they_were_trained_so_nothing_replaces_it(tmp_path: Path) -> None:
     path = save_network(tmp_path / "net.safetensors")
-    assert "padding" in assert_refused(path, padding="replicate")
-    assert "upsample" in assert_refused(path, upsample="nearest")
+    assert_refused(path, "padding", padding="replicate")
+    assert_refused(path, "upsample", upsample="nearest")
 
 
+@pytest.mark.parametrize("architecture", ["resnet", "unet"])
 @pytest.mark.parametrize("norm", ["instance", "batch", "none"])
-def test_upstream_resnet_loads_our_files(norm: str, tmp_path: Path) -> None:
-    config = ResnetConfig(3, 1, width=2, blocks=3, norm=norm, dropout=True)
-    path = save_generator(tmp_path / "net.safetensors", make_tiny_network(config), make_spec(config))
-    theirs = UpstreamResnet((3, 1), 2, norm, 3, "reflect", dropout=True)
-    theirs.load_state_dict(safetensors.torch.load_file(path), strict=True)
-    x = make_picture(config)
-    with torch.no_grad():
-        assert torch.equal(theirs.eval()(x.clone()), make_tiny_network(config).eval()(x))
-
-
-@pytest.mark.parametrize("norm", ["instance", "batch", "none"])
-def test_upstream_unet_loads_our_files(norm: str, tmp_path: Path) -> None:
-    config = UnetConfig(3, 1, width=2, downs=6, norm=norm)
-    path = save_generator(tmp_path / "net.safetensors", make_tiny_network(config), make_spec(config))
-    theirs = UpstreamUnet((3, 1), 2, norm, 6, dropout=True)
+def test_upstreams_networks_load_our_files(norm: str, architecture: str, tmp_path: Path) -> None:
+    if architecture == "resnet":
+        config = ResnetConfig(3, 1, width=2, blocks=3, norm=norm, dropout=True)
+        theirs = UpstreamResnet((3, 1), 2, norm, 3, "reflect", dropout=True)
+    else:
+        config = UnetConfig(3, 1, width=2, downs=6, norm=norm)
+        theirs = UpstreamUnet((3, 1), 2, norm, 6, dropout=True)
+    path = save_network(tmp_path / "net.safetensors", config)
     theirs.load_state_dict(safetensors.torch.load_file(path), strict=True)
     x = make_picture(config)
     with torch.no_grad():
@@ -140,9 +139,8 @@ def test_upstream_files_load_without_options(config: ResnetConfig, legacy: bool,
     module = make_tiny_network(config)
     path = save_upstream(tmp_path / "latest_net_G.pth", module.state_dict(), legacy)
     loaded, spec = load_generator(path)
-    assert spec.config == config
-    assert spec.repairs == ()
-    assert spec.source_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (spec.config, spec.repairs) == (config, ())
+    assert spec.source_sha256 == hash_file(path)
     assert has_same_weights(loaded, module)
 
 
@@ -163,7 +161,7 @@ def test_upstream_networks_files_make_upstreams_pictures(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".model", ""])
 def test_the_name_of_an_upstream_file_does_not_matter(suffix: str, tmp_path: Path) -> None:
-    path = save_upstream(tmp_path / f"net{suffix}", make_tiny_network(RESNET).state_dict())
+    path = save_upstream_network(tmp_path / f"net{suffix}")
     assert load_generator(path)[1].config == RESNET
 
 
@@ -179,64 +177,57 @@ def load_repaired(path: Path, caplog: pytest.LogCaptureFixture) -> tuple[nn.Modu
     return module, spec.repairs
 
 
-def add_stale_statistics(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def add_stale_statistics(state: State) -> State:
     """What PyTorch 0.3 wrote for InstanceNorm layers."""
     slots = ("model.2", "model.5", "model.8", "model.10.conv_block.2", "model.10.conv_block.6")
     stale = {f"{s}.{k}": torch.rand(4) for s in slots for k in ("running_mean", "running_var")}
     return {**state, **stale, "model.2.num_batches_tracked": torch.tensor(3)}
 
 
-def test_data_parallel_prefix_is_removed_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    state = nn.DataParallel(make_tiny_network(RESNET)).state_dict()
-    assert all(k.startswith("module.") for k in state)
-    module, repairs = load_repaired(save_upstream(tmp_path / "net.pth", state), caplog)
-    assert has_same_weights(module, make_tiny_network(RESNET))
-    assert [line for line in repairs if "'module.'" in line] == list(repairs)
-    assert len(repairs) == 1
+def add_prefix(state: State) -> State:
+    """As DataParallel names its network's layers."""
+    return {f"module.{k}": v for k, v in state.items()}
 
 
-def test_old_instance_norm_statistics_are_dropped_and_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+def drop_counters(state: State) -> State:
+    return {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+
+
+def make_cast(dtype: torch.dtype) -> Callable[[State], State]:
+    return lambda state: {k: v.to(dtype) for k, v in state.items()}
+
+
+QUIRKS: dict[str, tuple[ResnetConfig, list[Callable[[State], State]], list[str]]] = {
+    "prefix": (RESNET, [add_prefix], ["'module.'"]),
+    "statistics": (RESNET, [add_stale_statistics], ["dropped 11 running statistics of InstanceNorm"]),
+    "counters": (BATCH_RESNET, [drop_counters], ["added 7 num_batches_tracked"]),
+    "half": (RESNET, [make_cast(torch.float16)], ["20 tensors from float16 to float32"]),
+    "brain": (RESNET, [make_cast(torch.bfloat16)], ["20 tensors from bfloat16 to float32"]),
+    "double": (RESNET, [make_cast(torch.float64)], ["20 tensors from float64 to float32"]),
+    "prefixed, stale and half": (
+        RESNET,
+        [add_stale_statistics, make_cast(torch.float16), add_prefix],
+        ["module.", "InstanceNorm", "float16"],
+    ),
+}
+
+
+@pytest.mark.parametrize("quirk", QUIRKS)
+def test_every_quirk_is_repaired_and_said(
+    quirk: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = save_upstream(tmp_path / "net.pth", add_stale_statistics(make_tiny_network(RESNET).state_dict()))
+    config, changes, words = QUIRKS[quirk]
+    state = original = make_tiny_network(config).state_dict()
+    for change in changes:
+        state = change(state)
+    path = save_upstream(tmp_path / "net.pth", state, legacy=len(changes) > 1)
     module, repairs = load_repaired(path, caplog)
-    assert has_same_weights(module, make_tiny_network(RESNET))
-    assert len(repairs) == 1
-    assert "dropped 11 running statistics of InstanceNorm" in repairs[0]
-
-
-def test_missing_batch_counters_are_added_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    state = make_tiny_network(BATCH_RESNET).state_dict()
-    kept = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
-    module, repairs = load_repaired(save_upstream(tmp_path / "net.pth", kept), caplog)
-    assert all(torch.equal(module.state_dict()[k], v) for k, v in kept.items())
-    assert len(repairs) == 1
-    assert f"added {len(state) - len(kept)} num_batches_tracked" in repairs[0]
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_other_precisions_become_float32_and_it_is_said(
-    dtype: torch.dtype, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    state = {k: v.to(dtype) for k, v in make_tiny_network(RESNET).state_dict().items()}
-    module, repairs = load_repaired(save_upstream(tmp_path / "net.pth", state), caplog)
-    assert all(torch.equal(v, state[k].float()) for k, v in module.state_dict().items())
-    assert len(repairs) == 1
-    assert f"{len(state)} tensors from {str(dtype).removeprefix('torch.')} to float32" in repairs[0]
-
-
-def test_all_quirks_at_once_are_each_repaired_and_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    state = {
-        f"module.{k}": v.half()
-        for k, v in add_stale_statistics(make_tiny_network(RESNET).state_dict()).items()
-    }
-    module, repairs = load_repaired(save_upstream(tmp_path / "net.pth", state, legacy=True), caplog)
-    assert all(torch.equal(v, state[f"module.{k}"].float()) for k, v in module.state_dict().items())
-    assert len(repairs) == 3
-    for line, word in zip(repairs, ("module.", "InstanceNorm", "float16"), strict=True):
-        assert word in line
+    assert len(repairs) == len(words)
+    assert all(word in line for word, line in zip(words, repairs, strict=True))
+    found = module.state_dict()
+    assert {k: v.dtype for k, v in found.items()} == {k: v.dtype for k, v in original.items()}
+    for key in drop_counters(found):
+        assert torch.equal(found[key], state[key if key in state else f"module.{key}"].float())
 
 
 def test_repairs_survive_saving(tmp_path: Path) -> None:
@@ -262,7 +253,7 @@ def test_repairs_survive_saving(tmp_path: Path) -> None:
 def test_what_keys_cannot_tell_is_said_to_be_assumed(
     config: ResnetConfig, words: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = save_upstream(tmp_path / "net.pth", make_tiny_network(config).state_dict())
+    path = save_upstream_network(tmp_path / "net.pth", config)
     load_repaired(path, caplog)
     assumptions = load_generator(path)[1].assumptions
     assert [line.split()[0].rstrip(":") for line in assumptions] == words
@@ -271,55 +262,46 @@ def test_what_keys_cannot_tell_is_said_to_be_assumed(
 
 def test_what_the_user_knows_replaces_what_was_assumed(tmp_path: Path) -> None:
     config = ResnetConfig(width=2, blocks=2, padding="replicate", upsample="bilinear", norm="batch")
-    path = save_upstream(tmp_path / "net.pth", make_tiny_network(config).state_dict())
+    path = save_upstream_network(tmp_path / "net.pth", config)
     module, spec = load_generator(path, padding="replicate", upsample="bilinear", norm_mode="running_stats")
-    assert spec.config == config
-    assert spec.norm_mode == "running_stats"
-    assert spec.assumptions == ()
+    assert (spec.config, spec.norm_mode, spec.assumptions) == (config, "running_stats", ())
     x = make_picture(config)
     with torch.no_grad():
         assert torch.equal(module(x), make_tiny_network(config).eval()(x))
 
 
 def test_what_the_keys_say_cannot_be_replaced(tmp_path: Path) -> None:
-    zero = save_upstream(
-        tmp_path / "zero.pth", make_tiny_network(replace(RESNET, padding="zero")).state_dict()
-    )
-    message = assert_refused(zero, padding="reflect")
-    assert "padding='reflect'" in message
-    assert "padding='zero'" in message
-    assert "upsample='transpose'" in assert_refused(zero, upsample="nearest")
-    unet = save_upstream(tmp_path / "unet.pth", make_tiny_network(UnetConfig(width=1, downs=5)).state_dict())
-    assert "a unet has no padding" in assert_refused(unet, padding="replicate")
-    plain = save_upstream(tmp_path / "plain.pth", make_tiny_network(RESNET).state_dict())
-    message = assert_refused(plain, padding="mirror")
-    assert "reflect and replicate" in message
+    zero = save_upstream_network(tmp_path / "zero.pth", replace(RESNET, padding="zero"))
+    assert_refused(zero, "padding='reflect'", "padding='zero'", padding="reflect")
+    assert_refused(zero, "upsample='transpose'", upsample="nearest")
+    unet = save_upstream_network(tmp_path / "unet.pth", UnetConfig(width=1, downs=5))
+    assert_refused(unet, "a unet has no padding", padding="replicate")
+    plain = save_upstream_network(tmp_path / "plain.pth")
+    assert_refused(plain, "reflect and replicate", padding="mirror")
 
 
 # ---------------------------------------------------------------- normalization at test time
 
 
 def test_batch_statistics_are_the_inputs_and_change_nothing(tmp_path: Path) -> None:
-    path = save_upstream(tmp_path / "net.pth", make_tiny_network(BATCH_RESNET).state_dict())
+    path = save_upstream_network(tmp_path / "net.pth", BATCH_RESNET)
     module, spec = load_generator(path)
     assert spec.norm_mode == "batch_stats"  # upstream's default
     expected = make_tiny_network(replace(BATCH_RESNET, dropout=True)).train()
     for layer in expected.modules():
-        if isinstance(layer, nn.Dropout):
-            layer.eval()
+        layer.train(not isinstance(layer, nn.Dropout))
     x = make_picture(BATCH_RESNET)
     with torch.no_grad():
         y = module(x)
         assert torch.equal(y, expected(x))
         assert not torch.equal(y, make_tiny_network(BATCH_RESNET).eval()(x))
         assert torch.equal(module(x), y)
-    assert has_same_weights(
-        module, make_tiny_network(BATCH_RESNET)
-    )  # counters and running statistics included
+    # Counters and running statistics included.
+    assert has_same_weights(module, make_tiny_network(BATCH_RESNET))
 
 
 def test_running_statistics_are_those_of_training(tmp_path: Path) -> None:
-    path = save_upstream(tmp_path / "net.pth", make_tiny_network(BATCH_RESNET).state_dict())
+    path = save_upstream_network(tmp_path / "net.pth", BATCH_RESNET)
     module, spec = load_generator(path, norm_mode="running_stats")
     x = make_picture(BATCH_RESNET)
     assert spec.norm_mode == "running_stats"
@@ -362,13 +344,11 @@ def test_dropout_is_off(mode: str) -> None:
 
 
 def test_impossible_norm_modes_are_refused(tmp_path: Path) -> None:
-    instance = save_upstream(tmp_path / "instance.pth", make_tiny_network(RESNET).state_dict())
-    message = assert_refused(instance, norm_mode="running_stats")
-    assert "running_stats" in message
-    assert "'instance'" in message
-    batch = save_upstream(tmp_path / "batch.pth", make_tiny_network(BATCH_RESNET).state_dict())
-    assert "allowed: batch_stats, running_stats" in assert_refused(batch, norm_mode="eval")
-    assert "'none'" in assert_refused(batch, norm_mode="none")
+    instance = save_upstream_network(tmp_path / "instance.pth")
+    assert_refused(instance, "running_stats", "'instance'", norm_mode="running_stats")
+    batch = save_upstream_network(tmp_path / "batch.pth", BATCH_RESNET)
+    assert_refused(batch, "allowed: batch_stats, running_stats", norm_mode="eval")
+    assert_refused(batch, "'none'", norm_mode="none")
 
 
 # ---------------------------------------------------------------- a real file
@@ -378,13 +358,10 @@ def test_real_compressed_generator_loads_with_no_options(shared_data: Path) -> N
     path = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
     module, spec = load_generator(path)
     config = spec.config
-    assert config.architecture == "mobile_resnet"
-    assert (config.down, config.up) == ((16, 32, 128), (32, 16))
+    assert (config.architecture, config.down, config.up) == ("mobile_resnet", (16, 32, 128), (32, 16))
     assert config.inner == (64,) * 3 + (128,) * 6
     assert (config.norm, config.dropout, spec.norm_mode) == ("instance", True, "none")
     x = make_picture(config)
     with torch.no_grad():
         y = module(x)
-    assert y.shape == x.shape
-    assert y.isfinite().all()
-    assert y.std() > 0.1
+    assert y.shape == x.shape and y.isfinite().all() and y.std() > 0.1

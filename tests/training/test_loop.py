@@ -6,8 +6,8 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ import pytest
 import torch
 from data_folders import write_image
 from tiny_networks import has_same_weights
-from tiny_runs import RESNET, TINY, UNET, D, bit_for_bit, make_run, make_seeded_recipe, train_tiny
+from tiny_runs import RESNET, TINY, D, bit_for_bit, make_run, make_seeded_recipe, train_tiny
 from torch import Tensor
 
 from i2i_sdk.errors import I2IError, TrainingError
@@ -30,18 +30,15 @@ from i2i_training.run.journal import read_metrics
 from i2i_training.run.run_options import RunOptions
 from i2i_training.run.stopping import StopSignals
 
+Step = Callable[[Batch], dict[str, Tensor]]
 TWO_WAY_RECIPES = ("cyclegan", "unit")
 PIX2PIX = TINY["pix2pix"]
-UNET_PIX2PIX = {"generator": "unet", "unet": UNET}
-
-
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
-def replace_step(
-    recipe: Recipe, change: Callable[[Batch, Callable[[Batch], dict[str, Tensor]]], Any]
-) -> Recipe:
-    """The recipe with another step, which is given the batch and the real step."""
+def make_changed_recipe(change: Callable[[Batch, Step], dict[str, Tensor]]) -> Recipe:
+    """A pix2pix with another step, which is given the batch and the real step."""
+    recipe = make_seeded_recipe("pix2pix")
     step = recipe.step
     recipe.step = lambda batch: change(batch, step)
     return recipe
@@ -110,12 +107,10 @@ def test_averages_are_what_is_kept(pictures: Path, tmp_path: Path) -> None:
 
 
 def test_training_learns_on_held_out_pictures(pictures: Path, tmp_path: Path) -> None:
-    options = replace(
-        PIX2PIX, resnet=ResnetConfig(width=8, blocks=1), optim=OptimOptions(lr=3e-3), discriminator=D
-    )
-    run = make_run(
-        pictures, tmp_path, steps=120, save_every=120, batch=2, load_size=None, schedule="constant"
-    )
+    wider = {"resnet": ResnetConfig(width=8, blocks=1), "discriminator": D}
+    options = replace(PIX2PIX, **wider, optim=OptimOptions(lr=3e-3))
+    changes = {"batch": 2, "load_size": None, "schedule": "constant"}
+    run = make_run(pictures, tmp_path, steps=120, save_every=120, **changes)
     module, _ = load_generator(train_tiny(run, options=options).generator_paths[0])
     image = cv2.cvtColor(cv2.imread(str(pictures / "val" / "0.png")), cv2.COLOR_BGR2RGB)
     a = torch.from_numpy(image[:, :40]).permute(2, 0, 1)[None].float() / 127.5 - 1
@@ -148,19 +143,16 @@ def test_many_channels_and_gray_train_too(tmp_path: Path) -> None:
         write_image(tmp_path / "A" / f"{n}.npy", random.integers(0, 256, (40, 40, 5), np.uint8))
         write_image(tmp_path / "B" / f"{n}.npy", random.integers(0, 256, (40, 40, 1), np.uint8))
 
-    def train_and_list(direction: str, resnet: ResnetConfig) -> tuple[set[str], set[tuple[str, str]]]:
+    found: dict[str, set[str]] = {}
+    for direction, channels in (("AtoB", (5, 1)), ("BtoA", (1, 5))):
         out = tmp_path / direction
-        options = replace(PIX2PIX, resnet=resnet)
         run = make_run(tmp_path, out, direction=direction, channels_a=5, channels_b=1, load_size=None)
-        train_tiny(replace(run, steps=2), options=options)
-        return {p.name for p in out.rglob("*.*")}, set(read_metrics(out / "metrics.csv"))
-
-    files, curves = train_and_list("AtoB", replace(RESNET, in_channels=5, out_channels=1))
-    assert {"step_000002_AtoB.jpg", "best_net_G.safetensors"} <= files
-    assert {("score", name) for name in ("l1", "psnr", "ssim", "swd")} <= curves
-    files, curves = train_and_list("BtoA", replace(RESNET, in_channels=1, out_channels=5))
-    assert {"step_000002_AtoB.jpg", "best_net_G.safetensors"} <= files  # the inputs can be shown
-    assert {name for kind, name in curves if kind == "score"} == {"l1"}
+        resnet = replace(RESNET, in_channels=channels[0], out_channels=channels[1])
+        train_tiny(replace(run, steps=2), options=replace(PIX2PIX, resnet=resnet))
+        files = {p.name for p in out.rglob("*.*")}
+        assert {"step_000002_AtoB.jpg", "best_net_G.safetensors"} <= files  # the inputs can be shown
+        found[direction] = {name for kind, name in read_metrics(out / "metrics.csv") if kind == "score"}
+    assert {"l1", "psnr", "ssim", "swd"} <= found["AtoB"] and found["BtoA"] == {"l1"}
 
 
 def test_without_any_score_only_the_latest_is_kept(tmp_path: Path) -> None:
@@ -197,12 +189,12 @@ def test_a_loss_that_is_not_finite_is_named_before_anything_was_saved(pictures: 
 def test_a_good_checkpoint_is_never_replaced_by_a_broken_one(pictures: Path, tmp_path: Path) -> None:
     seen: list[dict[str, bytes]] = []
 
-    def breaking(batch: Batch, step: Callable[[Batch], dict[str, Tensor]]) -> dict[str, Tensor]:
+    def breaking(batch: Batch, step: Step) -> dict[str, Tensor]:
         seen.append(read_snapshot(tmp_path))
         return step(Batch(batch.a, batch.b * float("inf")) if len(seen) == 7 else batch)
 
     with pytest.raises(TrainingError) as caught:
-        train(replace_step(make_seeded_recipe("pix2pix"), breaking), make_run(pictures, tmp_path))
+        train(make_changed_recipe(breaking), make_run(pictures, tmp_path))
     assert "loss D, loss G_gan, loss G_l1 is not finite at step 7" in str(caught.value)
     assert f"the checkpoint of step 5 in {tmp_path} is good" in str(caught.value)
     assert f"i2i train --resume {tmp_path}, with a lower --optim.lr" in str(caught.value)
@@ -215,49 +207,41 @@ def test_a_good_checkpoint_is_never_replaced_by_a_broken_one(pictures: Path, tmp
 
 def test_only_the_loss_that_broke_first_is_named(pictures: Path, tmp_path: Path) -> None:
     """What it broke in the steps after, before anyone looked, says nothing."""
-    done = 0
+    steps = count(1)
 
-    def breaking(batch: Batch, step: Callable[[Batch], dict[str, Tensor]]) -> dict[str, Tensor]:
-        nonlocal done
-        done += 1
-        losses = step(batch)
-        bad = {3: ["G_l1"], 4: ["D", "G_l1"]}.get(done, [])
-        return {name: loss * float("nan") if name in bad else loss for name, loss in losses.items()}
+    def breaking(batch: Batch, step: Step) -> dict[str, Tensor]:
+        bad = {3: ["G_l1"], 4: ["D", "G_l1"]}.get(next(steps), [])
+        return {n: loss * float("nan") if n in bad else loss for n, loss in step(batch).items()}
 
     run = make_run(pictures, tmp_path, save_every=100, log_every=10)
     with pytest.raises(TrainingError, match=r"^loss G_l1 is not finite at step 3;"):
-        train(replace_step(make_seeded_recipe("pix2pix"), breaking), run)
-    assert done == 10
+        train(make_changed_recipe(breaking), run)
+    assert next(steps) == 11
 
 
 @pytest.mark.parametrize("network", ["G", "D"])
-def test_weights_that_broke_in_the_last_step_are_not_saved(
-    network: str, pictures: Path, tmp_path: Path
-) -> None:
+def test_weights_that_broke_last_are_not_saved(network: str, pictures: Path, tmp_path: Path) -> None:
     """The losses are computed before the update, so they may be the last good numbers."""
 
-    recipe = make_seeded_recipe("pix2pix")
-
-    def breaking(batch: Batch, step: Callable[[Batch], dict[str, Tensor]]) -> dict[str, Tensor]:
+    def breaking(batch: Batch, step: Step) -> dict[str, Tensor]:
         losses = step(batch)
-        next(iter(recipe.networks[network].parameters())).data.fill_(float("nan"))
+        next(recipe.networks[network].parameters()).data.fill_(float("nan"))
         return losses
 
-    with pytest.raises(
-        TrainingError, match=rf"{network}\.model\.\S*weight is not finite at step 1; no check"
-    ):
-        train(replace_step(recipe, breaking), make_run(pictures, tmp_path, steps=1))
+    recipe = make_changed_recipe(breaking)
+    with pytest.raises(TrainingError, match=rf"{network}\.model\.\S*weight is not finite at step 1; no"):
+        train(recipe, make_run(pictures, tmp_path, steps=1))
     assert not read_snapshot(tmp_path)
     assert not (tmp_path / "samples").exists()  # nor were pictures made of them
 
 
 def test_a_broken_run_that_is_stopped_is_not_saved_either(pictures: Path, tmp_path: Path) -> None:
-    def breaking(batch: Batch, step: Callable[[Batch], dict[str, Tensor]]) -> dict[str, Tensor]:
+    def breaking(batch: Batch, step: Step) -> dict[str, Tensor]:
         signal.raise_signal(signal.SIGTERM)
         return step(Batch(batch.a, batch.b * float("nan")))
 
     with pytest.raises(TrainingError, match="is not finite at step 1; no checkpoint"):
-        train(replace_step(make_seeded_recipe("pix2pix"), breaking), make_run(pictures, tmp_path))
+        train(make_changed_recipe(breaking), make_run(pictures, tmp_path))
     assert not read_snapshot(tmp_path)
 
 
@@ -268,7 +252,7 @@ def test_a_second_ctrl_c_ends_the_run_at_once(pictures: Path, tmp_path: Path) ->
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     steps: list[int] = []
 
-    def interrupted(batch: Batch, step: Callable[[Batch], dict[str, Tensor]]) -> dict[str, Tensor]:
+    def interrupted(batch: Batch, step: Step) -> dict[str, Tensor]:
         steps.append(1)
         if len(steps) == 7:
             signal.raise_signal(signal.SIGINT)
@@ -276,7 +260,7 @@ def test_a_second_ctrl_c_ends_the_run_at_once(pictures: Path, tmp_path: Path) ->
         return step(batch)
 
     with pytest.raises(KeyboardInterrupt):
-        train(replace_step(make_seeded_recipe("pix2pix"), interrupted), make_run(pictures, tmp_path))
+        train(make_changed_recipe(interrupted), make_run(pictures, tmp_path))
     assert len(steps) == 7
     assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 5
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
@@ -284,14 +268,11 @@ def test_a_second_ctrl_c_ends_the_run_at_once(pictures: Path, tmp_path: Path) ->
 
 
 def test_a_signal_in_the_last_step_finishes_the_run(pictures: Path, tmp_path: Path) -> None:
-    def interrupted(batch: Batch, step: Callable[[Batch], dict[str, Tensor]]) -> dict[str, Tensor]:
+    def interrupted(batch: Batch, step: Step) -> dict[str, Tensor]:
         signal.raise_signal(signal.SIGTERM)
         return step(batch)
 
-    outcome = train(
-        replace_step(make_seeded_recipe("pix2pix"), interrupted), make_run(pictures, tmp_path, steps=1)
-    )
-    assert outcome.is_finished
+    assert train(make_changed_recipe(interrupted), make_run(pictures, tmp_path, steps=1)).is_finished
 
 
 def test_signals_are_for_the_main_thread() -> None:
@@ -316,9 +297,7 @@ def test_an_earlier_run_is_not_overwritten(pictures: Path, tmp_path: Path) -> No
     run = make_run(pictures, out, steps=6)
     train_tiny(run)
     before = {p.name: p.read_bytes() for p in out.rglob("*.*")}
-    with pytest.raises(
-        TrainingError, match=r"holds an earlier run \(state\.pt\); go on with it: i2i train --r"
-    ):
+    with pytest.raises(TrainingError, match=r"an earlier run \(state\.pt\); go on with it: i2i train --r"):
         train_tiny(run)
     for broken in ({"crop_size": 4096, "load_size": None}, {"data": "/nowhere"}, {"best_by": "miou"}):
         with pytest.raises(I2IError):  # nor by a run that cannot start
@@ -332,9 +311,7 @@ def test_an_earlier_run_is_not_overwritten(pictures: Path, tmp_path: Path) -> No
 
     # What is left of a run without a state cannot go on.
     (out / "state.pt").unlink()
-    with pytest.raises(
-        TrainingError, match=r"holds an earlier run \(latest_net_G\.safetensors\); choose anoth"
-    ):
+    with pytest.raises(TrainingError, match=r"an earlier run \(latest_net_G\.safetensors\); choose anoth"):
         train_tiny(run)
 
 
@@ -345,5 +322,4 @@ def test_what_a_killed_process_left_half_written_goes(pictures: Path, tmp_path: 
     other = tmp_path / "notes.txt"
     other.write_text("mine")
     train_tiny(make_run(pictures, tmp_path, steps=1))
-    assert not any(path.exists() for path in left)
-    assert other.exists()
+    assert other.exists() and not any(path.exists() for path in left)

@@ -62,6 +62,5 @@ def make_picture(config: GeneratorConfig, batch: int = 2, seed: int = 1) -> Tens
 def has_same_weights(a: nn.Module, b: nn.Module) -> bool:
     """Same names, types and bits, on whatever device."""
     x, y = a.state_dict(), b.state_dict()
-    return list(x) == list(y) and all(
-        x[k].dtype == y[k].dtype and torch.equal(x[k].cpu(), y[k].cpu()) for k in x
-    )
+    same_types = [(k, v.dtype) for k, v in x.items()] == [(k, v.dtype) for k, v in y.items()]
+    return same_types and all(torch.equal(x[k].cpu(), y[k].cpu()) for k in x)

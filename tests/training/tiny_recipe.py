@@ -40,17 +40,15 @@ OPTIONS: dict[str, Any] = {
 }
 
 # What the papers minimize, of scores of real and of generated images, and what G minimizes.
-PAPER_LOSSES: dict[str, tuple[Callable[[Tensor], Tensor], ...]] = {
+Expected = tuple[dict[str, Tensor], dict[str, Tensor]]
+Losses = tuple[Callable[[Tensor], Tensor], ...]
+PAPER_LOSSES: dict[str, Losses] = {
     "vanilla": (
         lambda s: -torch.sigmoid(s).log().mean(),
         lambda s: -(1 - torch.sigmoid(s)).log().mean(),
         lambda s: -torch.sigmoid(s).log().mean(),
     ),
-    "lsgan": (
-        lambda s: ((s - 1) ** 2).mean(),
-        lambda s: (s**2).mean(),
-        lambda s: ((s - 1) ** 2).mean(),
-    ),
+    "lsgan": (lambda s: ((s - 1) ** 2).mean(), lambda s: (s**2).mean(), lambda s: ((s - 1) ** 2).mean()),
     "hinge": (
         lambda s: (1 - s).clamp(min=0).mean(),
         lambda s: (1 + s).clamp(min=0).mean(),
@@ -65,11 +63,13 @@ def make_recipe(name: str, seed: int = 0, **changes: Any) -> Recipe:
     return RECIPES[name].recipe(replace(OPTIONS[name], **changes), seed)
 
 
-def to_double(recipe: Recipe) -> Recipe:
-    """In float64, where equal means equal."""
+def make_double_step(name: str, count: int = 2, **changes: Any) -> tuple[Recipe, Batch, Losses]:
+    """A recipe and a batch in float64, where equal means equal, and its paper's losses."""
+    recipe = make_recipe(name, **changes)
     for network in recipe.networks.values():
         network.double()
-    return recipe
+    batch = make_batch(recipe, count=count, dtype=torch.float64)
+    return recipe, batch, PAPER_LOSSES[recipe.options.gan_mode]
 
 
 def make_batch(recipe: Recipe, seed: int = 0, count: int = 2, dtype: torch.dtype = torch.float32) -> Batch:
@@ -89,11 +89,7 @@ def copy_state(module: nn.Module) -> dict[str, Tensor]:
     return {k: v.clone() for k, v in module.state_dict().items()}
 
 
-def assert_step(
-    recipe: Recipe,
-    batch: Batch,
-    expected: Callable[[], tuple[dict[str, Tensor], dict[str, Tensor]]],
-) -> None:
+def assert_step(recipe: Recipe, batch: Batch, expected: Callable[[], Expected]) -> None:
     """One step reports the expected losses, and leaves in every network the gradient of its own loss alone.
 
     expected: -> losses by reported name, and by the names of networks what each minimizes. It finds the
@@ -123,19 +119,17 @@ def assert_step(
 ORANGE = (1.0, 0.5, 0.0)
 
 
-def make_blobs(
-    count: int, color: tuple[float, float, float], random: torch.Generator, side: int = 16
-) -> Tensor:
-    """Soft spots of one color on black: float32 [N, 3, side, side] in -1..1."""
-    gray = F.interpolate(torch.rand(count, 1, 4, 4, generator=random), size=side, mode="bicubic")
+def make_blobs(count: int, color: tuple[float, float, float], random: torch.Generator) -> Tensor:
+    """Soft spots of one color on black: float32 [N, 3, 16, 16] in -1..1."""
+    gray = F.interpolate(torch.rand(count, 1, 4, 4, generator=random), size=16, mode="bicubic")
     return gray.clamp(0, 1) * torch.tensor(color)[:, None, None] * 2 - 1
 
 
-def measure_color_error(recipe: Recipe, steps: int) -> tuple[float, float]:
+def measure_color_error(recipe: Recipe, steps: int) -> float:
     """Train on gray blobs and, unpaired, orange ones; how far unseen gray ones then are from being orange.
 
-    Returns the mean distance of the channels' means and spreads to those of orange blobs, after translation
-    and without it. Which spot becomes bright is not asked: without pairs nothing says it.
+    Returns the mean distance of the channels' means and spreads to those of orange blobs, as a share of what
+    it is without translation. Which spot becomes bright is not asked: without pairs nothing says it.
     """
     random = torch.Generator().manual_seed(0)
     white = (1.0, 1.0, 1.0)
@@ -149,4 +143,5 @@ def measure_color_error(recipe: Recipe, steps: int) -> tuple[float, float]:
         return torch.cat([images.mean((0, 2, 3)), images.std((0, 2, 3))])
 
     truth = compute_statistics(orange)
-    return tuple(float((compute_statistics(x) - truth).abs().mean()) for x in (translated, gray))  # pyright: ignore[reportReturnType]
+    after, before = ((compute_statistics(x) - truth).abs().mean() for x in (translated, gray))
+    return float(after / before)

@@ -24,9 +24,7 @@ from i2i_training.recipes.unit import UnitOptions
 from i2i_training.run.run_options import RunOptions
 
 # A GPU adds up in whatever order its threads come.
-bit_for_bit = pytest.mark.skipif(
-    torch.cuda.is_available(), reason="only on a CPU are two runs equal to the bit"
-)
+bit_for_bit = pytest.mark.skipif(torch.cuda.is_available(), reason="only a CPU is exact to the bit")
 
 D = DiscriminatorOptions(width=2, layers=1)
 UNET = UnetConfig(width=2, downs=5)  # too flat for dropout

@@ -18,19 +18,14 @@ def list_conv_keys(name: str, bias: bool) -> list[str]:
 
 def list_conv_norm_keys(conv: str, norm_slot: str, norm: str) -> list[str]:
     """Only InstanceNorm nets have a bias before the norm; only BatchNorm has numbers of its own."""
-    return list_conv_keys(conv, norm == "instance") + (
-        [f"{norm_slot}.{k}" for k in BATCH_NORM] if norm == "batch" else []
-    )
+    norm_keys = [f"{norm_slot}.{k}" for k in BATCH_NORM] if norm == "batch" else []
+    return list_conv_keys(conv, norm == "instance") + norm_keys
 
 
 def find_block_convs(padding: str, dropout: bool) -> tuple[int, int]:
     """Where a residual block's two convolutions are: [pad] conv norm relu [dropout] [pad] conv norm."""
-    return {
-        (False, False): (1, 5),
-        (False, True): (1, 6),
-        (True, False): (0, 3),
-        (True, True): (0, 4),
-    }[padding == "zero", dropout]
+    first, second = (0, 3) if padding == "zero" else (1, 5)
+    return first, second + dropout
 
 
 def list_resnet_keys(
@@ -71,9 +66,8 @@ def list_unet_keys(downs: int, norm: str) -> list[str]:
 
     def list_level_keys(prefix: str, left: int) -> list[str]:
         if left == 1:
-            return list_conv_keys(f"{prefix}.1", norm == "instance") + list_conv_norm_keys(
-                f"{prefix}.3", f"{prefix}.4", norm
-            )
+            up = list_conv_norm_keys(f"{prefix}.3", f"{prefix}.4", norm)
+            return list_conv_keys(f"{prefix}.1", norm == "instance") + up
         return [
             *list_conv_norm_keys(f"{prefix}.1", f"{prefix}.2", norm),
             *list_level_keys(f"{prefix}.3.model", left - 1),
@@ -95,19 +89,8 @@ def list_patch_keys(layers: int, norm: str) -> list[str]:
     return keys + list_conv_keys(f"model.{2 + 3 * layers}", True)
 
 
-def list_pixel_keys(norm: str) -> list[str]:
-    """conv leaky conv norm leaky conv; the last convolution follows the bias rule too."""
-    return [
-        *list_conv_keys("net.0", True),
-        *list_conv_norm_keys("net.2", "net.3", norm),
-        *list_conv_keys("net.5", norm == "instance"),
-    ]
-
-
 def make_norm(kind: str, channels: int) -> nn.Module:
-    return {"instance": nn.InstanceNorm2d, "batch": nn.BatchNorm2d, "none": lambda _: nn.Identity()}[kind](
-        channels
-    )
+    return {"instance": nn.InstanceNorm2d, "batch": nn.BatchNorm2d, "none": nn.Identity}[kind](channels)
 
 
 class UpstreamBlock(nn.Module):

@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, helper
 from onnxruntime.quantization.calibrate import HistogramCollector
+from scipy.stats import laplace
+from scipy.stats import t as student_t
 
 from i2i_export.int8.calibrate import (
     BINS,
@@ -26,6 +28,7 @@ from i2i_export.int8.calibrate import (
     choose_percentile_range,
     observe,
 )
+from tests.export.conftest import make_float_model
 
 SIGNED, UNSIGNED = QuantizationGrid(signed=True), QuantizationGrid(signed=False)
 LARGE = 1e6
@@ -33,10 +36,7 @@ LARGE = 1e6
 
 def make_identity_graph(channels: int, height: int, width: int) -> ModelProto:
     """float32 [1, C, H, W] "x" -> the same as "y"."""
-    shape = [1, channels, height, width]
-    given, result = (helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n in ("x", "y"))
-    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "identity", [given], [result])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    return make_float_model([helper.make_node("Identity", ["x"], ["y"])], [1, channels, height, width], "y")
 
 
 def observe_values(values: NDArray[Any]) -> Activation:
@@ -52,10 +52,8 @@ def draw_frames(draw: st.DrawFn) -> list[NDArray[np.float32]]:
     number = st.floats(-1, 1, width=32, allow_subnormal=False)
     count, size = draw(st.integers(1, 6)), int(np.prod(shape))
     sizes = st.floats(-20, 6, allow_subnormal=False)
-    values = [
-        np.array(draw(st.lists(number, min_size=size, max_size=size))) * 10 ** draw(sizes)
-        for _ in range(count)
-    ]
+    numbers = st.lists(number, min_size=size, max_size=size)
+    values = [np.array(draw(numbers)) * 10 ** draw(sizes) for _ in range(count)]
     return [v.astype(np.float32).reshape(shape) for v in values]
 
 
@@ -101,19 +99,14 @@ def test_frames_are_not_kept() -> None:
 
     seen = observe(make_identity_graph(3, 64, 64), ["y"], iterate_frames())["y"]
     assert len(before) == 6 and seen.high == 5
-    assert {name: np.size(value) for name, value in vars(seen).items() if np.size(value) > 1} == {
-        "counts": BINS,
-        "channel_mean": 3,
-        "channel_peak": 3,
-    }
+    sizes = {name: np.size(value) for name, value in vars(seen).items() if np.size(value) > 1}
+    assert sizes == {"counts": BINS, "channel_mean": 3, "channel_peak": 3}
 
 
 limit = st.floats(0, LARGE)
 
 
-def round_to_grid(
-    grid: QuantizationGrid, low: float, high: float, values: NDArray[Any]
-) -> NDArray[np.float64]:
+def round_to_grid(grid: QuantizationGrid, low: float, high: float, values: NDArray[Any]) -> NDArray[Any]:
     """`values` through QuantizeLinear and DequantizeLinear."""
     step, zero = grid.compute_scale_and_zero(low, high)
     kind = np.iinfo(np.int8 if grid.signed else np.uint8)
@@ -162,9 +155,7 @@ def samples(request: pytest.FixtureRequest) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("name", RANGE_METHODS)
-def test_a_range_lies_in_what_was_seen_and_holds_zero(
-    name: str, signed: bool, samples: NDArray[np.float64]
-) -> None:
+def test_a_range_lies_in_what_was_seen(name: str, signed: bool, samples: NDArray[np.float64]) -> None:
     seen, grid = observe_values(samples), QuantizationGrid(signed)
     low, high = RANGE_METHODS[name](seen, grid)
     whole = grid.compute_limits(seen.low, seen.high)
@@ -219,18 +210,7 @@ def make_dense_activation(density: Any, limit: float) -> Activation:
     return seen
 
 
-def compute_laplace_density(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.exp(-np.abs(x)) / 2
-
-
-def compute_student_t_density(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Student's t with 5 degrees of freedom."""
-    return 8 / (3 * np.pi * np.sqrt(5) * (1 + x * x / 5) ** 3)
-
-
-@pytest.mark.parametrize(
-    ("density", "reach"), [(compute_laplace_density, 20.0), (compute_student_t_density, 40.0)]
-)
+@pytest.mark.parametrize(("density", "reach"), [(laplace.pdf, 20.0), (student_t(5).pdf, 40.0)])
 def test_entropy_agrees_with_onnxruntimes(density: Any, reach: float) -> None:
     seen = make_dense_activation(density, reach)
     # It wants a bin in the middle of an odd number of them.
@@ -245,7 +225,7 @@ def test_entropy_agrees_with_onnxruntimes(density: Any, reach: float) -> None:
 
 def test_the_zeros_of_a_relu_do_not_move_an_entropy_range() -> None:
     """Half of all values in one bin: a range so small that it has a level for each bin would win."""
-    seen = make_dense_activation(compute_laplace_density, 20.0)
+    seen = make_dense_activation(laplace.pdf, 20.0)
     half = Activation(0.0, 20.0, 20.0, seen.counts.copy(), seen.channel_mean, seen.channel_peak)
     half.counts[: BINS // 2] = 0
     expected = choose_entropy_range(half, UNSIGNED)

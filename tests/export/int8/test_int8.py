@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from i2i_export.int8.builder import (
 from i2i_export.int8.calibrate import RANGE_METHODS, observe
 from i2i_export.int8.qdq import (
     STYLES,
-    QuantizedWeights,
     find_eligible_layers,
     list_observed_tensors,
     quantize_all_weights,
@@ -39,12 +38,10 @@ from i2i_sdk.quality.parity import measure_parity
 ENGINES = ["ort", "openvino"]
 
 
-def copy_job(
-    job: Job, scratch: Path, progress: Callable[[str], None] = lambda text: None, **options: Any
-) -> Job:
+def copy_job(job: Job, scratch: Path, progress: Any = None, **options: Any) -> Job:
     """The same job with other options, calibrated already."""
     changed = replace(job.options, **options)
-    copied = replace(job, options=changed, scratch=scratch, progress=progress)
+    copied = replace(job, options=changed, scratch=scratch, progress=progress or job.progress)
     vars(copied.int8)["preparation"] = job.int8.preparation
     return copied
 
@@ -61,23 +58,20 @@ def measure_int8_psnr(job: Job, style: str, layers: Sequence[str] | None = None)
     p = job.int8.preparation
     convs = p.list_convs(list(p.layers) if layers is None else layers)
     ranges = RANGE_METHODS[STYLES[style].range_method]
-    return measure_psnr(
-        quantize_graph(p.model, p.observations, p.weights, convs, STYLES[style], ranges), job.parity_case
-    )
+    model = quantize_graph(p.model, p.observations, p.weights, convs, STYLES[style], ranges)
+    return measure_psnr(model, job.parity_case)
 
 
 def measure_naive_psnr(job: Job, style: str, layers: int | None = None, ranges: str = "minmax") -> float:
     """dB of it as it comes: the picture off the grid, uneven channels, no biases corrected."""
     model = onnx.load(str(job.scratch / "int8-float.onnx"))
     seen = observe(model, list_observed_tensors(model), read_calibration_inputs(job.int8))
-    found = quantize_all_weights(model)
-    weights: dict[str, QuantizedWeights] = {
-        name: replace(w, rounding_loss=np.zeros_like(w.rounding_loss)) for name, w in found.items()
-    }
+    weights = quantize_all_weights(model)
+    for name, w in weights.items():
+        weights[name] = replace(w, rounding_loss=np.zeros_like(w.rounding_loss))
     convs = [conv for names in list(find_eligible_layers(model).values())[:layers] for conv in names]
-    return measure_psnr(
-        quantize_graph(model, seen, weights, convs, STYLES[style], RANGE_METHODS[ranges]), job.parity_case
-    )
+    rounded = quantize_graph(model, seen, weights, convs, STYLES[style], RANGE_METHODS[ranges])
+    return measure_psnr(rounded, job.parity_case)
 
 
 # What each trained network has with all layers in 8 bits, dB, and how much more that is than naively.
@@ -92,9 +86,7 @@ QUALITY = {
 def test_pictures_of_trained_networks(name: str, style: str, request: pytest.FixtureRequest) -> None:
     job: Job = request.getfixturevalue(f"{name}_job")
     least, better_by = QUALITY[name][style]
-    reached = measure_int8_psnr(job, style)
-    assert reached > least
-    assert reached > measure_naive_psnr(job, style) + better_by
+    assert measure_int8_psnr(job, style) > max(least, measure_naive_psnr(job, style) + better_by)
 
 
 @pytest.mark.parametrize(("style", "shifted", "as_it_comes"), [("openvino", 51, 48.5), ("tensorrt", 51, 50)])
@@ -117,8 +109,7 @@ def test_engines_compute_every_layer_in_8_bits(engine: str, sketch_job: Job) -> 
     path = sketch_job.folder / variant.files[0].path
     convs = len(OnnxGraph(onnx.load(str(path))).find_nodes("Conv"))
     with open_int8_engine(path, engine) as running:
-        assert running.precision == "int8"
-        assert running.layers == {"int8": convs}
+        assert (running.precision, running.layers) == ("int8", {"int8": convs})
         parity = measure_parity(running, sketch_job.parity_case)
     assert parity.psnr == pytest.approx(measure_int8_psnr(sketch_job, engine), abs=1.5)
     assert (variant.macs_in_precision, variant.precision_kept, variant.sensitivity) == (1.0, {}, {})
@@ -151,7 +142,7 @@ def fallen_back(zebra_job: Job, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_layers_go_back_until_the_floor_holds(
+def test_layers_go_back_until_it_holds(
     engine: str, zebra_job: Job, fallen_back: dict[str, Int8Graph]
 ) -> None:
     found, floor = fallen_back[engine], {"ort": 35.0, "openvino": 38.0}[engine]
@@ -170,12 +161,9 @@ def test_layers_go_back_until_the_floor_holds(
     assert set(found.kept.values()) == {STYLES[engine].fallback_precision}
     assert {f"generator.{layer}.weight" for layer in found.kept} < set(zebra_job.module.state_dict())
     graph = OnnxGraph(onnx.load(str(found.path)))
-    floats = [
-        c
-        for c in graph.find_nodes("Conv")
-        if c.input[1] in graph.constants and get_attribute(c, "group") == 1
-    ]
-    assert {conv.name for conv in floats} == set(prepared.list_convs(list(found.kept)))
+    floats = [conv for conv in graph.find_nodes("Conv") if conv.input[1] in graph.constants]
+    names = {conv.name for conv in floats if get_attribute(conv, "group") == 1}
+    assert names == set(prepared.list_convs(list(found.kept)))
 
 
 def test_goals() -> None:
@@ -197,11 +185,9 @@ def test_the_floor_is_enough_where_more_would_cost_too_much(
 
 def test_too_little_in_8_bits_is_refused(sketch_job: Job, tmp_path: Path) -> None:
     said: list[str] = []
-    job = copy_job(sketch_job, tmp_path, progress=said.append, min_psnr=70.0)
-    with pytest.raises(
-        ExportError,
-        match=r"int8 for ort: 70 dB leave \d+% of the multiplications in 8 bits, at least 33% are needed",
-    ):
+    job = copy_job(sketch_job, tmp_path, said.append, min_psnr=70.0)
+    message = r"int8 for ort: 70 dB leave \d+% of the multiplications in 8 bits, at least 33% are needed"
+    with pytest.raises(ExportError, match=message):
         job.int8.write_graph("ort")
     assert list(tmp_path.iterdir()) == []
     assert said[0] == "int8 ort: comparing on held-out frames"

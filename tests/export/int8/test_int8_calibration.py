@@ -67,26 +67,16 @@ def test_the_hash_is_of_the_frames_in_their_order(sketch_job: Job, crops: Path, 
     assert _compute_sha256(frames[::-1]) != expected and _compute_sha256(frames[1:]) != expected
     copied = tmp_path / "elsewhere"
     shutil.copytree(crops, copied)
-    assert (
-        _compute_sha256(
-            read_calibration_inputs(replace(sketch_job, options=ExportOptions(frames=copied)).int8)
-        )
-        == expected
-    )
-    last = sorted(copied.iterdir())[-1]
-    shutil.copyfile(sorted(copied.iterdir())[0], last)
-    assert (
-        _compute_sha256(
-            read_calibration_inputs(replace(sketch_job, options=ExportOptions(frames=copied)).int8)
-        )
-        != expected
-    )
+    options = ExportOptions(frames=copied)
+    assert _compute_sha256(read_calibration_inputs(replace(sketch_job, options=options).int8)) == expected
+    first, *_, last = sorted(copied.iterdir())
+    shutil.copyfile(first, last)
+    assert _compute_sha256(read_calibration_inputs(replace(sketch_job, options=options).int8)) != expected
 
 
-def test_a_bundle_says_what_was_calibrated_on(root: Path, crops: Path, tmp_path: Path) -> None:
-    checkpoint = root / "models" / "sketch" / "latest_net_G.safetensors"
+def test_a_bundle_says_what_was_calibrated_on(sketch_checkpoint: Path, crops: Path, tmp_path: Path) -> None:
     options = ExportOptions(size=(64, 64), frames=crops)
-    exported = export(checkpoint, [("ort", "int8"), ("ort", "fp32")], tmp_path / "x.i2i", options)
+    exported = export(sketch_checkpoint, [("ort", "int8"), ("ort", "fp32")], tmp_path / "x.i2i", options)
     variants = {c.variant.precision: c.variant for c in exported.variants}
     quantized, exact = variants["int8"], variants["fp32"]
     assert quantized.parity is not None and exact.parity is not None

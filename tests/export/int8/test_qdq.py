@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,8 +26,9 @@ from i2i_export.int8.qdq import (
     quantize_weights,
     remove_unused,
 )
-from i2i_export.passes.onnx_graph import OnnxGraph, get_attribute, make_constant
+from i2i_export.passes.onnx_graph import OnnxGraph, get_attribute
 from i2i_training.checkpoint import load_generator
+from tests.export.conftest import FindGraph, make_float_model, run_graph
 
 NETWORKS = ["resnet", "resnet_none", "mobile", "unet_instance"]
 
@@ -50,7 +49,7 @@ def quantize_on_noise(model: onnx.ModelProto, style: str, convs: list[str] | Non
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_layers_are_named_as_in_the_checkpoint(
-    name: str, float_graph: Callable[[str], onnx.ModelProto], checkpoints: dict[str, Path]
+    name: str, float_graph: FindGraph, checkpoints: dict[str, Path]
 ) -> None:
     module, _ = load_generator(checkpoints[name])
     weights = {key: value for key, value in module.state_dict().items() if value.dim() == 4}
@@ -66,15 +65,8 @@ class QuantizedConvs:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.graph = OnnxGraph(model)
-        self.convs = [
-            c
-            for c in self.graph.find_nodes("Conv")
-            if self.find_producer_type(c.input[1]) == "DequantizeLinear"
-        ]
-
-    def find_producer_type(self, tensor: str) -> str:
-        producer = self.graph.producer.get(tensor)
-        return producer.op_type if producer else ""
+        weights = {n.output[0] for n in self.graph.find_nodes("DequantizeLinear")}
+        self.convs = [c for c in self.graph.find_nodes("Conv") if c.input[1] in weights]
 
     def find_producer(self, tensor: str) -> NodeProto:
         return self.graph.producer[tensor]
@@ -85,18 +77,18 @@ class QuantizedConvs:
         quantize = self.find_producer(dequantize.input[0])
         assert (quantize.op_type, dequantize.op_type) == ("QuantizeLinear", "DequantizeLinear")
         assert quantize.input[1:] == dequantize.input[1:]
-        assert (
-            self.graph.get_value(quantize.input[1]).shape == ()
-            and self.graph.get_value(quantize.input[1]) > 0
-        )
+        scale = self.graph.get_value(quantize.input[1])
+        assert scale.shape == () and scale > 0
         return quantize.input[0]
+
+
+def find_conv(graph: OnnxGraph, name: str) -> NodeProto:
+    return next(conv for conv in graph.find_nodes("Conv") if conv.name == name)
 
 
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_pairs_stand_where_the_engine_wants_them(
-    name: str, style: str, float_graph: Callable[[str], onnx.ModelProto]
-) -> None:
+def test_pairs_stand_where_the_engine_wants_them(name: str, style: str, float_graph: FindGraph) -> None:
     model = float_graph(name)
     changed = quantize_on_noise(model, style)
     onnx.checker.check_model(changed, full_check=True)
@@ -105,19 +97,16 @@ def test_pairs_stand_where_the_engine_wants_them(
     found, original = QuantizedConvs(changed), OnnxGraph(model)
     assert [conv.name for conv in found.convs] == list_eligible_convs(model)
     for conv in found.convs:
-        was = next(c for c in original.find_nodes("Conv") if c.name == conv.name)
-        assert [get_attribute(conv, a.name) for a in was.attribute] == [
-            get_attribute(was, a.name) for a in was.attribute
-        ]
-        padded = original.producer[was.input[0]].op_type == "Pad"
+        was = find_conv(original, conv.name)
+        assert all(get_attribute(conv, a.name) == get_attribute(was, a.name) for a in was.attribute)
+        before = original.producer[was.input[0]]
         source, tensor = find_unpadded(original, was.input[0]), conv.input[0]
         if style == "tensorrt":  # after the padding
-            before = found.find_quantized_input(tensor)
-            assert before == was.input[0]
-        elif padded:  # before it; ONNX Runtime after it as well
+            assert found.find_quantized_input(tensor) == was.input[0]
+        elif before.op_type == "Pad":  # before it; ONNX Runtime after it as well
             pad = found.find_producer(found.find_quantized_input(tensor) if style == "ort" else tensor)
-            assert pad.op_type == "Pad" and pad.input[1:] == original.producer[was.input[0]].input[1:]
-            assert get_attribute(pad, "mode") == get_attribute(original.producer[was.input[0]], "mode")
+            assert pad.op_type == "Pad" and pad.input[1:] == before.input[1:]
+            assert get_attribute(pad, "mode") == get_attribute(before, "mode")
             assert found.find_quantized_input(pad.input[0]) == source
         else:
             assert found.find_quantized_input(tensor) == source
@@ -130,15 +119,13 @@ def test_pairs_stand_where_the_engine_wants_them(
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_types_and_scales(style: str, float_graph: Callable[[str], onnx.ModelProto]) -> None:
+def test_types_and_scales(style: str, float_graph: FindGraph) -> None:
     model = float_graph("unet_instance")
     found, original = QuantizedConvs(quantize_on_noise(model, style)), OnnxGraph(model)
     for conv in found.convs:
         weights = found.find_producer(conv.input[1])
         values, scales, zeros = map(found.graph.get_value, weights.input)
-        exact = original.get_value(
-            next(c for c in original.find_nodes("Conv") if c.name == conv.name).input[1]
-        )
+        exact = original.get_value(find_conv(original, conv.name).input[1])
         assert get_attribute(weights, "axis") == 0
         assert (values.dtype, scales.dtype, zeros.dtype) == (np.int8, np.float32, np.int8)
         assert values.shape == exact.shape and scales.shape == zeros.shape == (len(exact),)
@@ -154,25 +141,19 @@ def test_types_and_scales(style: str, float_graph: Callable[[str], onnx.ModelPro
 
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_what_several_convolutions_read_is_quantized_once(
-    name: str, style: str, float_graph: Callable[[str], onnx.ModelProto]
-) -> None:
+def test_what_several_layers_read_is_quantized_once(name: str, style: str, float_graph: FindGraph) -> None:
     changed = quantize_on_noise(float_graph(name), style)
     read = [node.input[0] for node in changed.graph.node if node.op_type == "QuantizeLinear"]
     assert len(read) == len(set(read))
-    written = [
-        *(o for n in changed.graph.node for o in n.output),
-        *(t.name for t in changed.graph.initializer),
-    ]
+    constants = [tensor.name for tensor in changed.graph.initializer]
+    written = constants + [name for node in changed.graph.node for name in node.output]
     assert len(written) == len(set(written))
     needed = {name for node in changed.graph.node for name in node.input}
-    assert {t.name for t in changed.graph.initializer} <= needed  # no float weights are carried along
+    assert set(constants) <= needed  # no float weights are carried along
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_layers_that_are_not_named_stay_as_they_are(
-    style: str, float_graph: Callable[[str], onnx.ModelProto]
-) -> None:
+def test_layers_that_are_not_named_stay_as_they_are(style: str, float_graph: FindGraph) -> None:
     model = float_graph("resnet")
     some = list_eligible_convs(model)[2:5]
     changed = quantize_on_noise(model, style, some)
@@ -187,19 +168,7 @@ def test_layers_that_are_not_named_stay_as_they_are(
 
 def make_graph(nodes: list[NodeProto], results: list[str], **constants: NDArray[Any]) -> onnx.ModelProto:
     """A graph of float32 [1, 4, 24, 24] "x"."""
-    graph = helper.make_graph(
-        nodes,
-        "drawn",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 24, 24])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, "c", "h", "w"]) for name in results],
-        [make_constant(name, values.astype(np.float32)) for name, values in constants.items()],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-
-
-def run_graph(model: onnx.ModelProto, values: NDArray[Any]) -> NDArray[np.float32]:
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(None, {session.get_inputs()[0].name: values})[0])
+    return make_float_model(nodes, [1, 4, 24, 24], results, **constants)
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -230,9 +199,8 @@ def test_what_rounded_weights_add_to_the_mean_is_taken_off_the_bias() -> None:
     def measure_mean_shift(lost: NDArray[np.float32]) -> NDArray[np.float32]:
         given = {"a.weight": replace(rounded["a.weight"], rounding_loss=lost)}
         changed = quantize_graph(model, seen, given, ["conv"], STYLES["openvino"], choose_minmax_range)
-        return np.abs(
-            (run_graph(changed, frames[0][None]) - run_graph(model, frames[0][None])).mean((0, 2, 3))
-        )
+        after, before = (run_graph(graph, frames[0][None]) for graph in (changed, model))
+        return np.abs((after - before).mean((0, 2, 3)))
 
     lost = rounded["a.weight"].rounding_loss
     corrected, as_rounded = measure_mean_shift(lost), measure_mean_shift(np.zeros_like(lost))

@@ -19,11 +19,12 @@ NETWORKS = {
 }
 
 
+@pytest.mark.parametrize(("mode", "batch"), [("batch_stats", 1), ("running_stats", 2)])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_batch_statistics_become_instance_norm_exactly(name: str) -> None:
-    original = set_test_mode(make_generator(NETWORKS[name]), "batch_stats").double()
-    exported = prepare_for_export(original, "batch_stats")
-    x = torch.rand(1, 3, 64, 64, dtype=torch.float64) * 2 - 1
+def test_batch_norm_becomes_instance_norm_or_convolutions_exactly(name: str, mode: str, batch: int) -> None:
+    original = set_test_mode(make_generator(NETWORKS[name]), mode).double()
+    exported = prepare_for_export(original, mode)
+    x = torch.rand(batch, 3, 64, 64, dtype=torch.float64) * 2 - 1
     with torch.no_grad():
         assert torch.allclose(original(x), exported(x), atol=1e-10)
     assert not any(isinstance(m, nn.BatchNorm2d) for m in exported.modules())
@@ -39,23 +40,12 @@ def test_batch_statistics_match_upstreams_train_mode() -> None:
         assert torch.allclose(upstream(x), exported(x), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_running_statistics_fold_into_the_convolutions(name: str) -> None:
-    original = set_test_mode(make_generator(NETWORKS[name]), "running_stats").double()
-    exported = prepare_for_export(original, "running_stats")
-    x = torch.rand(2, 3, 64, 64, dtype=torch.float64) * 2 - 1
-    with torch.no_grad():
-        assert torch.allclose(original(x), exported(x), atol=1e-10)
-    assert not any(isinstance(m, nn.BatchNorm2d) for m in exported.modules())
-
-
 def test_the_two_modes_give_different_pictures() -> None:
     """Otherwise the tests above would prove nothing."""
     module = make_generator(NETWORKS["resnet"])
     x = torch.rand(1, 3, 64, 64) * 2 - 1
     with torch.no_grad():
-        batch = prepare_for_export(module, "batch_stats")(x)
-        running = prepare_for_export(module, "running_stats")(x)
+        batch, running = (prepare_for_export(module, mode)(x) for mode in ("batch_stats", "running_stats"))
     assert (batch - running).abs().max() > 0.05
 
 
@@ -78,9 +68,7 @@ def test_batch_norm_that_follows_no_convolution_stays() -> None:
 def test_uint8_contract_rounds_halves_to_even_and_clips() -> None:
     class FixedOutput(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            values = torch.tensor(
-                [-3.0, -1.0, 1.0 / 255, 3.0 / 255, 1.0, 7.0]
-            )  # 1/255 -> 128.0, 3/255 -> 129.0
+            values = torch.tensor([-3.0, -1.0, 1 / 255, 3 / 255, 1.0, 7.0])  # 1/255 -> 128, 3/255 -> 129
             return values.view(1, 1, 1, -1).expand(x.shape[0], 3, 1, -1)
 
     output = Uint8Translator(FixedOutput())(torch.zeros(1, 1, 6, 3, dtype=torch.uint8))

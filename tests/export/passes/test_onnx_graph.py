@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import helper
 
 from i2i_export.job import Job
-from i2i_export.passes.onnx_graph import OnnxGraph, count_conv_macs, get_attribute, make_constant
+from i2i_export.passes.onnx_graph import OnnxGraph, count_conv_macs, get_attribute
 from i2i_training.networks import count_macs
-from tests.export.conftest import SMALL, make_generator
+from tests.export.conftest import SMALL, FindGraph, make_float_model, make_generator
 
 
 @pytest.fixture
 def small() -> OnnxGraph:
     """A strided, padded, grouped convolution (6 -> 4 channels), read by a Relu and, twice, by an Add."""
-    weights = make_constant("w", np.arange(4 * 3 * 3 * 2, dtype=np.float32).reshape(4, 3, 3, 2))
+    weights = np.arange(4 * 3 * 3 * 2, dtype=np.float32).reshape(4, 3, 3, 2)
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["y"], "conv", group=2, strides=[2, 1], pads=[1, 0, 1, 1]),
         helper.make_node("Relu", ["y"], ["z"], "relu"),
         helper.make_node("Add", ["y", "y"], ["twice"], "add"),
     ]
-    graph_input = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 6, 10, 8])
-    results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("z", "twice")]
-    graph = helper.make_graph(nodes, "small", [graph_input], results, [weights])
-    return OnnxGraph(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10))
+    return OnnxGraph(make_float_model(nodes, ["batch", 6, 10, 8], ["z", "twice"], w=weights))
 
 
 def test_nodes_by_what_they_give_and_take(small: OnnxGraph) -> None:
@@ -45,8 +40,8 @@ def test_attributes_have_values_or_defaults(small: OnnxGraph) -> None:
 
 
 def test_shapes_count_one_image(small: OnnxGraph) -> None:
-    assert small.infer_shapes()["x"] == (1, 6, 10, 8)
-    assert small.infer_shapes()["y"] == (1, 4, 5, 8)
+    shapes = small.infer_shapes()
+    assert (shapes["x"], shapes["y"]) == ((1, 6, 10, 8), (1, 4, 5, 8))
 
 
 def test_multiplications_of_a_grouped_convolution(small: OnnxGraph) -> None:
@@ -54,12 +49,11 @@ def test_multiplications_of_a_grouped_convolution(small: OnnxGraph) -> None:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_multiplications_are_the_modules(name: str, float_graph: Callable[[str], onnx.ModelProto]) -> None:
+def test_multiplications_are_the_modules(name: str, float_graph: FindGraph) -> None:
     """Counted there by hooks on its layers; four convolutions for a transposed one multiply as often."""
-    found = count_conv_macs(OnnxGraph(float_graph(name)))
-    shape = (1, SMALL[name].in_channels, 64, 64)
-    assert sum(found.values()) == count_macs(make_generator(SMALL[name]), *shape[1:])
-    assert all(found.values())
+    found = count_conv_macs(OnnxGraph(float_graph(name))).values()
+    assert sum(found) == count_macs(make_generator(SMALL[name]), SMALL[name].in_channels, 64, 64)
+    assert all(found)
 
 
 def test_multiplications_of_transposed_convolutions(zebra_job: Job) -> None:

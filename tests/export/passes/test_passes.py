@@ -48,9 +48,12 @@ def test_a_pass_is_exact(name: str, generator: str) -> None:
     assert torch.allclose(*exact, atol=1e-10)
 
 
-@pytest.mark.parametrize("generator", GENERATORS)
-def test_all_passes_together(generator: str) -> None:
-    original = make_generator(GENERATORS[generator])
+@pytest.fixture(params=GENERATORS)
+def original(request: pytest.FixtureRequest) -> nn.Module:
+    return make_generator(GENERATORS[request.param])
+
+
+def test_all_passes_together(original: nn.Module) -> None:
     changed = copy.deepcopy(original)
     for change, _ in PASSES.values():
         change(changed)
@@ -58,9 +61,7 @@ def test_all_passes_together(generator: str) -> None:
     assert torch.allclose(run_module(changed, x), run_module(original, x), atol=1e-5)
 
 
-@pytest.mark.parametrize("generator", GENERATORS)
-def test_bgr_goes_in_and_comes_out(generator: str) -> None:
-    original = make_generator(GENERATORS[generator])
+def test_bgr_goes_in_and_comes_out(original: nn.Module) -> None:
     changed = copy.deepcopy(original)
     assert passes.convert_to_bgr(changed) == 2
     x = torch.rand(1, 3, 64, 64) * 2 - 1

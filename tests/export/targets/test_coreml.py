@@ -14,19 +14,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from i2i_export.canonical import wrap_for_export
-from i2i_export.job import Job
 from i2i_export.mil.interpreter import MilEngine
 from i2i_export.options import ExportOptions
 from i2i_export.pipeline import ExportResult, export
 from i2i_export.targets import coreml, parse_targets
-from i2i_export.verify_variant import make_parity_case
 from i2i_sdk import Bundle, ExportError, ParityError
 from i2i_sdk.backends.coreml import find_weight_precision, read_layers, silence_coremltools
 from i2i_sdk.quality.floors import PSNR_FLOORS
-from i2i_training.checkpoint import load_generator, save_generator
-from i2i_training.networks import GeneratorSpec, ResnetConfig, count_macs
-from tests.export.conftest import make_generator
+from i2i_training.checkpoint import load_generator
+from i2i_training.networks import ResnetConfig
+from tests.export.conftest import make_job, save_network
 
 SIZE = ExportOptions(size=(64, 64), license="CC0", trained_on="drawn shapes")
 
@@ -34,39 +31,12 @@ pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="a Mac verifies
 
 
 @pytest.fixture(scope="module")
-def sketch(root: Path) -> Path:
-    """The trained generator in the repository."""
-    return root / "models" / "sketch" / "latest_net_G.safetensors"
-
-
-@pytest.fixture(scope="module")
-def export_result(sketch: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
-    return export(sketch, parse_targets("coreml"), tmp_path_factory.mktemp("x") / "s.i2i", SIZE)
+def export_result(sketch_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
+    return export(sketch_checkpoint, parse_targets("coreml"), tmp_path_factory.mktemp("x") / "s.i2i", SIZE)
 
 
 def find_exported_package(export_result: ExportResult, precision: str) -> Path:
     return export_result.bundle.path / f"coreml-{precision}-64x64.mlpackage"
-
-
-def make_job(checkpoint: Path, folder: Path, side: int = 64) -> Job:
-    """What the pipeline hands to a target, but for the ONNX graph, which this one does not read."""
-    module, spec = load_generator(checkpoint)
-    (folder / "bundle").mkdir(parents=True)
-    (folder / "scratch").mkdir()
-    return Job(
-        module=wrap_for_export(module, spec),
-        spec=spec,
-        graph=folder / "bundle" / "reference.onnx",
-        folder=folder / "bundle",
-        scratch=folder / "scratch",
-        height=side,
-        width=side,
-        max_batch=8,
-        macs=count_macs(module, *spec.get_input_shape(side, side)),
-        parity_case=make_parity_case(module, spec, None, side, side),
-        options=SIZE,
-        progress=lambda text: None,
-    )
 
 
 def load_spec(package: Path) -> Any:
@@ -83,11 +53,10 @@ def test_every_precision_is_checked_by_the_interpreter(export_result: ExportResu
     variants = {c.variant.precision: c.variant for c in export_result.variants}
     assert list(variants) == ["fp16", "w8", "palette6"]
     for precision, variant in variants.items():
-        assert variant.name == f"coreml-{precision}-64x64"
+        assert variant.name == f"coreml-{precision}-64x64" and variant.precision_found == precision
         assert (variant.max_batch, variant.height, variant.width) == (1, 64, 64)
-        assert variant.precision_found == precision
-        assert variant.verified == "graph"
-        assert variant.verified_by == f"MIL interpreter, torch {torch.__version__}"
+        interpreter = f"MIL interpreter, torch {torch.__version__}"
+        assert (variant.verified, variant.verified_by) == ("graph", interpreter)
         assert variant.requires.os == ("macos", "ios")
         assert variant.parity is not None and variant.parity.psnr >= PSNR_FLOORS[precision]
     assert variants["fp16"].parity.psnr > variants["w8"].parity.psnr > variants["palette6"].parity.psnr  # type: ignore[union-attr]
@@ -102,13 +71,10 @@ def test_weights_take_the_bits_that_they_should(export_result: ExportResult) -> 
         assert find_weight_precision(spec) == variant.precision
         layers = read_layers(spec)
         assert sum(layer.macs for layer in layers) == variant.macs  # counted by PyTorch
-        small = (
-            {}
-            if variant.precision == "fp16"
-            else {x.name: x for x in layers if x.weight_count < coreml.MIN_WEIGHTS}
-        )
+        min_weights = 0 if variant.precision == "fp16" else coreml.MIN_WEIGHTS
+        small = {layer.name: layer.macs for layer in layers if layer.weight_count < min_weights}
         assert variant.precision_kept == dict.fromkeys(small, "fp16")
-        left = sum(layer.macs for layer in small.values()) / variant.macs
+        left = sum(small.values()) / variant.macs
         assert variant.macs_in_precision == pytest.approx(1 - left, abs=1e-4)
 
 
@@ -125,8 +91,8 @@ def test_the_bundle_lists_the_packages_files_one_by_one(export_result: ExportRes
         assert set(bundle.files_of(variant)) == on_disk
 
 
-def test_the_package_says_what_it_is(export_result: ExportResult, sketch: Path) -> None:
-    _, spec = load_generator(sketch)
+def test_the_package_says_what_it_is(export_result: ExportResult, sketch_checkpoint: Path) -> None:
+    _, spec = load_generator(sketch_checkpoint)
     for precision in coreml.PRECISIONS:
         model = load_spec(find_exported_package(export_result, precision))
         assert model.specificationVersion == 7  # iOS 16, macOS 13
@@ -144,10 +110,10 @@ def test_the_package_says_what_it_is(export_result: ExportResult, sketch: Path) 
         assert "rounding" in metadata.userDefined["i2i.contract"]
 
 
-def test_the_same_checkpoint_gives_the_same_bytes(
-    export_result: ExportResult, sketch: Path, tmp_path: Path
+def test_a_package_has_the_same_bytes_again(
+    export_result: ExportResult, sketch_checkpoint: Path, tmp_path: Path
 ) -> None:
-    job = make_job(sketch, tmp_path)
+    job = make_job(sketch_checkpoint, tmp_path, options=SIZE)
     for before in (c.variant for c in export_result.variants):
         assert coreml.export(job, before.precision).files == before.files
 
@@ -193,9 +159,10 @@ def declare_bgr(package: Path) -> None:
 
 @pytest.mark.parametrize("tamper", [change_one_weight, declare_bgr])
 def test_a_changed_package_is_caught(
-    tamper: Callable[[Path], None], checkpoints: dict[str, Path], sketch: Path, tmp_path: Path
+    tamper: Callable[[Path], None], checkpoints: dict[str, Path], sketch_checkpoint: Path, tmp_path: Path
 ) -> None:
-    checkpoint = sketch if tamper is change_one_weight else checkpoints["resnet"]  # sketches are gray
+    is_weight = tamper is change_one_weight  # the colors of sketches, which are gray, cannot be seen
+    checkpoint = sketch_checkpoint if is_weight else checkpoints["resnet"]
     job = make_job(checkpoint, tmp_path)
     variant = coreml.export(job, "fp16")
     assert coreml.verify(variant, job).variant.parity is not None
@@ -204,21 +171,23 @@ def test_a_changed_package_is_caught(
         coreml.verify(variant, job)
 
 
-def test_missing_rounding_is_caught(sketch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_rounding_is_caught(
+    sketch_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def forward_unrounded(self: coreml.ImageTranslator, image: Tensor) -> Tensor:
         return self.generator(image / 127.5 - 1) * 127.5 + 127.5
 
     monkeypatch.setattr(coreml.ImageTranslator, "forward", forward_unrounded)
-    job = make_job(sketch, tmp_path)
+    job = make_job(sketch_checkpoint, tmp_path)
     with pytest.raises(ExportError, match=r"not all of them whole numbers in 0\.\.255; .* rounding"):
         coreml.verify(coreml.export(job, "fp16"), job)
 
 
-def test_another_precision_passed_off_is_caught(
-    sketch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_another_precision_is_caught(
+    sketch_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(coreml, "_compress", lambda model, precision: model)
-    job = make_job(sketch, tmp_path)
+    job = make_job(sketch_checkpoint, tmp_path)
     with pytest.raises(ExportError, match="coreml-w8-64x64: coremltools stored the weights as fp16"):
         coreml.verify(coreml.export(job, "w8"), job)
 
@@ -237,20 +206,19 @@ def test_reading_a_package_leaves_it_as_it_is(export_result: ExportResult) -> No
 
 def test_other_channels_are_refused(tmp_path: Path) -> None:
     config = ResnetConfig(width=8, blocks=1, out_channels=2)
-    spec = GeneratorSpec(config, size=32)
-    path = save_generator(tmp_path / "latest_net_G.safetensors", make_generator(config), spec)
-    job = make_job(path, tmp_path / config.architecture, 32)
+    path = save_network(tmp_path / "latest_net_G.safetensors", config)
+    job = make_job(path, tmp_path / "job", (32, 32))
     with pytest.raises(ExportError, match=r"coreml: .*1 or 3 channels, this network maps 3 to 2.*leave"):
         coreml.export(job, "fp16")
     assert not any(job.folder.iterdir())
 
 
-def test_a_missing_coremltools_names_the_extra(
-    sketch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_without_coremltools_its_extra_is_named(
+    sketch_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "coremltools", None)
     with pytest.raises(ExportError, match=r"coreml needs coremltools .*pip install 'i2i-sdk\[coreml\]'"):
-        coreml.export(make_job(sketch, tmp_path), "fp16")
+        coreml.export(make_job(sketch_checkpoint, tmp_path), "fp16")
 
 
 def test_precisions_are_those_of_the_target() -> None:
@@ -274,9 +242,8 @@ def test_palettes_beat_even_steps_and_quantiles(draw: str) -> None:
         return float(np.min((numbers[:, None] - entries[None, :]) ** 2, axis=1).mean())
 
     reached = float(((numbers - palette[indices].astype(float)) ** 2).mean())
-    assert reached == pytest.approx(
-        compute_error(palette.astype(float))
-    )  # every number has its nearest entry
+    nearest = compute_error(palette.astype(float))
+    assert reached == pytest.approx(nearest)
     even = compute_error(np.linspace(numbers.min(), numbers.max(), 64))
     quantiles = compute_error(np.quantile(numbers, (np.arange(64) + 0.5) / 64))
     assert reached < 1.001 * min(even, quantiles)
@@ -290,8 +257,6 @@ def test_palettes_of_few_numbers() -> None:
 
 
 def test_the_listing_keeps_its_references(export_result: ExportResult) -> None:
-    listing = json.loads(
-        (find_exported_package(export_result, "fp16") / "Manifest.json").read_text(encoding="utf-8")
-    )
+    listing = json.loads((find_exported_package(export_result, "fp16") / "Manifest.json").read_text())
     assert listing["rootModelIdentifier"] in listing["itemInfoEntries"]
     assert len(listing["itemInfoEntries"]) == 2

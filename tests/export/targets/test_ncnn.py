@@ -19,9 +19,7 @@ from i2i_export.targets import ncnn, parse_targets
 from i2i_sdk import Bundle, ExportError, ParityError, Translator
 from i2i_sdk.backends.ncnn.ncnn_files import WEIGHT_COUNTERS, read_layers
 from i2i_sdk.quality.floors import PSNR_FLOORS
-from i2i_sdk.quality.parity import ParityCase, read_inputs
-from i2i_training.networks import GeneratorSpec
-from tests.export.conftest import SMALL
+from tests.export.conftest import link_first_files, make_job
 
 BOTH = [("ncnn", "fp32"), ("ncnn", "fp16")]
 SIZE = ExportOptions(size=(64, 64))
@@ -30,12 +28,10 @@ NETWORKS = ("resnet_batch", "resnet_none", "resnet_gray", "mobile", "unet_instan
 
 
 @pytest.fixture(scope="module")
-def sketch(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sketch(sketch_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sketch model, which is trained, with both variants."""
-    out = tmp_path_factory.mktemp("ncnn") / "sketch.i2i"
-    source = root / "models" / "sketch" / "latest_net_G.safetensors"
-    export(source, [("ort", "fp32"), *BOTH], out, ExportOptions(size=(96, 128)))
-    return out
+    out, options = tmp_path_factory.mktemp("ncnn") / "sketch.i2i", ExportOptions(size=(96, 128))
+    return export(sketch_checkpoint, [("ort", "fp32"), *BOTH], out, options).bundle.path
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -72,56 +68,35 @@ def test_a_phone_reads_the_size_and_two_names(sketch: Path) -> None:
 
 def test_a_batch_goes_one_by_one(sketch: Path) -> None:
     frames = list(np.random.default_rng(0).integers(0, 256, (3, 50, 60, 3), np.uint8))
-    with (
-        Translator(sketch, backend="ncnn", precision="fp32") as ncnn,
-        Translator(sketch, backend="ort") as ort,
-    ):
-        for ours, theirs in zip(ncnn.batch(frames), ort.batch(frames), strict=True):
+    with Translator(sketch, backend="ncnn", precision="fp32") as a, Translator(sketch, backend="ort") as b:
+        for ours, theirs in zip(a.batch(frames), b.batch(frames), strict=True):
             assert np.abs(ours.astype(int) - theirs).max() <= 1
 
 
-def test_pnnx_prints_nothing(
-    checkpoints: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_pnnx_is_quiet(checkpoints: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     export(checkpoints["resnet"], BOTH, tmp_path / "x.i2i", SIZE)
     assert capfd.readouterr() == ("", "")
-    assert sorted(path.name for path in (tmp_path / "x.i2i").iterdir()) == [
-        *("manifest.json", "ncnn-fp16-64x64.bin", "ncnn-fp16-64x64.param"),
-        *("ncnn-fp32-64x64.bin", "ncnn-fp32-64x64.param", "reference.onnx"),
-    ]
+    expected = {f"ncnn-{p}-64x64.{suffix}" for p in ("fp16", "fp32") for suffix in ("bin", "param")}
+    found = {path.name for path in (tmp_path / "x.i2i").iterdir()}
+    assert found == expected | {"manifest.json", "reference.onnx"}
 
 
-def test_the_horse_to_zebra_generator(shared_data: Path, tmp_path: Path) -> None:
+def test_the_zebra_generator(zebra_checkpoint: Path, shared_data: Path, tmp_path: Path) -> None:
     """Depthwise convolutions, reflection, InstanceNorm, output padding: real weights on real photos."""
-    source = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
-    (tmp_path / "photos").mkdir()
-    for photo in sorted((shared_data / "photos").iterdir())[:4]:
-        (tmp_path / "photos" / photo.name).symlink_to(photo)
-    options = ExportOptions(size=(96, 96), frames=tmp_path / "photos")
-    exported = export(source, parse_targets("ncnn"), tmp_path / "h2z.i2i", options)
+    photos = link_first_files(4, shared_data / "photos", tmp_path / "photos")
+    options = ExportOptions(size=(96, 96), frames=photos)
+    exported = export(zebra_checkpoint, parse_targets("ncnn"), tmp_path / "h2z.i2i", options)
     found = {c.variant.precision: c.variant.parity for c in exported.variants}
-    assert {precision: p.psnr >= PSNR_FLOORS[precision] for precision, p in found.items() if p} == {
-        "fp32": True,
-        "fp16": True,
-    }
+    assert found.keys() == {"fp32", "fp16"}
+    assert all(parity and parity.psnr >= PSNR_FLOORS[precision] for precision, parity in found.items())
 
 
 # what does not work
 
 
-def make_job(folder: Path, generator: nn.Module, config_name: str = "resnet") -> Job:
-    """A job for a network that no checkpoint can hold."""
-    spec = GeneratorSpec(SMALL[config_name], steps=1)
-    inputs = read_inputs(None, 32, 32, 3)
-    folder.mkdir()
-    (folder / "scratch").mkdir()
-    module = Uint8Translator(generator).eval()
-    trial = ParityCase(replace(inputs, arrays=inputs.arrays[:1]), ())
-    graph = folder / "reference.onnx"
-    return Job(
-        *(module, spec, graph, folder, folder / "scratch", 32, 32, 8, 1, trial),
-        *(ExportOptions(), lambda text: None),
-    )
+@pytest.fixture
+def job(checkpoints: dict[str, Path], tmp_path: Path) -> Job:
+    return make_job(checkpoints["resnet"], tmp_path / "job", (32, 32))
 
 
 class Spectrum(nn.Module):
@@ -141,33 +116,29 @@ class SortLayer(nn.Module):
 @pytest.mark.parametrize(
     ("network", "named"), [(Spectrum(), r"torch\.fft\.fft2 \("), (SortLayer(), "aten::sort")]
 )
-def test_layers_that_ncnn_lacks_are_named(network: nn.Module, named: str, tmp_path: Path) -> None:
+def test_layers_that_ncnn_lacks_are_named(network: nn.Module, named: str, job: Job) -> None:
     with pytest.raises(ExportError, match=f"ncnn cannot run this network: .*{named}"):
-        ncnn.export(make_job(tmp_path / "job", network), "fp32")
+        ncnn.export(replace(job, module=Uint8Translator(network).eval()), "fp32")
 
 
-def test_label_maps_are_refused(tmp_path: Path) -> None:
+def test_label_maps_are_refused(job: Job) -> None:
     """ncnn would convert them; what brings pixels to it knows gray and color."""
-    job = make_job(tmp_path / "job", nn.Identity())
     job = replace(job, spec=replace(job.spec, config=replace(job.spec.config, in_channels=11)))
     with pytest.raises(ExportError, match=r"ncnn takes images of 1 or 3 channels, not of \[3, 11\]"):
         ncnn.export(job, "fp32")
 
 
-def test_pnnx_that_fails_says_what_it_said(tmp_path: Path) -> None:
-    job = make_job(tmp_path / "job", nn.Identity())
+def test_pnnx_that_fails_says_what_it_said(job: Job) -> None:
     (job.scratch / "ncnn.pt").write_bytes(b"no network")
     with pytest.raises(ExportError, match=r"pnnx cannot convert this network \(exit .*\): \S"):
         ncnn.export(job, "fp32")
 
 
 @pytest.mark.parametrize("package", ["ncnn", "pnnx"])
-def test_a_missing_package_names_the_extra(
-    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_package_names_the_extra(package: str, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ExportError, match=r"pip install 'i2i-sdk\[ncnn\]'"):
-        ncnn.export(make_job(tmp_path / "job", nn.Identity()), "fp32")
+        ncnn.export(job, "fp32")
 
 
 def test_changed_weights_miss_the_floor(

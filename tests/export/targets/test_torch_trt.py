@@ -15,34 +15,23 @@ from i2i_export.options import ExportOptions
 from i2i_export.pipeline import export
 from i2i_export.targets import torch_trt
 from i2i_export.targets.torch_trt import RoundedEngine, convert_module_to_half, export_program
-from i2i_export.verify_variant import make_parity_case
 from i2i_sdk import BackendError, ExportError, ParityError
 from i2i_sdk.backends import load_backend_class
 from i2i_sdk.backends.preference_table import PREFERENCE
 from i2i_sdk.backends.torch_trt import TRUST_VARIABLE, ProgramEngine, TorchTrtEngine
 from i2i_sdk.quality.parity import measure_parity
-from i2i_training.checkpoint import load_generator
 from i2i_training.networks import EncoderDecoderConfig, GeneratorSpec
-from tests.export.conftest import SMALL, make_generator
+from tests.export.conftest import DEFAULTS, SMALL, make_generator, make_job
 
 CONVOLUTIONS = ("aten.conv2d.default", "aten.conv_transpose2d.input")
 
-pytestmark = pytest.mark.skipif(
-    torch_trt.explain_missing_torch_trt() is None, reason="torch-tensorrt compiles here"
-)
+pytestmark = pytest.mark.skipif(torch_trt.explain_missing_torch_trt() is None, reason="it compiles here")
 
 
 @pytest.fixture(scope="module")
-def job(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
+def job(sketch_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
     """The sketch model, which is trained, at 64 x 96."""
-    folder, scratch = tmp_path_factory.mktemp("bundle"), tmp_path_factory.mktemp("scratch")
-    module, spec = load_generator(root / "models" / "sketch" / "latest_net_G.safetensors")
-    trial = make_parity_case(module, spec, None, 64, 96)
-    options = ExportOptions()
-    ready = wrap_for_export(module, spec)
-    return Job(
-        ready, spec, folder / "x.onnx", folder, scratch, 64, 96, 8, 1, trial, options, lambda text: None
-    )
+    return make_job(sketch_checkpoint, tmp_path_factory.mktemp("job"), (64, 96))
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +40,7 @@ def program(job: Job) -> torch.export.ExportedProgram:
     return export_program(job, "fp16", job.scratch / "x.pt2")
 
 
-def test_the_program_keeps_the_contract_and_the_pictures(
-    job: Job, program: torch.export.ExportedProgram
-) -> None:
+def test_the_program_keeps_contract_and_pictures(job: Job, program: torch.export.ExportedProgram) -> None:
     with RoundedEngine(program, "fp16") as engine:
         assert engine.input_shape == engine.output_shape == (None, 64, 96, 3)
         assert (engine.input_dtype, engine.output_dtype) == ("uint8", "uint8")
@@ -87,9 +74,8 @@ def test_types(name: str) -> None:
     spec = GeneratorSpec(config, norm_mode=mode)
     module = wrap_for_export(make_generator(config), spec)
     before = {key: value.clone() for key, value in module.state_dict().items()}
-    program = torch.export.export(
-        convert_module_to_half(module), (make_example_input(spec, 64, 64, batch=2),)
-    )
+    example = make_example_input(spec, 64, 64, batch=2)
+    program = torch.export.export(convert_module_to_half(module), (example,))
     dtypes: dict[str, set[torch.dtype]] = {}
     for node in program.graph.nodes:
         if node.op == "call_function" and isinstance(node.meta["val"], torch.Tensor):
@@ -107,18 +93,15 @@ def test_it_stops_at_the_compiler(job: Job) -> None:
     with pytest.raises(ExportError) as caught:
         torch_trt.export(job, "fp16")
     reason = str(caught.value)
-    assert reason.startswith(
-        "the program keeps its pictures but cannot be compiled here, so nothing is written: "
-    )
+    assert reason.startswith("the program keeps its pictures but cannot be compiled here, so nothing")
     assert "pip install 'i2i-sdk[torch-tensorrt]'" in reason or "needs a CUDA GPU" in reason
     assert (job.scratch / "torch-trt-fp16-64x96-program.pt2").is_file()
     assert not list(job.folder.iterdir())
 
 
-def test_nothing_is_written(root: Path, tmp_path: Path) -> None:
-    source = root / "models" / "sketch" / "latest_net_G.safetensors"
+def test_nothing_is_written(sketch_checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="cannot be compiled here"):
-        export(source, [("torch-trt", "fp16")], tmp_path / "x.i2i", ExportOptions(size=(64, 64)))
+        export(sketch_checkpoint, [("torch-trt", "fp16")], tmp_path / "x.i2i", ExportOptions(size=(64, 64)))
     assert not list(tmp_path.iterdir())
 
 
@@ -136,7 +119,7 @@ def test_a_damaged_program_is_caught_before_compiling(job: Job, monkeypatch: pyt
 
 def test_what_its_backend_is_missing() -> None:
     assert load_backend_class("torch-trt") is TorchTrtEngine and ("torch-trt", "fp16") in PREFERENCE
-    assert torch_trt.list_default_precisions(ExportOptions()) == ()
+    assert torch_trt.list_default_precisions(DEFAULTS) == ()
     assert TorchTrtEngine.explain_unsupported("fp32") == "torch-tensorrt variants are fp16, not fp32"
     reason = str(TorchTrtEngine.explain_unsupported("fp16"))
     assert "pip install 'i2i-sdk[torch-tensorrt]'" in reason or "needs a CUDA GPU" in reason
@@ -146,8 +129,7 @@ def test_what_strangers_pickled_is_not_loaded_unasked(monkeypatch: pytest.Monkey
     """Where everything is there, which it is not here."""
     monkeypatch.setattr("i2i_sdk.backends.torch_trt.explain_missing_torch_trt", lambda: None)
     monkeypatch.delenv(TRUST_VARIABLE, raising=False)
-    assert f"set {TRUST_VARIABLE}=1 for bundles that you trust" in str(
-        TorchTrtEngine.explain_unsupported("fp16")
-    )
+    reason = str(TorchTrtEngine.explain_unsupported("fp16"))
+    assert f"set {TRUST_VARIABLE}=1 for bundles that you trust" in reason
     monkeypatch.setenv(TRUST_VARIABLE, "1")
     assert TorchTrtEngine.explain_unsupported("fp16") is None

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 import upstream_oracle as upstream
-from checkpoint_files import RESNET, list_files, list_names, save_network, save_upstream
-from tiny_networks import CONFIGS, has_same_weights, make_picture, make_spec, make_tiny_network
+from checkpoint_files import RESNET, list_files, list_names, save_network, save_upstream_network
+from tiny_networks import CONFIGS, has_same_weights, make_picture, make_tiny_network
 from torch import nn
 
 from i2i_sdk.cli.main import run
 from i2i_sdk.errors import CheckpointError
-from i2i_training.checkpoint import load_generator, save_generator
+from i2i_training.checkpoint import load_generator
 from i2i_training.cli.convert import ConvertOptions, convert, list_upstream_flags, main
 from i2i_training.networks import (
     DcganConfig,
@@ -29,6 +29,7 @@ from i2i_training.networks import (
     UnitConfig,
 )
 
+NORM_MODES = {False: ["none"], True: ["batch_stats", "running_stats"]}  # without BatchNorm, and with it
 FLAG_CONFIGS: list[GeneratorConfig] = [  # what upstream's flags can build
     ResnetConfig(width=2),
     ResnetConfig(1, 2, width=3, blocks=6, norm="batch", dropout=True),
@@ -63,7 +64,6 @@ def build_by_code(config: GeneratorConfig) -> nn.Module:
     channels = config.in_channels, config.out_channels
     if isinstance(config, UnetConfig):
         return upstream.UpstreamUnet(channels, config.width, config.norm, config.downs, config.dropout)
-    assert isinstance(config, ResnetConfig)
     c = config
     return upstream.UpstreamResnet(channels, c.width, c.norm, c.blocks, c.padding, c.dropout)
 
@@ -71,13 +71,13 @@ def build_by_code(config: GeneratorConfig) -> nn.Module:
 def list_upstream_keys(config: GeneratorConfig) -> list[str]:
     if isinstance(config, UnetConfig):
         return upstream.list_unet_keys(config.downs, config.norm)
-    assert isinstance(config, ResnetConfig)
     return upstream.list_resnet_keys(config.blocks, config.norm, config.padding, config.dropout)
 
 
 def convert_to_upstream(folder: Path, config: GeneratorConfig, norm_mode: str | None = None) -> Path:
-    spec = make_spec(config, **({"norm_mode": norm_mode} if norm_mode else {}))
-    source = save_generator(folder / "net.safetensors", make_tiny_network(config), spec)
+    source = save_network(
+        folder / "net.safetensors", config, **({"norm_mode": norm_mode} if norm_mode else {})
+    )
     ((path, _),) = convert(source, folder / "checkpoints" / "latest_net_G.pth")
     return path
 
@@ -107,7 +107,7 @@ def test_there_and_back_is_bit_for_bit(config: ResnetConfig, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("config", [c for c in CONFIGS if not isinstance(c, ResnetConfig)], ids=str)
 def test_any_upstream_file_becomes_ours(config: MobileResnetConfig, tmp_path: Path) -> None:
-    source = save_upstream(tmp_path / "net.pth", make_tiny_network(config).state_dict(), legacy=True)
+    source = save_upstream_network(tmp_path / "net.pth", config, legacy=True)
     ((path, _),) = convert(source, tmp_path)
     assert path == tmp_path / "net.safetensors"
     assert has_same_weights(load_generator(path)[0], make_tiny_network(config))
@@ -115,11 +115,7 @@ def test_any_upstream_file_becomes_ours(config: MobileResnetConfig, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("config", "mode"),
-    [
-        (c, m)
-        for c in FLAG_CONFIGS
-        for m in (("batch_stats", "running_stats") if c.norm == "batch" else ("none",))
-    ],
+    [(c, m) for c in FLAG_CONFIGS for m in NORM_MODES[c.norm == "batch"]],
     ids=str,
 )
 def test_upstreams_test_script_makes_our_pictures(config: ResnetConfig, mode: str, tmp_path: Path) -> None:
@@ -145,11 +141,8 @@ def test_real_compressed_generator_makes_the_same_pictures(shared_data: Path, tm
     source = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
     ((path, spec),) = convert(source, tmp_path, ConvertOptions(direction="AtoB", license="research-only"))
     before, now = load_generator(source)[0], load_generator(path)[0]
-    assert (spec.config.architecture, spec.direction, spec.license) == (
-        "mobile_resnet",
-        "AtoB",
-        "research-only",
-    )
+    assert spec.config.architecture == "mobile_resnet"
+    assert (spec.direction, spec.license) == ("AtoB", "research-only")
     x = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
         assert torch.equal(before(x), now(x))
@@ -160,10 +153,8 @@ def test_real_compressed_generator_makes_the_same_pictures(shared_data: Path, tm
 
 
 def test_what_the_user_knows_is_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    config = ResnetConfig(
-        width=2, blocks=2, padding="replicate", upsample="bilinear", norm="batch", dropout=True
-    )
-    source = save_upstream(tmp_path / "x_net_G_A.pth", make_tiny_network(config).state_dict())
+    config = ResnetConfig(3, 3, 2, 2, norm="batch", padding="replicate", upsample="bilinear", dropout=True)
+    source = save_upstream_network(tmp_path / "x_net_G_A.pth", config)
     known = ConvertOptions("BtoA", "CC0", "maps", "running_stats", "replicate", "bilinear")
     ((path, _),) = convert(source, tmp_path, known)
     _, spec = load_generator(path)
@@ -179,7 +170,7 @@ def test_what_the_user_knows_is_written(tmp_path: Path, caplog: pytest.LogCaptur
 def test_direction_is_told_by_the_name_and_said(
     name: str, direction: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    source = save_upstream(tmp_path / f"{name}.pth", make_tiny_network(RESNET).state_dict())
+    source = save_upstream_network(tmp_path / f"{name}.pth")
     ((path, spec),) = convert(source, tmp_path)
     assert spec.direction == direction
     said = [line for line in load_generator(path)[1].assumptions if line.startswith("direction")]
@@ -197,24 +188,25 @@ def test_our_files_say_it_themselves(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- folders
 
 
+def save_of_suffix(path: Path, seed: int) -> None:
+    save = save_upstream_network if path.suffix == ".pth" else save_network
+    save(path, seed=seed)
+
+
 def make_run_folder(folder: Path, suffix: str, stems: str = "latest_net_G_A latest_net_G_B") -> Path:
     folder.mkdir()
     for seed, stem in enumerate(stems.split()):
-        if suffix == ".pth":
-            save_upstream(folder / f"{stem}.pth", make_tiny_network(RESNET, seed).state_dict())
-        else:
-            save_generator(folder / f"{stem}.safetensors", make_tiny_network(RESNET, seed), make_spec(RESNET))
+        save_of_suffix(folder / f"{stem}{suffix}", seed)
     return folder
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(".safetensors", ".pth"), (".pth", ".safetensors")])
 def test_a_runs_folder_keeps_its_names(ours: str, theirs: str, tmp_path: Path) -> None:
-    source = make_run_folder(tmp_path / "run", ours, "latest_net_G latest_net_G_A latest_net_G_B")
+    stems = "latest_net_G latest_net_G_A latest_net_G_B"
+    source = make_run_folder(tmp_path / "run", ours, stems)
     before = list_files(source)
     written = convert(source, tmp_path / "deep" / "out")
-    assert [path.name for path, _ in written] == [
-        f"{s}{theirs}" for s in ("latest_net_G", "latest_net_G_A", "latest_net_G_B")
-    ]
+    assert [path.name for path, _ in written] == [f"{stem}{theirs}" for stem in stems.split()]
     for seed, (path, _) in enumerate(written):
         assert has_same_weights(load_generator(path)[0], make_tiny_network(RESNET, seed))
     assert list_names(tmp_path / "deep" / "out") == [path.name for path, _ in written]
@@ -231,19 +223,18 @@ def test_directions_of_a_folder_come_from_its_names(tmp_path: Path) -> None:
     assert spec.direction == "BtoA"
 
 
-def test_one_bad_file_of_a_folder_writes_nothing(tmp_path: Path) -> None:
-    source = make_run_folder(tmp_path / "run", ".pth")
-    (source / "latest_net_G_B.pth").write_bytes(b"PK\x03\x04 not a checkpoint")
-    with pytest.raises(CheckpointError, match="latest_net_G_B"):
-        convert(source, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_one_network_that_upstream_lacks_writes_nothing(tmp_path: Path) -> None:
-    source = make_run_folder(tmp_path / "run", ".safetensors", "latest_net_G_A")
-    config = ResnetConfig(width=2, blocks=2, upsample="nearest")
-    save_generator(source / "latest_net_G_B.safetensors", make_tiny_network(config), make_spec(config))
-    with pytest.raises(CheckpointError, match=r"latest_net_G_B\.pth: .* nearest resizing"):
+@pytest.mark.parametrize(
+    ("suffix", "message"),
+    [(".pth", "latest_net_G_B"), (".safetensors", r"latest_net_G_B\.pth: .* nearest resizing")],
+    ids=["not a checkpoint", "a network that upstream lacks"],
+)
+def test_one_bad_file_of_a_folder_writes_nothing(suffix: str, message: str, tmp_path: Path) -> None:
+    source = make_run_folder(tmp_path / "run", suffix)
+    if suffix == ".pth":
+        (source / "latest_net_G_B.pth").write_bytes(b"PK\x03\x04 not a checkpoint")
+    else:
+        save_network(source / "latest_net_G_B.safetensors", replace(RESNET, upsample="nearest"))
+    with pytest.raises(CheckpointError, match=message):
         convert(source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -265,7 +256,7 @@ def test_folders_that_cannot_be_converted(stems: str, target: str, message: str,
 
 def test_a_folder_of_both_kinds_is_ambiguous(tmp_path: Path) -> None:
     source = make_run_folder(tmp_path / "run", ".safetensors", "latest_net_G")
-    save_upstream(source / "latest_net_G_A.pth", make_tiny_network(RESNET).state_dict())
+    save_upstream_network(source / "latest_net_G_A.pth")
     with pytest.raises(CheckpointError, match=r"\.safetensors and \.pth generators; give one file"):
         convert(source, tmp_path / "out")
 
@@ -283,12 +274,7 @@ def test_nothing_is_replaced_without_force(suffix: str, tmp_path: Path) -> None:
     assert list_files(tmp_path) == before
     for file in source.iterdir():
         file.unlink()
-    if suffix == ".pth":
-        save_upstream(source / "latest_net_G_A.pth", make_tiny_network(RESNET, seed=9).state_dict())
-    else:
-        save_generator(
-            source / "latest_net_G_A.safetensors", make_tiny_network(RESNET, seed=9), make_spec(RESNET)
-        )
+    save_of_suffix(source / f"latest_net_G_A{suffix}", seed=9)
     ((path, _),) = convert(source, tmp_path / "out", force=True)
     assert has_same_weights(load_generator(path)[0], make_tiny_network(RESNET, seed=9))
 
@@ -308,14 +294,11 @@ def test_nothing_is_replaced_without_force(suffix: str, tmp_path: Path) -> None:
 def test_networks_that_upstream_lacks_are_refused(
     config: GeneratorConfig, why: str, force: bool, tmp_path: Path
 ) -> None:
-    spec = GeneratorSpec(config, norm_mode="running_stats" if config.norm == "batch" else "none")
-    save_generator(tmp_path / "net.safetensors", make_tiny_network(config), spec)
-    with pytest.raises(CheckpointError) as caught:
+    mode = "running_stats" if config.norm == "batch" else "none"
+    save_network(tmp_path / "net.safetensors", config, norm_mode=mode)
+    message = f"a {config.architecture} cannot become an upstream file.*{why}(.|\n)*i2i export"
+    with pytest.raises(CheckpointError, match=message):
         convert(tmp_path / "net.safetensors", tmp_path / "net.pth", force=force)
-    message = str(caught.value)
-    assert f"a {config.architecture} cannot become an upstream file" in message
-    assert why in message
-    assert "i2i export" in message
     assert list_names(tmp_path) == ["net.safetensors"]
 
 
@@ -343,10 +326,8 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
 def test_the_command_says_what_it_did_and_what_is_next(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    source = make_run_folder(
-        tmp_path / "run", ".pth", "latest_net_G_A latest_net_G_B latest_net_D_A 5_net_G_A"
-    )
-    out = tmp_path / "out"
+    stems = "latest_net_G_A latest_net_G_B latest_net_D_A 5_net_G_A"
+    source, out = make_run_folder(tmp_path / "run", ".pth", stems), tmp_path / "out"
     with caplog.at_level(logging.WARNING):
         assert main([str(source), str(out), "--license", "CC0", "--padding", "reflect"]) == 0
     said = capsys.readouterr().out
@@ -361,14 +342,10 @@ def test_the_command_says_what_it_did_and_what_is_next(
 
 
 def test_the_command_names_upstreams_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = ResnetConfig(width=2)
-    source = save_generator(
-        tmp_path / "latest_net_G_B.safetensors", make_tiny_network(config), make_spec(config)
-    )
+    source = save_network(tmp_path / "latest_net_G_B.safetensors", ResnetConfig(width=2))
     assert main([str(source), str(tmp_path / "mine") + "/latest_net_G_B.pth"]) == 0
     said = capsys.readouterr().out
-    assert "weights only" in said
-    assert "checkpoints/mine/latest_net_G_B.pth" in said
+    assert "weights only" in said and "checkpoints/mine/latest_net_G_B.pth" in said
     command = "python test.py --model test --name mine --model_suffix _B --dataroot DIR "
     assert command + "--netG resnet_9blocks --norm instance --ngf 2" in said
 
@@ -377,7 +354,7 @@ def test_the_command_names_upstreams_command(tmp_path: Path, capsys: pytest.Capt
 def test_the_command_says_where_upstream_has_no_flag(
     config: ResnetConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = save_generator(tmp_path / "net.safetensors", make_tiny_network(config), make_spec(config))
+    source = save_network(tmp_path / "net.safetensors", config)
     assert main([str(source), str(tmp_path)]) == 0
     said = capsys.readouterr().out
     call = "UnetGenerator" if isinstance(config, UnetConfig) else "ResnetGenerator"

@@ -83,9 +83,7 @@ def test_sample_command(checkpoint: Path, tmp_path: Path, capsys: Capture) -> No
         out = tmp_path / "grid.png"
         assert i2i(["sample", str(source), "-o", str(out), *options]) == 0
         assert f"wrote {out}: " in capsys.readouterr().out
-        image = cv2.imread(str(out))
-        assert image is not None
-        return image
+        return cv2.imread(str(out))
 
     whole = run_sample(checkpoint)
     assert whole.shape == (8 * 34 - 2, 8 * 34 - 2, 3)

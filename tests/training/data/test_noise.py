@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
+from data_folders import write_image
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.data import DataOptions, open_training_data
@@ -18,18 +18,14 @@ from i2i_training.networks import ResnetConfig, build_generator, initialize_weig
 def flat(tmp_path: Path) -> Path:
     """Two domains of images of one color."""
     for domain, color in (("trainA", 40), ("trainB", 200)):
-        (tmp_path / domain).mkdir()
         for index in range(3):
-            image = np.full((40, 40, 3), color + index, np.uint8)
-            cv2.imwrite(str(tmp_path / domain / f"{index}.png"), image)
+            write_image(tmp_path / domain / f"{index}.png", np.full((40, 40, 3), color + index, np.uint8))
     return tmp_path
 
 
 def load_batch(root: Path, **options: object) -> torch.Tensor:
     data = DataOptions(str(root), load_size=None, crop_size=32, **options)  # pyright: ignore[reportArgumentType]
-    batch = open_training_data(data, "unpaired", 2, seed=3).next("cpu")
-    assert batch.a is not None
-    return batch.a
+    return open_training_data(data, "unpaired", 2, seed=3).next("cpu").a
 
 
 def test_noise_stays_within_the_rounding_and_is_uniform(flat: Path) -> None:
@@ -67,10 +63,8 @@ def test_negative_noise_is_refused(flat: Path) -> None:
 def test_the_noise_of_a_pair_is_not_the_same(tmp_path: Path) -> None:
     """Else the target's could be read off the input."""
     for split in ("train", "val"):
-        (tmp_path / split).mkdir()
-        cv2.imwrite(str(tmp_path / split / "0.png"), np.full((40, 80, 3), 90, np.uint8))
+        write_image(tmp_path / split / "0.png", np.full((40, 80, 3), 90, np.uint8))
     data = DataOptions(str(tmp_path), load_size=None, crop_size=32)
     batch = open_training_data(data, "paired", 1, seed=3).next("cpu")
-    assert batch.a is not None
     noises = torch.stack([batch.a.flatten(), batch.b.flatten()])
     assert abs(float(torch.corrcoef(noises)[0, 1])) < 0.1

@@ -70,9 +70,7 @@ def test_a_packed_generator_loads_like_any_other(tmp_path: Path) -> None:
     assert 0 < difference < 0.05
 
 
-def test_the_command_says_the_size_and_the_file_what_was_done(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_says_what_was_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = save_generator(tmp_path / "g.safetensors", make_tiny_network(CONFIG), make_spec(CONFIG, steps=5))
     target = tmp_path / "small.safetensors"
     assert pack_checkpoint([str(source), str(target), "--coarseness", "0.5"]) == 0

@@ -21,6 +21,7 @@ from checkpoint_files import (
     names_supported_files,
     save_network,
     save_upstream,
+    save_upstream_network,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 
 from i2i_sdk.errors import CheckpointError
 from i2i_training.checkpoint import load_generator
-from i2i_training.networks import GeneratorSpec, ResnetConfig, build_generator
+from i2i_training.networks import ResnetConfig, build_generator
 
 # ---------------------------------------------------------------- real files
 
@@ -45,9 +46,7 @@ from i2i_training.networks import GeneratorSpec, ResnetConfig, build_generator
     ],
 )
 def test_real_foreign_and_broken_files_are_explained(shared_data: Path, name: str, found: str) -> None:
-    message = assert_refused(shared_data / "checkpoints" / name)
-    assert found in message
-    assert names_supported_files(message)
+    assert names_supported_files(assert_refused(shared_data / "checkpoints" / name, found))
 
 
 def test_every_broken_and_foreign_file_is_refused(shared_data: Path) -> None:
@@ -78,16 +77,13 @@ def write_training_state(path: Path) -> None:
 def write_expanded(path: Path) -> None:
     """A few bytes that claim to be gigabytes: every tensor repeats one number."""
     with torch.device("meta"):
-        shapes = {
-            k: v.shape for k, v in build_generator(ResnetConfig(width=2048, blocks=1)).state_dict().items()
-        }
-    torch.save({k: torch.zeros(()).half().expand(s) for k, s in shapes.items()}, path)
+        state = build_generator(ResnetConfig(width=2048, blocks=1)).state_dict()
+    torch.save({k: torch.zeros(()).half().expand(v.shape) for k, v in state.items()}, path)
 
 
 def make_state_writer(change: Callable[[Tensor], Tensor]) -> Callable[[Path], None]:
-    return lambda path: torch.save(
-        {k: change(v) for k, v in make_tiny_network(RESNET).state_dict().items()}, path
-    )
+    state = make_tiny_network(RESNET).state_dict()
+    return lambda path: torch.save({k: change(v) for k, v in state.items()}, path)
 
 
 OTHER_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -106,10 +102,7 @@ OTHER_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "numbers": (lambda path: torch.save({"a": 1.5}, path), "it holds a"),
     "unnamed": (lambda path: torch.save({1: torch.zeros(2)}, path), "it holds 1"),
     "pickle": (lambda path: path.write_bytes(pickle.dumps({"a": 1}, protocol=4)), "some other Python pickle"),
-    "old pickle": (
-        lambda path: path.write_bytes(pickle.dumps({"a": 1}, protocol=2)),
-        "truncated, damaged or",
-    ),
+    "old pickle": (lambda path: path.write_bytes(pickle.dumps({"a": 1}, protocol=2)), "truncated, damaged"),
     "sparse": (make_state_writer(Tensor.to_sparse), "torch.sparse_coo"),
     "meta": (make_state_writer(lambda v: v.to("meta")), "meta"),
     "complex": (make_state_writer(lambda v: v.to(torch.complex64)), "torch.complex64"),
@@ -123,8 +116,7 @@ def test_other_files_are_named_for_what_they_are(kind: str, tmp_path: Path) -> N
     write, found = OTHER_FILES[kind]
     path = tmp_path / "latest_net_G.pth"
     write(path)
-    message = assert_refused(path)
-    assert found in message
+    message = assert_refused(path, found)
     assert "upported" in message or names_supported_files(message)
 
 
@@ -139,7 +131,7 @@ def test_files_of_gigabytes_are_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "net.pth"
     with path.open("wb") as file:
         file.truncate(5 * 10**9)  # sparse: takes no room
-    assert "5.0 GB" in assert_refused(path)
+    assert_refused(path, "5.0 GB")
 
 
 def test_foreign_layers_are_named(tmp_path: Path) -> None:
@@ -147,10 +139,12 @@ def test_foreign_layers_are_named(tmp_path: Path) -> None:
     del state["model.12.weight"]
     state["model.4.weight"] = torch.zeros(4, 2, 5, 5)
     state["attention.weight"] = torch.zeros(3)
-    message = assert_refused(save_upstream(tmp_path / "net.pth", state))
-    assert "attention.weight: (3,), expected nothing" in message
-    assert "model.12.weight: missing, expected (8, 4, 3, 3)" in message
-    assert "model.4.weight: (4, 2, 5, 5), expected (4, 2, 3, 3)" in message
+    message = assert_refused(
+        save_upstream(tmp_path / "net.pth", state),
+        "attention.weight: (3,), expected nothing",
+        "model.12.weight: missing, expected (8, 4, 3, 3)",
+        "model.4.weight: (4, 2, 5, 5), expected (4, 2, 3, 3)",
+    )
     assert names_supported_files(message)
 
 
@@ -185,14 +179,10 @@ def test_hostile_pickles_run_nothing(form: str, suffix: str, tmp_path: Path) -> 
     folder.mkdir()
     marker, path = tmp_path / "marker", folder / f"net{suffix}"
     HOSTILE_FORMATS[form]({"model.0": Hostile(marker), **make_tiny_network(RESNET).state_dict()}, path)
-    message = assert_refused(path)
-    assert names_supported_files(message)
-    assert not marker.exists()
-    assert list_names(tmp_path) == ["download"]
-    assert list_names(folder) == [path.name]
-    if suffix == ".pth" and form in ("zip", "legacy", "pickle 2"):
-        assert "system" in message  # what it tried to call
-        assert "Nothing of it was executed" in message
+    is_explained = suffix == ".pth" and form in ("zip", "legacy", "pickle 2")
+    parts = ["system", "Nothing of it was executed"] if is_explained else []  # system: what it tried to call
+    assert names_supported_files(assert_refused(path, *parts))
+    assert (list_names(tmp_path), list_names(folder)) == (["download"], [path.name])  # no marker
 
 
 def test_the_hostile_pickle_is_one(tmp_path: Path) -> None:
@@ -220,10 +210,7 @@ def make_header(**config: object) -> dict[str, object]:
 
 
 HEADERS: dict[str, tuple[object, str]] = {
-    "architecture": (
-        {**make_header(), "architecture": "vit"},
-        "'vit'; supported: resnet, mobile_resnet, unet",
-    ),
+    "architecture": ({**make_header(), "architecture": "vit"}, "'vit'; supported: resnet, mobile_resnet"),
     "no architecture": ({"config": {}}, "supported: resnet"),
     "option": (make_header(attention=True), "unknown options of ResnetConfig: attention"),
     "field": ({**make_header(), "run_this": "x"}, "unknown options of GeneratorSpec: run_this"),
@@ -253,10 +240,7 @@ HEADERS: dict[str, tuple[object, str]] = {
     "deep": ("[" * 100_000, "not valid"),
     "long number": ('{"architecture": ' + "9" * 10_000 + "}", "not valid"),
     "other blocks": (make_header(blocks=3), "model.12.conv_block.1.weight: missing"),
-    "other width": (
-        make_header(width=4),
-        "model.1.weight: float32 [2, 3, 7, 7], expected float32 [4, 3, 7, 7]",
-    ),
+    "other width": (make_header(width=4), "model.1.weight: float32 [2, 3, 7, 7], expected float32 [4, 3"),
     "huge list": ({"architecture": "mobile_resnet", "config": {"inner": [1] * 10**5}}, "inner has 100000"),
 }
 
@@ -264,7 +248,7 @@ HEADERS: dict[str, tuple[object, str]] = {
 @pytest.mark.parametrize("kind", HEADERS)
 def test_headers_that_lie_are_refused(kind: str, tmp_path: Path) -> None:
     header, found = HEADERS[kind]
-    assert found in assert_refused(save_with_header(tmp_path / "net.safetensors", header))
+    assert_refused(save_with_header(tmp_path / "net.safetensors", header), found)
 
 
 def test_the_valid_header_of_those_tests_is_valid(tmp_path: Path) -> None:
@@ -276,9 +260,7 @@ def test_the_valid_header_of_those_tests_is_valid(tmp_path: Path) -> None:
 def test_safetensors_without_our_header_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     safetensors.torch.save_file(make_tiny_network(RESNET).state_dict(), path)
-    message = assert_refused(path)
-    assert "without i2i-sdk's header" in message
-    assert "upported" in message
+    assert_refused(path, "without i2i-sdk's header", "upported")
 
 
 TENSOR_CHANGES: dict[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = {
@@ -295,9 +277,10 @@ TENSOR_CHANGES: dict[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = {
 @pytest.mark.parametrize("kind", TENSOR_CHANGES)
 def test_tensors_that_do_not_fit_the_header_are_refused(kind: str, tmp_path: Path) -> None:
     state = TENSOR_CHANGES[kind](make_tiny_network(RESNET).state_dict())
-    message = assert_refused(save_with_header(tmp_path / "net.safetensors", make_header(), state))
-    assert "not those of the resnet in its header" in message
-    assert "model." in message  # the first layer that does not fit
+    path = save_with_header(tmp_path / "net.safetensors", make_header(), state)
+    assert_refused(
+        path, "not those of the resnet in its header", "model."
+    )  # the first layer that does not fit
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth", "legacy.pth"])
@@ -306,12 +289,12 @@ def test_truncated_files_are_refused_wherever_they_end(suffix: str, tmp_path: Pa
     if suffix == ".safetensors":
         save_network(source)
     else:
-        save_upstream(source, make_tiny_network(RESNET).state_dict(), legacy=suffix == "legacy.pth")
+        save_upstream_network(source, legacy=suffix == "legacy.pth")
     content = source.read_bytes()
     path = tmp_path / f"cut{source.suffix}"
     for length in [*range(1, 40), *range(40, len(content), len(content) // 40), len(content) - 1]:
         path.write_bytes(content[:length])
-        assert "upported" in assert_refused(path)
+        assert_refused(path, "upported")
 
 
 def make_small_files() -> dict[str, bytes]:
@@ -320,8 +303,8 @@ def make_small_files() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         save_network(folder / "a.safetensors", config)
-        save_upstream(folder / "b.pth", make_tiny_network(config).state_dict())
-        save_upstream(folder / "c.pth", make_tiny_network(config).state_dict(), legacy=True)
+        save_upstream_network(folder / "b.pth", config)
+        save_upstream_network(folder / "c.pth", config, legacy=True)
         return {p.name: p.read_bytes() for p in folder.iterdir()}
 
 
@@ -337,14 +320,12 @@ def test_damaged_bytes_load_or_are_refused(
     content = bytearray(SMALL_FILES[name])
     for position, value in edits:
         content[position % len(content)] = value
-    folder = tmp_path_factory.mktemp("damaged")
-    path = folder / name
+    path = tmp_path_factory.mktemp("damaged") / name
     path.write_bytes(content)
     try:
         module, spec = load_generator(path)
     except CheckpointError as error:
         assert str(error).startswith(str(path))
     else:
-        assert isinstance(spec, GeneratorSpec)
         assert list(module.state_dict()) == list(build_generator(spec.config).state_dict())
-    assert list_names(folder) == [name]
+    assert list_names(path.parent) == [name]

@@ -14,11 +14,7 @@ def make_scores(value: float, shape: tuple[int, ...] = (2, 1, 3, 3)) -> Tensor:
     return torch.full(shape, value, dtype=torch.float64, requires_grad=True)
 
 
-def test_all_objectives_are_there() -> None:
-    assert set(GAN_OBJECTIVES) == {"vanilla", "lsgan", "hinge", "wgan-gp"}
-
-
-@pytest.mark.parametrize("mode", GAN_OBJECTIVES)
+@pytest.mark.parametrize("mode", ["vanilla", "lsgan", "hinge", "wgan-gp"])
 @pytest.mark.parametrize("score", [-3.0, -1.0, 0.0, 0.5, 2.0])
 def test_objectives_follow_their_papers(mode: str, score: float) -> None:
     objective = GAN_OBJECTIVES[mode]
@@ -95,10 +91,8 @@ def test_penalty_of_a_linear_discriminator_is_that_of_its_weights() -> None:
 def test_penalty_of_a_conditional_discriminator_holds_both_inputs() -> None:
     wx, wy = make_images(1, 0)[0], make_images(1, 3, channels=1)[0]
     x, y, fake = make_images(4, 1), make_images(4, 2, channels=1), make_images(4, 4, channels=1)
-    norm = torch.sqrt(wx.square().sum() + wy.square().sum())
-    torch.testing.assert_close(
-        compute_gradient_penalty(LinearDiscriminator(wx, wy), [x, y], [x, fake]), (norm - 1) ** 2
-    )
+    penalty = compute_gradient_penalty(LinearDiscriminator(wx, wy), [x, y], [x, fake])
+    torch.testing.assert_close(penalty, (torch.sqrt(wx.square().sum() + wy.square().sum()) - 1) ** 2)
 
 
 def test_penalty_is_taken_between_real_and_fake_of_each_image() -> None:
@@ -129,19 +123,15 @@ def test_a_discriminators_loss_is_half_of_all_it_wants() -> None:
 
 def test_the_penalty_goes_through_the_plain_discriminator() -> None:
     w = make_images(1, 0)[0]
-    real, fake = make_images(4, 1), make_images(4, 2)
-    objective = GAN_OBJECTIVES["wgan-gp"]
-    plain = compute_discriminator_loss(
-        objective, LinearDiscriminator(w), [real], [fake], LinearDiscriminator(3 * w)
-    )
-    alone = compute_discriminator_loss(objective, LinearDiscriminator(w), [real], [fake])
+    inputs = LinearDiscriminator(w), [make_images(4, 1)], [make_images(4, 2)]
+    alone = compute_discriminator_loss(GAN_OBJECTIVES["wgan-gp"], *inputs)
+    plain = compute_discriminator_loss(GAN_OBJECTIVES["wgan-gp"], *inputs, LinearDiscriminator(3 * w))
     difference = 5 * ((3 * w.norm() - 1) ** 2 - (w.norm() - 1) ** 2)
     torch.testing.assert_close(plain - alone, difference)
 
 
 def test_the_penalty_is_computed_in_the_type_of_the_weights() -> None:
     w = make_images(1, 0)[0]
-    penalty = compute_gradient_penalty(
-        LinearDiscriminator(w), [make_images(4, 1).float()], [make_images(4, 2).float()]
-    )
+    real, fake = make_images(4, 1).float(), make_images(4, 2).float()
+    penalty = compute_gradient_penalty(LinearDiscriminator(w), [real], [fake])
     torch.testing.assert_close(penalty, (w.norm() - 1) ** 2)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_networks import has_same_weights
 from tiny_recipe import copy_state, make_batch, make_recipe
 from torch import Tensor
 
@@ -95,8 +96,7 @@ def test_a_pool_goes_on_where_it_was(cut: int, tmp_path: Path) -> None:
 def test_averages_follow_the_formula(name: str) -> None:
     """w_avg <- 0.7 w_avg + 0.3 w, from the first step's weights on; buffers are the latest."""
     recipe = make_recipe(name)
-    averages = WeightAverages(recipe, 0.7)
-    expected: dict[str, dict[str, Tensor]] = {}
+    averages, expected = WeightAverages(recipe, 0.7), dict[str, dict[str, Tensor]]()
     for seed in range(4):
         recipe.step(make_batch(recipe, seed))
         averages.update()
@@ -155,10 +155,7 @@ def test_averages_do_not_touch_what_trains() -> None:
         plain.step(make_batch(plain, seed))
         averaged.step(make_batch(averaged, seed))
         averages.update()
-    for name, network in plain.networks.items():
-        assert all(
-            torch.equal(v, averaged.networks[name].state_dict()[k]) for k, v in copy_state(network).items()
-        )
+    assert all(has_same_weights(network, averaged.networks[name]) for name, network in plain.networks.items())
 
 
 def test_averages_of_runs_before_0_2_go_on() -> None:

@@ -39,16 +39,11 @@ def _draw_labels(labels: NDArray[np.int64]) -> list[Image]:
 
 def test_l1_psnr_ssim_are_means_over_images() -> None:
     photos = [data.astronaut()[:64, :80], data.coffee()[:48, :48], data.camera()[:40, :60, None]]
-    others = [
-        np.clip(p.astype(int) + step, 0, 255).astype(np.uint8)
-        for p, step in zip(photos, (3, 9, -7), strict=True)
-    ]
-    scores = compute_paired_scores(others, photos)
-    l1 = [np.mean(np.abs(o.astype(float) - p)) for o, p in zip(others, photos, strict=True)]
-    assert scores["l1"] == pytest.approx(np.mean(l1), abs=1e-9)
-    assert scores["psnr"] == pytest.approx(np.mean([psnr(o, p) for o, p in zip(others, photos, strict=True)]))
-    assert scores["ssim"] == pytest.approx(np.mean([ssim(o, p) for o, p in zip(others, photos, strict=True)]))
-    assert set(scores) == {"l1", "psnr", "ssim"}
+    shifted = [p.astype(int) + step for p, step in zip(photos, (3, 9, -7), strict=True)]
+    others = [np.clip(values, 0, 255).astype(np.uint8) for values in shifted]
+    measures = {"l1": lambda o, p: np.mean(np.abs(o.astype(float) - p)), "psnr": psnr, "ssim": ssim}
+    expected = {name: np.mean(list(map(measure, others, photos))) for name, measure in measures.items()}
+    assert compute_paired_scores(others, photos) == pytest.approx(expected)
 
 
 def test_class_scores_equal_torchmetrics() -> None:

@@ -34,9 +34,8 @@ def _add_color(image: Image, color: tuple[int, int, int]) -> Image:
 def photos() -> list[Image]:
     """Pieces of scikit-image's photos, so that each set has a dozen images."""
     whole = [data.astronaut(), data.chelsea(), data.coffee(), data.rocket()]
-    return [
-        np.ascontiguousarray(p[y : y + 200, x : x + 200]) for p in whole for x in (0, 200) for y in (0, 90)
-    ]
+    corners = [(0, 0), (90, 0), (0, 200), (90, 200)]
+    return [np.ascontiguousarray(p[y : y + 200, x : x + 200]) for p in whole for y, x in corners]
 
 
 def _read_images(folder: Path, count: int) -> list[Image]:
@@ -110,10 +109,8 @@ def test_gray_images_are_judged_by_light_alone() -> None:
 @pytest.mark.parametrize("paintings", ["monet2photo/trainB", "paintings/vangogh", "paintings/ukiyoe"])
 def test_photos_to_paintings(shared_data: Path, paintings: str) -> None:
     """Moved to real paintings' colors it is quiet; the same, inverted or swapped before, is found."""
-    inputs, references = (
-        _read_images(shared_data / "monet2photo/testA", 30),
-        _read_images(shared_data / paintings, 60),
-    )
+    inputs = _read_images(shared_data / "monet2photo/testA", 30)
+    references = _read_images(shared_data / paintings, 60)
     for outputs in (inputs, _transfer_colors(inputs, references)):
         found = detect_color_shift(outputs, inputs, references)
         assert not found.is_shifted, found
@@ -121,9 +118,7 @@ def test_photos_to_paintings(shared_data: Path, paintings: str) -> None:
     assert not detect_color_shift(each, inputs, references).is_shifted
     for name in ("inverted", "red and blue swapped"):
         change, says = WRONG[name]
-        moved = _transfer_colors(
-            [change(x) for x in inputs], references
-        )  # the discriminator sees right statistics
+        moved = _transfer_colors([change(x) for x in inputs], references)  # its statistics are right
         assert says in detect_color_shift(moved, inputs, references).reason
     for tint in ((60, 0, 0), (0, 40, 0), (0, 0, 40)):
         assert detect_color_shift([_add_color(x, tint) for x in inputs], inputs, references).is_shifted
@@ -142,9 +137,7 @@ def test_edges(photos: list[Image]) -> None:
     assert compute_edge_similarity(photos, photos) == pytest.approx(1)
     assert compute_edge_similarity([255 - x for x in photos], photos) > 0.99  # luma is rounded
     assert compute_edge_similarity([x // 2 + 60 for x in photos], photos) > 0.95
-    blurred = compute_edge_similarity(
-        [np.asarray(cv2.GaussianBlur(x, (0, 0), 3), np.uint8) for x in photos], photos
-    )
+    blurred = compute_edge_similarity([cv2.GaussianBlur(x, (0, 0), 3) for x in photos], photos)
     shuffled = compute_edge_similarity(photos[4:] + photos[:4], photos)
     assert 0.9 > blurred > 0.3 > shuffled
     expected = _correlate_gradients(photos[0], photos[1])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import pytest
 import torch
 from tiny_networks import randomize_statistics
@@ -13,15 +11,14 @@ from upstream_oracle import (
     UpstreamUnet,
     list_mobile_keys,
     list_patch_keys,
-    list_pixel_keys,
     list_resnet_keys,
     list_unet_keys,
 )
 
 from i2i_training.networks import (
+    GeneratorConfig,
     MobileResnetConfig,
     PatchDiscriminator,
-    PixelDiscriminator,
     ResnetConfig,
     UnetConfig,
     build_generator,
@@ -96,7 +93,7 @@ model.11.weight model.11.bias model.14.weight model.14.bias model.18.weight mode
 """
 
 
-def list_keys(config: ResnetConfig | MobileResnetConfig | UnetConfig) -> list[str]:
+def list_keys(config: GeneratorConfig) -> list[str]:
     with torch.device("meta"):
         return list(build_generator(config).state_dict())
 
@@ -135,16 +132,14 @@ def test_mobile_resnet_keys_are_gan_compressions(padding: str, dropout: bool) ->
 @pytest.mark.parametrize("norm", NORMS)
 def test_unet_keys_are_upstreams_whatever_the_dropout(downs: int, norm: str) -> None:
     for dropout in (False, True):
-        assert list_keys(UnetConfig(width=1, downs=downs, norm=norm, dropout=dropout)) == list_unet_keys(
-            downs, norm
-        )
+        config = UnetConfig(width=1, downs=downs, norm=norm, dropout=dropout)
+        assert list_keys(config) == list_unet_keys(downs, norm)
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_discriminator_keys_are_upstreams(norm: str) -> None:
     for layers in (1, 2, 3, 5):
         assert list(PatchDiscriminator(3, 2, layers, norm).state_dict()) == list_patch_keys(layers, norm)
-    assert list(PixelDiscriminator(3, 2, norm).state_dict()) == list_pixel_keys(norm)
 
 
 def test_shapes_of_upstreams_pix2pix_and_cyclegan_files() -> None:
@@ -161,35 +156,24 @@ def test_shapes_of_upstreams_pix2pix_and_cyclegan_files() -> None:
     assert resnet["model.18.conv_block.5.weight"].shape == (256, 256, 3, 3)
     assert resnet["model.19.weight"].shape == (256, 128, 3, 3)  # transposed: input channels first
     assert resnet["model.26.weight"].shape == (3, 64, 7, 7)
-    assert [patch[f"model.{i}.weight"].shape[:2] for i in (0, 2, 5, 8, 11)] == [
-        (64, 6),
-        (128, 64),
-        (256, 128),
-        (512, 256),
-        (1, 512),
-    ]
+    shapes = [tuple(patch[f"model.{i}.weight"].shape[:2]) for i in (0, 2, 5, 8, 11)]
+    assert shapes == [(64, 6), (128, 64), (256, 128), (512, 256), (1, 512)]
     widths = [deep[f"model.{i}.weight"].shape[0] for i in (0, 2, 5, 8, 11, 14, 17)]
     assert widths == [2, 4, 8, 16, 16, 16, 1]  # at most 8 times the first
 
 
 def test_parameter_counts_are_the_published_ones() -> None:
     with torch.device("meta"):
-        counts = [
-            count_parameters(net)
-            for net in (
-                build_generator(ResnetConfig()),
-                build_generator(UnetConfig()),
-                PatchDiscriminator(3),
-                PatchDiscriminator(6, norm="batch"),
-            )
-        ]
+        generators = [build_generator(ResnetConfig()), build_generator(UnetConfig())]
+        networks = [*generators, PatchDiscriminator(3), PatchDiscriminator(6, norm="batch")]
     # Upstream prints 11.378 M, 54.414 M, 2.765 M and 2.769 M for these.
-    assert [round(n / 1e6, 3) for n in counts] == [11.378, 54.414, 2.765, 2.769]
+    counts = [round(count_parameters(network) / 1e6, 3) for network in networks]
+    assert counts == [11.378, 54.414, 2.765, 2.769]
 
 
-@pytest.mark.parametrize(
-    ("norm", "padding", "dropout"), list(product(NORMS, ["reflect", "replicate", "zero"], [False, True]))
-)
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("padding", ["reflect", "replicate", "zero"])
+@pytest.mark.parametrize("dropout", [False, True])
 def test_resnet_makes_upstreams_pictures(norm: str, padding: str, dropout: bool) -> None:
     torch.manual_seed(0)
     config = ResnetConfig(2, 1, width=3, blocks=2, norm=norm, padding=padding, dropout=dropout)
@@ -249,9 +233,7 @@ GENERATORS = [
 
 
 @pytest.mark.parametrize("config", GENERATORS, ids=str)
-def test_outputs_have_the_inputs_size_and_stay_within_one(
-    config: ResnetConfig | MobileResnetConfig | UnetConfig,
-) -> None:
+def test_outputs_have_the_inputs_size_and_stay_within_one(config: GeneratorConfig) -> None:
     torch.manual_seed(0)
     net = initialize_weights(build_generator(config), gain=2.0).eval()  # large weights: tanh has to work
     step = config.multiple_of
@@ -260,10 +242,8 @@ def test_outputs_have_the_inputs_size_and_stay_within_one(
             continue  # reflection needs more pixels than it adds
         with torch.no_grad():
             y = net(torch.rand(2, config.in_channels, height, width) * 2 - 1)
-        assert y.shape == (2, config.out_channels, height, width)
-        assert y.dtype == torch.float32
-        assert y.abs().max() <= 1.0
-        assert y.abs().max() > 0.9
+        assert y.shape == (2, config.out_channels, height, width) and y.dtype == torch.float32
+        assert 0.9 < y.abs().max() <= 1.0
 
 
 def test_smallest_unet_input_is_one_multiple() -> None:
@@ -284,11 +264,7 @@ def test_dropout_is_noise_in_training_only() -> None:
 
 @pytest.mark.parametrize(
     ("config", "expected"),
-    [
-        (ResnetConfig(), "49.6"),
-        (UnetConfig(), "6.05"),
-        (ResnetConfig(width=32, blocks=6), "9.07"),
-    ],
+    [(ResnetConfig(), "49.6"), (UnetConfig(), "6.05"), (ResnetConfig(width=32, blocks=6), "9.07")],
     ids=["resnet-9", "unet-256", "resnet-6-32"],
 )
 def test_macs_count_multiplications_that_are_done(config: ResnetConfig | UnetConfig, expected: str) -> None:
@@ -308,32 +284,21 @@ def test_counting_leaves_the_network_as_it_was() -> None:
     net = build_generator(ResnetConfig(width=2, blocks=1))
     before = {k: v.clone() for k, v in net.state_dict().items()}
     count_macs(net, 3, 64, 64)
-    assert net.training
-    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    assert net.training and all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
     assert not any(layer._forward_hooks for layer in net.modules())
-
-
-def test_a_misspelt_norm_is_an_error_not_no_norm() -> None:
-    for make in (
-        lambda: PatchDiscriminator(3, norm="bacth"),
-        lambda: PixelDiscriminator(3, norm="bacth"),
-        lambda: ResnetConfig(norm="bacth"),
-        lambda: UnetConfig(norm="bacth"),
-    ):
-        with pytest.raises(ValueError, match="'bacth'; allowed: instance, batch, none"):
-            make()
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: PatchDiscriminator(3, norm="bacth"), "'bacth'; allowed: instance, batch, none"),
+        (lambda: PatchDiscriminator(3, norm="bacth"), "'bacth'; allowed: instance, batch, none"),
+        (lambda: ResnetConfig(norm="bacth"), "'bacth'; allowed: instance, batch, none"),
+        (lambda: UnetConfig(norm="bacth"), "'bacth'; allowed: instance, batch, none"),
         (lambda: UnetConfig(downs=9), "downs is 9; allowed: 5 to 8"),
         (lambda: UnetConfig(downs=4), "downs is 4; allowed: 5 to 8"),
         (lambda: ResnetConfig(padding="mirror"), "padding is 'mirror'; allowed: reflect, replicate, zero"),
-        (
-            lambda: ResnetConfig(upsample="pixel"),
-            "upsample is 'pixel'; allowed: transpose, nearest, bilinear",
-        ),
+        (lambda: ResnetConfig(upsample="pixel"), "upsample is 'pixel'; allowed: transpose, nearest, b"),
         (lambda: ResnetConfig(blocks=0), "blocks is 0; allowed: whole numbers from 1"),
         (lambda: ResnetConfig(width=10**9), "width is 1000000000; allowed"),
         (lambda: ResnetConfig(width=2.0), "width is 2.0; needed: int"),

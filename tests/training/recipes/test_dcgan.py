@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_recipe import PAPER_LOSSES, TINY_DCGAN, assert_step, make_batch, make_recipe, to_double
+from tiny_recipe import TINY_DCGAN, Expected, assert_step, make_batch, make_double_step, make_recipe
 from torch import Tensor, nn
 
 from i2i_training.data import Batch
@@ -18,11 +18,9 @@ from i2i_training.recipes.parts import OptimOptions
     "changes", [{}, {"gan_mode": "hinge", "discriminator_norm": "none"}, {"gan_mode": "lsgan"}], ids=str
 )
 def test_a_step_follows_the_equation(changes: dict[str, Any]) -> None:
-    recipe = to_double(make_recipe("dcgan", **changes))
-    batch = make_batch(recipe, count=3, dtype=torch.float64)
-    real, unreal, fooled = PAPER_LOSSES[recipe.options.gan_mode]
+    recipe, batch, (real, unreal, fooled) = make_double_step("dcgan", count=3, **changes)
 
-    def compute_expected() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def compute_expected() -> Expected:
         g, d = recipe.networks["G"], recipe.networks["D"]
         fake = g(torch.randn(3, TINY_DCGAN.latent).double())
         loss_d = (real(d(batch.b)) + unreal(d(fake.detach()))) / 2

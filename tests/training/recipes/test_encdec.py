@@ -6,24 +6,22 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_recipe import PAPER_LOSSES, assert_step, make_batch, make_recipe, measure_color_error, to_double
-from torch import Tensor
+from tiny_recipe import Expected, assert_step, make_batch, make_double_step, make_recipe, measure_color_error
 
 from i2i_training.networks import EncoderDecoderConfig
 from i2i_training.recipes.parts import OptimOptions
+
+SHALLOW = {"network": EncoderDecoderConfig(width=16, downs=1), "optim": OptimOptions(lr=5e-3)}
 
 
 @pytest.mark.parametrize(
     "changes", [{}, {"gan_mode": "hinge", "lambda_gan": 0.3, "lambda_rec": 4.0}, {"lambda_rec": 0.0}], ids=str
 )
 def test_a_step_follows_the_equation(changes: dict[str, Any]) -> None:
-    recipe = to_double(make_recipe("encdec", **changes))
-    batch = make_batch(recipe, dtype=torch.float64)
+    recipe, batch, (real, unreal, fooled) = make_double_step("encdec", **changes)
     a, b, o = batch.a, batch.b, recipe.options
-    assert a is not None
-    real, unreal, fooled = PAPER_LOSSES[o.gan_mode]
 
-    def compute_expected() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def compute_expected() -> Expected:
         g, d = recipe.networks["G"], recipe.networks["D"]
         fake = g(a)
         loss_d = (real(d(b)) + unreal(d(fake.detach()))) / 2
@@ -45,12 +43,7 @@ def test_a_fresh_network_lets_its_input_through() -> None:
 
 
 def test_without_an_adversary_it_is_an_autoencoder() -> None:
-    recipe = make_recipe(
-        "encdec",
-        network=EncoderDecoderConfig(width=16, downs=1),
-        lambda_gan=0.0,
-        optim=OptimOptions(lr=5e-3),
-    )
+    recipe = make_recipe("encdec", **SHALLOW, lambda_gan=0.0)
     batch = make_batch(recipe)
     first = float(recipe.step(batch)["rec"])
     for _ in range(60):
@@ -59,11 +52,4 @@ def test_without_an_adversary_it_is_an_autoencoder() -> None:
 
 
 def test_gray_becomes_orange_without_pairs() -> None:
-    recipe = make_recipe(
-        "encdec",
-        network=EncoderDecoderConfig(width=16, downs=1),
-        lambda_rec=1.0,
-        optim=OptimOptions(lr=5e-3),
-    )
-    translated, untouched = measure_color_error(recipe, steps=100)
-    assert translated < 0.4 * untouched
+    assert measure_color_error(make_recipe("encdec", **SHALLOW, lambda_rec=1.0), steps=100) < 0.4

@@ -8,12 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_recipe import PAPER_LOSSES, TINY, assert_step, copy_state, make_batch, make_recipe, to_double
+from tiny_recipe import PAPER_LOSSES, TINY, Expected, assert_step, copy_state, make_double_step, make_recipe
 from torch import Tensor
 
 from i2i_training.data import Batch
 from i2i_training.networks import ResnetConfig, UnetConfig
-from i2i_training.recipes import Recipe
 from i2i_training.recipes.parts import DiscriminatorOptions, OptimOptions
 
 
@@ -25,20 +24,17 @@ def make_pair(seed: int = 0, count: int = 2, side: int = 16) -> Batch:
 
 @pytest.mark.parametrize("mode", ["vanilla", "lsgan", "hinge"])
 def test_a_step_follows_the_equations(mode: str) -> None:
-    recipe = to_double(make_recipe("pix2pix", gan_mode=mode, lambda_l1=30.0, lambda_gan=0.7))
-    batch = make_batch(recipe, dtype=torch.float64)
+    changes = {"gan_mode": mode, "lambda_l1": 30.0, "lambda_gan": 0.7}
+    recipe, batch, (real, unreal, fooled) = make_double_step("pix2pix", **changes)
     x, y = batch.a, batch.b
-    assert x is not None
-    real, unreal, fooled = PAPER_LOSSES[mode]
 
-    def compute_expected() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def compute_expected() -> Expected:
         g, d = recipe.networks["G"], recipe.networks["D"]
         fake = g(x)
         loss_d = (real(d(torch.cat([x, y], 1))) + unreal(d(torch.cat([x, fake.detach()], 1)))) / 2
         loss_gan = fooled(d(torch.cat([x, fake], 1)))
         l1 = (y - fake).abs().mean()
-        reported = {"D": loss_d, "G_gan": loss_gan, "G_l1": l1}
-        return reported, {"D": loss_d, "G": 0.7 * loss_gan + 30 * l1}
+        return {"D": loss_d, "G_gan": loss_gan, "G_l1": l1}, {"D": loss_d, "G": 0.7 * loss_gan + 30 * l1}
 
     assert_step(recipe, batch, compute_expected)
 
@@ -47,7 +43,6 @@ def test_the_generator_is_judged_by_the_discriminator_that_just_learned() -> Non
     recipe = make_recipe("pix2pix")
     batch, generator = make_pair(), copy.deepcopy(recipe.networks["G"])
     losses = recipe.step(batch)
-    assert batch.a is not None
     with torch.no_grad():
         scores = recipe.networks["D"](batch.a, generator(batch.a))
     torch.testing.assert_close(losses["G_gan"], PAPER_LOSSES["vanilla"][2](scores))
@@ -62,7 +57,6 @@ def test_the_discriminator_sees_input_and_output_together() -> None:
     seen: list[tuple[Tensor, ...]] = []
     recipe.networks["D"].register_forward_hook(lambda _net, inputs, _scores: seen.append(inputs))
     batch = make_pair()
-    assert batch.a is not None
     fake = copy.deepcopy(recipe.networks["G"])(batch.a).detach()
     recipe.step(batch)
     assert len(seen) == 3  # real and fake for D, fake for G
@@ -90,19 +84,13 @@ def test_one_pair_is_learned_by_heart() -> None:
     assert last < first / 2
 
 
-def find_generator_facts(recipe: Recipe) -> tuple[object, str]:
-    (generator,) = recipe.list_generators(recipe.networks)
-    return generator.config, generator.norm_mode
-
-
 def test_batchnorm_runs_at_test_time_as_the_option_says() -> None:
-    batch = replace(TINY.resnet, norm="batch")
-    assert find_generator_facts(make_recipe("pix2pix")) == (TINY.resnet, "none")
-    assert find_generator_facts(make_recipe("pix2pix", resnet=batch)) == (batch, "batch_stats")
-    assert find_generator_facts(make_recipe("pix2pix", resnet=batch, norm_mode="running_stats")) == (
-        batch,
-        "running_stats",
-    )
+    batch = {"resnet": replace(TINY.resnet, norm="batch")}
+    running = {**batch, "norm_mode": "running_stats"}
+    for changes, norm_mode in (({}, "none"), (batch, "batch_stats"), (running, "running_stats")):
+        recipe = make_recipe("pix2pix", **changes)
+        (generator,) = recipe.list_generators(recipe.networks)
+        assert (generator.config, generator.norm_mode) == (recipe.options.resnet, norm_mode)
 
 
 def test_the_unet_is_built_and_trains_on_one_pair() -> None:

@@ -24,15 +24,9 @@ def test_presets_make_runs_that_work(name: str, preset: str) -> None:
         recipe = method.recipe(options, run.seed)
         recipe.check_crop(run.crop_size)
         configs = [g.config for g in recipe.list_generators(recipe.networks)]
-        assert configs
-        a, b = (
-            torch.empty(run.batch, channels, run.crop_size, run.crop_size)
-            for channels in (
-                configs[0].in_channels if recipe.data != "single" else 1,
-                configs[0].out_channels,
-            )
-        )
-        losses = recipe.step(Batch(None if recipe.data == "single" else a, b))
+        shape = (run.batch, configs[0].out_channels, run.crop_size, run.crop_size)
+        a = None if recipe.data == "single" else torch.empty(shape[0], configs[0].in_channels, *shape[2:])
+        losses = recipe.step(Batch(a, torch.empty(shape)))
     assert all(loss.shape == () for loss in losses.values())
 
 

@@ -11,11 +11,7 @@ from tiny_recipe import OPTIONS, TINY_D, make_recipe
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.losses.gan import GAN_OBJECTIVES
-from i2i_training.networks import (
-    INITS,
-    EncoderDecoderConfig,
-    ResnetConfig,
-)
+from i2i_training.networks import INITS, EncoderDecoderConfig, ResnetConfig
 from i2i_training.recipes import RECIPES
 from i2i_training.recipes.parts import DiscriminatorOptions, OptimOptions
 
@@ -60,7 +56,7 @@ RUN_MODES = "batch_stats, running_stats"
         (make_change("dcgan", discriminator_width=0), "discriminator_width is 0; at least 1"),
         (
             make_change("dcgan", discriminator_norm="layer"),
-            "discriminator_norm is 'layer'; allowed: instance, batch",
+            "discriminator_norm is 'layer'; allowed: instance",
         ),
         (
             lambda: DiscriminatorOptions(norm="bacth"),

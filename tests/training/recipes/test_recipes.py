@@ -14,13 +14,7 @@ from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.losses.gan import GAN_OBJECTIVES
-from i2i_training.networks import (
-    INITS,
-    EncoderDecoderConfig,
-    ResnetConfig,
-    UnitConfig,
-    build_generator,
-)
+from i2i_training.networks import INITS, EncoderDecoderConfig, ResnetConfig, UnitConfig, build_generator
 from i2i_training.recipes import RECIPES, Recipe
 from i2i_training.run.ema import WeightAverages
 
@@ -126,10 +120,9 @@ def test_generators_are_what_their_config_says(name: str) -> None:
     recipe.step(make_batch(recipe))
     made = recipe.list_generators(recipe.networks)
     both = [("_A", "AtoB"), ("_B", "BtoA")]
-    assert [(g.suffix, g.direction) for g in made] == (
-        both if recipe.trains_both_directions else [("", "AtoB")]
-    )
     assert recipe.trains_both_directions == (name in ("cyclegan", "unit"))
+    expected = both if recipe.trains_both_directions else [("", "AtoB")]
+    assert [(g.suffix, g.direction) for g in made] == expected
     batch = make_batch(recipe, 3)
     for g, x in zip(made, (batch.a, batch.b), strict=False):
         x = torch.randn(2, 3) if x is None else x
@@ -174,14 +167,12 @@ def test_noise_becomes_gray_pictures() -> None:
         ("cyclegan", {"resnet": ONE_TO_THREE}, "1 and 3 channels: .* --lambda-identity 0"),
         (
             "encdec",
-            {"network": EncoderDecoderConfig(1, 3, width=2, downs=1)},
+            {"network": EncoderDecoderConfig(1, 3)},
             "1 input and 3 output channels .* --lambda-rec 0",
         ),
     ],
 )
-def test_losses_that_compare_a_with_b_need_equal_channels(
-    name: str, changes: dict[str, Any], message: str
-) -> None:
+def test_losses_that_compare_need_equal_channels(name: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(TrainingError, match=message):
         make_recipe(name, **changes)
 

@@ -51,11 +51,9 @@ def test_a_killed_process_keeps_what_it_said(tmp_path: Path) -> None:
         "log = RunLogger(pathlib.Path(sys.argv[1]), False, '', 0, {}).__enter__()\n"
         "log.log_losses(50, {'D': 0.25}, lr=1e-4, rate=2.0); log.log_scores(50, {'ssim': 0.5}); os._exit(9)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
-    assert done.returncode == 9
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 9
     curves = read_metrics(tmp_path / "metrics.csv")
-    assert curves["loss", "D"] == [(50, 0.25)]
-    assert curves["score", "ssim"] == [(50, 0.5)]
+    assert (curves["loss", "D"], curves["score", "ssim"]) == ([(50, 0.25)], [(50, 0.5)])
 
 
 @pytest.mark.parametrize("half", ["7,lo", "7,loss,D,0.", "7"])
@@ -134,11 +132,8 @@ def test_without_tensorboard_there_is_no_folder(tmp_path: Path) -> None:
 
 def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with (
-        pytest.raises(TrainingError, match=r"pip install 'i2i-sdk\[wandb\]'"),
-        open_journal(tmp_path, wandb="maps"),
-    ):
-        pass
+    with pytest.raises(TrainingError, match=r"pip install 'i2i-sdk\[wandb\]'"):
+        open_journal(tmp_path, wandb="maps").__enter__()
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(TrainingError, match=r"pip install 'i2i-sdk\[train\]'"):
         write_journal(tmp_path, range(1, 2), tensorboard=True)

@@ -44,18 +44,20 @@ def kill_during_write(pid: int, out: Path, log: Path, number: int, delay: float)
     if number % 5 == 4:
         time.sleep(10 * delay)
     else:
-        partial = out / f".state.partial{pid}.pt"
-        wait_until(partial.exists, log)
+        wait_until((out / f".state.partial{pid}.pt").exists, log)
         time.sleep(delay * (number % 3))
     os.kill(pid, signal.SIGKILL)
 
 
+def run_successfully(argv: list[str], log: Path) -> None:
+    code, text = get_fork_server().run(argv, log)
+    assert code == 0, text
+
+
 def test_sigkill_during_checkpoints(tmp_path: Path) -> None:
     data, out, log = write_pictures(tmp_path / "data"), tmp_path / "run", tmp_path / "log"
-    code, text = get_fork_server().run(
-        ["train", *FLAGS, "--data", str(data), "--out", str(out), "--steps", "1"], log
-    )
-    assert code == 0, text
+    flags = ["train", *FLAGS, "--data", str(data)]
+    run_successfully([*flags, "--out", str(out), "--steps", "1"], log)
     resume = ["train", "--resume", str(out), "--steps"]
     delays = random.Random(0)
     kills = inside = 0
@@ -73,14 +75,11 @@ def test_sigkill_during_checkpoints(tmp_path: Path) -> None:
 
     assert step > 5
     print(f"{inside} of {kills} kills were inside a write; step {step}")
-    code, text = get_fork_server().run([*resume, str(step + 2)], log)
-    assert code == 0, text
+    run_successfully([*resume, str(step + 2)], log)
     assert not find_partials(out)
 
     # And nothing was lost or done twice: as if nobody had killed it.
     calm = tmp_path / "calm"
-    flags = ["train", *FLAGS, "--data", str(data), "--out", str(calm), "--steps", str(step + 2)]
-    code, text = get_fork_server().run([*flags, "--save_every", "1000"], log)
-    assert code == 0, text
+    run_successfully([*flags, "--out", str(calm), "--steps", str(step + 2), "--save_every", "1000"], log)
     name = "latest_net_G.safetensors"
     assert (out / name).read_bytes() == (calm / name).read_bytes()

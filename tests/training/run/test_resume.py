@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -54,16 +56,16 @@ def assert_same(a: Any, b: Any, where: str = "state") -> int:
     return 0
 
 
-def make_interrupted_recipe(name: str, at_step: int) -> Recipe:
-    """The recipe in a process that gets Ctrl-C during its `at`-th step."""
+def make_interrupted_recipe(
+    name: str, at_step: int, interrupt: Callable[[], None] = lambda: signal.raise_signal(signal.SIGINT)
+) -> Recipe:
+    """The recipe in a process that gets Ctrl-C, or something else, at the start of this step."""
     recipe = make_seeded_recipe(name)
-    step, done = recipe.step, 0
+    step, steps = recipe.step, count(1)
 
     def interrupt_step(batch: Batch) -> dict[str, Tensor]:
-        nonlocal done
-        done += 1
-        if done == at_step:
-            signal.raise_signal(signal.SIGINT)
+        if next(steps) == at_step:
+            interrupt()
         return step(batch)
 
     recipe.step = interrupt_step
@@ -73,9 +75,8 @@ def make_interrupted_recipe(name: str, at_step: int) -> Recipe:
 @bit_for_bit
 @pytest.mark.parametrize("name", RECIPES)
 def test_twenty_steps_are_ten_and_ten(name: str, pictures: Path, tmp_path: Path) -> None:
-    whole, halves, stopped = (
-        make_run(pictures, tmp_path / n, **MEMORY) for n in ("whole", "halves", "stopped")
-    )
+    names = "whole", "halves", "stopped"
+    whole, halves, stopped = (make_run(pictures, tmp_path / n, **MEMORY) for n in names)
     assert train_tiny(whole, name).is_finished
 
     assert train_tiny(replace(halves, steps=10), name).steps == 10
@@ -119,8 +120,7 @@ def test_the_learning_rate_goes_on_where_it_was(schedule: str, pictures: Path, t
     train(make_interrupted_recipe("pix2pix", at_step=8), stopped)
     train_tiny(stopped, resume=True)
     rates = [read_metrics(Path(r.out) / "metrics.csv")["run", "lr"] for r in (run, stopped)]
-    assert rates[0] == rates[1]
-    assert len(rates[0]) == 12
+    assert rates[0] == rates[1] and len(rates[0]) == 12
     assert len({rate for _, rate in rates[0]}) > 2
     assert read_weights(Path(run.out)) == read_weights(Path(stopped.out))
 
@@ -144,21 +144,12 @@ def test_a_killed_runs_last_steps_come_again(pictures: Path, tmp_path: Path) -> 
     class KilledError(BaseException):
         pass
 
-    recipe = make_seeded_recipe("pix2pix")
-    step = recipe.step
+    def kill() -> None:
+        raise KilledError
 
-    seen: list[int] = []
-
-    def kill_step(batch: Batch) -> dict[str, Tensor]:
-        seen.append(1)
-        if len(seen) == 8:
-            raise KilledError
-        return step(batch)
-
-    recipe.step = kill_step
     run = make_run(pictures, tmp_path / "killed", log_every=1)
     with pytest.raises(KilledError):
-        train(recipe, run)
+        train(make_interrupted_recipe("pix2pix", 8, kill), run)
     assert load_state(tmp_path / "killed")["step"] == 5
     train_tiny(run, resume=True)
     train_tiny(replace(run, out=str(tmp_path / "whole")))
@@ -200,18 +191,18 @@ def test_a_new_learning_rate_counts(pictures: Path, tmp_path: Path) -> None:
 def test_another_network_is_refused_and_nothing_is_lost(pictures: Path, tmp_path: Path) -> None:
     run = make_run(pictures, tmp_path, steps=5)
     train_tiny(run)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     options = TINY["pix2pix"]
     wider = replace(options, resnet=replace(options.resnet, width=3))
-    with pytest.raises(
-        CheckpointError, match=r"state\.pt: does not fit the options of this run: .*config.*size mismatch for"
+    misfit = r"state\.pt: does not fit the options of this run: .*"
+    for changes, name, options, message in (
+        ({}, "pix2pix", wider, misfit + r"config.*size mismatch for"),
+        ({}, "encdec", None, "version 1 of pix2pix; this run is version 1 of encdec"),
+        ({"ema": 0.9}, "pix2pix", None, misfit + r"\('G'\)"),  # there is no average to go on with
     ):
-        train_tiny(run, resume=True, options=wider)
-    with pytest.raises(CheckpointError, match=r"version 1 of pix2pix; this run is version 1 of encdec"):
-        train_tiny(run, "encdec", resume=True)
-    with pytest.raises(CheckpointError, match=r"does not fit the options of this run: .*\('G'\)"):
-        train_tiny(replace(run, ema=0.9), resume=True)  # there is no average to go on with
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+        with pytest.raises(CheckpointError, match=message):
+            train_tiny(replace(run, **changes), name, resume=True, options=options)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
     assert train_tiny(replace(run, steps=6), resume=True).steps == 6
 
 
@@ -236,24 +227,21 @@ def test_states_that_are_none(pictures: Path, tmp_path: Path) -> None:
     whole = state.read_bytes()
     content = load_state(tmp_path / "run")
 
-    def assert_refused(match: str) -> None:
-        with pytest.raises(CheckpointError, match=match):
+    for broken, message in (
+        (whole[: len(whole) // 2], "truncated, damaged or no state"),
+        (b"", "truncated, damaged or no state"),
+        ([1, 2], "it holds a list"),
+        ({"version": 99, "recipe_name": "pix2pix"}, "state of version 99 of pix2pix; this run is version 1"),
+        ({**content, "recipe": {}}, r"does not fit the options of this run: .*\('networks'\)"),
+        ({k: v for k, v in content.items() if k != "step"}, r"does not fit the options .*\('step'\)"),
+        ({**content, "random": {"cpu": torch.zeros(3)}}, "does not fit"),
+    ):
+        if isinstance(broken, bytes):
+            state.write_bytes(broken)
+        else:
+            torch.save(broken, state)
+        with pytest.raises(CheckpointError, match=message):
             train_tiny(replace(run, steps=2), resume=True)
-
-    state.write_bytes(whole[: len(whole) // 2])
-    assert_refused("truncated, damaged or no state")
-    state.write_bytes(b"")
-    assert_refused("truncated, damaged or no state")
-    torch.save([1, 2], state)
-    assert_refused("it holds a list")
-    torch.save({"version": 99, "recipe_name": "pix2pix"}, state)
-    assert_refused("state of version 99 of pix2pix; this run is version 1")
-    torch.save({**content, "recipe": {}}, state)
-    assert_refused(r"does not fit the options of this run: .*\('networks'\)")
-    torch.save({k: v for k, v in content.items() if k != "step"}, state)
-    assert_refused(r"does not fit the options of this run: .*\('step'\)")
-    torch.save({**content, "random": {"cpu": torch.zeros(3)}}, state)
-    assert_refused("does not fit")
     state.write_bytes(whole)
     assert train_tiny(replace(run, steps=2), resume=True).is_finished
 

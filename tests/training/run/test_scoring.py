@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from data_folders import write_image
 from numpy.typing import NDArray
 from tiny_runs import TINY, make_run, make_seeded_recipe, train_tiny, write_pictures
 from torch import nn
@@ -18,20 +19,23 @@ from i2i_training.checkpoint import load_generator
 from i2i_training.data import HeldOutSet
 from i2i_training.loop import train
 from i2i_training.metrics import HIGHER_IS_BETTER
+from i2i_training.networks import ResnetConfig
 from i2i_training.recipes import RECIPES, Recipe
-from i2i_training.recipes.base import TrainedGenerator
 from i2i_training.run.devices import launch_fabric
 from i2i_training.run.evaluation import (
     Evaluation,
+    _compute_scores,
     copy_generator,
     evaluate,
     plan_evaluation,
+    translate_images,
     value_to_minimize,
 )
 from i2i_training.run.journal import read_metrics
 from i2i_training.run.run_options import RunOptions
 
 Image = NDArray[np.uint8]
+DEFAULTS = RunOptions()
 
 
 def make_noise(count: int, channels: int = 3, seed: int = 0, side: int = 32) -> list[Image]:
@@ -59,10 +63,10 @@ def list_directions(recipe: Recipe) -> list[str]:
 
 
 def evaluate_recipe(
-    name: str, held_out: HeldOutSet, run: RunOptions | None = None, options: Any = None
+    name: str, held_out: HeldOutSet, run: RunOptions = DEFAULTS, options: Any = None
 ) -> Evaluation:
     recipe = make_seeded_recipe(name, options)
-    plan = plan_evaluation(list_directions(recipe), held_out, run or RunOptions())
+    plan = plan_evaluation(list_directions(recipe), held_out, run)
     return evaluate(recipe.list_generators(recipe.networks), plan, launch_fabric("32-true"))
 
 
@@ -74,15 +78,13 @@ def evaluate_recipe(
 def test_evaluating_changes_neither_weights_nor_random_numbers(name: str, precision: str) -> None:
     recipe = make_seeded_recipe(name)
     recipe.setup(fabric := launch_fabric(precision))
-    held_out = (
-        make_pairs(make_noise(2), make_noise(2, seed=1))
-        if name != "dcgan"
-        else make_unpaired([], make_noise(2))
-    )
-    plan = plan_evaluation(list_directions(recipe), held_out, RunOptions())
+    pairs = make_pairs(make_noise(2), make_noise(2, seed=1))
+    held_out = pairs if name != "dcgan" else make_unpaired([], make_noise(2))
+    plan = plan_evaluation(list_directions(recipe), held_out, DEFAULTS)
     generators = recipe.list_generators(recipe.networks)
-    before = {k: v.clone() for n in recipe.networks.values() for k, v in n.state_dict().items()}
-    modes = [m.training for n in recipe.networks.values() for m in n.modules()]
+    networks = nn.ModuleDict(recipe.networks)
+    before = {k: v.clone() for k, v in networks.state_dict().items()}
+    modes = [m.training for m in networks.modules()]
     random = torch.get_rng_state(), np.random.get_state()[1].tolist()
 
     first, again = (evaluate(generators, plan, fabric) for _ in range(2))
@@ -91,10 +93,9 @@ def test_evaluating_changes_neither_weights_nor_random_numbers(name: str, precis
     assert all(np.array_equal(first.grids[name], again.grids[name]) for name in first.grids)
     assert torch.equal(torch.get_rng_state(), random[0])
     assert np.random.get_state()[1].tolist() == random[1]
-    after = {k: v for n in recipe.networks.values() for k, v in n.state_dict().items()}
-    assert all(torch.equal(after[k], v) for k, v in before.items())
-    assert [m.training for n in recipe.networks.values() for m in n.modules()] == modes
-    assert all(p.requires_grad for n in recipe.networks.values() for p in n.parameters())
+    assert all(torch.equal(v, before[k]) for k, v in networks.state_dict().items())
+    assert [m.training for m in networks.modules()] == modes
+    assert all(p.requires_grad for p in networks.parameters())
 
 
 def test_scores_are_those_of_the_generator_as_it_is_used() -> None:
@@ -114,7 +115,7 @@ def test_scores_are_those_of_the_generator_as_it_is_used() -> None:
         assert expected.abs().mean() > 0.01
 
     images = [np.asarray(((x[0].permute(1, 2, 0) + 1) * 127.5).round().byte())]
-    plan = plan_evaluation(["AtoB"], make_pairs(images, images), RunOptions())
+    plan = plan_evaluation(["AtoB"], make_pairs(images, images), DEFAULTS)
     scores = evaluate([generator], plan, launch_fabric("32-true")).scores
     output = (expected[0].permute(1, 2, 0) * 127.5 + 127.5).round().clamp(0, 255).numpy()
     assert scores["l1"] == pytest.approx(float(np.abs(output - images[0]).mean()), abs=0.1)
@@ -123,55 +124,34 @@ def test_scores_are_those_of_the_generator_as_it_is_used() -> None:
 # ---------------------------------------------------------------- which scores
 
 
+LABELED = make_pairs(make_noise(2), make_maps(2))
+UNPAIRED = make_unpaired(make_noise(2), make_noise(3))
+
+
 @pytest.mark.parametrize(
     ("held_out", "run", "names", "best_by"),
     [
         (make_pairs(make_noise(2), make_noise(2)), {}, "l1 psnr ssim swd edge_similarity", "l1"),
-        (
-            make_pairs(make_noise(2), make_maps(2)),
-            {"palette": "auto"},
-            "l1 psnr ssim pixel_accuracy miou swd edge_s",
-            "l1",
-        ),
-        (
-            make_pairs(make_noise(2), make_maps(2)),
-            {"palette": "#ff0000,#0000ff"},
-            "l1 psnr ssim pixel_accuracy miou",
-            "l1",
-        ),
-        (make_pairs(make_noise(2), make_maps(2)), {"palette": "auto", "best_by": "miou"}, "l1", "miou"),
+        (LABELED, {"palette": "auto"}, "l1 psnr ssim pixel_accuracy miou swd edge_s", "l1"),
+        (LABELED, {"palette": "#ff0000,#0000ff"}, "l1 psnr ssim pixel_accuracy miou", "l1"),
+        (LABELED, {"palette": "auto", "best_by": "miou"}, "l1", "miou"),
         (make_pairs(make_noise(2), make_noise(2, 1)), {}, "l1 psnr ssim swd", "l1"),
         (make_pairs(make_noise(2, 5), make_noise(2)), {}, "l1 psnr ssim swd", "l1"),
         (make_pairs(make_noise(2), make_noise(2, 5)), {}, "l1", "l1"),
         (make_pairs(make_noise(2, 1), make_noise(2, 1)), {}, "l1 psnr ssim swd edge_similarity", "l1"),
-        (make_unpaired(make_noise(2), make_noise(3)), {}, "swd edge_similarity", "swd"),
+        (UNPAIRED, {}, "swd edge_similarity", "swd"),
         (make_unpaired(make_noise(2), make_noise(3, 4)), {}, "", ""),
-        (
-            make_unpaired(make_noise(2, side=48), make_noise(3)),
-            {},
-            "swd edge_similarity",
-            "swd",
-        ),  # sizes differ
+        (make_unpaired(make_noise(2, side=48), make_noise(3)), {}, "swd edge_similarity", "swd"),
     ],
 )
-def test_what_is_promised_is_computed(
-    held_out: HeldOutSet, run: dict[str, Any], names: str, best_by: str
-) -> None:
+def test_promises_are_kept(held_out: HeldOutSet, run: dict[str, Any], names: str, best_by: str) -> None:
     options = RunOptions(**run)
     plan = plan_evaluation(["AtoB"], held_out, options)
     assert " ".join(plan.eval_sets["AtoB"].score_names).startswith(names)
     assert plan.best_by == best_by
-    resnet = replace(
-        TINY["cut"].resnet,
-        in_channels=held_out.inputs[0].shape[2],
-        out_channels=held_out.references[0].shape[2],
-    )
-    result = evaluate_recipe(
-        "pix2pix",
-        held_out,
-        options,
-        replace(TINY["pix2pix"], resnet=resnet),
-    )
+    channels = (images[0].shape[2] for images in (held_out.inputs, held_out.references))
+    recipe_options = replace(TINY["pix2pix"], resnet=ResnetConfig(*channels, width=2, blocks=1))
+    result = evaluate_recipe("pix2pix", held_out, options, recipe_options)
     assert list(result.scores) == plan.eval_sets["AtoB"].score_names
     assert all(np.isfinite(value) for value in result.scores.values())
 
@@ -190,9 +170,7 @@ def test_the_way_back_has_its_own_scores_and_grid() -> None:
 def test_classes_belong_to_the_domain_of_labels() -> None:
     held_out = make_pairs(make_maps(2), make_noise(2))
     plan = plan_evaluation(["AtoB", "BtoA"], held_out, RunOptions(palette="auto", labels="A"))
-    assert plan.eval_sets["AtoB"].palette is None
-    assert plan.eval_sets["BtoA"].palette is not None
-    assert len(plan.eval_sets["BtoA"].palette) == 2
+    assert plan.eval_sets["AtoB"].palette is None and len(plan.eval_sets["BtoA"].palette) == 2
     # Of a run that translates back, AtoB is what it learns.
     run = RunOptions(palette="auto", labels="A", direction="BtoA")
     plan = plan_evaluation(["AtoB"], make_pairs(make_noise(2), make_maps(2)), run)
@@ -200,28 +178,14 @@ def test_classes_belong_to_the_domain_of_labels() -> None:
 
 
 def test_perfect_classes_are_counted_so() -> None:
-    plan = plan_evaluation(
-        ["AtoB"], make_pairs(make_maps(2), make_maps(2)), RunOptions(palette="#ff0000,#0000ff")
+    run = RunOptions(palette="#ff0000,#0000ff")
+    eval_set = plan_evaluation(["AtoB"], make_pairs(make_maps(2), make_maps(2)), run).eval_sets["AtoB"]
+    fabric = launch_fabric("32-true")
+    result = _compute_scores(
+        translate_images(nn.Identity(), eval_set.inputs, fabric), eval_set, fabric.device
     )
-
-    class SameOutput(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x
-
-    recipe = make_seeded_recipe("cut")
-    (generator,) = recipe.list_generators(recipe.networks)
-    result = _evaluate_module(SameOutput(), generator, plan)
     assert result["miou"] == result["pixel_accuracy"] == result["edge_similarity"] == result["ssim"] == 1
     assert result["l1"] == result["swd"] == 0
-
-
-def _evaluate_module(module: nn.Module, generator: TrainedGenerator, plan: Any) -> dict[str, float]:
-    """Scores of a function that no architecture has."""
-    from i2i_training.run.evaluation import _compute_scores, translate_images
-
-    way = plan.eval_sets[generator.direction]
-    fabric = launch_fabric("32-true")
-    return _compute_scores(translate_images(module, way.inputs, fabric), way, fabric.device)
 
 
 def test_palettes_that_cannot_be_used_are_refused() -> None:
@@ -238,9 +202,8 @@ def test_inception_scores_need_two_images(tmp_path: Path) -> None:
     run = RunOptions(inception=str(tmp_path / "net.pt"))
     with pytest.raises(TrainingError, match="FID and KID need at least 2 held-out images; AtoB has 1"):
         plan_evaluation(["AtoB"], make_pairs(make_noise(1), make_noise(1)), run)
-    assert {"fid", "kid"} <= set(
-        plan_evaluation(["AtoB"], make_pairs(make_noise(2), make_noise(2)), run).eval_sets["AtoB"].score_names
-    )
+    plan = plan_evaluation(["AtoB"], make_pairs(make_noise(2), make_noise(2)), run)
+    assert {"fid", "kid"} <= set(plan.eval_sets["AtoB"].score_names)
 
 
 # ---------------------------------------------------------------- the best
@@ -295,15 +258,11 @@ def make_photos(count: int) -> list[Image]:
 
 
 def test_inverted_colors_reach_the_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import cv2
-
     for folder in ("trainA", "trainB", "testA"):
-        (tmp_path / "data" / folder).mkdir(parents=True)
         for n, photo in enumerate(make_photos(12)):
-            cv2.imwrite(str(tmp_path / "data" / folder / f"{n}.png"), photo[..., ::-1])
-    recipe = make_seeded_recipe(
-        "encdec", replace(TINY["encdec"], network=replace(TINY["encdec"].network, width=3))
-    )
+            write_image(tmp_path / "data" / folder / f"{n}.png", photo)
+    network = replace(TINY["encdec"].network, width=3)
+    recipe = make_seeded_recipe("encdec", replace(TINY["encdec"], network=network))
     data = {"load_size": 32, "flip": False, "batch": 4, "eval_images": 12, "schedule": "constant"}
     run = make_run(tmp_path / "data", tmp_path / "run", steps=1, **data)
 
@@ -335,13 +294,11 @@ def test_inverted_colors_reach_the_screen(tmp_path: Path, capsys: pytest.Capture
 
 def test_pairs_and_label_maps_are_not_suspected() -> None:
     """There the truth may turn colors round."""
-    for held_out, run in (
-        (make_pairs(make_photos(12), make_photos(12)), RunOptions()),
-        (make_unpaired(make_photos(12), make_photos(12)), RunOptions(labels="B")),
+    photos = make_photos(12)
+    for held_out, run, keeps_colors in (
+        (make_pairs(photos, photos), DEFAULTS, False),
+        (make_unpaired(photos, photos), RunOptions(labels="B"), False),
+        (make_unpaired(photos, photos), DEFAULTS, True),
     ):
         ways = plan_evaluation(["AtoB", "BtoA"], held_out, run).eval_sets
-        assert not any(way.keeps_colors for way in ways.values())
-    ways = plan_evaluation(
-        ["AtoB", "BtoA"], make_unpaired(make_photos(2), make_photos(2)), RunOptions()
-    ).eval_sets
-    assert all(way.keeps_colors for way in ways.values())
+        assert {eval_set.keeps_colors for eval_set in ways.values()} == {keeps_colors}

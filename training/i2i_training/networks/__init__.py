@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import nn
 
 from i2i_training.networks.dcgan import DcganDiscriminator, DcganGenerator
-from i2i_training.networks.discriminators import PatchDiscriminator, PixelDiscriminator
+from i2i_training.networks.discriminators import PatchDiscriminator
 from i2i_training.networks.encoder_decoder import EncoderDecoderGenerator
 from i2i_training.networks.init import INITS, Init, initialize_weights
 from i2i_training.networks.macs import count_macs, count_parameters
@@ -43,7 +43,6 @@ __all__ = [
     "MobileResnetGenerator",
     "PatchDiscriminator",
     "PatchSampler",
-    "PixelDiscriminator",
     "ResnetConfig",
     "ResnetGenerator",
     "UnetConfig",

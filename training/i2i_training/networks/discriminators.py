@@ -53,29 +53,6 @@ class PatchDiscriminator(nn.Module):
         return self.model(torch.cat(images, 1))
 
 
-class PixelDiscriminator(nn.Module):
-    """1x1 PatchGAN: judges colors only. Arguments and shapes as in PatchDiscriminator, h, w = H, W."""
-
-    def __init__(
-        self, in_channels: int = 3, width: int = 64, norm: str = "instance", spectral_norm: bool = False
-    ) -> None:
-        super().__init__()
-        bias = has_bias(norm)
-        self.net = nn.Sequential(
-            nn.Conv2d(in_channels, width, 1),
-            nn.LeakyReLU(0.2, True),
-            nn.Conv2d(width, 2 * width, 1, bias=bias),
-            build_norm_layer(norm, 2 * width),
-            nn.LeakyReLU(0.2, True),
-            nn.Conv2d(2 * width, 1, 1, bias=bias),
-        )
-        if spectral_norm:
-            add_spectral_norm(self)
-
-    def forward(self, *images: Tensor) -> Tensor:
-        return self.net(torch.cat(images, 1))
-
-
 def add_spectral_norm(module: nn.Module) -> None:
     """Divide the weight of every convolution in `module` by its largest singular value, in place."""
     for layer in list(module.modules()):
