@@ -13,7 +13,7 @@ from tiny_runs import TINY, UNET, make_run, make_seeded_recipe
 from torch import Tensor
 
 from i2i_training.data import Batch
-from i2i_training.loop import train
+from i2i_training.loop import run_training
 from i2i_training.recipes import Recipe
 
 # Nothing is drawn that differs between processes, and every image is normalized alone.
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
     name, data, out, changes = argv
     recipe = step_in_double(make_seeded_recipe(name, DETERMINISTIC_OPTIONS.get(name)))
     run = make_run(Path(data), Path(out), precision="64-true", **json.loads(changes))
-    outcome = train(recipe, run)
+    outcome = run_training(recipe, run)
     networks = {name: network.state_dict() for name, network in recipe.networks.items()}
     gradients = {
         f"{name}.{key}": p.grad

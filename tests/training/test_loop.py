@@ -21,7 +21,7 @@ from torch import Tensor
 from i2i_sdk.errors import I2IError, TrainingError
 from i2i_training.checkpoint import load_generator
 from i2i_training.data import Batch
-from i2i_training.loop import train
+from i2i_training.loop import run_training
 from i2i_training.networks import ResnetConfig
 from i2i_training.options import apply_values, read_config
 from i2i_training.recipes import RECIPES, Recipe
@@ -51,7 +51,7 @@ def make_changed_recipe(change: Callable[[Batch, Step], dict[str, Tensor]]) -> R
 def test_a_run_leaves_everything_it_promises(name: str, pictures: Path, tmp_path: Path) -> None:
     run = make_run(pictures, tmp_path, trained_on="noise", license="Apache-2.0", steps=7)
     recipe = make_seeded_recipe(name)
-    outcome = train(recipe, run)
+    outcome = run_training(recipe, run)
     assert (outcome.steps, outcome.is_finished, outcome.stop_reason) == (7, True, "")
 
     suffixes = ("_A", "_B") if name in TWO_WAY_RECIPES else ("",)
@@ -98,7 +98,7 @@ def test_both_directions_cannot_be_turned_round(name: str, pictures: Path, tmp_p
 
 def test_averages_are_what_is_kept(pictures: Path, tmp_path: Path) -> None:
     recipe = make_seeded_recipe("cyclegan")
-    train(recipe, make_run(pictures, tmp_path, ema=0.5))
+    run_training(recipe, make_run(pictures, tmp_path, ema=0.5))
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     module, _ = load_generator(tmp_path / "latest_net_G_B.safetensors")
     averaged = state["averages"]["G_B"]
@@ -194,7 +194,7 @@ def test_a_good_checkpoint_is_never_replaced_by_a_broken_one(pictures: Path, tmp
         return step(Batch(batch.a, batch.b * float("inf")) if len(seen) == 7 else batch)
 
     with pytest.raises(TrainingError) as caught:
-        train(make_changed_recipe(breaking), make_run(pictures, tmp_path))
+        run_training(make_changed_recipe(breaking), make_run(pictures, tmp_path))
     assert "loss D, loss G_gan, loss G_l1 is not finite at step 7" in str(caught.value)
     assert f"the checkpoint of step 5 in {tmp_path} is good" in str(caught.value)
     assert f"i2i train --resume {tmp_path}, with a lower --optim.lr" in str(caught.value)
@@ -215,7 +215,7 @@ def test_only_the_loss_that_broke_first_is_named(pictures: Path, tmp_path: Path)
 
     run = make_run(pictures, tmp_path, save_every=100, log_every=10)
     with pytest.raises(TrainingError, match=r"^loss G_l1 is not finite at step 3;"):
-        train(make_changed_recipe(breaking), run)
+        run_training(make_changed_recipe(breaking), run)
     assert next(steps) == 11
 
 
@@ -230,7 +230,7 @@ def test_weights_that_broke_last_are_not_saved(network: str, pictures: Path, tmp
 
     recipe = make_changed_recipe(breaking)
     with pytest.raises(TrainingError, match=rf"{network}\.model\.\S*weight is not finite at step 1; no"):
-        train(recipe, make_run(pictures, tmp_path, steps=1))
+        run_training(recipe, make_run(pictures, tmp_path, steps=1))
     assert not read_snapshot(tmp_path)
     assert not (tmp_path / "samples").exists()  # nor were pictures made of them
 
@@ -241,7 +241,7 @@ def test_a_broken_run_that_is_stopped_is_not_saved_either(pictures: Path, tmp_pa
         return step(Batch(batch.a, batch.b * float("nan")))
 
     with pytest.raises(TrainingError, match="is not finite at step 1; no checkpoint"):
-        train(make_changed_recipe(breaking), make_run(pictures, tmp_path))
+        run_training(make_changed_recipe(breaking), make_run(pictures, tmp_path))
     assert not read_snapshot(tmp_path)
 
 
@@ -260,7 +260,7 @@ def test_a_second_ctrl_c_ends_the_run_at_once(pictures: Path, tmp_path: Path) ->
         return step(batch)
 
     with pytest.raises(KeyboardInterrupt):
-        train(make_changed_recipe(interrupted), make_run(pictures, tmp_path))
+        run_training(make_changed_recipe(interrupted), make_run(pictures, tmp_path))
     assert len(steps) == 7
     assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 5
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
@@ -272,7 +272,7 @@ def test_a_signal_in_the_last_step_finishes_the_run(pictures: Path, tmp_path: Pa
         signal.raise_signal(signal.SIGTERM)
         return step(batch)
 
-    assert train(make_changed_recipe(interrupted), make_run(pictures, tmp_path, steps=1)).is_finished
+    assert run_training(make_changed_recipe(interrupted), make_run(pictures, tmp_path, steps=1)).is_finished
 
 
 def test_signals_are_for_the_main_thread() -> None:

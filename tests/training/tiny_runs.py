@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from i2i_training.loop import TrainingResult, train
+from i2i_training.loop import TrainingResult, run_training
 from i2i_training.networks import DcganConfig, EncoderDecoderConfig, ResnetConfig, UnetConfig, UnitConfig
 from i2i_training.recipes import RECIPES, Recipe
 from i2i_training.recipes.cut import CutOptions
@@ -76,4 +76,4 @@ def make_seeded_recipe(name: str, options: Any = None) -> Recipe:
 def train_tiny(
     run: RunOptions, name: str = "pix2pix", resume: bool = False, options: Any = None
 ) -> TrainingResult:
-    return train(make_seeded_recipe(name, options), run, resume)
+    return run_training(make_seeded_recipe(name, options), run, resume)

@@ -1,1 +1,27 @@
-"""Train image-to-image GANs. Start at `recipes/` for a method, `loop.py` for how a run goes."""
+"""Train image-to-image GANs: `from i2i_training import train, sample, load_generator`.
+
+Start at `recipes/` for a method, `loop.py` for how a run goes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from i2i_training.api import train
+    from i2i_training.checkpoint import load_generator, save_generator
+    from i2i_training.loop import TrainingResult
+    from i2i_training.sampling import sample
+
+__all__ = ["TrainingResult", "load_generator", "sample", "save_generator", "train"]
+
+_HOMES = {"train": "api", "sample": "sampling", "TrainingResult": "loop"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `i2i_training.networks` alone needs no Lightning."""
+    if name not in __all__:
+        raise AttributeError(f"module 'i2i_training' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"i2i_training.{_HOMES.get(name, 'checkpoint')}"), name)

@@ -66,7 +66,7 @@ class RunContext:
     non_finite: NonFiniteTracker
 
 
-def train(recipe: Recipe, run: RunOptions, resume: bool = False) -> TrainingResult:
+def run_training(recipe: Recipe, run: RunOptions, resume: bool = False) -> TrainingResult:
     """Train `recipe` as `run` says; the folder `run.out` holds what comes of it.
 
     Writes there, every `save_every` steps and at the end: `state.pt`, from which `resume=True` goes on as

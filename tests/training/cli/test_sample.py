@@ -12,8 +12,9 @@ import torch
 from i2i_sdk import InputError
 from i2i_sdk.cli.main import main as i2i
 from i2i_training.checkpoint import load_generator, save_generator
-from i2i_training.cli.sample import arrange_grid, draw_latents, sample_checkpoint
+from i2i_training.cli.sample import arrange_grid
 from i2i_training.networks import DcganConfig, GeneratorConfig, GeneratorSpec, ResnetConfig, build_generator
+from i2i_training.sampling import draw_latents, sample
 
 CONFIG = DcganConfig(latent=12, width=8, size=32)
 Capture = pytest.CaptureFixture[str]
@@ -69,7 +70,7 @@ def test_grid_is_row_by_row_on_white() -> None:
 
 
 def test_images_are_those_of_the_network(checkpoint: Path) -> None:
-    images = sample_checkpoint(checkpoint, 20, seed=3)  # more than one batch
+    images = sample(checkpoint, 20, seed=3)  # more than one batch
     assert images.shape == (20, 32, 32, 3) and images.dtype == np.uint8
     module, _ = load_generator(checkpoint)
     with torch.no_grad():
@@ -89,7 +90,7 @@ def test_sample_command(checkpoint: Path, tmp_path: Path, capsys: Capture) -> No
     assert whole.shape == (8 * 34 - 2, 8 * 34 - 2, 3)
     assert np.array_equal(whole, run_sample(checkpoint.parent, "--seed", "0"))  # the folder of a run
     assert not np.array_equal(whole, run_sample(checkpoint, "--seed", "1"))
-    assert np.array_equal(whole[:32, :32, ::-1], sample_checkpoint(checkpoint, 1)[0])  # OpenCV reads BGR
+    assert np.array_equal(whole[:32, :32, ::-1], sample(checkpoint, 1)[0])  # OpenCV reads BGR
     few = run_sample(checkpoint, "--count", "5", "--columns", "3")
     assert few.shape == (2 * 34 - 2, 3 * 34 - 2, 3)
     assert np.array_equal(few[:32, :100], whole[:32, :100])  # the same first ones

@@ -18,7 +18,7 @@ from torch import Tensor
 from i2i_sdk.errors import CheckpointError, TrainingError
 from i2i_training.checkpoint import load_generator
 from i2i_training.data import Batch
-from i2i_training.loop import train
+from i2i_training.loop import run_training
 from i2i_training.options import apply_values, read_config
 from i2i_training.recipes import RECIPES, Recipe
 from i2i_training.run.journal import read_metrics
@@ -83,7 +83,7 @@ def test_twenty_steps_are_ten_and_ten(name: str, pictures: Path, tmp_path: Path)
     assert train_tiny(halves, name, resume=True).steps == STEPS
 
     # Stopped between two checkpoints; then, after one step more, because the time is up.
-    outcome = train(make_interrupted_recipe(name, at_step=7), stopped)
+    outcome = run_training(make_interrupted_recipe(name, at_step=7), stopped)
     assert (outcome.steps, outcome.is_finished, outcome.stop_reason) == (7, False, "SIGINT")
     outcome = train_tiny(replace(stopped, minutes=1e-9), name, resume=True)
     assert (outcome.steps, outcome.is_finished, outcome.stop_reason) == (8, False, "minutes")
@@ -117,7 +117,7 @@ def test_the_learning_rate_goes_on_where_it_was(schedule: str, pictures: Path, t
     run = make_run(pictures, tmp_path / "whole", steps=12, schedule=schedule, decay_from=0.25, log_every=1)
     stopped = replace(run, out=str(tmp_path / "stopped"))
     train_tiny(run)
-    train(make_interrupted_recipe("pix2pix", at_step=8), stopped)
+    run_training(make_interrupted_recipe("pix2pix", at_step=8), stopped)
     train_tiny(stopped, resume=True)
     rates = [read_metrics(Path(r.out) / "metrics.csv")["run", "lr"] for r in (run, stopped)]
     assert rates[0] == rates[1] and len(rates[0]) == 12
@@ -127,7 +127,7 @@ def test_the_learning_rate_goes_on_where_it_was(schedule: str, pictures: Path, t
 
 def test_curves_of_a_resumed_run_have_no_gaps_and_no_steps_twice(pictures: Path, tmp_path: Path) -> None:
     run = make_run(pictures, tmp_path, log_every=1, save_every=4)
-    train(make_interrupted_recipe("pix2pix", at_step=6), run)
+    run_training(make_interrupted_recipe("pix2pix", at_step=6), run)
     (tmp_path / "state.pt").rename(tmp_path / "kept.pt")
     train_tiny(replace(run, out=str(tmp_path / "other")))  # something else in between
     (tmp_path / "kept.pt").rename(tmp_path / "state.pt")
@@ -149,7 +149,7 @@ def test_a_killed_runs_last_steps_come_again(pictures: Path, tmp_path: Path) -> 
 
     run = make_run(pictures, tmp_path / "killed", log_every=1)
     with pytest.raises(KilledError):
-        train(make_interrupted_recipe("pix2pix", 8, kill), run)
+        run_training(make_interrupted_recipe("pix2pix", 8, kill), run)
     assert load_state(tmp_path / "killed")["step"] == 5
     train_tiny(run, resume=True)
     train_tiny(replace(run, out=str(tmp_path / "whole")))
@@ -272,9 +272,9 @@ def test_the_resolved_options_are_those_of_the_last_part(pictures: Path, tmp_pat
 def test_another_score_to_go_by_begins_a_new_comparison(pictures: Path, tmp_path: Path) -> None:
     """A best L1 says nothing about the SSIM that is to be the best from now on."""
     run = make_run(pictures, tmp_path, steps=8, save_every=2, minutes=None, best_by="l1")
-    train(make_interrupted_recipe("pix2pix", 4), run)
+    run_training(make_interrupted_recipe("pix2pix", 4), run)
     assert load_state(tmp_path)["best"]["by"] == "l1"
-    train(make_seeded_recipe("pix2pix"), replace(run, best_by="ssim"), resume=True)
+    run_training(make_seeded_recipe("pix2pix"), replace(run, best_by="ssim"), resume=True)
     best = load_state(tmp_path)["best"]
     assert best["by"] == "ssim" and best["step"] > 4
     scores = dict(read_metrics(tmp_path / "metrics.csv")["score", "ssim"])

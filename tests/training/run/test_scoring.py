@@ -17,7 +17,7 @@ from torch import nn
 from i2i_sdk.errors import TrainingError
 from i2i_training.checkpoint import load_generator
 from i2i_training.data import HeldOutSet
-from i2i_training.loop import train
+from i2i_training.loop import run_training
 from i2i_training.metrics import HIGHER_IS_BETTER
 from i2i_training.networks import ResnetConfig
 from i2i_training.recipes import RECIPES, Recipe
@@ -233,7 +233,7 @@ def test_the_best_checkpoint_is_kept(best_by: str, tmp_path: Path) -> None:
 
     recipe.step = step
     run = make_run(pictures, tmp_path / "run", steps=5, save_every=1, best_by=best_by)
-    train(recipe, run)
+    run_training(recipe, run)
     scores = dict(read_metrics(tmp_path / "run" / "metrics.csv")["score", best_by])
     best = (min if best_by == "l1" else max)(scores, key=scores.__getitem__)
     assert best == 2
@@ -287,7 +287,7 @@ def test_inverted_colors_reach_the_screen(tmp_path: Path, capsys: pytest.Capture
         return {"D": torch.zeros(())}
 
     recipe.step = step
-    train(recipe, run)
+    run_training(recipe, run)
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("warning: AtoB: light and dark are inverted (-") for line in lines), lines
 

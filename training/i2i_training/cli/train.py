@@ -5,19 +5,14 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from i2i_sdk.errors import TrainingError
+from i2i_training.api import PreparedRun, prepare_run, start_run
 from i2i_training.checkpoint import LATEST
 from i2i_training.data.layout import LAYOUTS, SINGLE_LAYOUTS
-from i2i_training.loop import BEST, TrainingResult, train
-from i2i_training.options import RECIPE, apply_values, make_flags, parse_options, read_config
-from i2i_training.recipes import RECIPES, Recipe, RecipeSpec
-from i2i_training.report.run_report import CONFIG, REPORT, write_report
+from i2i_training.loop import BEST, TrainingResult
+from i2i_training.recipes import RECIPES, Recipe
+from i2i_training.report.run_report import REPORT
 from i2i_training.run.run_options import RunOptions
 
 EXIT_STOPPED = 130  # the exit code of a run that a signal ended; its state is saved
@@ -34,49 +29,14 @@ def main(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(format_recipes())
         return 0
-    spec, run, recipe_options, is_resumed = parse_run(argv)
-    if not run.data:
-        raise TrainingError("--data DIR is needed: a folder of images; i2i train --help lists the layouts")
-    torch.manual_seed(run.seed)
-    recipe = spec.recipe(recipe_options, run.seed)
-    outcome = train(recipe, run, resume=is_resumed)
-    if outcome.is_finished and outcome.is_primary:
-        write_report(Path(run.out))
-    return _print_result(outcome, run, recipe)
-
-
-def parse_run(argv: Sequence[str]) -> tuple[RecipeSpec, RunOptions, Any, bool]:
-    """What a command line asks for: the method, the options of the run and of the method; does it go on?
-
-    Raises TrainingError and SystemExit as `parse_options`.
-    """
     name, rest = ("", argv) if argv[0].startswith("-") else (argv[0], argv[1:])
     parser = argparse.ArgumentParser("i2i train", add_help=False, allow_abbrev=False)
-    sources = parser.add_mutually_exclusive_group()
-    sources.add_argument("--resume", type=Path)
-    sources.add_argument("--config", type=Path)
-    parser.add_argument("--preset")
+    parser.add_argument("--resume")
+    parser.add_argument("--config")
+    parser.add_argument("--preset", default="")
     args, flags = parser.parse_known_args(rest)
-    if args.resume and args.preset:
-        raise TrainingError("--resume takes the options of the run itself; leave out --preset")
-    config = _find_config(args.resume) if args.resume else args.config
-    table = read_config(config) if config else {}
-    name = name or str(table.get(RECIPE, ""))
-    spec = _find_recipe(name)
-    if table.get(RECIPE, name) != name:
-        raise TrainingError(f"{config}: it is for recipe {table[RECIPE]!r}, not {name!r}; leave the name out")
-    options = get_defaults(spec)
-    if args.preset:
-        options = apply_preset(options, spec, args.preset)
-    options = apply_values(options, table, str(config))
-    if args.resume:  # a run goes on in its folder, even if that was moved or is named from elsewhere
-        options = (replace(options[0], out=str(args.resume)), options[1])
-    run, recipe_options = parse_options(
-        options, flags, prog=f"i2i train {name}", description=_describe_recipe(name)
-    )
-    if args.resume and Path(run.out).resolve() != args.resume.resolve():
-        raise TrainingError(f"a run is resumed where it is: leave out --out {run.out}")
-    return spec, run, recipe_options, args.resume is not None
+    prepared = prepare_run(name, flags, **vars(args))
+    return _print_result(start_run(prepared), prepared)
 
 
 def format_recipes() -> str:
@@ -88,44 +48,9 @@ def format_recipes() -> str:
     return "\n".join([USAGE, *lines, "", "i2i train RECIPE --help lists its options and presets."])
 
 
-def get_defaults(spec: RecipeSpec) -> tuple[RunOptions, Any]:
-    """The options of a run and of the method, before anyone changes them."""
-    run, options = apply_values((RunOptions(), spec.options()), spec.defaults, "defaults")
-    return run, options
-
-
-def apply_preset(options: tuple[RunOptions, Any], spec: RecipeSpec, name: str) -> tuple[RunOptions, Any]:
-    """The options with what a preset changes. Raises TrainingError for one that does not exist."""
-    if name not in spec.presets:
-        raise TrainingError(f"preset {name!r} is not known; known: {', '.join(spec.presets) or 'none'}")
-    run, recipe_options = apply_values(options, spec.presets[name], f"preset {name}")
-    return run, recipe_options
-
-
-def _describe_recipe(name: str) -> str:
-    spec = RECIPES[name]
-    presets = [
-        f"  {preset}: {' '.join(make_flags(values)) or 'these defaults'}"
-        for preset, values in spec.presets.items()
-    ]
-    return "\n".join([f"{name}: {spec.summary}", "", "Presets, and what they change:", *presets])
-
-
-def _find_config(folder: Path) -> Path:
-    if not (folder / CONFIG).is_file():
-        raise TrainingError(f"--resume {folder}: no {CONFIG} in it; give the --out folder of an earlier run")
-    return folder / CONFIG
-
-
-def _find_recipe(name: str) -> RecipeSpec:
-    if name not in RECIPES:
-        what = f"recipe {name!r} is not known" if name else "no recipe is named"
-        raise TrainingError(f"{what}; known: {', '.join(RECIPES)}. i2i train RECIPE --data DIR")
-    return RECIPES[name]
-
-
-def _print_result(result: TrainingResult, run: RunOptions, recipe: Recipe) -> int:
+def _print_result(result: TrainingResult, prepared: PreparedRun) -> int:
     """Print what there is now and what to run next; the exit code. Only one of several processes prints."""
+    run, recipe = prepared.run, prepared.spec.recipe
     lines = [f"wrote {path}" for path in result.generator_paths]
     if result.is_finished:
         better = [path.with_name(path.name.replace(LATEST, BEST)) for path in result.generator_paths]
@@ -149,7 +74,7 @@ def _format_reason(result: TrainingResult, run: RunOptions) -> str:
     return f"--minutes {run.minutes:g}" if result.stop_reason == "minutes" else result.stop_reason
 
 
-def _list_next_commands(generators: Sequence[Path], run: RunOptions, recipe: Recipe) -> list[str]:
+def _list_next_commands(generators: Sequence[Path], run: RunOptions, recipe: type[Recipe]) -> list[str]:
     """The commands that show what was trained."""
     if recipe.data == "single":
         return [f"next: i2i sample {shlex.quote(str(generators[0]))}"]
