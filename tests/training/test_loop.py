@@ -102,7 +102,7 @@ def test_averages_are_what_is_kept(pictures: Path, tmp_path: Path) -> None:
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     module, _ = load_generator(tmp_path / "latest_net_G_B.safetensors")
     averaged = state["averages"]["G_B"]
-    assert all(torch.equal(v.cpu(), averaged[k].cpu()) for k, v in module.state_dict().items())
+    assert all(torch.equal(v.cpu(), averaged[f"module.{k}"].cpu()) for k, v in module.state_dict().items())
     assert not has_same_weights(module, recipe.networks["G_B"])
 
 
