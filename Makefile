@@ -17,8 +17,8 @@ setup: .venv/.ready
 demo: setup ## export the zoo checkpoint, translate a sample clip, leave out/demo.mp4 and out/demo.png
 	$(BIN)/python examples/demo.py
 
-test: setup ## the whole test suite
-	$(BIN)/python -m pytest
+test: setup ## the whole test suite, a process for each core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 10
 
 lint: setup ## format, lint, layers, types
 	$(BIN)/ruff format --check .
