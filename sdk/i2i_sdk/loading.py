@@ -15,7 +15,7 @@ from i2i_sdk import backends
 from i2i_sdk.backends.base import Engine, EngineOptions
 from i2i_sdk.backends.external import ExternalContract, ExternalEngine
 from i2i_sdk.bundle.folder import Bundle
-from i2i_sdk.bundle.manifest import MAX_SIDE, Variant
+from i2i_sdk.bundle.manifest import DEFAULT_FIT, MAX_BATCH, MAX_SIDE, Variant
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.imaging import geometry
 from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR
@@ -81,7 +81,7 @@ def open_source(source: str | os.PathLike[str], request: VariantRequest, contrac
     path, size = find_source(source), None if request.size is None else parse_size(request.size)
     bundle = variant = None
     if path.suffix == ".onnx":
-        fit, max_batch = request.fit or "resize", 8
+        fit, max_batch = request.fit or DEFAULT_FIT, MAX_BATCH
         engine = _open_onnx(path, request, size, contract)
     else:
         if options := [name for name, value in contract.items() if value is not None]:

@@ -19,6 +19,7 @@ SAMPLER_ADVICE = (
     "i2i sample CHECKPOINT makes its images"
 )
 SCHEMA = 2  # raised when older readers would misunderstand a manifest
+DEFAULT_FIT = "resize"  # how frames of other sizes are brought to the engine's size
 MAX_SIDE = 16384  # pixels of a variant's height or width
 MAX_BATCH = 8  # images at once that graphs and engines are made for
 MAX_PAGE_BYTES = 30 * 10**6  # of one file in a web page: 12 s at 20 Mbit/s, twice onnxruntime-web's own 14 MB
@@ -121,7 +122,7 @@ class InputContract:
     in_channels: int  # 1 or 3
     out_channels: int
     multiple_of: int  # sides of an exported size divide by this
-    fit: str = "resize"  # how frames of other sizes are brought to the engine's size by default
+    fit: str = DEFAULT_FIT  # where the user says nothing
 
 
 @dataclass(frozen=True)
