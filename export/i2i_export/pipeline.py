@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from torch import nn
+
 from i2i_export.canonical import make_example_input, wrap_for_export, write_onnx
 from i2i_export.job import Job
 from i2i_export.options import ExportOptions
@@ -55,13 +57,7 @@ def export(
     Raises CheckpointError, ExportError (ParityError among them), BackendError, BundleError.
     """
     options = options or ExportOptions()
-    module, spec = load_generator(
-        checkpoint, norm_mode=options.norm_mode, padding=options.padding, upsample=options.upsample
-    )
-    if isinstance(spec.config, DcganConfig):
-        raise ExportError(f"{checkpoint}: {SAMPLER_ADVICE}")
-    if options.direction not in (None, spec.direction) and spec.direction != "unknown":
-        raise ExportError(f"{checkpoint}: was trained {spec.direction}, not {options.direction}")
+    module, spec = _load_translator(checkpoint, options)
     height, width = check_size(options.size or (spec.default_side, spec.default_side), spec)
     model = describe_model(checkpoint, spec, count_parameters(module), options)
     old = find_existing_bundle(out, model, options.force)
@@ -97,14 +93,24 @@ def export(
             schema=SCHEMA,
             created_by=f"i2i-sdk {__version__}",
             model=model,
-            input=InputContract(
-                spec.config.in_channels, spec.config.out_channels, multiple_of=spec.config.multiple_of
-            ),
+            input=InputContract(spec.config.in_channels, spec.config.out_channels, spec.config.multiple_of),
             references=(Reference(height, width, job.make_file_entry(graph)),),
             variants=tuple(c.variant for c in checked),
         )
         bundle = write_bundle(out, manifest, folder, force=options.force)
     return ExportResult(bundle, tuple(checked), tuple(left_out))
+
+
+def _load_translator(checkpoint: Path, options: ExportOptions) -> tuple[nn.Module, GeneratorSpec]:
+    """The generator and its spec. Raises ExportError for one that makes images of noise or goes elsewhere."""
+    module, spec = load_generator(
+        checkpoint, norm_mode=options.norm_mode, padding=options.padding, upsample=options.upsample
+    )
+    if isinstance(spec.config, DcganConfig):
+        raise ExportError(f"{checkpoint}: {SAMPLER_ADVICE}")
+    if options.direction not in (None, spec.direction) and spec.direction != "unknown":
+        raise ExportError(f"{checkpoint}: was trained {spec.direction}, not {options.direction}")
+    return module, spec
 
 
 def check_size(size: tuple[int, int], spec: GeneratorSpec) -> tuple[int, int]:
