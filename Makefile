@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint format bench sketch clean
+.PHONY: setup demo test lint docs format bench sketch clean
 
 setup: .venv/.ready
 
@@ -25,6 +25,9 @@ lint: setup ## format, lint, layers, types
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright
+
+docs: setup ## the documentation as pages, with the Python reference: out/docs/index.html
+	$(BIN)/mkdocs build
 
 format: setup
 	$(BIN)/ruff format .

@@ -12,20 +12,18 @@ from rich.console import Console
 
 from i2i_export.int8.calibrate import RANGE_METHODS
 from i2i_export.options import ExportOptions, can_calibrate
-from i2i_export.pipeline import ExportResult, export
+from i2i_export.pipeline import DEFAULT_TARGETS, ExportResult, export
 from i2i_export.targets import TARGETS, TargetRequest, parse_targets
 from i2i_sdk.backends import explain_unsupported_variant
 from i2i_sdk.bundle.manifest import Variant
 from i2i_sdk.cli.common import format_decibels, format_megabytes, format_run_command
 from i2i_sdk.cli.tables import print_table
 from i2i_sdk.device import read_peak_memory
-from i2i_sdk.errors import ExportError
 from i2i_sdk.loading import parse_size
 from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR, choose_floor
-from i2i_training.checkpoint import LATEST
+from i2i_training.networks.spec import DIRECTIONS
 
 WORST_LAYERS = 6  # that are shown of a sensitivity sweep
-GENERATORS = {"AtoB": (f"{LATEST}_A", LATEST), "BtoA": (f"{LATEST}_B", LATEST)}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -33,8 +31,8 @@ def main(argv: Sequence[str]) -> int:
     parser = _build_parser("i2i export")
     parser.add_argument(
         "--to",
-        default="ort,openvino",
-        help=f"NAME[:PRECISION],… of {', '.join(TARGETS)}; or all; default ort,openvino",
+        default=DEFAULT_TARGETS,
+        help=f"NAME[:PRECISION],… of {', '.join(TARGETS)}; or all; default {DEFAULT_TARGETS}",
     )
     args = parser.parse_args(argv)
     return _export(args, args.to)
@@ -49,19 +47,6 @@ def launch(argv: Sequence[str]) -> int:
     return _export(args, f"{target}:{args.precision}" if args.precision else target)
 
 
-def find_checkpoint(path: Path, direction: str) -> Path:
-    """A file as it is; in a run's folder its latest generator of `direction`. Raises ExportError."""
-    if not path.is_dir():
-        return path
-    for stem in GENERATORS[direction]:
-        for suffix in (".safetensors", ".pth"):
-            if (path / f"{stem}{suffix}").is_file():
-                return path / f"{stem}{suffix}"
-    raise ExportError(
-        f"{path}: no {' or '.join(GENERATORS[direction])} (.safetensors, .pth) for {direction} in it"
-    )
-
-
 def _build_parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog, description="Make a bundle: every variant is run on real frames and compared with PyTorch."
@@ -74,7 +59,7 @@ def _build_parser(prog: str) -> argparse.ArgumentParser:
         type=Path,
         help="folder of images or video for the comparison; default: scikit-image's photos",
     )
-    parser.add_argument("--direction", choices=tuple(GENERATORS), help="of a run with two generators")
+    parser.add_argument("--direction", choices=DIRECTIONS, help="of a run with two generators")
     parser.add_argument("--min-psnr", type=float, help="floor in dB instead of the precision's own")
     parser.add_argument("--force", action="store_true", help="replace a bundle of another checkpoint")
     group = parser.add_argument_group("int8")
@@ -119,16 +104,12 @@ def _build_parser(prog: str) -> argparse.ArgumentParser:
 
 
 def _export(args: argparse.Namespace, to: str) -> int:
-    checkpoint = find_checkpoint(args.checkpoint, args.direction or "AtoB")
-    name = args.checkpoint.resolve().name if args.checkpoint.is_dir() else checkpoint.stem
-    out = args.out or Path(f"{name}.i2i")
-    if out.suffix != ".i2i":
-        raise ExportError(f"-o {out}: a bundle is a folder whose name ends in .i2i")
     args.size = parse_size(args.size) if args.size else None
     options = ExportOptions(**{f.name: getattr(args, f.name) for f in dataclasses.fields(ExportOptions)})
     targets = parse_targets(to, options)
-    with Console(stderr=True).status(f"reading {checkpoint.name}") as status:
-        exported = export(checkpoint, targets, out, options, status.update)
+    with Console(stderr=True).status(f"reading {args.checkpoint.name}") as status:
+        exported = export(args.checkpoint, targets, args.out, options, status.update)
+    out = exported.bundle.path
     print_variants(exported)
     for reason in (*exported.skipped, *_explain_skipped_int8(targets, options)):
         print(f"left out {reason}")

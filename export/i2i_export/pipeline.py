@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import nn
 from i2i_export.canonical import make_example_input, wrap_for_export, write_onnx
 from i2i_export.job import Job
 from i2i_export.options import ExportOptions
-from i2i_export.targets import TARGETS, TargetRequest
+from i2i_export.targets import TARGETS, TargetRequest, parse_targets
 from i2i_export.verify_variant import VerifiedVariant, make_parity_case
 from i2i_sdk import __version__
 from i2i_sdk.bundle.folder import Bundle, find_existing_bundle, write_bundle
@@ -27,10 +28,14 @@ from i2i_sdk.bundle.manifest import (
 )
 from i2i_sdk.errors import BackendError, ExportError
 from i2i_sdk.files import create_temporary_folder
-from i2i_training.checkpoint import load_generator
+from i2i_sdk.quality.parity import ParityCase
+from i2i_training.checkpoint import LATEST, load_generator
 from i2i_training.networks import DcganConfig, GeneratorSpec, count_macs, count_parameters
 
 log = logging.getLogger(__name__)
+
+DEFAULT_TARGETS = "ort,openvino"
+StrPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -43,62 +48,73 @@ class ExportResult:
 
 
 def export(
-    checkpoint: Path,
-    targets: Sequence[TargetRequest | tuple[str, str]],
-    out: Path,
+    checkpoint: StrPath,
+    to: str | Sequence[TargetRequest | tuple[str, str]] = DEFAULT_TARGETS,
+    out: StrPath | None = None,
     options: ExportOptions | None = None,
     progress: Callable[[str], None] = log.info,
 ) -> ExportResult:
-    """Export `checkpoint` to every (target, precision) and write or extend the bundle `out`.
+    """Export a generator to a bundle, as `i2i export` does; what fails leaves `out` as it was.
 
-    All or nothing: a variant that cannot be built or misses its floor raises and leaves `out` as it was.
-    Only one that is not required (see `TargetRequest`) is left out instead.
-    `progress` is told in a few words what is being done.
-    Raises CheckpointError, ExportError (ParityError among them), BackendError, BundleError.
+    Args:
+        checkpoint: `.safetensors`, upstream `.pth`, or the folder of a run.
+        to: targets and precisions, "ort:fp32,openvino", or pairs of them; see `parse_targets`.
+        out: the bundle to write or extend, NAME.i2i; None names it after the checkpoint.
+        options: size, frames, license and more.
+        progress: is called with a few words on what is being done.
+
+    Returns:
+        The bundle, its new variants with their parity, and what was not required and could not be made.
+
+    Raises:
+        CheckpointError: for a file that cannot be read.
+        ExportError: for a variant that cannot be built; ParityError, which is one, for a missed floor.
+        BackendError: for an engine that is missing or fails.
+        BundleError: for an `out` that is something else.
+
+    Example:
+        >>> export("latest_net_G.pth", "ort:fp32", "zebra.i2i").bundle.path  # doctest: +SKIP
+        PosixPath('zebra.i2i')
     """
     options = options or ExportOptions()
-    module, spec = _load_translator(checkpoint, options)
+    file, out = find_checkpoint(Path(checkpoint), options), choose_bundle_path(checkpoint, out)
+    module, spec = _load_translator(file, options)
     height, width = check_size(options.size or (spec.default_side, spec.default_side), spec)
-    model = describe_model(checkpoint, spec, count_parameters(module), options)
+    model = describe_model(file, spec, count_parameters(module), options)
     old = find_existing_bundle(out, model, options.force)
-    requests = [t if isinstance(t, TargetRequest) else TargetRequest(*t) for t in targets]
+    pairs = parse_targets(to, options) if isinstance(to, str) else to
+    requests = [t if isinstance(t, TargetRequest) else TargetRequest(*t) for t in pairs]
     parity_case = make_parity_case(
         module, spec, options.frames, height, width, part=_choose_part(requests, options)
     )
 
     with create_temporary_folder(out) as parent:
-        folder, scratch = parent / "bundle", parent / "scratch"
-        folder.mkdir()
-        scratch.mkdir()
-        graph = folder / _choose_reference_name(old, height, width)
-        ready = wrap_for_export(module, spec)
-        write_onnx(ready, make_example_input(spec, height, width, batch=2), graph)
-        macs = count_macs(module, *spec.get_input_shape(height, width))
-        job = Job(
-            ready,
-            spec,
-            graph,
-            folder,
-            scratch,
-            height,
-            width,
-            MAX_BATCH,
-            macs,
-            parity_case,
-            options,
-            progress,
-        )
+        reference = _choose_reference_name(old, height, width)
+        job = _prepare_job(module, spec, parent, reference, parity_case, options, progress)
         checked, left_out = _build_variants(requests, job)
-        manifest = Manifest(
-            schema=SCHEMA,
-            created_by=f"i2i-sdk {__version__}",
-            model=model,
-            input=InputContract(spec.config.in_channels, spec.config.out_channels, spec.config.multiple_of),
-            references=(Reference(height, width, job.make_file_entry(graph)),),
-            variants=tuple(c.variant for c in checked),
-        )
-        bundle = write_bundle(out, manifest, folder, force=options.force)
+        bundle = write_bundle(out, _make_manifest(model, job, checked), job.folder, force=options.force)
     return ExportResult(bundle, tuple(checked), tuple(left_out))
+
+
+def find_checkpoint(path: Path, options: ExportOptions) -> Path:
+    """A file as it is; in a run's folder its latest generator of the direction. Raises ExportError."""
+    direction = options.direction or "AtoB"
+    names = [f"{LATEST}_{direction[0]}", LATEST]
+    found = [path / f"{name}{suffix}" for name in names for suffix in (".safetensors", ".pth")]
+    if not path.is_dir():
+        return path
+    if file := next((each for each in found if each.is_file()), None):
+        return file
+    raise ExportError(f"{path}: no {' or '.join(names)} (.safetensors, .pth) for {direction} in it")
+
+
+def choose_bundle_path(checkpoint: StrPath, out: StrPath | None) -> Path:
+    """Where the bundle goes. Raises ExportError for a name that is no bundle's."""
+    path = Path(checkpoint)
+    chosen = Path(out or f"{path.resolve().name if path.is_dir() else path.stem}.i2i")
+    if chosen.suffix != ".i2i":
+        raise ExportError(f"-o {chosen}: a bundle is a folder whose name ends in .i2i")
+    return chosen
 
 
 def _load_translator(checkpoint: Path, options: ExportOptions) -> tuple[nn.Module, GeneratorSpec]:
@@ -155,6 +171,39 @@ def _choose_reference_name(old: Bundle | None, height: int, width: int) -> str:
         if (reference.height, reference.width) == (height, width):
             return reference.file.path
     return f"reference_{height}x{width}.onnx" if old else "reference.onnx"
+
+
+def _prepare_job(
+    module: nn.Module,
+    spec: GeneratorSpec,
+    parent: Path,
+    reference: str,
+    case: ParityCase,
+    options: ExportOptions,
+    progress: Callable[[str], None],
+) -> Job:
+    """Write the canonical graph, which all targets begin with, into a new folder in `parent`."""
+    folder, scratch = parent / "bundle", parent / "scratch"
+    folder.mkdir()
+    scratch.mkdir()
+    height, width = case.inputs.arrays[0].shape[:2]
+    ready = wrap_for_export(module, spec)
+    write_onnx(ready, make_example_input(spec, height, width, batch=2), folder / reference)
+    macs = count_macs(module, *spec.get_input_shape(height, width))
+    graph = folder / reference
+    return Job(ready, spec, graph, folder, scratch, height, width, MAX_BATCH, macs, case, options, progress)
+
+
+def _make_manifest(model: ModelInfo, job: Job, checked: Sequence[VerifiedVariant]) -> Manifest:
+    config = job.spec.config
+    return Manifest(
+        schema=SCHEMA,
+        created_by=f"i2i-sdk {__version__}",
+        model=model,
+        input=InputContract(config.in_channels, config.out_channels, multiple_of=config.multiple_of),
+        references=(Reference(job.height, job.width, job.make_file_entry(job.graph)),),
+        variants=tuple(each.variant for each in checked),
+    )
 
 
 def _choose_part(requests: Sequence[TargetRequest], options: ExportOptions) -> str:

@@ -22,6 +22,8 @@ DOCS = (
     *("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "models/sketch/README.md"),
     *("docs/export.md", "docs/live.md", "docs/mobile.md", "docs/training.md", "docs/benchmarks.md"),
     "docs/architecture.md",
+    "docs/index.md",
+    "docs/upstream_flags.md",
     "benchmarks/README.md",
 )
 
@@ -70,6 +72,22 @@ def test_paths_of_the_tour_exist(root: Path) -> None:
     for path in re.findall(r"`((?:sdk|export|training|tests|benchmarks)/[\w/.]*)`", text):
         assert (root / path).exists(), path
     assert set(re.findall(r"`([a-z_]+\.py)`", text)) <= files
+
+
+def test_pages_are_built_without_a_warning(root: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "site" / "reference.html").read_text(encoding="utf-8")
+    assert 'id="i2i_sdk.translator.Translator.translate_file"' in text
+
+
+def test_the_reference_has_every_public_name(root: Path) -> None:
+    text = (root / "docs" / "reference.md").read_text(encoding="utf-8")
+    for name in ("i2i_sdk", "i2i_sdk.live", "i2i_export", "i2i_training"):
+        module = importlib.import_module(name)
+        for each in (getattr(module, public) for public in module.__all__ if public[0] != "_"):
+            assert f"::: {each.__module__}.{each.__qualname__}\n" in text
 
 
 def test_python_snippet_runs(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,8 @@ def load_generator(
             legacy format), whose architecture is inferred.
         norm_mode: for BatchNorm networks, how they run at test time: "batch_stats" (upstream's default)
             or "running_stats" (upstream's `--eval`).
-        padding, upsample: replace what the keys of a `.pth` cannot tell; a `.safetensors` tells.
+        padding: replaces what the keys of a `.pth` cannot tell; a `.safetensors` tells.
+        upsample: as `padding`.
 
     Returns:
         The module on the CPU, float32, in the mode it is meant to be run in (see `set_test_mode`):
