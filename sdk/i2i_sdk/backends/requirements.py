@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import operator
-import re
-from collections.abc import Callable
-from itertools import zip_longest
-
 from i2i_sdk.backends.preference_table import ALTERNATIVES
 from i2i_sdk.bundle.manifest import Requirements
 from i2i_sdk.device import find_package_version, get_os_name, read_cpu_flags
 
 # What the kernel calls the features that variants ask for, on x86 and ARM.
 CPU_FEATURES: dict[str, frozenset[str]] = {"bf16": frozenset({"avx512_bf16", "amx_bf16", "bf16"})}
-
-OPERATORS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">": operator.gt,
-    "<": operator.lt,
-}
 
 
 def explain_unmet(requires: Requirements) -> str | None:
@@ -46,29 +32,24 @@ def _explain_missing_feature(required: tuple[str, ...]) -> str | None:
 
 def _explain_wrong_engine(text: str) -> str | None:
     """`text`: a distribution's name and a version range, "openvino>=2025.0,<2027"."""
-    match = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(.*)", text)
-    conditions = [part.strip() for part in match[2].split(",")] if match and match[2] else []
-    parsed = [re.fullmatch(r"(>=|<=|==|!=|>|<)\s*([0-9]+(?:\.[0-9]+)*)", part) for part in conditions]
-    if match is None or None in parsed:
+    from packaging.requirements import Requirement
+    from packaging.version import Version
+
+    try:
+        needs = Requirement(text)
+    except (ValueError, RecursionError):  # the latter: of markers in thousands of parentheses
+        needs = None
+    if needs is None or needs.extras or needs.marker or needs.url:
         return (
-            f"its engine is given as {text!r}, which this version cannot read; readable are a name and "
-            f"{' '.join(OPERATORS)} with plain versions, as openvino>=2025.0,<2027"
+            f"its engine is given as {text!r}, which this version cannot read; readable are a name and a "
+            "version range as Python packages write it, without more: openvino>=2025.0,<2027"
         )
-    name = match[1]
-    version = next(filter(None, map(find_package_version, ALTERNATIVES.get(name, (name,)))), None)
+    names = ALTERNATIVES.get(needs.name, (needs.name,))
+    version = next(filter(None, map(find_package_version, names)), None)
     if version is None:
         return f"it needs {text}, which is not installed"
-    holds = all(_satisfies(version, found[1], found[2]) for found in parsed if found is not None)
+    try:  # a pre-release or a build counts as its release
+        holds = Version(version).base_version in needs.specifier
+    except ValueError:  # no version, or a number of more than 4300 digits
+        holds = False
     return None if holds else f"it needs {text}; installed is {version}"
-
-
-def _satisfies(version: str, comparison: str, required: str) -> bool:
-    """Compare two versions by their numbers alone: a pre-release or build counts as its release."""
-    pairs = zip_longest(_parse_version(version), _parse_version(required), fillvalue=0)
-    left, right = zip(*pairs, strict=True)
-    return OPERATORS[comparison](left, right)
-
-
-def _parse_version(version: str) -> tuple[int, ...]:
-    match = re.match(r"[0-9]+(?:\.[0-9]+)*", version)
-    return tuple(int(part) for part in match[0].split(".")) if match else ()
