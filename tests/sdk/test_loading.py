@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -305,6 +306,17 @@ def everything(working_folder: Path) -> Path:
     return write_known_bundle(working_folder / "all.i2i", "invert", engines=ENGINES).path
 
 
+def test_the_docstring_tells_the_table() -> None:
+    titles = {"openvino": "OpenVINO", "ort": "ONNX Runtime", "ncnn": "ncnn", "trt": "TensorRT"}
+    titles |= {"torch-trt": "torch-tensorrt", "coreml": "Core ML"}
+    text = " ".join((Translator.__doc__ or "").split())
+    for device, row in DEVICES.items():
+        found = re.search(rf'"{device}": (.*?)\. ', text)
+        assert found is not None
+        assert {name for name, title in titles.items() if title in found[1]} == set(row)
+        assert all(provider in found[1] for provider in row["ort"] if provider)
+
+
 @pytest.mark.parametrize("backend", [None, "ort", "openvino"])
 def test_the_cpu_runs(known: FindBundle, backend: str | None) -> None:
     image = make_noise(HEIGHT, WIDTH, 3)
@@ -366,8 +378,8 @@ def test_what_serves_a_device_is_chosen(
 
 def test_every_entry_of_every_device_can_be_chosen(everything: Path, let_run: Callable[[str], None]) -> None:
     for device, row in DEVICES.items():
-        for backend, given in row.items():
-            for provider in given:
+        for backend, names in row.items():
+            for provider in names:
                 let_run(backend if provider is None else f"{backend}:{provider}")
                 with Translator(everything, device=device) as translate:
                     assert translate.variant is not None
