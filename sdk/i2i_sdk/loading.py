@@ -14,12 +14,13 @@ from typing import Any, cast
 from i2i_sdk import backends
 from i2i_sdk.backends.base import Engine, EngineOptions
 from i2i_sdk.backends.external import ExternalContract, ExternalEngine
+from i2i_sdk.backends.preference_table import AUTO_DEVICE, DEVICES
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import DEFAULT_FIT, MAX_BATCH, MAX_SIDE, Variant
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.imaging import geometry
 from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR
-from i2i_sdk.selection import choose_variant, load_latencies
+from i2i_sdk.selection import TunedLatency, choose_variant, load_latencies
 from i2i_sdk.zoo import ZOO, find_zoo_bundle
 
 Sides = tuple[int, int]  # height, width
@@ -40,6 +41,7 @@ class VariantRequest:
     max_ms: float | None = None
     provider: str | None = None
     allow_fallback: bool = False
+    device: str = AUTO_DEVICE
 
     @property
     def engine_options(self) -> EngineOptions:
@@ -74,6 +76,7 @@ def open_source(source: str | os.PathLike[str], request: VariantRequest, contrac
     if request.fit is not None and request.fit not in geometry.FITS:
         raise InputError(f"fit is {request.fit!r}; allowed: {', '.join(geometry.FITS)}")
     backends.check_threads(request.threads)
+    backends.check_device(request.device, request.backend, request.provider)
     if request.max_ms is not None:
         _check_max_ms(request.max_ms, request.provider)
     if request.provider is not None and request.backend is None:
@@ -87,17 +90,8 @@ def open_source(source: str | os.PathLike[str], request: VariantRequest, contrac
         if options := [name for name, value in contract.items() if value is not None]:
             raise InputError(f"{', '.join(options)}: only for foreign ONNX files; a bundle says this itself")
         bundle = Bundle.read(path)
-        variant = choose_variant(
-            bundle.manifest.variants,
-            explain_unsupported=lambda v: backends.explain_unsupported_variant(v, request.provider),
-            # Tuned without a provider: with one the figures say nothing.
-            latencies=load_latencies(bundle) if request.provider is None else {},
-            backend=request.backend,
-            precision=request.precision,
-            size=size,
-            min_psnr=request.min_psnr,
-            max_ms=request.max_ms,
-        )
+        variant, provider = _choose_variant(bundle, request, size)
+        request = replace(request, provider=provider)
         fit, max_batch, size = bundle.manifest.input.fit, variant.max_batch, (variant.height, variant.width)
         if (fit := request.fit or fit) not in geometry.FITS:
             raise InputError(f"{path}: its fit is {fit!r}; choose one: {', '.join(geometry.FITS)}")
@@ -143,6 +137,46 @@ def parse_size(size: Size) -> Sides:
     return height, width
 
 
+def _choose_variant(
+    bundle: Bundle, request: VariantRequest, size: Sides | None
+) -> tuple[Variant, str | None]:
+    """The variant to load, and the provider to give its engine. Raises InputError, BackendError."""
+    chosen: dict[str, str | None] = {}
+
+    def explain_unsupported(variant: Variant) -> str | None:
+        chosen[variant.name], reason = backends.find_provider(
+            request.device,
+            variant.backend,
+            request.provider,
+            lambda provider: backends.explain_unsupported_variant(variant, provider),
+        )
+        return reason
+
+    variant = choose_variant(
+        bundle.manifest.variants,
+        explain_unsupported=explain_unsupported,
+        latencies=_load_latencies(bundle, request),
+        backend=request.backend,
+        precision=request.precision,
+        device=request.device,
+        size=size,
+        min_psnr=request.min_psnr,
+        max_ms=request.max_ms,
+    )
+    return variant, chosen[variant.name]
+
+
+def _load_latencies(bundle: Bundle, request: VariantRequest) -> dict[str, TunedLatency]:
+    """What was tuned of variants that run here as they did then: without a provider, so ort on the CPU."""
+    if request.provider is not None:
+        return {}
+    tuned, row = load_latencies(bundle), DEVICES.get(request.device)
+    if row is None:
+        return tuned
+    same = {v.name for v in bundle.manifest.variants if row.get(v.backend, (None,))[0] in (None, "cpu")}
+    return {name: latency for name, latency in tuned.items() if name in same}
+
+
 def _check_max_ms(max_ms: float, provider: str | None) -> None:
     """Raise InputError unless `max_ms` is a time, and of what was measured."""
     value: Any = max_ms
@@ -158,9 +192,17 @@ def _open_onnx(path: Path, request: VariantRequest, size: Sides | None, contract
     backend, precision = request.backend or "ort", request.precision or "fp32"
     if request.max_ms is not None:
         raise InputError(f"max_ms chooses among the variants of a bundle; {path} is one ONNX file")
-    if reason := backends.explain_unsupported_backend(backend, precision, request.provider):
-        raise BackendError(f"{path}: {backend} cannot run it here: {reason}")
-    engine = backends.load_backend_class(backend)((path,), precision, request.engine_options)
+    provider, reason = backends.find_provider(
+        request.device,
+        backend,
+        request.provider,
+        lambda candidate: backends.explain_unsupported_backend(backend, precision, candidate),
+    )
+    if reason is not None:
+        where = "here" if request.device == AUTO_DEVICE else f"on device={request.device}"
+        raise BackendError(f"{path}: {backend} cannot run it {where}: {reason}")
+    options = replace(request, provider=provider).engine_options
+    engine = backends.load_backend_class(backend)((path,), precision, options)
     try:
         if len(engine.input_shape) != 4:
             raise InputError(f"{path}: takes {engine.input_shape}; images have 4 dimensions")

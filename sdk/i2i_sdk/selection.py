@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from i2i_sdk.backends.preference_table import PACKAGES, PREFERENCE
+from i2i_sdk.backends.preference_table import AUTO_DEVICE, DEVICES, PACKAGES, PREFERENCE
 from i2i_sdk.bundle.folder import MANIFEST, Bundle
 from i2i_sdk.bundle.manifest import Variant
 from i2i_sdk.device import find_package_version, get_cache_dir, read_cpu_name
@@ -32,6 +32,7 @@ def choose_variant(
     latencies: Mapping[str, TunedLatency],
     backend: str | None = None,
     precision: str | None = None,
+    device: str = AUTO_DEVICE,
     size: tuple[int, int] | None = None,
     min_psnr: float = DEFAULT_MIN_PSNR,
     max_ms: float | None = None,
@@ -46,6 +47,7 @@ def choose_variant(
         latencies: what `i2i tune` found on this device, by variant name; without it a fixed preference
             decides, and quality is what was found at export.
         backend, precision, size: keep only these.
+        device: keep only what its backends in `DEVICES` run; "auto" keeps all.
         min_psnr: floor in dB. If no variant reaches it the best one is taken (within `max_ms`, where
             given), with a warning. A precision that was named is not held to it.
         max_ms: median milliseconds that a frame may take in the engine. If no variant that keeps the floor
@@ -54,20 +56,26 @@ def choose_variant(
     Raises InputError when no variant is what was asked for or `max_ms` has no measurements to choose from,
     BackendError when none of those can run here.
     """
-    size = size or (variants[0].height, variants[0].width)
+    size, served = size or (variants[0].height, variants[0].width), DEVICES.get(device)
     matching = [
         v
         for v in variants
-        if (v.height, v.width) == size and backend in (None, v.backend) and precision in (None, v.precision)
+        if (v.height, v.width) == size
+        and backend in (None, v.backend)
+        and precision in (None, v.precision)
+        and (served is None or v.backend in served)
     ]
+    where = "this device" if served is None else f"device={device} ({', '.join(served)})"
     if not matching:
         asked = f"backend={backend}, precision={precision}, size={size[0]}x{size[1]}"
+        asked = asked if served is None else f"{where}, {asked}"
         raise InputError(f"no variant for {asked}; the bundle has: {', '.join(v.name for v in variants)}")
     reasons = {v.name: explain_unsupported(v) for v in matching}
     runnable = [v for v in matching if reasons[v.name] is None]
     if not runnable:
         listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        raise BackendError(f"no variant can run on this device: {listed}")
+        advice = "" if served is None else ". device='auto' takes whatever of the bundle runs here"
+        raise BackendError(f"no variant can run on {where}: {listed}{advice}")
     quality = {v.name: find_quality(v, latencies) for v in runnable}
     good = [v for v in runnable if precision is not None or quality[v.name] >= min_psnr]
     if max_ms is not None:
@@ -97,7 +105,7 @@ def _choose_within(
     timed = [v for v in candidates if v.name in times]
     if not timed:
         names = ", ".join(v.name for v in candidates)
-        advice = "was measured on this device; first run: i2i tune"
+        advice = "was measured on this device; first run: i2i tune (it runs ort on the CPU only)"
         raise InputError(f"max_ms={max_ms:g}: none of {names} {advice}")
     if within := [v for v in timed if times[v.name] <= max_ms]:
         return max(within, key=lambda v: (quality[v.name], -times[v.name]))

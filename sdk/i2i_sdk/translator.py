@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk.backends.base import Engine, Timings
+from i2i_sdk.backends.base import Engine, Stopwatch, Timings
+from i2i_sdk.backends.preference_table import AUTO_DEVICE
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.files import Closing
 from i2i_sdk.imaging import geometry, tiles
@@ -37,6 +38,15 @@ class Translator(Closing):
 
     Args:
         source: a zoo name ("sketch"), a bundle ("x.i2i"), or an ONNX file ("x.onnx").
+        device: take only what runs there; where nothing does, the error says why.
+            "auto": the fastest that runs here, by `i2i tune` or by preference.
+            "cpu": OpenVINO, ONNX Runtime (provider cpu, xnnpack) or ncnn.
+            "cuda": TensorRT, torch-tensorrt or ONNX Runtime (cuda, tensorrt-rtx).
+            "gpu": TensorRT, torch-tensorrt, Core ML (on the GPU) or ONNX Runtime (cuda, tensorrt-rtx,
+            directml, coreml), whichever runs here.
+            "npu": Core ML (on the Neural Engine) or ONNX Runtime (qnn).
+            "coreml": Core ML or ONNX Runtime (coreml). Core ML itself may give layers to the CPU.
+            "directml": ONNX Runtime (directml).
         backend, precision: take this engine ("ort", "openvino" …) and precision ("fp32", "bf16", "int8" …)
             instead of the fastest that runs here.
         size: of the engine, where a bundle has several: 256, (height, width) or "HxW".
@@ -52,8 +62,8 @@ class Translator(Closing):
             as `i2i tune` measured it; InputError where nothing was measured. If none is so fast, the fastest
             that keeps min_psnr is taken, with a warning. It is the engine's time alone.
         provider: run in ONNX Runtime on this execution provider: "cpu", "cuda", "tensorrt-rtx", "coreml",
-            "directml", "qnn" or "xnnpack". One that is not here or does not run the whole graph is a
-            BackendError.
+            "directml", "qnn" or "xnnpack", beyond what `device` says. One that is not here or does not run
+            the whole graph is a BackendError.
         allow_fallback: let the CPU run what the provider cannot, with a warning; `engine.provider` says how
             many nodes run where.
         input_range, output_range, layout, channel_order: what a foreign ONNX file expects and gives, for
@@ -77,6 +87,7 @@ class Translator(Closing):
         self,
         source: str | os.PathLike[str],
         *,
+        device: str = AUTO_DEVICE,
         backend: str | None = None,
         precision: str | None = None,
         size: Size | None = None,
@@ -97,7 +108,7 @@ class Translator(Closing):
         contract = {"input_range": input_range, "output_range": output_range}
         contract |= {"layout": layout, "channel_order": channel_order}
         asked = VariantRequest(
-            backend, precision, size, fit, threads, min_psnr, max_ms, provider, allow_fallback
+            backend, precision, size, fit, threads, min_psnr, max_ms, provider, allow_fallback, device
         )
         opened = open_source(source, asked, contract)
         self.color, self.fit = color, opened.fit
@@ -149,16 +160,23 @@ class Translator(Closing):
             array = from_pil(image) if is_pil(image) else image
             arrays.append(geometry.check_image(array))
             orders.append("rgb" if is_pil(image) else self.color)
-        results = self._translate_batches(arrays, orders, Timings())
+        results = self._translate_batches(arrays, orders, Stopwatch())
         return [to_pil(r, i.mode) if is_pil(i) else r for r, i in zip(results, images, strict=True)]
 
     def timed(self, images: Sequence[NDArray[Any]]) -> tuple[list[Image], Timings]:
-        """As `batch`, for arrays, with the time that was spent before, in and after the engine."""
-        timings = Timings()
+        """As `batch`, for arrays, and how many milliseconds (ms) passed before, in and after the engine.
+
+        Example:
+            >>> import numpy as np
+            >>> with Translator("sketch", backend="ort") as translate:
+            ...     outputs, timings = translate.timed([np.zeros((480, 640, 3), np.uint8)])
+            >>> len(outputs), timings.engine_ms > 0
+            (1, True)
+        """
+        stopwatch = Stopwatch()
         arrays = [geometry.check_image(image) for image in images]
-        results = self._translate_batches(arrays, [self.color] * len(arrays), timings)
-        timings.stop()
-        return results, timings
+        results = self._translate_batches(arrays, [self.color] * len(arrays), stopwatch)
+        return results, stopwatch.stop()
 
     @property
     def max_batch(self) -> int:
@@ -175,10 +193,20 @@ class Translator(Closing):
     ) -> FileSummary:
         """Translate an image, a folder of images, or a video; see `i2i_sdk.media.translate_path`.
 
-        A video keeps its size, frame rate, every frame that decodes, and its sound. `compare` puts input
-        and output side by side.
+        A video keeps its size, frame rate, every frame that decodes, and its sound.
 
-        Raises InputError for paths that do not work, MediaError for files that cannot be read.
+        Args:
+            source: an image, a folder of images, or a video.
+            out: a file of the same kind, or a folder.
+            progress: show a progress bar.
+            compare: put input and output side by side.
+
+        Returns:
+            What was written, how many frames, in how many seconds, and notes for the user.
+
+        Raises:
+            InputError: a path does not work, or this Translator has color="rgb".
+            MediaError: a file cannot be read or written.
         """
         from i2i_sdk.media.translate_path import translate_path
 
@@ -205,23 +233,34 @@ class Translator(Closing):
     ) -> Stream:
         """Translate a camera, a video or a network stream: iterate over the results, or `run()` into sinks.
 
-        source: a camera number, a video file, a folder of images, an http:// (MJPEG) or rtsp:// address, a
-            GStreamer pipeline, an iterable of frames, a `Source`; or a list of these, translated together.
-            Of cameras and network streams the newest frame wins; of files every frame counts.
-        sinks: of `i2i_sdk.live`, for `run()`.
-        stabilize: steady the flicker of frame-by-frame translation; True, or a strength below 1 (True: 0.7).
-        blend: 0 shows the input, 1 the translation.
-        mask: a function from a frame to its mask [H, W], bool, uint8 or float 0..1: translates only there.
-        mirror: flip the input left to right, as people expect of their own picture.
-        reuse: show the last picture again, and spare the engine, while no part of the frame differs by more
-            than so many gray levels (0: while it is identical), for at most `max_reuse` frames in a row.
-        view, overlay: what sinks show: "output", "split", "side" or "input"; rate and latency written on it.
-        camera: size, rate and format that a camera is asked for.
-        realtime: play a video file at its own speed, dropping what comes too late.
-        on_event: called, in another thread, when a source is lost, is back, or has ended.
+        Frames and results are BGR.
 
-        Frames and results are BGR. Raises InputError for a source or option that cannot be used, and for a
-        Translator with color="rgb"; when it starts, MediaError if a source cannot be opened.
+        Args:
+            source: a camera number, a video file, a folder of images, an http:// (MJPEG) or rtsp:// address,
+                a GStreamer pipeline, an iterable of frames, a `Source`; or a list of these, translated
+                together. Of cameras and network streams the newest frame wins; of files every frame counts.
+            sinks: of `i2i_sdk.live`, for `run()`.
+            stabilize: steady the flicker of frame-by-frame translation; True, or a strength below 1 (True:
+                0.7).
+            blend: 0 shows the input, 1 the translation.
+            mask: a function from a frame to its mask [H, W], bool, uint8 or float 0..1: translates only
+                there.
+            mirror: flip the input left to right, as people expect of their own picture.
+            reuse: show the last picture again, and spare the engine, while no part of the frame differs by
+                more than so many gray levels (0: while it is identical), for at most `max_reuse` frames in a
+                row.
+            view, overlay: what sinks show: "output", "split", "side" or "input"; rate and latency written on
+                it.
+            camera: size, rate and format that a camera is asked for.
+            realtime: play a video file at its own speed, dropping what comes too late.
+            on_event: called, in another thread, when a source is lost, is back, or has ended.
+
+        Returns:
+            A Stream, which starts when it is iterated over or run.
+
+        Raises:
+            InputError: a source or option cannot be used, or this Translator has color="rgb".
+            MediaError: when it starts, a source cannot be opened.
 
         Example:
             >>> import numpy as np
@@ -254,17 +293,17 @@ class Translator(Closing):
         name = self.variant.name if self.variant else f"ONNX file {self.height}x{self.width}"
         return f"<Translator {name}, {self._engine.precision} on {self._engine.provider}, fit={self.fit}>"
 
-    def _translate_batches(self, arrays: list[Image], orders: list[str], timings: Timings) -> list[Image]:
+    def _translate_batches(self, arrays: list[Image], orders: list[str], stopwatch: Stopwatch) -> list[Image]:
         results: list[Image] = []
         for start in range(0, len(arrays), self._max_batch):
             end = start + self._max_batch
-            results += self._translate_batch(arrays[start:end], orders[start:end], timings)
+            results += self._translate_batch(arrays[start:end], orders[start:end], stopwatch)
         return results
 
-    def _translate_batch(self, images: list[Image], orders: list[str], timings: Timings) -> list[Image]:
+    def _translate_batch(self, images: list[Image], orders: list[str], stopwatch: Stopwatch) -> list[Image]:
         colors = [geometry.extract_color(image) for image in images]
         if self.fit == "tile":
-            outputs = self._translate_tiles(colors, orders, timings)
+            outputs = self._translate_tiles(colors, orders, stopwatch)
             return [
                 geometry.match_original(geometry.from_engine(output, order), image, order)
                 for output, order, image in zip(outputs, orders, images, strict=True)
@@ -275,7 +314,7 @@ class Translator(Closing):
             geometry.to_engine(geometry.to_canvas(color, place, height, width), order, self._channels)
             for color, place, order in zip(colors, places, orders, strict=True)
         ]
-        parts = zip(self._run_engine(canvases, timings), orders, places, colors, images, strict=True)
+        parts = zip(self._run_engine(canvases, stopwatch), orders, places, colors, images, strict=True)
         return [
             geometry.match_original(
                 geometry.from_canvas(geometry.from_engine(output, order), place, color), image, order
@@ -283,23 +322,23 @@ class Translator(Closing):
             for output, order, place, color, image in parts
         ]
 
-    def _translate_tiles(self, colors: list[Image], orders: list[str], timings: Timings) -> list[Image]:
+    def _translate_tiles(self, colors: list[Image], orders: list[str], stopwatch: Stopwatch) -> list[Image]:
         """[H, W, 3] of any size -> [H, W, C] as the engine gives it, made of tiles."""
         return tiles.translate_tiled(
             [geometry.to_engine(c, order, self._channels) for c, order in zip(colors, orders, strict=True)],
-            lambda pictures: self._run_engine(pictures, timings),
+            lambda pictures: self._run_engine(pictures, stopwatch),
             self.height,
             self.width,
             batch=self._max_batch,
             correct=self._corrects_tiles,
         )
 
-    def _run_engine(self, canvases: list[Image], timings: Timings) -> NDArray[np.uint8]:
+    def _run_engine(self, canvases: list[Image], stopwatch: Stopwatch) -> NDArray[np.uint8]:
         """One engine call for [H, W, C] canvases; an engine of fixed batch gets the last one repeated."""
         count = len(canvases)
         spare = 0 if self._fixed_batch is None else self._fixed_batch - count
         batch = np.stack([*canvases, *canvases[-1:] * spare]) if count + spare > 1 else canvases[0][None]
-        with self._lock, timings.engine():
+        with self._lock, stopwatch.time_engine():
             outputs = self._engine.run(np.ascontiguousarray(batch))[:count]
         if outputs.shape[:3] != (count, self.height, self.width) or outputs.shape[3:] not in ((1,), (3,)):
             raise BackendError(

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import pytest
 from known_bundles import make_variant
 
+from i2i_sdk.backends import find_provider
 from i2i_sdk.backends.preference_table import PREFERENCE
 from i2i_sdk.bundle.manifest import Parity, Variant
 from i2i_sdk.errors import BackendError, InputError
@@ -140,6 +141,39 @@ def test_the_first_variant_has_the_default_size() -> None:
     large = make_measured("ort", "fp32", size=(480, 640))
     assert choose(large, *ALL, tuned={BF16.name: 0.1}) is large
     assert choose(large, *ALL, size=(256, 256)) is BF16
+
+
+def test_a_device_keeps_what_serves_it() -> None:
+    trt = make_measured("trt", "fp16")
+    runs = ["ort", "openvino", "trt"]
+    assert choose(*ALL, trt, backends=runs, device="auto") is trt
+    assert choose(*ALL, trt, backends=runs, device="cpu") is BF16
+    assert choose(*ALL, trt, backends=runs, device="cuda") is trt
+    assert choose(*ALL, trt, backends=["ort"], device="cuda") is ORT
+    message = (
+        r"run on device=cuda \(trt, torch-trt, ort\): ort-fp32-256x256: no ort here; trt-fp16-256x256: no"
+    )
+    with pytest.raises(BackendError, match=message):
+        choose(*ALL, trt, backends=["openvino"], device="cuda")
+    with pytest.raises(InputError, match=r"no variant for device=directml \(ort\), .* has: openvino-bf16"):
+        choose(BF16, OV, device="directml")
+
+
+def test_the_first_provider_that_runs_is_found() -> None:
+    tried: list[str | None] = []
+
+    def explain(provider: str | None) -> str | None:
+        tried.append(provider)
+        return None if provider in runs else f"no {provider}"
+
+    runs: set[str | None] = {"directml", "coreml"}
+    assert find_provider("gpu", "ort", None, explain) == ("directml", None)
+    assert tried == ["cuda", "tensorrt-rtx", "directml"]
+    assert find_provider("gpu", "ort", "coreml", explain) == ("coreml", None)
+    assert find_provider("gpu", "ort", "cuda", explain) == (None, "no cuda")
+    assert find_provider("cuda", "ort", None, explain) == (None, "no cuda; no tensorrt-rtx")
+    assert find_provider("auto", "ort", None, lambda provider: None) == (None, None)
+    assert find_provider("coreml", "coreml", None, lambda provider: "no Mac") == (None, "no Mac")
 
 
 # max_ms

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +278,19 @@ def test_a_batch_equals_single_calls(open_known: OpenKnown) -> None:
     for result, image in zip(translate.batch(images), images, strict=True):
         assert type(result) is type(translate(image))
         assert np.array_equal(np.asarray(result), np.asarray(translate(image)))
+
+
+def test_timings_are_milliseconds_that_cannot_be_changed(known: FindBundle) -> None:
+    image = make_noise(HEIGHT, WIDTH, 3)
+    with Translator(known("invert"), backend="ort") as translate:
+        start = time.perf_counter()
+        outputs, timings = translate.timed([image, image])
+        passed_ms = (time.perf_counter() - start) * 1000
+    assert all((output == 255 - image).all() for output in outputs)
+    parts = (timings.pre_ms, timings.engine_ms, timings.post_ms)
+    assert min(parts) > 0 and sum(parts) <= passed_ms
+    with pytest.raises(FrozenInstanceError):
+        timings.engine_ms = 0.0  # type: ignore[misc]
 
 
 def test_batches_use_as_few_calls_as_the_variant_allows(

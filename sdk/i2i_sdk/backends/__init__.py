@@ -1,4 +1,4 @@
-"""Backends: open a variant with its engine, or say why it cannot run here. `table.py` lists them.
+"""Backends: open a variant with its engine, or say why it cannot run here. `preference_table.py` lists them.
 
 A backend file has a class with `explain_unsupported(precision)`, which says why it cannot run here (or None),
 and a constructor that loads a variant's files. It is imported when it is first needed, so that
@@ -8,11 +8,12 @@ and a constructor that loads a variant's files. It is imported when it is first 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 from i2i_sdk.backends.base import DEFAULT_OPTIONS, Backend, Engine, EngineOptions, Files
 from i2i_sdk.backends.ort import providers
-from i2i_sdk.backends.preference_table import BACKENDS
+from i2i_sdk.backends.preference_table import AUTO_DEVICE, BACKENDS, DEVICES
 from i2i_sdk.backends.requirements import explain_unmet
 from i2i_sdk.bundle.manifest import Variant
 from i2i_sdk.errors import BackendError, InputError
@@ -49,6 +50,54 @@ def explain_unsupported_backend(backend: str, precision: str, provider: str | No
     if backend == "ort":
         return providers.explain_unsupported_provider(provider or "cpu", precision)
     return load_backend_class(backend).explain_unsupported(precision)
+
+
+def check_device(device: str, backend: str | None, provider: str | None) -> None:
+    """Raise InputError for a device that is not known, or one that the backend or provider contradicts.
+
+    Args:
+        device: "auto", which every backend and provider serves, or one of `DEVICES`.
+        backend: as the caller named it; None if not.
+        provider: likewise; of ONNX Runtime unless `backend` says another engine.
+    """
+    if device == AUTO_DEVICE:
+        return
+    if device not in DEVICES:
+        raise InputError(f"device is {device!r}; allowed: {', '.join((AUTO_DEVICE, *DEVICES))}")
+    row, engine = DEVICES[device], backend or "ort"
+    if backend is not None and backend not in row:
+        allowed = f"{device} is served by {', '.join(row)}"
+        raise InputError(f"device={device!r} excludes backend={backend!r}: {allowed}; leave one of them out")
+    if provider is not None and provider not in row.get(engine, ()):
+        allowed = ", ".join(name for name in row.get(engine, ()) if name) or "none"
+        allowed = f"for {device} the providers of {engine} are: {allowed}"
+        raise InputError(
+            f"device={device!r} excludes provider={provider!r}: {allowed}; leave one of them out"
+        )
+
+
+def find_provider(
+    device: str, backend: str, provider: str | None, explain_unsupported: Callable[[str | None], str | None]
+) -> tuple[str | None, str | None]:
+    """What to give `backend` as `EngineOptions.provider`, so that it runs on `device`.
+
+    Args:
+        device: "auto" or one of `DEVICES`, which `backend` serves; see `check_device`.
+        backend: the engine that is to run.
+        provider: the only one to try; None tries those of the device, in the table's order.
+        explain_unsupported: gives the reason a provider cannot run here, or None.
+
+    Returns:
+        The first provider that runs here and None; if there is none, None and all reasons.
+    """
+    candidates = (provider,) if device == AUTO_DEVICE or provider else DEVICES[device][backend]
+    reasons: list[str] = []
+    for candidate in candidates:
+        reason = explain_unsupported(candidate)
+        if reason is None:
+            return candidate, None
+        reasons.append(reason)
+    return None, "; ".join(dict.fromkeys(reasons))  # most engines give one for all providers
 
 
 def check_threads(threads: int | None) -> None:

@@ -39,25 +39,41 @@ class EngineOptions:
 DEFAULT_OPTIONS = EngineOptions()
 
 
+@dataclass(frozen=True)
 class Timings:
-    """Where the time of a translation went, in milliseconds: before, in and after the engine."""
+    """Where the time of a translation went, in milliseconds (ms) on the clock; the sum is all of it.
+
+    Attributes:
+        pre_ms: before the first engine call: checks, color order, resizing, waiting for another thread.
+        engine_ms: in the engine, all its calls together.
+        post_ms: the rest: resizing back, alpha, and what lies between two engine calls.
+    """
+
+    pre_ms: float = 0.0
+    engine_ms: float = 0.0
+    post_ms: float = 0.0
+
+
+class Stopwatch:
+    """Times one translation, from when it is made until `stop`."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
-        self.pre_ms = self.engine_ms = self.post_ms = 0.0
+        self._pre_ms = self._engine_ms = 0.0
 
     @contextmanager
-    def engine(self) -> Generator[None]:
+    def time_engine(self) -> Generator[None]:
         """Around an engine call."""
         start = time.perf_counter()
-        if not self.engine_ms:
-            self.pre_ms = (start - self._start) * 1000
+        if not self._engine_ms:
+            self._pre_ms = (start - self._start) * 1000
         yield
-        self.engine_ms += (time.perf_counter() - start) * 1000
+        self._engine_ms += (time.perf_counter() - start) * 1000
 
-    def stop(self) -> None:
+    def stop(self) -> Timings:
         """The translation is done: what was neither before nor in the engine came after it."""
-        self.post_ms = (time.perf_counter() - self._start) * 1000 - self.pre_ms - self.engine_ms
+        post_ms = (time.perf_counter() - self._start) * 1000 - self._pre_ms - self._engine_ms
+        return Timings(self._pre_ms, self._engine_ms, post_ms)
 
 
 class Engine(Closing):

@@ -1,4 +1,4 @@
-"""Backends: the one table of them, a row each, in the order of preference."""
+"""Backends: the one table of them, a row each, in the order of preference, and which devices they serve."""
 
 from __future__ import annotations
 
@@ -47,6 +47,23 @@ BACKENDS: dict[str, BackendRow] = {
     ),
     "ncnn": BackendRow("ncnn.ncnn_engine:NcnnEngine", ("fp32", "fp16"), ("ncnn",)),
     "web": BackendRow(None, ("fp16", "fp32"), (), elsewhere="it runs in a browser, see docs/mobile.md"),
+}
+
+AUTO_DEVICE = "auto"  # no device is named: what was tuned or is preferred decides
+# Device -> the backends that serve it -> what each is given as `EngineOptions.provider`: the first that runs
+# here. None: the backend has one device, or chooses. OpenVINO compiles for the CPU alone.
+DEVICES: dict[str, dict[str, tuple[str | None, ...]]] = {
+    "cpu": {"openvino": ("cpu",), "ort": ("cpu", "xnnpack"), "ncnn": ("cpu",)},
+    "cuda": {"trt": (None,), "torch-trt": (None,), "ort": ("cuda", "tensorrt-rtx")},
+    "gpu": {
+        "trt": (None,),
+        "torch-trt": (None,),
+        "coreml": ("gpu",),
+        "ort": ("cuda", "tensorrt-rtx", "directml", "coreml"),
+    },
+    "npu": {"coreml": ("neural-engine",), "ort": ("qnn",)},
+    "coreml": {"coreml": (None, "gpu", "neural-engine"), "ort": ("coreml",)},
+    "directml": {"ort": ("directml",)},
 }
 
 PREFERENCE = tuple((name, p) for name, row in BACKENDS.items() if row.engine for p in row.precisions)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from i2i_sdk.backends import check_threads
 from i2i_sdk.backends.ort.providers import PROVIDERS
+from i2i_sdk.backends.preference_table import AUTO_DEVICE, DEVICES
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import Variant
 from i2i_sdk.loading import find_source
@@ -16,7 +17,7 @@ from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR
 from i2i_sdk.translator import Translator
 
 # The arguments of Translator that commands have as options.
-ENGINE_OPTIONS = ("backend", "precision", "size", "fit", "threads")
+ENGINE_OPTIONS = ("device", "backend", "precision", "size", "fit", "threads")
 CHOICE_OPTIONS = ("min_psnr", "max_ms", "provider", "allow_fallback")
 CONTRACT_OPTIONS = ("input_range", "output_range", "layout", "channel_order")
 
@@ -24,6 +25,8 @@ CONTRACT_OPTIONS = ("input_range", "output_range", "layout", "channel_order")
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """Those of `ENGINE_OPTIONS` and `CHOICE_OPTIONS`."""
     add = parser.add_argument
+    devices = f"run there or say why not: {', '.join((AUTO_DEVICE, *DEVICES))} (default %(default)s)"
+    add("--device", default=AUTO_DEVICE, help=devices)
     add("--backend", help="ort, openvino … instead of the fastest that runs here")
     add("--precision", help="fp32, bf16, int8 …")
     add("--size", help="of the engine, N or HxW, where the bundle has several")

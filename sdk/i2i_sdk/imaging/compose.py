@@ -33,7 +33,18 @@ def mirror_image(image: Image) -> Image:
 
 
 def blend_images(frame: Image, output: Image, weight: float) -> Image:
-    """frame for weight 0, output for 1, a mix of both between."""
+    """A mix of a frame and its translation.
+
+    Args:
+        frame, output: uint8 [H, W, 3] of one size.
+        weight: of `output`, 0..1; 0 gives `frame`.
+
+    Returns:
+        uint8 [H, W, 3], a new array.
+
+    Raises:
+        InputError: the two are not both [H, W, 3] and of one size.
+    """
     _check_pair(frame, output)
     return np.asarray(cv2.addWeighted(output, weight, frame, 1 - weight, 0), np.uint8)
 
@@ -41,7 +52,15 @@ def blend_images(frame: Image, output: Image, weight: float) -> Image:
 def apply_mask(frame: Image, output: Image, mask: NDArray[Any]) -> Image:
     """`output` where the mask says so, `frame` elsewhere, a mix where it lies between.
 
-    mask: [H, W] or [H, W, 1] of bool, uint8 (0..255) or float (0..1). Raises InputError for anything else.
+    Args:
+        frame, output: uint8 [H, W, 3] of one size.
+        mask: [H, W] or [H, W, 1] of bool, uint8 (0..255) or float (0..1).
+
+    Returns:
+        uint8 [H, W, 3], a new array.
+
+    Raises:
+        InputError: a shape, dtype or value is not one of these.
     """
     _check_pair(frame, output)
     plane = _to_mask_plane(mask, frame.shape[0], frame.shape[1])
@@ -52,17 +71,46 @@ def apply_mask(frame: Image, output: Image, mask: NDArray[Any]) -> Image:
 
 
 def view_output(frame: Image, output: Image, position: float = 0.5) -> Image:
-    """The translation itself, not a copy; `position` means nothing."""
+    """The translation alone.
+
+    Args:
+        frame: ignored.
+        output: uint8 [H, W, 3].
+        position: ignored.
+
+    Returns:
+        `output` itself, not a copy.
+    """
     return output
 
 
 def view_input(frame: Image, output: Image, position: float = 0.5) -> Image:
-    """The frame itself, not a copy; `position` means nothing."""
+    """The frame alone.
+
+    Args:
+        frame: uint8 [H, W, 3].
+        output: ignored.
+        position: ignored.
+
+    Returns:
+        `frame` itself, not a copy.
+    """
     return frame
 
 
 def view_side_by_side(frame: Image, output: Image, position: float = 0.5) -> Image:
-    """The frame and its translation to the right of it: [H, 2 W, 3]; `position` means nothing."""
+    """The frame and its translation to the right of it.
+
+    Args:
+        frame, output: uint8 [H, W, 3] of one size.
+        position: ignored.
+
+    Returns:
+        uint8 [H, 2 W, 3].
+
+    Raises:
+        InputError: the two are not both [H, W, 3] and of one size.
+    """
     _check_pair(frame, output)
     return np.asarray(cv2.hconcat([frame, output]), np.uint8)
 
@@ -70,7 +118,15 @@ def view_side_by_side(frame: Image, output: Image, position: float = 0.5) -> Ima
 def view_split(frame: Image, output: Image, position: float = 0.5) -> Image:
     """The frame on the left of a line, its translation on the right, and a handle on the line.
 
-    position: of the line, 0 (left border) to 1 (right border).
+    Args:
+        frame, output: uint8 [H, W, 3] of one size.
+        position: of the line, 0 (left border) to 1 (right border).
+
+    Returns:
+        uint8 [H, W, 3], a new array.
+
+    Raises:
+        InputError: the two are not both [H, W, 3] and of one size.
     """
     _check_pair(frame, output)
     height, width = frame.shape[:2]
@@ -95,10 +151,18 @@ VIEWS: dict[str, View] = {
 def draw_overlay(image: Image, lines: Sequence[str], corner: str = "top-left") -> Image:
     """A copy of `image` with light text on a translucent dark plate in one of its corners.
 
-    lines: of any width; what does not fit is wrapped, where two spaces are if there are any, and lines for
-    which there is no room are left out. The text's size follows the picture's. Only ASCII is drawn
-    everywhere: OpenCV 4 shows "?" for the rest.
-    corner: "top-left", "top-right", "bottom-left" or "bottom-right". Raises InputError for another one.
+    Args:
+        image: uint8 [H, W, 3].
+        lines: of any width; what does not fit is wrapped, where two spaces are if there are any, and lines
+            for which there is no room are left out. The text's size follows the picture's. Only ASCII is
+            drawn everywhere: OpenCV 4 shows "?" for the rest.
+        corner: "top-left", "top-right", "bottom-left" or "bottom-right".
+
+    Returns:
+        uint8 [H, W, 3], a new array.
+
+    Raises:
+        InputError: the corner is none of these.
     """
     if corner not in CORNERS:
         raise InputError(f"corner is {corner!r}; allowed: {', '.join(CORNERS)}")

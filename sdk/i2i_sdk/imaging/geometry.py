@@ -77,10 +77,18 @@ def check_image(image: object) -> Image:
 def compute_placement(frame_height: int, frame_width: int, height: int, width: int, fit: str) -> Placement:
     """Where a frame of [frame_height, frame_width] goes on a canvas of [height, width].
 
-    fit: "resize" stretches; "letterbox" keeps the aspect and fills the rest with gray; "crop" keeps the
-    aspect and translates the largest centered part that fills the canvas; "pad" keeps every pixel and
-    reflects the frame into the rest (the frame must not be larger than the canvas).
-    Raises InputError for another fit, or a frame too large to pad.
+    Args:
+        frame_height, frame_width: in pixels.
+        height, width: of the canvas, in pixels.
+        fit: "resize" stretches; "letterbox" keeps the aspect and fills the rest with gray; "crop" keeps the
+            aspect and translates the largest centered part that fills the canvas; "pad" keeps every pixel
+            and reflects the frame into the rest (the frame must not be larger than the canvas).
+
+    Returns:
+        Where `to_canvas` and `from_canvas` cut and put.
+
+    Raises:
+        InputError: the fit is none of these, or the frame is too large to pad.
     """
     whole, canvas = Box(0, 0, frame_height, frame_width), Box(0, 0, height, width)
     if fit == "resize":
@@ -103,7 +111,16 @@ def compute_placement(frame_height: int, frame_width: int, height: int, width: i
 
 
 def to_canvas(frame: Image, placement: Placement, height: int, width: int) -> Image:
-    """Cut and resize `frame` [H, W, C] as `placement` says -> [height, width, C]."""
+    """Cut and resize a frame, and fill what it leaves of the canvas.
+
+    Args:
+        frame: uint8 [H, W, C].
+        placement: that `compute_placement` gives for these sizes.
+        height, width: of the canvas, in pixels.
+
+    Returns:
+        uint8 [height, width, C].
+    """
     target = placement.target
     part = resize(frame[placement.source.slices], target.height, target.width)
     if placement.fill == "none":
@@ -117,7 +134,16 @@ def to_canvas(frame: Image, placement: Placement, height: int, width: int) -> Im
 
 
 def from_canvas(canvas: Image, placement: Placement, frame: Image) -> Image:
-    """Undo `to_canvas` -> [H, W, C] of the frame's size; what was not translated stays as in `frame`."""
+    """Undo `to_canvas`.
+
+    Args:
+        canvas: uint8 [height, width, C], translated.
+        placement: that `to_canvas` was given.
+        frame: uint8 [H, W, C], the untranslated one; what was not on the canvas stays as it is there.
+
+    Returns:
+        uint8 [H, W, C], of the frame's size.
+    """
     source = placement.source
     part = resize(canvas[placement.target.slices], source.height, source.width)
     if (source.height, source.width) == frame.shape[:2]:
@@ -128,10 +154,17 @@ def from_canvas(canvas: Image, placement: Placement, frame: Image) -> Image:
 
 
 def resize(image: Image, height: int, width: int) -> Image:
-    """[H, W, C] -> [height, width, C]: linear, with the averaging that shrinking needs against aliasing.
+    """Resize linearly, with the averaging that shrinking needs against aliasing.
 
     OpenCV's INTER_AREA is fast for blocks of 2 or 4 only. So an image that shrinks goes linearly to such a
     multiple of the target, and its blocks are averaged: 50 dB from INTER_AREA, several times faster.
+
+    Args:
+        image: uint8 [H, W, C].
+        height, width: in pixels.
+
+    Returns:
+        uint8 [height, width, C]; `image` itself where it has that size.
     """
     if image.shape[:2] == (height, width):
         return image
@@ -159,7 +192,16 @@ def extract_color(image: Image) -> Image:
 
 
 def match_original(color: Image, original: Image, order: str) -> Image:
-    """`color` [H, W, 3] in color order `order`, as the kind of image that `original` is: its alpha kept."""
+    """A translation as the kind of image that it was made of, with that one's alpha.
+
+    Args:
+        color: uint8 [H, W, 3].
+        original: uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4].
+        order: of the colors of both, "bgr" or "rgb".
+
+    Returns:
+        uint8 of the shape of `original`.
+    """
     if original.ndim == 2 or original.shape[2] == 1:
         code = cv2.COLOR_BGR2GRAY if order == "bgr" else cv2.COLOR_RGB2GRAY
         return np.asarray(cv2.cvtColor(color, code), np.uint8).reshape(original.shape)
@@ -169,7 +211,16 @@ def match_original(color: Image, original: Image, order: str) -> Image:
 
 
 def to_engine(canvas: Image, order: str, channels: int) -> Image:
-    """[H, W, 3] in color order `order` -> [H, W, channels] RGB, or luma for a one-channel network."""
+    """A canvas as the engine takes it.
+
+    Args:
+        canvas: uint8 [H, W, 3].
+        order: of its colors, "bgr" or "rgb".
+        channels: of the network, 3, or 1 for luma.
+
+    Returns:
+        uint8 [H, W, channels], RGB where it has colors.
+    """
     if channels == 1:
         code = cv2.COLOR_BGR2GRAY if order == "bgr" else cv2.COLOR_RGB2GRAY
         return np.asarray(cv2.cvtColor(canvas, code), np.uint8)[:, :, None]

@@ -92,12 +92,21 @@ def needs_correction(model: ModelInfo | None) -> bool:
 def translate_tiled(
     images: Sequence[Image], run: RunEngine, height: int, width: int, *, batch: int, correct: bool
 ) -> list[Image]:
-    """Translate images of any size with an engine of one size: uint8 [H, W, C_in] -> uint8 [H, W, C_out].
+    """Translate images of any size with an engine of one size.
 
-    run: the engine, for at most `batch` pictures uint8 [height, width, C_in] -> [N, height, width, C_out].
-    correct: take low frequencies from a translation of the whole image, shrunk; see `needs_correction`.
     An image that is smaller than a tile is reflected at its borders. Besides images and results it holds
     one row of tiles.
+
+    Args:
+        images: uint8 [H, W, C_in] each.
+        run: the engine, for at most `batch` pictures: uint8 [height, width, C_in] -> uint8 [N, height,
+            width, C_out].
+        height, width: of a tile, in pixels.
+        batch: pictures in one call at most.
+        correct: take low frequencies from a translation of the whole image, shrunk; see `needs_correction`.
+
+    Returns:
+        uint8 [H, W, C_out] for each image.
     """
     tilings = [Tiling(_pad_to_tiles(image, height, width), height, width, correct) for image in images]
     pictures = itertools.chain.from_iterable(tiling.iterate_pictures() for tiling in tilings)
@@ -107,7 +116,13 @@ def translate_tiled(
 
 
 class Tiling:
-    """One image [H, W, C], at least [height, width], as tiles of that size."""
+    """One image as tiles.
+
+    Args:
+        image: uint8 [H, W, C], H and W as `compute_covered_length` gives them.
+        height, width: of a tile, in pixels.
+        correct: as `translate_tiled` has it.
+    """
 
     def __init__(self, image: Image, height: int, width: int, correct: bool) -> None:
         self.image, self.height, self.width = image, height, width

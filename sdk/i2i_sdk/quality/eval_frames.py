@@ -43,10 +43,20 @@ def read_frames(
 ) -> list[NamedFrame]:
     """Up to `max_frames` frames, spread evenly over `source`, at the engine's size.
 
-    source: a folder of images or a video; None takes the photos that scikit-image ships. part: "all", or
-    every second of them, "even" or "odd": so that what is calibrated on is not what is judged on.
+    Args:
+        source: a folder of images or a video; None takes the photos that scikit-image ships.
+        height, width: of the engine, in pixels.
+        channels: 3 (RGB), or 1 (luma).
+        part: "all", or every second of them, "even" or "odd": so that what is calibrated on is not what is
+            judged on.
+        max_frames: of a folder or video; of the photos all are taken.
 
-    Raises InputError for an empty or missing source, MediaError for files that cannot be read.
+    Returns:
+        Frames uint8 [height, width, channels] with their names.
+
+    Raises:
+        InputError: the source is empty, missing or of another kind.
+        MediaError: a file cannot be read.
     """
 
     def make_frame(name: str, image: NDArray[np.uint8]) -> NamedFrame:

@@ -46,7 +46,21 @@ def read_inputs(
     part: str = "all",
     max_inputs: int = MAX_FRAMES,
 ) -> ParityInputs:
-    """Frames at the engine's size, as `read_frames` takes and refuses them."""
+    """Frames to compare on, at the engine's size.
+
+    Args:
+        frames: a folder of images or a video; None takes the photos that scikit-image ships.
+        height, width: of the engine, in pixels.
+        channels: 3 (RGB), or 1 (luma).
+        part: "all", "even" or "odd"; see `read_frames`.
+        max_inputs: how many at most.
+
+    Returns:
+        Arrays uint8 [height, width, channels] with their names.
+
+    Raises:
+        InputError, MediaError: as `read_frames`.
+    """
     found = read_frames(frames, height, width, channels, part=part, max_frames=max_inputs)
     source = "builtin" if frames is None else "user"
     return ParityInputs(tuple(f.name for f in found), tuple(f.image for f in found), source)

@@ -26,8 +26,18 @@ class VerifyOutcome:
 def verify_bundle(bundle: Bundle, frames: Path | None, threads: int | None) -> dict[str, VerifyOutcome]:
     """Every variant, by name, against the reference of its size, where it runs here.
 
-    frames: as `read_frames` takes them. Raises InputError, MediaError, BundleError for a changed reference,
-    and BackendError when it does not run.
+    Args:
+        bundle: that was read.
+        frames: a folder of images or a video; None takes the photos that scikit-image ships.
+        threads: of the engines; None takes each one's default.
+
+    Returns:
+        Parity by the variant's name, or the reason why there is none.
+
+    Raises:
+        InputError, MediaError: the frames cannot be had.
+        BundleError: the reference was changed.
+        BackendError: the reference does not run.
     """
     trials: dict[tuple[int, int], ParityCase] = {}
     found: dict[str, VerifyOutcome] = {}
@@ -51,7 +61,17 @@ def make_reference_case(
 ) -> ParityCase:
     """What the reference graph of the variant's size makes of frames.
 
-    It runs in ONNX Runtime. Raises as `verify_bundle`.
+    Args:
+        bundle: that was read.
+        variant: one of the bundle's.
+        frames: as `verify_bundle` takes them.
+        threads: of ONNX Runtime, which runs it; None takes its default.
+
+    Returns:
+        The frames, and what each has to become: uint8 [H, W, C_out] RGB.
+
+    Raises:
+        InputError, MediaError, BundleError, BackendError: as `verify_bundle`.
     """
     inputs = read_inputs(frames, variant.height, variant.width, bundle.manifest.input.in_channels)
     with OrtEngine((bundle.reference_for(variant),), "fp32", EngineOptions(threads)) as reference:

@@ -56,7 +56,8 @@ def make_pixels(seed: int = 0, channels: int = 3) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("precision", WEIGHT_FORMATS)
 def test_known_answers_in_both_precisions(precision: str, tmp_path: Path) -> None:
-    with NcnnEngine(write_mixer(tmp_path, precision=precision), precision) as engine:
+    options = EngineOptions(provider="cpu")  # what Translator(device="cpu") gives it
+    with NcnnEngine(write_mixer(tmp_path, precision=precision), precision, options) as engine:
         assert (engine.run(make_pixels()) == make_pixels()[..., ::-1] + 1).all()
         assert engine.input_shape == engine.output_shape == (1, HEIGHT, WIDTH, 3)
         assert (engine.input_dtype, engine.output_dtype) == ("uint8", "uint8")

@@ -55,6 +55,9 @@ USER_ERRORS: list[tuple[list[str], str]] = [
     (["{run}", "--threads", "0"], "threads is 0; allowed: 1 or more"),
     (["{run}", "--layout", "nchw"], "layout: only for foreign ONNX files"),
     (["{run}", "--provider", "gpu"], "provider is 'gpu'; known: cpu, cuda"),
+    (["{run}", "--device", "tpu"], "device is 'tpu'; allowed: auto, cpu, cuda, gpu, npu"),
+    (["{run}", "--device", "cuda", "--backend", "openvino"], "device='cuda' excludes backend='openvino'"),
+    (["{run}", "--device", "npu", "--precision", "bf16"], "no variant for device=npu (coreml, ort)"),
     (["{run}", "--max-ms", "20"], "max_ms=20: none of ort-fp32-24x40"),
     (["{run}", "--max-ms", "0"], "max_ms is 0.0; allowed: a number"),
 ]
@@ -223,6 +226,7 @@ def test_run_takes_what_fits_the_time(
     assert "no variant of this quality takes at most 1e-06 ms here; taking the fastest" in caplog.text
     output = run_command(*words, "--provider", "cpu", "--allow-fallback").out
     assert "with ort-fp32-24x40" in output
+    assert "24x40 on CPU" in run_command(*words, "--device", "cpu").out
 
 
 def test_run_with_an_external_graph(run_command: RunCommand) -> None:

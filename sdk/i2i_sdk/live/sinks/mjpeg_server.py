@@ -44,10 +44,16 @@ class MjpegServerSink(Sink):
     stream; a picture is encoded once, and only while somebody looks. Anybody who reaches the port can look:
     it is this machine alone unless host says otherwise. On this machine alone it answers to localhost and
     loopback addresses only, so that no web page can look under a name of its own ("DNS rebinding"). At most
-    16 look at once; the next one gets 503. port 0 takes a free one, then in `port`. quality: of the JPEGs, 1
-    to 100. For cameras in phones and translation on request see `i2i serve`.
+    16 look at once; the next one gets 503. For cameras in phones and translation on request see `i2i serve`.
 
-    Raises MediaError if the port cannot be had.
+    Args:
+        port: 0 takes a free one, which `port` says after `open`.
+        host: address to listen on.
+        quality: of the JPEGs, 1 to 100.
+        source: the only one of several that is served; None takes a stream's one source.
+
+    Raises:
+        InputError: the quality is outside 1 to 100.
     """
 
     def __init__(

@@ -23,8 +23,15 @@ LIVE_FPS = 30.0  # nominal; a recording's real times are those of its frames
 
 
 def check_one_source(sink: Sink, stream: Stream, example: str) -> None:
-    """For sinks that have room for one source. example: how to make one that takes a single source. Raises
-    InputError.
+    """Check a sink that has room for one source.
+
+    Args:
+        sink: that is asked.
+        stream: that it is to take results of.
+        example: how to make one that takes a single source, for the message.
+
+    Raises:
+        InputError: the stream has several sources, and the sink names none of them.
     """
     if sink.source is None and len(stream.sources) > 1:
         count, kind = len(stream.sources), type(sink).__name__
@@ -56,7 +63,13 @@ class FolderSink(Sink):
     """Writes every picture into a folder, as 000000.png …; the number is the result's index, so each of
     several sources needs a folder of its own.
 
-    suffix: ".png", ".jpg", ".webp" …
+    Args:
+        path: of the folder; it is made with the first picture.
+        suffix: ".png", ".jpg", ".webp" …
+        source: the only one of several whose pictures are written.
+
+    Raises:
+        InputError: the path is a file.
     """
 
     def __init__(self, path: str | os.PathLike[str], suffix: str = ".png", source: int | None = None) -> None:
@@ -122,8 +135,13 @@ class VideoSink(Sink):
 class VirtualCameraSink(Sink):
     """A camera that other programs see (video calls, OBS), through pyvirtualcam.
 
-    It needs a driver: v4l2loopback on Linux, OBS's virtual camera on Windows and macOS. fps: that the camera
-    claims. device: of several, for example "/dev/video10". Raises BackendError where it cannot be made.
+    It needs a driver: v4l2loopback on Linux, OBS's virtual camera on Windows and macOS. The camera is made
+    with the first picture, which raises BackendError where it cannot be.
+
+    Args:
+        fps: frames per second that the camera claims.
+        device: of several, for example "/dev/video10".
+        source: the only one of several that is shown.
     """
 
     def __init__(self, fps: float = LIVE_FPS, device: str | None = None, source: int | None = None) -> None:

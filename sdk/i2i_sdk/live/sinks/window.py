@@ -54,10 +54,17 @@ class WindowSink(Sink):
     view the line follows the mouse while its button is held, the arrow keys, and [ and ]. Closing a window
     quits too.
 
-    snapshots: the folder for PNGs, by default the current one. A window keeps the picture's proportions, may
-    be resized, and starts no larger than the screen. It belongs to the main thread: call `Stream.run` there.
+    A window keeps the picture's proportions, may be resized, and starts no larger than the screen. It belongs
+    to the main thread: call `Stream.run` there.
 
-    Raises BackendError, when it is made, where no window can be shown.
+    Args:
+        title: of the window.
+        source: the only one of several that is shown; None shows all.
+        translators: that the key n goes through.
+        snapshots: the folder for PNGs, by default the current one.
+
+    Raises:
+        BackendError: no window can be shown.
     """
 
     def __init__(
@@ -246,7 +253,15 @@ def find_action(key: int) -> str | None:
 
 def draw_result(result: Result, caption: str, screen: tuple[int, int]) -> Image:
     """What a window shows of a result: its view at the window's own size, and text drawn at that size, so
-    that it can be read however large the picture is. caption: over the lower edge.
+    that it can be read however large the picture is.
+
+    Args:
+        result: with a picture uint8 [H, W, 3] BGR.
+        caption: over the lower edge; "" is none.
+        screen: width and height in pixels.
+
+    Returns:
+        uint8 [height, width, 3] BGR, of the size that `fit_window` gives.
     """
     look = result.view_state
     picture = replace(result, view_state=replace(look, lines=())).picture if look.lines else result.picture
@@ -260,6 +275,14 @@ def draw_result(result: Result, caption: str, screen: tuple[int, int]) -> Image:
 
 
 def fit_window(width: int, height: int, screen: tuple[int, int]) -> tuple[int, int]:
-    """That of the picture; if the screen is too small for it, the largest of the same proportions."""
+    """The size of a picture's window: its own, else the largest of the same proportions that fits.
+
+    Args:
+        width, height: of the picture, in pixels.
+        screen: width and height in pixels.
+
+    Returns:
+        Width and height in pixels, at least 1.
+    """
     scale = min(1.0, MAX_SCREEN_SHARE * screen[0] / width, MAX_SCREEN_SHARE * screen[1] / height)
     return max(1, round(width * scale)), max(1, round(height * scale))
