@@ -47,8 +47,8 @@ class Translator(Closing):
             "npu": Core ML (on the Neural Engine) or ONNX Runtime (qnn).
             "coreml": Core ML or ONNX Runtime (coreml). Core ML itself may give layers to the CPU.
             "directml": ONNX Runtime (directml).
-        backend, precision: take this engine ("ort", "openvino" …) and precision ("fp32", "bf16", "int8" …)
-            instead of the fastest that runs here.
+        backend: take this engine ("ort", "openvino" …) instead of the fastest that runs here.
+        precision: take this precision ("fp32", "bf16", "int8" …), likewise.
         size: of the engine, where a bundle has several: 256, (height, width) or "HxW".
         color: channel order of NumPy images, in and out: "bgr" (OpenCV's) or "rgb".
         fit: how an image of another size meets the engine's: "resize" (stretch), "letterbox" (keep the
@@ -66,8 +66,11 @@ class Translator(Closing):
             the whole graph is a BackendError.
         allow_fallback: let the CPU run what the provider cannot, with a warning; `engine.provider` says how
             many nodes run where.
-        input_range, output_range, layout, channel_order: what a foreign ONNX file expects and gives, for
-            example (0, 255), (-1, 1), "nchw", "rgb". Not for bundles.
+        input_range: what a foreign ONNX file expects, for example (0, 255). This and the next three are not
+            for bundles.
+        output_range: what it gives, for example (-1, 1).
+        layout: "nchw" or "nhwc".
+        channel_order: "rgb" or "bgr".
 
     Thread safety: one Translator may be called from several threads; calls run one after another.
 
@@ -249,8 +252,8 @@ class Translator(Closing):
             reuse: show the last picture again, and spare the engine, while no part of the frame differs by
                 more than so many gray levels (0: while it is identical), for at most `max_reuse` frames in a
                 row.
-            view, overlay: what sinks show: "output", "split", "side" or "input"; rate and latency written on
-                it.
+            view: what sinks show: "output", "split", "side" or "input".
+            overlay: write rate and latency on it.
             camera: size, rate and format that a camera is asked for.
             realtime: play a video file at its own speed, dropping what comes too late.
             on_event: called, in another thread, when a source is lost, is back, or has ended.
