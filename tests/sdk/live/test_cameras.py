@@ -274,3 +274,11 @@ def test_a_camera_that_gives_only_damage_is_lost(monkeypatch: pytest.MonkeyPatch
     camera = open_scripted_camera(monkeypatch, "." + "x" * 10_000_000, ".")
     assert len(list(itertools.islice(camera.frames(), 2))) == 2
     assert camera.reconnects == 1
+
+
+def test_a_camera_that_never_sent_a_frame_is_not_called_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    camera, messages = open_scripted_camera(monkeypatch, "-", ".-", "."), []
+    camera.tell = lambda kind, message: messages.append(message)
+    assert len(list(itertools.islice(camera.frames(), 2))) == 2
+    assert messages[0] == "camera 0 has never sent a frame: reading a frame failed"
+    assert messages[2].startswith("camera 0 is lost: ")

@@ -97,7 +97,7 @@ class NetworkVideo(LiveSource):
 
     def _check_stalled(self, last_packet_at: float) -> None:
         if time.perf_counter() - last_packet_at > STALL_TIMEOUT_S:
-            raise ConnectionLostError(f"nothing for {STALL_TIMEOUT_S:.0f} s")
+            raise ConnectionLostError(f"no data for {STALL_TIMEOUT_S:.0f} s")
 
     def _explain_failure(self, error: Exception, timed_out: bool) -> str:
         """With FFmpeg's reason, which does not name what to do."""
