@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"i2i-sdk {__version__}")
         return 0
     if argv[0] not in COMMANDS:
-        print(f"i2i: {argv[0]!r} is no command; there are: {', '.join(COMMANDS)}", file=sys.stderr)
+        print(f"i2i: {argv[0]!r} is not a command; the commands are: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     return run(COMMANDS[argv[0]][0], argv[1:])
 

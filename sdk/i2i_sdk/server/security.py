@@ -163,8 +163,8 @@ def check_host(host: str, names: frozenset[str] | set[str]) -> None:
     except ValueError:
         raise RefusedError(
             "forbidden_host",
-            f"Host is {quote_value(host)}, which is no name of this server; open it by its address, or start "
-            "it with --allow-host NAME",
+            f"Host is {quote_value(host)}, which is not a name of this server; open it by its address, or "
+            "start it with --allow-host NAME",
         ) from None
 
 

@@ -36,7 +36,7 @@ def test_version(run_command: RunCommand, option: str) -> None:
 
 @pytest.mark.parametrize("name", ["translate", "Run", "--quiet", ""])
 def test_an_unknown_command_lists_the_known(run_command: RunCommand, name: str) -> None:
-    error = f"i2i: {name!r} is no command; there are: {', '.join(COMMANDS)}\n"
+    error = f"i2i: {name!r} is not a command; the commands are: {', '.join(COMMANDS)}\n"
     assert run_command(name, code=2) == ("", error)
 
 

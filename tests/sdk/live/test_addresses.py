@@ -36,7 +36,7 @@ def test_redirects_are_followed(camera: CameraServer) -> None:
 
 @pytest.mark.parametrize(
     ("location", "message", "requests"),
-    [("/", "answers 302 Found", 6), ("http://[::", "which is no address", 1)],
+    [("/", "answers 302 Found", 6), ("http://[::", "which is not an address", 1)],
     ids=["in a circle", "to nowhere"],
 )
 def test_redirects_that_lead_nowhere_are_errors(location: str, message: str, requests: int) -> None:
@@ -176,7 +176,7 @@ def test_an_answer_that_is_no_stream_is_an_error_at_once(answer: bytes, message:
     ],
 )
 def test_addresses_that_lead_nowhere_are_errors_without_the_password(url: str) -> None:
-    with pytest.raises(MediaError, match=r"cannot reach|no http address") as raised:
+    with pytest.raises(MediaError, match=r"cannot reach|not an http address") as raised:
         MjpegStream(url).open()
     assert "secret" not in str(raised.value)
     assert "ret@" not in str(raised.value)

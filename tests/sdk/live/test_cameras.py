@@ -92,7 +92,7 @@ def test_camera_options_are_for_camera_numbers() -> None:
         (PICTURE[..., 0], "got one array"),
         (Image.fromarray(PICTURE), "got Image; a source is"),
         ("no such file.mp4", "there is no file or folder no such file.mp4; a source is"),
-        ("htp://me:secret@h/x", "htp://h/x is no known address; they begin with http://"),
+        ("htp://me:secret@h/x", "htp://h/x is not a known address; they begin with http://"),
         ("192.168.1.20:8080/video", "there is no file or folder 192.168.1.20:8080/video; if it is an addr"),
         ("192.168.1.20", "there is no file or folder 192.168.1.20; if it is an address, http:// or rtsp://"),
         ("me:secret@camera.local/x", "there is no file or folder camera.local/x; if it is an address"),
@@ -109,7 +109,7 @@ def test_files_that_are_no_video_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").touch()
     with pytest.raises(InputError, match="is one image: i2i run translates it"):
         as_source(tmp_path / "a.png")
-    with pytest.raises(InputError, match=r"a\.txt is no video \(\.mp4"):
+    with pytest.raises(InputError, match=r"a\.txt is not a video \(\.mp4"):
         as_source(tmp_path / "a.txt")
 
 

@@ -101,7 +101,7 @@ class NetworkVideo(LiveSource):
 
     def _explain_failure(self, error: Exception, timed_out: bool) -> str:
         """With FFmpeg's reason, which does not name what to do."""
-        error_text = getattr(error, "strerror", None) or "this is no address"
+        error_text = getattr(error, "strerror", None) or "this is not an address"
         reason = f"no answer within {CONNECT_TIMEOUT_S:.0f} s" if timed_out else error_text
         return (
             f"cannot open {self.name}: {reason}. Is the address right, does a player such as VLC show it? "
