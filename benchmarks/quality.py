@@ -5,7 +5,7 @@
 
 `pairs` compares with the held-out targets. `domains` trains a classifier on the real images of both
 domains, which must tell held-out ones apart, and asks it what it takes the translations for. Copying the
-input is always in the table: what does not beat it has learnt nothing. So is, with pairs, a blank sheet of
+input is always in the table: what does not beat it has learned nothing. So is, with pairs, a blank sheet of
 the targets' median color: figures that approve of it say nothing about roads. The sheet of pictures is
 written beside the figures, because a number that approves a bad picture is the wrong number.
 """

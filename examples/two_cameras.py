@@ -15,7 +15,7 @@ def main(first: str = "0", second: str = "1", bundle: str = "sketch") -> None:
     with Translator(bundle) as translate:
         stream = translate.stream([first, second], sinks=[WindowSink()], overlay=True, realtime=True)
         for source in stream.run().sources:
-            print(f"{source.name}: {source.fps:.1f} frames/s came, {source.dropped} were dropped")
+            print(f"{source.name}: received {source.fps:.1f} frames/s, dropped {source.dropped}")
 
 
 if __name__ == "__main__":

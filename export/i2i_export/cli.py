@@ -57,7 +57,7 @@ def _build_parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--frames",
         type=Path,
-        help="folder of images or video for the comparison; default: scikit-image's photos",
+        help="image, folder of images or video for the comparison; default: scikit-image's photos",
     )
     parser.add_argument("--direction", choices=DIRECTIONS, help="of a run with two generators")
     parser.add_argument("--min-psnr", type=float, help="floor in dB instead of the precision's own")

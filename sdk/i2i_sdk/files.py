@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import TypeVar
 
 Self = TypeVar("Self")  # of Python 3.11
+
+MAX_NAME_BYTES = 200  # of a file whose temporary name begins with its own; file systems end at 255
 
 
 class Closing(ABC):
@@ -38,6 +41,18 @@ def hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def explain_os_error(code: int | None, reason: str, path: Path) -> str:
+    """Why `path` could not be read or written: `reason`, or for a full disk which one and what to do.
+
+    code: the error's `errno`.
+    """
+    if code in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"the disk is full at {path.absolute().parent}; free some space there, or write to another disk"
+        )
+    return reason
+
+
 @contextmanager
 def write_atomically(path: Path, durable: bool = False) -> Generator[Path]:
     """Yield a temporary path with the same suffix beside `path`; it becomes `path` if the block succeeds.
@@ -47,7 +62,9 @@ def write_atomically(path: Path, durable: bool = False) -> Generator[Path]:
     was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.partial{os.getpid()}{path.suffix}")
+    is_short = len(os.fsencode(path.name)) <= MAX_NAME_BYTES
+    stem = path.stem if is_short else hashlib.sha256(os.fsencode(path.stem)).hexdigest()
+    temporary = path.with_name(f".{stem}.partial{os.getpid()}{path.suffix}")
     try:
         yield temporary
         if durable:
@@ -62,7 +79,7 @@ def write_atomically(path: Path, durable: bool = False) -> Generator[Path]:
 def create_temporary_folder(beside: Path) -> Generator[Path]:
     """A folder on the same file system as `beside`, so that moving is a rename; removed at the end."""
     beside.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{beside.name}.partial", dir=beside.parent))
+    folder = Path(tempfile.mkdtemp(prefix=f".{beside.name[:40]}.partial", dir=beside.parent))
     try:
         yield folder
     finally:

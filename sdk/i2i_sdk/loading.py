@@ -21,7 +21,7 @@ from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.imaging import geometry
 from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR
 from i2i_sdk.selection import TunedLatency, choose_variant, load_latencies
-from i2i_sdk.zoo import ZOO, find_zoo_bundle
+from i2i_sdk.zoo import ZOO, describe_checkpoints, find_zoo_bundle
 
 Sides = tuple[int, int]  # height, width
 Size = int | Sides | str
@@ -114,8 +114,9 @@ def find_source(source: str | os.PathLike[str]) -> Path:
     if path.is_dir() or (path.exists() and path.suffix == ".onnx"):
         return path
     if not path.exists():
-        raise InputError(f"{source}: no such bundle, and not in the zoo ({', '.join(ZOO)})")
-    if path.suffix in (".pth", ".pt", ".safetensors"):
+        hint = f". {checkpoints}" if (checkpoints := describe_checkpoints()) else ""
+        raise InputError(f"{source}: no such bundle, and not in the zoo ({', '.join(ZOO)}){hint}")
+    if path.suffix in (".pth", ".pt", ".safetensors", ".ckpt", ".tar"):
         raise InputError(f"{path} is a checkpoint; make a bundle of it first: i2i export {path}")
     raise InputError(f"{path}: a bundle (.i2i), an .onnx file or a zoo name is needed")
 

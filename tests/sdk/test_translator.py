@@ -259,6 +259,20 @@ def test_other_pil_modes_are_refused(open_known: OpenKnown, mode: str) -> None:
         open_known("invert")(Pil.new(mode, (9, 9)))
 
 
+@pytest.mark.parametrize(
+    ("mode", "hint"),
+    [
+        ("1", r'image\.convert\("RGB"\)'),
+        ("CMYK", r'image\.convert\("RGB"\)'),
+        ("I;16", r"// 257"),  # convert would clip at 255
+        ("F", r"scale its values to 0\.\.255"),
+    ],
+)
+def test_other_pil_modes_come_with_advice(open_known: OpenKnown, mode: str, hint: str) -> None:
+    with pytest.raises(InputError, match=f"{hint}.*$"):
+        open_known("invert")(Pil.new(mode, (9, 9)))
+
+
 # batches
 
 

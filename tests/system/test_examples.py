@@ -90,7 +90,7 @@ def test_two_cameras(root: Path, screen: Screen, clip: Path, tmp_path: Path) -> 
         screen.press_keys("q")
         code, out, err = collect_output(process)
     assert (code, err) == (0, "")
-    assert re.fullmatch(r"(clip\.mp4: \d+\.\d frames/s came, \d+ were dropped\n){2}", out)
+    assert re.fullmatch(r"(clip\.mp4: received \d+\.\d frames/s, dropped \d+\n){2}", out)
 
 
 def test_mask(root: Path, screen: Screen, clip: Path, tmp_path: Path) -> None:

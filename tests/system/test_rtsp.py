@@ -189,7 +189,7 @@ def test_silence_is_taken_for_a_loss(
     server.send(signal.SIGSTOP)
     assert wait_until(lambda: bool(events))
     server.send(signal.SIGCONT)
-    assert "nothing for" in events[0].message
+    assert "no data for" in events[0].message
     assert wait_until(lambda: [event.kind for event in events[:2]] == ["lost", "reconnected"])
     reader.close()
 

@@ -100,6 +100,11 @@ class MilEngine(Engine):
                     if self._last_use[name] == index:
                         values.pop(name, None)
         y = values[self._given.name]
+        if not torch.isfinite(y).all():
+            raise ExportError(
+                f"{self._package}: values overflow in FP16, whose largest is 65504, and give no number. "
+                "Core ML packages compute in FP16; export fp32 for another engine, for example --to ort:fp32"
+            )
         if not torch.equal(y, y.round().clamp(0, 255)):
             raise ExportError(
                 f"{self._package}: gives pixels from {y.min():g} to {y.max():g}, not all of them whole "

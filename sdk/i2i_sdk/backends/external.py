@@ -71,6 +71,13 @@ class ExternalEngine(Engine):
         self._inner, self._contract = inner, contract
         batch, *rest = inner.input_shape
         channels, height, width = rest if contract.layout == "nchw" else (rest[2], rest[0], rest[1])
+        if channels not in (1, 3):
+            other, there = ("nhwc", rest[2]) if contract.layout == "nchw" else ("nchw", rest[0])
+            hint = f"; is its layout {other!r}?" if there in (1, 3) else ""
+            raise InputError(
+                f"layout is {contract.layout!r}, by which a file that takes {inner.input_shape} has "
+                f"{channels or 'any number of'} channels; 1 or 3 are needed{hint}"
+            )
         if height is None or width is None:
             if size is None:
                 example = "size=256 or size=(480, 640)"

@@ -10,9 +10,10 @@ from pathlib import Path
 from i2i_sdk.backends import explain_unsupported_variant
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import Manifest, Variant
-from i2i_sdk.cli.common import format_decibels, format_megabytes, read_bundle
+from i2i_sdk.cli.common import format_decibels, format_megabytes, format_run_command, read_bundle
 from i2i_sdk.cli.main import INSPECTORS, run
 from i2i_sdk.cli.tables import print_table
+from i2i_sdk.errors import InputError
 from i2i_sdk.selection import load_latencies
 
 MAX_NAMES = 4  # of layers that are listed one by one
@@ -26,6 +27,9 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     if inspector := INSPECTORS.get(Path(args.source).suffix):
         return run(inspector, [args.source])
+    if args.source.endswith(".onnx") and Path(args.source).is_file():
+        advice = f"to translate with it: {format_run_command(args.source)}"
+        raise InputError(f"{args.source} is an ONNX file, not a bundle, so it has no manifest; {advice}")
     bundle = read_bundle(args.source)
     if args.json:
         print((bundle.path / "manifest.json").read_text(encoding="utf-8"), end="")

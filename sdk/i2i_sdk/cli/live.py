@@ -72,7 +72,7 @@ def _report(stats: live.StreamStats, recordings: Recordings, seen: Container[int
 def format_summary(stats: live.StreamStats, recorded: Sequence[Path]) -> str:
     """One line about a stream that has ended."""
     if not stats.presented:
-        return "no frame came"
+        return "no frames were received"
     frames = "frame" if stats.presented == 1 else "frames"
     reconnects = "reconnect" if stats.reconnects == 1 else "reconnects"
     others = {"repeated": stats.repeated, "damaged": stats.undecodable}

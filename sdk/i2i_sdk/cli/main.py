@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
@@ -29,7 +30,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 # `i2i info FILE` for files that need another package to be read.
-INSPECTORS: dict[str, str] = dict.fromkeys((".pth", ".pt", ".safetensors"), "i2i_training.cli.info:main")
+INSPECTORS: dict[str, str] = dict.fromkeys(
+    (".pth", ".pt", ".safetensors", ".ckpt", ".tar", ".bin"), "i2i_training.cli.info:main"
+)
 
 FIRST_STEPS = """first steps:
   i2i run sketch photo.jpg -o drawing.png
@@ -50,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"i2i-sdk {__version__}")
         return 0
     if argv[0] not in COMMANDS:
-        print(f"i2i: {argv[0]!r} is no command; there are: {', '.join(COMMANDS)}", file=sys.stderr)
+        print(f"i2i: {argv[0]!r} is not a command; the commands are: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     return run(COMMANDS[argv[0]][0], argv[1:])
 
@@ -64,7 +67,9 @@ def run(target: str, argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (I2IError, OSError) as error:  # OSError: a full disk, a folder that may not be written
-        print(f"error: {error}", file=sys.stderr)
+        is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        hint = ": the disk is full; free some space, or write to another disk" if is_full else ""
+        print(f"error: {error}{hint}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
         extra = next((extra for package, extra in EXTRAS.items() if target.startswith(package)), None)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from i2i_sdk.cli.common import add_engine_options, open_translator
+from i2i_sdk.errors import InputError
+from i2i_sdk.live.sources.addresses import redact_credentials
 
 
 def main(argv: Sequence[str]) -> int:
@@ -24,6 +28,7 @@ def main(argv: Sequence[str]) -> int:
     group.add_argument("--layout", choices=("nchw", "nhwc"))
     group.add_argument("--channel-order", choices=("rgb", "bgr"))
     args = parser.parse_args(_join_negative_values(argv))
+    _check_source(args.bundle, args.source)
     shown = {"progress": not args.quiet, "compare": args.compare}
     with open_translator(args.bundle, args) as translate:
         summary = translate.translate_file(args.source, args.out, **shown)
@@ -31,9 +36,20 @@ def main(argv: Sequence[str]) -> int:
         name = f"{translate.variant.name} on {where}" if translate.variant else where
     for note in summary.notes:
         print(f"note: {note}")
-    frames = "frame" if summary.frames == 1 else "frames"
-    print(f"wrote {summary.out}: {summary.frames} {frames} at {summary.fps:.1f} frames/s with {name}")
+    pace = "1 frame" if summary.frames == 1 else f"{summary.frames} frames, {summary.fps:.1f} per second,"
+    print(f"wrote {summary.out}: {pace} in {summary.seconds:.2f} s with {name}")
     return 0
+
+
+def _check_source(bundle: str, source: str) -> None:
+    """Raise InputError for live video, which another command reads."""
+    kind = "the address of a stream" if "://" in source else "a camera number" if source.isdecimal() else ""
+    if source.startswith("/dev/video"):
+        kind = "a camera"
+    if kind and not Path(source).is_file():
+        shown = redact_credentials(source)
+        advice = f"i2i live {shlex.quote(bundle)} --source {shlex.quote(shown)}"
+        raise InputError(f"{shown} is {kind}; i2i run reads files. For live video: {advice}")
 
 
 def _parse_range(text: str) -> tuple[float, float]:

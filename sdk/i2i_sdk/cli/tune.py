@@ -66,7 +66,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=10, help="turns of each variant (default 10)")
     plot = "draw the front of latency and quality, default NAME.front.png here; behind the bundle"
     parser.add_argument("--plot", nargs="?", const="", metavar="FILE.png", help=plot)
-    frames = "folder of images or a video for the quality; default: scikit-image's photos"
+    frames = "an image, a folder of images or a video for the quality; default: scikit-image's photos"
     return parse_measuring(parser, argv, frames)
 
 

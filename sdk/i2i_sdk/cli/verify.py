@@ -19,7 +19,9 @@ def main(argv: Sequence[str]) -> int:
     text = "Compare every variant that runs here with the bundle's FP32 reference."
     parser = argparse.ArgumentParser(prog="i2i verify", description=text)
     parser.add_argument("--min-psnr", type=float, help="floor in dB instead of each precision's own")
-    args = parse_measuring(parser, argv, "folder of images or a video; default: scikit-image's photos")
+    args = parse_measuring(
+        parser, argv, "an image, a folder of images or a video; default: scikit-image's photos"
+    )
     bundle = read_bundle(args.bundle)
     found = verify_bundle(bundle, args.frames, args.threads)
     if not any(outcome.parity or outcome.is_broken for outcome in found.values()):

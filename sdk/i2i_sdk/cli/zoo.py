@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from i2i_sdk.bundle.folder import Bundle
-from i2i_sdk.zoo import ZOO, find_zoo_bundle
+from i2i_sdk.zoo import ZOO, describe_checkpoints, find_zoo_bundle
 
 
 def main(argv: Sequence[str]) -> int:
@@ -20,5 +20,7 @@ def main(argv: Sequence[str]) -> int:
         size = sum(entry.bytes for entry in manifest.collect_files().values()) / 1e6
         shapes = sorted({f"{v.height}x{v.width}" for v in manifest.variants})
         print(f"{name:<10} {text}; {size:.2f} MB, {', '.join(shapes)}, {manifest.model.license}")
+    if checkpoints := describe_checkpoints():
+        print(checkpoints)
     print("next: i2i run sketch SOURCE -o OUT")
     return 0

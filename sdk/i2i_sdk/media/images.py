@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2i_sdk.errors import InputError, MediaError
-from i2i_sdk.files import write_atomically
+from i2i_sdk.files import explain_os_error, write_atomically
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 ALPHA_SUFFIXES = (".png", ".webp", ".bmp")  # of formats that keep it
@@ -23,7 +24,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     16-bit files are reduced to 8 bits (the high byte). The EXIF orientation is applied, except to images
     with alpha, which OpenCV reads as they are stored. Gray becomes BGR.
 
-    Raises MediaError if the file is missing, unreadable, or a TIFF with alpha (see `_convert_alpha`).
+    Raises MediaError if the file is missing or unreadable, holds other values than uint8 or uint16, or is a
+    TIFF with alpha or in CMYK.
     """
     try:
         # Not cv2.imread: on Windows it cannot open names that are not ASCII.
@@ -36,12 +38,19 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 def decode_image(encoded: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
     """The bytes of an image file, uint8 [N], as `read_image` gives them; `name` is for errors.
 
-    Raises MediaError if they are damaged, or a TIFF with alpha.
+    Raises MediaError as `read_image`.
     """
     if encoded[:2].tobytes() != JPEG_MAGIC:  # a JPEG has no alpha, so the usual photo is decoded once
         stored = _decode_pixels(name, encoded, cv2.IMREAD_UNCHANGED)
+        if stored.dtype.name not in ("uint8", "uint16"):
+            raise MediaError(
+                f"{name} holds {stored.dtype} values; images are read from uint8 and uint16. "
+                "Scale the values to 0..255, and save them as uint8"
+            )
         if stored.ndim == 3 and stored.shape[2] == 4:
-            return _convert_alpha(name, stored, is_tiff=encoded[:4].tobytes() in TIFF_MAGICS)
+            if encoded[:4].tobytes() in TIFF_MAGICS:
+                raise _make_tiff_error(name, encoded)
+            return _convert_alpha(stored)
     return np.asarray(_decode_pixels(name, encoded, cv2.IMREAD_COLOR), np.uint8)
 
 
@@ -58,13 +67,25 @@ def _decode_pixels(name: str, encoded: NDArray[np.uint8], mode: int) -> NDArray[
     return image
 
 
-def _convert_alpha(name: str, stored: NDArray[np.generic], *, is_tiff: bool) -> NDArray[np.uint8]:
+def _make_tiff_error(name: str, encoded: NDArray[np.uint8]) -> MediaError:
+    """About a TIFF of four channels."""
+    from PIL import Image
+
+    try:
+        mode = Image.open(BytesIO(encoded), formats=["TIFF"]).mode
+    except (OSError, Image.DecompressionBombError):
+        mode = ""
+    if mode == "CMYK":
+        advice = "with PIL: Image.open(path).convert('RGB').save('rgb.tif')"
+        return MediaError(f"{name} is a CMYK TIFF; RGB or gray is needed. Convert it, for example {advice}")
+    return MediaError(
+        f"{name} is a TIFF with an alpha channel, whose colors OpenCV may have multiplied by alpha. "
+        "Convert it to PNG, or remove the alpha channel"
+    )
+
+
+def _convert_alpha(stored: NDArray[np.generic]) -> NDArray[np.uint8]:
     """BGRA [H, W, 4] uint8 of a uint8 or uint16 image."""
-    if is_tiff:
-        raise MediaError(
-            f"{name} is a TIFF with an alpha channel, whose colors OpenCV may have multiplied by alpha. "
-            "Convert it to PNG, or remove the alpha channel"
-        )
     if stored.dtype == np.uint16:
         return (stored.astype(np.uint16) >> 8).astype(np.uint8)  # the high byte, as IMREAD_COLOR takes it
     return np.asarray(stored, np.uint8)
@@ -96,6 +117,9 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
         raise MediaError(f"cannot write {path}: OpenCV cannot encode {image.dtype} {image.shape} as {suffix}")
     try:
         with write_atomically(path) as temporary:
-            encoded.tofile(temporary)  # not cv2.imwrite: on Windows it cannot write names that are not ASCII
+            # Not cv2.imwrite: on Windows it cannot write names that are not ASCII. Not encoded.tofile: its
+            # error does not say that the disk is full.
+            temporary.write_bytes(encoded)
     except OSError as error:
-        raise MediaError(f"cannot write {path}: {error.strerror or error}") from error
+        reason = explain_os_error(error.errno, error.strerror or str(error), path)
+        raise MediaError(f"cannot write {path}: {reason}") from error

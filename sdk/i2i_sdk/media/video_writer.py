@@ -18,7 +18,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from i2i_sdk.errors import InputError, MediaError
-from i2i_sdk.files import write_atomically
+from i2i_sdk.files import explain_os_error, write_atomically
 from i2i_sdk.media.audio import SoundTracks, encode, find_video_start
 
 WRITABLE_VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov")
@@ -215,4 +215,5 @@ def _convert_errors(action: str, path: Path) -> Generator[None]:
     try:
         yield
     except (FFmpegError, OSError) as error:
-        raise MediaError(f"cannot {action} {path}: {error.strerror or error}") from error
+        reason = explain_os_error(error.errno, error.strerror or str(error), path)
+        raise MediaError(f"cannot {action} {path}: {reason}") from error

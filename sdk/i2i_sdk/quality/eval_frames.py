@@ -1,4 +1,4 @@
-"""Real frames that variants are compared on: from a folder, a video, or scikit-image's photos."""
+"""Real frames that variants are compared on: an image, a folder, a video, or scikit-image's photos."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def read_frames(
     """Up to `max_frames` frames, spread evenly over `source`, at the engine's size.
 
     Args:
-        source: a folder of images or a video; None takes the photos that scikit-image ships.
+        source: an image, a folder of images or a video; None takes the photos that scikit-image ships.
         height, width: of the engine, in pixels.
         channels: 3 (RGB), or 1 (luma).
         part: "all", or every second of them, "even" or "odd": so that what is calibrated on is not what is
@@ -65,8 +65,9 @@ def read_frames(
     first, step = PARTS[part]
     if source is None:
         found = [make_frame(name, image) for name, image in _load_builtin()[first::step]]
-    elif source.is_dir():
-        paths = sorted(p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    elif source.is_dir() or (source.is_file() and source.suffix.lower() in IMAGE_SUFFIXES):
+        files = sorted(source.iterdir()) if source.is_dir() else [source]
+        paths = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
         found = [
             make_frame(path.name, read_image(path)) for path in select_spread(paths[first::step], max_frames)
         ]
@@ -79,14 +80,14 @@ def read_frames(
     elif not source.exists():
         raise InputError(f"{source}: no such file or folder")
     else:
-        raise InputError(f"{source}: a folder of images or a video is needed")
+        raise InputError(f"{source}: an image, a folder of images or a video is needed")
     if not found:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
         if part == "all":
             raise InputError(f"{source}: no images in it ({kinds})")
         raise InputError(
-            f"{source}: too few images in it ({kinds}); every second one is for calibration, the others for "
-            f"the comparison"
+            f"{source}: too few images: every second one is for calibration, the others are for the "
+            f"comparison. Give a video, or a folder of 2 images or more ({kinds})"
         )
     return found
 

@@ -32,8 +32,8 @@ DESCRIPTION = """Image-to-image translation, picture by picture.
 
 Live video goes over the WebSocket `/v1/stream`, which OpenAPI cannot describe: see docs/live.md."""
 
-# Checked in `security.py`; here it tells OpenAPI.
-TOKEN = Depends(HTTPBearer(auto_error=False, description="Only where the server was started with --token."))
+# Checked in `security.py`; here it tells OpenAPI, where the server asks for a token.
+TOKEN = Depends(HTTPBearer(auto_error=False, description="What the server was started with: --token."))
 MESSAGES = {
     400: "It is no request of this protocol.",
     401: "The token is missing or wrong.",
@@ -46,6 +46,7 @@ MESSAGES = {
     500: "The engine failed.",
     503: "Too many pictures are waiting; Retry-After says when to try again.",
 }
+TRANSLATE_OPTIONS = ("model", "format", "quality")  # of POST /v1/translate, in its query
 PICTURE = {"schema": {"type": "string", "format": "binary"}}
 
 
@@ -74,7 +75,7 @@ def create_app(models: Models, options: ServeOptions | None = None) -> FastAPI:
     )
     app.state.service, app.state.streams = service, streams
     _add_open_routes(app)
-    api = APIRouter(dependencies=[TOKEN], responses=_describe_errors(401))
+    api = APIRouter(dependencies=[TOKEN], responses=_describe_errors(401)) if options.token else APIRouter()
     _add_metrics(api, service)
     _add_models(api, service)
     _add_translate(api, service)
@@ -170,6 +171,7 @@ def _add_translate(api: APIRouter, service: Service) -> None:
         The answer has its size, after the orientation that its EXIF data asks for; alpha is kept in PNG and
         WebP. `Server-Timing` says where the time went.
         """
+        _check_query(request)
         served, encoding = models.find(model), parse_encoding(format, quality)
         async with service.count_pending():
             data = await _read_body(request, limits.max_body_bytes)
@@ -178,8 +180,18 @@ def _add_translate(api: APIRouter, service: Service) -> None:
         return Response(encoded, media_type=MEDIA_TYPES[format], headers={"Server-Timing": timing})
 
 
+def _check_query(request: Request) -> None:
+    """Raise RefusedError for an option that POST /v1/translate does not have."""
+    if unknown := set(request.query_params) - set(TRANSLATE_OPTIONS):
+        message = f"there is no option {quote_value(min(unknown))}; allowed: {', '.join(TRANSLATE_OPTIONS)}"
+        raise RefusedError("bad_option", message)
+
+
 async def _read_body(request: Request, max_bytes: int) -> bytes:
     """The body, no more than `max_bytes` bytes of it. Raises RefusedError."""
+    if (kind := request.headers.get("content-type", "")).startswith("multipart/"):
+        advice = "send the raw picture as the body, for example: curl --data-binary @photo.jpg ADDRESS"
+        raise RefusedError("unsupported_format", f"the body is a form ({quote_value(kind)}); {advice}")
     message = f"the body has more than the {max_bytes} bytes that are allowed: shrink the picture"
     too_large = RefusedError("too_large", message)
     declared = request.headers.get("content-length", "")

@@ -164,7 +164,9 @@ class ClientSession:
             try:
                 message = await asyncio.wait_for(self._receive(), deadline - time.monotonic())
             except asyncio.TimeoutError:
-                raise RefusedError("idle", f"no frame came for {idle:g} seconds: connect again") from None
+                raise RefusedError(
+                    "idle", f"no frame was received for {idle:g} seconds: connect again"
+                ) from None
             except WebSocketDisconnect:
                 return
             if (data := message.get("bytes")) is None:

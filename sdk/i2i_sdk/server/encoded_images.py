@@ -120,7 +120,9 @@ def _detect_format(data: bytes) -> str:
     if data[:2] == b"BM":
         return "bmp"
     begin = f"these bytes begin with {data[:8].hex(' ')}" if data else "there are no bytes"
-    raise RefusedError("unsupported_format", f"{begin}, which is no picture known here; {READABLE_FORMATS}")
+    raise RefusedError(
+        "unsupported_format", f"{begin}, which is not a known picture format; {READABLE_FORMATS}"
+    )
 
 
 def _read_jpeg_size(data: bytes) -> tuple[int, int]:

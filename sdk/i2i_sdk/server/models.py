@@ -90,14 +90,18 @@ def make_served_model(name: str, translator: Translator) -> ServedModel:
     description = Model(
         name=name,
         title=ZOO.get(name) or (model.name if model else name),
-        license=model.license if model else "",
-        trained_on=model.trained_on if model else "",
+        license=_leave_out_unknown(model.license) if model else "",
+        trained_on=_leave_out_unknown(model.trained_on) if model else "",
         fit=translator.fit,
         channels=bundle.manifest.input.in_channels if bundle else engine.input_shape[3] or 3,
         server=server,
         on_device=on_device,
     )
     return ServedModel(name, translator, description, files)
+
+
+def _leave_out_unknown(text: str) -> str:
+    return "" if text == "unknown" else text
 
 
 def _list_on_device(name: str, bundle: Bundle) -> tuple[list[OnDevice], dict[str, Path]]:

@@ -131,7 +131,7 @@ def check_certificate(options: ServeOptions) -> None:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(options.tls_cert, options.tls_key)
     except OSError as error:  # ssl.SSLError is one
         files = f"{options.tls_cert} and {options.tls_key}"
-        raise InputError(f"{files} are no PEM certificate and its key: {error}") from error
+        raise InputError(f"{files} are not a PEM certificate and its key: {error}") from error
 
 
 def _make_config(app: FastAPI, options: ServeOptions) -> uvicorn.Config:

@@ -8,12 +8,14 @@ rebinding", and would count as our own.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import re
 import secrets
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
@@ -22,12 +24,13 @@ from starlette.websockets import WebSocket
 
 from i2i_sdk.server.prometheus import Metrics
 from i2i_sdk.server.refusals import RefusedError, quote_value
-from i2i_sdk.server.settings import ServeOptions
+from i2i_sdk.server.settings import DRAIN_BYTES, DRAIN_SECONDS, ServeOptions
 
 log = logging.getLogger(__name__)
 
 ANSWERS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+DRAINED = {*range(400, 600)} - {408}  # statuses before which a body is read to its end; 408: it took too long
 OPEN_PATHS = ("/", "/healthz", "/v1/stream")  # the WebSocket shows its token in its first message
 HOST_PATTERN = re.compile(r"(?ai)(\[[0-9a-f:.]{2,45}\]|[a-z0-9_.-]{1,253})(?::[0-9]{1,5})?")
 
@@ -60,9 +63,16 @@ class Guard:
             return
         headers = Headers(scope=scope)
         begun, own_host = False, ""
+        body = RequestBody(receive)
+        if scope["type"] == "http":
+            receive = body.receive
+        # Who expects "100 Continue" sends nothing before that.
+        sends_body = scope.get("method", "GET") not in SAFE_METHODS and "expect" not in headers
 
         async def with_headers(message: Message) -> None:
             nonlocal begun
+            if message["type"] == "http.response.start" and sends_body and message["status"] in DRAINED:
+                await body.drain()
             if message["type"] in ANSWERS:
                 begun = True
                 answer = MutableHeaders(scope=message)
@@ -102,6 +112,34 @@ class Guard:
             await response(scope, receive, send)
 
 
+class RequestBody:
+    """The body of an HTTP request; it knows what is left to read."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._ended = receive, False
+
+    async def receive(self) -> Message:
+        """ASGI."""
+        message = await self._receive()
+        self._ended = not message.get("more_body", False)
+        return message
+
+    async def drain(self) -> None:
+        """Read and drop what is left, up to a bound.
+
+        Most clients read no answer before they have sent everything, and a connection that is closed on
+        unread bytes is reset: the client would not see why it was refused.
+        """
+
+        async def read() -> None:
+            left = DRAIN_BYTES
+            while left > 0 and not self._ended:
+                left -= len((await self.receive()).get("body", b""))
+
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(read(), DRAIN_SECONDS)
+
+
 def make_error_response(refused: RefusedError) -> JSONResponse:
     """The HTTP answer to what was refused."""
     extra = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
@@ -125,8 +163,8 @@ def check_host(host: str, names: frozenset[str] | set[str]) -> None:
     except ValueError:
         raise RefusedError(
             "forbidden_host",
-            f"Host is {quote_value(host)}, which is no name of this server; open it by its address, or start "
-            "it with --allow-host NAME",
+            f"Host is {quote_value(host)}, which is not a name of this server; open it by its address, or "
+            "start it with --allow-host NAME",
         ) from None
 
 

@@ -118,13 +118,19 @@ def test_colors_are_those_of_the_file(tmp_path: Path) -> None:
         lambda x: x * 0.5,
         lambda x: (x * 2).round(),
         lambda x: x.round() - 1,
-        lambda x: (x * 300).relu() - x * 300,
     ],
 )
 def test_what_is_no_pixel_is_refused(change: Callable[[Tensor], Tensor], tmp_path: Path) -> None:
     engine = MilEngine(save_package(tmp_path / "a.mlpackage", PixelFunction(change)))
     with pytest.raises(ExportError, match=r"a\.mlpackage: gives pixels from .* so rounding and clipping"):
         engine.run(np.arange(SIZE * SIZE * 3, dtype=np.uint8).reshape(1, SIZE, SIZE, 3))
+
+
+def test_an_overflow_is_named(tmp_path: Path) -> None:
+    module = PixelFunction(lambda x: (x * 300).relu() - x * 300)  # infinity - infinity
+    engine = MilEngine(save_package(tmp_path / "a.mlpackage", module))
+    with pytest.raises(ExportError, match=r"a\.mlpackage: values overflow in FP16.* --to ort:fp32"):
+        engine.run(np.full((1, SIZE, SIZE, 3), 255, np.uint8))
 
 
 def test_an_unknown_operation_names_its_layer(tmp_path: Path) -> None:

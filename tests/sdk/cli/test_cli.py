@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +36,7 @@ def test_version(run_command: RunCommand, option: str) -> None:
 
 @pytest.mark.parametrize("name", ["translate", "Run", "--quiet", ""])
 def test_an_unknown_command_lists_the_known(run_command: RunCommand, name: str) -> None:
-    error = f"i2i: {name!r} is no command; there are: {', '.join(COMMANDS)}\n"
+    error = f"i2i: {name!r} is not a command; the commands are: {', '.join(COMMANDS)}\n"
     assert run_command(name, code=2) == ("", error)
 
 
@@ -115,7 +116,9 @@ def test_interrupt_and_full_disk(monkeypatch: pytest.MonkeyPatch, run_command: R
     command = Mock(side_effect=[KeyboardInterrupt, OSError(28, "No space left on device"), ZeroDivisionError])
     monkeypatch.setattr("i2i_sdk.cli.main.load", lambda _: command)
     assert run_command("info", "x", code=130).err == "interrupted\n"
-    assert run_command("info", "x", code=2).err == "error: [Errno 28] No space left on device\n"
+    assert run_command("info", "x", code=2).err.startswith(
+        "error: [Errno 28] No space left on device: the disk is full; free some space"
+    )
     with pytest.raises(ZeroDivisionError):  # a bug is not dressed up as a user's mistake
         main(["info", "x"])
 
@@ -211,7 +214,22 @@ def test_run_translates_an_image(known: FindBundle, tmp_path: Path, run_command:
     cv2.imwrite("in.png", image)
     output = run_command("run", known("invert"), "in.png", "-o", out, "--quiet").out
     assert (cv2.imread(str(out)) == 255 - image).all()
-    assert f"wrote {out}: 1 frame at" in output
+    assert re.search(rf"wrote {out}: 1 frame in \d+\.\d\d s with ", output)
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("rtsp://me:secret@host/x", "the address of a stream"),
+        ("http://host/x", "the address of a stream"),
+        ("0", "a camera number"),
+        ("/dev/video0", "a camera"),
+    ],
+)
+def test_run_names_the_command_for_live_video(run_command: RunCommand, source: str, kind: str) -> None:
+    message = run_command("run", "sketch", source, "-o", "out.mp4", code=2).err
+    shown = source.replace("me:secret@", "")
+    assert f"{shown} is {kind}" in message and f"i2i live sketch --source {shown}" in message
 
 
 def test_run_takes_what_fits_the_time(
@@ -238,6 +256,17 @@ def test_run_with_an_external_graph(run_command: RunCommand) -> None:
     assert (cv2.imread("out.png") == 255 - image).all()
 
 
+@pytest.mark.parametrize("name", ["a.ckpt", "a.pth.tar", "a.bin"])
+def test_info_reads_checkpoints_of_other_names(run_command: RunCommand, name: str) -> None:
+    Path(name).write_text("nothing")
+    assert f"{name}: not a PyTorch file: it begins with b'nothing'" in run_command("info", name, code=2).err
+
+
+def test_info_on_an_onnx_file_says_what_it_is(run_command: RunCommand) -> None:
+    message = run_command("info", save_affine(Path("x.onnx"), [1], [0]), code=2).err
+    assert "x.onnx is an ONNX file, not a bundle" in message and "i2i run x.onnx" in message
+
+
 # zoo
 
 
@@ -247,3 +276,11 @@ def test_zoo_lists_what_ships(
     monkeypatch.setattr("i2i_sdk.cli.zoo.find_zoo_bundle", lambda _: known("invert"))
     output = run_command("zoo").out
     assert output.startswith("sketch ") and "24x40" in output and "Apache-2.0" in output
+
+
+def test_checkpoints_of_a_checkout_are_named(run_command: RunCommand) -> None:
+    Path("models/vangogh").mkdir(parents=True)
+    Path("models/vangogh/latest_net_G.safetensors").touch()
+    hint = "models/ has checkpoints of vangogh; make a bundle of one: i2i export models/NAME/"
+    assert hint in run_command("zoo").out
+    assert f"not in the zoo (sketch). {hint}" in run_command("info", "vangogh", code=2).err

@@ -105,7 +105,7 @@ def test_summary() -> None:
     line = "96 frames, 30.0 fps, latency p50 21 ms, p95 24 ms, 4 dropped, 1 reconnect"
     assert format_summary(stats, []) == line
     assert format_summary(stats, [Path("a.mp4"), Path("b.mp4")]) == f"{line}; recorded a.mp4, b.mp4"
-    assert format_summary(StreamStats(0, 0, 0, 0, 0, 0, 0, ()), []) == "no frame came"
+    assert format_summary(StreamStats(0, 0, 0, 0, 0, 0, 0, ()), []) == "no frames were received"
     worn = StreamStats(29.96, 20.6, 24.4, 30.0, 96, 7, 3.2, (replace(source, undecodable=2),))
     assert "4 dropped, 7 repeated, 2 damaged, 1 reconnect" in format_summary(worn, [])
 

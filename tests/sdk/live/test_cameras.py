@@ -92,7 +92,7 @@ def test_camera_options_are_for_camera_numbers() -> None:
         (PICTURE[..., 0], "got one array"),
         (Image.fromarray(PICTURE), "got Image; a source is"),
         ("no such file.mp4", "there is no file or folder no such file.mp4; a source is"),
-        ("htp://me:secret@h/x", "htp://h/x is no known address; they begin with http://"),
+        ("htp://me:secret@h/x", "htp://h/x is not a known address; they begin with http://"),
         ("192.168.1.20:8080/video", "there is no file or folder 192.168.1.20:8080/video; if it is an addr"),
         ("192.168.1.20", "there is no file or folder 192.168.1.20; if it is an address, http:// or rtsp://"),
         ("me:secret@camera.local/x", "there is no file or folder camera.local/x; if it is an address"),
@@ -109,7 +109,7 @@ def test_files_that_are_no_video_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").touch()
     with pytest.raises(InputError, match="is one image: i2i run translates it"):
         as_source(tmp_path / "a.png")
-    with pytest.raises(InputError, match=r"a\.txt is no video \(\.mp4"):
+    with pytest.raises(InputError, match=r"a\.txt is not a video \(\.mp4"):
         as_source(tmp_path / "a.txt")
 
 
@@ -274,3 +274,11 @@ def test_a_camera_that_gives_only_damage_is_lost(monkeypatch: pytest.MonkeyPatch
     camera = open_scripted_camera(monkeypatch, "." + "x" * 10_000_000, ".")
     assert len(list(itertools.islice(camera.frames(), 2))) == 2
     assert camera.reconnects == 1
+
+
+def test_a_camera_that_never_sent_a_frame_is_not_called_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    camera, messages = open_scripted_camera(monkeypatch, "-", ".-", "."), []
+    camera.tell = lambda kind, message: messages.append(message)
+    assert len(list(itertools.islice(camera.frames(), 2))) == 2
+    assert messages[0] == "camera 0 has never sent a frame: reading a frame failed"
+    assert messages[2].startswith("camera 0 is lost: ")

@@ -240,7 +240,7 @@ def test_silence_is_taken_for_a_loss(
             camera.stall(1.0)
         if len(events) >= 2:
             break
-    assert "nothing for" in events[0].message
+    assert "is lost: no data for" in events[0].message
 
 
 def test_closing_ends_a_stream_whose_server_has_stalled(identity: Translator, camera: CameraServer) -> None:

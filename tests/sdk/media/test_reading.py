@@ -181,6 +181,16 @@ def test_tiff_with_alpha_is_refused(tmp_path: Path) -> None:
         read_image(tmp_path / "a.tif")
 
 
+def test_cmyk_and_floats_are_called_so(tmp_path: Path) -> None:
+    Image.new("CMYK", (9, 8)).save(tmp_path / "cmyk.tif")
+    with pytest.raises(MediaError, match=r"is a CMYK TIFF; .*convert\('RGB'\)"):
+        read_image(tmp_path / "cmyk.tif")
+    for channels in (1, 3, 4):
+        cv2.imwrite(str(tmp_path / "float.tif"), np.zeros((8, 9, channels), np.float32))
+        with pytest.raises(MediaError, match=r"float\.tif holds float32 values; .* uint8 and uint16"):
+            read_image(tmp_path / "float.tif")
+
+
 # Videos
 
 CODECS = {".avi": "mpeg4", ".webm": "libvpx", ".wmv": "wmv2", ".mpg": "mpeg2video", ".mpeg": "mpeg2video"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -91,6 +92,23 @@ def test_images_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
         write_image(tmp_path / "a.png", np.zeros_like(image))
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image)  # the old file is as it was
     assert {path.name for path in tmp_path.iterdir()} == {"file", "a.png"}
+
+
+def test_long_names(tmp_path: Path) -> None:
+    path = tmp_path / ("é" * 120 + ".png")  # 244 bytes
+    write_image(path, draw_picture())
+    write_video(path.with_suffix(".mp4"), [draw_picture()], [0.0])
+    assert {p.name for p in tmp_path.iterdir()} == {path.name, path.with_suffix(".mp4").name}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    (tmp_path / f".a.partial{os.getpid()}.png").symlink_to("/dev/full")  # the temporary file
+    with pytest.raises(MediaError, match=rf"a\.png: the disk is full at {tmp_path}; free some space"):
+        write_image(tmp_path / "a.png", draw_picture())
+    (tmp_path / f".a.partial{os.getpid()}.mkv").symlink_to("/dev/full")
+    with pytest.raises(MediaError, match=rf"a\.mkv: the disk is full at {tmp_path}; free some space"):
+        write_video(tmp_path / "a.mkv", [draw_picture()], [0.0])
 
 
 # Frame rates and times

@@ -35,7 +35,7 @@ def test_missing_and_unreadable_frames_are_refused(tmp_path: Path) -> None:
     for path, message in (
         (tmp_path, "no images in it"),
         (tmp_path / "absent", "no such file or folder"),
-        (Path(__file__), "a folder of images or a video is needed"),
+        (Path(__file__), "an image, a folder of images or a video is needed"),
     ):
         with pytest.raises(InputError, match=message):
             read_frames(path, 16, 16, 3)
@@ -102,9 +102,12 @@ def test_builtin_photos_are_split_as_well() -> None:
 
 def test_one_picture_is_not_enough_for_two_purposes(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "only.png"), np.zeros((16, 16, 3), np.uint8))
-    assert read_numbers(tmp_path, "all") == read_numbers(tmp_path, "even") == [0]
-    with pytest.raises(InputError, match=r"too few images in it .*every second one is for calibration"):
-        read_frames(tmp_path, 16, 16, 3, part="odd")
+    for source in (tmp_path, tmp_path / "only.png"):
+        assert read_numbers(source, "all") == read_numbers(source, "even") == [0]
+        with pytest.raises(
+            InputError, match=r"too few images: every second one .*folder of 2 images or more"
+        ):
+            read_frames(source, 16, 16, 3, part="odd")
 
 
 def test_inputs_are_frames(grays: Path) -> None:

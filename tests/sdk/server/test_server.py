@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import threading
+import urllib.error
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 from known_bundles import FindBundle, make_noise
@@ -93,6 +97,19 @@ def test_wrong_options_are_refused(server: RunningServer, query: dict[str, objec
     assert parse_error(server.post(encode_image(make_gradient()), **query)) == expected
 
 
+def test_options_that_there_are_not_are_refused(server: RunningServer) -> None:
+    response = server.post(encode_image(make_gradient()), size=256)
+    assert parse_error(response) == (422, "bad_option")
+    assert "there is no option 'size'; allowed: model, format, quality" in response.text
+
+
+def test_a_form_is_told_from_a_picture(server: RunningServer) -> None:
+    files = {"file": ("a.png", encode_image(make_gradient()), "image/png")}
+    response = httpx.post(f"{server.url}/v1/translate", files=files)
+    assert parse_error(response) == UNSUPPORTED
+    assert "send the raw picture as the body" in response.text
+
+
 def make_png_header(width: int, height: int) -> bytes:
     """A PNG's beginning: all that says how large it is."""
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", width, height) + bytes(9)
@@ -162,6 +179,18 @@ def test_a_body_that_is_too_large(server: RunningServer, chunked: bool) -> None:
     content: Any = iter([body[:200_000], body[200_000:]]) if chunked else body
     assert parse_error(server.post(content)) == TOO_LARGE
     assert server.post(encode_image(make_noise(200, 200, 3)[:, :150])).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["", "evil.example"])
+def test_who_sends_a_body_that_is_not_read_sees_why(server: RunningServer, host: str) -> None:
+    """urllib asks to close the connection, and reads no answer before it has sent everything."""
+    request = urllib.request.Request(f"{server.url}/v1/translate", bytes(20_000_000))
+    if host:
+        request.add_header("Host", host)
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=TIMEOUT_S)
+    with caught.value as answer:
+        assert json.load(answer)["error"]["code"] == ("forbidden_host" if host else "too_large")
 
 
 UNFINISHED_REQUEST = b"POST /v1/translate HTTP/1.1\r\nHost: %s\r\nContent-Length: 9999\r\n\r\nx"

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from known_bundles import FindBundle, make_noise, write_known_bundle
+from known_bundles import FindBundle, edit_manifest, make_noise, write_known_bundle
 from running_server import encode_image, make_gradient, run_server
 
 from i2i_sdk.files import hash_file
+from i2i_sdk.server.settings import ServeOptions
 
 
 def test_models_are_described(client: httpx.Client, known: FindBundle) -> None:
@@ -93,17 +94,32 @@ def test_openapi_describes_everything(client: httpx.Client) -> None:
     paths = described["paths"]
     files = "/v1/models/{name}/files/{sha256}.onnx"
     assert set(paths) == {"/healthz", "/metrics", "/v1/models", files, "/v1/translate"}
-    for path, operations in paths.items():
+    for operations in paths.values():
         for operation in operations.values():
             assert operation["summary"]
             assert all(parameter["description"] for parameter in operation.get("parameters", []))
-            assert path == "/healthz" or operation["security"]
+            assert "security" not in operation  # no token was set
     translate = paths["/v1/translate"]["post"]
     assert {*translate["requestBody"]["content"]} == {"image/jpeg", "image/png", "image/webp", "image/bmp"}
     assert {*translate["responses"]["200"]["content"]} == {"image/jpeg", "image/png", "image/webp"}
-    assert {"401", "404", "413", "415", "422", "503"} <= set(translate["responses"])
+    assert {"404", "413", "415", "422", "503"} <= set(translate["responses"])
     assert "HTTPValidationError" not in str(described)  # errors have one form
     assert client.get("/docs").status_code == client.get("/redoc").status_code == 404
+
+
+def test_openapi_asks_for_a_token_where_there_is_one(known: FindBundle) -> None:
+    with run_server([known("invert")], options=ServeOptions(port=0, token="sesame")) as server:
+        described = server.get("/openapi.json", headers={"Authorization": "Bearer sesame"}).json()
+    operation = described["paths"]["/v1/translate"]["post"]
+    assert operation["security"] and "401" in operation["responses"]
+    assert "security" not in described["paths"]["/healthz"]["get"]
+
+
+def test_what_is_unknown_is_not_shown(folder: Path) -> None:
+    edit_manifest(folder, lambda data: data["model"].update(trained_on="unknown", license="unknown"))
+    with run_server([folder]) as server:
+        model = server.get("/v1/models").json()["models"][0]
+    assert model["trained_on"] == model["license"] == ""
 
 
 def test_metrics_count(known: FindBundle) -> None:

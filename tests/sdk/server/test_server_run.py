@@ -230,7 +230,10 @@ def test_by_default_certificates_are_in_the_users_cache(known: FindBundle) -> No
         (["--tls-cert", "x.pem"], "give --tls-cert and --tls-key together"),
         (["--tls-key", "x.pem"], "give --tls-cert and --tls-key together"),
         (["--tls-cert", "x", "--tls-key", "y", "--tls-self-signed"], "or --tls-self-signed alone"),
-        (["--tls-cert", "x.pem", "--tls-key", "y.pem"], "x.pem and y.pem are no PEM certificate and its key"),
+        (
+            ["--tls-cert", "x.pem", "--tls-key", "y.pem"],
+            "x.pem and y.pem are not a PEM certificate and its key",
+        ),
         (["--token", ""], "the token is empty"),
         (["--token", "schlüssel"], "use plain ASCII"),
         (["--max-clients", "0"], "--max-clients is 0; a number above 0 is needed"),

@@ -170,6 +170,19 @@ def test_an_unknown_layout_says_what_is_there_and_what_could_be(kind: str, tmp_p
     assert_refused(tmp_path / "missing", "there is no data set folder", kind=kind)
 
 
+@pytest.mark.parametrize("kind", ["paired", "unpaired", "single"])
+def test_a_data_set_one_level_down_is_named(kind: str, tmp_path: Path) -> None:
+    fill_folder(tmp_path / "maps" / "trainA", "a", "b")
+    fill_folder(tmp_path / "maps" / "trainB", "a", "b")
+    assert_refused(tmp_path, f"Did you mean {tmp_path / 'maps'}?", kind=kind)
+
+
+def test_one_image_is_not_enough(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "one", 1, 8, 8)
+    folder = tmp_path / "one"
+    assert_refused(folder, f"the folder {folder} holds one image; at least 2 are needed")
+
+
 @pytest.mark.parametrize("folder", ["train", "trainB", "B/train", "val"])
 def test_empty_folders_are_said(folder: str, tmp_path: Path) -> None:
     for good in {"train": [], "trainB": ["trainA"], "B/train": ["A/train"], "val": ["train"]}[folder]:

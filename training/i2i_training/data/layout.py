@@ -171,7 +171,7 @@ def _hold_out(name: str, split: Split) -> Layout:
 def _split_every_nth(root: Path, sources: list[ImageFile]) -> tuple[list[ImageFile], list[ImageFile]]:
     if len(sources) < 2:
         raise TrainingError(
-            f"{root}: one image, and none that is held out; at least 2 are needed, one to show how it goes"
+            f"the folder {root} holds one image; at least 2 are needed, one of them to show progress"
         )
     return [s for i, s in enumerate(sources) if i % HELD_OUT_EVERY], sources[::HELD_OUT_EVERY]
 
@@ -223,9 +223,17 @@ def _list_paths(folder: Path) -> list[Path]:
 
 def _make_layout_error(root: Path, layouts: tuple[str, ...]) -> TrainingError:
     known = "\n  ".join(layouts)
+    below = " or ".join(str(folder) for folder in _find_data_sets(root))
+    hint = f" Did you mean {below}?" if below else ""
     return TrainingError(
-        f"{root}: no layout that is known; it holds {_format_listing(root)}. Known layouts:\n  {known}"
+        f"{root}: no known layout; it holds {_format_listing(root)}.{hint} Known layouts:\n  {known}"
     )
+
+
+def _find_data_sets(parent: Path) -> list[Path]:
+    """Folders directly in `parent` that look like data sets."""
+    names = ("trainA", "trainB", "A", "B", "train")
+    return [child for child in sorted(parent.iterdir()) if any((child / name).is_dir() for name in names)]
 
 
 def _format_listing(folder: Path, max_names: int = 12) -> str:

@@ -17,7 +17,7 @@ INSTALL_HINT = "pip install 'i2i-sdk[tensorrt]', or 'i2i-sdk[tensorrt-rtx]' for 
 
 @dataclass(frozen=True)
 class EnginePlan:
-    """How an engine is come by."""
+    """Where an engine comes from: a file of the bundle, or a build on this device."""
 
     library: Library
     engine: Path | None  # of the bundle; None: one is built here

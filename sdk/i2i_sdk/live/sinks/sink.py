@@ -177,7 +177,8 @@ class VirtualCameraSink(Sink):
         try:
             return pyvirtualcam.Camera(width, height, self._fps, fmt=order, device=self._device)
         except (RuntimeError, ValueError) as error:
+            reason = str(error).rstrip(".")
             raise BackendError(
-                f"no virtual camera could be made: {error}. On Linux: apt-get install v4l2loopback-dkms, "
+                f"no virtual camera could be made: {reason}. On Linux: apt-get install v4l2loopback-dkms, "
                 "then modprobe v4l2loopback; on Windows and macOS: install OBS"
             ) from error

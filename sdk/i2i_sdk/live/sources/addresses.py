@@ -48,7 +48,7 @@ def _send_get(url: str, on_connect: Callable[[socket.socket], None], authorizati
             raise ValueError
         connection = kind(parts.hostname, parts.port, timeout=CONNECT_TIMEOUT_S)
     except (ValueError, KeyError, HTTPException):
-        raise MediaError(f"{name} is no http address") from None
+        raise MediaError(f"{name} is not an http address") from None
     headers = {"Accept": "multipart/x-mixed-replace, */*", "Connection": "close"}
     if authorization:
         headers["Authorization"] = authorization
@@ -61,7 +61,7 @@ def _send_get(url: str, on_connect: Callable[[socket.socket], None], authorizati
             connection.sock.close()
         return response
     except InvalidURL:
-        raise MediaError(f"{name} is no http address: spaces are written %20") from None
+        raise MediaError(f"{name} is not an http address: spaces are written %20") from None
     except (OSError, HTTPException, ValueError) as error:
         connection.close()
         raise MediaError(f"cannot reach {name}: {error or type(error).__name__}") from error
@@ -72,7 +72,9 @@ def _resolve_redirect(url: str, location: str) -> str:
     try:
         old, new = urlsplit(url), urlsplit(urljoin(url, location))
     except ValueError:
-        raise MediaError(f"{redact_credentials(url)} sends us to {location!r}, which is no address") from None
+        raise MediaError(
+            f"{redact_credentials(url)} sends us to {location!r}, which is not an address"
+        ) from None
     same = (old.scheme, old.netloc.rpartition("@")[2]) == (new.scheme, new.netloc)
     return urlunsplit(new._replace(netloc=old.netloc) if same else new)
 

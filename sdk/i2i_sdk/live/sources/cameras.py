@@ -94,7 +94,7 @@ class CaptureSource(LiveSource):
                 good = arrived
                 yield self.make_captured(np.asarray(image, np.uint8), arrived)
             elif arrived - good > STALL_TIMEOUT_S or (not grabbed and arrived - begun < IMMEDIATE_FAILURE_S):
-                raise ConnectionLostError("no frame comes any more")
+                raise ConnectionLostError("reading a frame failed")
             else:  # one damaged picture, or a pause
                 self.undecodable += grabbed
 

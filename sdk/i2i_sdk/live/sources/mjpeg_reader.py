@@ -91,11 +91,17 @@ class MjpegStream(LiveSource):
         response = open_url(self.url, self._keep_socket)
         content = response.headers.get("Content-Type", "")
         boundary = response.headers.get_param("boundary")
-        if not content.lower().startswith("multipart/") or not isinstance(boundary, str):
-            response.close()
-            self.disconnect()
-            raise MediaError(f"{self.name} gives {content or 'no content type'}, not a stream of JPEGs")
-        self._response, self._parts = response, MultipartParser(boundary)
+        if not content.lower().startswith("multipart/"):
+            problem = f"gives {content or 'no content type'}, not a stream of JPEGs"
+        elif isinstance(boundary, str):
+            self._response, self._parts = response, MultipartParser(boundary)
+            return
+        else:
+            advice = "give another address of the camera, for example rtsp://…"
+            problem = f"names no boundary between its pictures (Content-Type: {content}); {advice}"
+        response.close()
+        self.disconnect()
+        raise MediaError(f"{self.name} {problem}")
 
     def read(self) -> Iterator[Captured]:
         """Frames until the connection is lost. Raises ConnectionLostError."""
@@ -142,7 +148,7 @@ class MjpegStream(LiveSource):
             data = self._response.read1(READ_BYTES)
         except (TimeoutError, ssl.SSLError, OSError, HTTPException, ValueError, AttributeError) as error:
             # ValueError, AttributeError: closed by another thread while this one waited in http.client.
-            silent = f"nothing for {STALL_TIMEOUT_S:.0f} s"
+            silent = f"no data for {STALL_TIMEOUT_S:.0f} s"
             raise ConnectionLostError(silent if isinstance(error, TimeoutError) else str(error)) from error
         if not data:
             raise ConnectionLostError("the server closed the connection")

@@ -97,11 +97,11 @@ class NetworkVideo(LiveSource):
 
     def _check_stalled(self, last_packet_at: float) -> None:
         if time.perf_counter() - last_packet_at > STALL_TIMEOUT_S:
-            raise ConnectionLostError(f"nothing for {STALL_TIMEOUT_S:.0f} s")
+            raise ConnectionLostError(f"no data for {STALL_TIMEOUT_S:.0f} s")
 
     def _explain_failure(self, error: Exception, timed_out: bool) -> str:
         """With FFmpeg's reason, which does not name what to do."""
-        error_text = getattr(error, "strerror", None) or "this is no address"
+        error_text = getattr(error, "strerror", None) or "this is not an address"
         reason = f"no answer within {CONNECT_TIMEOUT_S:.0f} s" if timed_out else error_text
         return (
             f"cannot open {self.name}: {reason}. Is the address right, does a player such as VLC show it? "

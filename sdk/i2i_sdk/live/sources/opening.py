@@ -80,7 +80,7 @@ def _from_text(text: str, realtime: bool) -> Source:
         raise InputError(f"{path} is one image: i2i run translates it; a stream takes a folder of images")
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return VideoFile(path, realtime=realtime)
-    raise InputError(f"{path} is no video ({', '.join(VIDEO_SUFFIXES)})")
+    raise InputError(f"{path} is not a video ({', '.join(VIDEO_SUFFIXES)})")
 
 
 def _make_missing_error(text: str) -> InputError:
@@ -91,7 +91,7 @@ def _make_missing_error(text: str) -> InputError:
         return InputError(f"there is no file or folder {text}; {advice}")
     if "://" in text:
         schemes = ", ".join(("http://", "https://", *NETWORK_SCHEMES))
-        return InputError(f"{redact_credentials(text)} is no known address; they begin with {schemes}")
+        return InputError(f"{redact_credentials(text)} is not a known address; they begin with {schemes}")
     return InputError(f"there is no file or folder {text}; a source is {ACCEPTED_SOURCES}")
 
 

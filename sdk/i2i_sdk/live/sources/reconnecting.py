@@ -58,7 +58,8 @@ class LiveSource(Source):
             except (ConnectionLostError, MediaError) as error:
                 self.disconnect()
                 if not self.stopped.is_set():
-                    self.tell("lost", f"{self.name} is lost: {error}")
+                    state = "has never sent a frame" if self._first is None else "is lost"
+                    self.tell("lost", f"{self.name} {state}: {error}")
                     self._reconnect()
 
     def release(self) -> None:
