@@ -65,17 +65,12 @@ def choose_variant(
         and precision in (None, v.precision)
         and (served is None or v.backend in served)
     ]
-    where = "this device" if served is None else f"device={device} ({', '.join(served)})"
+    where = "" if served is None else f"device={device} ({', '.join(served)})"
     if not matching:
         asked = f"backend={backend}, precision={precision}, size={size[0]}x{size[1]}"
-        asked = asked if served is None else f"{where}, {asked}"
+        asked = f"{where}, {asked}" if where else asked
         raise InputError(f"no variant for {asked}; the bundle has: {', '.join(v.name for v in variants)}")
-    reasons = {v.name: explain_unsupported(v) for v in matching}
-    runnable = [v for v in matching if reasons[v.name] is None]
-    if not runnable:
-        listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        advice = "" if served is None else ". device='auto' takes whatever of the bundle runs here"
-        raise BackendError(f"no variant can run on {where}: {listed}{advice}")
+    runnable = _keep_runnable(matching, explain_unsupported, where)
     quality = {v.name: find_quality(v, latencies) for v in runnable}
     good = [v for v in runnable if precision is not None or quality[v.name] >= min_psnr]
     if max_ms is not None:
@@ -89,6 +84,18 @@ def choose_variant(
         found = chosen.name, quality[chosen.name]
         log.warning("no variant that runs here reaches %.0f dB; taking %s (%.1f dB)", min_psnr, *found)
     return chosen
+
+
+def _keep_runnable(
+    variants: Sequence[Variant], explain_unsupported: Callable[[Variant], str | None], where: str
+) -> list[Variant]:
+    """Those that run here. Raises BackendError with every reason where none does."""
+    reasons = {v.name: explain_unsupported(v) for v in variants}
+    if all(reasons.values()):
+        listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        advice = ". device='auto' takes whatever of the bundle runs here" if where else ""
+        raise BackendError(f"no variant can run on {where or 'this device'}: {listed}{advice}")
+    return [v for v in variants if reasons[v.name] is None]
 
 
 def find_quality(variant: Variant, latencies: Mapping[str, TunedLatency]) -> float:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
-from known_bundles import HEIGHT, WIDTH, FindBundle, RunCommand, make_noise, write_known_bundle
+from known_bundles import HEIGHT, WIDTH, FindBundle, OpenKnown, RunCommand, make_noise, write_known_bundle
 from loopback_camera import serve_camera
 from running_server import LIMITS, TIMEOUT_S, RunningServer, open_slow, run_server
 from streams import DEADLINE_S, assert_no_threads_left
@@ -117,3 +118,19 @@ def slow_server(known: FindBundle) -> Generator[RunningServer]:
     """A live server whose engine takes its time."""
     with run_server([known("invert")], open_slow) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def open_known(known: FindBundle) -> Iterator[OpenKnown]:
+    """open_known("swap", color="rgb") is a Translator that the whole module shares."""
+    opened: dict[object, Translator] = {}
+
+    def find(name: str, **options: Any) -> Translator:
+        key = (name, *sorted(options.items()))
+        if key not in opened:
+            opened[key] = Translator(known(name), **options)
+        return opened[key]
+
+    yield find
+    for translate in opened.values():
+        translate.close()

@@ -35,6 +35,7 @@ from i2i_sdk.files import hash_file
 
 Image = NDArray[np.uint8]
 FindBundle = Callable[[str], Path]  # the fixture `known`
+OpenKnown = Callable[..., Any]  # a Translator of a known model
 RunCommand = Callable[..., Any]  # the fixture `run_command`
 
 HEIGHT, WIDTH = 24, 40

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import threading
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError
 from pathlib import Path
@@ -21,6 +19,7 @@ from known_bundles import (
     WIDTH,
     FindBundle,
     Image,
+    OpenKnown,
     edit_manifest,
     make_noise,
     save_graph,
@@ -31,8 +30,6 @@ from PIL import Image as Pil
 from i2i_sdk import BackendError, I2IError, InputError, Translator
 from i2i_sdk.backends import load_backend_class
 from i2i_sdk.imaging.geometry import FITS
-
-OpenKnown = Callable[..., Translator]
 
 RUNNABLE = [(b, p) for b, p in PORTABLE_ENGINES if load_backend_class(b).explain_unsupported(p) is None]
 
@@ -46,22 +43,6 @@ def compute_expected(name: str, image: Image, order: str) -> Image:
     result = answer.compute(rgb)
     result = np.repeat(result, 3, axis=-1) if answer.out_channels == 1 else result
     return result if order == "rgb" else result[..., ::-1]
-
-
-@pytest.fixture(scope="module")
-def open_known(known: FindBundle) -> Iterator[OpenKnown]:
-    """open_known("swap", color="rgb") is a Translator that the whole module shares."""
-    opened: dict[object, Translator] = {}
-
-    def find(name: str, **options: Any) -> Translator:
-        key = (name, *sorted(options.items()))
-        if key not in opened:
-            opened[key] = Translator(known(name), **options)
-        return opened[key]
-
-    yield find
-    for translate in opened.values():
-        translate.close()
 
 
 # known answers
@@ -200,77 +181,6 @@ def test_the_fit_of_the_bundle_is_the_default(folder: Path) -> None:
         Translator(folder)
     with Translator(folder, fit="crop") as translate:
         assert translate.fit == "crop"
-
-
-# Pillow
-
-
-def _make_pil_images() -> dict[str, Any]:
-    rgba = Pil.fromarray(make_noise(31, 47, 4))
-    rgb = Pil.fromarray(np.asarray(Pil.fromarray(make_noise(8, 12, 3)).resize((47, 31))))
-    palette = rgb.quantize(16)
-    transparent = palette.copy()
-    transparent.info["transparency"] = 3
-    images = {"L": rgb.convert("L"), "LA": rgba.convert("LA"), "RGB": rgb, "RGBA": rgba, "P": palette}
-    return images | {"P with transparency": transparent}
-
-
-@pytest.mark.parametrize("mode", _make_pil_images())
-@pytest.mark.parametrize("order", ["bgr", "rgb"])
-def test_pil_images_come_back_as_they_were(open_known: OpenKnown, mode: str, order: str) -> None:
-    image = _make_pil_images()[mode]
-    before = image.tobytes()
-    result = open_known("identity", fit="letterbox", color=order)(image)
-    assert isinstance(result, Pil.Image) and result.size == (47, 31)
-    assert result.mode == {"P": "RGB", "P with transparency": "RGBA"}.get(mode, mode)
-    assert image.tobytes() == before
-    if "A" in image.getbands():
-        assert result.getchannel("A").tobytes() == image.getchannel("A").tobytes()
-
-
-@pytest.mark.parametrize("order", ["bgr", "rgb"])
-def test_pil_images_are_rgb_whatever_numpys_order(open_known: OpenKnown, order: str) -> None:
-    size = (WIDTH, HEIGHT)
-    red = Pil.new("RGB", size, (255, 10, 0))
-    assert open_known("swap", color=order)(red).getpixel((3, 3)) == (0, 10, 255)
-    result = open_known("swap", color=order)(Pil.new("RGBA", size, (255, 10, 0, 77)))
-    assert result.getpixel((3, 3)) == (0, 10, 255, 77)
-    assert open_known("invert", color=order)(Pil.new("LA", size, (10, 77))).getpixel((0, 0)) == (245, 77)
-    # swapping twice would hide a wrong order; the red channel alone does not
-    assert open_known("red", color=order)(red).getpixel((3, 3)) == (255, 255, 255)
-    transparent = Pil.new("P", size, 3)
-    transparent.putpalette([9] * 9 + [255, 10, 0])
-    assert open_known("swap", color=order)(transparent).getpixel((3, 3)) == (0, 10, 255)
-    transparent.info["transparency"] = 3
-    assert open_known("swap", color=order)(transparent).getpixel((3, 3)) == (0, 10, 255, 0)
-
-
-def test_pil_images_from_files(open_known: OpenKnown) -> None:
-    file = io.BytesIO()
-    Pil.fromarray(make_noise(HEIGHT, WIDTH, 3)).save(file, "PNG")
-    image = Pil.open(file)  # a subclass of PIL.Image.Image, not loaded yet
-    result = open_known("invert")(image)
-    assert (np.asarray(result) == 255 - np.asarray(image)).all()
-
-
-@pytest.mark.parametrize("mode", ["1", "CMYK", "YCbCr", "HSV", "I", "F", "I;16", "PA"])
-def test_other_pil_modes_are_refused(open_known: OpenKnown, mode: str) -> None:
-    with pytest.raises(InputError, match=rf"PIL image of mode {mode}; accepted: .*L, LA, RGB, RGBA or P"):
-        open_known("invert")(Pil.new(mode, (9, 9)))
-
-
-@pytest.mark.parametrize(
-    ("mode", "hint"),
-    [
-        ("1", r'image\.convert\("RGB"\)'),
-        ("CMYK", r'image\.convert\("RGB"\)'),
-        ("I;16", r"// 257"),  # convert would clip at 255
-        ("F", r"scale its values to 0\.\.255"),
-    ],
-)
-def test_other_pil_modes_come_with_advice(open_known: OpenKnown, mode: str, hint: str) -> None:
-    with pytest.raises(InputError, match=f"{hint}.*$"):
-        open_known("invert")(Pil.new(mode, (9, 9)))
 
 
 # batches

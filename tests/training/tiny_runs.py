@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ PIX2PIX = (
     "pix2pix --generator resnet --resnet.width 2 --resnet.blocks 1 --discriminator.width 2 "
     "--discriminator.layers 1 --load_size 36 --crop_size 32 --eval_images 1"
 )
+SMALL = [*PIX2PIX.split(), "--steps", "1"]
 
 
 def write_pictures(root: Path, train: int = 5, val: int = 2) -> Path:
@@ -77,3 +79,13 @@ def train_tiny(
     run: RunOptions, name: str = "pix2pix", resume: bool = False, options: Any = None
 ) -> TrainingResult:
     return run_training(make_seeded_recipe(name, options), run, resume)
+
+
+def make_path_arguments(data: Path, out: Path) -> list[str]:
+    return ["--data", str(data), "--out", str(out)]
+
+
+def parse_next_commands(text: str) -> list[list[str]]:
+    """The commands after `next:`, as a shell would split them, without `i2i`."""
+    lines = text.partition("next: ")[2].splitlines()
+    return [shlex.split(line)[1:] for line in lines if line.strip()]

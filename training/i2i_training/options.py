@@ -114,7 +114,8 @@ def apply_values(defaults: tuple[Any, ...], values: Mapping[str, Any], source: s
 
     Raises TrainingError naming the `source`, as `parse_options`.
     """
-    return parse_options(defaults, make_flags(values), source=source)
+    flags = make_flags(values)
+    return parse_options(defaults, flags, source=source) if flags else defaults
 
 
 def make_flags(table: Mapping[str, Any]) -> list[str]:

@@ -1,32 +1,24 @@
-"""`i2i train`: its help, where options come from, what it says to do next, and signals."""
+"""`i2i train`: its help, where options come from, and what it says to do next."""
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import signal
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import cv2
 import pytest
-import torch
-from tiny_runs import PIX2PIX
-from warm import TIMEOUT_S, get_fork_server, wait_until
+from tiny_runs import SMALL, make_path_arguments, parse_next_commands
 
 from i2i_sdk.cli import main as i2i
 from i2i_sdk.errors import TrainingError
 from i2i_training.checkpoint import load_generator
-from i2i_training.cli.train import EXIT_STOPPED, main
+from i2i_training.cli.train import main
 from i2i_training.data.layout import LAYOUTS
 from i2i_training.networks import ResnetConfig
 from i2i_training.options import UPSTREAM_NAMES, flatten, make_flags, read_config
 from i2i_training.recipes import RECIPES
-from i2i_training.recipes.pix2pix import Pix2pix
 from i2i_training.run.run_options import RunOptions
 
 DISCRIMINATOR = "--discriminator.width 1"
@@ -38,7 +30,6 @@ NARROW = {
     "encdec": f"--network.width 1 {DISCRIMINATOR}",
     "dcgan": "--network.width 1 --discriminator_width 1",
 }
-SMALL = [*PIX2PIX.split(), "--steps", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +42,6 @@ def finished_run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 def list_names(*options: Any) -> list[str]:
     return [name for part in options for name, _ in flatten(asdict(part))]
-
-
-def make_path_arguments(data: Path, out: Path) -> list[str]:
-    return ["--data", str(data), "--out", str(out)]
 
 
 # ---------------------------------------------------------------- help
@@ -239,12 +226,6 @@ def test_resume_from_elsewhere_and_after_a_move(
 # ---------------------------------------------------------------- what to do next
 
 
-def parse_next_commands(text: str) -> list[list[str]]:
-    """The commands after `next:`, as a shell would split them, without `i2i`."""
-    lines = text.partition("next: ")[2].splitlines()
-    return [shlex.split(line)[1:] for line in lines if line.strip()]
-
-
 def test_the_end_names_what_was_written(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -282,93 +263,6 @@ def test_next_commands_work(
     assert {path.name for path in tmp_path.iterdir()} == {"out", *made}
     if name == "dcgan":
         assert cv2.imread("grid.png").shape[2] == 3
-
-
-# ---------------------------------------------------------------- signals
-
-
-@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
-def test_signals_save_and_say_how_to_go_on(asked: signal.Signals, pictures: Path, tmp_path: Path) -> None:
-    out, log = tmp_path / "run", tmp_path / "log"
-    flags = [*PIX2PIX.split(), *make_path_arguments(pictures, out), "--steps", "1000000", "--log_every", "1"]
-    pid = get_fork_server().start(["train", *flags], log)
-    wait_until(lambda: "step 3/" in log.read_text(), log)
-    os.kill(pid, asked)
-    assert get_fork_server().wait(pid) == EXIT_STOPPED == 130
-    text = log.read_text()
-    step = torch.load(out / "state.pt", weights_only=True)["step"]
-    assert step >= 3
-    assert f"stopped by {asked.name} after step {step} of 1000000, with its state\n" in text
-    assert "Traceback" not in text
-    assert load_generator(out / "latest_net_G.safetensors")[1].steps == step
-    assert not list(out.glob(".*"))
-    assert not (out / "report.html").exists()
-
-    ((*command,),) = parse_next_commands(text)
-    assert command == ["train", "--resume", str(out)]
-    code, text = get_fork_server().run([*command, "--steps", str(step + 1)], log)
-    assert code == 0, text
-    assert parse_next_commands(text) == [["export", str(out)]]
-
-
-def test_ctrl_c_of_the_real_command(pictures: Path, tmp_path: Path) -> None:
-    """Started as people start it, with the signal to the whole group as a terminal sends it."""
-    out, log = tmp_path / "run", tmp_path / "log"
-    command = [
-        str(Path(sys.executable).with_name("i2i")),
-        "train",
-        *PIX2PIX.split(),
-        *make_path_arguments(pictures, out),
-    ]
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [*command, "--steps", "1000000", "--log_every", "1"],
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-    try:
-        wait_until(lambda: "step 2/" in log.read_text() or process.poll() is not None, log)
-        os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(TIMEOUT_S) == EXIT_STOPPED
-    finally:
-        process.kill()
-        process.wait()
-    assert f"next: i2i train --resume {out}\n" in log.read_text()
-
-
-def test_minutes_are_a_plan_not_an_interruption(
-    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "run"
-    assert main([*SMALL, *make_path_arguments(pictures, out), "--steps", "9", "--minutes", "0.000001"]) == 0
-    text = capsys.readouterr().out
-    assert "stopped by --minutes 1e-06 after step 1 of 9, with its state" in text
-    assert parse_next_commands(text) == [["train", "--resume", str(out)]]
-
-
-def test_the_second_ctrl_c_does_not_wait(
-    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt_twice(*_: object) -> None:
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(Pix2pix, "step", interrupt_twice)
-    assert i2i.main(["train", *SMALL, *make_path_arguments(pictures, tmp_path / "run")]) == EXIT_STOPPED
-    assert capsys.readouterr().err == "interrupted\n"
-    assert not (tmp_path / "run" / "state.pt").exists()
-
-
-def test_losses_that_are_not_finite_end_with_an_error(
-    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    flags = [*SMALL, *make_path_arguments(pictures, tmp_path / "run"), "--steps", "9", "--optim.lr", "1e30"]
-    assert i2i.main(["train", *flags]) == 2
-    captured = capsys.readouterr()
-    assert re.search(r"^error: loss G_gan is not finite at step 1; no checkpoint was written", captured.err)
-    assert "next:" not in captured.out
 
 
 # ---------------------------------------------------------------- what strangers tried

@@ -1,0 +1,104 @@
+"""`i2i train` when it is interrupted: what is saved, what it says, and with which exit code it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import PIX2PIX, SMALL, make_path_arguments, parse_next_commands
+from warm import TIMEOUT_S, get_fork_server, wait_until
+
+from i2i_sdk.cli import main as i2i
+from i2i_training.checkpoint import load_generator
+from i2i_training.cli.train import EXIT_STOPPED, main
+from i2i_training.recipes.pix2pix import Pix2pix
+
+
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_signals_save_and_say_how_to_go_on(asked: signal.Signals, pictures: Path, tmp_path: Path) -> None:
+    out, log = tmp_path / "run", tmp_path / "log"
+    flags = [*PIX2PIX.split(), *make_path_arguments(pictures, out), "--steps", "1000000", "--log_every", "1"]
+    pid = get_fork_server().start(["train", *flags], log)
+    wait_until(lambda: "step 3/" in log.read_text(), log)
+    os.kill(pid, asked)
+    assert get_fork_server().wait(pid) == EXIT_STOPPED == 130
+    text = log.read_text()
+    step = torch.load(out / "state.pt", weights_only=True)["step"]
+    assert step >= 3
+    assert f"stopped by {asked.name} after step {step} of 1000000, with its state\n" in text
+    assert "Traceback" not in text
+    assert load_generator(out / "latest_net_G.safetensors")[1].steps == step
+    assert not list(out.glob(".*"))
+    assert not (out / "report.html").exists()
+
+    ((*command,),) = parse_next_commands(text)
+    assert command == ["train", "--resume", str(out)]
+    code, text = get_fork_server().run([*command, "--steps", str(step + 1)], log)
+    assert code == 0, text
+    assert parse_next_commands(text) == [["export", str(out)]]
+
+
+def test_ctrl_c_of_the_real_command(pictures: Path, tmp_path: Path) -> None:
+    """Started as people start it, with the signal to the whole group as a terminal sends it."""
+    out, log = tmp_path / "run", tmp_path / "log"
+    command = [
+        str(Path(sys.executable).with_name("i2i")),
+        "train",
+        *PIX2PIX.split(),
+        *make_path_arguments(pictures, out),
+    ]
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [*command, "--steps", "1000000", "--log_every", "1"],
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+    try:
+        wait_until(lambda: "step 2/" in log.read_text() or process.poll() is not None, log)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(TIMEOUT_S) == EXIT_STOPPED
+    finally:
+        process.kill()
+        process.wait()
+    assert f"next: i2i train --resume {out}\n" in log.read_text()
+
+
+def test_minutes_are_a_plan_not_an_interruption(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert main([*SMALL, *make_path_arguments(pictures, out), "--steps", "9", "--minutes", "0.000001"]) == 0
+    text = capsys.readouterr().out
+    assert "stopped by --minutes 1e-06 after step 1 of 9, with its state" in text
+    assert parse_next_commands(text) == [["train", "--resume", str(out)]]
+
+
+def test_the_second_ctrl_c_does_not_wait(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt_twice(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Pix2pix, "step", interrupt_twice)
+    assert i2i.main(["train", *SMALL, *make_path_arguments(pictures, tmp_path / "run")]) == EXIT_STOPPED
+    assert capsys.readouterr().err == "interrupted\n"
+    assert not (tmp_path / "run" / "state.pt").exists()
+
+
+def test_losses_that_are_not_finite_end_with_an_error(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [*SMALL, *make_path_arguments(pictures, tmp_path / "run"), "--steps", "9", "--optim.lr", "1e30"]
+    assert i2i.main(["train", *flags]) == 2
+    captured = capsys.readouterr()
+    assert re.search(r"^error: loss G_gan is not finite at step 1; no checkpoint was written", captured.err)
+    assert "next:" not in captured.out
