@@ -84,9 +84,9 @@ def render_view(photo: Image, time: float) -> Image:
 
 def write_sheet(bundle: Path, path: Path) -> None:
     """Input over output for every photo of the clip."""
-    with Translator(bundle, color="rgb") as translate:
+    with Translator(bundle) as translate:
         views = [render_view(getattr(data, name)(), 0.5) for name in PHOTOS]
-        sheet = np.vstack([np.hstack(views), np.hstack([translate(v) for v in views])])
+        sheet = np.vstack([np.hstack(views), np.hstack([translate(v, "rgb") for v in views])])
     small = cv2.resize(sheet, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
     cv2.imwrite(str(path), cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
 

@@ -33,14 +33,16 @@ def write_identity(path: Path, height: int = 256, width: int = 256) -> Path:
 class SlowEngine(Translator):
     """Takes 0.1 s longer, as a large network on another device does: without using the processor."""
 
-    def __call__(self, image: Any) -> Any:
+    def __call__(self, image: Any, color: str = "bgr") -> Any:
         """As the translator, later."""
-        result = super().__call__(image)
+        result = super().__call__(image, color)
         time.sleep(SLOW_S)
         return result
 
-    def timed(self, images: Sequence[NDArray[Any]]) -> tuple[list[NDArray[np.uint8]], Timings]:
+    def timed(
+        self, images: Sequence[NDArray[Any]], color: str = "bgr"
+    ) -> tuple[list[NDArray[np.uint8]], Timings]:
         """As the translator, later."""
-        outputs, timings = super().timed(images)
+        outputs, timings = super().timed(images, color)
         time.sleep(SLOW_S)
         return outputs, replace(timings, engine_ms=timings.engine_ms + SLOW_S * 1000)

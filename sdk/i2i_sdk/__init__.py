@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from i2i_sdk.bundle.folder import Bundle
     from i2i_sdk.live.results import Result
     from i2i_sdk.live.stream import Stream
-    from i2i_sdk.translator import Translator
+    from i2i_sdk.quality.verify_bundle import VerifyOutcome
+    from i2i_sdk.translator import Translator, verify
 
 __version__ = "0.1.0"
 
@@ -46,7 +47,9 @@ __all__ = [
     "Stream",
     "TrainingError",
     "Translator",
+    "VerifyOutcome",
     "__version__",
+    "verify",
 ]
 
 _LAZY = {
@@ -54,6 +57,8 @@ _LAZY = {
     "Result": "i2i_sdk.live.results",
     "Stream": "i2i_sdk.live.stream",
     "Translator": "i2i_sdk.translator",
+    "VerifyOutcome": "i2i_sdk.quality.verify_bundle",
+    "verify": "i2i_sdk.translator",
 }
 
 

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from i2i_sdk.backends.base import Engine, Stopwatch, Timings
 from i2i_sdk.backends.preference_table import AUTO_DEVICE
+from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.files import Closing
 from i2i_sdk.imaging import geometry, tiles
 from i2i_sdk.imaging.pil import from_pil, is_pil, to_pil
-from i2i_sdk.loading import Size, VariantRequest, open_source
+from i2i_sdk.loading import Size, VariantRequest, find_source, open_source
 from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from i2i_sdk.live.sources.source import Event
     from i2i_sdk.live.stream import Sink, Stream
     from i2i_sdk.media.translate_path import FileSummary
+    from i2i_sdk.quality.verify_bundle import VerifyOutcome
 
 Image = NDArray[np.uint8]
 Range = tuple[float, float]
@@ -50,7 +52,6 @@ class Translator(Closing):
         backend: take this engine ("ort", "openvino" …) instead of the fastest that runs here.
         precision: take this precision ("fp32", "bf16", "int8" …), likewise.
         size: of the engine, where a bundle has several: 256, (height, width) or "HxW".
-        color: channel order of NumPy images, in and out: "bgr" (OpenCV's) or "rgb".
         fit: how an image of another size meets the engine's: "resize" (stretch), "letterbox" (keep the
             aspect, gray borders), "crop" (keep the aspect, translate the center, leave the border as it
             is), "pad" (1:1 pixels, reflected borders), "tile" (1:1 pixels of any frame, in overlapping
@@ -94,7 +95,6 @@ class Translator(Closing):
         backend: str | None = None,
         precision: str | None = None,
         size: Size | None = None,
-        color: str = "bgr",
         fit: str | None = None,
         threads: int | None = None,
         min_psnr: float = DEFAULT_MIN_PSNR,
@@ -106,16 +106,13 @@ class Translator(Closing):
         layout: str | None = None,
         channel_order: str | None = None,
     ) -> None:
-        if color not in geometry.COLORS:
-            raise InputError(f"color is {color!r}; allowed: {', '.join(geometry.COLORS)}")
         contract = {"input_range": input_range, "output_range": output_range}
         contract |= {"layout": layout, "channel_order": channel_order}
         asked = VariantRequest(
             backend, precision, size, fit, threads, min_psnr, max_ms, provider, allow_fallback, device
         )
         opened = open_source(source, asked, contract)
-        self.color, self.fit = color, opened.fit
-        self.bundle, self.variant = opened.bundle, opened.variant
+        self.bundle, self.variant, self.fit = opened.bundle, opened.variant, opened.fit
         self.height, self.width = opened.height, opened.width
         self._engine, self._channels = opened.engine, opened.channels
         self._max_batch, self._fixed_batch = opened.max_batch, opened.fixed_batch
@@ -133,25 +130,26 @@ class Translator(Closing):
         return self.bundle.manifest.model.name if self.bundle else repr(self)
 
     @overload
-    def __call__(self, image: NDArray[Any]) -> Image: ...
+    def __call__(self, image: NDArray[Any], color: str = "bgr") -> Image: ...
     @overload
     def __call__(self, image: PilImage) -> PilImage: ...
-    def __call__(self, image: Any) -> Any:
+    def __call__(self, image: Any, color: str = "bgr") -> Any:
         """Translate one image; the result has its kind, size and channels, and its alpha untouched.
 
         Args:
-            image: uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] in the color order `color`, contiguous
-                or not; or a PIL image of mode L, LA, RGB, RGBA or P (a palette gives RGB or RGBA).
+            image: uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], contiguous or not; or a PIL image of mode
+                L, LA, RGB, RGBA or P (a palette gives RGB or RGBA).
+            color: channel order of an array, in and out: "bgr" (OpenCV's) or "rgb". PIL images need none.
 
         Raises InputError for anything else, saying what is accepted.
         """
-        return self.batch([image])[0]
+        return self.batch([image], color)[0]
 
     @overload
-    def batch(self, images: Sequence[NDArray[Any]]) -> list[Image]: ...
+    def batch(self, images: Sequence[NDArray[Any]], color: str = "bgr") -> list[Image]: ...
     @overload
     def batch(self, images: Sequence[PilImage]) -> list[PilImage]: ...
-    def batch(self, images: Sequence[Any]) -> list[Any]:
+    def batch(self, images: Sequence[Any], color: str = "bgr") -> list[Any]:
         """Translate several images, of any sizes, in as few engine calls as it allows. See `__call__`."""
         if isinstance(images, np.ndarray) and images.ndim < 4:
             shape = cast("NDArray[Any]", images).shape
@@ -162,11 +160,11 @@ class Translator(Closing):
         for image in images:
             array = from_pil(image) if is_pil(image) else image
             arrays.append(geometry.check_image(array))
-            orders.append("rgb" if is_pil(image) else self.color)
+            orders.append("rgb" if is_pil(image) else color)
         results = self._translate_batches(arrays, orders, Stopwatch())
         return [to_pil(r, i.mode) if is_pil(i) else r for r, i in zip(results, images, strict=True)]
 
-    def timed(self, images: Sequence[NDArray[Any]]) -> tuple[list[Image], Timings]:
+    def timed(self, images: Sequence[NDArray[Any]], color: str = "bgr") -> tuple[list[Image], Timings]:
         """As `batch`, for arrays, and how many milliseconds (ms) passed before, in and after the engine.
 
         Example:
@@ -178,7 +176,7 @@ class Translator(Closing):
         """
         stopwatch = Stopwatch()
         arrays = [geometry.check_image(image) for image in images]
-        results = self._translate_batches(arrays, [self.color] * len(arrays), stopwatch)
+        results = self._translate_batches(arrays, [color] * len(arrays), stopwatch)
         return results, stopwatch.stop()
 
     @property
@@ -208,13 +206,11 @@ class Translator(Closing):
             What was written, how many frames, in how many seconds, and notes for the user.
 
         Raises:
-            InputError: a path does not work, or this Translator has color="rgb".
+            InputError: a path does not work.
             MediaError: a file cannot be read or written.
         """
         from i2i_sdk.media.translate_path import translate_path
 
-        if self.color != "bgr":
-            raise InputError("translate_file reads files in OpenCV's order: use Translator(…, color='bgr')")
         return translate_path(self, Path(source), Path(out), progress=progress, compare=compare)
 
     def stream(
@@ -262,7 +258,7 @@ class Translator(Closing):
             A Stream, which starts when it is iterated over or run.
 
         Raises:
-            InputError: a source or option cannot be used, or this Translator has color="rgb".
+            InputError: a source or option cannot be used.
             MediaError: when it starts, a source cannot be opened.
 
         Example:
@@ -277,8 +273,6 @@ class Translator(Closing):
         from i2i_sdk.live.sources.opening import as_sources
         from i2i_sdk.live.stream import Stream
 
-        if self.color != "bgr":
-            raise InputError("streams are in OpenCV's order: use a Translator with color='bgr'")
         options = StreamOptions(stabilize, blend, mask, mirror, reuse, max_reuse, view, overlay, on_event)
         return Stream(self, as_sources(source, camera=camera, realtime=realtime), sinks, options)
 
@@ -297,6 +291,8 @@ class Translator(Closing):
         return f"<Translator {name}, {self._engine.precision} on {self._engine.provider}, fit={self.fit}>"
 
     def _translate_batches(self, arrays: list[Image], orders: list[str], stopwatch: Stopwatch) -> list[Image]:
+        for order in set(orders).difference(geometry.COLORS):
+            raise InputError(f"color is {order!r}; allowed: {', '.join(geometry.COLORS)}")
         results: list[Image] = []
         for start in range(0, len(arrays), self._max_batch):
             end = start + self._max_batch
@@ -349,3 +345,33 @@ class Translator(Closing):
                 f"it takes, with 1 or 3 channels"
             )
         return outputs
+
+
+def verify(
+    source: str | os.PathLike[str],
+    frames: str | os.PathLike[str] | None = None,
+    *,
+    threads: int | None = None,
+) -> dict[str, VerifyOutcome]:
+    """Compare every variant of a bundle with its FP32 reference, on this device, as `i2i verify` does.
+
+    Args:
+        source: a bundle (x.i2i) or a zoo name.
+        frames: an image, a folder of images or a video; None takes the photos that scikit-image ships.
+        threads: of the engines; None takes each one's default.
+
+    Returns:
+        By variant: its parity (PSNR in dB, SSIM 0..1), or the reason why there is none.
+
+    Raises:
+        InputError, MediaError: the source or the frames cannot be had.
+        BundleError: the bundle or its reference is invalid or was changed.
+        BackendError: the reference does not run.
+
+    Example:
+        >>> verify("sketch")["ort-fp32-256x256"].parity.psnr > 50
+        True
+    """
+    from i2i_sdk.quality.verify_bundle import verify_bundle
+
+    return verify_bundle(Bundle.read(find_source(source)), None if frames is None else Path(frames), threads)

@@ -213,8 +213,8 @@ def test_a_picture_becomes_what_python_makes_of_it(
     live.page.locator("#file").set_input_files(tmp_path / "photo.png")
     wait_until(lambda: live.page.locator("#after").evaluate("c => c.width") == photo.shape[1], "the picture")
     live.wait_for_model("identity", engine)
-    with Translator(models[2], color="rgb") as translate:
-        expected = translate(photo)
+    with Translator(models[2]) as translate:
+        expected = translate(photo, "rgb")
     assert psnr(live.read_pixels("before"), photo) > 60
     assert psnr(live.read_pixels("after"), expected) > 40
     assert live.page.get_by_role("button", name="Record").is_disabled()
