@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
             window.translators = tuple(models)
         servers = [] if args.mjpeg is None else [live.MjpegServerSink(args.mjpeg[1], args.mjpeg[0])]
         cameras = [live.VirtualCameraSink()] if args.virtual_camera else []
-        session = _SessionSink(args.frames, servers)
+        session = _SessionSink(args.stop_after, servers)
         stream = models[0].stream(
             sources,
             sinks=[*([window] if window else []), *recordings, *servers, *cameras, session],
@@ -133,7 +133,7 @@ def _make_parser() -> argparse.ArgumentParser:
     out.add_argument("--mjpeg", type=_parse_address, metavar="[HOST:]PORT", help="onto a page for browsers")
     out.add_argument("--virtual-camera", action="store_true", help="as a camera for other programs")
     out.add_argument("--snapshots", type=Path, default=".", metavar="DIR", help="for the window's key s")
-    out.add_argument("--frames", type=int, metavar="N", help="stop after N results")
+    out.add_argument("--stop-after", type=int, metavar="N", help="end after N results")
     picture = parser.add_argument_group("the picture")
     picture.add_argument("--view", choices=list(compose.VIEWS), default="output", help="v takes the next")
     strength: dict[str, Any] = {"type": _parse_strength, "nargs": "?", "const": True, "default": False}
@@ -171,8 +171,8 @@ def _parse_address(text: str) -> tuple[str, int]:
 
 def _check_args(args: argparse.Namespace, sources: Sequence[str]) -> None:
     """What does not go together. Raises InputError."""
-    if args.frames is not None and args.frames < 1:
-        raise InputError(f"--frames is {args.frames}; allowed: 1 or more")
+    if args.stop_after is not None and args.stop_after < 1:
+        raise InputError(f"--stop-after is {args.stop_after}; allowed: 1 or more")
     asked = [f"--{name}" for name in CAMERA_OPTIONS if getattr(args, name) is not None]
     if asked and not any(source.isdecimal() for source in sources):
         raise InputError(f"{', '.join(asked)}: for camera numbers only; the source is {', '.join(sources)}")

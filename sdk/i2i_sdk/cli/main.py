@@ -58,11 +58,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(COMMANDS[argv[0]][0], argv[1:])
 
 
+def replace_underscores(argv: Sequence[str]) -> list[str]:
+    """`--norm_mode x` is `--norm-mode x`; values stay as they are."""
+    options = [(word, *word.partition("=")) for word in argv]
+    return [
+        name.replace("_", "-") + sign + value if word.startswith("--") else word
+        for word, name, sign, value in options
+    ]
+
+
 def run(target: str, argv: Sequence[str]) -> int:
     """Import "module:function", call it, and turn expected errors into one line and an exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        return load(target)(argv)
+        return load(target)(replace_underscores(argv))
     except BrokenPipeError:  # `i2i info x.i2i | head`: nobody reads any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

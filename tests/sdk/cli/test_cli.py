@@ -15,7 +15,7 @@ from known_bundles import FindBundle, RunCommand, edit_manifest, make_noise, sav
 
 from i2i_sdk import Bundle, Translator, __version__, loading
 from i2i_sdk.cli import common
-from i2i_sdk.cli.main import COMMANDS, main
+from i2i_sdk.cli.main import COMMANDS, main, replace_underscores
 from i2i_sdk.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("working_folder")
@@ -32,6 +32,12 @@ def test_without_arguments_it_lists_every_command(run_command: RunCommand) -> No
 @pytest.mark.parametrize("option", ["--version", "-V"])
 def test_version(run_command: RunCommand, option: str) -> None:
     assert run_command(option).out == f"i2i-sdk {__version__}\n"
+
+
+def test_underscores_are_hyphens_in_options_only() -> None:
+    words = ["a_b", "--min_psnr", "a_b", "--min_psnr=a_b", "-o", "--unet.min_width"]
+    expected = ["a_b", "--min-psnr", "a_b", "--min-psnr=a_b", "-o", "--unet.min-width"]
+    assert replace_underscores(words) == expected
 
 
 @pytest.mark.parametrize("name", ["translate", "Run", "--quiet", ""])

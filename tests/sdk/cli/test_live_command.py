@@ -76,7 +76,7 @@ def test_the_picture_is_what_was_asked_for(known: FindBundle) -> None:
         image[:, :20] = 200
         cv2.imwrite(f"{index}.png", image)
     options = ["--mirror", "--blend", "0.5", "--view", "side", "--reuse", "0", "--stabilize", "0.5"]
-    assert run_live(known, "--source", ".", "--record", "out.mp4", *options, "--frames", 2) == 0
+    assert run_live(known, "--source", ".", "--record", "out.mp4", *options, "--stop-after", 2) == 0
     frames = decode_video(Path("out.mp4"))
     assert [frame.shape for frame in frames] == [(24, 80, 3)] * 2
     for left, right, level in ((2, 18, 20), (22, 38, 200), (42, 78, 127)):
@@ -94,7 +94,7 @@ def test_several_sources_are_several_files(known: FindBundle, capsys: Capture) -
 
 def test_without_anything_to_show_it_measures(known: FindBundle, capsys: Capture) -> None:
     write_clip(Path("clip.mp4"), 3)
-    assert run_live(known, "--source", "clip.mp4", "--frames", 1) == 0
+    assert run_live(known, "--source", "clip.mp4", "--stop-after", 1) == 0
     line = r"1 frame, 0\.0 fps, latency p50 \d+ ms, p95 \d+ ms, 0 dropped, 0 reconnects\n"
     assert re.fullmatch(line, capsys.readouterr().out)
 
@@ -118,7 +118,7 @@ def test_summary() -> None:
     [
         ("60", "camera 60 cannot be opened"),
         ("60", "Give a video file or an address"),
-        ("clip.mp4 --frames 0", "--frames is 0; allowed: 1 or more"),
+        ("clip.mp4 --stop-after 0", "--stop-after is 0; allowed: 1 or more"),
         ("clip.mp4 --width 640 --fps 30", "--width, --fps: for camera numbers only"),
         ("clip.mp4 --source 0 --mjpeg 0", "show one source; there are 2"),
         ("clip.mp4 --record clip.mp4", "would replace its source"),
