@@ -18,10 +18,18 @@ from tests.system.conftest import run_i2i
 
 
 @pytest.fixture(scope="module")
-def bundle(horse2zebra_export: tuple[Path, subprocess.CompletedProcess[str]]) -> Path:
-    """The first command."""
-    out, done = horse2zebra_export
-    assert "ort-fp32-256x256" in done.stdout and f"next: i2i run {out}" in done.stdout
+def bundle(zebra_checkpoint: Path, shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first command, with 64 photos: ort fp32; openvino fp32, int8 and, where the CPU has it, bf16."""
+    folder = tmp_path_factory.mktemp("horse2zebra")
+    (folder / "photos").mkdir()
+    for photo in sorted((shared_data / "photos").iterdir())[:64]:
+        (folder / "photos" / photo.name).symlink_to(photo)
+    out = folder / "h2z.i2i"
+    words = ["--to", "ort:fp32,openvino", "--frames", folder / "photos", "-o", out]
+    done = run_i2i("export", zebra_checkpoint, *words)
+    assert done.returncode == 0, done.stderr
+    assert "ort-fp32-256x256" in done.stdout and "openvino-int8-256x256" in done.stdout
+    assert f"i2i run {out}" in done.stdout
     assert "assumed: padding inside the blocks: reflect" in done.stderr
     return out
 
