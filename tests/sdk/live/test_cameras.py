@@ -28,7 +28,7 @@ from i2i_sdk.live import (
     VideoFile,
 )
 from i2i_sdk.live.sources import cameras, reconnecting
-from i2i_sdk.live.sources.cameras import CaptureSource, has_gstreamer
+from i2i_sdk.live.sources.cameras import has_gstreamer
 from i2i_sdk.live.sources.opening import as_source, as_sources
 from i2i_sdk.media.video_writer import VideoWriter
 
@@ -194,34 +194,6 @@ def test_gstreamer_says_when_this_opencv_has_none(monkeypatch: pytest.MonkeyPatc
         GStreamer("nonsense ! x").open()
     long = GStreamer("videotestsrc ! " * 20 + "appsink").name
     assert len(long) <= 60
-
-
-class FileCamera(CaptureSource):
-    """OpenCV's reader of a file, taken for a camera: it is lost when the file ends."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("file")
-        self.path = path
-
-    def open_capture(self) -> cv2.VideoCapture:
-        return cv2.VideoCapture(str(self.path))
-
-    def explain_failure(self) -> str:
-        return "no file"
-
-
-def test_a_capture_is_read_to_its_end_lost_and_opened_again(clip: Path) -> None:
-    camera, events = FileCamera(clip), []
-    camera.tell = lambda kind, _: events.append(kind)
-    camera.open()
-    frames = itertools.islice(camera.track_frames(), 5)  # 3 of the clip, and 2 again
-    levels = [float(captured.image.mean()) for captured in frames]
-    assert levels == pytest.approx([10, 120, 240, 10, 120], abs=3)
-    assert events == ["lost", "reconnected"]
-    assert (camera.reconnects, camera.captured, camera.width, camera.height) == (1, 5, 64, 48)
-    camera.release()
-    with pytest.raises(MediaError, match="no file"):
-        FileCamera(clip.with_name("other.mp4")).open()
 
 
 class ScriptedCapture:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import errno
 import ipaddress
 import logging
-import math
 import socket
 import sys
 import threading
-import time
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,14 +20,12 @@ import numpy as np
 
 from i2i_sdk.errors import InputError, MediaError
 from i2i_sdk.live.results import Result
-from i2i_sdk.live.sinks.sink import check_one_source
 from i2i_sdk.live.stream import Sink, Stream
 
 log = logging.getLogger(__name__)
 
 BOUNDARY = "frame"
 SEND_TIMEOUT_S = 2.0  # a client that takes nothing for so long is let go
-REQUEST_TIMEOUT_S = 5.0  # in which a client must have asked and got its answer, if that is not the stream
 MAX_CLIENTS = 16  # that look; each costs a thread and what is sent to it
 MAX_CONNECTIONS = 64  # those included that only ask for the page
 PAGE = b"""<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -56,6 +52,8 @@ class MjpegServerSink(Sink):
         InputError: the quality is outside 1 to 100.
     """
 
+    single = True
+
     def __init__(
         self, port: int = 8080, host: str = "127.0.0.1", quality: int = 85, source: int | None = None
     ) -> None:
@@ -73,10 +71,9 @@ class MjpegServerSink(Sink):
         return self._newest.clients
 
     def open(self, stream: Stream) -> None:
-        """Start to listen, also once more after `close`. Raises MediaError, and InputError for several
-        sources or while it serves another stream.
+        """Start to listen, also once more after `close`. Raises MediaError, and InputError while it serves
+        another stream.
         """
-        check_one_source(self, stream, f"MjpegServerSink({self.port}, source=0)")
         if self._server is not None:
             raise InputError(f"this sink serves another stream at port {self.port}; give each its own")
         self._newest = _LatestJpeg()
@@ -121,30 +118,26 @@ class _LatestJpeg:
 
     def put(self, jpeg: bytes) -> None:
         with self._changed:
-            if not self.clients:  # the last one left while it was encoded
-                return
             self._jpeg, self._number = jpeg, self._number + 1
             self._changed.notify_all()
 
     def wait_for_newer(self, number: int) -> tuple[bytes, int] | None:
         """The first picture newer than `number`, and its number; None at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or (self._number > number and bool(self._jpeg)))
+            self._changed.wait_for(lambda: self._closed or self._number > number)
             return None if self._closed else (self._jpeg, self._number)
 
-    def add_client(self) -> bool:
-        """Count one more who looks, if there is room."""
+    def add_client(self) -> int | None:
+        """Count one more who looks: the number of the newest picture, which is past; None without room."""
         with self._changed:
             if self.clients >= MAX_CLIENTS:
-                return False
+                return None
             self.clients += 1
-            return True
+            return self._number
 
     def remove_client(self) -> None:
         with self._changed:
             self.clients -= 1
-            if not self.clients:
-                self._jpeg = b""  # whoever looks next must not see what was long ago
 
     def close(self) -> None:
         with self._changed:
@@ -159,7 +152,7 @@ class _MjpegServer(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], newest: _LatestJpeg) -> None:
         self.newest = newest
-        self._connections: dict[socket.socket, float] = {}  # and until when each may last
+        self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
         super().__init__(address, _MjpegHandler)
         self.local = is_loopback(str(self.server_address[0]))
@@ -169,30 +162,20 @@ class _MjpegServer(ThreadingHTTPServer):
         with self._lock:
             if len(self._connections) >= MAX_CONNECTIONS:
                 return False
-            self._connections[request] = time.monotonic() + REQUEST_TIMEOUT_S
+            self._connections.add(request)
             return True
 
-    def keep_open(self, connection: socket.socket) -> None:
-        """This one may last as long as it takes what it is sent."""
+    def disconnect(self) -> None:
+        """End all connections."""
         with self._lock:
-            self._connections[connection] = math.inf
-
-    def service_actions(self) -> None:
-        """End what lasts too long, ten times a second: a time limit of a socket counts for one byte only."""
-        self.disconnect(time.monotonic())
-
-    def disconnect(self, now: float = math.inf) -> None:
-        """End the connections whose time is over at `now`: all by default."""
-        with self._lock:
-            for connection, until in self._connections.items():
-                if until <= now:
-                    with suppress(OSError):  # gone already
-                        connection.shutdown(socket.SHUT_RDWR)
+            for connection in self._connections:
+                with suppress(OSError):  # gone already
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request: Any) -> None:
         """The end of a connection, in every case."""
         with self._lock:
-            self._connections.pop(request, None)
+            self._connections.discard(request)
         super().shutdown_request(request)
 
     def server_bind(self) -> None:
@@ -230,16 +213,15 @@ class _MjpegHandler(BaseHTTPRequestHandler):
         """Requests are nobody's business."""
 
     def _send_stream(self) -> None:
-        content, newest, number = f"multipart/x-mixed-replace; boundary={BOUNDARY}", self.server.newest, 0
+        content, newest = f"multipart/x-mixed-replace; boundary={BOUNDARY}", self.server.newest
         if self.command == "HEAD":
             self._send_headers(content, None)
             return
-        if not newest.add_client():
+        if (number := newest.add_client()) is None:
             self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, f"{MAX_CLIENTS} look already; try again later")
             return
         try:
             self._send_headers(content, None)
-            self.server.keep_open(self.connection)
             while (found := newest.wait_for_newer(number)) is not None:
                 jpeg, number = found
                 head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"

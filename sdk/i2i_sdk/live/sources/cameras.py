@@ -73,7 +73,7 @@ class CaptureSource(LiveSource):
         """What to tell a user when it did not open."""
         raise NotImplementedError
 
-    def connect(self) -> None:
+    def open(self) -> None:
         """Open it. Raises MediaError."""
         capture = self.open_capture()
         if not capture.isOpened():
@@ -98,7 +98,7 @@ class CaptureSource(LiveSource):
             else:  # one damaged picture, or a pause
                 self.undecodable += grabbed
 
-    def disconnect(self) -> None:
+    def release(self) -> None:
         """Release the device. Only the thread that reads may do this: OpenCV is not safe against others."""
         capture, self._capture = self._capture, None
         if capture is not None:
