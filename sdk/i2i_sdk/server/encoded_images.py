@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -16,12 +15,12 @@ from numpy.typing import NDArray
 
 from i2i_sdk.errors import MediaError
 from i2i_sdk.media.images import decode_image
-from i2i_sdk.server.refusals import RefusedError, quote_value
+from i2i_sdk.server.refusals import RefusedError
+from i2i_sdk.server.schema import Encoding
 
 Image = NDArray[np.uint8]
 
 MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "bmp": "image/bmp"}
-WRITABLE_FORMATS = ("jpeg", "png", "webp")
 READABLE_FORMATS = "JPEG, PNG, WebP and BMP are read"
 
 # Progressive JPEGs come in about ten scans. Each costs a pass over the whole picture and may have 20 bytes,
@@ -30,14 +29,6 @@ MAX_SCANS = 64
 START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 MAX_MARKERS = 1000  # before the size is said; photos have up to a few hundred, for color profiles
 MARKER = re.compile(rb"\xff+([^\xff])", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """How results are written. quality: 1..100, for JPEG and WebP."""
-
-    format: str = "jpeg"
-    quality: int = 80
 
 
 def inspect(data: bytes, max_pixels: int) -> str:
@@ -97,17 +88,6 @@ def encode(image: Image, encoding: Encoding) -> bytes:
         message = f"a picture of {size} cannot be written as {encoding.format}: ask for png"
         raise RefusedError("bad_option", message)
     return encoded.tobytes()
-
-
-def parse_encoding(name: object, quality: object) -> Encoding:
-    """What a client asked for, as an Encoding. Raises RefusedError."""
-    if name not in WRITABLE_FORMATS:
-        message = f"format is {quote_value(name)}; allowed: {', '.join(WRITABLE_FORMATS)}"
-        raise RefusedError("bad_option", message)
-    if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
-        message = f"quality is {quote_value(quality)}; allowed: a whole number from 1 to 100"
-        raise RefusedError("bad_option", message)
-    return Encoding(str(name), quality)
 
 
 def _detect_format(data: bytes) -> str:

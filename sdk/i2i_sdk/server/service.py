@@ -18,10 +18,11 @@ from typing import TypeVar
 
 from i2i_sdk.errors import InputError
 from i2i_sdk.server import encoded_images
-from i2i_sdk.server.encoded_images import Encoding, Image
+from i2i_sdk.server.encoded_images import Image
 from i2i_sdk.server.models import Models, ServedModel
 from i2i_sdk.server.prometheus import Metrics, StageTimings
 from i2i_sdk.server.refusals import RefusedError
+from i2i_sdk.server.schema import Encoding
 from i2i_sdk.server.settings import Limits
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,19 @@ class Service:
     async def translate_post(
         self, model: ServedModel, data: bytes, encoding: Encoding
     ) -> tuple[bytes, StageTimings]:
-        """Translate one picture for a POST. Raises RefusedError."""
+        """Translate one picture for a POST.
+
+        Args:
+            model: that translates it.
+            data: a picture's file.
+            encoding: of the answer.
+
+        Returns:
+            A picture's file, and where the time went.
+
+        Raises:
+            RefusedError: it cannot be read, translated or written.
+        """
         arrived = time.perf_counter()
         async with self._posts[model.name], self.lock_engine(model):
             wait = (time.perf_counter() - arrived) * 1000
