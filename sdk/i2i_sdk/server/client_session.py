@@ -142,13 +142,13 @@ class ClientSession:
 
     async def _handle_frame(self, data: bytes) -> None:
         """Put a frame into the slot, unless it can be seen to be bad."""
-        if len(data) < FRAME_HEADER.size:
-            message = f"a frame begins with {FRAME_HEADER.size} bytes: id, 0, time"
-            await self._refuse(None, RefusedError("bad_request", message))
-            return
-        number, zero, sent = FRAME_HEADER.unpack_from(data)
-        frame = ClientFrame(number, sent, data[FRAME_HEADER.size :], time.perf_counter())
+        number = None
         try:
+            if len(data) < FRAME_HEADER.size:
+                message = f"a frame begins with {FRAME_HEADER.size} bytes: id, 0, time"
+                raise RefusedError("bad_request", message)
+            number, zero, sent = FRAME_HEADER.unpack_from(data)
+            frame = ClientFrame(number, sent, data[FRAME_HEADER.size :], time.perf_counter())
             if zero:
                 raise RefusedError("bad_request", f"bytes 4 to 8 of a frame are 0; got {zero}")
             limits = self._service.limits

@@ -83,8 +83,8 @@ class DrippingClient:
         self._connected.close()
 
 
-def send_request(sink: MjpegServerSink, path: str, method: str = "GET", **headers: str) -> httpx.Response:
-    return httpx.request(method, f"http://127.0.0.1:{sink.port}{path}", headers=headers, timeout=5)
+def send_request(sink: MjpegServerSink, path: str, **headers: str) -> httpx.Response:
+    return httpx.get(f"http://127.0.0.1:{sink.port}{path}", headers=headers, timeout=5)
 
 
 def test_what_is_shown_arrives_in_order_and_the_last_picture_too(sink: MjpegServerSink) -> None:
@@ -200,8 +200,9 @@ def test_a_sink_serves_one_stream_after_the_other(sink: MjpegServerSink) -> None
     ],
 )
 def test_a_name_of_others_for_this_machine_is_refused(sink: MjpegServerSink, host: str, status: int) -> None:
-    assert send_request(sink, "/", Host=host).status_code == status
-    assert send_request(sink, "/stream.mjpg", "HEAD", Host=host).status_code == status
+    for path in ("/", "/stream.mjpg"):
+        with httpx.stream("GET", f"http://127.0.0.1:{sink.port}{path}", headers={"Host": host}) as response:
+            assert response.status_code == status
 
 
 def test_a_server_for_the_network_has_any_name() -> None:
@@ -213,11 +214,9 @@ def test_a_server_for_the_network_has_any_name() -> None:
 
 def test_every_answer_says_that_no_other_page_may_show_it(sink: MjpegServerSink) -> None:
     for path in ("/", "/stream.mjpg", "/other"):
-        response = send_request(sink, path, "HEAD")
-        assert response.content == b""
-        assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
-        assert response.headers["X-Content-Type-Options"] == "nosniff"
-    assert sink.clients == 0
+        with httpx.stream("GET", f"http://127.0.0.1:{sink.port}{path}") as response:
+            assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_more_viewers_than_there_is_room_for_are_sent_away(

@@ -198,25 +198,17 @@ class _MjpegHandler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.FORBIDDEN, f"open http://localhost:{self.server.server_address[1]}/")
         elif path == "/":
             self._send_headers("text/html; charset=utf-8", len(PAGE))
-            if self.command != "HEAD":
-                self.wfile.write(PAGE)
+            self.wfile.write(PAGE)
         elif path == "/stream.mjpg":
             self._send_stream()
         else:
             self.send_error(HTTPStatus.NOT_FOUND, "there are / and /stream.mjpg")
-
-    def do_HEAD(self) -> None:
-        """The same without a body."""
-        self.do_GET()
 
     def log_message(self, format: str, *args: object) -> None:
         """Requests are nobody's business."""
 
     def _send_stream(self) -> None:
         content, newest = f"multipart/x-mixed-replace; boundary={BOUNDARY}", self.server.newest
-        if self.command == "HEAD":
-            self._send_headers(content, None)
-            return
         if (number := newest.add_client()) is None:
             self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, f"{MAX_CLIENTS} look already; try again later")
             return
