@@ -160,7 +160,10 @@ def _add_translate(api: APIRouter, service: Service) -> None:
         WebP. `Server-Timing` says where the time went.
         """
         served = models.find(options.model)
-        async with service.count_pending():
+        if service.pending.locked():
+            message = f"{limits.max_pending} pictures are waiting already: send it again in a second"
+            raise RefusedError("too_busy", message)
+        async with service.pending:
             data = await _read_body(request, limits.max_body_bytes)
             encoded, timings = await service.translate_post(served, data, options)
         timing = ", ".join(f"{stage};dur={milliseconds:.2f}" for stage, milliseconds in vars(timings).items())

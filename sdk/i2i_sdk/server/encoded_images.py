@@ -21,6 +21,12 @@ from i2i_sdk.server.schema import Encoding
 Image = NDArray[np.uint8]
 
 MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "bmp": "image/bmp"}
+SIGNATURES = {  # and where they stand
+    "jpeg": (0, b"\xff\xd8\xff"),
+    "png": (0, b"\x89PNG\r\n\x1a\n"),
+    "webp": (8, b"WEBP"),
+    "bmp": (0, b"BM"),
+}
 READABLE_FORMATS = "JPEG, PNG, WebP and BMP are read"
 
 # Progressive JPEGs come in about ten scans. Each costs a pass over the whole picture and may have 20 bytes,
@@ -31,8 +37,8 @@ MAX_MARKERS = 1000  # before the size is said; photos have up to a few hundred, 
 MARKER = re.compile(rb"\xff+([^\xff])", re.DOTALL)
 
 
-def inspect(data: bytes, max_pixels: int) -> str:
-    """The format of an encoded picture, "jpeg", "png", "webp" or "bmp", without decoding it.
+def inspect(data: bytes, max_pixels: int) -> None:
+    """Look at the header of an encoded picture.
 
     Raises RefusedError: another format, a damaged header, or more than `max_pixels`.
     """
@@ -49,7 +55,6 @@ def inspect(data: bytes, max_pixels: int) -> str:
         raise RefusedError("too_large", message)
     if kind == "jpeg":
         _check_scans(data)
-    return kind
 
 
 def decode(data: bytes, max_pixels: int) -> Image:
@@ -91,14 +96,9 @@ def encode(image: Image, encoding: Encoding) -> bytes:
 
 
 def _detect_format(data: bytes) -> str:
-    if data[:3] == b"\xff\xd8\xff":
-        return "jpeg"
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return "png"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "webp"
-    if data[:2] == b"BM":
-        return "bmp"
+    for name, (start, signature) in SIGNATURES.items():
+        if data.startswith(signature, start):
+            return name
     begin = f"these bytes begin with {data[:8].hex(' ')}" if data else "there are no bytes"
     raise RefusedError(
         "unsupported_format", f"{begin}, which is not a known picture format; {READABLE_FORMATS}"

@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from os import cpu_count
 from typing import TypeVar
 
@@ -37,7 +36,7 @@ class Service:
         self.models, self.limits, self.metrics = models, limits, Metrics()
         self._turns = {model.name: asyncio.Lock() for model in models}
         self._posts = {model.name: asyncio.Lock() for model in models}
-        self._pending = 0
+        self.pending = asyncio.Semaphore(limits.max_pending)  # POSTs that are here
         # One per engine, which is busy for long, and some for encoding meanwhile.
         self._threads = ThreadPoolExecutor(len(models) + (cpu_count() or 1), thread_name_prefix="i2i-serve")
 
@@ -97,18 +96,6 @@ class Service:
         timings = StageTimings(wait, decode, engine, encode)
         self.metrics.count_translated(model.name, "post", timings)
         return encoded, timings
-
-    @asynccontextmanager
-    async def count_pending(self) -> AsyncGenerator[None]:
-        """Count a POST while it is here. Raises RefusedError if there are too many."""
-        if self._pending >= self.limits.max_pending:
-            message = f"{self._pending} pictures are waiting already: send it again in a second"
-            raise RefusedError("too_busy", message)
-        self._pending += 1
-        try:
-            yield
-        finally:
-            self._pending -= 1
 
     async def _run_in_thread(self, work: Callable[[], T]) -> T:
         """Run `work` without blocking the event loop; what goes wrong becomes a RefusedError."""

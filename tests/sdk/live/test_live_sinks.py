@@ -95,15 +95,15 @@ def test_a_frame_of_another_size_is_scaled_into_the_recording(invert: Translator
     assert [float(result.frame.mean()) for result in results] == pytest.approx([255, 205, 155], abs=2)
 
 
-def test_odd_sides_are_padded_and_said(invert: Translator, tmp_path: Path) -> None:
-    sink = VideoSink(tmp_path / "out.mp4")
-    invert.stream([make_flat_image(0, 25, 41)], sinks=[sink]).run()
-    assert "padded from 41x25 to 42x26" in sink.notes[0]
-
-
 def test_a_virtual_camera_that_cannot_be_made_says_what_to_install(invert: Translator) -> None:
     pytest.importorskip("pyvirtualcam")
     if list(Path("/dev").glob("video*")):
         pytest.skip("this machine may have a virtual camera")
     with pytest.raises(BackendError, match=r"[^.]\. On Linux: .*v4l2loopback"):
         invert.stream([make_flat_image(0)], sinks=[VirtualCameraSink()]).run()
+
+
+def test_odd_sides_are_padded_and_said(invert: Translator, tmp_path: Path) -> None:
+    sink = VideoSink(tmp_path / "out.mp4")
+    invert.stream([make_flat_image(0, 25, 41)], sinks=[sink]).run()
+    assert "padded from 41x25 to 42x26" in sink.notes[0]

@@ -61,14 +61,14 @@ class MjpegServerSink(Sink):
         if not 1 <= quality <= 100:
             raise InputError(f"quality is {quality}; allowed: 1 to 100")
         self.host, self.port, self._quality = host, port, quality
-        self._newest = _LatestJpeg()
         self._server: _MjpegServer | None = None
         self._thread: threading.Thread | None = None
 
     @property
     def clients(self) -> int:
         """How many look at the moment."""
-        return self._newest.clients
+        server = self._server
+        return 0 if server is None else server.clients
 
     def open(self, stream: Stream) -> None:
         """Start to listen, also once more after `close`. Raises MediaError, and InputError while it serves
@@ -76,9 +76,8 @@ class MjpegServerSink(Sink):
         """
         if self._server is not None:
             raise InputError(f"this sink serves another stream at port {self.port}; give each its own")
-        self._newest = _LatestJpeg()
         try:
-            self._server = _MjpegServer((self.host, self.port), self._newest)
+            self._server = _MjpegServer((self.host, self.port))
         except OSError as error:
             advice = "another port"
             if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
@@ -92,31 +91,38 @@ class MjpegServerSink(Sink):
 
     def take(self, result: Result) -> None:
         """Encode the picture if anybody looks."""
-        if self._newest.clients:
+        if self._server is not None and self._server.clients:
             options = [cv2.IMWRITE_JPEG_QUALITY, self._quality]
             _, jpeg = cv2.imencode(".jpg", result.picture, options)
-            self._newest.put(np.asarray(jpeg, np.uint8).tobytes())
+            self._server.show(np.asarray(jpeg, np.uint8).tobytes())
 
     def close(self) -> None:
         """Let all clients go and stop listening."""
-        self._newest.close()
         server, self._server = self._server, None
         if server is not None and self._thread is not None:
             server.shutdown()
-            server.disconnect()  # else a client that sends or takes a byte now and then is waited for
+            server.disconnect()
             server.server_close()
             self._thread.join()
 
 
-class _LatestJpeg:
-    """The newest JPEG, for any number of waiting clients."""
+class _MjpegServer(ThreadingHTTPServer):
+    """Holds the newest JPEG, for any number of waiting clients."""
 
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._jpeg, self._number, self._closed = b"", 0, False
+    daemon_threads = False  # none survives `close`
+    block_on_close = True
+    allow_reuse_address = sys.platform != "win32"  # there it would take a port that another program serves
+
+    def __init__(self, address: tuple[str, int]) -> None:
         self.clients = 0
+        self._jpeg, self._number, self._closed = b"", 0, False
+        self._connections: set[socket.socket] = set()
+        self._changed = threading.Condition()  # of all these
+        super().__init__(address, _MjpegHandler)
+        self.local = is_loopback(str(self.server_address[0]))
 
-    def put(self, jpeg: bytes) -> None:
+    def show(self, jpeg: bytes) -> None:
+        """Give it to everyone who is ready for one."""
         with self._changed:
             self._jpeg, self._number = jpeg, self._number + 1
             self._changed.notify_all()
@@ -136,45 +142,30 @@ class _LatestJpeg:
             return self._number
 
     def remove_client(self) -> None:
+        """Count one less."""
         with self._changed:
             self.clients -= 1
 
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-
-class _MjpegServer(ThreadingHTTPServer):
-    daemon_threads = False  # none survives `close`
-    block_on_close = True
-    allow_reuse_address = sys.platform != "win32"  # there it would take a port that another program serves
-
-    def __init__(self, address: tuple[str, int], newest: _LatestJpeg) -> None:
-        self.newest = newest
-        self._connections: set[socket.socket] = set()
-        self._lock = threading.Lock()
-        super().__init__(address, _MjpegHandler)
-        self.local = is_loopback(str(self.server_address[0]))
-
     def verify_request(self, request: Any, client_address: object) -> bool:
         """Whether there is room for this connection, which is remembered then."""
-        with self._lock:
+        with self._changed:
             if len(self._connections) >= MAX_CONNECTIONS:
                 return False
             self._connections.add(request)
             return True
 
     def disconnect(self) -> None:
-        """End all connections."""
-        with self._lock:
+        """End all connections, else a client that sends or takes a byte now and then would be waited for."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
             for connection in self._connections:
                 with suppress(OSError):  # gone already
                     connection.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request: Any) -> None:
         """The end of a connection, in every case."""
-        with self._lock:
+        with self._changed:
             self._connections.discard(request)
         super().shutdown_request(request)
 
@@ -197,7 +188,7 @@ class _MjpegHandler(BaseHTTPRequestHandler):
         if self.server.local and not is_own_name(self.headers.get("Host", "localhost")):
             self.send_error(HTTPStatus.FORBIDDEN, f"open http://localhost:{self.server.server_address[1]}/")
         elif path == "/":
-            self._send_headers("text/html; charset=utf-8", len(PAGE))
+            self._send_headers("text/html; charset=utf-8")
             self.wfile.write(PAGE)
         elif path == "/stream.mjpg":
             self._send_stream()
@@ -208,25 +199,22 @@ class _MjpegHandler(BaseHTTPRequestHandler):
         """Requests are nobody's business."""
 
     def _send_stream(self) -> None:
-        content, newest = f"multipart/x-mixed-replace; boundary={BOUNDARY}", self.server.newest
-        if (number := newest.add_client()) is None:
+        if (number := self.server.add_client()) is None:
             self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, f"{MAX_CLIENTS} look already; try again later")
             return
         try:
-            self._send_headers(content, None)
-            while (found := newest.wait_for_newer(number)) is not None:
+            self._send_headers(f"multipart/x-mixed-replace; boundary={BOUNDARY}")
+            while (found := self.server.wait_for_newer(number)) is not None:
                 jpeg, number = found
                 head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
                 self.wfile.write(head.encode() + jpeg + b"\r\n")
         finally:
-            newest.remove_client()
+            self.server.remove_client()
 
-    def _send_headers(self, content: str, length: int | None) -> None:
+    def _send_headers(self, content: str) -> None:
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", content)
         self.send_header("Connection", "close")
-        if length is not None:
-            self.send_header("Content-Length", str(length))
         self.end_headers()
 
     def end_headers(self) -> None:
