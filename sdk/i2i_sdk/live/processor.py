@@ -96,7 +96,20 @@ class TranslatingProcessor:
     def __call__(
         self, batch: Sequence[tuple[int, Image]], translator: FrameProcessor, stabilize: bool
     ) -> list[ProcessedFrame]:
-        """(source, frame) -> finished pictures, in that order; those that need the engine share one call."""
+        """Finish frames; those that need the engine share one call.
+
+        Args:
+            batch: the number of each frame's source, and the frame, uint8 [H, W, 3] BGR.
+            translator: that translates them; with another one than before, nothing is reused.
+            stabilize: steady the pictures.
+
+        Returns:
+            One for each frame, in their order.
+
+        Raises:
+            InputError: a mask does not fit its frame.
+            BackendError: the engine fails.
+        """
         start = time.perf_counter()
         self._forget_what_is_past(translator)
         sources = [source for source, _ in batch]

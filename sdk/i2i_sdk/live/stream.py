@@ -78,6 +78,15 @@ class Stream(Closing):
     translates. stabilize: whether pictures are steadied. These may be changed at any time.
 
     Thread safety: iterate in one thread; `close`, `stats` and the attributes above from any.
+
+    Args:
+        translator: of uint8 frames [H, W, 3] BGR.
+        sources: one or more.
+        sinks: for `run`; none to iterate.
+        options: the picture, the view, and who is told of events.
+
+    Raises:
+        InputError: there is no source, a sink is none, or one has no room for several sources.
     """
 
     def __init__(

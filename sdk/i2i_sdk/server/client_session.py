@@ -71,8 +71,8 @@ class Streams:
         except RefusedError as refused:  # the client as a whole, not a frame
             metrics.errors.labels(refused.code).inc()
             code = TRY_AGAIN_LATER if refused.code == "too_many_clients" else POLICY_VIOLATION
-            await send_json(socket, type="error", id=None, **refused.to_json()["error"])
-            await close(socket, code, refused.code)
+            await _send_json(socket, type="error", id=None, **refused.to_json()["error"])
+            await _close(socket, code, refused.code)
         except WebSocketDisconnect:
             pass
         finally:
@@ -80,7 +80,7 @@ class Streams:
 
     async def close_all(self) -> None:
         """Close all with 1001, and give their sessions a moment to end."""
-        await asyncio.gather(*(close(socket, GOING_AWAY, "the server stops") for socket in [*self._open]))
+        await asyncio.gather(*(_close(socket, GOING_AWAY, "the server stops") for socket in [*self._open]))
         until = time.monotonic() + GOODBYE_SECONDS
         while self._open and time.monotonic() < until:
             await asyncio.sleep(0.01)
@@ -166,7 +166,7 @@ class ClientSession:
         for number in replaced:
             self._dropped += 1
             self._service.metrics.dropped.inc()
-            await send_json(self._socket, type="dropped", id=number)
+            await _send_json(self._socket, type="dropped", id=number)
 
     async def _handle_command(self, text: str | None) -> None:
         """Obey a text message; one that makes no sense is answered with an error and changes nothing."""
@@ -175,7 +175,7 @@ class ClientSession:
             if command.get("type") == "model":
                 await self._use_model(command.get("model"))
             elif command.get("type") == "ping":
-                await send_json(self._socket, type="pong", t=command.get("t"))
+                await _send_json(self._socket, type="pong", t=command.get("t"))
             else:
                 message = "type is none of model, ping; frames are sent as binary messages"
                 raise RefusedError("bad_request", message)
@@ -187,7 +187,7 @@ class ClientSession:
     async def _use_model(self, name: object) -> None:
         self._model = model = self._service.models.find(name)
         server, limits = model.description.server, self._service.limits
-        await send_json(
+        await _send_json(
             self._socket,
             type="ready",
             model=model.name,
@@ -221,11 +221,11 @@ class ClientSession:
     async def _send_result(self, frame: ClientFrame, timings: StageTimings, encoded: bytes) -> None:
         stages = (timings.wait, timings.decode, timings.engine, timings.encode)
         header = RESULT_HEADER.pack(frame.id, self._dropped, frame.time, *stages)
-        await send(self._socket, {"type": "websocket.send", "bytes": header + encoded})
+        await _send(self._socket, {"type": "websocket.send", "bytes": header + encoded})
 
     async def _refuse(self, number: int | None, refused: RefusedError) -> None:
         self._service.metrics.errors.labels(refused.code).inc()
-        await send_json(self._socket, type="error", id=number, **refused.to_json()["error"])
+        await _send_json(self._socket, type="error", id=number, **refused.to_json()["error"])
 
     async def _receive(self) -> dict[str, Any]:
         """The next message. Raises WebSocketDisconnect."""
@@ -235,12 +235,12 @@ class ClientSession:
         return dict(message)
 
 
-async def send_json(socket: WebSocket, **message: object) -> None:
+async def _send_json(socket: WebSocket, **message: object) -> None:
     """Send a text message, unless the client is gone."""
-    await send(socket, {"type": "websocket.send", "text": json.dumps(message, allow_nan=False)})
+    await _send(socket, {"type": "websocket.send", "text": json.dumps(message, allow_nan=False)})
 
 
-async def send(socket: WebSocket, message: dict[str, Any]) -> None:
+async def _send(socket: WebSocket, message: dict[str, Any]) -> None:
     """Send a message, unless the client is gone: the receiving side hears of that and ends the session."""
     if socket.application_state is WebSocketState.CONNECTED:
         # RuntimeError is how uvicorn says that it closed the connection itself, after a message too large.
@@ -248,9 +248,9 @@ async def send(socket: WebSocket, message: dict[str, Any]) -> None:
             await socket.send(message)
 
 
-async def close(socket: WebSocket, code: int, reason: str) -> None:
+async def _close(socket: WebSocket, code: int, reason: str) -> None:
     """Close, unless that was done."""
-    await send(socket, {"type": "websocket.close", "code": code, "reason": reason})
+    await _send(socket, {"type": "websocket.close", "code": code, "reason": reason})
 
 
 def _parse_message(text: str | None) -> dict[str, Any]:

@@ -41,7 +41,10 @@ def quote_value(value: object) -> str:
 class RefusedError(I2IError):
     """A request or a frame that is answered with an error; nothing else is affected.
 
-    headers: of the HTTP answer, besides those of its status.
+    Args:
+        code: of `STATUS`.
+        message: what was given, what is allowed, what to do.
+        headers: of the HTTP answer, besides those of its status.
     """
 
     def __init__(self, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:

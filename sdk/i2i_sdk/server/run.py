@@ -27,6 +27,11 @@ class LiveServer(uvicorn.Server):
     """uvicorn's, with a goodbye: its WebSockets close with 1001, and a signal is a normal end.
 
     `should_exit = True` stops it from another thread.
+
+    Args:
+        app: of `create_app`.
+        options: certificates and limits.
+        on_ready: called once it can be reached.
     """
 
     def __init__(self, app: FastAPI, options: ServeOptions, on_ready: Callable[[], None]) -> None:

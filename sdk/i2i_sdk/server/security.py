@@ -47,7 +47,13 @@ CONTENT_POLICY = (
 
 
 class Guard:
-    """The outermost layer: refuses what may not be asked, and puts its headers on every answer."""
+    """The outermost layer: refuses what may not be asked, and puts its headers on every answer.
+
+    Args:
+        app: what it guards; a RefusedError of it is answered here.
+        options: token and names.
+        metrics: where refusals are counted.
+    """
 
     def __init__(self, app: ASGIApp, options: ServeOptions, metrics: Metrics) -> None:
         self._app, self._options, self._metrics = app, options, metrics

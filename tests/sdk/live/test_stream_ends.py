@@ -135,21 +135,6 @@ def test_pausing_holds_a_file_and_sinks_stay_awake(invert: Translator) -> None:
     assert stats.dropped == 0
 
 
-def test_pausing_holds_results_while_iterating(invert: Translator) -> None:
-    stream = invert.stream([make_flat_image(level) for level in range(4)])
-    results = iter(stream)
-    next(results)
-    stream.paused = True
-    received: list[Result] = []
-    consumer = threading.Thread(target=lambda: received.extend(results))
-    consumer.start()
-    time.sleep(0.2)
-    assert not received
-    stream.paused = False
-    consumer.join(DEADLINE_S)
-    assert [r.index for r in received] == [1, 2, 3]
-
-
 def test_pausing_holds_a_file_that_plays_at_its_own_speed(invert: Translator, tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "in.mp4", 40, 24, 50.0, audio_from=None) as writer:
         for index in range(40):

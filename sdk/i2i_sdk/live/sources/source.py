@@ -180,13 +180,18 @@ class ImageFolder(Source):
 
 
 class Frames(Source):
-    """Any iterable of frames: uint8 arrays [H, W, 3], [H, W, 4] or [H, W], BGR.
-
-    live: the iterable is a camera of your own; the newest frame wins. Else every frame counts. fps: of the
-    frames, for their times; without it, times are those of arrival.
+    """Any iterable of frames.
 
     A thread cannot be stopped from outside while it waits in your code: closing a stream does not wait for
     it, and the thread ends with the next frame that the iterable gives.
+
+    Args:
+        iterable: of uint8 arrays [H, W, 3], [H, W, 4] or [H, W], BGR.
+        live: it is a camera of your own; the newest frame wins. Else every frame counts.
+        fps: frames per second, for their times; without it, times are those of arrival.
+
+    Raises:
+        InputError: fps is not above 0 and at most 1000.
     """
 
     def __init__(self, iterable: Iterable[Image], *, live: bool = False, fps: float | None = None) -> None:
