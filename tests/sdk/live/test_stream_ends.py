@@ -69,14 +69,14 @@ def test_an_engines_error_reaches_the_caller(invert: Translator) -> None:
 def test_what_ends_a_run_reaches_the_caller_and_leaves_a_recording_that_plays(
     invert: Translator, tmp_path: Path, error: BaseException
 ) -> None:
-    class EndingSink(Sink):
+    class FailingSink(Sink):
         def take(self, result: Result) -> None:
             if result.index == 3:
                 raise error
 
     out = tmp_path / "out.mkv"
     with pytest.raises(type(error), match=str(error)):
-        invert.stream([make_flat_image(9)] * 9, sinks=[VideoSink(out), EndingSink()]).run()
+        invert.stream([make_flat_image(9)] * 9, sinks=[VideoSink(out), FailingSink()]).run()
     assert len(list(invert.stream(out))) == 4
     assert sorted(tmp_path.iterdir()) == [out]
 

@@ -121,30 +121,23 @@ def test_a_flood_does_not_keep_another_client_waiting(slow_server: RunningServer
     with slow_server.connect_client() as greedy, slow_server.connect_client() as polite:
         for number in range(3):
             greedy.send_frame(number, picture)
-        first = _receive_pictures(greedy, 1)
         for number in range(10):
             polite.send_frame(number, picture)
             for more in range(8):
                 greedy.send_frame(3 + 8 * number + more, picture)
             assert polite.receive_result().id == number
         last = 3 + 8 * 10 - 1
-        meanwhile = first + _receive_pictures_until(greedy, last)
+        meanwhile = _receive_until(greedy, last)
     assert 5 <= len(meanwhile) <= 30  # about ten turns each; the flood had 83 frames to send
 
 
-def _receive_pictures(client: StreamConnection, count: int) -> list[int]:
-    found: list[int] = []
-    while len(found) < count:
+def _receive_until(client: StreamConnection, last: int) -> list[int]:
+    """The numbers of the pictures up to this one."""
+    found = [-1]
+    while found[-1] != last:
         message = client.recv(timeout=TIMEOUT_S)
         if isinstance(message, bytes):
             found.append(parse_result(message).id)
-    return found
-
-
-def _receive_pictures_until(client: StreamConnection, last: int) -> list[int]:
-    found = [-1]
-    while found[-1] != last:
-        found += _receive_pictures(client, 1)
     return found[1:]
 
 
@@ -155,7 +148,7 @@ def test_posts_and_streams_take_turns(slow_server: RunningServer) -> None:
         for number in range(20):
             client.send_frame(number, picture)
         assert slow_server.post(picture).status_code == 200
-        assert _receive_pictures_until(client, 19)
+        assert _receive_until(client, 19)
 
 
 # Bad frames and messages
