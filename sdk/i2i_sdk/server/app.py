@@ -213,9 +213,7 @@ def _refuse_query(_: Request, error: Exception) -> NoReturn:
 
 def _refuse_address(_: Request, error: Exception) -> NoReturn:
     assert isinstance(error, HTTPException)
-    if error.status_code == 404:
-        raise RefusedError("not_found", "there is no such address; /openapi.json lists those there are")
     if error.status_code == 405:
         message = "this address is not for that method; see /openapi.json"
         raise RefusedError("method_not_allowed", message, error.headers)
-    raise RefusedError("bad_request", "the request could not be read")
+    raise RefusedError("not_found", "there is no such address; /openapi.json lists those there are")

@@ -254,3 +254,13 @@ def test_a_camera_that_never_sent_a_frame_is_not_called_lost(monkeypatch: pytest
     assert len(list(itertools.islice(camera.frames(), 2))) == 2
     assert messages[0] == "camera 0 has never sent a frame: reading a frame failed"
     assert messages[2].startswith("camera 0 is lost: ")
+
+
+def test_a_camera_that_comes_back_without_a_picture_is_opened_less_and_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    camera, waits = open_scripted_camera(monkeypatch, "-", "-", "-", ".-", "."), []
+    monkeypatch.setattr(camera, "_wait_s", 1.0)
+    monkeypatch.setattr(camera.stopped, "wait", waits.append)
+    assert len(list(itertools.islice(camera.frames(), 2))) == 2
+    assert waits == [1.0, 2.0, 4.0, 0.01]  # after a picture from the shortest again

@@ -202,25 +202,6 @@ def test_a_server_that_restarts_is_found_again_and_both_are_told(
             stream.close()
 
 
-def test_a_server_that_only_accepts_is_asked_less_and_less_often(identity: Translator) -> None:
-    def answer(_: str) -> Iterator[bytes]:
-        yield format_multipart_head()
-        if len(server.requests) == 1:
-            yield format_part(JPEG)
-
-    def note_loss(event: Event) -> None:
-        if event.kind == "lost":
-            losses.append(time.perf_counter())
-
-    losses: list[float] = []
-    with RawServer(answer) as server, identity.stream(MjpegStream(server.url), on_event=note_loss) as stream:
-        results = iter(stream)
-        next(results)
-        wait_until(lambda: len(losses) == 4)
-    waits = np.diff(losses)  # 0.25 s, 0.5 s, 1 s
-    assert waits[2] > 1.5 * waits[0]
-
-
 def test_silence_is_taken_for_a_loss(
     identity: Translator, camera: CameraServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
