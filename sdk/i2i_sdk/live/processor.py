@@ -85,23 +85,33 @@ class ProcessedFrame:
 
 
 class TranslatingProcessor:
-    """Translates frames of several sources as the options say; remembers what each needs. For one thread.
+    """Translates frames of several sources as the options say; remembers what each needs. For one thread."""
 
-    translator, stabilize: may be changed while it works.
-    """
-
-    def __init__(self, translator: FrameProcessor, options: StreamOptions, sources: int) -> None:
-        self.translator = translator
-        self.stabilize = bool(options.stabilize)
+    def __init__(self, options: StreamOptions, sources: int) -> None:
         self._options = options
-        self._used = translator
+        self._used: FrameProcessor | None = None
         self._forgotten: set[int] = set()
         self._pasts = [_SourceHistory(options) for _ in range(sources)]
 
-    def __call__(self, batch: Sequence[tuple[int, Image]]) -> list[ProcessedFrame]:
-        """(source, frame) -> finished pictures, in that order; those that need the engine share one call."""
+    def __call__(
+        self, batch: Sequence[tuple[int, Image]], translator: FrameProcessor, stabilize: bool
+    ) -> list[ProcessedFrame]:
+        """Finish frames; those that need the engine share one call.
+
+        Args:
+            batch: the number of each frame's source, and the frame, uint8 [H, W, 3] BGR.
+            translator: that translates them; with another one than before, nothing is reused.
+            stabilize: steady the pictures.
+
+        Returns:
+            One for each frame, in their order.
+
+        Raises:
+            InputError: a mask does not fit its frame.
+            BackendError: the engine fails.
+        """
         start = time.perf_counter()
-        translator = self._apply_changes()
+        self._forget_what_is_past(translator)
         sources = [source for source, _ in batch]
         frames = [compose.mirror_image(frame) if self._options.mirror else frame for _, frame in batch]
         reused = [self._pasts[s].find_reusable(frame) for s, frame in zip(sources, frames, strict=True)]
@@ -114,8 +124,8 @@ class TranslatingProcessor:
         pre_ms, engine_ms = before_ms + timings.pre_ms, timings.engine_ms
         for source, frame, output, old in zip(sources, frames, outputs, reused, strict=True):
             begun, repeated = time.perf_counter(), old is not None
-            self._pasts[source].remember(frame, output, repeated=repeated)
-            picture = self._postprocess(source, frame, output)
+            self._pasts[source].remember(output, repeated=repeated)
+            picture = self._postprocess(source, frame, output, stabilize)
             post_ms = timings.post_ms + (time.perf_counter() - begun) * 1000
             finished.append(ProcessedFrame(frame, picture, repeated, pre_ms, engine_ms, post_ms))
         return finished
@@ -124,22 +134,21 @@ class TranslatingProcessor:
         """What comes next has nothing to do with what was: after a reconnect. From any thread."""
         self._forgotten.add(source)
 
-    def _apply_changes(self) -> FrameProcessor:
-        """Do between two batches what was asked for meanwhile, so that nothing old is remembered as new."""
-        translator = self.translator
+    def _forget_what_is_past(self, translator: FrameProcessor) -> None:
+        """Between two batches, so that nothing old is remembered as new."""
         if translator is not self._used:
             self._used = translator
             self._forgotten.update(range(len(self._pasts)))
         while self._forgotten:
             self._pasts[self._forgotten.pop()] = _SourceHistory(self._options)
-        return translator
 
-    def _postprocess(self, source: int, frame: Image, output: Image) -> Image:
+    def _postprocess(self, source: int, frame: Image, output: Image, stabilize: bool) -> Image:
         options, picture = self._options, output
-        if self.stabilize:
-            picture = self._pasts[source].stabilize(frame, picture)
-        else:
-            self._pasts[source].steady = False
+        stabilizer = self._pasts[source].stabilizer
+        if stabilize:
+            picture = stabilizer(frame, picture)
+        else:  # what is long past must not count when it is turned on
+            stabilizer.reset()
         if options.blend < 1:
             picture = compose.blend_images(frame, picture, options.blend)
         if options.mask is not None:
@@ -153,43 +162,31 @@ class _SourceHistory:
 
     def __init__(self, options: StreamOptions) -> None:
         strength = options.stabilize
-        self.steady = False  # was the last picture steadied?
-        self._stabilizer = Stabilizer() if strength in (False, True) else Stabilizer(strength)
+        self.stabilizer = Stabilizer() if strength in (False, True) else Stabilizer(strength)
         self._options = options
-        self._small: Image | None = None  # the thumbnail of `_frame`
-        self._seen: Image | None = None  # that of the frame that was asked about last
-        self._frame: Image | None = None
+        self._seen: Image | None = None  # what is compared of the newest frame, and of the translated one
+        self._translated: Image | None = None
         self._output: Image | None = None
         self._run = 0
-
-    def stabilize(self, frame: Image, output: Image) -> Image:
-        """The steadier picture; what is long past does not count."""
-        if not self.steady:
-            self._stabilizer.reset()
-        self.steady = True
-        return self._stabilizer(frame, output)
 
     def find_reusable(self, frame: Image) -> Image | None:
         """The last translation if `frame` is as good as the frame that it was made of."""
         threshold = self._options.reuse
-        if threshold is None or self._frame is None or self._run >= self._options.max_reuse:
+        if threshold is None:
             return None
-        if frame.shape != self._frame.shape:
+        self._seen = make_thumbnail(frame) if threshold else frame
+        if self._translated is None or self._output is None or self._output.shape != frame.shape:
             return None
-        if threshold == 0:
-            return self._output if np.array_equal(frame, self._frame) else None
-        assert self._small is not None
-        self._seen = make_thumbnail(frame)
-        return self._output if compute_max_difference(self._seen, self._small) <= threshold else None
+        if self._run >= self._options.max_reuse:
+            return None
+        difference = cv2.norm(self._seen, self._translated, cv2.NORM_INF)  # the largest of all values
+        return self._output if difference <= threshold else None
 
-    def remember(self, frame: Image, output: Image, *, repeated: bool) -> None:
+    def remember(self, output: Image, *, repeated: bool) -> None:
         """Compare with the frame that was translated, not with the one before: small changes add up."""
         self._run = self._run + 1 if repeated else 0
         if self._options.reuse is not None and not repeated:
-            self._frame, self._output = frame, output
-            if self._options.reuse > 0:
-                self._small = make_thumbnail(frame) if self._seen is None else self._seen
-        self._seen = None
+            self._translated, self._output = self._seen, output
 
 
 def make_thumbnail(image: Image) -> Image:
@@ -197,8 +194,3 @@ def make_thumbnail(image: Image) -> Image:
     height, width = image.shape[:2]
     across, down = min(THUMBNAIL_SIZE, width), min(max(1, round(THUMBNAIL_SIZE * height / width)), height)
     return np.asarray(cv2.resize(image, (across, down), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def compute_max_difference(one: Image, other: Image) -> float:
-    """The largest difference of any cell in any color, in gray levels."""
-    return float(cv2.norm(one, other, cv2.NORM_INF))

@@ -149,7 +149,6 @@ class Rate:
 
     def __init__(self) -> None:
         self._times: deque[float] = deque(maxlen=RATE_WINDOW)
-        self._ended: float | None = None
 
     def add(self, at: float | None = None) -> None:
         """An event at `at` in seconds of `time.perf_counter`; now by default."""
@@ -161,13 +160,9 @@ class Rate:
         times = list(self._times)
         if len(times) < 2 or times[-1] <= times[0]:
             return 0.0
-        now = time.perf_counter() if self._ended is None else self._ended
+        now = time.perf_counter()
         silent = now - times[-1] > SILENCE_S
         return (len(times) - 1) / ((now if silent else times[-1]) - times[0])
-
-    def end(self) -> None:
-        """No more events: the rate stays what it is now."""
-        self._ended = self._ended or time.perf_counter()
 
 
 class Recorder:
@@ -177,7 +172,6 @@ class Recorder:
         self._totals: deque[float] = deque(maxlen=LATENCY_WINDOW)
         self._rate = Rate()
         self._first = 0.0
-        self._ended: float | None = None
         self.presented = self.repeated = 0
 
     def add(self, result: Result) -> None:
@@ -189,15 +183,10 @@ class Recorder:
         self.presented += 1
         self.repeated += result.repeated
 
-    def end(self) -> None:
-        """No more results."""
-        self._rate.end()
-        self._ended = self._ended or time.perf_counter()
-
     def collect_stats(self, sources: Sequence[SourceStats]) -> StreamStats:
         """So far."""
         totals = list(self._totals) or [0.0]
         p50, p95, p99 = (float(np.percentile(totals, q)) for q in (50, 95, 99))
-        now = time.perf_counter() if self._ended is None else self._ended
-        seconds, rate = now - self._first if self.presented else 0.0, self._rate.per_second
+        seconds = time.perf_counter() - self._first if self.presented else 0.0
+        rate = self._rate.per_second
         return StreamStats(rate, p50, p95, p99, self.presented, self.repeated, seconds, tuple(sources))

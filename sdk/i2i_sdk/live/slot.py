@@ -8,9 +8,6 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-# Waiting for ever could not be interrupted by Ctrl-C on Windows.
-WAIT_INTERVAL_S = 0.5
-
 
 class LatestSlot(Generic[T]):
     """One slot per source. Thread-safe; any number of threads may put, one takes.
@@ -32,8 +29,7 @@ class LatestSlot(Generic[T]):
         """Leave an item. False: nobody will take it, stop producing."""
         with self._changed:
             if self._keep_all[source]:
-                while source in self._slots and not self._closed:
-                    self._changed.wait(WAIT_INTERVAL_S)
+                self._changed.wait_for(lambda: source not in self._slots or self._closed)
             elif source in self._slots:
                 self.dropped[source] += 1
             if self._closed:
@@ -45,17 +41,13 @@ class LatestSlot(Generic[T]):
     def take(self, max_items: int, timeout_s: float | None = None) -> list[tuple[int, T]]:
         """Up to `max_items` items, at most one of each source, those that wait longest first.
 
-        Waits for one. An empty list says that the time is up or, if `is_finished`, that no more comes.
-        Raises what a producer handed to `fail`, once the items before it are taken.
+        Waits for one; in the main thread with a timeout, since otherwise Ctrl-C could not interrupt it on
+        Windows. An empty list says that the time is up or, if `is_finished`, that no more comes. Raises what
+        a producer handed to `fail`, once the items before it are taken.
         """
         with self._changed:
-            waited = 0.0
-            while not self._slots and not self.is_finished and (timeout_s is None or waited < timeout_s):
-                step = WAIT_INTERVAL_S if timeout_s is None else min(WAIT_INTERVAL_S, timeout_s - waited)
-                if self._changed.wait(step):
-                    continue
-                waited += step
-            if not self._slots and self._error is not None:
+            self._changed.wait_for(lambda: self._slots or self._error or self.is_finished, timeout_s)
+            if not self._slots and self._error is not None and not self._closed:
                 raise self._error
             items = [(source, self._slots.pop(source)) for source in list(self._slots)[:max_items]]
             self._changed.notify_all()
@@ -63,14 +55,9 @@ class LatestSlot(Generic[T]):
 
     @property
     def is_finished(self) -> bool:
-        """Nothing waits and nothing will come."""
+        """Nothing waits and nothing will come, not even an error."""
         with self._changed:
-            return self._closed or self._error is not None or not (self._open or self._slots)
-
-    @property
-    def has_failed(self) -> bool:
-        """`take` will raise."""
-        return self._error is not None and not self._closed
+            return self._closed or not (self._open or self._slots or self._error)
 
     def end(self, source: int) -> None:
         """Source `source` will put nothing more."""

@@ -41,8 +41,10 @@ JOIN_TIMEOUT_S = 0.9  # `close` returns within a second
 class Sink(ABC):
     """Takes results in the thread that called `Stream.run`.
 
-    source: takes only the results of this source; None takes all.
+    source: takes only the results of this source; None takes all. single: has room for one source only.
     """
+
+    single = False
 
     def __init__(self, source: int | None = None) -> None:
         self.source = source
@@ -72,10 +74,19 @@ class Stream(Closing):
     Iterate over it for results, or call `run` to hand them to the sinks. It starts with the first of these,
     and stops when all sources have ended, at `close`, or when the loop is left.
 
-    view_state: how results are shown; may be replaced at any time. paused: present nothing; files wait,
-    cameras go on. translator, stabilize: may be changed at any time.
+    view_state: how results are shown. paused: present nothing; files wait, cameras go on. translator: what
+    translates. stabilize: whether pictures are steadied. These may be changed at any time.
 
     Thread safety: iterate in one thread; `close`, `stats` and the attributes above from any.
+
+    Args:
+        translator: of uint8 frames [H, W, 3] BGR.
+        sources: one or more.
+        sinks: for `run`; none to iterate.
+        options: the picture, the view, and who is told of events.
+
+    Raises:
+        InputError: there is no source, a sink is none, or one has no room for several sources.
     """
 
     def __init__(
@@ -87,12 +98,18 @@ class Stream(Closing):
     ) -> None:
         if not sources:
             raise InputError("a stream needs at least one source")
-        if not isinstance(sinks, list | tuple) or not all(hasattr(sink, "write") for sink in sinks):
+        if not isinstance(sinks, list | tuple) or not all(isinstance(sink, Sink) for sink in sinks):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InputError(f"sinks is a list of Sinks; got {sinks!r}")
+        for sink in sinks:
+            if sink.single and sink.source is None and len(sources) > 1:
+                count, kind = len(sources), type(sink).__name__
+                advice = f"give each a sink of its own: {kind}(…, source=0)"
+                raise InputError(f"{count} sources do not go into one {kind}; {advice}")
         self.sources, self.sinks, self.options = tuple(sources), tuple(sinks), options
+        self.translator, self.stabilize = translator, bool(options.stabilize)
         self.view_state = ViewState(options.view)
         self._paused = False
-        self._maker = TranslatingProcessor(translator, options, len(sources))
+        self._maker = TranslatingProcessor(options, len(sources))
         keep_all = [not source.live for source in sources]
         self._captured: LatestSlot[NumberedFrame] = LatestSlot(keep_all)
         self._made: LatestSlot[NumberedPicture] = LatestSlot(keep_all)
@@ -101,6 +118,7 @@ class Stream(Closing):
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._started = self._closed = False
+        self._final_stats: StreamStats | None = None
 
     def __iter__(self) -> Iterator[Result]:
         """Results as they come. Raises what went wrong in any stage: MediaError, BackendError …"""
@@ -109,8 +127,8 @@ class Stream(Closing):
         self._claim()
         try:
             self._start()
-            while not self._is_over:
-                yield from self.poll(None)
+            while not self._made.is_finished:
+                yield from self._poll()
         finally:
             self.close()
 
@@ -130,7 +148,7 @@ class Stream(Closing):
             for sink in self.sinks:
                 sink.open(self)
                 opened.callback(sink.close)
-            while not self._is_over:
+            while not self._made.is_finished:
                 self._present()
         finally:
             # A second Ctrl-C must not cost the recording.
@@ -140,20 +158,19 @@ class Stream(Closing):
 
     def _present(self) -> None:
         """One result, if there is one, into the sinks."""
-        for result in self.poll(IDLE_INTERVAL_S):
+        for result in self._poll():
             for sink in self.sinks:
                 sink.write(result)
         for sink in self.sinks:
             sink.idle()
 
-    def poll(self, timeout_s: float | None) -> list[Result]:
-        """The next result, or none if it takes longer than `timeout_s` or the stream is over."""
-        while self.paused and not self._closed:
+    def _poll(self) -> list[Result]:
+        """The next result, or none if none comes for a while or the stream is over."""
+        if self.paused and not self._closed:
             time.sleep(IDLE_INTERVAL_S)
-            if timeout_s is not None:
-                return []
+            return []
         results: list[Result] = []
-        for source, made in self._made.take(1, timeout_s):
+        for source, made in self._made.take(1, IDLE_INTERVAL_S):
             result = self._make_result(source, made)
             self._recorder.add(result)
             self._recorders[source].add(result)
@@ -162,12 +179,16 @@ class Stream(Closing):
 
     @property
     def stats(self) -> StreamStats:
-        """Rates, latencies and counts so far."""
+        """Rates, latencies and counts so far; after `close`, as they were then."""
+        if self._final_stats is not None:
+            return self._final_stats
         return self._recorder.collect_stats([*map(self._collect_source_stats, range(len(self.sources)))])
 
     def _collect_source_stats(self, source: int) -> SourceStats:
         dropped = self._captured.dropped[source] + self._made.dropped[source]
-        return self.sources[source].collect_stats(dropped)
+        of = self.sources[source]
+        counts = of.captured, dropped + of.skipped, of.undecodable, of.reconnects
+        return SourceStats(of.name, *counts, of.rate.per_second, of.width, of.height)
 
     @property
     def paused(self) -> bool:
@@ -180,34 +201,14 @@ class Stream(Closing):
         for source in self.sources:
             source.paused = paused
 
-    @property
-    def translator(self) -> FrameProcessor:
-        """What translates now."""
-        return self._maker.translator
-
-    @translator.setter
-    def translator(self, translator: FrameProcessor) -> None:
-        self._maker.translator = translator
-
-    @property
-    def stabilize(self) -> bool:
-        """Whether pictures are steadied."""
-        return self._maker.stabilize
-
-    @stabilize.setter
-    def stabilize(self, enabled: bool) -> None:
-        self._maker.stabilize = enabled
-
     def close(self) -> None:
         """Stop within a second, whatever the sources wait for. Calling it twice is allowed."""
         with self._lock:
             self._closed = True
             threads, self._threads = self._threads, []
+        self._final_stats = self.stats
         for source in self.sources:
             source.close()
-            source.rate.end()
-        for recorder in (self._recorder, *self._recorders):
-            recorder.end()
         self._captured.close()
         self._made.close()
         deadline = time.perf_counter() + JOIN_TIMEOUT_S
@@ -217,11 +218,6 @@ class Stream(Closing):
         for thread in threads:
             if thread.is_alive() and thread is not threading.current_thread():
                 log.warning("%s still waits for its source; it ends with the next frame", thread.name)
-
-    @property
-    def _is_over(self) -> bool:
-        """Nothing comes any more. An error that nobody has seen is still to be taken."""
-        return self._closed or (self._made.is_finished and not self._made.has_failed)
 
     def _claim(self) -> None:
         """Raise InputError for a second run, which must not end the first."""
@@ -253,8 +249,11 @@ class Stream(Closing):
     def _capture(self, number: int, source: Source) -> None:
         try:
             try:
-                for numbered in enumerate(source.track_frames()):
-                    if not self._captured.put(number, numbered):
+                for index, captured in enumerate(source.frames()):
+                    source.captured += 1
+                    source.height, source.width = captured.image.shape[:2]
+                    source.rate.add(captured.arrived)
+                    if not self._captured.put(number, (index, captured)):
                         return
                 if not source.stopped.is_set():
                     self._tell(number, "ended", f"{source.name} has ended")
@@ -268,10 +267,11 @@ class Stream(Closing):
     def _translate(self) -> None:
         try:
             while True:
-                batch = self._captured.take(self._maker.translator.max_batch)
+                batch = self._captured.take(self.translator.max_batch)
                 if not batch:
                     break
-                pictures = self._maker([(source, captured.image) for source, (_, captured) in batch])
+                images = [(source, captured.image) for source, (_, captured) in batch]
+                pictures = self._maker(images, self.translator, self.stabilize)
                 for (source, numbered), finished in zip(batch, pictures, strict=True):
                     self._made.put(source, (*numbered, finished))
             for source in range(len(self.sources)):

@@ -8,23 +8,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, NoReturn
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import FileResponse, PlainTextResponse, Response
 from fastapi.security import HTTPBearer
+from prometheus_client import generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from i2i_sdk import __version__
 from i2i_sdk.server import schema
 from i2i_sdk.server.client_session import Streams
-from i2i_sdk.server.encoded_images import MEDIA_TYPES, WRITABLE_FORMATS, parse_encoding
+from i2i_sdk.server.encoded_images import MEDIA_TYPES
 from i2i_sdk.server.models import Models
-from i2i_sdk.server.page import find_asset, send_asset
-from i2i_sdk.server.refusals import RefusedError, quote_value
-from i2i_sdk.server.security import Guard, make_error_response
+from i2i_sdk.server.page import send_file
+from i2i_sdk.server.refusals import STATUS, RefusedError, quote_value, refuse_option
+from i2i_sdk.server.security import Guard
 from i2i_sdk.server.service import Service
 from i2i_sdk.server.settings import BODY_SECONDS, ServeOptions
 
@@ -34,19 +35,10 @@ Live video goes over the WebSocket `/v1/stream`, which OpenAPI cannot describe: 
 
 # Checked in `security.py`; here it tells OpenAPI, where the server asks for a token.
 TOKEN = Depends(HTTPBearer(auto_error=False, description="What the server was started with: --token."))
-MESSAGES = {
-    400: "It is no request of this protocol.",
-    401: "The token is missing or wrong.",
-    403: "A page of another origin asked, or under a name that is not the server's.",
-    404: "There is nothing of that name.",
-    408: "The body took too long.",
-    413: "Too many bytes or pixels.",
-    415: "Not a JPEG, PNG, WebP or BMP.",
-    422: "The picture is damaged or does not suit the model, or an option is wrong.",
-    500: "The engine failed.",
-    503: "Too many pictures are waiting; Retry-After says when to try again.",
+CODES = "; ".join(f"{status} {code}" for code, status in STATUS.items())
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "default": {"model": schema.Error, "description": f"It was refused: {CODES}."}
 }
-TRANSLATE_OPTIONS = ("model", "format", "quality")  # of POST /v1/translate, in its query
 PICTURE = {"schema": {"type": "string", "format": "binary"}}
 
 
@@ -72,18 +64,19 @@ def create_app(models: Models, options: ServeOptions | None = None) -> FastAPI:
         docs_url=None,  # its pages load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
+        responses=ERRORS,
     )
     app.state.service, app.state.streams = service, streams
     _add_open_routes(app)
-    api = APIRouter(dependencies=[TOKEN], responses=_describe_errors(401)) if options.token else APIRouter()
+    api = APIRouter(dependencies=[TOKEN] if options.token else [])
     _add_metrics(api, service)
     _add_models(api, service)
     _add_translate(api, service)
     app.include_router(api)
     app.add_api_websocket_route("/v1/stream", streams.serve)
     app.add_middleware(Guard, options=options, metrics=service.metrics)
-    for kind in (RefusedError, HTTPException, RequestValidationError):
-        app.add_exception_handler(kind, lambda _, error: _respond_to_error(service, error))
+    app.add_exception_handler(HTTPException, _refuse_address)
+    app.add_exception_handler(RequestValidationError, _refuse_query)
     return app
 
 
@@ -93,11 +86,11 @@ def _add_open_routes(app: FastAPI) -> None:
 
     @app.api_route("/", **page)
     def index(request: Request) -> Response:
-        return send_asset(find_asset("index.html"), request)
+        return send_file("index.html", request)
 
     @app.api_route("/static/{name:path}", **page)
     def static(name: str, request: Request) -> Response:
-        return send_asset(find_asset(name), request)
+        return send_file(name, request)
 
     @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", summary="Does the server run?", response_model=schema.Health)
@@ -109,7 +102,9 @@ def _add_metrics(api: APIRouter, service: Service) -> None:
     @api.get("/metrics", summary="Figures for Prometheus", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Frames, time per stage, clients, dropped frames, errors per code."""
-        return Response(service.metrics.to_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(
+            generate_latest(service.metrics.registry), media_type="text/plain; version=0.0.4; charset=utf-8"
+        )
 
 
 def _add_models(api: APIRouter, service: Service) -> None:
@@ -121,13 +116,11 @@ def _add_models(api: APIRouter, service: Service) -> None:
         frame = schema.FrameLimits(max_frame_bytes=limits.max_frame_bytes, max_pixels=limits.max_pixels)
         return schema.ModelList(default=models.default, models=[m.description for m in models], limits=frame)
 
-    graph = {200: {"content": {"application/octet-stream": PICTURE}}}
-
     @api.get(
         "/v1/models/{name}/files/{sha256}.onnx",
         summary="A graph for the browser",
         response_class=FileResponse,
-        responses={**graph, **_describe_errors(404, 422)},
+        responses={200: {"content": {"application/octet-stream": PICTURE}}},
     )
     async def model_file(
         name: Annotated[str, Path(description="The model.")],
@@ -145,7 +138,7 @@ def _add_translate(api: APIRouter, service: Service) -> None:
     models, limits = service.models, service.limits
     picture = {
         "description": "The translated picture.",
-        "content": {MEDIA_TYPES[name]: PICTURE for name in WRITABLE_FORMATS},
+        "content": {kind: PICTURE for name, kind in MEDIA_TYPES.items() if name != "bmp"},
     }
     body = {
         "required": True,
@@ -157,34 +150,24 @@ def _add_translate(api: APIRouter, service: Service) -> None:
         "/v1/translate",
         summary="Translate one picture",
         response_class=Response,
-        responses={200: picture, **_describe_errors(403, 404, 408, 413, 415, 422, 500, 503)},
+        responses={200: picture},
         openapi_extra={"requestBody": body},
     )
-    async def translate(
-        request: Request,
-        model: Annotated[str | None, Query(description="Default: the first that is served.")] = None,
-        format: Annotated[Literal["jpeg", "png", "webp"], Query(description="Of the answer.")] = "jpeg",
-        quality: Annotated[int, Query(ge=1, le=100, description="Of JPEG and WebP.")] = 90,
-    ) -> Response:
+    async def translate(request: Request, options: Annotated[schema.TranslateOptions, Query()]) -> Response:
         """The body is one encoded picture: JPEG, PNG, WebP or BMP.
 
         The answer has its size, after the orientation that its EXIF data asks for; alpha is kept in PNG and
         WebP. `Server-Timing` says where the time went.
         """
-        _check_query(request)
-        served, encoding = models.find(model), parse_encoding(format, quality)
-        async with service.count_pending():
+        served = models.find(options.model)
+        if service.pending.locked():
+            message = f"{limits.max_pending} pictures are waiting already: send it again in a second"
+            raise RefusedError("too_busy", message)
+        async with service.pending:
             data = await _read_body(request, limits.max_body_bytes)
-            encoded, timings = await service.translate_post(served, data, encoding)
+            encoded, timings = await service.translate_post(served, data, options)
         timing = ", ".join(f"{stage};dur={milliseconds:.2f}" for stage, milliseconds in vars(timings).items())
-        return Response(encoded, media_type=MEDIA_TYPES[format], headers={"Server-Timing": timing})
-
-
-def _check_query(request: Request) -> None:
-    """Raise RefusedError for an option that POST /v1/translate does not have."""
-    if unknown := set(request.query_params) - set(TRANSLATE_OPTIONS):
-        message = f"there is no option {quote_value(min(unknown))}; allowed: {', '.join(TRANSLATE_OPTIONS)}"
-        raise RefusedError("bad_option", message)
+        return Response(encoded, media_type=MEDIA_TYPES[options.format], headers={"Server-Timing": timing})
 
 
 async def _read_body(request: Request, max_bytes: int) -> bytes:
@@ -214,29 +197,23 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
         raise RefusedError("timeout", f"the body was not here after {BODY_SECONDS:g} seconds") from None
 
 
-def _respond_to_error(service: Service, error: Exception) -> JSONResponse:
-    """What went wrong, in the one form that errors have."""
-    refused = _to_refused_error(error)
-    service.metrics.count_refused(refused.code)
-    response = make_error_response(refused)
-    if isinstance(error, HTTPException):
-        response.headers.update(error.headers or {})  # Allow, of 405
-    return response
+# The guard answers what these raise, in the one form that errors have.
 
 
-def _to_refused_error(error: Exception) -> RefusedError:
-    if isinstance(error, RefusedError):
-        return error
-    if isinstance(error, RequestValidationError):
-        wrong = error.errors()[0]
-        name, value = wrong["loc"][-1], quote_value(wrong.get("input"))
-        return RefusedError("bad_option", f"{name} is {value}: {wrong['msg']}")
-    if isinstance(error, HTTPException) and error.status_code == 404:
-        return RefusedError("not_found", "there is no such address; /openapi.json lists those there are")
-    if isinstance(error, HTTPException) and error.status_code == 405:
-        return RefusedError("method_not_allowed", "this address is not for that method; see /openapi.json")
-    return RefusedError("bad_request", "the request could not be read")
+def _refuse_query(_: Request, error: Exception) -> NoReturn:
+    assert isinstance(error, RequestValidationError)
+    wrong = error.errors()[0]
+    if wrong["type"] == "extra_forbidden":
+        allowed = ", ".join(schema.TranslateOptions.model_fields)
+        raise RefusedError(
+            "bad_option", f"there is no option {quote_value(wrong['loc'][-1])}; allowed: {allowed}"
+        )
+    raise refuse_option(wrong)
 
 
-def _describe_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": schema.Error, "description": MESSAGES[status]} for status in statuses}
+def _refuse_address(_: Request, error: Exception) -> NoReturn:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        message = "this address is not for that method; see /openapi.json"
+        raise RefusedError("method_not_allowed", message, error.headers)
+    raise RefusedError("not_found", "there is no such address; /openapi.json lists those there are")

@@ -12,17 +12,18 @@ import json
 import logging
 import struct
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
+from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from i2i_sdk.server import encoded_images
-from i2i_sdk.server.encoded_images import Encoding, parse_encoding
 from i2i_sdk.server.prometheus import StageTimings
-from i2i_sdk.server.refusals import RefusedError, quote_value
+from i2i_sdk.server.refusals import RefusedError, refuse_option
+from i2i_sdk.server.schema import Encoding
 from i2i_sdk.server.security import check_token
 from i2i_sdk.server.service import Service
 from i2i_sdk.server.settings import CREDIT, GOODBYE_SECONDS, HELLO_SECONDS
@@ -33,7 +34,6 @@ FRAME_HEADER = struct.Struct("<IId")  # id, 0, the client's time
 RESULT_HEADER = struct.Struct("<IIdffff")  # id, dropped so far, the client's time, four stages in ms
 
 MAX_TEXT_CHARS = 4096  # characters of a text message; a hello has about 100
-MAX_CLIENT_TIME = 2.0**53  # milliseconds that a client may count
 
 GOING_AWAY, POLICY_VIOLATION, TRY_AGAIN_LATER = 1001, 1008, 1013
 
@@ -48,38 +48,6 @@ class ClientFrame:
     arrived: float  # time.perf_counter()
 
 
-class FrameSlot:
-    """Room for one frame: the newest."""
-
-    def __init__(self) -> None:
-        self._frame: ClientFrame | None = None
-        self._changed = asyncio.Event()
-        self._closed = False
-
-    def put(self, frame: ClientFrame) -> ClientFrame | None:
-        """Let `frame` wait. Returns the one that it replaces, if one waited."""
-        replaced, self._frame = self._frame, frame
-        self._changed.set()
-        return replaced
-
-    def take(self) -> ClientFrame | None:
-        """The frame that waited, or None."""
-        frame, self._frame = self._frame, None
-        if not self._closed:
-            self._changed.clear()
-        return frame
-
-    async def wait_until_filled(self) -> bool:
-        """Wait until a frame waits. False once the slot is closed."""
-        await self._changed.wait()
-        return not self._closed
-
-    def close(self) -> None:
-        """Forget what waits; nothing more will come."""
-        self._frame, self._closed = None, True
-        self._changed.set()
-
-
 class Streams:
     """All open WebSockets of a server."""
 
@@ -90,47 +58,41 @@ class Streams:
     async def serve(self, socket: WebSocket) -> None:
         """Talk with one client until it leaves, is asked to, or the server stops."""
         await socket.accept()
+        limit, metrics = self._service.limits.max_clients, self._service.metrics
         try:
-            async with self._count_client(socket):
+            if len(self._open) >= limit:
+                message = f"{limit} clients are connected, which is the most: try later"
+                raise RefusedError("too_many_clients", message)
+            self._open.add(socket)
+            with metrics.clients.track_inprogress():
                 session = ClientSession(socket, self._service)
                 await session.greet(self._token)
                 await session.run()
         except RefusedError as refused:  # the client as a whole, not a frame
-            self._service.metrics.count_refused(refused.code)
+            metrics.errors.labels(refused.code).inc()
             code = TRY_AGAIN_LATER if refused.code == "too_many_clients" else POLICY_VIOLATION
-            await send_json(socket, type="error", id=None, **refused.to_json()["error"])
-            await close(socket, code, refused.code)
+            await _send_json(socket, type="error", id=None, **refused.to_json()["error"])
+            await _close(socket, code, refused.code)
         except WebSocketDisconnect:
             pass
+        finally:
+            self._open.discard(socket)
 
     async def close_all(self) -> None:
         """Close all with 1001, and give their sessions a moment to end."""
-        await asyncio.gather(*(close(socket, GOING_AWAY, "the server stops") for socket in [*self._open]))
+        await asyncio.gather(*(_close(socket, GOING_AWAY, "the server stops") for socket in [*self._open]))
         until = time.monotonic() + GOODBYE_SECONDS
         while self._open and time.monotonic() < until:
             await asyncio.sleep(0.01)
 
-    @asynccontextmanager
-    async def _count_client(self, socket: WebSocket) -> AsyncGenerator[None]:
-        limit, metrics = self._service.limits.max_clients, self._service.metrics
-        if len(self._open) >= limit:
-            message = f"{limit} clients are connected, which is the most: try later"
-            raise RefusedError("too_many_clients", message)
-        self._open.add(socket)
-        metrics.set_clients(len(self._open))
-        try:
-            yield
-        finally:
-            self._open.discard(socket)
-            metrics.set_clients(len(self._open))
-
 
 class ClientSession:
-    """One client: a task that receives into the slot, and one that translates from it."""
+    """One client: it receives into a slot for one frame; while that is full, a task translates from it."""
 
     def __init__(self, socket: WebSocket, service: Service) -> None:
         self._socket, self._service = socket, service
-        self._slot = FrameSlot()
+        self._waiting: deque[ClientFrame] = deque(maxlen=1)
+        self._worker: asyncio.Task[None] | None = None
         self._dropped = 0
         self._model = service.models.find(None)
         self._encoding = Encoding()
@@ -145,17 +107,20 @@ class ClientSession:
         if hello.get("type") != "hello":
             raise RefusedError("bad_request", 'the first message must be {"type": "hello", …}')
         check_token(hello.get("token"), token)
-        self._encoding = parse_encoding(hello.get("format", "jpeg"), hello.get("quality", 80))
+        try:
+            self._encoding = Encoding.model_validate(hello, strict=True)
+        except ValidationError as error:
+            raise refuse_option(error.errors()[0]) from None
         await self._use_model(hello.get("model"))
 
     async def run(self) -> None:
         """Translate what comes until the client leaves. Raises RefusedError when it is idle."""
-        worker = asyncio.create_task(self._translate_frames())
         try:
             await self._listen()
         finally:
-            self._slot.close()
-            await worker  # it ends after the frame that it has begun
+            self._waiting.clear()
+            if self._worker is not None:
+                await self._worker  # it ends after the frame that it has begun
 
     async def _listen(self) -> None:
         idle = self._service.limits.idle_seconds
@@ -177,13 +142,13 @@ class ClientSession:
 
     async def _handle_frame(self, data: bytes) -> None:
         """Put a frame into the slot, unless it can be seen to be bad."""
-        if len(data) < FRAME_HEADER.size:
-            message = f"a frame begins with {FRAME_HEADER.size} bytes: id, 0, time"
-            await self._refuse(None, RefusedError("bad_request", message))
-            return
-        number, zero, sent = FRAME_HEADER.unpack_from(data)
-        frame = ClientFrame(number, sent, data[FRAME_HEADER.size :], time.perf_counter())
+        number = None
         try:
+            if len(data) < FRAME_HEADER.size:
+                message = f"a frame begins with {FRAME_HEADER.size} bytes: id, 0, time"
+                raise RefusedError("bad_request", message)
+            number, zero, sent = FRAME_HEADER.unpack_from(data)
+            frame = ClientFrame(number, sent, data[FRAME_HEADER.size :], time.perf_counter())
             if zero:
                 raise RefusedError("bad_request", f"bytes 4 to 8 of a frame are 0; got {zero}")
             limits = self._service.limits
@@ -194,10 +159,14 @@ class ClientSession:
         except RefusedError as refused:
             await self._refuse(number, refused)
             return
-        if (replaced := self._slot.put(frame)) is not None:
+        replaced = [old.id for old in self._waiting]
+        self._waiting.append(frame)
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._translate_frames())
+        for number in replaced:
             self._dropped += 1
-            self._service.metrics.count_dropped()
-            await send_json(self._socket, type="dropped", id=replaced.id)
+            self._service.metrics.dropped.inc()
+            await _send_json(self._socket, type="dropped", id=number)
 
     async def _handle_command(self, text: str | None) -> None:
         """Obey a text message; one that makes no sense is answered with an error and changes nothing."""
@@ -206,17 +175,19 @@ class ClientSession:
             if command.get("type") == "model":
                 await self._use_model(command.get("model"))
             elif command.get("type") == "ping":
-                await send_json(self._socket, type="pong", t=_check_finite(command.get("t")))
+                await _send_json(self._socket, type="pong", t=command.get("t"))
             else:
                 message = "type is none of model, ping; frames are sent as binary messages"
                 raise RefusedError("bad_request", message)
         except RefusedError as refused:
             await self._refuse(None, refused)
+        except ValueError:  # Python reads Infinity and 1e999, JSON cannot write them
+            await self._refuse(None, RefusedError("bad_request", "t is not finite; JSON cannot have it"))
 
     async def _use_model(self, name: object) -> None:
         self._model = model = self._service.models.find(name)
         server, limits = model.description.server, self._service.limits
-        await send_json(
+        await _send_json(
             self._socket,
             type="ready",
             model=model.name,
@@ -229,18 +200,19 @@ class ClientSession:
         )
 
     async def _translate_frames(self) -> None:
-        """Translate the newest frame, again and again, until the slot is closed."""
-        while await self._slot.wait_until_filled():
-            model, frame = self._model, None
+        """Translate the newest frame, again and again, until none waits."""
+        while self._waiting:
+            model, frame = self._model, self._waiting[0]
             try:
                 async with self._service.lock_engine(model):
-                    if (frame := self._slot.take()) is None:
-                        continue
+                    if not self._waiting:  # the client has left
+                        return
+                    frame = self._waiting.pop()
                     wait = (time.perf_counter() - frame.arrived) * 1000
                     image, decode, engine = await self._service.translate(model, frame.data)
                 encoded, encode = await self._service.encode(image, self._encoding)
             except RefusedError as refused:
-                await self._refuse(frame.id if frame else None, refused)
+                await self._refuse(frame.id, refused)
                 continue
             timings = StageTimings(wait, decode, engine, encode)
             self._service.metrics.count_translated(model.name, "websocket", timings)
@@ -249,11 +221,11 @@ class ClientSession:
     async def _send_result(self, frame: ClientFrame, timings: StageTimings, encoded: bytes) -> None:
         stages = (timings.wait, timings.decode, timings.engine, timings.encode)
         header = RESULT_HEADER.pack(frame.id, self._dropped, frame.time, *stages)
-        await send(self._socket, {"type": "websocket.send", "bytes": header + encoded})
+        await _send(self._socket, {"type": "websocket.send", "bytes": header + encoded})
 
     async def _refuse(self, number: int | None, refused: RefusedError) -> None:
-        self._service.metrics.count_refused(refused.code)
-        await send_json(self._socket, type="error", id=number, **refused.to_json()["error"])
+        self._service.metrics.errors.labels(refused.code).inc()
+        await _send_json(self._socket, type="error", id=number, **refused.to_json()["error"])
 
     async def _receive(self) -> dict[str, Any]:
         """The next message. Raises WebSocketDisconnect."""
@@ -263,12 +235,12 @@ class ClientSession:
         return dict(message)
 
 
-async def send_json(socket: WebSocket, **message: object) -> None:
+async def _send_json(socket: WebSocket, **message: object) -> None:
     """Send a text message, unless the client is gone."""
-    await send(socket, {"type": "websocket.send", "text": json.dumps(message, allow_nan=False)})
+    await _send(socket, {"type": "websocket.send", "text": json.dumps(message, allow_nan=False)})
 
 
-async def send(socket: WebSocket, message: dict[str, Any]) -> None:
+async def _send(socket: WebSocket, message: dict[str, Any]) -> None:
     """Send a message, unless the client is gone: the receiving side hears of that and ends the session."""
     if socket.application_state is WebSocketState.CONNECTED:
         # RuntimeError is how uvicorn says that it closed the connection itself, after a message too large.
@@ -276,9 +248,9 @@ async def send(socket: WebSocket, message: dict[str, Any]) -> None:
             await socket.send(message)
 
 
-async def close(socket: WebSocket, code: int, reason: str) -> None:
+async def _close(socket: WebSocket, code: int, reason: str) -> None:
     """Close, unless that was done."""
-    await send(socket, {"type": "websocket.close", "code": code, "reason": reason})
+    await _send(socket, {"type": "websocket.close", "code": code, "reason": reason})
 
 
 def _parse_message(text: str | None) -> dict[str, Any]:
@@ -291,10 +263,3 @@ def _parse_message(text: str | None) -> dict[str, Any]:
         error = f"a text message must be a JSON object with a type, of at most {MAX_TEXT_CHARS} characters"
         raise RefusedError("bad_request", error)
     return cast("dict[str, Any]", message)
-
-
-def _check_finite(number: object) -> float:
-    """A number that can be echoed: Python reads Infinity and 1e999, JSON cannot write them."""
-    if isinstance(number, int | float) and -MAX_CLIENT_TIME < number < MAX_CLIENT_TIME:
-        return number
-    raise RefusedError("bad_request", f"t is {quote_value(number)}; a finite number is needed")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -16,12 +15,18 @@ from numpy.typing import NDArray
 
 from i2i_sdk.errors import MediaError
 from i2i_sdk.media.images import decode_image
-from i2i_sdk.server.refusals import RefusedError, quote_value
+from i2i_sdk.server.refusals import RefusedError
+from i2i_sdk.server.schema import Encoding
 
 Image = NDArray[np.uint8]
 
 MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "bmp": "image/bmp"}
-WRITABLE_FORMATS = ("jpeg", "png", "webp")
+SIGNATURES = {  # and where they stand
+    "jpeg": (0, b"\xff\xd8\xff"),
+    "png": (0, b"\x89PNG\r\n\x1a\n"),
+    "webp": (8, b"WEBP"),
+    "bmp": (0, b"BM"),
+}
 READABLE_FORMATS = "JPEG, PNG, WebP and BMP are read"
 
 # Progressive JPEGs come in about ten scans. Each costs a pass over the whole picture and may have 20 bytes,
@@ -32,16 +37,8 @@ MAX_MARKERS = 1000  # before the size is said; photos have up to a few hundred, 
 MARKER = re.compile(rb"\xff+([^\xff])", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Encoding:
-    """How results are written. quality: 1..100, for JPEG and WebP."""
-
-    format: str = "jpeg"
-    quality: int = 80
-
-
-def inspect(data: bytes, max_pixels: int) -> str:
-    """The format of an encoded picture, "jpeg", "png", "webp" or "bmp", without decoding it.
+def inspect(data: bytes, max_pixels: int) -> None:
+    """Look at the header of an encoded picture.
 
     Raises RefusedError: another format, a damaged header, or more than `max_pixels`.
     """
@@ -58,7 +55,6 @@ def inspect(data: bytes, max_pixels: int) -> str:
         raise RefusedError("too_large", message)
     if kind == "jpeg":
         _check_scans(data)
-    return kind
 
 
 def decode(data: bytes, max_pixels: int) -> Image:
@@ -99,26 +95,10 @@ def encode(image: Image, encoding: Encoding) -> bytes:
     return encoded.tobytes()
 
 
-def parse_encoding(name: object, quality: object) -> Encoding:
-    """What a client asked for, as an Encoding. Raises RefusedError."""
-    if name not in WRITABLE_FORMATS:
-        message = f"format is {quote_value(name)}; allowed: {', '.join(WRITABLE_FORMATS)}"
-        raise RefusedError("bad_option", message)
-    if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
-        message = f"quality is {quote_value(quality)}; allowed: a whole number from 1 to 100"
-        raise RefusedError("bad_option", message)
-    return Encoding(str(name), quality)
-
-
 def _detect_format(data: bytes) -> str:
-    if data[:3] == b"\xff\xd8\xff":
-        return "jpeg"
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return "png"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "webp"
-    if data[:2] == b"BM":
-        return "bmp"
+    for name, (start, signature) in SIGNATURES.items():
+        if data.startswith(signature, start):
+            return name
     begin = f"these bytes begin with {data[:8].hex(' ')}" if data else "there are no bytes"
     raise RefusedError(
         "unsupported_format", f"{begin}, which is not a known picture format; {READABLE_FORMATS}"

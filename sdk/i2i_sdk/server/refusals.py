@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from i2i_sdk.errors import I2IError
 
 # code -> HTTP status. On the WebSocket the code travels alone.
@@ -36,12 +39,25 @@ def quote_value(value: object) -> str:
 
 
 class RefusedError(I2IError):
-    """A request or a frame that is answered with an error; nothing else is affected."""
+    """A request or a frame that is answered with an error; nothing else is affected.
 
-    def __init__(self, code: str, message: str) -> None:
+    Args:
+        code: of `STATUS`.
+        message: what was given, what is allowed, what to do.
+        headers: of the HTTP answer, besides those of its status.
+    """
+
+    def __init__(self, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.code, self.message, self.status = code, message, STATUS[code]
+        self.headers = dict(headers or {})
 
     def to_json(self) -> dict[str, dict[str, str]]:
         """The body of an HTTP error."""
         return {"error": {"code": self.code, "message": self.message}}
+
+
+def refuse_option(wrong: Mapping[str, Any]) -> RefusedError:
+    """The refusal of an option. wrong: one of the errors of pydantic."""
+    name, value = wrong["loc"][-1], quote_value(wrong.get("input"))
+    return RefusedError("bad_option", f"{name} is {value}: {wrong['msg']}")

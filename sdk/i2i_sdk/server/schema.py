@@ -1,12 +1,26 @@
-"""The JSON that the server gives, as OpenAPI describes it."""
+"""What the server takes and gives, as OpenAPI describes it."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
 from i2i_sdk.imaging.geometry import FITS
+
+
+class Encoding(BaseModel):
+    """How results are written."""
+
+    format: Annotated[Literal["jpeg", "png", "webp"], Field(description="Of the answer.")] = "jpeg"
+    quality: Annotated[int, Field(ge=1, le=100, description="Of JPEG and WebP.")] = 80
+
+
+class TranslateOptions(Encoding, extra="forbid"):
+    """The query of POST /v1/translate."""
+
+    model: Annotated[str | None, Field(description="Default: the first that is served.")] = None
+    quality: Annotated[int, Field(ge=1, le=100, description="Of JPEG and WebP.")] = 90
 
 
 class OnDevice(BaseModel):

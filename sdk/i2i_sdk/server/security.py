@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
 import re
 import secrets
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Set
 from contextlib import suppress
 
 from fastapi.responses import JSONResponse
@@ -24,13 +24,10 @@ from starlette.websockets import WebSocket
 
 from i2i_sdk.server.prometheus import Metrics
 from i2i_sdk.server.refusals import RefusedError, quote_value
-from i2i_sdk.server.settings import DRAIN_BYTES, DRAIN_SECONDS, ServeOptions
-
-log = logging.getLogger(__name__)
+from i2i_sdk.server.settings import DRAIN_SECONDS, ServeOptions
 
 ANSWERS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-DRAINED = {*range(400, 600)} - {408}  # statuses before which a body is read to its end; 408: it took too long
 OPEN_PATHS = ("/", "/healthz", "/v1/stream")  # the WebSocket shows its token in its first message
 HOST_PATTERN = re.compile(r"(?ai)(\[[0-9a-f:.]{2,45}\]|[a-z0-9_.-]{1,253})(?::[0-9]{1,5})?")
 
@@ -50,7 +47,13 @@ CONTENT_POLICY = (
 
 
 class Guard:
-    """The outermost layer: refuses what may not be asked, and puts its headers on every answer."""
+    """The outermost layer: refuses what may not be asked, and puts its headers on every answer.
+
+    Args:
+        app: what it guards; a RefusedError of it is answered here.
+        options: token and names.
+        metrics: where refusals are counted.
+    """
 
     def __init__(self, app: ASGIApp, options: ServeOptions, metrics: Metrics) -> None:
         self._app, self._options, self._metrics = app, options, metrics
@@ -62,19 +65,17 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        begun, own_host = False, ""
-        body = RequestBody(receive)
-        if scope["type"] == "http":
-            receive = body.receive
+        own_host = ""
         # Who expects "100 Continue" sends nothing before that.
-        sends_body = scope.get("method", "GET") not in SAFE_METHODS and "expect" not in headers
+        body = RequestBody(
+            receive, scope.get("method", "GET") not in SAFE_METHODS and "expect" not in headers
+        )
+        receive = body.receive
 
         async def with_headers(message: Message) -> None:
-            nonlocal begun
-            if message["type"] == "http.response.start" and sends_body and message["status"] in DRAINED:
-                await body.drain()
             if message["type"] in ANSWERS:
-                begun = True
+                if message.get("status") != 408:  # that is waited for long enough
+                    await body.drain()
                 answer = MutableHeaders(scope=message)
                 for name, value in make_security_headers(own_host).items():
                     answer[name] = value
@@ -86,13 +87,12 @@ class Guard:
             self._check(scope, headers)
             await self._app(scope, receive, with_headers)
         except RefusedError as refused:
-            await self._refuse(refused, scope, receive, with_headers)
-        except Exception:
-            log.exception("%s failed", scope["path"])
-            if begun:
-                raise
-            refused = RefusedError("internal", "the server failed; its log says why")
-            await self._refuse(refused, scope, receive, with_headers)
+            self._metrics.errors.labels(refused.code).inc()
+            response = make_error_response(refused)
+            if scope["type"] == "websocket":
+                await WebSocket(scope, receive, with_headers).send_denial_response(response)
+            else:
+                await response(scope, receive, with_headers)
 
     def _check(self, scope: Scope, headers: Mapping[str, str]) -> None:
         websocket = scope["type"] == "websocket"
@@ -103,47 +103,38 @@ class Guard:
             kind, _, token = headers.get("authorization", "").partition(" ")
             check_token(token.strip() if kind.lower() == "bearer" else None, self._options.token)
 
-    async def _refuse(self, refused: RefusedError, scope: Scope, receive: Receive, send: Send) -> None:
-        self._metrics.count_refused(refused.code)
-        response = make_error_response(refused)
-        if scope["type"] == "websocket":
-            await WebSocket(scope, receive, send).send_denial_response(response)
-        else:
-            await response(scope, receive, send)
-
 
 class RequestBody:
-    """The body of an HTTP request; it knows what is left to read."""
+    """The body of a request; it knows whether something is left to read. is_left: of a new one."""
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive, self._ended = receive, False
+    def __init__(self, receive: Receive, is_left: bool) -> None:
+        self._receive, self._is_left = receive, is_left
 
     async def receive(self) -> Message:
         """ASGI."""
         message = await self._receive()
-        self._ended = not message.get("more_body", False)
+        self._is_left = message.get("more_body", False)
         return message
 
     async def drain(self) -> None:
-        """Read and drop what is left, up to a bound.
+        """Read and drop what is left, for a while.
 
         Most clients read no answer before they have sent everything, and a connection that is closed on
         unread bytes is reset: the client would not see why it was refused.
         """
 
-        async def read() -> None:
-            left = DRAIN_BYTES
-            while left > 0 and not self._ended:
-                left -= len((await self.receive()).get("body", b""))
-
+        until = time.monotonic() + DRAIN_SECONDS
         with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(read(), DRAIN_SECONDS)
+            while self._is_left:
+                await asyncio.wait_for(self.receive(), until - time.monotonic())
 
 
 def make_error_response(refused: RefusedError) -> JSONResponse:
     """The HTTP answer to what was refused."""
     extra = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
-    return JSONResponse(refused.to_json(), refused.status, extra.get(refused.status))
+    return JSONResponse(
+        refused.to_json(), refused.status, {**extra.get(refused.status, {}), **refused.headers}
+    )
 
 
 def make_security_headers(own_host: str) -> dict[str, str]:
@@ -152,7 +143,7 @@ def make_security_headers(own_host: str) -> dict[str, str]:
     return {**HEADERS, "Content-Security-Policy": CONTENT_POLICY.format(sockets=sockets)}
 
 
-def check_host(host: str, names: frozenset[str] | set[str]) -> None:
+def check_host(host: str, names: Set[str]) -> None:
     """Raise RefusedError unless `host` is an address, which needs no resolving, or one of `names`."""
     match = HOST_PATTERN.fullmatch(host)
     name = match[1].strip("[]").lower().rstrip(".") if match else ""

@@ -10,18 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from os import cpu_count
 from typing import TypeVar
 
 from i2i_sdk.errors import InputError
 from i2i_sdk.server import encoded_images
-from i2i_sdk.server.encoded_images import Encoding, Image
+from i2i_sdk.server.encoded_images import Image
 from i2i_sdk.server.models import Models, ServedModel
 from i2i_sdk.server.prometheus import Metrics, StageTimings
 from i2i_sdk.server.refusals import RefusedError
+from i2i_sdk.server.schema import Encoding
 from i2i_sdk.server.settings import Limits
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Service:
         self.models, self.limits, self.metrics = models, limits, Metrics()
         self._turns = {model.name: asyncio.Lock() for model in models}
         self._posts = {model.name: asyncio.Lock() for model in models}
-        self._pending = 0
+        self.pending = asyncio.Semaphore(limits.max_pending)  # POSTs that are here
         # One per engine, which is busy for long, and some for encoding meanwhile.
         self._threads = ThreadPoolExecutor(len(models) + (cpu_count() or 1), thread_name_prefix="i2i-serve")
 
@@ -75,7 +75,19 @@ class Service:
     async def translate_post(
         self, model: ServedModel, data: bytes, encoding: Encoding
     ) -> tuple[bytes, StageTimings]:
-        """Translate one picture for a POST. Raises RefusedError."""
+        """Translate one picture for a POST.
+
+        Args:
+            model: that translates it.
+            data: a picture's file.
+            encoding: of the answer.
+
+        Returns:
+            A picture's file, and where the time went.
+
+        Raises:
+            RefusedError: it cannot be read, translated or written.
+        """
         arrived = time.perf_counter()
         async with self._posts[model.name], self.lock_engine(model):
             wait = (time.perf_counter() - arrived) * 1000
@@ -84,18 +96,6 @@ class Service:
         timings = StageTimings(wait, decode, engine, encode)
         self.metrics.count_translated(model.name, "post", timings)
         return encoded, timings
-
-    @asynccontextmanager
-    async def count_pending(self) -> AsyncGenerator[None]:
-        """Count a POST while it is here. Raises RefusedError if there are too many."""
-        if self._pending >= self.limits.max_pending:
-            message = f"{self._pending} pictures are waiting already: send it again in a second"
-            raise RefusedError("too_busy", message)
-        self._pending += 1
-        try:
-            yield
-        finally:
-            self._pending -= 1
 
     async def _run_in_thread(self, work: Callable[[], T]) -> T:
         """Run `work` without blocking the event loop; what goes wrong becomes a RefusedError."""

@@ -8,7 +8,7 @@ from pathlib import Path
 CREDIT = 2  # frames that a client may have under way: one being translated, one waiting or on the wire
 HELLO_SECONDS = 5.0  # for the first message of a WebSocket
 BODY_SECONDS = 30.0  # for the body of a POST
-DRAIN_SECONDS, DRAIN_BYTES = 10.0, 128_000_000  # how much of a body is read on after it was refused
+DRAIN_SECONDS = 10.0  # for how long a body is read on after it was refused
 PING_SECONDS = 10.0  # between WebSocket pings, and for each answer: when a vanished client is noticed
 GOODBYE_SECONDS = 0.5  # for clients to hear that the server stops
 MAX_CONNECTIONS = 256  # open at once, idle ones of browsers included

@@ -88,17 +88,6 @@ def _write_certificate(certificate: Path, key: Path, names: list[str]) -> None:
 def _sign_certificate(secret: ec.EllipticCurvePrivateKey, names: list[str]) -> x509.Certificate:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "i2i-sdk on this machine")])
     now = datetime.now(timezone.utc)
-    usage = x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=False,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -111,7 +100,6 @@ def _sign_certificate(secret: ec.EllipticCurvePrivateKey, names: list[str]) -> x
             x509.SubjectAlternativeName([_to_general_name(name) for name in names]), critical=False
         )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(usage, critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(secret.public_key()), critical=False)
         .sign(secret, hashes.SHA256())

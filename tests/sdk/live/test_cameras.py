@@ -28,7 +28,7 @@ from i2i_sdk.live import (
     VideoFile,
 )
 from i2i_sdk.live.sources import cameras, reconnecting
-from i2i_sdk.live.sources.cameras import CaptureSource, has_gstreamer
+from i2i_sdk.live.sources.cameras import has_gstreamer
 from i2i_sdk.live.sources.opening import as_source, as_sources
 from i2i_sdk.media.video_writer import VideoWriter
 
@@ -196,34 +196,6 @@ def test_gstreamer_says_when_this_opencv_has_none(monkeypatch: pytest.MonkeyPatc
     assert len(long) <= 60
 
 
-class FileCamera(CaptureSource):
-    """OpenCV's reader of a file, taken for a camera: it is lost when the file ends."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("file")
-        self.path = path
-
-    def open_capture(self) -> cv2.VideoCapture:
-        return cv2.VideoCapture(str(self.path))
-
-    def explain_failure(self) -> str:
-        return "no file"
-
-
-def test_a_capture_is_read_to_its_end_lost_and_opened_again(clip: Path) -> None:
-    camera, events = FileCamera(clip), []
-    camera.tell = lambda kind, _: events.append(kind)
-    camera.open()
-    frames = itertools.islice(camera.track_frames(), 5)  # 3 of the clip, and 2 again
-    levels = [float(captured.image.mean()) for captured in frames]
-    assert levels == pytest.approx([10, 120, 240, 10, 120], abs=3)
-    assert events == ["lost", "reconnected"]
-    assert (camera.reconnects, camera.captured, camera.width, camera.height) == (1, 5, 64, 48)
-    camera.release()
-    with pytest.raises(MediaError, match="no file"):
-        FileCamera(clip.with_name("other.mp4")).open()
-
-
 class ScriptedCapture:
     """Stands for a USB camera, which is not here: "." is a picture, "x" a damaged one, "-" none at all."""
 
@@ -282,3 +254,13 @@ def test_a_camera_that_never_sent_a_frame_is_not_called_lost(monkeypatch: pytest
     assert len(list(itertools.islice(camera.frames(), 2))) == 2
     assert messages[0] == "camera 0 has never sent a frame: reading a frame failed"
     assert messages[2].startswith("camera 0 is lost: ")
+
+
+def test_a_camera_that_comes_back_without_a_picture_is_opened_less_and_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    camera, waits = open_scripted_camera(monkeypatch, "-", "-", "-", ".-", "."), []
+    monkeypatch.setattr(camera, "_wait_s", 1.0)
+    monkeypatch.setattr(camera.stopped, "wait", waits.append)
+    assert len(list(itertools.islice(camera.frames(), 2))) == 2
+    assert waits == [1.0, 2.0, 4.0, 0.01]  # after a picture from the shortest again

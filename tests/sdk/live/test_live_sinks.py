@@ -57,17 +57,10 @@ def test_several_sources_do_not_go_into_one_place(invert: Translator, tmp_path: 
         "page": MjpegServerSink(0),
         "camera": VirtualCameraSink(),
     }
-    stream = invert.stream([Frames([make_flat_image(0)]), Frames([make_flat_image(0)])], sinks=[sinks[kind]])
+    sources = [Frames([make_flat_image(0)]), Frames([make_flat_image(0)])]
     name = type(sinks[kind]).__name__
     with pytest.raises(InputError, match=rf"2 sources do not go into one {name}; .*: {name}\(.*source=0\)"):
-        stream.run()
-    assert not list(tmp_path.iterdir())
-
-
-def test_each_source_has_a_folder_of_its_own(invert: Translator, tmp_path: Path) -> None:
-    sources = [Frames([make_flat_image(10)] * 2), Frames([make_flat_image(200)])]
-    invert.stream(sources, sinks=[FolderSink(tmp_path / str(n), source=n) for n in range(2)]).run()
-    assert [len(list((tmp_path / str(n)).iterdir())) for n in range(2)] == [2, 1]
+        invert.stream(sources, sinks=[sinks[kind]])
 
 
 def test_a_recording_of_a_folder_shows_each_image_for_a_second(invert: Translator, tmp_path: Path) -> None:
@@ -75,17 +68,13 @@ def test_a_recording_of_a_folder_shows_each_image_for_a_second(invert: Translato
     for level in (10, 120, 240):
         cv2.imwrite(str(tmp_path / "in" / f"{level:03d}.png"), make_flat_image(level))
     (tmp_path / "in" / "050.png").write_bytes(b"damaged")
+    (tmp_path / "in" / "notes.txt").write_text("no picture")
     memory = MemorySink()
-    invert.stream(tmp_path / "in", sinks=[memory, VideoSink(tmp_path / "x.mp4")]).run()
+    stats = invert.stream(tmp_path / "in", sinks=[memory, VideoSink(tmp_path / "x.mp4")]).run()
+    assert stats.undecodable == 1
     assert [result.name for result in memory.results] == ["010.png", "120.png", "240.png"]
     with av.open(str(tmp_path / "x.mp4")) as container:
         assert container.duration == pytest.approx(3e6, abs=1e5)  # microseconds
-
-
-def test_frames_are_recorded_at_their_rate(invert: Translator, tmp_path: Path) -> None:
-    invert.stream(Frames([make_flat_image(0)] * 5, fps=10), sinks=[VideoSink(tmp_path / "x.mp4")]).run()
-    with av.open(str(tmp_path / "x.mp4")) as container:
-        assert container.duration == pytest.approx(5e5, abs=2e4)
 
 
 def test_a_video_refuses_its_name_before_anything_is_captured(tmp_path: Path) -> None:
@@ -106,23 +95,15 @@ def test_a_frame_of_another_size_is_scaled_into_the_recording(invert: Translator
     assert [float(result.frame.mean()) for result in results] == pytest.approx([255, 205, 155], abs=2)
 
 
-def test_odd_sides_are_padded_and_said(invert: Translator, tmp_path: Path) -> None:
-    sink = VideoSink(tmp_path / "out.mp4")
-    invert.stream([make_flat_image(0, 25, 41)], sinks=[sink]).run()
-    assert "padded from 41x25 to 42x26" in sink.notes[0]
-
-
-def test_a_recording_shows_the_view(invert: Translator, tmp_path: Path) -> None:
-    invert.stream([make_flat_image(40)] * 2, sinks=[VideoSink(tmp_path / "out.mkv")], view="side").run()
-    (first, _) = invert.stream(tmp_path / "out.mkv")
-    assert first.frame.shape == (24, 80, 3)
-    assert float(first.frame[:, :36].mean()) == pytest.approx(40, abs=3)
-    assert float(first.frame[:, 44:].mean()) == pytest.approx(215, abs=3)
-
-
 def test_a_virtual_camera_that_cannot_be_made_says_what_to_install(invert: Translator) -> None:
     pytest.importorskip("pyvirtualcam")
     if list(Path("/dev").glob("video*")):
         pytest.skip("this machine may have a virtual camera")
     with pytest.raises(BackendError, match=r"[^.]\. On Linux: .*v4l2loopback"):
         invert.stream([make_flat_image(0)], sinks=[VirtualCameraSink()]).run()
+
+
+def test_odd_sides_are_padded_and_said(invert: Translator, tmp_path: Path) -> None:
+    sink = VideoSink(tmp_path / "out.mp4")
+    invert.stream([make_flat_image(0, 25, 41)], sinks=[sink]).run()
+    assert "padded from 41x25 to 42x26" in sink.notes[0]

@@ -54,10 +54,10 @@ def test_any_cutting_of_the_stream_gives_the_same_bodies(
         sent += format_part(body, declared.lstrip("-"), has_length=length)
         if length:  # without a length, what follows belongs to the body
             sent += garbage.replace(mark, b"")
-    sent += format_part(b"", declared.lstrip("-"))  # says that the one before it is complete
+    sent += mark  # says that the one before it is complete
     parts = MultipartParser(declared)
     found = [body for piece in split_at(sent, places) for body in parts.feed(piece)]
-    assert found == [*bodies, b""]
+    assert found == bodies
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,12 @@ def test_any_cutting_of_the_stream_gives_the_same_bodies(
         b"--frame\r\ncontent-length:4\r\n\r\n\xff\xd8\xff\xd9--frame",
         b"--frame\r\n\r\n\xff\xd8\xff\xd9\r\n--frame--\r\n",
         b"frame%s\r\n--frame\r\nContent-Length: 4\r\n\r\n\xff\xd8\xff\xd9" % (b"?" * (2 * MAX_HEADER_BYTES)),
+        b"--frame\r\nContent-Length: 2\r\n\r\n\xff\xd8\xff\xd9\r\n--frame\r\n",
     ],
-    ids=["line feeds only", "lower case, no line end", "no headers, last one", "what looks like a boundary"],
+    ids=[
+        *("line feeds only", "lower case, no line end", "no headers, last one", "what looks like a boundary"),
+        "a length that is too small",
+    ],
 )
 def test_odd_streams_are_understood(stream: bytes) -> None:
     assert MultipartParser("frame").feed(stream) == [b"\xff\xd8\xff\xd9"]
@@ -90,14 +94,13 @@ def test_frames_come_as_they_were_sent(camera: CameraServer) -> None:
     with assert_no_threads_left():
         numbers = read_first_numbers(source, 20)
     assert numbers == sorted(numbers, key=lambda number: (number - numbers[0]) % 50)
-    assert (source.captured, source.undecodable, source.reconnects) == (0, 0, 0)  # `track_frames` counts
+    assert (source.undecodable, source.reconnects) == (0, 0)
 
 
 def test_times_are_those_of_arrival(identity: Translator, camera: CameraServer) -> None:
     with identity.stream(camera.url) as stream:
         results = list(islice(stream, 10))
-    assert results[0].time_ms == 0
-    assert results[-1].time_ms >= 9 * 1000 / 60 - 20  # ten frames at 60 fps
+    assert results[-1].time_ms - results[0].time_ms >= 9 * 1000 / 60 - 20  # ten frames at 60 fps
     assert results[0].frame.shape == (120, 160, 3)
 
 
@@ -197,37 +200,6 @@ def test_a_server_that_restarts_is_found_again_and_both_are_told(
             assert [event.kind for event in events] == ["lost", "reconnected"]
             assert all(str(again.port) in event.message and event.source == 0 for event in events)
             stream.close()
-
-
-def test_a_connection_that_is_cut_comes_back_each_time(identity: Translator, camera: CameraServer) -> None:
-    stream = identity.stream(MjpegStream(camera.url))  # an address alone is asked once more, for what it is
-    cuts = 0
-    for _ in stream:
-        if camera.counts["cut"] == cuts == stream.stats.reconnects:
-            cuts += 1
-            if cuts == 4:
-                break
-            camera.drop()
-    assert stream.stats.reconnects == 3
-
-
-def test_a_server_that_only_accepts_is_asked_less_and_less_often(identity: Translator) -> None:
-    def answer(_: str) -> Iterator[bytes]:
-        yield format_multipart_head()
-        if len(server.requests) == 1:
-            yield format_part(JPEG)
-
-    def note_loss(event: Event) -> None:
-        if event.kind == "lost":
-            losses.append(time.perf_counter())
-
-    losses: list[float] = []
-    with RawServer(answer) as server, identity.stream(MjpegStream(server.url), on_event=note_loss) as stream:
-        results = iter(stream)
-        next(results)
-        wait_until(lambda: len(losses) == 4)
-    waits = np.diff(losses)  # 0.25 s, 0.5 s, 1 s
-    assert waits[2] > 1.5 * waits[0]
 
 
 def test_silence_is_taken_for_a_loss(

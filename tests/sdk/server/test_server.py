@@ -100,7 +100,7 @@ def test_wrong_options_are_refused(server: RunningServer, query: dict[str, objec
 def test_options_that_there_are_not_are_refused(server: RunningServer) -> None:
     response = server.post(encode_image(make_gradient()), size=256)
     assert parse_error(response) == (422, "bad_option")
-    assert "there is no option 'size'; allowed: model, format, quality" in response.text
+    assert "there is no option 'size'; allowed: format, quality, model" in response.text
 
 
 def test_a_form_is_told_from_a_picture(server: RunningServer) -> None:

@@ -132,11 +132,6 @@ def page_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_without_a_page_the_rest_works(client: httpx.Client, page_folder: Path) -> None:
-    assert parse_error(client.get("/")) == (404, "not_found")
-    assert client.get("/v1/models").status_code == 200
-
-
 def test_the_page_is_served_and_revalidated(client: httpx.Client, page_folder: Path) -> None:
     (page_folder / "index.html").write_text("<!doctype html>")
     (page_folder / "app.js").write_text("1")

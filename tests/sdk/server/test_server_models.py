@@ -102,7 +102,7 @@ def test_openapi_describes_everything(client: httpx.Client) -> None:
     translate = paths["/v1/translate"]["post"]
     assert {*translate["requestBody"]["content"]} == {"image/jpeg", "image/png", "image/webp", "image/bmp"}
     assert {*translate["responses"]["200"]["content"]} == {"image/jpeg", "image/png", "image/webp"}
-    assert {"404", "413", "415", "422", "503"} <= set(translate["responses"])
+    assert "413 too_large; 415 unsupported_format" in translate["responses"]["default"]["description"]
     assert "HTTPValidationError" not in str(described)  # errors have one form
     assert client.get("/docs").status_code == client.get("/redoc").status_code == 404
 
@@ -111,7 +111,7 @@ def test_openapi_asks_for_a_token_where_there_is_one(known: FindBundle) -> None:
     with run_server([known("invert")], options=ServeOptions(port=0, token="sesame")) as server:
         described = server.get("/openapi.json", headers={"Authorization": "Bearer sesame"}).json()
     operation = described["paths"]["/v1/translate"]["post"]
-    assert operation["security"] and "401" in operation["responses"]
+    assert operation["security"]
     assert "security" not in described["paths"]["/healthz"]["get"]
 
 

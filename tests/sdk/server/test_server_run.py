@@ -108,6 +108,13 @@ def test_a_host_that_is_not_ours(host: str, message: str) -> None:
         open_socket(host, 0)
 
 
+def test_the_body_of_an_answer_does_not_wait_for_its_head_to_be_acknowledged() -> None:
+    with open_socket("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_ipv6(known: FindBundle) -> None:
     try:
         open_socket("::1", 0).close()

@@ -5,11 +5,9 @@ from __future__ import annotations
 import errno
 import ipaddress
 import logging
-import math
 import socket
 import sys
 import threading
-import time
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,14 +20,12 @@ import numpy as np
 
 from i2i_sdk.errors import InputError, MediaError
 from i2i_sdk.live.results import Result
-from i2i_sdk.live.sinks.sink import check_one_source
 from i2i_sdk.live.stream import Sink, Stream
 
 log = logging.getLogger(__name__)
 
 BOUNDARY = "frame"
 SEND_TIMEOUT_S = 2.0  # a client that takes nothing for so long is let go
-REQUEST_TIMEOUT_S = 5.0  # in which a client must have asked and got its answer, if that is not the stream
 MAX_CLIENTS = 16  # that look; each costs a thread and what is sent to it
 MAX_CONNECTIONS = 64  # those included that only ask for the page
 PAGE = b"""<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -56,6 +52,8 @@ class MjpegServerSink(Sink):
         InputError: the quality is outside 1 to 100.
     """
 
+    single = True
+
     def __init__(
         self, port: int = 8080, host: str = "127.0.0.1", quality: int = 85, source: int | None = None
     ) -> None:
@@ -63,25 +61,23 @@ class MjpegServerSink(Sink):
         if not 1 <= quality <= 100:
             raise InputError(f"quality is {quality}; allowed: 1 to 100")
         self.host, self.port, self._quality = host, port, quality
-        self._newest = _LatestJpeg()
         self._server: _MjpegServer | None = None
         self._thread: threading.Thread | None = None
 
     @property
     def clients(self) -> int:
         """How many look at the moment."""
-        return self._newest.clients
+        server = self._server
+        return 0 if server is None else server.clients
 
     def open(self, stream: Stream) -> None:
-        """Start to listen, also once more after `close`. Raises MediaError, and InputError for several
-        sources or while it serves another stream.
+        """Start to listen, also once more after `close`. Raises MediaError, and InputError while it serves
+        another stream.
         """
-        check_one_source(self, stream, f"MjpegServerSink({self.port}, source=0)")
         if self._server is not None:
             raise InputError(f"this sink serves another stream at port {self.port}; give each its own")
-        self._newest = _LatestJpeg()
         try:
-            self._server = _MjpegServer((self.host, self.port), self._newest)
+            self._server = _MjpegServer((self.host, self.port))
         except OSError as error:
             advice = "another port"
             if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
@@ -95,104 +91,82 @@ class MjpegServerSink(Sink):
 
     def take(self, result: Result) -> None:
         """Encode the picture if anybody looks."""
-        if self._newest.clients:
+        if self._server is not None and self._server.clients:
             options = [cv2.IMWRITE_JPEG_QUALITY, self._quality]
             _, jpeg = cv2.imencode(".jpg", result.picture, options)
-            self._newest.put(np.asarray(jpeg, np.uint8).tobytes())
+            self._server.show(np.asarray(jpeg, np.uint8).tobytes())
 
     def close(self) -> None:
         """Let all clients go and stop listening."""
-        self._newest.close()
         server, self._server = self._server, None
         if server is not None and self._thread is not None:
             server.shutdown()
-            server.disconnect()  # else a client that sends or takes a byte now and then is waited for
+            server.disconnect()
             server.server_close()
             self._thread.join()
 
 
-class _LatestJpeg:
-    """The newest JPEG, for any number of waiting clients."""
+class _MjpegServer(ThreadingHTTPServer):
+    """Holds the newest JPEG, for any number of waiting clients."""
 
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._jpeg, self._number, self._closed = b"", 0, False
+    daemon_threads = False  # none survives `close`
+    block_on_close = True
+    allow_reuse_address = sys.platform != "win32"  # there it would take a port that another program serves
+
+    def __init__(self, address: tuple[str, int]) -> None:
         self.clients = 0
+        self._jpeg, self._number, self._closed = b"", 0, False
+        self._connections: set[socket.socket] = set()
+        self._changed = threading.Condition()  # of all these
+        super().__init__(address, _MjpegHandler)
+        self.local = is_loopback(str(self.server_address[0]))
 
-    def put(self, jpeg: bytes) -> None:
+    def show(self, jpeg: bytes) -> None:
+        """Give it to everyone who is ready for one."""
         with self._changed:
-            if not self.clients:  # the last one left while it was encoded
-                return
             self._jpeg, self._number = jpeg, self._number + 1
             self._changed.notify_all()
 
     def wait_for_newer(self, number: int) -> tuple[bytes, int] | None:
         """The first picture newer than `number`, and its number; None at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or (self._number > number and bool(self._jpeg)))
+            self._changed.wait_for(lambda: self._closed or self._number > number)
             return None if self._closed else (self._jpeg, self._number)
 
-    def add_client(self) -> bool:
-        """Count one more who looks, if there is room."""
+    def add_client(self) -> int | None:
+        """Count one more who looks: the number of the newest picture, which is past; None without room."""
         with self._changed:
             if self.clients >= MAX_CLIENTS:
-                return False
+                return None
             self.clients += 1
-            return True
+            return self._number
 
     def remove_client(self) -> None:
+        """Count one less."""
         with self._changed:
             self.clients -= 1
-            if not self.clients:
-                self._jpeg = b""  # whoever looks next must not see what was long ago
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-
-class _MjpegServer(ThreadingHTTPServer):
-    daemon_threads = False  # none survives `close`
-    block_on_close = True
-    allow_reuse_address = sys.platform != "win32"  # there it would take a port that another program serves
-
-    def __init__(self, address: tuple[str, int], newest: _LatestJpeg) -> None:
-        self.newest = newest
-        self._connections: dict[socket.socket, float] = {}  # and until when each may last
-        self._lock = threading.Lock()
-        super().__init__(address, _MjpegHandler)
-        self.local = is_loopback(str(self.server_address[0]))
 
     def verify_request(self, request: Any, client_address: object) -> bool:
         """Whether there is room for this connection, which is remembered then."""
-        with self._lock:
+        with self._changed:
             if len(self._connections) >= MAX_CONNECTIONS:
                 return False
-            self._connections[request] = time.monotonic() + REQUEST_TIMEOUT_S
+            self._connections.add(request)
             return True
 
-    def keep_open(self, connection: socket.socket) -> None:
-        """This one may last as long as it takes what it is sent."""
-        with self._lock:
-            self._connections[connection] = math.inf
-
-    def service_actions(self) -> None:
-        """End what lasts too long, ten times a second: a time limit of a socket counts for one byte only."""
-        self.disconnect(time.monotonic())
-
-    def disconnect(self, now: float = math.inf) -> None:
-        """End the connections whose time is over at `now`: all by default."""
-        with self._lock:
-            for connection, until in self._connections.items():
-                if until <= now:
-                    with suppress(OSError):  # gone already
-                        connection.shutdown(socket.SHUT_RDWR)
+    def disconnect(self) -> None:
+        """End all connections, else a client that sends or takes a byte now and then would be waited for."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            for connection in self._connections:
+                with suppress(OSError):  # gone already
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request: Any) -> None:
         """The end of a connection, in every case."""
-        with self._lock:
-            self._connections.pop(request, None)
+        with self._changed:
+            self._connections.discard(request)
         super().shutdown_request(request)
 
     def server_bind(self) -> None:
@@ -207,6 +181,9 @@ class _MjpegServer(ThreadingHTTPServer):
 
 class _MjpegHandler(BaseHTTPRequestHandler):
     timeout = SEND_TIMEOUT_S
+    disable_nagle_algorithm = (
+        True  # else the end of a picture waits for the client to acknowledge its beginning
+    )
     server: _MjpegServer  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def do_GET(self) -> None:  # the name that http.server looks for
@@ -214,45 +191,33 @@ class _MjpegHandler(BaseHTTPRequestHandler):
         if self.server.local and not is_own_name(self.headers.get("Host", "localhost")):
             self.send_error(HTTPStatus.FORBIDDEN, f"open http://localhost:{self.server.server_address[1]}/")
         elif path == "/":
-            self._send_headers("text/html; charset=utf-8", len(PAGE))
-            if self.command != "HEAD":
-                self.wfile.write(PAGE)
+            self._send_headers("text/html; charset=utf-8")
+            self.wfile.write(PAGE)
         elif path == "/stream.mjpg":
             self._send_stream()
         else:
             self.send_error(HTTPStatus.NOT_FOUND, "there are / and /stream.mjpg")
 
-    def do_HEAD(self) -> None:
-        """The same without a body."""
-        self.do_GET()
-
     def log_message(self, format: str, *args: object) -> None:
         """Requests are nobody's business."""
 
     def _send_stream(self) -> None:
-        content, newest, number = f"multipart/x-mixed-replace; boundary={BOUNDARY}", self.server.newest, 0
-        if self.command == "HEAD":
-            self._send_headers(content, None)
-            return
-        if not newest.add_client():
+        if (number := self.server.add_client()) is None:
             self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, f"{MAX_CLIENTS} look already; try again later")
             return
         try:
-            self._send_headers(content, None)
-            self.server.keep_open(self.connection)
-            while (found := newest.wait_for_newer(number)) is not None:
+            self._send_headers(f"multipart/x-mixed-replace; boundary={BOUNDARY}")
+            while (found := self.server.wait_for_newer(number)) is not None:
                 jpeg, number = found
                 head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
                 self.wfile.write(head.encode() + jpeg + b"\r\n")
         finally:
-            newest.remove_client()
+            self.server.remove_client()
 
-    def _send_headers(self, content: str, length: int | None) -> None:
+    def _send_headers(self, content: str) -> None:
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", content)
         self.send_header("Connection", "close")
-        if length is not None:
-            self.send_header("Content-Length", str(length))
         self.end_headers()
 
     def end_headers(self) -> None:

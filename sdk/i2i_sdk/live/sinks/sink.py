@@ -22,22 +22,6 @@ Image = NDArray[np.uint8]
 LIVE_FPS = 30.0  # nominal; a recording's real times are those of its frames
 
 
-def check_one_source(sink: Sink, stream: Stream, example: str) -> None:
-    """Check a sink that has room for one source.
-
-    Args:
-        sink: that is asked.
-        stream: that it is to take results of.
-        example: how to make one that takes a single source, for the message.
-
-    Raises:
-        InputError: the stream has several sources, and the sink names none of them.
-    """
-    if sink.source is None and len(stream.sources) > 1:
-        count, kind = len(stream.sources), type(sink).__name__
-        raise InputError(f"{count} sources do not go into one {kind}; give each a sink: {example}")
-
-
 class NullSink(Sink):
     """Takes results and forgets them: for measuring."""
 
@@ -72,15 +56,13 @@ class FolderSink(Sink):
         InputError: the path is a file.
     """
 
+    single = True
+
     def __init__(self, path: str | os.PathLike[str], suffix: str = ".png", source: int | None = None) -> None:
         super().__init__(source)
         self.path, self.suffix = Path(path), suffix
         if self.path.is_file():
             raise InputError(f"{self.path} is a file; give a folder for the pictures")
-
-    def open(self, stream: Stream) -> None:
-        """Raises InputError for pictures of several sources, which would replace each other."""
-        check_one_source(self, stream, f"FolderSink({str(self.path)!r}, source=0)")
 
     def take(self, result: Result) -> None:
         """Write one file. Raises MediaError."""
@@ -98,6 +80,8 @@ class VideoSink(Sink):
     Raises MediaError if writing fails.
     """
 
+    single = True
+
     def __init__(self, path: str | os.PathLike[str], source: int | None = None) -> None:
         super().__init__(source)
         self.path = Path(path)
@@ -109,8 +93,7 @@ class VideoSink(Sink):
         VideoWriter(self.path, 2, 2, LIVE_FPS, audio_from=None)
 
     def open(self, stream: Stream) -> None:
-        """Learn the frame rate, where the source has one as `fps`. Raises InputError for several sources."""
-        check_one_source(self, stream, f"VideoSink({str(self.path)!r}, source=0)")
+        """Learn the frame rate, where the source has one as `fps`."""
         self._fps = getattr(stream.sources[self.source or 0], "fps", None) or LIVE_FPS
 
     def take(self, result: Result) -> None:
@@ -144,14 +127,12 @@ class VirtualCameraSink(Sink):
         source: the only one of several that is shown.
     """
 
+    single = True
+
     def __init__(self, fps: float = LIVE_FPS, device: str | None = None, source: int | None = None) -> None:
         super().__init__(source)
         self._fps, self._device = fps, device
         self._camera: Any = None
-
-    def open(self, stream: Stream) -> None:
-        """Raises InputError for several sources, between which it would flicker."""
-        check_one_source(self, stream, "VirtualCameraSink(source=0)")
 
     def take(self, result: Result) -> None:
         """Show the picture."""

@@ -89,17 +89,6 @@ class WindowSink(Sink):
         self._last: dict[int, Result] = {}
         self._message, self._message_ends = "", 0.0
         self._helps = True
-        self._actions: dict[str, Callable[[], None]] = {
-            "quit": self._quit,
-            "pause": self._toggle_pause,
-            "view": self._use_next_view,
-            "snapshot": self._save_snapshots,
-            "steady": self._toggle_stabilize,
-            "model": self._use_next_model,
-            "help": self._toggle_help,
-            "left": lambda: self._move_split(self._stream.view_state.position - SPLIT_STEP),
-            "right": lambda: self._move_split(self._stream.view_state.position + SPLIT_STEP),
-        }
 
     def open(self, stream: Stream) -> None:
         """Remember what the keys rule."""
@@ -119,10 +108,10 @@ class WindowSink(Sink):
             return
         key = cv2.waitKeyEx(1)
         if (action := find_action(key)) is not None:
-            self._actions[action]()
+            self._act(action)
         for source, window in self._windows.items():
             if window.is_closed:
-                self._quit()
+                self._stream.close()
                 return
             result = self._last[source]
             view_state = replace(self._stream.view_state, lines=result.view_state.lines)
@@ -158,24 +147,33 @@ class WindowSink(Sink):
             shown += ["q quit", pause, "v view", "s snapshot", "t steady", *models, *split, "h hide"]
         return "   ".join(shown)
 
-    def _quit(self) -> None:
-        self._stream.close()
-
-    def _toggle_pause(self) -> None:
-        self._stream.paused = not self._stream.paused
-
-    def _use_next_view(self) -> None:
-        names = list(compose.VIEWS)
-        look = self._stream.view_state
-        self._stream.view_state = replace(look, view=names[(names.index(look.view) + 1) % len(names)])
+    def _act(self, action: str) -> None:
+        """Do what a key asks for."""
+        stream, look, views = self._stream, self._stream.view_state, list(compose.VIEWS)
+        match action:
+            case "quit":
+                stream.close()
+            case "pause":
+                stream.paused = not stream.paused
+            case "view":
+                stream.view_state = replace(look, view=views[(views.index(look.view) + 1) % len(views)])
+            case "left":
+                self._move_split(look.position - SPLIT_STEP)
+            case "right":
+                self._move_split(look.position + SPLIT_STEP)
+            case "steady":
+                stream.stabilize = not stream.stabilize
+                self.show_message(f"steady {'on' if stream.stabilize else 'off'}")
+            case "model":
+                self._use_next_model()
+            case "snapshot":
+                self._save_snapshots()
+            case _:
+                self._helps = not self._helps
 
     def _move_split(self, position: float) -> None:
         if self._stream.view_state.view == "split":
             self._stream.view_state = replace(self._stream.view_state, position=min(max(position, 0.0), 1.0))
-
-    def _toggle_stabilize(self) -> None:
-        self._stream.stabilize = not self._stream.stabilize
-        self.show_message(f"steady {'on' if self._stream.stabilize else 'off'}")
 
     def _use_next_model(self) -> None:
         if len(self.translators) > 1:
@@ -195,9 +193,6 @@ class WindowSink(Sink):
                 self.show_message(f"saved {path}")
             except (MediaError, OSError) as error:
                 self.show_message(str(error))
-
-    def _toggle_help(self) -> None:
-        self._helps = not self._helps
 
 
 class _Window:

@@ -73,7 +73,7 @@ class CaptureSource(LiveSource):
         """What to tell a user when it did not open."""
         raise NotImplementedError
 
-    def connect(self) -> None:
+    def open(self) -> None:
         """Open it. Raises MediaError."""
         capture = self.open_capture()
         if not capture.isOpened():
@@ -98,7 +98,7 @@ class CaptureSource(LiveSource):
             else:  # one damaged picture, or a pause
                 self.undecodable += grabbed
 
-    def disconnect(self) -> None:
+    def release(self) -> None:
         """Release the device. Only the thread that reads may do this: OpenCV is not safe against others."""
         capture, self._capture = self._capture, None
         if capture is not None:
@@ -115,7 +115,7 @@ class Camera(CaptureSource):
 
     def open_capture(self) -> cv2.VideoCapture:
         """With everything asked for at once: setting it afterwards restarts the device, or does nothing."""
-        capture = open_capture_quietly(self.index, cv2.CAP_ANY, self._parameters)
+        capture = _open_quietly(self.index, cv2.CAP_ANY, self._parameters)
         if capture.isOpened():
             capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         return capture
@@ -142,7 +142,7 @@ class GStreamer(CaptureSource):
 
     def open_capture(self) -> cv2.VideoCapture:
         """Where this OpenCV has GStreamer."""
-        return open_capture_quietly(self.pipeline, cv2.CAP_GSTREAMER, [])
+        return _open_quietly(self.pipeline, cv2.CAP_GSTREAMER, [])
 
     def explain_failure(self) -> str:
         """Mostly: pip's OpenCV has no GStreamer."""
@@ -154,7 +154,7 @@ class GStreamer(CaptureSource):
         return f"GStreamer cannot start {self.pipeline!r}; try it with gst-launch-1.0. It must end in appsink"
 
 
-def open_capture_quietly(target: int | str, api: int, parameters: list[int]) -> cv2.VideoCapture:
+def _open_quietly(target: int | str, api: int, parameters: list[int]) -> cv2.VideoCapture:
     """A capture, opened or not, without OpenCV's own warnings: the caller says it better."""
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -170,7 +170,7 @@ def list_cameras() -> list[int]:
     """The numbers of cameras that can be opened now, of the first few."""
     found: list[int] = []
     for index in range(PROBE_COUNT):
-        capture = open_capture_quietly(index, cv2.CAP_ANY, [])
+        capture = _open_quietly(index, cv2.CAP_ANY, [])
         if capture.isOpened():
             found.append(index)
         capture.release()

@@ -27,13 +27,14 @@ READ_BYTES = 1 << 22  # bytes: more than a socket's buffer holds, so that one re
 MAX_PART_BYTES = 1 << 26  # bytes of one picture with its header
 MAX_HEADER_BYTES = 4096  # bytes, at most, from a boundary to the picture
 END_OF_JPEG = b"\xff\xd9"
+MAX_PADDING_BYTES = 64  # after it: some cameras pad
 
 
 class MultipartParser:
-    """Cuts a multipart stream into its bodies, whatever the pieces in which it comes.
+    """Cuts a multipart stream into its JPEGs, whatever the pieces in which it comes.
 
-    It finds its way back to the next boundary after garbage. Bodies without a length end at the next
-    boundary.
+    It finds its way back to the next boundary after garbage. A body ends where its length says, if a JPEG
+    ends there: waiting for what follows would cost a frame's time. Else it ends at the next boundary.
     """
 
     def __init__(self, boundary: str) -> None:
@@ -64,12 +65,17 @@ class MultipartParser:
             return None
         body = start + head.end()
         length = re.search(rb"(?i)content-length:\s*(\d+)", self._buffer[start:body])
-        end = body + int(length[1]) if length else self._buffer.find(self._boundary, body)
-        if end < body or end > len(self._buffer):
+        end = body + int(length[1]) if length else body
+        if end > len(self._buffer):
             return None
-        found = bytes(self._buffer[body:end])
+        if END_OF_JPEG in self._buffer[max(body, end - MAX_PADDING_BYTES) : end]:
+            found = bytes(self._buffer[body:end])
+        elif (end := self._buffer.find(self._boundary, body)) >= 0:  # no length was said, or a wrong one
+            found = bytes(self._buffer[body:end]).rstrip(b"-").rstrip(b"\r\n")
+        else:
+            return None
         del self._buffer[:end]
-        return found if length else found.rstrip(b"-").rstrip(b"\r\n")
+        return found
 
 
 class MjpegStream(LiveSource):
@@ -84,23 +90,20 @@ class MjpegStream(LiveSource):
         self._response: HTTPResponse | None = None
         self._parts = MultipartParser("")
 
-    def connect(self) -> None:
+    def open(self) -> None:
         """Ask for the stream. Raises MediaError: not there, not a stream of JPEGs."""
-        if self._response is not None:  # of a connection that was lost
-            self._response.close()
-        response = open_url(self.url, self._keep_socket)
+        self._response = response = open_url(self.url, self._keep_socket)
         content = response.headers.get("Content-Type", "")
         boundary = response.headers.get_param("boundary")
         if not content.lower().startswith("multipart/"):
             problem = f"gives {content or 'no content type'}, not a stream of JPEGs"
         elif isinstance(boundary, str):
-            self._response, self._parts = response, MultipartParser(boundary)
+            self._parts = MultipartParser(boundary)
             return
         else:
             advice = "give another address of the camera, for example rtsp://…"
             problem = f"names no boundary between its pictures (Content-Type: {content}); {advice}"
-        response.close()
-        self.disconnect()
+        self.release()
         raise MediaError(f"{self.name} {problem}")
 
     def read(self) -> Iterator[Captured]:
@@ -116,7 +119,7 @@ class MjpegStream(LiveSource):
                     break
                 self.undecodable += 1
 
-    def disconnect(self) -> None:
+    def _shut(self) -> None:
         """Shut the socket, which also ends a read that waits in another thread."""
         connected, self._socket = self._socket, None
         if connected is not None:
@@ -126,21 +129,21 @@ class MjpegStream(LiveSource):
 
     def release(self) -> None:
         """Free the socket."""
-        super().release()
+        self._shut()
         if self._response is not None:
             self._response.close()
 
     def close(self) -> None:
         """End at once."""
         super().close()
-        self.disconnect()
+        self._shut()
 
     def _keep_socket(self, connected: socket.socket) -> None:
         """Keep a new connection, so that `close` ends whatever waits for it."""
         self._socket = connected
         connected.settimeout(STALL_TIMEOUT_S)
         if self.stopped.is_set():  # closed before there was a socket to shut
-            self.disconnect()
+            self._shut()
 
     def _receive(self) -> bytes:
         assert self._response is not None
@@ -157,8 +160,8 @@ class MjpegStream(LiveSource):
 
 def decode_jpeg(jpeg: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
     """uint8 [H, W, 3] BGR, or None for a damaged one."""
-    # Versions of OpenCV differ in whether one that is cut off decodes, with a gray rest. Some cameras pad.
-    if END_OF_JPEG not in jpeg[-64:]:
+    # Versions of OpenCV differ in whether one that is cut off decodes, with a gray rest.
+    if END_OF_JPEG not in jpeg[-MAX_PADDING_BYTES:]:
         return None
     try:
         image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)

@@ -43,7 +43,7 @@ class NetworkVideo(LiveSource):
         self._stream: VideoStream | None = None
         self._reformatter = VideoReformatter()
 
-    def connect(self) -> None:
+    def open(self) -> None:
         """Ask for the stream. Raises MediaError."""
         options = RTSP_OPTIONS if self.url.lower().startswith("rtsp") else {}
         begun = time.perf_counter()
@@ -53,7 +53,7 @@ class NetworkVideo(LiveSource):
             late = time.perf_counter() - begun >= CONNECT_TIMEOUT_S  # FFmpeg has many names for it
             raise MediaError(self._explain_failure(error, late)) from None  # FFmpeg's text has the password
         if not self._container.streams.video:
-            self.disconnect()
+            self.release()
             raise MediaError(f"{self.name} has no video")
         self._stream = self._container.streams.video[0]
         # Decoding several frames at once would hold back as many.
@@ -79,7 +79,7 @@ class NetworkVideo(LiveSource):
             except FFmpegError as error:
                 raise ConnectionLostError(error.strerror or type(error).__name__) from None
 
-    def disconnect(self) -> None:
+    def release(self) -> None:
         """Only the thread that reads may do this: FFmpeg is not safe against others."""
         container, self._container, self._stream = self._container, None, None
         if container is not None:

@@ -29,7 +29,18 @@ NETWORK_SCHEMES = ("rtsp://", "rtsps://", "rtmp://", "udp://", "srt://", "tcp://
 
 
 def as_sources(source: Any, *, camera: CameraOptions | None = None, realtime: bool = False) -> list[Source]:
-    """One source, or one for each entry of a list in which none is a frame. Raises as `as_source`."""
+    """One source, or one for each entry of a list in which none is a frame.
+
+    Args:
+        source, camera, realtime: see `as_source`.
+
+    Returns:
+        At least one source.
+
+    Raises:
+        InputError: the list is empty, or an entry means none.
+        MediaError: a server does not answer.
+    """
     several = cast("list[Any]", source) if isinstance(source, list | tuple) else []
     if isinstance(source, list | tuple) and not several:
         raise InputError(f"got an empty list; a source is {ACCEPTED_SOURCES}")
@@ -39,10 +50,19 @@ def as_sources(source: Any, *, camera: CameraOptions | None = None, realtime: bo
 
 
 def as_source(source: Any, *, camera: CameraOptions | None = None, realtime: bool = False) -> Source:
-    """As a Source. Raises InputError for what means none, MediaError if a server does not answer.
+    """What a user gives, as a Source.
 
-    camera: for camera numbers. realtime: play a video file at its own speed, and show each image of a folder
-    for a while.
+    Args:
+        source: a camera number, an address, a pipeline, a path, an iterable of frames, or a Source.
+        camera: what cameras are asked for.
+        realtime: play a video file at its own speed, and show each image of a folder for a second.
+
+    Returns:
+        A source that is not open yet.
+
+    Raises:
+        InputError: it means none.
+        MediaError: a server does not answer.
     """
     if isinstance(source, Source):
         return source

@@ -21,7 +21,7 @@ class LiveSource(Source):
     """Connects, gives frames until it is lost, and tries again: after 0.25 s, 0.5 s … at most 5 s.
 
     What cannot be reached when the stream is opened is an error, since that is mostly a wrong name. Later it
-    tries for ever; each loss and return is an event.
+    tries for ever; each loss and return is an event. `open` connects, also once more after `release`.
     """
 
     live = True
@@ -32,20 +32,8 @@ class LiveSource(Source):
         self._wait_s = MIN_RETRY_WAIT_S
 
     @abstractmethod
-    def connect(self) -> None:
-        """Raises MediaError."""
-
-    @abstractmethod
     def read(self) -> Iterator[Captured]:
         """Frames until closed. Raises ConnectionLostError when the source is lost."""
-
-    @abstractmethod
-    def disconnect(self) -> None:
-        """Undo `connect`. Calling it twice is allowed."""
-
-    def open(self) -> None:
-        """Connect for the first time. Raises MediaError."""
-        self.connect()
 
     def frames(self) -> Iterator[Captured]:
         """As they come, through losses and returns, until closed."""
@@ -56,15 +44,11 @@ class LiveSource(Source):
                     self._wait_s = MIN_RETRY_WAIT_S
                     yield captured
             except (ConnectionLostError, MediaError) as error:
-                self.disconnect()
+                self.release()
                 if not self.stopped.is_set():
                     state = "has never sent a frame" if self._first is None else "is lost"
                     self.tell("lost", f"{self.name} {state}: {error}")
                     self._reconnect()
-
-    def release(self) -> None:
-        """Disconnect."""
-        self.disconnect()
 
     def make_captured(self, image: Image, arrived: float) -> Captured:
         """A frame that is decoded now."""
@@ -76,7 +60,7 @@ class LiveSource(Source):
         while not self.stopped.wait(self._wait_s):
             self._wait_s = min(2 * self._wait_s, MAX_RETRY_WAIT_S)
             with suppress(MediaError):
-                self.connect()
+                self.open()
                 self.reconnects += 1
                 self.tell("reconnected", f"{self.name} is back after {time.perf_counter() - lost:.1f} s")
                 return

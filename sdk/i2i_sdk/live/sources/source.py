@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from i2i_sdk.errors import InputError, MediaError
 from i2i_sdk.imaging import geometry
-from i2i_sdk.live.results import Rate, SourceStats
+from i2i_sdk.live.results import Rate
 from i2i_sdk.media.images import IMAGE_SUFFIXES, read_image
 from i2i_sdk.media.video import VideoReader
 
@@ -55,8 +55,8 @@ class Source(ABC):
     """One source of frames. `open` and `frames` belong to one thread at a time, `close` to any.
 
     name: for people. live: the newest frame counts, older ones may be dropped; else every frame counts and
-    the source waits. undecodable, reconnects, width, height, rate: what became of it so far. tell: called
-    with an event's kind and message.
+    the source waits. undecodable, reconnects, skipped: counted by itself; captured, width, height, rate: by
+    its stream. tell: called with an event's kind and message.
     """
 
     live = False
@@ -77,14 +77,6 @@ class Source(ABC):
     @abstractmethod
     def frames(self) -> Iterator[Captured]:
         """The frames, until the source ends or is closed."""
-
-    def track_frames(self) -> Iterator[Captured]:
-        """`frames`, with what is known of them kept up to date."""
-        for captured in self.frames():
-            self.captured += 1
-            self.height, self.width = captured.image.shape[:2]
-            self.rate.add(captured.arrived)
-            yield captured
 
     def close(self) -> None:
         """End soon: `frames` stops, whatever it waits for. Calling it twice is allowed."""
@@ -107,11 +99,6 @@ class Source(ABC):
 
     def release(self) -> None:  # noqa: B027  # most sources hold nothing
         """Free what `open` took. Only the thread that reads calls it, at its end; twice is allowed."""
-
-    def collect_stats(self, dropped: int) -> SourceStats:
-        """So far; `dropped` by the stream come to those that the source itself passed over."""
-        counts = self.captured, dropped + self.skipped, self.undecodable, self.reconnects
-        return SourceStats(self.name, *counts, self.rate.per_second, self.width, self.height)
 
 
 class VideoFile(Source):
@@ -193,13 +180,18 @@ class ImageFolder(Source):
 
 
 class Frames(Source):
-    """Any iterable of frames: uint8 arrays [H, W, 3], [H, W, 4] or [H, W], BGR.
-
-    live: the iterable is a camera of your own; the newest frame wins. Else every frame counts. fps: of the
-    frames, for their times; without it, times are those of arrival.
+    """Any iterable of frames.
 
     A thread cannot be stopped from outside while it waits in your code: closing a stream does not wait for
     it, and the thread ends with the next frame that the iterable gives.
+
+    Args:
+        iterable: of uint8 arrays [H, W, 3], [H, W, 4] or [H, W], BGR.
+        live: it is a camera of your own; the newest frame wins. Else every frame counts.
+        fps: frames per second, for their times; without it, times are those of arrival.
+
+    Raises:
+        InputError: fps is not above 0 and at most 1000.
     """
 
     def __init__(self, iterable: Iterable[Image], *, live: bool = False, fps: float | None = None) -> None:
