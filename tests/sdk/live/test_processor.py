@@ -161,9 +161,3 @@ def test_options_that_make_no_sense_are_refused(
         list(invert.stream([make_flat_image(0)], **options))
     with pytest.raises(InputError, match=r"position is 1\.5; allowed"):
         ViewState(position=1.5)
-
-
-def test_streams_are_bgr(known: FindBundle) -> None:
-    rgb = Translator(known("invert"), backend="ort", color="rgb")
-    with rgb, pytest.raises(InputError, match="bgr"):
-        rgb.stream([make_flat_image(0)])

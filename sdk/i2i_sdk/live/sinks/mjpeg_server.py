@@ -181,9 +181,7 @@ class _MjpegServer(ThreadingHTTPServer):
 
 class _MjpegHandler(BaseHTTPRequestHandler):
     timeout = SEND_TIMEOUT_S
-    disable_nagle_algorithm = (
-        True  # else the end of a picture waits for the client to acknowledge its beginning
-    )
+    disable_nagle_algorithm = True  # else the end of a picture waits until the client has its beginning
     server: _MjpegServer  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def do_GET(self) -> None:  # the name that http.server looks for
