@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Generator
@@ -79,8 +78,6 @@ def write_atomically(path: Path, durable: bool = False) -> Generator[Path]:
 def create_temporary_folder(beside: Path) -> Generator[Path]:
     """A folder on the same file system as `beside`, so that moving is a rename; removed at the end."""
     beside.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{beside.name[:40]}.partial", dir=beside.parent))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    prefix = f".{beside.name[:40]}.partial"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=beside.parent, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)

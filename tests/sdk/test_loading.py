@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from known_bundles import (
 
 from i2i_sdk import BackendError, I2IError, InputError, Translator
 from i2i_sdk.backends.ort.providers import PROVIDERS, list_available
-from i2i_sdk.loading import parse_size
+from i2i_sdk.selection import parse_size
 
 # options
 
@@ -70,11 +69,6 @@ def test_options_that_are_refused(known: FindBundle, options: dict[str, Any], me
         Translator(known("invert"), **options)
 
 
-def test_unknown_options_are_errors(known: FindBundle) -> None:
-    with pytest.raises(TypeError, match="quality"):
-        Translator(known("invert"), quality=9)  # type: ignore[call-arg]
-
-
 @pytest.mark.parametrize(
     ("size", "parsed"),
     [
@@ -105,11 +99,6 @@ def test_sizes(size: Any, parsed: tuple[int, int]) -> None:
 def test_sizes_that_are_refused(size: Any) -> None:
     with pytest.raises(InputError, match=r"size is .*(allowed: 256|from 1 to 16384)"):
         parse_size(size)
-
-
-def test_numpys_integers_choose_a_size(known: FindBundle) -> None:
-    with Translator(known("invert"), size=(np.int64(HEIGHT), np.int32(WIDTH))) as translate:  # type: ignore[arg-type]
-        assert (translate.height, translate.width) == (HEIGHT, WIDTH)
 
 
 # sources
@@ -159,12 +148,6 @@ def test_variants_of_newer_versions_are_passed_over(folder: Path) -> None:
         assert translate.variant is not None and translate.variant.name != "new"
     with pytest.raises(BackendError, match="new: backend 'quantum' is not known to this version"):
         Translator(folder, backend="quantum")
-
-
-def test_below_the_floor_says_so(known: FindBundle, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING), Translator(known("invert"), min_psnr=99) as translate:
-        assert translate.variant is not None
-    assert "no variant that runs here reaches 99 dB" in caplog.text
 
 
 @pytest.mark.parametrize("backend", ["ort", "openvino"])
@@ -251,8 +234,3 @@ def test_a_provider_that_is_not_here_is_refused(known: FindBundle) -> None:
             Translator(known("invert"), provider=name)
         with pytest.raises(BackendError, match=rf"provider {name} "):
             Translator(known("invert") / "reference.onnx", provider=name, allow_fallback=True)
-
-
-def test_engines_without_providers_say_so(known: FindBundle) -> None:
-    with pytest.raises(BackendError, match="OpenVINO has no provider 'cuda' here; allowed: cpu"):
-        Translator(known("invert"), backend="openvino", provider="cuda")

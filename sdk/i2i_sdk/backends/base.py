@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from abc import abstractmethod
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk.errors import BackendError
+from i2i_sdk.errors import BackendError, get_first_line
 from i2i_sdk.files import Closing
 
 CLOSED_MESSAGE = "this engine is closed: make a new Translator"
@@ -79,6 +78,8 @@ class Stopwatch:
 class Engine(Closing):
     """A loaded graph with one input and one output. Not thread-safe; `Translator` serializes calls.
 
+    A backend sets `_native`, the object of its library that runs, and defines `_run`.
+
     Attributes:
         input_shape: as the graph declares it; None for a free dimension.
         output_shape: likewise; () where the graph does not say even how many dimensions it gives.
@@ -96,21 +97,35 @@ class Engine(Closing):
     precision: str
     provider: str
     layers: Mapping[str, int] = MappingProxyType({})
+    _engine_name: str  # its name in errors
+    _native: Any = None  # None once the engine is closed
 
-    @abstractmethod
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """uint8 [N, H, W, C_in] RGB -> uint8 [N, H, W, C_out] RGB, a new array. C-contiguous input.
 
         Raises BackendError when the engine is closed or fails.
         """
+        if self._native is None:
+            raise BackendError(CLOSED_MESSAGE)
+        try:
+            return self._run(batch)
+        except Exception as error:  # most libraries' errors share no base class
+            reason = self._summarize_error(error)
+            raise BackendError(
+                f"{self._engine_name} failed on {batch.dtype} {batch.shape}: {reason}"
+            ) from error
 
-    @abstractmethod
     def close(self) -> None:
         """Free the engine's memory. Calling it twice is allowed; running afterwards raises BackendError."""
+        self._native = None
 
-    def make_run_error(self, engine: str, batch: NDArray[Any], reason: str) -> BackendError:
-        """What `run` raises when the library refuses a batch."""
-        return BackendError(f"{engine} failed on {batch.dtype} {batch.shape}: {reason}")
+    def _run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """As `run`, of an engine that is open; what it raises becomes a BackendError."""
+        raise NotImplementedError
+
+    def _summarize_error(self, error: Exception) -> str:
+        """The line of what the library says that tells what went wrong."""
+        return get_first_line(error)
 
     def warmup(self, runs: int = 2) -> None:
         """Run on zeros until lazy initialization is done."""

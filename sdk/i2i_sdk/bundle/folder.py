@@ -12,7 +12,6 @@ import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
 
 from i2i_sdk.bundle.manifest import FileEntry, Manifest, ModelInfo, Variant, read_manifest
 from i2i_sdk.errors import BundleError
@@ -40,13 +39,11 @@ class Bundle:
         """
         folder = Path(path)
         file = folder / MANIFEST
-        if not folder.exists():
-            raise BundleError(f"{folder}: no such folder. Make a bundle with: i2i export CHECKPOINT")
         if file.is_symlink():
             raise BundleError(f"{file}: is a link; bundles hold plain files only")
         if not file.is_file():
-            advice = "Make one with: i2i export CHECKPOINT"
-            raise BundleError(f"{folder}: not a bundle: it has no {MANIFEST}. {advice}")
+            problem = f"not a bundle: it has no {MANIFEST}" if folder.exists() else "no such folder"
+            raise BundleError(f"{folder}: {problem}. Make a bundle with: i2i export CHECKPOINT")
         if file.stat().st_size > MAX_MANIFEST_BYTES:
             raise BundleError(f"{file}: larger than {MAX_MANIFEST_BYTES // 2**20} MB")
         try:
@@ -63,10 +60,10 @@ class Bundle:
     def file(self, entry: FileEntry) -> Path:
         """The path of a file after its size and SHA-256 matched the manifest's. Raises BundleError."""
         path = self._locate(entry)
-        size = path.stat().st_size
-        if size != entry.bytes:
-            sizes = f"has {size} bytes, the manifest says {entry.bytes}"
-            raise BundleError(f"{path}: {sizes}; copy the bundle again")
+        if (size := path.stat().st_size) != entry.bytes:
+            raise BundleError(
+                f"{path}: has {size} bytes, the manifest says {entry.bytes}; copy the bundle again"
+            )
         if hash_file(path) != entry.sha256:
             raise BundleError(f"{path}: its content is not what the manifest's SHA-256 says; do not use it")
         return path
@@ -86,11 +83,12 @@ class Bundle:
         parts = PurePosixPath(entry.path)
         leaves = parts.is_absolute() or ".." in parts.parts or not parts.name
         if leaves or not {"\\", ":"}.isdisjoint(entry.path):
-            problem = "leaves the bundle; paths must be relative and inside"
-            raise BundleError(f"{self.path}: {entry.path!r} {problem}")
+            problem = f"{entry.path!r} leaves the bundle; paths must be relative and inside"
+            raise BundleError(f"{self.path}: {problem}")
         if not 0 <= entry.bytes <= MAX_FILE_BYTES:
-            claim = f"{entry.path} claims {entry.bytes} bytes"
-            raise BundleError(f"{self.path}: {claim}; at most {MAX_FILE_BYTES}")
+            raise BundleError(
+                f"{self.path}: {entry.path} claims {entry.bytes} bytes; at most {MAX_FILE_BYTES}"
+            )
         path = self.path
         try:
             for part in parts.parts:
@@ -152,11 +150,12 @@ def find_existing_bundle(out: Path, model: ModelInfo, force: bool) -> Bundle | N
     """
     if not out.exists():
         return None
-    if not _looks_like_bundle(out):
-        raise BundleError(f"{out}: exists and is not a bundle; choose another name with -o")
     try:
         old = Bundle.read(out)
     except BundleError as error:
+        if out.suffix != ".i2i" or not (out / MANIFEST).is_file():  # web sites have a manifest.json, too
+            problem = "exists and is not a bundle; choose another name with -o"
+            raise BundleError(f"{out}: {problem}") from error
         if force:
             return None
         raise BundleError(f"{error}. --force replaces it") from error
@@ -168,20 +167,6 @@ def find_existing_bundle(out: Path, model: ModelInfo, force: bool) -> Bundle | N
         f"{out}: was made from another checkpoint or with other options ({old.manifest.model.name}); "
         f"choose another name with -o, or --force to replace it"
     )
-
-
-def _looks_like_bundle(folder: Path) -> bool:
-    """Is this a bundle, a broken one included? Web sites and extensions have a manifest.json too."""
-    file = folder / MANIFEST
-    if not file.is_file():
-        return False
-    if folder.suffix == ".i2i":
-        return True
-    try:
-        data: Any = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(data, dict) and {"schema", "model", "variants"} <= set(cast("dict[str, Any]", data))
 
 
 def _serialize_identity(model: ModelInfo) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -49,12 +49,17 @@ def decode_image(encoded: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
             )
         if stored.ndim == 3 and stored.shape[2] == 4:
             if encoded[:4].tobytes() in TIFF_MAGICS:
-                raise _make_tiff_error(name, encoded)
-            return _convert_alpha(stored)
+                raise MediaError(
+                    f"{name} is a TIFF of four channels: CMYK, or colors that OpenCV may have multiplied by "
+                    "their alpha. Convert it, for example with PIL: "
+                    "Image.open(path).convert('RGB').save('rgb.png')"
+                )
+            # Of 16 bits the high byte, as IMREAD_COLOR takes it.
+            return (stored >> 8 if stored.dtype == np.uint16 else stored).astype(np.uint8)
     return np.asarray(_decode_pixels(name, encoded, cv2.IMREAD_COLOR), np.uint8)
 
 
-def _decode_pixels(name: str, encoded: NDArray[np.uint8], mode: int) -> NDArray[np.generic]:
+def _decode_pixels(name: str, encoded: NDArray[np.uint8], mode: int) -> NDArray[Any]:
     try:
         image = cv2.imdecode(encoded, mode)
     except cv2.error:  # an empty file, or more pixels than OpenCV allows
@@ -65,30 +70,6 @@ def _decode_pixels(name: str, encoded: NDArray[np.uint8], mode: int) -> NDArray[
             f"Readable are {', '.join(IMAGE_SUFFIXES)}"
         )
     return image
-
-
-def _make_tiff_error(name: str, encoded: NDArray[np.uint8]) -> MediaError:
-    """About a TIFF of four channels."""
-    from PIL import Image
-
-    try:
-        mode = Image.open(BytesIO(encoded), formats=["TIFF"]).mode
-    except (OSError, Image.DecompressionBombError):
-        mode = ""
-    if mode == "CMYK":
-        advice = "with PIL: Image.open(path).convert('RGB').save('rgb.tif')"
-        return MediaError(f"{name} is a CMYK TIFF; RGB or gray is needed. Convert it, for example {advice}")
-    return MediaError(
-        f"{name} is a TIFF with an alpha channel, whose colors OpenCV may have multiplied by alpha. "
-        "Convert it to PNG, or remove the alpha channel"
-    )
-
-
-def _convert_alpha(stored: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """BGRA [H, W, 4] uint8 of a uint8 or uint16 image."""
-    if stored.dtype == np.uint16:
-        return (stored.astype(np.uint16) >> 8).astype(np.uint8)  # the high byte, as IMREAD_COLOR takes it
-    return np.asarray(stored, np.uint8)
 
 
 def write_image(path: Path, image: NDArray[np.uint8]) -> None:

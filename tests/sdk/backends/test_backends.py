@@ -18,7 +18,6 @@ from i2i_sdk.backends import (
     openvino,
 )
 from i2i_sdk.backends.base import Engine, EngineOptions
-from i2i_sdk.backends.ort import ort_engine
 from i2i_sdk.backends.preference_table import BACKENDS, PREFERENCE
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.errors import BackendError, InputError
@@ -131,35 +130,21 @@ def test_weights_outside_of_the_graphs_folder_are_refused(backend: str, tmp_path
 # precisions
 
 
-def test_openvino_without_bf16_refuses_and_says_what_to_take() -> None:
-    old_cpu = ("FP32", "BIN")
-    assert openvino.explain_unsupported_cpu(old_cpu, "fp32") is None
-    reason = openvino.explain_unsupported_cpu(old_cpu, "bf16")
-    assert reason is not None and "no BF16" in reason and "take the fp32 variant" in reason
-    reason = openvino.explain_unsupported_cpu(old_cpu, "int8")
-    assert reason == "OpenVINO has no INT8 on this CPU; take the fp32 variant"
-    for precision in ("bf16", "int8"):
-        assert openvino.explain_unsupported_cpu(("FP32", "BF16", "INT8"), precision) is None
-
-
-@pytest.mark.parametrize("precision", ["w8", "fp16", "", "FP32"])
-def test_openvino_names_the_precisions_it_has(precision: str) -> None:
-    reason = openvino.explain_unsupported_cpu(("FP32", "BF16"), precision)
-    assert reason == f"OpenVINO runs fp32, bf16, int8 on a CPU, not {precision}"
-
-
-@pytest.mark.parametrize("precision", ["bf16", "w8", "fp16"])
-def test_onnx_runtime_refuses_what_it_has_not(precision: str) -> None:
-    explain = ort_engine.OrtEngine.explain_unsupported
-    assert explain("fp32") is None and explain("int8") is None
-    assert explain(precision) == f"ONNX Runtime on cpu has no {precision}; it computes fp32, int8"
-
-
-def test_openvino_decides_and_is_asked(graph: Path) -> None:
-    for precision in ("fp32", "bf16"):
-        if openvino.OpenVinoEngine.explain_unsupported(precision) is None:
-            with load_backend_class("openvino")((graph,), precision) as engine:
-                assert engine.precision == precision
+@pytest.mark.parametrize(
+    ("capabilities", "precision", "reason"),
+    [
+        (("FP32", "BIN"), "fp32", None),
+        (("FP32", "BIN"), "bf16", "this CPU has no BF16 (needs AVX512_BF16 or AMX); take the fp32 variant"),
+        (("FP32", "BIN"), "int8", "OpenVINO has no INT8 on this CPU; take the fp32 variant"),
+        (("FP32", "BF16", "INT8"), "bf16", None),
+        (("FP32", "BF16", "INT8"), "int8", None),
+        (("FP32", "BF16"), "w8", "OpenVINO runs fp32, bf16, int8 on a CPU, not w8"),
+    ],
+)
+def test_what_openvino_runs_depends_on_the_cpu(
+    capabilities: tuple[str, ...], precision: str, reason: str | None
+) -> None:
+    assert openvino.explain_unsupported_cpu(capabilities, precision) == reason
 
 
 def test_openvino_that_runs_something_else_is_an_error(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,7 @@ def test_batches_that_do_not_fit_are_refused() -> None:
     shape = (None, 4, 6, 3)
     for count in (1, 8):
         check_batch(np.zeros((count, 4, 6, 3), np.uint8), shape, "uint8", 8)
-    message = r"TensorRT got {}; this engine takes uint8 \(N, 4, 6, 3\), N from 1 to 8"
+    message = r"this engine takes uint8 \(N, 4, 6, 3\), N from 1 to 8, got {}"
     for wrong in (
         *(np.zeros(sides, np.uint8) for sides in ((9, 4, 6, 3), (0, 4, 6, 3), (1, 6, 4, 3), (4, 6, 3))),
         np.zeros((1, 4, 6, 3), np.float32),

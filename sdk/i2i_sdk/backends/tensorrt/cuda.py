@@ -107,7 +107,7 @@ class GraphReplay:
             cuda.cudaStreamCreateWithFlags(cuda.cudaStreamNonBlocking), cuda.cudaStreamDestroy
         )
         specs = input_spec, output_spec
-        self._input, self._output = (_view_as_array(self._own(*_allocate_pinned(s)), s) for s in specs)
+        self._input, self._output = map(self._allocate_page_locked, specs)
         source, target = (self._own(cuda.cudaMalloc(s.bytes), cuda.cudaFree) for s in specs)
 
         kinds = cuda.cudaMemcpyKind
@@ -155,12 +155,12 @@ class GraphReplay:
         self._undo.append((free, value))
         return value
 
+    def _allocate_page_locked(self, spec: ArraySpec) -> NDArray[Any]:
+        """Memory that the GPU copies from and to while the CPU goes on."""
+        from cuda.bindings import runtime as cuda
 
-def _allocate_pinned(spec: ArraySpec) -> tuple[tuple[Any, ...], Callable[[Any], Any]]:
-    """Page-locked memory, which the GPU copies from while the CPU goes on, and what frees it."""
-    from cuda.bindings import runtime as cuda
-
-    return cuda.cudaHostAlloc(spec.bytes, cuda.cudaHostAllocDefault), cuda.cudaFreeHost
+        address = self._own(cuda.cudaHostAlloc(spec.bytes, cuda.cudaHostAllocDefault), cuda.cudaFreeHost)
+        return _view_as_array(address, spec)
 
 
 def _view_as_array(address: int, spec: ArraySpec) -> NDArray[Any]:
