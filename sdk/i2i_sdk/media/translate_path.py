@@ -200,7 +200,8 @@ def _show_progress(enabled: bool, title: str, total: int | None) -> Generator[Ca
     columns = text, BarColumn(), MofNCompleteColumn(), speed, TimeRemainingColumn()
     is_shown = enabled and sys.stderr.isatty()
     with Progress(*columns, console=Console(stderr=True), disable=not is_shown) as bar:
-        task = bar.tasks[bar.add_task(title, total=total, fps=0.0)]
+        bar.add_task(title, total=total, fps=0.0)
+        (task,) = bar.tasks
 
         def advance() -> None:
             bar.update(task.id, advance=1, fps=(task.completed + 1) / (task.elapsed or math.inf))

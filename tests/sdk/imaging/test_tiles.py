@@ -14,7 +14,6 @@ import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from known_bundles import HEIGHT, WIDTH, FindBundle, make_noise, save_affine, write_known_bundle
-from PIL import Image as Pil
 
 from i2i_sdk import Translator
 from i2i_sdk.bundle.manifest import ModelInfo
@@ -236,17 +235,6 @@ def test_every_kind_of_image_and_channels(known: FindBundle, name: str, order: s
             with Translator(known(name), fit="pad", color=order) as single:
                 assert (result[:top, :left] == single(image[:top, :left])).all()
                 assert (result[-top:, -left:] == single(image[-top:, -left:])).all()
-
-
-def test_pil_images_and_batches(known: FindBundle) -> None:
-    images = [Pil.fromarray(make_noise(90, 70, 4)), make_noise(50, 120), make_noise(10, 10, 3)]
-    with Translator(known("invert"), fit="tile") as translate:
-        results = translate.batch(images)  # type: ignore[call-overload]
-    assert isinstance(results[0], Pil.Image) and results[0].mode == "RGBA"
-    expected = np.asarray(images[0]).copy()
-    expected[..., :3] = 255 - expected[..., :3]
-    assert (np.asarray(results[0]) == expected).all()
-    assert all((r == 255 - i).all() for r, i in zip(results[1:], images[1:], strict=True))
 
 
 @pytest.mark.parametrize("batch", [1, 3])
