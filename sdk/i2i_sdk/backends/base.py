@@ -108,6 +108,7 @@ class Engine(Closing):
         if self._native is None:
             raise BackendError(CLOSED_MESSAGE)
         try:
+            self._check_batch(batch)
             return self._run(batch)
         except Exception as error:  # most libraries' errors share no base class
             reason = self._summarize_error(error)
@@ -118,6 +119,13 @@ class Engine(Closing):
     def close(self) -> None:
         """Free the engine's memory. Calling it twice is allowed; running afterwards raises BackendError."""
         self._native = None
+
+    def _check_batch(self, batch: NDArray[Any]) -> None:
+        """Raise ValueError for what the graph does not declare: some libraries would read beyond its end."""
+        sides = zip(self.input_shape, batch.shape, strict=False)
+        fits = len(self.input_shape) == batch.ndim and all(side in (None, found) for side, found in sides)
+        if not fits or batch.dtype != self.input_dtype:
+            raise ValueError(f"it takes {self.input_dtype} {self.input_shape}")
 
     def _run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """As `run`, of an engine that is open; what it raises becomes a BackendError."""

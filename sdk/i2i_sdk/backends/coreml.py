@@ -71,10 +71,8 @@ class CoreMlEngine(Engine):
 
     def _run(self, batch: NDArray[Any]) -> NDArray[Any]:
         source, target = self._input_port, self._output_port
-        if batch.dtype != np.uint8 or batch.shape[1:] != source.shape[1:]:
-            raise ValueError(f"it takes uint8 {source.shape}")
-        pictures = [self._native.predict({source.name: to_image(frame)})[target.name] for frame in batch]
-        return np.stack([from_image(picture, target.channels) for picture in pictures])
+        picture = self._native.predict({source.name: to_image(batch[0])})[target.name]
+        return from_image(picture, target.channels)[None]
 
 
 def explain_unsupported_machine(system: str, macos: str, packages: list[str], precision: str) -> str | None:

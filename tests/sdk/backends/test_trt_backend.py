@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from known_bundles import HEIGHT, WIDTH, make_noise
 from trt_graphs import save_swap, swap_red_and_blue
@@ -27,7 +25,7 @@ from i2i_sdk.backends.tensorrt.flavors import (
     format_engine_name,
 )
 from i2i_sdk.backends.tensorrt.load_or_build import explain_unusable, locate_cached_engine, plan_engine
-from i2i_sdk.backends.tensorrt.trt_engine import TrtEngine, build_for_device, check_batch
+from i2i_sdk.backends.tensorrt.trt_engine import TrtEngine, build_for_device
 from i2i_sdk.errors import BackendError
 
 pytest.importorskip("tensorrt_rtx", reason="needs the extra tensorrt-rtx")
@@ -120,19 +118,6 @@ def test_a_built_engine_is_kept_for_exactly_what_it_is_of(
     assert len(others | {kept}) == 6
 
 
-def test_batches_that_do_not_fit_are_refused() -> None:
-    shape = (None, 4, 6, 3)
-    for count in (1, 8):
-        check_batch(np.zeros((count, 4, 6, 3), np.uint8), shape, "uint8", 8)
-    message = r"this engine takes uint8 \(N, 4, 6, 3\), N from 1 to 8, got {}"
-    for wrong in (
-        *(np.zeros(sides, np.uint8) for sides in ((9, 4, 6, 3), (0, 4, 6, 3), (1, 6, 4, 3), (4, 6, 3))),
-        np.zeros((1, 4, 6, 3), np.float32),
-    ):
-        with pytest.raises(BackendError, match=message.format(re.escape(f"{wrong.dtype} {wrong.shape}"))):
-            check_batch(wrong, shape, "uint8", 8)
-
-
 def test_the_device_builds_its_own_engine(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """For a GPU that is described here, not present: TensorRT for RTX needs no more."""
     (library,) = find_installed(["rtx"])
@@ -183,7 +168,7 @@ def test_an_engine_runs(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
             for count in (1, 8, 3, 1):
                 batch = make_noise(count, HEIGHT, WIDTH, 3, seed=count)
                 assert (engine.run(batch) == swap_red_and_blue(batch, kind)).all(), time
-            with pytest.raises(BackendError, match="N from 1 to 8"):
+            with pytest.raises(BackendError, match="it takes 1 to 8 frames"):
                 engine.run(make_noise(9, HEIGHT, WIDTH, 3))
     assert len(list((tmp_path / "cache" / "tensorrt").iterdir())) == 1
     named = (here.capability,) if library.flavor.builds_without_gpu else ()
