@@ -41,9 +41,15 @@ def hash_file(path: Path) -> str:
 
 
 def explain_os_error(code: int | None, reason: str, path: Path) -> str:
-    """Why `path` could not be read or written: `reason`, or for a full disk which one and what to do.
+    """Why a file could not be read or written.
 
-    code: the error's `errno`.
+    Args:
+        code: the error's `errno`.
+        reason: what the system says.
+        path: of the file.
+
+    Returns:
+        `reason`, or for a full disk which one and what to do.
     """
     if code in (errno.ENOSPC, errno.EDQUOT):
         return (

@@ -44,9 +44,20 @@ class LoadedSource:
 
 
 def open_source(source: str | os.PathLike[str], request: VariantRequest, contract: Contract) -> LoadedSource:
-    """Find `source`, choose a variant, load it, and check that it is a translator.
+    """Find a source, choose a variant, load it, and check that it is a translator.
 
-    Raises InputError, BundleError, BackendError.
+    Args:
+        source: a zoo name, a bundle, or an ONNX file.
+        request: what the caller asks for.
+        contract: the four conventions of a foreign ONNX file, None where not given.
+
+    Returns:
+        The loaded engine, which the caller closes, and what it takes.
+
+    Raises:
+        InputError: an option is wrong, the source is not there, or is no translator of images.
+        BundleError: the bundle is invalid, tampered with or too new.
+        BackendError: no variant can run here, or the engine is not what was asked for.
     """
     if request.fit is not None and request.fit not in geometry.FITS:
         raise InputError(f"fit is {request.fit!r}; allowed: {', '.join(geometry.FITS)}")

@@ -8,13 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from known_bundles import (
-    HEIGHT,
-    WIDTH,
-    FindBundle,
-    make_noise,
-    write_known_bundle,
-)
+from known_bundles import HEIGHT, WIDTH, FindBundle, make_noise, write_known_bundle
 
 from i2i_sdk import BackendError, Bundle, InputError, Translator
 from i2i_sdk.backends.base import DEFAULT_OPTIONS, Engine, EngineOptions, Files

@@ -7,14 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from known_bundles import (
-    HEIGHT,
-    WIDTH,
-    FindBundle,
-    edit_manifest,
-    make_noise,
-    save_text,
-)
+from known_bundles import HEIGHT, WIDTH, FindBundle, edit_manifest, make_noise, save_text
 
 from i2i_sdk import BackendError, I2IError, InputError, Translator
 from i2i_sdk.backends.ort.providers import PROVIDERS, list_available

@@ -86,10 +86,7 @@ POOR_HERE = {BF16.name: TunedLatency(1.0, 1.0, 30.0), OV.name: TunedLatency(2.0,
     ],
 )
 def test_what_is_chosen(
-    variants: Sequence[Variant],
-    options: dict[str, Any],
-    chosen: Variant,
-    caplog: pytest.LogCaptureFixture,
+    variants: Sequence[Variant], options: dict[str, Any], chosen: Variant, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert choose(*variants, **options) is chosen
     assert caplog.text == ""

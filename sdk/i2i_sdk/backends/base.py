@@ -147,10 +147,18 @@ class Backend(Protocol):
     """What a backend file offers: an Engine class that loads a variant's files."""
 
     def __call__(self, files: Files, precision: str, options: EngineOptions = DEFAULT_OPTIONS) -> Engine:
-        """Load `files`, all of which were checked; the first is the one that names the rest.
+        """Load a variant's files.
 
-        For a precision that `explain_unsupported` has nothing against. Raises BackendError when the files
-        cannot be loaded or are not what was asked for.
+        Args:
+            files: of the variant, all of which were checked; the first is the one that names the rest.
+            precision: one that `explain_unsupported` has nothing against.
+            options: threads and provider.
+
+        Returns:
+            An engine that computes in `precision`.
+
+        Raises:
+            BackendError: the files cannot be loaded or are not what was asked for.
         """
         ...
 

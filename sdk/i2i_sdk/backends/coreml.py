@@ -76,10 +76,16 @@ class CoreMlEngine(Engine):
 
 
 def explain_unsupported_machine(system: str, macos: str, packages: list[str], precision: str) -> str | None:
-    """Why `precision` cannot run on such a machine, or None if it can.
+    """Why a precision cannot run on a machine.
 
-    system: as `sys.platform`; macos: its version, "" elsewhere; packages: those of coremltools and PIL that
-    are installed.
+    Args:
+        system: as `sys.platform`.
+        macos: its version, "13.6.1"; "" elsewhere.
+        packages: those of coremltools and PIL that are installed.
+        precision: that is wanted.
+
+    Returns:
+        The reason, with what to do; None if it can.
     """
     if precision not in PRECISIONS:
         return f"Core ML packages hold {', '.join(PRECISIONS)}, not {precision}"

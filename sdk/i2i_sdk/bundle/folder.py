@@ -109,13 +109,22 @@ def make_file_entry(folder: Path, path: Path) -> FileEntry:
 
 
 def write_bundle(out: Path, manifest: Manifest, source_folder: Path, *, force: bool = False) -> Bundle:
-    """Make the bundle `out` of `manifest` and its files in `source_folder`; all or nothing.
+    """Make a bundle of a manifest and its files; all or nothing.
 
     An existing bundle made from the same checkpoint keeps its other variants; those that share a file
     whose content changed are dropped, with a warning, because their parity was measured on the old one.
-    A bundle of another checkpoint is replaced only with `force`; any other folder never.
 
-    Raises BundleError when `out` exists and may not be replaced.
+    Args:
+        out: the bundle's folder.
+        manifest: what to write; its files' paths are relative to `source_folder`.
+        source_folder: where the files are, which are copied.
+        force: replace a bundle of another checkpoint, or a broken one; any other folder never.
+
+    Returns:
+        The bundle, read back.
+
+    Raises:
+        BundleError: `out` exists and may not be replaced.
     """
     files = {path: source_folder / path for path in manifest.collect_files()}
     old = find_existing_bundle(out, manifest.model, force)
@@ -144,9 +153,18 @@ def write_bundle(out: Path, manifest: Manifest, source_folder: Path, *, force: b
 
 
 def find_existing_bundle(out: Path, model: ModelInfo, force: bool) -> Bundle | None:
-    """The bundle at `out` that new variants of `model` may be added to; None where a new one is written.
+    """The bundle that new variants of a model may be added to.
 
-    Raises BundleError when `out` may not be replaced.
+    Args:
+        out: the bundle's folder, which need not exist.
+        model: whose variants are to be added.
+        force: may a bundle of another model, or a broken one, be replaced?
+
+    Returns:
+        The bundle at `out`; None where a new one is written.
+
+    Raises:
+        BundleError: `out` may not be replaced.
     """
     if not out.exists():
         return None

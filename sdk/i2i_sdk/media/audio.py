@@ -115,5 +115,11 @@ def encode(
     stream: av.VideoStream | av.AudioStream,
     frame: av.VideoFrame | av.AudioFrame | None,
 ) -> None:
-    """Encode a frame, or with None what the encoder still holds, and write what comes out."""
+    """Encode a frame, and write what comes out.
+
+    Args:
+        sink: the file that is written.
+        stream: of the sink.
+        frame: None writes what the encoder still holds.
+    """
     sink.mux(stream.encode(frame))  # pyright: ignore

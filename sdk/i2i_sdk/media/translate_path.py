@@ -50,16 +50,27 @@ class FileSummary:
 def translate_path(
     translate: Translate, source: Path, out: Path, *, progress: bool = True, compare: bool = False
 ) -> FileSummary:
-    """Translate an image, a folder of images, or a video, and write the result to `out`.
+    """Translate an image, a folder of images, or a video, and write the result.
 
-    translate: uint8 BGR [H, W, 3] (or BGRA [H, W, 4] for images with alpha) to the same shape and dtype,
-    such as a `Translator`. out: a file of the same kind; or a folder, existing or without a suffix, for
-    a file of the source's name. A folder's images keep their relative names; its other files are left
-    out and counted in the notes. Videos keep size, frame rate, frames and sound. compare: write input
-    and output side by side. progress: show a bar on stderr, if that is a terminal.
+    A folder's images keep their relative names; its other files are left out and counted in the notes. Videos
+    keep size, frame rate, frames and sound.
 
-    Raises InputError if source or out cannot be used, MediaError if a file cannot be read or written. In
-    a folder all other images are translated first, and the error lists those that could not be read.
+    Args:
+        translate: uint8 BGR [H, W, 3] (or BGRA [H, W, 4] for images with alpha) to the same shape and dtype,
+            such as a `Translator`.
+        source: an image, a folder of images, or a video.
+        out: a file of the same kind; or a folder, existing or without a suffix, for a file of the source's
+            name.
+        progress: show a bar on stderr, if that is a terminal.
+        compare: write input and output side by side.
+
+    Returns:
+        What was written, how many pictures, in how many seconds, and notes for the user.
+
+    Raises:
+        InputError: source or out cannot be used.
+        MediaError: a file cannot be read or written. In a folder all other images are translated first, and
+            the error lists those that could not be read.
 
     Example:
         summary = translate_path(Translator("horse2zebra.i2i"), Path("ride.mp4"), Path("zebra.mp4"))

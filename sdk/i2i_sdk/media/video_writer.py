@@ -35,15 +35,22 @@ SCALE_FLAGS = 0x20 | 0x4000 | 0x40000
 class VideoWriter:
     """An H.264 video with the sound of another file. A context manager, for one thread.
 
-    path: .mp4, .mkv or .mov. width, height: of the frames that `write` takes, in pixels; an odd side is
-    padded by one pixel. fps: nominal frames per second. audio_from: a file whose audio tracks are kept,
-    in sync with its first video frame. sample_aspect: width of a pixel / its height.
-
-    notes: what the user should know about the file (padding, sound); complete after the `with` block.
-
     The file appears when the `with` block ends without an exception; after one, an interrupt included,
-    nothing is left and an existing file stays as it was. Raises InputError for another suffix, size or
-    fps, MediaError if writing fails, no frame was written, or audio_from cannot be read.
+    nothing is left and an existing file stays as it was.
+
+    Args:
+        path: .mp4, .mkv or .mov.
+        width, height: of the frames that `write` takes, in pixels; an odd side is padded by one pixel.
+        fps: nominal frames per second, above 0, at most 1000.
+        audio_from: a file whose audio tracks are kept, in sync with its first video frame.
+        sample_aspect: width of a pixel / its height.
+
+    Attributes:
+        notes: what the user should know about the file (padding, sound); complete after the `with` block.
+
+    Raises:
+        InputError: another suffix, size or fps.
+        MediaError: writing fails, no frame was written, or audio_from cannot be read.
 
     Example:
         with VideoWriter(Path("out.mp4"), 640, 480, 30.0, audio_from=None) as writer:

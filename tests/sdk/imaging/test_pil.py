@@ -7,12 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from known_bundles import (
-    HEIGHT,
-    WIDTH,
-    OpenKnown,
-    make_noise,
-)
+from known_bundles import HEIGHT, WIDTH, OpenKnown, make_noise
 from PIL import Image as Pil
 
 from i2i_sdk import InputError

@@ -86,10 +86,15 @@ class GraphReplay:
     """
 
     def __init__(self, input_spec: ArraySpec, output_spec: ArraySpec, compute: Compute) -> None:
-        """Allocate, run once as it is, and capture.
+        """Allocate, run once as it is, and capture. Nothing stays allocated after an error.
 
-        `compute` enqueues work on a stream; it may not wait or allocate. It is kept as long as this object.
-        Raises BackendError naming the CUDA error; nothing stays allocated then.
+        Args:
+            input_spec: what `run` takes.
+            output_spec: what it gives.
+            compute: enqueues work on a stream; it may not wait or allocate. It is kept as long as this object.
+
+        Raises:
+            BackendError: naming the CUDA error.
         """
         self._undo: list[tuple[Callable[[Any], Any], Any]] = []
         self._graph: Any = None

@@ -144,7 +144,21 @@ class TrtEngine(Engine):
 
 
 def build_for_device(library: Library, graph: Path, precision: str, device: Device, reason: str) -> bytes:
-    """Build an engine for `device` while a line on the terminal says so. Raises BackendError."""
+    """Build an engine while a line on the terminal says so.
+
+    Args:
+        library: the TensorRT that builds it.
+        graph: an ONNX file typed for `precision`.
+        precision: "fp16" or "int8".
+        device: the GPU that it is for.
+        reason: why none that is there is taken, for the log.
+
+    Returns:
+        The engine's bytes.
+
+    Raises:
+        BackendError: as `build_engine`.
+    """
     from rich.console import Console
 
     log.info("%s: building a TensorRT engine: %s", graph.name, reason)
