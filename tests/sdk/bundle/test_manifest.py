@@ -71,14 +71,11 @@ REFUSED: list[tuple[str, object, str]] = [
     ("references.0.height", -24, r"references\[0\]: its size -24x40 is not possible"),
     ("variants.0.max_batch", 0, r"max_batch: got 0, at least 1"),
     ("variants.0.macs", 10**400, r"variants\[0\].macs: got a number that is .*beyond"),
-    ("variants.0.parity.psnr", 10**400, r"parity.psnr: got a number"),
     ("variants.0.parity.psnr", float("nan"), r"parity.psnr: got a number"),
-    ("variants.0.parity.psnr", float("inf"), r"parity.psnr: got a number"),
     ("variants.0.parity.psnr", "60", r"parity.psnr: got str, expected float"),
     ("variants.0.parity", [], r"variants\[0\].parity: got list, expected an object"),
     ("variants.0.verified", "trust me", r"verified: got 'trust me', allowed: device, graph, structure"),
     ("variants.0.files", [], r"variants\[0\]: it has no files"),
-    ("variants.0.files", {}, r"variants\[0\].files: got dict, expected list"),
     ("variants.0.files.0", "reference.onnx", r"files\[0\]: got str, expected an object"),
     ("variants.0.precision_kept", [], r"precision_kept: got list, expected dict"),
     ("variants.0.precision_kept", {"head": 32}, r"precision_kept.head: got int, expected str"),
@@ -87,7 +84,6 @@ REFUSED: list[tuple[str, object, str]] = [
     ("references", [], r"no reference"),
     ("schema", 0, r"manifest.schema: got 0"),
     ("schema", "1", r"manifest.schema: got str, expected int"),
-    ("schema", True, r"manifest.schema: got bool, expected int"),
     ("model", None, r"manifest.model: got null, expected an object"),
     ("model.name", "a\x1b[31mred", r"manifest.model.name: '\\x1b' may not stand in a text"),
     ("model.name", "\ud800", r"manifest.model.name: '\\ud800' may not"),
@@ -142,16 +138,12 @@ def test_a_bundle_that_makes_images_of_noise_is_refused(schema_1: dict[str, Any]
 
 
 @pytest.mark.parametrize("kind", [None, "other", 1, ["translator"]])
-def test_an_unknown_kind_of_schema_1(schema_1: dict[str, Any], kind: object) -> None:
+def test_other_models_of_schema_1(schema_1: dict[str, Any], kind: object) -> None:
+    with pytest.raises(BundleError, match=r"manifest\.model"):
+        read_manifest(schema_1 | {"model": kind})
     schema_1["model"]["kind"] = kind
     with pytest.raises(BundleError, match=r"manifest\.model\.kind: got .*, expected 'translator'"):
         read_manifest(schema_1)
-
-
-@pytest.mark.parametrize("model", [None, [], "sketch"])
-def test_a_model_of_schema_1_that_is_none(schema_1: dict[str, Any], model: object) -> None:
-    with pytest.raises(BundleError, match=r"manifest\.model"):
-        read_manifest(schema_1 | {"model": model})
 
 
 @pytest.mark.parametrize("value", [None, [], 1, "manifest", True, 1.5])

@@ -13,7 +13,7 @@ import pytest
 import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from known_bundles import HEIGHT, WIDTH, FindBundle, make_noise, save_affine, write_known_bundle
+from known_bundles import HEIGHT, WIDTH, FindBundle, make_noise, save_affine
 
 from i2i_sdk import Translator
 from i2i_sdk.bundle.manifest import ModelInfo
@@ -235,15 +235,6 @@ def test_every_kind_of_image_and_channels(known: FindBundle, name: str, order: s
             with Translator(known(name), fit="pad", color=order) as single:
                 assert (result[:top, :left] == single(image[:top, :left])).all()
                 assert (result[-top:, -left:] == single(image[-top:, -left:])).all()
-
-
-@pytest.mark.parametrize("batch", [1, 3])
-def test_engines_of_fixed_batch(tmp_path: Path, batch: int) -> None:
-    out = tmp_path / "x.i2i"
-    write_known_bundle(out, "swap", engines=[("ort", "fp32")], batch=batch)
-    image = make_noise(100, 70, 3)
-    with Translator(out, fit="tile") as translate:
-        assert (translate(image) == image[..., ::-1]).all()
 
 
 def test_external_files_are_corrected(tmp_path: Path) -> None:

@@ -232,13 +232,6 @@ def test_rotation_is_obeyed(tmp_path: Path, degrees: int) -> None:
             assert np.abs(frame.image.astype(int) - upright).mean() < 6
 
 
-def test_odd_sizes(tmp_path: Path) -> None:
-    path = make_video(tmp_path / "odd.avi", [draw_picture(63, 47)] * 3, fps=25, codec="mjpeg")
-    with VideoReader(path) as video:
-        assert (video.width, video.height) == (63, 47)
-        assert len(list(video)) == 3
-
-
 def make_noisy_video(path: Path) -> Path:
     noise = np.random.default_rng(0).integers(0, 255, (60, 96, 128, 3), np.uint8)
     return make_video(path, list(noise))

@@ -53,13 +53,6 @@ def test_an_image(tmp_path: Path, channels: int) -> None:
     assert summary.fps == 1 / summary.seconds > 0
 
 
-def test_side_by_side(tmp_path: Path) -> None:
-    write_image(tmp_path / "a.png", draw_picture())
-    translate_path(invert_colors, tmp_path / "a.png", tmp_path / "out.png", compare=True)
-    expected = np.hstack([draw_picture(), 255 - draw_picture()])
-    np.testing.assert_array_equal(read_image(tmp_path / "out.png"), expected)
-
-
 @pytest.mark.parametrize("out", ["there", "new", "new/deeper"])
 def test_a_folder_as_out_takes_the_name_of_the_source(tmp_path: Path, out: str) -> None:
     (tmp_path / "there").mkdir()

@@ -212,13 +212,6 @@ def test_the_index_is_at_the_front(tmp_path: Path, suffix: str) -> None:
     assert 0 < content.index(b"moov") < content.index(b"mdat")
 
 
-def test_pixels_that_are_not_square(tmp_path: Path) -> None:
-    with VideoWriter(tmp_path / "a.mp4", 64, 48, 30, None, sample_aspect=Fraction(4, 3)) as writer:
-        writer.write(draw_picture(), 0.0)
-    with av.open(tmp_path / "a.mp4") as file:
-        assert file.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
-
-
 # Sound
 
 

@@ -91,7 +91,8 @@ class GraphReplay:
         Args:
             input_spec: what `run` takes.
             output_spec: what it gives.
-            compute: enqueues work on a stream; it may not wait or allocate. It is kept as long as this object.
+            compute: enqueues work on a stream; it may not wait or allocate. It is kept as long as this
+                object.
 
         Raises:
             BackendError: naming the CUDA error.
