@@ -83,17 +83,15 @@ def test_a_device_that_is_not_here_is_refused(
 ) -> None:
     monkeypatch.setattr("i2i_sdk.backends.ort.providers.list_available", lambda: ("cpu",))
     served = ", ".join(DEVICES[device])
-    with pytest.raises(BackendError) as caught:
+    tried = "".join(f"provider {name} is .*" for name in DEVICES[device]["ort"])
+    message = (
+        rf"no variant can run on device={device} \({served}\): ort-fp32-24x40: {tried}device='auto' takes"
+    )
+    with pytest.raises(BackendError, match=message) as caught:
         Translator(known("invert"), device=device)
-    said = str(caught.value)
-    assert said.startswith(f"no variant can run on device={device} ({served}): ort-fp32-24x40: provider ")
-    assert "openvino" not in said and said.endswith("device='auto' takes whatever of the bundle runs here")
-    with pytest.raises(
-        BackendError, match=rf"reference\.onnx: ort cannot run it on device={device}: "
-    ) as other:
+    assert "openvino" not in str(caught.value)
+    with pytest.raises(BackendError, match=rf"onnx: ort cannot run it on device={device}: {tried}"):
         Translator(known("invert") / "reference.onnx", device=device, allow_fallback=True)
-    for name in DEVICES[device]["ort"]:
-        assert f"provider {name} is " in said and f"provider {name} is " in str(other.value)
 
 
 @pytest.mark.parametrize(

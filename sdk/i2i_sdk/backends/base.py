@@ -120,6 +120,13 @@ class Engine(Closing):
         """Free the engine's memory. Calling it twice is allowed; running afterwards raises BackendError."""
         self._native = None
 
+    def _require_precision(self, precision: str, graph: Path) -> None:
+        """Raise BackendError when the engine, once loaded, computes in something else."""
+        if self.precision != precision:
+            layers = f"; its layers: {dict(self.layers)}" if self.layers else ""
+            asked = f"asked {self._engine_name} for {precision}"
+            raise BackendError(f"{graph}: {asked}, it would compute in {self.precision}{layers}")
+
     def _check_batch(self, batch: NDArray[Any]) -> None:
         """Raise ValueError for what the graph does not declare: some libraries would read beyond its end."""
         sides = zip(self.input_shape, batch.shape, strict=False)

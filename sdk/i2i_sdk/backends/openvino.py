@@ -54,11 +54,7 @@ class OpenVinoEngine(Engine):
             raise BackendError(f"{graph}: asked OpenVINO for {hint}, it would run {found}")
         self.layers = _count_layers(self._model)
         self.precision = _find_precision(self.layers, PRECISION_NAMES[hint], graph)
-        if self.precision != precision:
-            raise BackendError(
-                f"{graph}: asked OpenVINO for {precision}, it would compute in {self.precision}; its layers: "
-                f"{dict(self.layers)}"
-            )
+        self._require_precision(precision, graph)
         ports = [*self._model.inputs, *self._model.outputs]
         types = [np.dtype(port.element_type.to_dtype()).name for port in ports]
         if len(self._model.inputs) != 1 or len(ports) != 2 or not DTYPES.issuperset(types):

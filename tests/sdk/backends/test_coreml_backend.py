@@ -137,11 +137,9 @@ def make_description(*spaces: tuple[str, str]) -> Any:
 
 
 def test_images_are_described_by_the_package() -> None:
-    description = make_description(("image", "GRAYSCALE"), ("translated", "BGR"))
-    input_port, output_port = read_image_ports(description)
-    assert input_port == ImagePort("image", 48, 64, "gray")
-    assert (input_port.shape, output_port.shape) == ((1, 48, 64, 1), (1, 48, 64, 3))
-    assert (output_port.name, output_port.order) == ("translated", "bgr")
+    ports = read_image_ports(make_description(("image", "GRAYSCALE"), ("translated", "BGR")))
+    assert ports == (ImagePort("image", 48, 64, "gray"), ImagePort("translated", 48, 64, "bgr"))
+    assert [port.shape for port in ports] == [(1, 48, 64, 1), (1, 48, 64, 3)]
 
 
 def test_other_descriptions_are_refused() -> None:

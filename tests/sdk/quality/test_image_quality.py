@@ -65,12 +65,6 @@ def test_known_values() -> None:
     assert 70 < psnr(black, one) < IDENTICAL_DB
 
 
-def test_one_channel_with_and_without_its_axis() -> None:
-    a, b = PAIRS["gray"]
-    assert ssim(a[:, :, None], b[:, :, None]) == pytest.approx(ssim(a, b), abs=1e-12)
-    assert psnr(a[:, :, None], b[:, :, None]) == psnr(a, b)
-
-
 @pytest.mark.parametrize("measure", [psnr, ssim, max_abs])
 @pytest.mark.parametrize(
     ("a", "b"),

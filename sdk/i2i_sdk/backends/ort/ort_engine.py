@@ -40,11 +40,7 @@ class OrtEngine(Engine):
             self._native = _open_session(graph, options, optimized, allow_integers=precision == "int8")
             computed = read_layers(optimized) if optimized else typed
         self.precision, self.layers = _find_precision(typed, computed, provider)
-        if self.precision != precision:
-            found = self.precision
-            if self.layers:
-                found += f"; its layers: {dict(self.layers)}, typed INT8: {typed.dequantized_count}"
-            raise BackendError(f"{graph}: asked ONNX Runtime for {precision}, it would compute in {found}")
+        self._require_precision(precision, graph)
         inputs, outputs = self._native.get_inputs(), self._native.get_outputs()
         ports = [*inputs, *outputs]
         if len(inputs) != 1 or len(outputs) != 1 or any(port.type not in DTYPES for port in ports):
