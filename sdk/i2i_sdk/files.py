@@ -10,7 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from i2i_sdk.errors import MediaError
 
 Self = TypeVar("Self")  # of Python 3.11
 
@@ -40,22 +42,29 @@ def hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def explain_os_error(code: int | None, reason: str, path: Path) -> str:
-    """Why a file could not be read or written.
+@contextmanager
+def convert_errors(
+    action: str, path: Path, kinds: tuple[type[Exception], ...] = (OSError,)
+) -> Generator[None]:
+    """Raise what goes wrong with a media file in this block as MediaError.
 
     Args:
-        code: the error's `errno`.
-        reason: what the system says.
+        action: what is done: "read", "write".
         path: of the file.
+        kinds: of errors, which have an `errno` and a `strerror`.
 
-    Returns:
-        `reason`, or for a full disk which one and what to do.
+    Raises:
+        MediaError: why, or for a full disk which one and what to do.
     """
-    if code in (errno.ENOSPC, errno.EDQUOT):
-        return (
-            f"the disk is full at {path.absolute().parent}; free some space there, or write to another disk"
-        )
-    return reason
+    try:
+        yield
+    except kinds as caught:
+        error: Any = caught
+        reason = error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            folder = path.absolute().parent
+            reason = f"the disk is full at {folder}; free some space there, or write to another disk"
+        raise MediaError(f"cannot {action} {path}: {reason}") from error
 
 
 @contextmanager

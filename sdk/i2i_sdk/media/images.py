@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2i_sdk.errors import InputError, MediaError
-from i2i_sdk.files import explain_os_error, write_atomically
+from i2i_sdk.files import convert_errors, write_atomically
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 ALPHA_SUFFIXES = (".png", ".webp", ".bmp")  # of formats that keep it
@@ -27,11 +27,9 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Raises MediaError if the file is missing or unreadable, holds other values than uint8 or uint16, or is a
     TIFF with alpha or in CMYK.
     """
-    try:
+    with convert_errors("read", path):
         # Not cv2.imread: on Windows it cannot open names that are not ASCII.
         encoded = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise MediaError(f"cannot read {path}: {error.strerror or error}") from error
     return decode_image(encoded, str(path))
 
 
@@ -96,11 +94,7 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
         done, encoded = False, None
     if not done or encoded is None:
         raise MediaError(f"cannot write {path}: OpenCV cannot encode {image.dtype} {image.shape} as {suffix}")
-    try:
-        with write_atomically(path) as temporary:
-            # Not cv2.imwrite: on Windows it cannot write names that are not ASCII. Not encoded.tofile: its
-            # error does not say that the disk is full.
-            temporary.write_bytes(encoded)
-    except OSError as error:
-        reason = explain_os_error(error.errno, error.strerror or str(error), path)
-        raise MediaError(f"cannot write {path}: {reason}") from error
+    with convert_errors("write", path), write_atomically(path) as temporary:
+        # Not cv2.imwrite: on Windows it cannot write names that are not ASCII. Not encoded.tofile: its error
+        # does not say that the disk is full.
+        temporary.write_bytes(encoded)
