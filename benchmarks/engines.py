@@ -40,7 +40,6 @@ from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import MAX_BATCH, Parity, Variant
 from i2i_sdk.cli.bench import parse_batches as numbers
 from i2i_sdk.errors import I2IError
-from i2i_sdk.loading import parse_size
 from i2i_sdk.perf.bench import (
     BenchOptions,
     bench_variants,
@@ -55,6 +54,7 @@ from i2i_sdk.perf.energy import NOT_AVAILABLE, EnergyMeter, open_meters
 from i2i_sdk.perf.quiet import QuietMonitor
 from i2i_sdk.perf.record import Row
 from i2i_sdk.quality.verify_bundle import verify_bundle
+from i2i_sdk.selection import parse_size
 
 DEVICE = "this device"  # the subject of the peaks' rows
 WINOGRAD = (

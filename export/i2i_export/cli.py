@@ -19,8 +19,8 @@ from i2i_sdk.bundle.manifest import Variant
 from i2i_sdk.cli.common import format_decibels, format_megabytes, format_run_command
 from i2i_sdk.cli.tables import print_table
 from i2i_sdk.device import read_peak_memory
-from i2i_sdk.loading import parse_size
 from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR, choose_floor
+from i2i_sdk.selection import parse_size
 from i2i_training.networks.spec import DIRECTIONS
 
 WORST_LAYERS = 6  # that are shown of a sensitivity sweep

@@ -207,7 +207,7 @@ def _make_manifest(model: ModelInfo, job: Job, checked: Sequence[VerifiedVariant
 
 
 def _choose_part(requests: Sequence[TargetRequest], options: ExportOptions) -> str:
-    """Every second frame, where the others are to be calibrated on; see `read_frames`."""
+    """Every second frame, where the others are to be calibrated on; see `read_inputs`."""
     calibrates = any(w.precision == "int8" for w in requests)
     return "even" if calibrates and options.frames and not options.calibration else "all"
 

@@ -16,8 +16,9 @@ from i2i_sdk.backends.base import Engine
 from i2i_sdk.bundle.manifest import Parity, Variant
 from i2i_sdk.errors import ParityError
 from i2i_sdk.perf.timing import Timing, compute_statistics, time_interleaved
+from i2i_sdk.quality.eval_frames import read_inputs
 from i2i_sdk.quality.floors import choose_floor
-from i2i_sdk.quality.parity import Image, ParityCase, measure_parity, read_inputs
+from i2i_sdk.quality.parity import Image, ParityCase, measure_parity
 from i2i_training.networks import GeneratorSpec
 
 
@@ -32,7 +33,7 @@ def make_parity_case(
 ) -> ParityCase:
     """Read frames and run the unrewritten module on them.
 
-    part: of the frames, as `read_frames` takes it. Raises InputError and MediaError, see `read_inputs`.
+    part: of the frames, as `read_inputs` takes it. Raises InputError and MediaError, see `read_inputs`.
     """
     inputs = read_inputs(frames, height, width, spec.config.in_channels, part=part)
     return ParityCase(inputs, tuple(_run_module(module, _to_network_input(image)) for image in inputs.arrays))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from i2i_sdk.errors import MediaError
 
 Self = TypeVar("Self")  # of Python 3.11
 
@@ -41,16 +42,29 @@ def hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def explain_os_error(code: int | None, reason: str, path: Path) -> str:
-    """Why `path` could not be read or written: `reason`, or for a full disk which one and what to do.
+@contextmanager
+def convert_errors(
+    action: str, path: Path, kinds: tuple[type[Exception], ...] = (OSError,)
+) -> Generator[None]:
+    """Raise what goes wrong with a media file in this block as MediaError.
 
-    code: the error's `errno`.
+    Args:
+        action: what is done: "read", "write".
+        path: of the file.
+        kinds: of errors, which have an `errno` and a `strerror`.
+
+    Raises:
+        MediaError: why, or for a full disk which one and what to do.
     """
-    if code in (errno.ENOSPC, errno.EDQUOT):
-        return (
-            f"the disk is full at {path.absolute().parent}; free some space there, or write to another disk"
-        )
-    return reason
+    try:
+        yield
+    except kinds as caught:
+        error: Any = caught
+        reason = error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            folder = path.absolute().parent
+            reason = f"the disk is full at {folder}; free some space there, or write to another disk"
+        raise MediaError(f"cannot {action} {path}: {reason}") from error
 
 
 @contextmanager
@@ -79,8 +93,6 @@ def write_atomically(path: Path, durable: bool = False) -> Generator[Path]:
 def create_temporary_folder(beside: Path) -> Generator[Path]:
     """A folder on the same file system as `beside`, so that moving is a rename; removed at the end."""
     beside.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{beside.name[:40]}.partial", dir=beside.parent))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    prefix = f".{beside.name[:40]}.partial"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=beside.parent, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)

@@ -5,48 +5,23 @@ from __future__ import annotations
 import math
 import operator
 import os
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from i2i_sdk import backends
-from i2i_sdk.backends.base import Engine, EngineOptions
+from i2i_sdk.backends.base import Engine
 from i2i_sdk.backends.external import ExternalContract, ExternalEngine
 from i2i_sdk.backends.preference_table import AUTO_DEVICE, DEVICES
 from i2i_sdk.bundle.folder import Bundle
-from i2i_sdk.bundle.manifest import DEFAULT_FIT, MAX_BATCH, MAX_SIDE, Variant
+from i2i_sdk.bundle.manifest import DEFAULT_FIT, MAX_BATCH, Variant
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.imaging import geometry
-from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR
-from i2i_sdk.selection import TunedLatency, choose_variant, load_latencies
+from i2i_sdk.selection import Sides, TunedLatency, VariantRequest, choose_variant, load_latencies, parse_size
 from i2i_sdk.zoo import ZOO, describe_checkpoints, find_zoo_bundle
 
-Sides = tuple[int, int]  # height, width
-Size = int | Sides | str
 Contract = dict[str, Any]  # the four conventions of a foreign ONNX file, None where not given
-
-
-@dataclass(frozen=True)
-class VariantRequest:
-    """What a caller asks for; None leaves it to the bundle and the device. See `Translator`."""
-
-    backend: str | None = None
-    precision: str | None = None
-    size: Size | None = None
-    fit: str | None = None
-    threads: int | None = None
-    min_psnr: float = DEFAULT_MIN_PSNR
-    max_ms: float | None = None
-    provider: str | None = None
-    allow_fallback: bool = False
-    device: str = AUTO_DEVICE
-
-    @property
-    def engine_options(self) -> EngineOptions:
-        """What of this is the engine's business."""
-        return EngineOptions(self.threads, self.provider, self.allow_fallback)
 
 
 @dataclass(frozen=True)
@@ -69,9 +44,20 @@ class LoadedSource:
 
 
 def open_source(source: str | os.PathLike[str], request: VariantRequest, contract: Contract) -> LoadedSource:
-    """Find `source`, choose a variant, load it, and check that it is a translator.
+    """Find a source, choose a variant, load it, and check that it is a translator.
 
-    Raises InputError, BundleError, BackendError.
+    Args:
+        source: a zoo name, a bundle, or an ONNX file.
+        request: what the caller asks for.
+        contract: the four conventions of a foreign ONNX file, None where not given.
+
+    Returns:
+        The loaded engine, which the caller closes, and what it takes.
+
+    Raises:
+        InputError: an option is wrong, the source is not there, or is no translator of images.
+        BundleError: the bundle is invalid, tampered with or too new.
+        BackendError: no variant can run here, or the engine is not what was asked for.
     """
     if request.fit is not None and request.fit not in geometry.FITS:
         raise InputError(f"fit is {request.fit!r}; allowed: {', '.join(geometry.FITS)}")
@@ -90,8 +76,7 @@ def open_source(source: str | os.PathLike[str], request: VariantRequest, contrac
         if options := [name for name, value in contract.items() if value is not None]:
             raise InputError(f"{', '.join(options)}: only for foreign ONNX files; a bundle says this itself")
         bundle = Bundle.read(path)
-        variant, provider = _choose_variant(bundle, request, size)
-        request = replace(request, provider=provider)
+        variant, request = _choose_variant(bundle, request)
         fit, max_batch, size = bundle.manifest.input.fit, variant.max_batch, (variant.height, variant.width)
         if (fit := request.fit or fit) not in geometry.FITS:
             raise InputError(f"{path}: its fit is {fit!r}; choose one: {', '.join(geometry.FITS)}")
@@ -121,50 +106,19 @@ def find_source(source: str | os.PathLike[str]) -> Path:
     raise InputError(f"{path}: a bundle (.i2i), an .onnx file or a zoo name is needed")
 
 
-def parse_size(size: Size) -> Sides:
-    """256, (height, width), "256" or "HxW" -> (height, width). Raises InputError."""
-    value: Any = size
-    if isinstance(value, str):
-        match = re.fullmatch(r"([0-9]{1,9})(?:x([0-9]{1,9}))?", value)
-        sides = [int(match[1]), int(match[2] or match[1])] if match else []
-    else:
-        sides = cast("Sequence[Any]", value) if isinstance(value, tuple | list) else [value, value]
-    try:
-        height, width = (operator.index(side) for side in sides)  # NumPy's integers too, but no fractions
-    except (TypeError, ValueError):
-        raise InputError(f"size is {value!r}; allowed: 256, (height, width), or a text as 480x640") from None
-    if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
-        raise InputError(f"size is {height}x{width}; sides from 1 to {MAX_SIDE} are possible")
-    return height, width
-
-
-def _choose_variant(
-    bundle: Bundle, request: VariantRequest, size: Sides | None
-) -> tuple[Variant, str | None]:
-    """The variant to load, and the provider to give its engine. Raises InputError, BackendError."""
+def _choose_variant(bundle: Bundle, request: VariantRequest) -> tuple[Variant, VariantRequest]:
+    """The variant to load, and the request with its provider. Raises InputError, BackendError."""
     chosen: dict[str, str | None] = {}
 
     def explain_unsupported(variant: Variant) -> str | None:
-        chosen[variant.name], reason = backends.find_provider(
-            request.device,
-            variant.backend,
-            request.provider,
-            lambda provider: backends.explain_unsupported_variant(variant, provider),
-        )
+        explain = partial(backends.explain_unsupported_variant, variant)
+        provider, reason = backends.find_provider(request.device, variant.backend, request.provider, explain)
+        chosen[variant.name] = provider
         return reason
 
-    variant = choose_variant(
-        bundle.manifest.variants,
-        explain_unsupported=explain_unsupported,
-        latencies=_load_latencies(bundle, request),
-        backend=request.backend,
-        precision=request.precision,
-        device=request.device,
-        size=size,
-        min_psnr=request.min_psnr,
-        max_ms=request.max_ms,
-    )
-    return variant, chosen[variant.name]
+    latencies = _load_latencies(bundle, request)
+    variant = choose_variant(bundle.manifest.variants, request, latencies, explain_unsupported)
+    return variant, replace(request, provider=chosen[variant.name])
 
 
 def _load_latencies(bundle: Bundle, request: VariantRequest) -> dict[str, TunedLatency]:
@@ -193,12 +147,8 @@ def _open_onnx(path: Path, request: VariantRequest, size: Sides | None, contract
     backend, precision = request.backend or "ort", request.precision or "fp32"
     if request.max_ms is not None:
         raise InputError(f"max_ms chooses among the variants of a bundle; {path} is one ONNX file")
-    provider, reason = backends.find_provider(
-        request.device,
-        backend,
-        request.provider,
-        lambda candidate: backends.explain_unsupported_backend(backend, precision, candidate),
-    )
+    explain = partial(backends.explain_unsupported_backend, backend, precision)
+    provider, reason = backends.find_provider(request.device, backend, request.provider, explain)
     if reason is not None:
         where = "here" if request.device == AUTO_DEVICE else f"on device={request.device}"
         raise BackendError(f"{path}: {backend} cannot run it {where}: {reason}")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
+import operator
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from i2i_sdk.backends.base import EngineOptions
 from i2i_sdk.backends.preference_table import AUTO_DEVICE, DEVICES, PACKAGES, PREFERENCE
+from i2i_sdk.bundle.decoding import decode
 from i2i_sdk.bundle.folder import MANIFEST, Bundle
-from i2i_sdk.bundle.manifest import Variant
+from i2i_sdk.bundle.manifest import MAX_SIDE, Variant
 from i2i_sdk.device import find_package_version, get_cache_dir, read_cpu_name
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.files import write_atomically
@@ -22,41 +25,80 @@ from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR
 
 log = logging.getLogger(__name__)
 
+Sides = tuple[int, int]  # height, width
+Size = int | Sides | str
+
 CACHE_VERSION = 3  # of the cached figures and of how they were measured; others are not read
+
+
+@dataclass(frozen=True)
+class VariantRequest:
+    """What a caller asks for; None leaves it to the bundle and the device. See `Translator`."""
+
+    backend: str | None = None
+    precision: str | None = None
+    size: Size | None = None
+    fit: str | None = None
+    threads: int | None = None
+    min_psnr: float = DEFAULT_MIN_PSNR
+    max_ms: float | None = None
+    provider: str | None = None
+    allow_fallback: bool = False
+    device: str = AUTO_DEVICE
+
+    @property
+    def engine_options(self) -> EngineOptions:
+        """What of this is the engine's business."""
+        return EngineOptions(self.threads, self.provider, self.allow_fallback)
+
+
+def parse_size(size: Size) -> Sides:
+    """256, (height, width), "256" or "HxW" -> (height, width). Raises InputError."""
+    value: Any = size
+    if isinstance(value, str):
+        match = re.fullmatch(r"([0-9]{1,9})(?:x([0-9]{1,9}))?", value)
+        sides = [int(match[1]), int(match[2] or match[1])] if match else []
+    else:
+        sides = cast("Sequence[Any]", value) if isinstance(value, tuple | list) else [value, value]
+    try:
+        height, width = (operator.index(side) for side in sides)  # NumPy's integers too, but no fractions
+    except (TypeError, ValueError):
+        raise InputError(f"size is {value!r}; allowed: 256, (height, width), or a text as 480x640") from None
+    if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
+        raise InputError(f"size is {height}x{width}; sides from 1 to {MAX_SIDE} are possible")
+    return height, width
 
 
 def choose_variant(
     variants: Sequence[Variant],
-    *,
-    explain_unsupported: Callable[[Variant], str | None],
+    request: VariantRequest,
     latencies: Mapping[str, TunedLatency],
-    backend: str | None = None,
-    precision: str | None = None,
-    device: str = AUTO_DEVICE,
-    size: tuple[int, int] | None = None,
-    min_psnr: float = DEFAULT_MIN_PSNR,
-    max_ms: float | None = None,
+    explain_unsupported: Callable[[Variant], str | None],
 ) -> Variant:
     """The fastest variant that runs here and keeps `min_psnr`; with `max_ms` the best that is fast enough.
 
-    What the caller names is binding.
+    What the caller names is binding. If no variant reaches `min_psnr`, a floor in dB, the best one is taken
+    (within `max_ms`, where given), with a warning; a precision that was named is not held to it. If no
+    variant that keeps the floor takes at most `max_ms`, the fastest of them is taken, with a warning: live
+    video drops frames then.
 
     Args:
         variants: of one bundle; the first one's size is the default size.
-        explain_unsupported: gives the reason a variant cannot run here, or None.
+        request: backend, precision, size and device keep only what they name.
         latencies: what `i2i tune` found on this device, by variant name; without it a fixed preference
             decides, and quality is what was found at export.
-        backend, precision, size: keep only these.
-        device: keep only what its backends in `DEVICES` run; "auto" keeps all.
-        min_psnr: floor in dB. If no variant reaches it the best one is taken (within `max_ms`, where
-            given), with a warning. A precision that was named is not held to it.
-        max_ms: median milliseconds that a frame may take in the engine. If no variant that keeps the floor
-            is so fast, the fastest of them is taken, with a warning: live video drops frames then.
+        explain_unsupported: gives the reason a variant cannot run here, or None.
 
-    Raises InputError when no variant is what was asked for or `max_ms` has no measurements to choose from,
-    BackendError when none of those can run here.
+    Returns:
+        One of `variants`.
+
+    Raises:
+        InputError: no variant is what was asked for, or `max_ms` has no measurements to choose from.
+        BackendError: none of those can run here.
     """
-    size, served = size or (variants[0].height, variants[0].width), DEVICES.get(device)
+    backend, precision, max_ms = request.backend, request.precision, request.max_ms
+    size = (variants[0].height, variants[0].width) if request.size is None else parse_size(request.size)
+    served = DEVICES.get(request.device)
     matching = [
         v
         for v in variants
@@ -65,14 +107,14 @@ def choose_variant(
         and precision in (None, v.precision)
         and (served is None or v.backend in served)
     ]
-    where = "" if served is None else f"device={device} ({', '.join(served)})"
+    where = "" if served is None else f"device={request.device} ({', '.join(served)})"
     if not matching:
         asked = f"backend={backend}, precision={precision}, size={size[0]}x{size[1]}"
         asked = f"{where}, {asked}" if where else asked
         raise InputError(f"no variant for {asked}; the bundle has: {', '.join(v.name for v in variants)}")
     runnable = _keep_runnable(matching, explain_unsupported, where)
     quality = {v.name: find_quality(v, latencies) for v in runnable}
-    good = [v for v in runnable if precision is not None or quality[v.name] >= min_psnr]
+    good = [v for v in runnable if precision is not None or quality[v.name] >= request.min_psnr]
     if max_ms is not None:
         times = {v.name: latencies[v.name].median_ms for v in runnable if v.name in latencies}
         chosen = _choose_within(max_ms, good or runnable, times, quality)
@@ -82,7 +124,9 @@ def choose_variant(
         chosen = max(runnable, key=lambda v: quality[v.name])
     if not good:
         found = chosen.name, quality[chosen.name]
-        log.warning("no variant that runs here reaches %.0f dB; taking %s (%.1f dB)", min_psnr, *found)
+        log.warning(
+            "no variant that runs here reaches %.0f dB; taking %s (%.1f dB)", request.min_psnr, *found
+        )
     return chosen
 
 
@@ -143,38 +187,37 @@ class TunedLatency:
     psnr: float  # dB against the bundle's reference, or as at export where no frames were at hand
 
 
+@dataclass(frozen=True)
+class _Cache:
+    """The file of what was measured of one bundle."""
+
+    version: int
+    bundle: str  # its path, for people
+    variants: dict[str, TunedLatency]
+
+
 def load_latencies(bundle: Bundle) -> dict[str, TunedLatency]:
     """What `save_latencies` kept, by variant name; empty where nothing was tuned."""
     path = _locate_cache(bundle)
     if not path.is_file():
         return {}
     try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-        if data.get("version") != CACHE_VERSION:
-            log.warning("%s: written by another version, so it is not used; run: i2i tune", path)
-            return {}
-        return {str(name): _parse_latency(values) for name, values in data["variants"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        cache = decode(_Cache, json.loads(path.read_text(encoding="utf-8")), "cache")
+        if cache.version != CACHE_VERSION:
+            raise ValueError("it was written by another version")
+    except (OSError, ValueError, RecursionError) as error:
         log.warning("%s: not readable (%s), so it is not used; run: i2i tune", path, error)
         return {}
+    return cache.variants
 
 
 def save_latencies(bundle: Bundle, latencies: Mapping[str, TunedLatency]) -> Path:
     """Keep what this device measured of this exact bundle. Returns the file's path."""
     path = _locate_cache(bundle)
-    variants = {name: asdict(values) for name, values in latencies.items()}
     with write_atomically(path) as temporary:
-        content = {"version": CACHE_VERSION, "bundle": str(bundle.path), "variants": variants}
+        content = asdict(_Cache(CACHE_VERSION, str(bundle.path), dict(latencies)))
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
     return path
-
-
-def _parse_latency(values: dict[str, Any]) -> TunedLatency:
-    """From JSON. Raises TypeError for keys, ValueError for figures that are none."""
-    found = TunedLatency(**{name: float(value) for name, value in values.items()})
-    if not all(map(math.isfinite, values.values())) or min(found.median_ms, found.p95_ms) <= 0:
-        raise ValueError(f"impossible figures: {values}")
-    return found
 
 
 def _locate_cache(bundle: Bundle) -> Path:

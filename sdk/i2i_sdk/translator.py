@@ -18,8 +18,9 @@ from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.files import Closing
 from i2i_sdk.imaging import geometry, tiles
 from i2i_sdk.imaging.pil import from_pil, is_pil, to_pil
-from i2i_sdk.loading import Size, VariantRequest, find_source, open_source
+from i2i_sdk.loading import find_source, open_source
 from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR
+from i2i_sdk.selection import Size, VariantRequest
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage

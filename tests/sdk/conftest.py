@@ -122,7 +122,7 @@ def slow_server(known: FindBundle) -> Generator[RunningServer]:
 
 @pytest.fixture(scope="module")
 def open_known(known: FindBundle) -> Iterator[OpenKnown]:
-    """open_known("swap", color="rgb") is a Translator that the whole module shares."""
+    """open_known("swap", fit="pad") is a Translator that the whole module shares."""
     opened: dict[object, Translator] = {}
 
     def find(name: str, **options: Any) -> Translator:

@@ -8,13 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from known_bundles import (
-    HEIGHT,
-    WIDTH,
-    FindBundle,
-    make_noise,
-    write_known_bundle,
-)
+from known_bundles import HEIGHT, WIDTH, FindBundle, make_noise, write_known_bundle
 
 from i2i_sdk import BackendError, Bundle, InputError, Translator
 from i2i_sdk.backends.base import DEFAULT_OPTIONS, Engine, EngineOptions, Files
@@ -89,17 +83,15 @@ def test_a_device_that_is_not_here_is_refused(
 ) -> None:
     monkeypatch.setattr("i2i_sdk.backends.ort.providers.list_available", lambda: ("cpu",))
     served = ", ".join(DEVICES[device])
-    with pytest.raises(BackendError) as caught:
+    tried = "".join(f"provider {name} is .*" for name in DEVICES[device]["ort"])
+    message = (
+        rf"no variant can run on device={device} \({served}\): ort-fp32-24x40: {tried}device='auto' takes"
+    )
+    with pytest.raises(BackendError, match=message) as caught:
         Translator(known("invert"), device=device)
-    said = str(caught.value)
-    assert said.startswith(f"no variant can run on device={device} ({served}): ort-fp32-24x40: provider ")
-    assert "openvino" not in said and said.endswith("device='auto' takes whatever of the bundle runs here")
-    with pytest.raises(
-        BackendError, match=rf"reference\.onnx: ort cannot run it on device={device}: "
-    ) as other:
+    assert "openvino" not in str(caught.value)
+    with pytest.raises(BackendError, match=rf"onnx: ort cannot run it on device={device}: {tried}"):
         Translator(known("invert") / "reference.onnx", device=device, allow_fallback=True)
-    for name in DEVICES[device]["ort"]:
-        assert f"provider {name} is " in said and f"provider {name} is " in str(other.value)
 
 
 @pytest.mark.parametrize(
@@ -107,20 +99,13 @@ def test_a_device_that_is_not_here_is_refused(
     [
         ("cpu", "ort:cpu openvino:cpu ncnn:cpu coreml ort", "openvino cpu"),
         ("cpu", "ort:cpu ncnn:cpu trt", "ort cpu"),
-        ("cpu", "ncnn:cpu ort:cuda", "ncnn cpu"),
         ("cuda", "ort:cpu openvino:cpu ort:tensorrt-rtx ort:cuda", "ort cuda"),
-        ("cuda", "ort:cpu ort:tensorrt-rtx", "ort tensorrt-rtx"),
         ("cuda", "trt torch-trt ort:cuda", "trt None"),
-        ("cuda", "torch-trt ort:cuda", "torch-trt None"),
-        ("gpu", "openvino:cpu ort:cpu ort:cuda", "ort cuda"),
         ("gpu", "ort:coreml ort:directml", "ort directml"),
         ("gpu", "coreml coreml:gpu ort:coreml", "coreml gpu"),
-        ("gpu", "trt ort:cuda", "trt None"),
         ("npu", "ort:cuda ort:qnn ort:cpu", "ort qnn"),
         ("npu", "coreml coreml:neural-engine ort:coreml", "coreml neural-engine"),
         ("coreml", "coreml coreml:gpu ort:coreml", "coreml None"),
-        ("coreml", "ort:coreml ort:cpu", "ort coreml"),
-        ("directml", "ort:cpu ort:directml", "ort directml"),
     ],
 )
 def test_what_serves_a_device_is_chosen(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 from known_bundles import make_variant
 
 from i2i_sdk.backends import find_provider
-from i2i_sdk.backends.preference_table import PREFERENCE
 from i2i_sdk.bundle.manifest import Parity, Variant
 from i2i_sdk.errors import BackendError, InputError
-from i2i_sdk.selection import TunedLatency, choose_variant
+from i2i_sdk.selection import TunedLatency, VariantRequest, choose_variant
 
 
 def make_measured(
@@ -49,47 +49,47 @@ def choose(
     def explain_unsupported(variant: Variant) -> str | None:
         return None if variant.backend in backends else f"no {variant.backend} here"
 
-    return choose_variant(variants, explain_unsupported=explain_unsupported, latencies=latencies, **options)  # type: ignore[arg-type]
+    request = VariantRequest(**options)  # type: ignore[arg-type]
+    return choose_variant(variants, request, latencies, explain_unsupported)
 
 
-def test_without_tuning_the_fixed_preference_decides() -> None:
-    assert PREFERENCE.index(("openvino", "bf16")) < PREFERENCE.index(("openvino", "fp32"))
-    assert choose() is BF16
-    assert choose(ORT, OV) is OV
-    assert choose(make_measured("ort", "w8"), ORT) is ORT
+FASTEST = {ORT.name: 3.0, OV.name: 2.0, BF16.name: 1.0}
+UNMEASURED, LARGE = make_measured("openvino", "bf16", None), make_measured("ort", "fp32", size=(480, 640))
+POOR_HERE = {BF16.name: TunedLatency(1.0, 1.0, 30.0), OV.name: TunedLatency(2.0, 2.0, 90.0)}
 
 
-def test_tuned_latencies_win_over_preference() -> None:
-    assert choose(tuned={ORT.name: 3.0, OV.name: 4.0, BF16.name: 5.0}) is ORT
-    # measured beats unmeasured, and another bundle's names mean nothing
-    assert choose(tuned={ORT.name: 30.0, "x": 1.0}) is ORT
-
-
-def test_the_fastest_below_the_floor_is_not_taken() -> None:
-    tuned = {ORT.name: 3.0, OV.name: 2.0, BF16.name: 1.0}
-    assert choose(tuned=tuned) is BF16
-    assert choose(tuned=tuned, min_psnr=48.0) is BF16
-    assert choose(tuned=tuned, min_psnr=48.1) is OV
-
-
-def test_what_was_never_measured_reaches_no_floor() -> None:
-    unmeasured = make_measured("openvino", "bf16", None)
-    assert choose(unmeasured, ORT) is ORT
-    assert choose(unmeasured, ORT, tuned={unmeasured.name: 0.1}) is ORT
-
-
-def test_quality_as_measured_here_counts_more_than_at_export() -> None:
-    poor = {BF16.name: TunedLatency(1.0, 1.0, 30.0), OV.name: TunedLatency(2.0, 2.0, 90.0)}
-    assert choose(tuned=poor) is OV
-    assert choose(tuned=poor, min_psnr=30.0) is BF16
-
-
-def test_a_named_precision_is_not_held_to_the_floor(caplog: pytest.LogCaptureFixture) -> None:
-    assert choose(precision="bf16", min_psnr=99.0) is BF16 and caplog.text == ""
-
-
-def test_a_named_backend_still_is() -> None:
-    assert choose(backend="openvino", min_psnr=50.0) is OV
+@pytest.mark.parametrize(
+    ("variants", "options", "chosen"),
+    [
+        # Without tuning a fixed preference decides.
+        ((), {}, BF16),
+        ((ORT, OV), {}, OV),
+        ((make_measured("ort", "w8"), ORT), {}, ORT),
+        # What was measured comes before the rest; another bundle's names mean nothing.
+        ((), {"tuned": {ORT.name: 3.0, OV.name: 4.0, BF16.name: 5.0}}, ORT),
+        ((), {"tuned": {ORT.name: 30.0, "x": 1.0}}, ORT),
+        # The fastest of those that keep the floor, by what was measured here, else at export.
+        ((), {"tuned": FASTEST}, BF16),
+        ((), {"tuned": FASTEST, "min_psnr": 48.0}, BF16),
+        ((), {"tuned": FASTEST, "min_psnr": 48.1}, OV),
+        ((UNMEASURED, ORT), {}, ORT),
+        ((UNMEASURED, ORT), {"tuned": {UNMEASURED.name: 0.1}}, ORT),
+        ((), {"tuned": POOR_HERE}, OV),
+        ((), {"tuned": POOR_HERE, "min_psnr": 30.0}, BF16),
+        # A named precision is not held to the floor, a named backend is.
+        ((), {"precision": "bf16", "min_psnr": 99.0}, BF16),
+        ((), {"backend": "openvino", "min_psnr": 50.0}, OV),
+        # What cannot run is not taken; the first variant has the default size.
+        ((), {"tuned": {BF16.name: 0.1}, "backends": ["ort"]}, ORT),
+        ((LARGE, *ALL), {"tuned": {BF16.name: 0.1}}, LARGE),
+        ((LARGE, *ALL), {"size": (256, 256)}, BF16),
+    ],
+)
+def test_what_is_chosen(
+    variants: Sequence[Variant], options: dict[str, Any], chosen: Variant, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert choose(*variants, **options) is chosen
+    assert caplog.text == ""
 
 
 def test_nothing_reaches_the_floor_so_the_best_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
@@ -103,10 +103,6 @@ def test_the_floor_counts_only_what_runs(caplog: pytest.LogCaptureFixture) -> No
     low = make_measured("ort", "fp32", 20.0)
     assert choose(low, OV, backends=["ort"]) is low
     assert "20.0 dB" in caplog.text
-
-
-def test_what_cannot_run_is_not_taken() -> None:
-    assert choose(tuned={BF16.name: 0.1}, backends=["ort"]) is ORT
 
 
 def test_nothing_runs_gives_every_reason() -> None:
@@ -135,12 +131,6 @@ def test_what_the_bundle_has_not_lists_what_it_has(asked: dict[str, object]) -> 
     assert all(v.name in message for v in ALL)
     for key, value in asked.items():
         assert f"{key}={'x'.join(map(str, value)) if isinstance(value, tuple) else value}" in message
-
-
-def test_the_first_variant_has_the_default_size() -> None:
-    large = make_measured("ort", "fp32", size=(480, 640))
-    assert choose(large, *ALL, tuned={BF16.name: 0.1}) is large
-    assert choose(large, *ALL, size=(256, 256)) is BF16
 
 
 def test_a_device_keeps_what_serves_it() -> None:
@@ -187,40 +177,37 @@ def choose_fast(max_ms: float, **options: object) -> Variant:
     return choose(*FOUR, **{"tuned": TIMES, "max_ms": max_ms} | options)  # type: ignore[arg-type]
 
 
-def test_the_best_of_those_fast_enough(caplog: pytest.LogCaptureFixture) -> None:
-    assert choose_fast(100) is OV  # as good as ORT, and faster
-    assert choose_fast(30) is OV
-    assert choose_fast(29.9) is BF16 and choose_fast(12) is BF16
-    assert choose_fast(11.9, min_psnr=30.0) is INT8
+@pytest.mark.parametrize(
+    ("max_ms", "options", "chosen"),
+    [
+        (100, {}, OV),  # as good as ORT, and faster
+        (30, {}, OV),
+        (29.9, {}, BF16),
+        (12, {}, BF16),
+        (11.9, {"min_psnr": 30.0}, INT8),
+        (100, {"precision": "int8"}, INT8),
+        (100, {"backend": "ort"}, ORT),
+        (100, {"backends": ["ort"]}, ORT),
+        (100, {"tuned": {ORT.name: 40.0, INT8.name: 8.0}}, ORT),
+    ],
+)
+def test_the_best_of_those_fast_enough(
+    max_ms: float, options: dict[str, Any], chosen: Variant, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert choose_fast(max_ms, **options) is chosen
     assert caplog.text == ""
 
 
-def test_none_is_fast_enough_so_the_fastest_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    assert choose_fast(5) is BF16  # INT8 is below 35 dB
-    assert "no variant of this quality takes at most 5 ms here" in caplog.text
-    assert "taking the fastest, openvino-bf16-256x256 (12.0 ms)" in caplog.text
-    assert "below min_psnr" not in caplog.text  # INT8 takes 8 ms: giving up quality would not help
+SLOW = (
+    "no variant of this quality takes at most 5 ms here; taking the fastest, openvino-bf16-256x256 (12.0 ms)"
+)
+BELOW = "fast enough, but below min_psnr: openvino-int8-256x256 (33.0 dB)"
+POOR = "no variant that runs here reaches 99 dB; taking openvino-bf16-256x256 (48.0 dB)"
 
 
 def test_quality_and_time_that_exclude_one_another(caplog: pytest.LogCaptureFixture) -> None:
     assert choose_fast(9) is BF16
     assert "fast enough, but below min_psnr: openvino-int8-256x256 (33.0 dB)" in caplog.text
-
-
-def test_no_quality_reached_at_all_leaves_the_time(caplog: pytest.LogCaptureFixture) -> None:
-    assert choose_fast(20, min_psnr=99.0) is BF16
-    assert "no variant that runs here reaches 99 dB; taking openvino-bf16-256x256 (48.0 dB)" in caplog.text
-    assert "takes at most" not in caplog.text
-
-
-def test_what_is_named_stays_binding() -> None:
-    assert choose_fast(100, precision="int8") is INT8
-    assert choose_fast(100, backend="ort") is ORT
-
-
-def test_what_cannot_run_or_was_not_measured_is_not_considered() -> None:
-    assert choose_fast(100, backends=["ort"]) is ORT
-    assert choose_fast(100, tuned={ORT.name: 40.0, INT8.name: 8.0}) is ORT
 
 
 def test_without_measurements_there_is_nothing_to_choose_from() -> None:

@@ -36,9 +36,10 @@ from i2i_export.passes import replace_transposed_convolutions
 from i2i_export.passes.onnx_graph import OnnxGraph, count_conv_macs, make_constant
 from i2i_sdk.bundle.manifest import Variant
 from i2i_sdk.errors import ExportError, InputError
+from i2i_sdk.quality.eval_frames import ParityInputs, read_inputs
 from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR, choose_floor
 from i2i_sdk.quality.metrics import psnr
-from i2i_sdk.quality.parity import ParityCase, ParityInputs, read_inputs
+from i2i_sdk.quality.parity import ParityCase
 from i2i_training.networks import GeneratorSpec
 
 log = logging.getLogger(__name__)
@@ -269,7 +270,7 @@ def _prepare(builder: Int8Builder) -> Int8Preparation:
 def read_calibration_inputs(builder: Int8Builder) -> tuple[NDArray[Any], ...]:
     """Up to 128 real frames at the engine's size, none of which the result is judged on.
 
-    Raises ExportError without any, MediaError as `read_frames`.
+    Raises ExportError without any, MediaError as `read_inputs`.
     """
     options, spec = builder.options, builder.spec
     source = options.calibration or options.frames

@@ -81,7 +81,7 @@ class RoundedEngine(ProgramEngine):
 
     def __init__(self, program: ExportedProgram, precision: str) -> None:
         super().__init__(program, precision, "cpu")
-        self._module = _RoundingInterpreter(self._module).run
+        self._native = _RoundingInterpreter(self._native).run
 
 
 class _RoundingInterpreter(torch.fx.Interpreter):

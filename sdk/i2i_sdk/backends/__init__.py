@@ -43,9 +43,19 @@ def explain_unsupported_variant(variant: Variant, provider: str | None = None) -
 
 
 def explain_unsupported_backend(backend: str, precision: str, provider: str | None = None) -> str | None:
-    """Why a backend cannot run `precision` here, or None if it can.
+    """Why a backend cannot run a precision here.
 
-    provider: as `explain_unsupported_variant` has it.
+    Args:
+        backend: "ort", "openvino" … as `BACKENDS` names them.
+        precision: "fp32", "bf16" … that is wanted.
+        provider: as `explain_unsupported_variant` has it.
+
+    Returns:
+        The reason, with what to do; None if it can.
+
+    Raises:
+        BackendError: the backend is not known to this version.
+        InputError: the provider is not known.
     """
     if backend == "ort":
         return providers.explain_unsupported_provider(provider or "cpu", precision)
@@ -53,12 +63,15 @@ def explain_unsupported_backend(backend: str, precision: str, provider: str | No
 
 
 def check_device(device: str, backend: str | None, provider: str | None) -> None:
-    """Raise InputError for a device that is not known, or one that the backend or provider contradicts.
+    """Check that a device is known, and that the backend or provider does not contradict it.
 
     Args:
         device: "auto", which every backend and provider serves, or one of `DEVICES`.
         backend: as the caller named it; None if not.
         provider: likewise; of ONNX Runtime unless `backend` says another engine.
+
+    Raises:
+        InputError: it is not known, or excludes the backend or provider.
     """
     if device == AUTO_DEVICE:
         return
@@ -109,7 +122,19 @@ def check_threads(threads: int | None) -> None:
 
 
 def open_variant(variant: Variant, files: Files, options: EngineOptions = DEFAULT_OPTIONS) -> Engine:
-    """Load a variant's engine. Raises BackendError when it cannot run here or is not what was asked for."""
+    """Load a variant's engine.
+
+    Args:
+        variant: of a bundle.
+        files: all of its files, each of which was checked.
+        options: threads and provider.
+
+    Returns:
+        The engine, which the caller closes.
+
+    Raises:
+        BackendError: it cannot run here or is not what was asked for.
+    """
     if reason := explain_unsupported_variant(variant, options.provider):
         raise BackendError(f"{variant.name} cannot run here: {reason}")
     return load_backend_class(variant.backend)(files, variant.precision, options)

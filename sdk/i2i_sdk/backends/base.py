@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from abc import abstractmethod
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk.errors import BackendError
+from i2i_sdk.errors import BackendError, get_first_line
 from i2i_sdk.files import Closing
 
 CLOSED_MESSAGE = "this engine is closed: make a new Translator"
@@ -79,6 +78,8 @@ class Stopwatch:
 class Engine(Closing):
     """A loaded graph with one input and one output. Not thread-safe; `Translator` serializes calls.
 
+    A backend sets `_native`, the object of its library that runs, and defines `_run`.
+
     Attributes:
         input_shape: as the graph declares it; None for a free dimension.
         output_shape: likewise; () where the graph does not say even how many dimensions it gives.
@@ -96,21 +97,50 @@ class Engine(Closing):
     precision: str
     provider: str
     layers: Mapping[str, int] = MappingProxyType({})
+    _engine_name: str  # its name in errors
+    _native: Any = None  # None once the engine is closed
 
-    @abstractmethod
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """uint8 [N, H, W, C_in] RGB -> uint8 [N, H, W, C_out] RGB, a new array. C-contiguous input.
 
         Raises BackendError when the engine is closed or fails.
         """
+        if self._native is None:
+            raise BackendError(CLOSED_MESSAGE)
+        try:
+            self._check_batch(batch)
+            return self._run(batch)
+        except Exception as error:  # most libraries' errors share no base class
+            reason = self._summarize_error(error)
+            raise BackendError(
+                f"{self._engine_name} failed on {batch.dtype} {batch.shape}: {reason}"
+            ) from error
 
-    @abstractmethod
     def close(self) -> None:
         """Free the engine's memory. Calling it twice is allowed; running afterwards raises BackendError."""
+        self._native = None
 
-    def make_run_error(self, engine: str, batch: NDArray[Any], reason: str) -> BackendError:
-        """What `run` raises when the library refuses a batch."""
-        return BackendError(f"{engine} failed on {batch.dtype} {batch.shape}: {reason}")
+    def _require_precision(self, precision: str, graph: Path) -> None:
+        """Raise BackendError when the engine, once loaded, computes in something else."""
+        if self.precision != precision:
+            layers = f"; its layers: {dict(self.layers)}" if self.layers else ""
+            asked = f"asked {self._engine_name} for {precision}"
+            raise BackendError(f"{graph}: {asked}, it would compute in {self.precision}{layers}")
+
+    def _check_batch(self, batch: NDArray[Any]) -> None:
+        """Raise ValueError for what the graph does not declare: some libraries would read beyond its end."""
+        sides = zip(self.input_shape, batch.shape, strict=False)
+        fits = len(self.input_shape) == batch.ndim and all(side in (None, found) for side, found in sides)
+        if not fits or batch.dtype != self.input_dtype:
+            raise ValueError(f"it takes {self.input_dtype} {self.input_shape}")
+
+    def _run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """As `run`, of an engine that is open; what it raises becomes a BackendError."""
+        raise NotImplementedError
+
+    def _summarize_error(self, error: Exception) -> str:
+        """The line of what the library says that tells what went wrong."""
+        return get_first_line(error)
 
     def warmup(self, runs: int = 2) -> None:
         """Run on zeros until lazy initialization is done."""
@@ -124,10 +154,18 @@ class Backend(Protocol):
     """What a backend file offers: an Engine class that loads a variant's files."""
 
     def __call__(self, files: Files, precision: str, options: EngineOptions = DEFAULT_OPTIONS) -> Engine:
-        """Load `files`, all of which were checked; the first is the one that names the rest.
+        """Load a variant's files.
 
-        For a precision that `explain_unsupported` has nothing against. Raises BackendError when the files
-        cannot be loaded or are not what was asked for.
+        Args:
+            files: of the variant, all of which were checked; the first is the one that names the rest.
+            precision: one that `explain_unsupported` has nothing against.
+            options: threads and provider.
+
+        Returns:
+            An engine that computes in `precision`.
+
+        Raises:
+            BackendError: the files cannot be loaded or are not what was asked for.
         """
         ...
 

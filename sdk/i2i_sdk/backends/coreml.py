@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk.backends.base import CLOSED_MESSAGE, DEFAULT_OPTIONS, Engine, EngineOptions, Files
+from i2i_sdk.backends.base import DEFAULT_OPTIONS, Engine, EngineOptions, Files
 from i2i_sdk.errors import BackendError, get_first_line
 
 PRECISIONS = ("fp16", "w8", "palette6")
@@ -40,6 +40,8 @@ COMPUTE_UNITS = {None: "ALL", "cpu": "CPU_ONLY", "gpu": "CPU_AND_GPU", "neural-e
 class CoreMlEngine(Engine):
     """An .mlpackage in Core ML, one image at a time. `threads` means nothing to it: Core ML decides."""
 
+    _engine_name = "Core ML"
+
     def __init__(self, files: Files, precision: str, options: EngineOptions = DEFAULT_OPTIONS) -> None:
         if options.provider not in COMPUTE_UNITS:
             allowed = ", ".join(name for name in COMPUTE_UNITS if name)
@@ -50,44 +52,40 @@ class CoreMlEngine(Engine):
 
             try:
                 chosen = coremltools.ComputeUnit[units]
-                self._model: Any = coremltools.models.MLModel(str(package), compute_units=chosen)
+                self._native = coremltools.models.MLModel(str(package), compute_units=chosen)
             except Exception as error:  # Core ML's errors share no base class
                 raise BackendError(f"{package}: Core ML cannot load it: {get_first_line(error)}") from error
-        spec = self._model.get_spec()
+        spec = self._native.get_spec()
         self._input_port, self._output_port = read_image_ports(spec)
         self.input_shape, self.output_shape = self._input_port.shape, self._output_port.shape
         self.input_dtype = self.output_dtype = "uint8"
         self.precision = find_weight_precision(spec)
         if self.precision != precision:
             raise BackendError(f"{package}: asked for {precision}, its weights are {self.precision}")
-        self.provider = f"CoreML {self._model.compute_unit.name}"
+        self.provider = f"CoreML {self._native.compute_unit.name}"
 
     @staticmethod
     def explain_unsupported(precision: str) -> str | None:
         found = [name for name in ("coremltools", "PIL") if importlib.util.find_spec(name)]
         return explain_unsupported_machine(sys.platform, platform.mac_ver()[0], found, precision)
 
-    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        if self._model is None:
-            raise BackendError(CLOSED_MESSAGE)
+    def _run(self, batch: NDArray[Any]) -> NDArray[Any]:
         source, target = self._input_port, self._output_port
-        if batch.dtype != np.uint8 or batch.shape[1:] != source.shape[1:]:
-            raise BackendError(f"Core ML takes uint8 {source.shape}, got {batch.dtype} {batch.shape}")
-        try:
-            pictures = [self._model.predict({source.name: to_image(frame)})[target.name] for frame in batch]
-        except Exception as error:  # Core ML's errors share no base class
-            raise self.make_run_error("Core ML", batch, get_first_line(error)) from error
-        return np.stack([from_image(picture, target.channels) for picture in pictures])
-
-    def close(self) -> None:
-        self._model = None
+        picture = self._native.predict({source.name: to_image(batch[0])})[target.name]
+        return from_image(picture, target.channels)[None]
 
 
 def explain_unsupported_machine(system: str, macos: str, packages: list[str], precision: str) -> str | None:
-    """Why `precision` cannot run on such a machine, or None if it can.
+    """Why a precision cannot run on a machine.
 
-    system: as `sys.platform`; macos: its version, "" elsewhere; packages: those of coremltools and PIL that
-    are installed.
+    Args:
+        system: as `sys.platform`.
+        macos: its version, "13.6.1"; "" elsewhere.
+        packages: those of coremltools and PIL that are installed.
+        precision: that is wanted.
+
+    Returns:
+        The reason, with what to do; None if it can.
     """
     if precision not in PRECISIONS:
         return f"Core ML packages hold {', '.join(PRECISIONS)}, not {precision}"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk.backends.base import CLOSED_MESSAGE, DEFAULT_OPTIONS, Engine, EngineOptions, Files
+from i2i_sdk.backends.base import DEFAULT_OPTIONS, Engine, EngineOptions, Files
 from i2i_sdk.backends.ort.onnx_layers import find_engine_precision, read_layers
 from i2i_sdk.errors import BackendError
 
@@ -33,17 +33,18 @@ MATRIX_OPS = {"Convolution", "GroupConvolution", "MatMul", *TRANSPOSED_CONVOLUTI
 class OpenVinoEngine(Engine):
     """An ONNX file compiled by OpenVINO's CPU plugin, tuned for the latency of one frame."""
 
+    _engine_name = "OpenVINO"
+
     def __init__(self, files: Files, precision: str, options: EngineOptions = DEFAULT_OPTIONS) -> None:
         options.require_cpu("OpenVINO")
         graph, hint = files[0], choose_float_precision(precision)
         self._model: Any = _compile_model(graph, hint, options.threads)
-        self._request: Any = None
         try:
             self._read_back(graph, precision, hint)
         except BaseException:
             self.close()
             raise
-        self._request = self._model.create_infer_request()
+        self._native = self._model.create_infer_request()
 
     def _read_back(self, graph: Path, precision: str, hint: str) -> None:
         """Set what an engine says of itself. Raises BackendError where it is not what was asked for."""
@@ -53,11 +54,7 @@ class OpenVinoEngine(Engine):
             raise BackendError(f"{graph}: asked OpenVINO for {hint}, it would run {found}")
         self.layers = _count_layers(self._model)
         self.precision = _find_precision(self.layers, PRECISION_NAMES[hint], graph)
-        if self.precision != precision:
-            raise BackendError(
-                f"{graph}: asked OpenVINO for {precision}, it would compute in {self.precision}; its layers: "
-                f"{dict(self.layers)}"
-            )
+        self._require_precision(precision, graph)
         ports = [*self._model.inputs, *self._model.outputs]
         types = [np.dtype(port.element_type.to_dtype()).name for port in ports]
         if len(self._model.inputs) != 1 or len(ports) != 2 or not DTYPES.issuperset(types):
@@ -76,17 +73,15 @@ class OpenVinoEngine(Engine):
             return "the package is missing: pip install 'i2i-sdk[openvino]'"
         return explain_unsupported_cpu(query_cpu_capabilities(), precision)
 
-    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        if self._request is None:
-            raise BackendError(CLOSED_MESSAGE)
-        try:
-            outputs = self._request.infer({0: batch}, share_inputs=True, share_outputs=False)
-        except RuntimeError as error:
-            raise self.make_run_error("OpenVINO", batch, _get_last_line(error)) from error
+    def _run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        outputs = self._native.infer({0: batch}, share_inputs=True, share_outputs=False)
         return outputs[0]  # a copy: the request reuses its own buffer
 
+    def _summarize_error(self, error: Exception) -> str:
+        return _get_last_line(error)
+
     def close(self) -> None:
-        self._request = self._model = None
+        self._native = self._model = None
         _leave_signal_stack()
 
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from i2i_sdk.backends.base import CLOSED_MESSAGE, DEFAULT_OPTIONS, Engine, EngineOptions, Files
-from i2i_sdk.errors import BackendError, get_first_line
+from i2i_sdk.backends.base import DEFAULT_OPTIONS, Engine, EngineOptions, Files
+from i2i_sdk.errors import BackendError
 
 INSTALL_HINT = "pip install 'i2i-sdk[torch-tensorrt]'"
 TRUST_VARIABLE = "I2I_TRUST_PICKLES"
@@ -25,6 +25,8 @@ TRUST_VARIABLE = "I2I_TRUST_PICKLES"
 
 class ProgramEngine(Engine):
     """A torch.export.ExportedProgram with one input and one output, on "cpu" or "cuda"."""
+
+    _engine_name = "PyTorch"
 
     def __init__(self, program: Any, precision: str, device: str) -> None:
         values = {node.name: node.meta.get("val") for node in program.graph.nodes}
@@ -37,21 +39,13 @@ class ProgramEngine(Engine):
         )
         self.input_dtype, self.output_dtype = (str(port.dtype).removeprefix("torch.") for port in ports)
         self.precision, self.provider = precision, device
-        self._module: Any = program.module()
+        self._native = program.module()
 
-    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+    def _run(self, batch: NDArray[Any]) -> NDArray[Any]:
         import torch
 
-        if self._module is None:
-            raise BackendError(CLOSED_MESSAGE)
-        try:
-            with torch.no_grad():
-                return self._module(torch.tensor(batch, device=self.provider)).cpu().numpy()
-        except (RuntimeError, AssertionError) as error:  # a guard of torch.export is an assertion
-            raise self.make_run_error("PyTorch", batch, get_first_line(error)) from error
-
-    def close(self) -> None:
-        self._module = None
+        with torch.no_grad():
+            return self._native(torch.tensor(batch, device=self.provider)).cpu().numpy()
 
 
 class TorchTrtEngine(ProgramEngine):

@@ -23,7 +23,19 @@ class DecodeError(ValueError):
 
 
 def decode(kind: type[T], data: object, where: str) -> T:
-    """Build the dataclass `kind` from a dict, checking every key and type. Raises DecodeError."""
+    """Build a dataclass from a dict, checking every key and type.
+
+    Args:
+        kind: the dataclass.
+        data: parsed JSON.
+        where: how errors call the place: "manifest".
+
+    Returns:
+        An instance of `kind`.
+
+    Raises:
+        DecodeError: naming the place.
+    """
     if not isinstance(data, dict):
         raise DecodeError(f"{where}: got {_describe_type(data)}, expected an object")
     values = typing.cast("dict[str, Any]", data)

@@ -12,7 +12,6 @@ import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
 
 from i2i_sdk.bundle.manifest import FileEntry, Manifest, ModelInfo, Variant, read_manifest
 from i2i_sdk.errors import BundleError
@@ -40,13 +39,11 @@ class Bundle:
         """
         folder = Path(path)
         file = folder / MANIFEST
-        if not folder.exists():
-            raise BundleError(f"{folder}: no such folder. Make a bundle with: i2i export CHECKPOINT")
         if file.is_symlink():
             raise BundleError(f"{file}: is a link; bundles hold plain files only")
         if not file.is_file():
-            advice = "Make one with: i2i export CHECKPOINT"
-            raise BundleError(f"{folder}: not a bundle: it has no {MANIFEST}. {advice}")
+            problem = f"not a bundle: it has no {MANIFEST}" if folder.exists() else "no such folder"
+            raise BundleError(f"{folder}: {problem}. Make a bundle with: i2i export CHECKPOINT")
         if file.stat().st_size > MAX_MANIFEST_BYTES:
             raise BundleError(f"{file}: larger than {MAX_MANIFEST_BYTES // 2**20} MB")
         try:
@@ -63,10 +60,10 @@ class Bundle:
     def file(self, entry: FileEntry) -> Path:
         """The path of a file after its size and SHA-256 matched the manifest's. Raises BundleError."""
         path = self._locate(entry)
-        size = path.stat().st_size
-        if size != entry.bytes:
-            sizes = f"has {size} bytes, the manifest says {entry.bytes}"
-            raise BundleError(f"{path}: {sizes}; copy the bundle again")
+        if (size := path.stat().st_size) != entry.bytes:
+            raise BundleError(
+                f"{path}: has {size} bytes, the manifest says {entry.bytes}; copy the bundle again"
+            )
         if hash_file(path) != entry.sha256:
             raise BundleError(f"{path}: its content is not what the manifest's SHA-256 says; do not use it")
         return path
@@ -86,11 +83,12 @@ class Bundle:
         parts = PurePosixPath(entry.path)
         leaves = parts.is_absolute() or ".." in parts.parts or not parts.name
         if leaves or not {"\\", ":"}.isdisjoint(entry.path):
-            problem = "leaves the bundle; paths must be relative and inside"
-            raise BundleError(f"{self.path}: {entry.path!r} {problem}")
+            problem = f"{entry.path!r} leaves the bundle; paths must be relative and inside"
+            raise BundleError(f"{self.path}: {problem}")
         if not 0 <= entry.bytes <= MAX_FILE_BYTES:
-            claim = f"{entry.path} claims {entry.bytes} bytes"
-            raise BundleError(f"{self.path}: {claim}; at most {MAX_FILE_BYTES}")
+            raise BundleError(
+                f"{self.path}: {entry.path} claims {entry.bytes} bytes; at most {MAX_FILE_BYTES}"
+            )
         path = self.path
         try:
             for part in parts.parts:
@@ -111,13 +109,22 @@ def make_file_entry(folder: Path, path: Path) -> FileEntry:
 
 
 def write_bundle(out: Path, manifest: Manifest, source_folder: Path, *, force: bool = False) -> Bundle:
-    """Make the bundle `out` of `manifest` and its files in `source_folder`; all or nothing.
+    """Make a bundle of a manifest and its files; all or nothing.
 
     An existing bundle made from the same checkpoint keeps its other variants; those that share a file
     whose content changed are dropped, with a warning, because their parity was measured on the old one.
-    A bundle of another checkpoint is replaced only with `force`; any other folder never.
 
-    Raises BundleError when `out` exists and may not be replaced.
+    Args:
+        out: the bundle's folder.
+        manifest: what to write; its files' paths are relative to `source_folder`.
+        source_folder: where the files are, which are copied.
+        force: replace a bundle of another checkpoint, or a broken one; any other folder never.
+
+    Returns:
+        The bundle, read back.
+
+    Raises:
+        BundleError: `out` exists and may not be replaced.
     """
     files = {path: source_folder / path for path in manifest.collect_files()}
     old = find_existing_bundle(out, manifest.model, force)
@@ -146,17 +153,27 @@ def write_bundle(out: Path, manifest: Manifest, source_folder: Path, *, force: b
 
 
 def find_existing_bundle(out: Path, model: ModelInfo, force: bool) -> Bundle | None:
-    """The bundle at `out` that new variants of `model` may be added to; None where a new one is written.
+    """The bundle that new variants of a model may be added to.
 
-    Raises BundleError when `out` may not be replaced.
+    Args:
+        out: the bundle's folder, which need not exist.
+        model: whose variants are to be added.
+        force: may a bundle of another model, or a broken one, be replaced?
+
+    Returns:
+        The bundle at `out`; None where a new one is written.
+
+    Raises:
+        BundleError: `out` may not be replaced.
     """
     if not out.exists():
         return None
-    if not _looks_like_bundle(out):
-        raise BundleError(f"{out}: exists and is not a bundle; choose another name with -o")
     try:
         old = Bundle.read(out)
     except BundleError as error:
+        if out.suffix != ".i2i" or not (out / MANIFEST).is_file():  # web sites have a manifest.json, too
+            problem = "exists and is not a bundle; choose another name with -o"
+            raise BundleError(f"{out}: {problem}") from error
         if force:
             return None
         raise BundleError(f"{error}. --force replaces it") from error
@@ -168,20 +185,6 @@ def find_existing_bundle(out: Path, model: ModelInfo, force: bool) -> Bundle | N
         f"{out}: was made from another checkpoint or with other options ({old.manifest.model.name}); "
         f"choose another name with -o, or --force to replace it"
     )
-
-
-def _looks_like_bundle(folder: Path) -> bool:
-    """Is this a bundle, a broken one included? Web sites and extensions have a manifest.json too."""
-    file = folder / MANIFEST
-    if not file.is_file():
-        return False
-    if folder.suffix == ".i2i":
-        return True
-    try:
-        data: Any = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(data, dict) and {"schema", "model", "variants"} <= set(cast("dict[str, Any]", data))
 
 
 def _serialize_identity(model: ModelInfo) -> str:

@@ -7,9 +7,10 @@ strict: unknown keys, missing keys and wrong types are errors that name the plac
 from __future__ import annotations
 
 import dataclasses
-import typing
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from i2i_sdk.bundle.decoding import MAX_NUMBER, DecodeError, decode
 from i2i_sdk.errors import BundleError
@@ -141,9 +142,13 @@ class Manifest:
         return dataclasses.asdict(self)
 
     def collect_files(self) -> dict[str, FileEntry]:
-        """All files of the bundle by path; variants may share files."""
-        entries = [*(r.file for r in self.references), *(f for v in self.variants for f in v.files)]
-        return {entry.path: entry for entry in entries}
+        """All files of the bundle by path."""
+        return {entry.path: entry for entry in self.iterate_files()}
+
+    def iterate_files(self) -> Iterator[FileEntry]:
+        """Every mention of a file; variants may share files."""
+        yield from (reference.file for reference in self.references)
+        yield from (file for variant in self.variants for file in variant.files)
 
 
 def _upgrade_schema(data: dict[str, Any]) -> dict[str, Any]:
@@ -154,13 +159,12 @@ def _upgrade_schema(data: dict[str, Any]) -> dict[str, Any]:
     model: Any = data.get("model")
     if not isinstance(model, dict):
         return data
-    entries = typing.cast("dict[str, Any]", model)
+    entries = cast("dict[str, Any]", model)
     if (kind := entries.get("kind")) == "sampler":
         raise BundleError(SAMPLER_ADVICE)
     if kind != "translator":
         raise BundleError(f"manifest.model.kind: got {kind!r}, expected 'translator'")
-    former = {"licence": "license"}
-    upgraded = {former.get(key, key): value for key, value in entries.items() if key != "kind"}
+    upgraded = {"license" if key == "licence" else key: entries[key] for key in entries if key != "kind"}
     return {**data, "schema": SCHEMA, "model": upgraded}
 
 
@@ -169,45 +173,42 @@ def read_manifest(data: object) -> Manifest:
 
     Raises BundleError that names the place, for example `manifest.variants[0].height: got str, expected int`.
     """
-    entries = typing.cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+    entries = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
     schema = entries.get("schema")
     if isinstance(schema, int) and SCHEMA < schema < MAX_NUMBER:
         raise BundleError(
             f"the manifest has schema {schema}, this version reads up to {SCHEMA}: pip install -U i2i-sdk"
         )
-    former = type(schema) is int and schema == 1  # True is no number
-    current = _upgrade_schema(entries) if former else typing.cast(object, data)
+    is_former = type(schema) is int and schema == 1  # True is no number
     try:
-        manifest = decode(Manifest, current, "manifest")
+        manifest = decode(Manifest, _upgrade_schema(entries) if is_former else cast(object, data), "manifest")
     except DecodeError as error:
         raise BundleError(str(error)) from None
-    if manifest.schema < 1:
-        raise BundleError(f"manifest.schema: got {manifest.schema}, schemas are counted from 1")
-    if not manifest.variants or not manifest.references:
-        raise BundleError("manifest: it has no variants or no reference")
+    _require(manifest.schema >= 1, f"manifest.schema: got {manifest.schema}, schemas are counted from 1")
+    _require(bool(manifest.variants and manifest.references), "manifest: it has no variants or no reference")
     for index, reference in enumerate(manifest.references):
         _check_size(reference, f"manifest.references[{index}]")
+    levels = ", ".join(VERIFICATION_LEVELS)
     for index, variant in enumerate(manifest.variants):
-        where = f"manifest.variants[{index}]"
+        where, verified, batch = f"manifest.variants[{index}]", variant.verified, variant.max_batch
         _check_size(variant, where)
-        if variant.verified not in VERIFICATION_LEVELS:
-            raise BundleError(
-                f"{where}.verified: got {variant.verified!r}, allowed: {', '.join(VERIFICATION_LEVELS)}"
-            )
-        if variant.max_batch < 1:
-            raise BundleError(f"{where}.max_batch: got {variant.max_batch}, at least 1 is needed")
-        if not variant.files:
-            raise BundleError(f"{where}: it has no files")
-    names = [variant.name for variant in manifest.variants]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise BundleError(f"manifest.variants: two are named {twice[0]!r}")
-    hashes: dict[str, FileEntry] = {}
-    for entry in [*(r.file for r in manifest.references), *(f for v in manifest.variants for f in v.files)]:
-        if hashes.setdefault(entry.path, entry) != entry:
-            raise BundleError(f"manifest: {entry.path} is listed with two different hashes or sizes")
+        _require(verified in VERIFICATION_LEVELS, f"{where}.verified: got {verified!r}, allowed: {levels}")
+        _require(batch >= 1, f"{where}.max_batch: got {batch}, at least 1 is needed")
+        _require(bool(variant.files), f"{where}: it has no files")
+    for name, count in Counter(variant.name for variant in manifest.variants).items():
+        _require(count == 1, f"manifest.variants: two are named {name!r}")
+    files = manifest.collect_files()
+    for entry in manifest.iterate_files():
+        problem = f"manifest: {entry.path} is listed with two different hashes or sizes"
+        _require(files[entry.path] == entry, problem)
     return manifest
 
 
+def _require(holds: bool, problem: str) -> None:
+    if not holds:
+        raise BundleError(problem)
+
+
 def _check_size(entry: Variant | Reference, where: str) -> None:
-    if not (0 < entry.height <= MAX_SIDE and 0 < entry.width <= MAX_SIDE):
-        raise BundleError(f"{where}: its size {entry.height}x{entry.width} is not possible")
+    is_possible = 0 < entry.height <= MAX_SIDE and 0 < entry.width <= MAX_SIDE
+    _require(is_possible, f"{where}: its size {entry.height}x{entry.width} is not possible")

@@ -11,7 +11,6 @@ from i2i_sdk.bundle.manifest import Parity, Variant
 from i2i_sdk.cli.common import format_run_command, parse_measuring, read_bundle
 from i2i_sdk.cli.tables import print_table
 from i2i_sdk.errors import BackendError, InputError
-from i2i_sdk.loading import parse_size
 from i2i_sdk.perf import bench
 from i2i_sdk.perf.bench import ORT_DEFAULT, BenchOptions, Progress
 from i2i_sdk.perf.compare import find_changes, find_machine_differences, find_unmatched_rows
@@ -20,6 +19,7 @@ from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.quiet import QuietMonitor
 from i2i_sdk.perf.record import Record, Row, make_record, read_record, write_record
 from i2i_sdk.quality.verify_bundle import verify_bundle
+from i2i_sdk.selection import parse_size
 
 MIN_ROUNDS = 6
 

@@ -134,8 +134,8 @@ def view_split(frame: Image, output: Image, position: float = 0.5) -> Image:
     picture = output.copy()
     picture[:, :x] = frame[:, :x]
     unit = max(1, round(min(height, width) / 360))
-    _draw_line(picture, x - 2 * unit, x + 2 * unit, DARK)  # light alone cannot be seen on snow
-    _draw_line(picture, x - unit, x + unit, LIGHT)
+    picture[:, max(0, x - 2 * unit) : x + 2 * unit] = DARK  # light alone cannot be seen on snow
+    picture[:, max(0, x - unit) : x + unit] = LIGHT
     _draw_handle(picture, x, height // 2, 11 * unit, unit)
     return picture
 
@@ -211,10 +211,6 @@ def _to_mask_plane(mask: NDArray[Any], height: int, width: int) -> NDArray[Any]:
         if not cv2.checkRange(plane, quiet=True, minVal=0, maxVal=1 + 1e-6)[0]:
             raise InputError("the mask has values outside 0..1; for values of 0..255 give uint8")
     return plane
-
-
-def _draw_line(picture: Image, left: int, right: int, color: tuple[int, int, int]) -> None:
-    picture[:, max(0, left) : max(0, right)] = color
 
 
 def _draw_handle(picture: Image, x: int, y: int, radius: int, unit: int) -> None:

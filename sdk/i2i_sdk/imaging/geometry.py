@@ -203,8 +203,7 @@ def match_original(color: Image, original: Image, order: str) -> Image:
         uint8 of the shape of `original`.
     """
     if original.ndim == 2 or original.shape[2] == 1:
-        code = cv2.COLOR_BGR2GRAY if order == "bgr" else cv2.COLOR_RGB2GRAY
-        return np.asarray(cv2.cvtColor(color, code), np.uint8).reshape(original.shape)
+        return to_engine(color, order, 1).reshape(original.shape)
     if original.shape[2] == 4:
         return np.dstack([color, original[:, :, 3]])
     return np.ascontiguousarray(color)  # with fit="pad" it is a view of the canvas

@@ -19,7 +19,16 @@ AAC_MAX_RATE = 48_000  # samples per second that every AAC player knows
 
 
 class SoundTracks:
-    """The audio tracks of a file on their way into another: copied where it takes the codec, else AAC."""
+    """The audio tracks of a file on their way into another: copied where it takes the codec, else AAC.
+
+    Args:
+        source: the file that is read.
+        sink: the file that is written; nothing of it may be encoded yet.
+        video_start: when the first picture is shown, in seconds of the source's clock.
+
+    Attributes:
+        video_delay: seconds by which the picture starts later in the sink than its first sound.
+    """
 
     def __init__(self, source: InputContainer, sink: OutputContainer, video_start: Fraction) -> None:
         self._sink = sink
@@ -115,5 +124,11 @@ def encode(
     stream: av.VideoStream | av.AudioStream,
     frame: av.VideoFrame | av.AudioFrame | None,
 ) -> None:
-    """Encode a frame, or with None what the encoder still holds, and write what comes out."""
+    """Encode a frame, and write what comes out.
+
+    Args:
+        sink: the file that is written.
+        stream: of the sink.
+        frame: None writes what the encoder still holds.
+    """
     sink.mux(stream.encode(frame))  # pyright: ignore

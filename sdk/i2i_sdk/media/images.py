@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from i2i_sdk.errors import InputError, MediaError
-from i2i_sdk.files import explain_os_error, write_atomically
+from i2i_sdk.files import convert_errors, write_atomically
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 ALPHA_SUFFIXES = (".png", ".webp", ".bmp")  # of formats that keep it
@@ -27,11 +27,9 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Raises MediaError if the file is missing or unreadable, holds other values than uint8 or uint16, or is a
     TIFF with alpha or in CMYK.
     """
-    try:
+    with convert_errors("read", path):
         # Not cv2.imread: on Windows it cannot open names that are not ASCII.
         encoded = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise MediaError(f"cannot read {path}: {error.strerror or error}") from error
     return decode_image(encoded, str(path))
 
 
@@ -49,12 +47,17 @@ def decode_image(encoded: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
             )
         if stored.ndim == 3 and stored.shape[2] == 4:
             if encoded[:4].tobytes() in TIFF_MAGICS:
-                raise _make_tiff_error(name, encoded)
-            return _convert_alpha(stored)
+                raise MediaError(
+                    f"{name} is a TIFF of four channels: CMYK, or colors that OpenCV may have multiplied by "
+                    "their alpha. Convert it, for example with PIL: "
+                    "Image.open(path).convert('RGB').save('rgb.png')"
+                )
+            # Of 16 bits the high byte, as IMREAD_COLOR takes it.
+            return (stored >> 8 if stored.dtype == np.uint16 else stored).astype(np.uint8)
     return np.asarray(_decode_pixels(name, encoded, cv2.IMREAD_COLOR), np.uint8)
 
 
-def _decode_pixels(name: str, encoded: NDArray[np.uint8], mode: int) -> NDArray[np.generic]:
+def _decode_pixels(name: str, encoded: NDArray[np.uint8], mode: int) -> NDArray[Any]:
     try:
         image = cv2.imdecode(encoded, mode)
     except cv2.error:  # an empty file, or more pixels than OpenCV allows
@@ -65,30 +68,6 @@ def _decode_pixels(name: str, encoded: NDArray[np.uint8], mode: int) -> NDArray[
             f"Readable are {', '.join(IMAGE_SUFFIXES)}"
         )
     return image
-
-
-def _make_tiff_error(name: str, encoded: NDArray[np.uint8]) -> MediaError:
-    """About a TIFF of four channels."""
-    from PIL import Image
-
-    try:
-        mode = Image.open(BytesIO(encoded), formats=["TIFF"]).mode
-    except (OSError, Image.DecompressionBombError):
-        mode = ""
-    if mode == "CMYK":
-        advice = "with PIL: Image.open(path).convert('RGB').save('rgb.tif')"
-        return MediaError(f"{name} is a CMYK TIFF; RGB or gray is needed. Convert it, for example {advice}")
-    return MediaError(
-        f"{name} is a TIFF with an alpha channel, whose colors OpenCV may have multiplied by alpha. "
-        "Convert it to PNG, or remove the alpha channel"
-    )
-
-
-def _convert_alpha(stored: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """BGRA [H, W, 4] uint8 of a uint8 or uint16 image."""
-    if stored.dtype == np.uint16:
-        return (stored.astype(np.uint16) >> 8).astype(np.uint8)  # the high byte, as IMREAD_COLOR takes it
-    return np.asarray(stored, np.uint8)
 
 
 def write_image(path: Path, image: NDArray[np.uint8]) -> None:
@@ -115,11 +94,7 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
         done, encoded = False, None
     if not done or encoded is None:
         raise MediaError(f"cannot write {path}: OpenCV cannot encode {image.dtype} {image.shape} as {suffix}")
-    try:
-        with write_atomically(path) as temporary:
-            # Not cv2.imwrite: on Windows it cannot write names that are not ASCII. Not encoded.tofile: its
-            # error does not say that the disk is full.
-            temporary.write_bytes(encoded)
-    except OSError as error:
-        reason = explain_os_error(error.errno, error.strerror or str(error), path)
-        raise MediaError(f"cannot write {path}: {reason}") from error
+    with convert_errors("write", path), write_atomically(path) as temporary:
+        # Not cv2.imwrite: on Windows it cannot write names that are not ASCII. Not encoded.tofile: its error
+        # does not say that the disk is full.
+        temporary.write_bytes(encoded)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Generator
@@ -49,28 +50,53 @@ class FileSummary:
 def translate_path(
     translate: Translate, source: Path, out: Path, *, progress: bool = True, compare: bool = False
 ) -> FileSummary:
-    """Translate an image, a folder of images, or a video, and write the result to `out`.
+    """Translate an image, a folder of images, or a video, and write the result.
 
-    translate: uint8 BGR [H, W, 3] (or BGRA [H, W, 4] for images with alpha) to the same shape and dtype,
-    such as a `Translator`. out: a file of the same kind; or a folder, existing or without a suffix, for
-    a file of the source's name. A folder's images keep their relative names; its other files are left
-    out and counted in the notes. Videos keep size, frame rate, frames and sound. compare: write input
-    and output side by side. progress: show a bar on stderr, if that is a terminal.
+    A folder's images keep their relative names; its other files are left out and counted in the notes. Videos
+    keep size, frame rate, frames and sound.
 
-    Raises InputError if source or out cannot be used, MediaError if a file cannot be read or written. In
-    a folder all other images are translated first, and the error lists those that could not be read.
+    Args:
+        translate: uint8 BGR [H, W, 3] (or BGRA [H, W, 4] for images with alpha) to the same shape and dtype,
+            such as a `Translator`.
+        source: an image, a folder of images, or a video.
+        out: a file of the same kind; or a folder, existing or without a suffix, for a file of the source's
+            name.
+        progress: show a bar on stderr, if that is a terminal.
+        compare: write input and output side by side.
+
+    Returns:
+        What was written, how many pictures, in how many seconds, and notes for the user.
+
+    Raises:
+        InputError: source or out cannot be used.
+        MediaError: a file cannot be read or written. In a folder all other images are translated first, and
+            the error lists those that could not be read.
 
     Example:
         summary = translate_path(Translator("horse2zebra.i2i"), Path("ride.mp4"), Path("zebra.mp4"))
     """
+    start = time.perf_counter()
     kind = _detect_kind(source)
     target = _choose_target(kind, source, out)
     job = _wrap_translate(translate, compare)
     if kind == "image":
-        return _translate_image(job, source, target)
-    if kind == "folder":
-        return _translate_folder(job, source, target, progress)
-    return _translate_video(job, source, target, progress, columns=2 if compare else 1)
+        pictures = _translate_image(job, source, target)
+    elif kind == "folder":
+        pictures = _translate_folder(job, source, target, progress)
+    else:
+        pictures = _translate_video(job, source, target, progress, columns=2 if compare else 1)
+    height, width = pictures.size
+    seconds = time.perf_counter() - start
+    return FileSummary(kind, source, target, pictures.count, seconds, width, height, pictures.notes)
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """What was translated: how many pictures, of which height and width (None if they differ), and notes."""
+
+    count: int
+    size: tuple[int | None, int | None]
+    notes: tuple[str, ...] = ()
 
 
 def _detect_kind(source: Path) -> Kind:
@@ -124,16 +150,13 @@ def _wrap_translate(translate: Translate, compare: bool) -> Translate:
     return translate_checked
 
 
-def _translate_image(translate: Translate, source: Path, out: Path) -> FileSummary:
-    start = time.perf_counter()
+def _translate_image(translate: Translate, source: Path, out: Path) -> _Pictures:
     image = read_image(source)
     write_image(out, translate(image))
-    height, width = image.shape[:2]
-    return FileSummary("image", source, out, 1, time.perf_counter() - start, width, height)
+    return _Pictures(1, image.shape[:2])
 
 
-def _translate_folder(translate: Translate, source: Path, out: Path, progress: bool) -> FileSummary:
-    start = time.perf_counter()
+def _translate_folder(translate: Translate, source: Path, out: Path, progress: bool) -> _Pictures:
     files = sorted(path for path in source.rglob("*") if path.is_file())
     images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
@@ -155,16 +178,14 @@ def _translate_folder(translate: Translate, source: Path, out: Path, progress: b
             f"{len(unreadable)} of {len(images)} images in {source} could not be read, the others are in "
             f"{out}:\n  " + "\n  ".join(unreadable)
         )
-    height, width = sizes.pop() if len(sizes) == 1 else (None, None)
     others = len(files) - len(images)
     notes = (f"{others} other file(s) left out, since they are not images",) if others else ()
-    return FileSummary("folder", source, out, len(images), time.perf_counter() - start, width, height, notes)
+    return _Pictures(len(images), sizes.pop() if len(sizes) == 1 else (None, None), notes)
 
 
 def _translate_video(
     translate: Translate, source: Path, out: Path, progress: bool, columns: int
-) -> FileSummary:
-    start = time.perf_counter()
+) -> _Pictures:
     frames = 0
     with VideoReader(source) as video:
         width, aspect = video.width * columns, video.sample_aspect
@@ -177,31 +198,24 @@ def _translate_video(
     notes = tuple(writer.notes)
     if video.undecodable:
         notes += (f"{video.undecodable} damaged frame(s) of {source.name} could not be decoded",)
-    seconds = time.perf_counter() - start
-    return FileSummary("video", source, out, frames, seconds, video.width, video.height, notes)
+    return _Pictures(frames, (video.height, video.width), notes)
 
 
 @contextmanager
 def _show_progress(enabled: bool, title: str, total: int | None) -> Generator[Callable[[], None]]:
     """A function to call after every picture; it moves a bar on stderr, if that is a terminal."""
-    if not (enabled and sys.stderr.isatty()):
-        yield lambda: None
-        return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    text = TextColumn("[progress.description]{task.description}", markup=True)
-    speed = TextColumn("{task.fields[fps]:5.1f} fps")
-    start = time.perf_counter()
+    text, speed = "[progress.description]{task.description}", "{task.fields[fps]:5.1f} fps"
     columns = text, BarColumn(), MofNCompleteColumn(), speed, TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=total, fps=0.0)
-        done = 0
+    is_shown = enabled and sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), disable=not is_shown) as bar:
+        bar.add_task(title, total=total, fps=0.0)
+        (task,) = bar.tasks
 
         def advance() -> None:
-            nonlocal done
-            done += 1
-            bar.update(task, completed=done, fps=done / (time.perf_counter() - start))
+            bar.update(task.id, advance=1, fps=(task.completed + 1) / (task.elapsed or math.inf))
 
         yield advance
-        bar.update(task, total=done)  # the container's frame count was a hint
+        bar.update(task.id, total=task.completed)  # the container's frame count was a hint

@@ -81,8 +81,7 @@ class VideoReader(Closing):
         self.sample_aspect = self._read_sample_aspect()
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        while (frame := self.read()) is not None:
-            yield frame
+        return iter(self.read, None)
 
     def read(self) -> VideoFrame | None:
         """The next frame, or None at the end."""

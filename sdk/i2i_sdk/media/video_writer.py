@@ -18,9 +18,10 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from i2i_sdk.errors import InputError, MediaError
-from i2i_sdk.files import explain_os_error, write_atomically
+from i2i_sdk.files import convert_errors, write_atomically
 from i2i_sdk.media.audio import SoundTracks, encode, find_video_start
 
+ERRORS = (FFmpegError, OSError)
 WRITABLE_VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov")
 
 # For live and long videos on small CPUs: visually lossless, several times faster than the default preset.
@@ -35,15 +36,22 @@ SCALE_FLAGS = 0x20 | 0x4000 | 0x40000
 class VideoWriter:
     """An H.264 video with the sound of another file. A context manager, for one thread.
 
-    path: .mp4, .mkv or .mov. width, height: of the frames that `write` takes, in pixels; an odd side is
-    padded by one pixel. fps: nominal frames per second. audio_from: a file whose audio tracks are kept,
-    in sync with its first video frame. sample_aspect: width of a pixel / its height.
-
-    notes: what the user should know about the file (padding, sound); complete after the `with` block.
-
     The file appears when the `with` block ends without an exception; after one, an interrupt included,
-    nothing is left and an existing file stays as it was. Raises InputError for another suffix, size or
-    fps, MediaError if writing fails, no frame was written, or audio_from cannot be read.
+    nothing is left and an existing file stays as it was.
+
+    Args:
+        path: .mp4, .mkv or .mov.
+        width, height: of the frames that `write` takes, in pixels; an odd side is padded by one pixel.
+        fps: nominal frames per second, above 0, at most 1000.
+        audio_from: a file whose audio tracks are kept, in sync with its first video frame.
+        sample_aspect: width of a pixel / its height.
+
+    Attributes:
+        notes: what the user should know about the file (padding, sound); complete after the `with` block.
+
+    Raises:
+        InputError: another suffix, size or fps.
+        MediaError: writing fails, no frame was written, or audio_from cannot be read.
 
     Example:
         with VideoWriter(Path("out.mp4"), 640, 480, 30.0, audio_from=None) as writer:
@@ -75,12 +83,12 @@ class VideoWriter:
         self._lifetime = self._open()
 
     def __enter__(self) -> VideoWriter:
-        with _convert_errors("write", self.path):
+        with convert_errors("write", self.path, ERRORS):
             self._lifetime.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        with _convert_errors("write", self.path):
+        with convert_errors("write", self.path, ERRORS):
             self._lifetime.__exit__(*error)
 
     def write(self, image: NDArray[np.uint8], time_ms: float) -> None:
@@ -95,7 +103,7 @@ class VideoWriter:
         if image.shape != (self.height, self.width, 3) or image.dtype != np.uint8:
             expected = f"uint8 ({self.height}, {self.width}, 3) in BGR"
             raise InputError(f"a frame of {self.path.name} is {expected}; got {image.dtype} {image.shape}")
-        with _convert_errors("write", self.path):
+        with convert_errors("write", self.path, ERRORS):
             frame = self._to_yuv(image)
             frame.pts = self._clock.compute_pts(time_ms)
             frame.time_base = self._clock.time_base
@@ -154,7 +162,7 @@ class VideoWriter:
         return stream
 
     def _open_sound_tracks(self, source: Path, stack: ExitStack) -> SoundTracks:
-        with _convert_errors("read the sound of", source):
+        with convert_errors("read the sound of", source, ERRORS):
             # Titles in old files are not always UTF-8.
             file = stack.enter_context(av.open(source.absolute(), "r", metadata_errors="replace"))
             tracks = SoundTracks(file, self._sink, find_video_start(source))
@@ -207,13 +215,3 @@ def _close_quietly(sink: OutputContainer) -> None:
     """Close after a failure, whose own error is the one worth seeing. Does nothing when closed before."""
     with suppress(FFmpegError):
         sink.close()
-
-
-@contextmanager
-def _convert_errors(action: str, path: Path) -> Generator[None]:
-    """Errors of FFmpeg and of the file system as MediaError."""
-    try:
-        yield
-    except (FFmpegError, OSError) as error:
-        reason = explain_os_error(error.errno, error.strerror or str(error), path)
-        raise MediaError(f"cannot {action} {path}: {reason}") from error

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2i_sdk.errors import InputError
-from i2i_sdk.imaging import geometry as sdk_frames
+from i2i_sdk.imaging import geometry
 from i2i_sdk.media.images import IMAGE_SUFFIXES, read_image
 from i2i_sdk.media.video import VIDEO_SUFFIXES, VideoReader
 
+Image = NDArray[np.uint8]
 T = TypeVar("T")
 
 PARTS = {"all": (0, 1), "even": (0, 2), "odd": (1, 2)}  # first, step
@@ -25,23 +26,24 @@ BUILTIN_PHOTOS = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field
 
 
 @dataclass(frozen=True)
-class NamedFrame:
-    """A frame at the engine's size: uint8 [H, W, C_in] RGB."""
+class ParityInputs:
+    """What variants are compared on."""
 
-    name: str
-    image: NDArray[np.uint8]
+    names: tuple[str, ...]
+    arrays: tuple[Image, ...]  # [H, W, C_in] RGB, at the engine's size
+    source: str  # as Parity.frames_from
 
 
-def read_frames(
+def read_inputs(
     source: Path | None,
     height: int,
     width: int,
     channels: int,
     *,
     part: str = "all",
-    max_frames: int = MAX_FRAMES,
-) -> list[NamedFrame]:
-    """Up to `max_frames` frames, spread evenly over `source`, at the engine's size.
+    max_inputs: int = MAX_FRAMES,
+) -> ParityInputs:
+    """Up to `max_inputs` frames, spread evenly over `source`, at the engine's size.
 
     Args:
         source: an image, a folder of images or a video; None takes the photos that scikit-image ships.
@@ -49,34 +51,32 @@ def read_frames(
         channels: 3 (RGB), or 1 (luma).
         part: "all", or every second of them, "even" or "odd": so that what is calibrated on is not what is
             judged on.
-        max_frames: of a folder or video; of the photos all are taken.
+        max_inputs: of a folder or video; of the photos all are taken.
 
     Returns:
-        Frames uint8 [height, width, channels] with their names.
+        Arrays uint8 [height, width, channels] with their names.
 
     Raises:
         InputError: the source is empty, missing or of another kind.
         MediaError: a file cannot be read.
     """
 
-    def make_frame(name: str, image: NDArray[np.uint8]) -> NamedFrame:
-        return NamedFrame(name, _resize_for_engine(image, height, width, channels))
+    def resize(image: Image) -> Image:
+        color = geometry.resize(geometry.extract_color(image), height, width)
+        return np.ascontiguousarray(geometry.to_engine(color, "bgr", channels))
 
     first, step = PARTS[part]
     if source is None:
-        found = [make_frame(name, image) for name, image in _load_builtin()[first::step]]
+        found = [(name, resize(photo)) for name, photo in _load_builtin()[first::step]]
     elif source.is_dir() or (source.is_file() and source.suffix.lower() in IMAGE_SUFFIXES):
         files = sorted(source.iterdir()) if source.is_dir() else [source]
         paths = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-        found = [
-            make_frame(path.name, read_image(path)) for path in select_spread(paths[first::step], max_frames)
-        ]
+        chosen = select_spread(paths[first::step], max_inputs)
+        found = [(path.name, resize(read_image(path))) for path in chosen]
     elif source.suffix.lower() in VIDEO_SUFFIXES:
         with VideoReader(source) as video:
-            frames = (
-                make_frame(f"{source.name}#{f.index}", f.image) for f in islice(video, first, None, step)
-            )
-            found = select_spread(frames, max_frames)
+            frames = ((f"{source.name}#{f.index}", resize(f.image)) for f in islice(video, first, None, step))
+            found = select_spread(frames, max_inputs)
     elif not source.exists():
         raise InputError(f"{source}: no such file or folder")
     else:
@@ -89,7 +89,8 @@ def read_frames(
             f"{source}: too few images: every second one is for calibration, the others are for the "
             f"comparison. Give a video, or a folder of 2 images or more ({kinds})"
         )
-    return found
+    names, arrays = zip(*found, strict=True)
+    return ParityInputs(names, arrays, "builtin" if source is None else "user")
 
 
 def select_spread(items: Iterable[T], max_items: int) -> list[T]:
@@ -110,7 +111,7 @@ def select_spread(items: Iterable[T], max_items: int) -> list[T]:
     return kept[::step] if step else kept
 
 
-def _load_builtin() -> list[tuple[str, NDArray[np.uint8]]]:
+def _load_builtin() -> list[tuple[str, Image]]:
     try:
         from skimage import data
     except ImportError as error:
@@ -119,8 +120,3 @@ def _load_builtin() -> list[tuple[str, NDArray[np.uint8]]]:
         ) from error
     photos = {name: getattr(data, name)() for name in BUILTIN_PHOTOS}
     return [(name, cv2.cvtColor(photo[:, :, :3], cv2.COLOR_RGB2BGR)) for name, photo in photos.items()]
-
-
-def _resize_for_engine(image: NDArray[np.uint8], height: int, width: int, channels: int) -> NDArray[np.uint8]:
-    color = sdk_frames.resize(sdk_frames.extract_color(image), height, width)
-    return np.ascontiguousarray(sdk_frames.to_engine(color, "bgr", channels))

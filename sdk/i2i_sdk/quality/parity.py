@@ -7,26 +7,16 @@ graph on a device (`i2i verify`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from i2i_sdk.backends.base import Engine
 from i2i_sdk.bundle.manifest import Parity
-from i2i_sdk.quality.eval_frames import MAX_FRAMES, read_frames
+from i2i_sdk.quality.eval_frames import ParityInputs
 from i2i_sdk.quality.metrics import max_abs, psnr, ssim
 
 Image = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class ParityInputs:
-    """What variants are compared on."""
-
-    names: tuple[str, ...]
-    arrays: tuple[Image, ...]  # [H, W, C_in] RGB
-    source: str  # as Parity.frames_from
 
 
 @dataclass(frozen=True)
@@ -35,35 +25,6 @@ class ParityCase:
 
     inputs: ParityInputs
     expected: tuple[Image, ...]  # uint8 [H, W, C_out] RGB
-
-
-def read_inputs(
-    frames: Path | None,
-    height: int,
-    width: int,
-    channels: int,
-    *,
-    part: str = "all",
-    max_inputs: int = MAX_FRAMES,
-) -> ParityInputs:
-    """Frames to compare on, at the engine's size.
-
-    Args:
-        frames: a folder of images or a video; None takes the photos that scikit-image ships.
-        height, width: of the engine, in pixels.
-        channels: 3 (RGB), or 1 (luma).
-        part: "all", "even" or "odd"; see `read_frames`.
-        max_inputs: how many at most.
-
-    Returns:
-        Arrays uint8 [height, width, channels] with their names.
-
-    Raises:
-        InputError, MediaError: as `read_frames`.
-    """
-    found = read_frames(frames, height, width, channels, part=part, max_frames=max_inputs)
-    source = "builtin" if frames is None else "user"
-    return ParityInputs(tuple(f.name for f in found), tuple(f.image for f in found), source)
 
 
 def measure_parity(engine: Engine, case: ParityCase) -> Parity:

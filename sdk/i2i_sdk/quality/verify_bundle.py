@@ -11,7 +11,8 @@ from i2i_sdk.backends.ort.ort_engine import OrtEngine
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import Parity, Variant
 from i2i_sdk.errors import BackendError, BundleError
-from i2i_sdk.quality.parity import ParityCase, measure_parity, read_inputs
+from i2i_sdk.quality.eval_frames import read_inputs
+from i2i_sdk.quality.parity import ParityCase, measure_parity
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from i2i_export.passes import replace_instance_norm
 from i2i_export.passes.fp16 import FLOAT, HALF, convert_graph_to_half, emulate_half, infer_element_types
 from i2i_sdk import ExportError
 from i2i_sdk.backends.ort.ort_engine import OrtEngine
-from i2i_sdk.quality.eval_frames import read_frames
+from i2i_sdk.quality.eval_frames import read_inputs
 from i2i_sdk.quality.metrics import psnr
 from i2i_training.networks import EncoderDecoderConfig, GeneratorConfig
 from tests.export.conftest import SMALL, export_graph, save_network
@@ -95,13 +95,13 @@ def measure_worst_psnr(model: ModelProto, frames: list[NDArray[np.uint8]], folde
 
 def test_a_trained_network_keeps_its_pictures(sketch_checkpoint: Path, tmp_path: Path) -> None:
     model = export_graph(sketch_checkpoint, 128, tmp_path / "x.onnx")
-    frames = [f.image for f in read_frames(None, 128, 128, 3)]
+    frames = read_inputs(None, 128, 128, 3).arrays
     assert measure_worst_psnr(model, frames, tmp_path) >= 55
 
 
 def test_a_real_instance_norm(zebra_checkpoint: Path, shared_data: Path, tmp_path: Path) -> None:
     model = export_graph(zebra_checkpoint, 128, tmp_path / "x.onnx")
-    frames = [f.image for f in read_frames(shared_data / "photos", 128, 128, 3)][:8]
+    frames = read_inputs(shared_data / "photos", 128, 128, 3).arrays[:8]
     assert measure_worst_psnr(model, frames, tmp_path) >= 45
 
 

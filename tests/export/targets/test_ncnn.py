@@ -17,7 +17,7 @@ from i2i_export.options import ExportOptions
 from i2i_export.pipeline import export
 from i2i_export.targets import ncnn, parse_targets
 from i2i_sdk import Bundle, ExportError, ParityError, Translator
-from i2i_sdk.backends.ncnn.ncnn_files import WEIGHT_COUNTERS, read_layers
+from i2i_sdk.backends.ncnn.ncnn_files import KNOWN_LAYERS, read_layers
 from i2i_sdk.quality.floors import PSNR_FLOORS
 from tests.export.conftest import link_first_files, make_job
 
@@ -63,7 +63,7 @@ def test_a_phone_reads_the_size_and_two_names(sketch: Path) -> None:
     assert "out0" in lines[-1].split()
     layers = read_layers(sketch / "ncnn-fp16-96x128.param")
     assert [layer.kind for layer in layers[-2:]] == ["UnaryOp", "Clip"]  # whole numbers, 0..255
-    assert {layer.kind for layer in layers} <= set(WEIGHT_COUNTERS)
+    assert {layer.kind for layer in layers} <= set(KNOWN_LAYERS)
 
 
 def test_a_batch_goes_one_by_one(sketch: Path) -> None:

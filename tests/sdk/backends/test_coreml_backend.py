@@ -48,20 +48,19 @@ def test_this_machine_cannot_and_says_why() -> None:
         open_variant(variant, (Path("a.mlpackage/Manifest.json"),))
 
 
-@pytest.mark.parametrize("precision", ["fp16", "w8", "palette6"])
-def test_a_new_enough_mac_with_the_packages_can(precision: str) -> None:
-    for version in ("13.0", "13.6.1", "15.2", "26.1"):
-        assert explain_unsupported_machine("darwin", version, BOTH, precision) is None
-
-
-def test_what_a_mac_may_lack() -> None:
-    for version, packages, precision, reason in (
+@pytest.mark.parametrize(
+    ("version", "packages", "precision", "reason"),
+    [
+        *((version, BOTH, "fp16", None) for version in ("13.0", "13.6.1", "15.2", "26.1")),
+        *(("15.2", BOTH, precision, None) for precision in ("w8", "palette6")),
         ("12.7.6", BOTH, "fp16", "it needs macOS 13 or newer, this is 12.7.6"),
         ("14.0", ["PIL"], "fp16", "coremltools missing: pip install 'i2i-sdk[coreml]'"),
         ("14.0", [], "fp16", "PIL and coremltools missing: pip install 'i2i-sdk[coreml]'"),
         ("14.0", BOTH, "int8", "Core ML packages hold fp16, w8, palette6, not int8"),
-    ):
-        assert explain_unsupported_machine("darwin", version, packages, precision) == reason
+    ],
+)
+def test_what_a_mac_needs(version: str, packages: list[str], precision: str, reason: str | None) -> None:
+    assert explain_unsupported_machine("darwin", version, packages, precision) == reason
 
 
 def test_an_unknown_provider_lists_the_known() -> None:
@@ -138,11 +137,9 @@ def make_description(*spaces: tuple[str, str]) -> Any:
 
 
 def test_images_are_described_by_the_package() -> None:
-    description = make_description(("image", "GRAYSCALE"), ("translated", "BGR"))
-    input_port, output_port = read_image_ports(description)
-    assert input_port == ImagePort("image", 48, 64, "gray")
-    assert (input_port.shape, output_port.shape) == ((1, 48, 64, 1), (1, 48, 64, 3))
-    assert (output_port.name, output_port.order) == ("translated", "bgr")
+    ports = read_image_ports(make_description(("image", "GRAYSCALE"), ("translated", "BGR")))
+    assert ports == (ImagePort("image", 48, 64, "gray"), ImagePort("translated", 48, 64, "bgr"))
+    assert [port.shape for port in ports] == [(1, 48, 64, 1), (1, 48, 64, 3)]
 
 
 def test_other_descriptions_are_refused() -> None:

@@ -14,15 +14,16 @@ from known_bundles import WIDTH as W
 from known_bundles import make_noise, save_affine, save_text
 from skimage import data
 
-from i2i_sdk import BackendError, I2IError, InputError, Translator
+from i2i_sdk import BackendError, InputError, Translator
 from i2i_sdk.backends.external import ExternalContract, from_external, to_external
 from i2i_sdk.quality.metrics import psnr
 
-CANDY = {"input_range": (0, 255), "output_range": (0, 255), "layout": "nchw", "channel_order": "rgb"}
-
-
-def make_contract(**changes: Any) -> dict[str, Any]:
-    return CANDY | changes
+CANDY: dict[str, Any] = {
+    "input_range": (0, 255),
+    "output_range": (0, 255),
+    "layout": "nchw",
+    "channel_order": "rgb",
+}
 
 
 # a model that nobody here trained
@@ -40,35 +41,27 @@ def test_a_real_style_model_equals_running_it_by_hand(candy: Path) -> None:
     output: Any = session.run(None, {session.get_inputs()[0].name: values})[0]
     by_hand = np.clip(np.rint(output[0].transpose(1, 2, 0)), 0, 255).astype(np.uint8)
 
-    with Translator(candy, color="rgb", **CANDY) as translate:
+    with Translator(candy, **CANDY) as translate:
         assert (translate.height, translate.width) == (256, 256)
-        styled = translate(photo)
+        styled = translate(photo, "rgb")
         assert (styled == by_hand).all()
     with Translator(candy, **CANDY) as translate:  # OpenCV's order gives the same picture
         assert (translate(photo[..., ::-1]) == by_hand[..., ::-1]).all()
         large = translate(np.asarray(cv2.resize(photo, (640, 480)), np.uint8))
         assert large.shape == (480, 640, 3)
-    with Translator(candy, color="rgb", backend="openvino", **CANDY) as translate:
+    with Translator(candy, backend="openvino", **CANDY) as translate:
         assert translate.engine.provider == "CPU" and translate.engine.precision == "fp32"
-        assert psnr(translate(photo), by_hand) > 45
+        assert psnr(translate(photo, "rgb"), by_hand) > 45
     assert psnr(photo, by_hand) < 20  # it does paint
     assert by_hand.std() > 30
 
 
-def test_its_convention_is_not_guessed(candy: Path) -> None:
-    with pytest.raises(InputError) as caught:
-        Translator(candy)
-    message = str(caught.value)
-    assert "takes float32 (1, 3, 256, 256) in a convention of its own" in message
-    assert "give input_range, output_range, layout, channel_order. For example: input_range=(0" in message
-
-
-@pytest.mark.parametrize("missing", CANDY)
-def test_only_what_is_missing_is_named(tmp_path: Path, missing: str) -> None:
+def test_the_convention_is_not_guessed(tmp_path: Path) -> None:
     graph = save_affine(tmp_path / "x.onnx", [1] * 3, [0] * 3)
-    options = {name: value for name, value in CANDY.items() if name != missing}
-    with pytest.raises(InputError, match=rf"give {missing}\. For example"):
-        Translator(graph, **options)
+    for missing in (*([name] for name in CANDY), list(CANDY)):
+        message = r"takes float32 \(1, 3, 24, 40\) in a convention .*give {}\. For example: input_range=\(0"
+        with pytest.raises(InputError, match=message.format(", ".join(missing))):
+            Translator(graph, **{name: value for name, value in CANDY.items() if name not in missing})
 
 
 # conventions
@@ -93,7 +86,7 @@ def test_ranges(
     """Each of these graphs inverts, in its own range."""
     graph = save_affine(tmp_path / "x.onnx", [scale] * 3, [offset] * 3)
     image = np.arange(H * W * 3, dtype=np.uint32).astype(np.uint8).reshape(H, W, 3)
-    options = make_contract(input_range=input_range, output_range=output_range)
+    options = CANDY | {"input_range": input_range, "output_range": output_range}
     with Translator(graph, backend=backend, **options) as translate:
         assert (translate(image) == 255 - image).all()
 
@@ -111,7 +104,7 @@ def test_layout_and_channel_order(tmp_path: Path, layout: str, order: str, color
     own[..., 0], own[..., 1] = 7, own[..., 1] + 1
     rgb = own if order == "rgb" else own[..., ::-1]
     expected = rgb if color == "rgb" else rgb[..., ::-1]
-    with Translator(graph, color=color, **make_contract(layout=layout, channel_order=order)) as translate:
+    with Translator(graph, color=color, **CANDY | {"layout": layout, "channel_order": order}) as translate:
         assert (translate(image) == expected).all()
 
 
@@ -165,12 +158,6 @@ def test_one_free_side(tmp_path: Path) -> None:
         Translator(graph, size=(32, 64), **CANDY)
 
 
-def test_a_size_that_the_graph_cannot_take_is_not_ignored(tmp_path: Path) -> None:
-    graph = save_affine(tmp_path / "x.onnx", [1] * 3, [0] * 3)
-    with pytest.raises(InputError, match="the engine works at 24x40 only, not at 256x256"):
-        Translator(graph, size=256, **CANDY)
-
-
 @pytest.mark.parametrize("batch", ["n", 1, 2])
 def test_batches(tmp_path: Path, batch: int | str) -> None:
     graph = save_affine(tmp_path / "x.onnx", [-1] * 3, [255] * 3, batch=batch)
@@ -220,30 +207,11 @@ def test_a_graph_that_fails_at_a_size_says_so(tmp_path: Path) -> None:
 def test_wrong_values(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     graph = save_affine(tmp_path / "x.onnx", [1] * 3, [0] * 3)
     with pytest.raises(InputError, match=message):
-        Translator(graph, **make_contract(**changes))
-
-
-def test_broken_files(tmp_path: Path) -> None:
-    file = tmp_path / "x.onnx"
-    for content in (b"", b"nonsense", b"\x08\x07\x12"):
-        file.write_bytes(content)
-        with pytest.raises(I2IError, match=r"x\.onnx"):
-            Translator(file, **CANDY)
-
-
-@pytest.mark.parametrize("backend", ["ort", "openvino"])
-def test_two_inputs(tmp_path: Path, backend: str) -> None:
-    text = "(FRAME photo, FRAME mask) => (FRAME y) { y = Add (photo, mask) }"
-    graph = save_text(tmp_path / "x.onnx", text.replace("FRAME", "float[1, 3, 24, 40]"))
-    with pytest.raises(BackendError, match=r"one uint8 or float input and one output.*it has photo .*mask"):
-        Translator(graph, backend=backend, **CANDY)
+        Translator(graph, **CANDY | changes)
 
 
 CLASSIFIER = "(float[1, 3, 24, 40] x) => (float[1, 3] y) { y = ReduceMean <axes = [2, 3], keepdims = 0> (x) }"
 SAMPLER = "(float[1, 100] z) => (float[1, 100] y) { y = Neg (z) }"
-ENLARGER = """(float[1, 3, 24, 40] x) => (float[1, 3, 48, 80] y) <float[4] twice = {1, 1, 2, 2}> {
-    y = Resize <mode = "nearest"> (x, , twice)
-}"""
 
 
 @pytest.mark.parametrize("backend", ["ort", "openvino"])
@@ -252,9 +220,8 @@ ENLARGER = """(float[1, 3, 24, 40] x) => (float[1, 3, 48, 80] y) <float[4] twice
     [
         (CLASSIFIER, r"the engine gives \(1, 3\) for \(1, 24, 40, 3\)"),
         (SAMPLER, r"takes \(1, 100\); images have 4 dimensions"),
-        (ENLARGER, r"the engine gives \(1, 48, 80, 3\) for \(1, 24, 40, 3\)"),
     ],
-    ids=["classifier", "sampler", "enlarger"],
+    ids=["classifier", "sampler"],
 )
 def test_what_is_no_translator_of_images(tmp_path: Path, backend: str, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
@@ -275,9 +242,3 @@ def test_results_of_unknown_rank(tmp_path: Path) -> None:
         image[:] = 1
         with pytest.raises(BackendError, match=r"the engine gave \(1, 2880\); pictures have 4 dimensions"):
             translate(image)
-
-
-def test_half_a_convention_for_a_bundles_graph_is_refused(tmp_path: Path) -> None:
-    graph = save_affine(tmp_path / "x.onnx", [1] * 3, [0] * 3)
-    with pytest.raises(BackendError, match="ort cannot run it here"):
-        Translator(graph, precision="bf16", **CANDY)

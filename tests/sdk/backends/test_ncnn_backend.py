@@ -11,8 +11,7 @@ import pytest
 from known_bundles import make_noise
 from numpy.typing import NDArray
 
-from i2i_sdk.backends import load_backend_class
-from i2i_sdk.backends.base import Engine, EngineOptions
+from i2i_sdk.backends.base import EngineOptions
 from i2i_sdk.backends.ncnn.ncnn_engine import NcnnEngine
 from i2i_sdk.backends.ncnn.ncnn_files import WEIGHT_FORMATS
 from i2i_sdk.errors import BackendError
@@ -58,7 +57,12 @@ def make_pixels(seed: int = 0, channels: int = 3) -> NDArray[np.uint8]:
 def test_known_answers_in_both_precisions(precision: str, tmp_path: Path) -> None:
     options = EngineOptions(provider="cpu")  # what Translator(device="cpu") gives it
     with NcnnEngine(write_mixer(tmp_path, precision=precision), precision, options) as engine:
-        assert (engine.run(make_pixels()) == make_pixels()[..., ::-1] + 1).all()
+        batch = make_pixels()
+        batch.flags.writeable = False
+        result = engine.run(batch)
+        engine.run(make_pixels(seed=1))  # does not change the first result
+        assert (result == make_pixels()[..., ::-1] + 1).all()
+        assert result.flags.writeable and result.flags.c_contiguous
         assert engine.input_shape == engine.output_shape == (1, HEIGHT, WIDTH, 3)
         assert (engine.input_dtype, engine.output_dtype) == ("uint8", "uint8")
         assert (engine.precision, engine.provider) == (precision, "CPU")
@@ -74,42 +78,6 @@ def test_gray_images(in_channels: int, out_channels: int, tmp_path: Path) -> Non
         assert (output == make_pixels(channels=in_channels)[..., :1] + 1).all()
 
 
-def test_results_are_new_arrays_and_the_batch_stays(tmp_path: Path) -> None:
-    batch, other = make_pixels(), make_pixels(seed=1)
-    batch.flags.writeable = False
-    with NcnnEngine(write_mixer(tmp_path), "fp32") as engine:
-        result = engine.run(batch)
-        engine.run(other)
-        engine.warmup()
-        assert (result == batch[..., ::-1] + 1).all() and (batch == make_pixels()).all()
-        assert result.flags.writeable and result.flags.c_contiguous
-
-
-def test_after_close(tmp_path: Path) -> None:
-    engine = NcnnEngine(write_mixer(tmp_path), "fp32")
-    engine.close()
-    engine.close()
-    for use in (lambda: engine.run(make_pixels()), engine.warmup):
-        with pytest.raises(BackendError, match="this engine is closed"):
-            use()
-
-
-@pytest.mark.parametrize(
-    "batch",
-    [
-        *(make_noise(2, 5, 7, 3), make_noise(1, 7, 5, 3), make_noise(1, 4, 7, 3), make_noise(1, 5, 7, 1)),
-        np.zeros((1, 5, 7, 3), np.float32),
-    ],
-)
-def test_what_it_does_not_take(batch: NDArray[np.generic], tmp_path: Path) -> None:
-    """ncnn would read as many bytes as the size says, whatever there is."""
-    with (
-        NcnnEngine(write_mixer(tmp_path), "fp32") as engine,
-        pytest.raises(BackendError, match=rf"failed on {batch.dtype} .*takes uint8 \(1, 5, 7, 3\)"),
-    ):
-        engine.run(batch)
-
-
 # what it computes in
 
 
@@ -120,7 +88,7 @@ def test_nothing_computes_in_less_than_fp32(tmp_path: Path) -> None:
     half = [name for name in dir(ncnn.Option) if "fp16" in name or "bf16" in name]
     assert len(half) >= 5 and any(getattr(ncnn.Net().opt, name) for name in half)
     with NcnnEngine(write_mixer(tmp_path), "fp32") as engine:
-        assert not [name for name in (*half, "use_vulkan_compute") if getattr(engine._net.opt, name)]
+        assert not [name for name in (*half, "use_vulkan_compute") if getattr(engine._native.opt, name)]
 
 
 def test_another_storage_than_asked_for_is_an_error(tmp_path: Path) -> None:
@@ -141,16 +109,12 @@ def test_mixed_storage_is_neither(tmp_path: Path) -> None:
 
 def test_threads_and_provider(tmp_path: Path) -> None:
     with NcnnEngine(write_mixer(tmp_path), "fp32", EngineOptions(threads=1)) as engine:
-        assert engine._net.opt.num_threads == 1
-    with NcnnEngine(write_mixer(tmp_path), "fp32", EngineOptions(provider="cpu")) as engine:
-        assert engine.provider == "CPU"
+        assert engine._native.opt.num_threads == 1
     with pytest.raises(BackendError, match="ncnn has no provider 'cuda' here; allowed: cpu"):
         NcnnEngine(write_mixer(tmp_path), "fp32", EngineOptions(provider="cuda"))
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = load_backend_class("ncnn")
-    assert issubclass(found, Engine)  # type: ignore[arg-type]
     assert NcnnEngine.explain_unsupported("fp32") is None and NcnnEngine.explain_unsupported("fp16") is None
     assert NcnnEngine.explain_unsupported("int8") == "ncnn's files hold fp32 or fp16 weights, not int8"
     monkeypatch.setitem(sys.modules, "ncnn", None)
@@ -182,11 +146,6 @@ NOT_WHOLE, NO_INPUT = r"x\.param: .*not a whole \.param", "one input of a known 
         ([INPUT_LAYER, MIX_LAYER], SWAP_WEIGHTS[:-1], r"39 bytes, its \.param needs 40"),
         ([INPUT_LAYER, MIX_LAYER], SWAP_WEIGHTS + b"\0\0\0\0", r"44 bytes, its \.param needs 40"),
         ([INPUT_LAYER, MIX_LAYER], b"\xff" * 40, "weights of mix are stored in a way not known here"),
-        (
-            [INPUT_LAYER, MIX_LAYER.replace("6=9", "6=nine")],
-            SWAP_WEIGHTS,
-            "layer mix: its option 6 is 'nine'",
-        ),
         ([INPUT_LAYER, MIX_LAYER.replace("6=9", "6=-9")], SWAP_WEIGHTS, "layer mix: its option 6 is '-9'"),
         ([INPUT_LAYER, MIX_LAYER.replace("1 1 in0", "x 1 in0")], SWAP_WEIGHTS, NOT_WHOLE),
         ([INPUT_LAYER, "Convolution"], SWAP_WEIGHTS, NOT_WHOLE),

@@ -60,13 +60,10 @@ def test_what_is_no_onnx_file(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x.onnx").write_bytes(data)
     with pytest.raises(ValueError):
         read_layers(tmp_path / "x.onnx")
-
-
-def test_a_cut_file_is_no_onnx_file(tmp_path: Path) -> None:
-    path = save_convolutions(tmp_path / "a.onnx")
-    path.write_bytes(path.read_bytes()[:-1])
+    cut = save_convolutions(tmp_path / "cut.onnx")
+    cut.write_bytes(cut.read_bytes()[:-1])
     with pytest.raises(ValueError, match="longer than the message"):
-        read_layers(path)
+        read_layers(cut)
 
 
 def test_most_of_what_is_typed_int8_has_to_be_int8() -> None:
@@ -94,7 +91,7 @@ def test_int8_is_computed_in_int8(tmp_path: Path, backend: str, quantized: str) 
 def test_onnx_runtime_leaves_convolutions_in_floats_whose_output_is_not_quantized(tmp_path: Path) -> None:
     """The trap: the file has Q/DQ, so it seems to be INT8, and every other convolution computes in FP32."""
     path = save_convolutions(tmp_path / "x.onnx", "inputs")
-    message = r"asked ONNX Runtime for int8, it would compute in mixed(?=.*'int8': 1)(?=.*typed INT8: 2)"
+    message = r"asked ONNX Runtime for int8, it would compute in mixed(?=.*'int8': 1)(?=.*'fp32': 1)"
     with pytest.raises(BackendError, match=message):
         load_backend_class("ort")((path,), "int8")
 
@@ -134,15 +131,6 @@ def test_beside_int8_openvino_computes_in_the_best_that_the_cpu_has(
     assert openvino.choose_float_precision("int8") == "f32"
     path = save_convolutions(tmp_path / "x.onnx", "both")
     assert count_engine_layers("openvino", path, "int8") == {"int8": 2}
-
-
-def test_nothing_is_left_of_reading_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = save_convolutions(tmp_path / "x.onnx", "both")
-    (tmp_path / "scratch").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
-    with load_backend_class("ort")((path,), "int8") as engine:
-        assert engine.layers == {"int8": 2}
-    assert list((tmp_path / "scratch").iterdir()) == []
 
 
 # BF16 and FP16

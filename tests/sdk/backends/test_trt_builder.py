@@ -6,7 +6,6 @@ Everything is built by the real TensorRT for RTX, whose builder needs no GPU.
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,15 +35,6 @@ FLAVOR_BY_NAME = {(f.name, f.major): f for f in FLAVORS}
 def rtx() -> Library:
     (library,) = find_installed(["rtx"])
     return library
-
-
-def test_the_kinds_differ_in_what_they_are_said_to() -> None:
-    assert set(FLAVOR_BY_NAME) == {("tensorrt", 10), ("tensorrt", 11), ("rtx", 1)}
-    # Without this flag TensorRT 10 may compute an FP16 graph in FP32; the others know nothing else.
-    old, new = FLAVOR_BY_NAME["tensorrt", 10], FLAVOR_BY_NAME["tensorrt", 11]
-    assert [f for f in FLAVORS if f.network_flags == ("STRONGLY_TYPED",)] == [old]
-    assert [f for f in FLAVORS if f.builds_without_gpu] == [FLAVOR_BY_NAME["rtx", 1]]
-    assert replace(old, major=11, network_flags=()) == new
 
 
 def test_what_is_said_of_rtx_stands_in_its_module(rtx: Library) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from functools import lru_cache, reduce
+from dataclasses import replace
+from functools import reduce
 from operator import getitem
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,20 @@ from hypothesis import strategies as st
 from known_bundles import make_manifest, save_graph
 
 from i2i_sdk.bundle.folder import Bundle
-from i2i_sdk.bundle.manifest import SCHEMA, Manifest, read_manifest
+from i2i_sdk.bundle.manifest import SCHEMA, Manifest, Requirements, read_manifest
 from i2i_sdk.errors import BundleError
 
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """With every optional key filled in."""
     folder = tmp_path_factory.mktemp("manifest")
-    return make_manifest(folder, save_graph(folder / "reference.onnx", "identity"), "identity")
+    made = make_manifest(folder, save_graph(folder / "reference.onnx", "identity"), "identity")
+    first, *others = made.variants
+    needs = Requirements("onnxruntime>=1", cpu=("bf16",), os=("linux",), compute_capabilities=("8.6",))
+    kept, levels = {"head": "fp32"}, {"head": 20.5}
+    first = replace(first, requires=needs, precision_kept=kept, sensitivity=levels, calibration_sha256="a")
+    return replace(made, variants=(first, *others))
 
 
 @pytest.fixture
@@ -31,34 +38,17 @@ def data(manifest: Manifest) -> dict[str, Any]:
     return json.loads(json.dumps(manifest.to_json()))
 
 
-def test_round_trip(manifest: Manifest) -> None:
-    data = json.loads(json.dumps(manifest.to_json()))
-    again = read_manifest(data)
-    assert again == manifest
-    assert json.loads(json.dumps(again.to_json())) == data
-    assert isinstance(again.variants, tuple) and isinstance(again.model.assumptions, tuple)
-
-
 def test_optional_keys_may_be_left_out(data: dict[str, Any]) -> None:
-    for variant in data["variants"]:
-        for key in ("parity", "precision_kept", "calibration_sha256"):
-            del variant[key]
+    first, second = data["variants"][:2]
+    for key in ("parity", "precision_kept", "calibration_sha256"):
+        del first[key]
+    second["parity"] |= {"ssim": None, "psnr": 120}  # of tiny pictures, and a whole number for a float
     del data["model"]["repairs"], data["input"]["fit"]
     manifest = read_manifest(data)
     assert manifest.variants[0].parity is None and manifest.variants[0].precision_kept == {}
     assert manifest.model.repairs == () and manifest.input.fit == "resize"
-
-
-def test_ssim_of_tiny_pictures_is_null(data: dict[str, Any]) -> None:
-    data["variants"][0]["parity"]["ssim"] = None
-    parity = read_manifest(data).variants[0].parity
-    assert parity is not None and parity.ssim is None
-
-
-def test_whole_numbers_are_floats_where_floats_are_meant(data: dict[str, Any]) -> None:
-    data["variants"][0]["parity"]["psnr"] = 120
-    parity = read_manifest(data).variants[0].parity
-    assert parity is not None and isinstance(parity.psnr, float) and parity.psnr == 120.0
+    parity = manifest.variants[1].parity
+    assert parity is not None and parity.ssim is None and isinstance(parity.psnr, float)
 
 
 def find_place(data: Any, path: str) -> tuple[Any, Any]:
@@ -81,14 +71,11 @@ REFUSED: list[tuple[str, object, str]] = [
     ("references.0.height", -24, r"references\[0\]: its size -24x40 is not possible"),
     ("variants.0.max_batch", 0, r"max_batch: got 0, at least 1"),
     ("variants.0.macs", 10**400, r"variants\[0\].macs: got a number that is .*beyond"),
-    ("variants.0.parity.psnr", 10**400, r"parity.psnr: got a number"),
     ("variants.0.parity.psnr", float("nan"), r"parity.psnr: got a number"),
-    ("variants.0.parity.psnr", float("inf"), r"parity.psnr: got a number"),
     ("variants.0.parity.psnr", "60", r"parity.psnr: got str, expected float"),
     ("variants.0.parity", [], r"variants\[0\].parity: got list, expected an object"),
     ("variants.0.verified", "trust me", r"verified: got 'trust me', allowed: device, graph, structure"),
     ("variants.0.files", [], r"variants\[0\]: it has no files"),
-    ("variants.0.files", {}, r"variants\[0\].files: got dict, expected list"),
     ("variants.0.files.0", "reference.onnx", r"files\[0\]: got str, expected an object"),
     ("variants.0.precision_kept", [], r"precision_kept: got list, expected dict"),
     ("variants.0.precision_kept", {"head": 32}, r"precision_kept.head: got int, expected str"),
@@ -97,7 +84,6 @@ REFUSED: list[tuple[str, object, str]] = [
     ("references", [], r"no reference"),
     ("schema", 0, r"manifest.schema: got 0"),
     ("schema", "1", r"manifest.schema: got str, expected int"),
-    ("schema", True, r"manifest.schema: got bool, expected int"),
     ("model", None, r"manifest.model: got null, expected an object"),
     ("model.name", "a\x1b[31mred", r"manifest.model.name: '\\x1b' may not stand in a text"),
     ("model.name", "\ud800", r"manifest.model.name: '\\ud800' may not"),
@@ -152,16 +138,12 @@ def test_a_bundle_that_makes_images_of_noise_is_refused(schema_1: dict[str, Any]
 
 
 @pytest.mark.parametrize("kind", [None, "other", 1, ["translator"]])
-def test_an_unknown_kind_of_schema_1(schema_1: dict[str, Any], kind: object) -> None:
+def test_other_models_of_schema_1(schema_1: dict[str, Any], kind: object) -> None:
+    with pytest.raises(BundleError, match=r"manifest\.model"):
+        read_manifest(schema_1 | {"model": kind})
     schema_1["model"]["kind"] = kind
     with pytest.raises(BundleError, match=r"manifest\.model\.kind: got .*, expected 'translator'"):
         read_manifest(schema_1)
-
-
-@pytest.mark.parametrize("model", [None, [], "sketch"])
-def test_a_model_of_schema_1_that_is_none(schema_1: dict[str, Any], model: object) -> None:
-    with pytest.raises(BundleError, match=r"manifest\.model"):
-        read_manifest(schema_1 | {"model": model})
 
 
 @pytest.mark.parametrize("value", [None, [], 1, "manifest", True, 1.5])
@@ -196,55 +178,12 @@ def _list_places(data: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str 
     return [path, *(place for key in keys for place in _list_places(data[key], (*path, key)))]
 
 
-@lru_cache(maxsize=1)
-def _make_valid_text() -> str:
-    entry = {"path": "a.onnx", "sha256": "0" * 64, "bytes": 3}
-    variant = {
-        "name": "a",
-        "backend": "ort",
-        "precision": "fp32",
-        "precision_found": "fp32",
-        "height": 8,
-        "width": 12,
-        "max_batch": 1,
-        "macs": 5,
-        "files": [entry],
-        "requires": {"engine": "x>=1", "cpu": ["avx"], "os": ["linux"], "compute_capabilities": ["8.6"]},
-        "verified": "graph",
-        "parity": {"psnr": 50.5, "ssim": 0.5, "max_abs": 3, "frames": 2, "frames_from": "user"}
-        | {"worst_frame": "b", "worst_psnr": 40.0},
-        "verified_by": "another engine",
-        "macs_in_precision": 0.5,
-        "precision_kept": {"head": "fp32"},
-        "sensitivity": {"head": 20.5},
-        "calibration_sha256": None,
-    }
-    model = {
-        "name": "m",
-        "architecture": "resnet",
-        "options": {"widths": [16, 32], "dropout": False, "x": None},
-        "norm_mode": "running_stats",
-        "recipe": "pix2pix",
-        "direction": "AtoB",
-        "steps": None,
-        "parameters": 7,
-        "source_sha256": "1" * 64,
-        "license": "Apache-2.0",
-        "trained_on": "photos",
-        "repairs": ["a"],
-        "assumptions": [],
-    }
-    contract = {"in_channels": 3, "out_channels": 1, "multiple_of": 4, "fit": "pad"}
-    references = [{"height": 8, "width": 12, "file": entry}]
-    data = {"schema": SCHEMA, "created_by": "test", "model": model, "input": contract}
-    return json.dumps(data | {"references": references, "variants": [variant]})
-
-
 @settings(max_examples=400, deadline=None)
-@given(st.data())
-def test_any_change_is_valid_or_a_bundle_error(draw: st.DataObject) -> None:
+@given(draw=st.data())
+def test_any_change_is_valid_or_a_bundle_error(manifest: Manifest, draw: st.DataObject) -> None:
     """One place is replaced, removed or gets a neighbor: the result reads back as it is, or is refused."""
-    data: Any = json.loads(_make_valid_text())
+    data: Any = json.loads(json.dumps(manifest.to_json()))
+    assert read_manifest(data) == manifest
     path = draw.draw(st.sampled_from(_list_places(data)))
     value = draw.draw(JSON)
     action = draw.draw(st.sampled_from(["replace", "remove", "add"]))
@@ -262,36 +201,19 @@ def test_any_change_is_valid_or_a_bundle_error(draw: st.DataObject) -> None:
             holder[draw.draw(st.text(max_size=8))] = value
     before = copy.deepcopy(data)
     try:
-        manifest = read_manifest(data)
+        changed = read_manifest(data)
     except BundleError as error:
         assert str(error)
         return
-    written = json.loads(json.dumps(manifest.to_json(), allow_nan=False))
-    assert written == _fill_defaults(before)
-    assert read_manifest(written) == manifest
+    written = json.loads(json.dumps(changed.to_json(), allow_nan=False))
+    assert _contains(written, before)
+    assert read_manifest(written) == changed
 
 
-def _fill_defaults(data: Any) -> Any:
-    """The document with the optional keys that a reader fills in."""
-    optional = {
-        "parity": None,
-        "verified_by": "",
-        "macs_in_precision": 1.0,
-        "precision_kept": {},
-        "sensitivity": {},
-        "calibration_sha256": None,
-    }
-    for variant in data["variants"]:
-        for key, default in optional.items():
-            variant.setdefault(key, default)
-        for key in ("cpu", "os", "compute_capabilities"):
-            variant["requires"].setdefault(key, [])
-    data["model"].setdefault("repairs", [])
-    data["model"].setdefault("assumptions", [])
-    data["input"].setdefault("fit", "resize")
-    return data
-
-
-def test_the_document_that_is_changed_above_is_valid(tmp_path: Path) -> None:
-    data = json.loads(_make_valid_text())
-    assert json.loads(json.dumps(read_manifest(data).to_json())) == data
+def _contains(whole: Any, part: Any) -> bool:
+    """Is `whole` the document `part`, but for keys that a reader fills in?"""
+    if isinstance(part, dict):
+        return all(key in whole and _contains(whole[key], value) for key, value in part.items())
+    if isinstance(part, list):
+        return len(whole) == len(part) and all(map(_contains, whole, part))
+    return whole == part

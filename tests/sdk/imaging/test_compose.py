@@ -120,15 +120,6 @@ def test_split_shows_the_input_left_of_its_line(height: int, width: int, positio
         assert row.min() < 60  # with dark borders: it can be seen on white
 
 
-def test_the_line_can_be_seen_on_white_and_on_black() -> None:
-    for level in (0, 255):
-        flat = np.full((480, 640, 3), level, np.uint8)
-        differs = np.abs(view_split(flat, flat, 0.5)[5, :, 0].astype(int) - level) > 100
-        assert 1 <= differs.sum() <= 12 and abs(np.flatnonzero(differs).mean() - 319.5) < 2
-        handle = np.abs(view_split(flat, flat, 0.5)[240, :, 0].astype(int) - level) > 100
-        assert handle.sum() > differs.sum()
-
-
 def _find_change(before: np.ndarray, after: np.ndarray) -> tuple[slice, slice]:
     """The rectangle that differs."""
     differs = (before != after).any(axis=2)
@@ -169,14 +160,6 @@ def test_the_plate_is_in_its_corner_and_inside(corner: str, height: int, width: 
         draw_overlay(image, TEXT, "middle")
 
 
-@pytest.mark.parametrize("corner", CORNERS)
-@pytest.mark.parametrize("line", ["x" * 400, "wide words " * 60, "\t\n\x00 ä …", "", " "])
-def test_text_that_does_not_fit_stays_inside(corner: str, line: str) -> None:
-    for height, width in ((120, 160), (16, 16), (1, 1), (40, 1000), (1000, 12)):
-        image = np.full((height, width, 3), 200, np.uint8)
-        assert draw_overlay(image, [line] * 50, corner).shape == image.shape
-
-
 def test_long_lines_are_wrapped_where_two_spaces_are() -> None:
     image = np.full((240, 200, 3), 200, np.uint8)
     long = draw_overlay(image, ["first part of it  second part of it  third part of it  fourth part of it"])
@@ -189,18 +172,16 @@ def test_long_lines_are_wrapped_where_two_spaces_are() -> None:
     assert rows.stop - rows.start > one.stop - one.start
 
 
-def test_without_lines_it_is_a_copy() -> None:
-    for lines in ([], [""]):
-        result = draw_overlay(FRAME, lines)
-        assert (result == FRAME).all() and not np.shares_memory(result, FRAME)
-
-
 @settings(deadline=None, max_examples=60)
 @given(
-    st.integers(1, 60), st.integers(1, 60), st.floats(0, 1), st.text(max_size=30), st.sampled_from(CORNERS)
+    *(st.integers(1, 60), st.integers(1, 60), st.floats(0, 1)),
+    st.text(max_size=30) | st.sampled_from(["x" * 400, "wide words " * 60, "", " "]),
+    st.sampled_from(CORNERS),
 )
 def test_any_size_and_text(height: int, width: int, position: float, text: str, corner: str) -> None:
     frame, output = make_noise(height, width, 3, seed=1), make_noise(height, width, 3, seed=2)
     for view in VIEWS.values():
         picture = view(frame, output, position)
-        assert draw_overlay(picture, [text, text], corner).shape == picture.shape
+        result = draw_overlay(picture, [text] * 50, corner)
+        assert result.shape == picture.shape and not np.shares_memory(result, picture)
+        assert (draw_overlay(picture, [], corner) == picture).all()

@@ -13,8 +13,7 @@ import pytest
 import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from known_bundles import HEIGHT, WIDTH, FindBundle, make_noise, save_affine, write_known_bundle
-from PIL import Image as Pil
+from known_bundles import HEIGHT, WIDTH, FindBundle, make_noise, save_affine
 
 from i2i_sdk import Translator
 from i2i_sdk.bundle.manifest import ModelInfo
@@ -227,35 +226,15 @@ SHAPES: list[tuple[int, ...]] = [
 @pytest.mark.parametrize("name", ["identity", "invert", "gray", "red", "color", "swap"])
 def test_every_kind_of_image_and_channels(known: FindBundle, name: str, order: str) -> None:
     """As one engine call for a frame of the engine's size would do, which `test_translator.py` checks."""
-    with Translator(known(name), fit="tile", color=order) as translate:
+    with Translator(known(name), fit="tile") as translate:
         for shape in SHAPES:
             image = make_noise(*shape)
-            result = translate(image)
+            result = translate(image, order)
             assert result.shape == image.shape and result.dtype == np.uint8
             top, left = min(shape[0], HEIGHT), min(shape[1], WIDTH)  # each function here is pixelwise
-            with Translator(known(name), fit="pad", color=order) as single:
-                assert (result[:top, :left] == single(image[:top, :left])).all()
-                assert (result[-top:, -left:] == single(image[-top:, -left:])).all()
-
-
-def test_pil_images_and_batches(known: FindBundle) -> None:
-    images = [Pil.fromarray(make_noise(90, 70, 4)), make_noise(50, 120), make_noise(10, 10, 3)]
-    with Translator(known("invert"), fit="tile") as translate:
-        results = translate.batch(images)  # type: ignore[call-overload]
-    assert isinstance(results[0], Pil.Image) and results[0].mode == "RGBA"
-    expected = np.asarray(images[0]).copy()
-    expected[..., :3] = 255 - expected[..., :3]
-    assert (np.asarray(results[0]) == expected).all()
-    assert all((r == 255 - i).all() for r, i in zip(results[1:], images[1:], strict=True))
-
-
-@pytest.mark.parametrize("batch", [1, 3])
-def test_engines_of_fixed_batch(tmp_path: Path, batch: int) -> None:
-    out = tmp_path / "x.i2i"
-    write_known_bundle(out, "swap", engines=[("ort", "fp32")], batch=batch)
-    image = make_noise(100, 70, 3)
-    with Translator(out, fit="tile") as translate:
-        assert (translate(image) == image[..., ::-1]).all()
+            with Translator(known(name), fit="pad") as single:
+                assert (result[:top, :left] == single(image[:top, :left], order)).all()
+                assert (result[-top:, -left:] == single(image[-top:, -left:], order)).all()
 
 
 def test_external_files_are_corrected(tmp_path: Path) -> None:

@@ -175,16 +175,11 @@ def test_unreadable_images_are_named(tmp_path: Path) -> None:
             read_image(tmp_path / name)
 
 
-def test_tiff_with_alpha_is_refused(tmp_path: Path) -> None:
-    Image.fromarray(np.dstack([draw_picture(), draw_picture()[:, :, 0]])).save(tmp_path / "a.tif")
-    with pytest.raises(MediaError, match=r"a\.tif.*alpha.*PNG"):
-        read_image(tmp_path / "a.tif")
-
-
-def test_cmyk_and_floats_are_called_so(tmp_path: Path) -> None:
-    Image.new("CMYK", (9, 8)).save(tmp_path / "cmyk.tif")
-    with pytest.raises(MediaError, match=r"is a CMYK TIFF; .*convert\('RGB'\)"):
-        read_image(tmp_path / "cmyk.tif")
+def test_tiffs_whose_colors_would_be_wrong_are_refused(tmp_path: Path) -> None:
+    for mode in ("CMYK", "RGBA"):
+        Image.new(mode, (9, 8)).save(tmp_path / "a.tif")
+        with pytest.raises(MediaError, match=r"a\.tif is a TIFF of four channels: CMYK, .*convert\('RGB'\)"):
+            read_image(tmp_path / "a.tif")
     for channels in (1, 3, 4):
         cv2.imwrite(str(tmp_path / "float.tif"), np.zeros((8, 9, channels), np.float32))
         with pytest.raises(MediaError, match=r"float\.tif holds float32 values; .* uint8 and uint16"):
@@ -235,13 +230,6 @@ def test_rotation_is_obeyed(tmp_path: Path, degrees: int) -> None:
         for frame in video:
             assert frame.image.shape == upright.shape
             assert np.abs(frame.image.astype(int) - upright).mean() < 6
-
-
-def test_odd_sizes(tmp_path: Path) -> None:
-    path = make_video(tmp_path / "odd.avi", [draw_picture(63, 47)] * 3, fps=25, codec="mjpeg")
-    with VideoReader(path) as video:
-        assert (video.width, video.height) == (63, 47)
-        assert len(list(video)) == 3
 
 
 def make_noisy_video(path: Path) -> Path:
@@ -317,11 +305,3 @@ def test_closing_ends_reading(tmp_path: Path) -> None:
     video = VideoReader(make_video(tmp_path / "a.mp4", [draw_picture()] * 5))
     video.close()
     assert video.read() is None
-
-
-def test_real_clips(shared_data: Path) -> None:
-    for name, size in (("book.mkv", (640, 480)), ("help.mkv", (640, 480)), ("bigbuckbunny.mp4", (1280, 720))):
-        path = shared_data / "clips" / name
-        with VideoReader(path) as video:
-            assert (video.width, video.height) == size
-            assert sum(1 for _ in video) == count_decodable_frames(path)

@@ -6,16 +6,22 @@ import io
 import sys
 from fractions import Fraction
 from pathlib import Path
-from unittest.mock import Mock
 
 import av
 import numpy as np
 import pytest
-from PIL import Image
-from test_reading import draw_picture, make_beep, make_damaged_video, make_video, read_all, rotate_in_header
+from test_reading import (
+    count_decodable_frames,
+    draw_picture,
+    make_beep,
+    make_damaged_video,
+    make_video,
+    read_all,
+    rotate_in_header,
+)
 
 from i2i_sdk.errors import InputError, MediaError
-from i2i_sdk.media.images import IMAGE_SUFFIXES, read_image, write_image
+from i2i_sdk.media.images import read_image, write_image
 from i2i_sdk.media.translate_path import FileSummary, translate_path
 from i2i_sdk.media.video import VideoReader
 
@@ -45,22 +51,6 @@ def test_an_image(tmp_path: Path, channels: int) -> None:
     assert (summary.source, summary.out) == (tmp_path / "größe.png", tmp_path / "new" / "out.png")
     assert summary.notes == ()
     assert summary.fps == 1 / summary.seconds > 0
-
-
-def test_the_orientation_is_upright_and_written_as_pixels(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(draw_picture()[:, :, ::-1]).save(tmp_path / "phone.jpg", exif=exif, quality=95)
-    translate_path(invert_colors, tmp_path / "phone.jpg", tmp_path / "out.png")
-    upright = np.rot90(draw_picture(), -1)
-    assert np.abs(read_image(tmp_path / "out.png").astype(int) - (255 - upright)).mean() < 3
-
-
-def test_side_by_side(tmp_path: Path) -> None:
-    write_image(tmp_path / "a.png", draw_picture())
-    translate_path(invert_colors, tmp_path / "a.png", tmp_path / "out.png", compare=True)
-    expected = np.hstack([draw_picture(), 255 - draw_picture()])
-    np.testing.assert_array_equal(read_image(tmp_path / "out.png"), expected)
 
 
 @pytest.mark.parametrize("out", ["there", "new", "new/deeper"])
@@ -100,12 +90,7 @@ def test_unreadable_images_are_listed_after_the_good_ones(tmp_path: Path) -> Non
         translate_path(invert_colors, source, out)
     assert "b.png" in str(error.value) and "d.jpg" in str(error.value) and "a.png" not in str(error.value)
     assert {path.name for path in out.iterdir()} == {"a.png", "c.png"}
-
-
-def test_a_folder_of_equal_sizes_says_so(tmp_path: Path) -> None:
-    for name in ("a.png", "b.png"):
-        write_image(tmp_path / "in" / name, draw_picture())
-    summary = translate_path(invert_colors, tmp_path / "in", tmp_path / "out")
+    summary = translate_path(invert_colors, out, tmp_path / "again")  # of one size each
     assert (summary.frames, summary.width, summary.height, summary.notes) == (2, 64, 48, ())
 
 
@@ -164,15 +149,6 @@ def test_notes_of_reader_and_writer_reach_the_summary(tmp_path: Path) -> None:
     assert len(summary.notes) == 1 and "damaged frame(s) of hole.mp4" in summary.notes[0]
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt()], ids=repr)
-def test_an_interrupted_video_leaves_nothing(tmp_path: Path, error: BaseException) -> None:
-    source = make_short_video(tmp_path / "in.mp4")
-    translate = Mock(side_effect=[*[draw_picture()] * 7, error])
-    with pytest.raises(type(error)):
-        translate_path(translate, source, tmp_path / "out.mp4")
-    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
-
-
 def test_real_clips(shared_data: Path, tmp_path: Path) -> None:
     for name in ("book.mkv", "help.mkv", "bigbuckbunny.mp4"):
         source = shared_data / "clips" / name
@@ -183,7 +159,7 @@ def test_real_clips(shared_data: Path, tmp_path: Path) -> None:
             assert (a.width, a.height, a.fps) == (b.width, b.height, b.fps)
             for before, after in zip(a, b, strict=True):  # strict: as many frames
                 assert after.time_ms == pytest.approx(before.time_ms, abs=1.1)
-            assert before.index == summary.frames - 1
+            assert before.index == summary.frames - 1 == count_decodable_frames(source) - 1
             assert np.abs(after.image.astype(int) - (255 - before.image)).mean() < 6
         with av.open(source) as a, av.open(summary.out) as b:
             for track in range(len(a.streams.audio)):
@@ -277,10 +253,3 @@ def test_progress_is_shown_on_a_terminal_only(
         else:
             assert shown == ""
     assert capsys.readouterr().out == ""
-
-
-def test_every_image_suffix_can_be_written(tmp_path: Path) -> None:
-    write_image(tmp_path / "a.png", draw_picture())
-    for suffix in IMAGE_SUFFIXES:
-        translate_path(invert_colors, tmp_path / "a.png", tmp_path / f"out{suffix}")
-        assert np.abs(read_image(tmp_path / f"out{suffix}").astype(int) - (255 - draw_picture())).mean() < 3

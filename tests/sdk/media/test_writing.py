@@ -212,21 +212,15 @@ def test_the_index_is_at_the_front(tmp_path: Path, suffix: str) -> None:
     assert 0 < content.index(b"moov") < content.index(b"mdat")
 
 
-def test_pixels_that_are_not_square(tmp_path: Path) -> None:
-    with VideoWriter(tmp_path / "a.mp4", 64, 48, 30, None, sample_aspect=Fraction(4, 3)) as writer:
-        writer.write(draw_picture(), 0.0)
-    with av.open(tmp_path / "a.mp4") as file:
-        assert file.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
-
-
 # Sound
 
 
-@pytest.mark.parametrize("suffix", CONTAINERS)
-@pytest.mark.parametrize("error", [RuntimeError("x"), KeyboardInterrupt(), SystemExit(1)], ids=repr)
-@pytest.mark.parametrize("written", [0, 1, 30])
+@pytest.mark.parametrize(
+    ("suffix", "written", "error"),
+    [(".mp4", 0, RuntimeError("x")), (".mkv", 1, KeyboardInterrupt()), (".mov", 30, SystemExit(1))],
+)
 def test_an_interrupted_video_leaves_nothing(
-    tmp_path: Path, suffix: str, error: BaseException, written: int
+    tmp_path: Path, suffix: str, written: int, error: BaseException
 ) -> None:
     source = make_video(tmp_path / "in.mkv", make_flashing_frames(15), sound={"aac": ONE_BEEP})
     out = tmp_path / f"out{suffix}"

@@ -11,24 +11,25 @@ import pytest
 from skimage import data
 
 from i2i_sdk import InputError, MediaError
-from i2i_sdk.quality.eval_frames import BUILTIN_PHOTOS, read_frames, select_spread
+from i2i_sdk.quality.eval_frames import BUILTIN_PHOTOS, read_inputs, select_spread
 from i2i_sdk.quality.metrics import psnr
-from i2i_sdk.quality.parity import read_inputs
 
 
 def test_frames_come_from_a_folder_a_video_or_the_builtin_photos(tmp_path: Path) -> None:
     for index in range(3):
         cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((20, 30, 3), 60 * index, np.uint8))
     (tmp_path / "notes.txt").write_text("not an image")
-    shots = read_frames(tmp_path, 16, 24, 3)
-    assert [s.name for s in shots] == ["0.png", "1.png", "2.png"]
-    assert [int(s.image.mean()) for s in shots] == [0, 60, 120]
-    assert shots[0].image.shape == (16, 24, 3)
-    builtin = read_frames(None, 32, 32, 3)
-    assert builtin[0].name == "astronaut"
+    inputs = read_inputs(tmp_path, 16, 24, 3)
+    assert (inputs.names, inputs.source) == (("0.png", "1.png", "2.png"), "user")
+    assert [int(image.mean()) for image in inputs.arrays] == [0, 60, 120]
+    assert all((image.shape, image.dtype) == ((16, 24, 3), np.uint8) for image in inputs.arrays)
+    builtin = read_inputs(None, 32, 32, 3)
+    assert (builtin.names, builtin.source) == (BUILTIN_PHOTOS, "builtin")
+    assert len({image.tobytes() for image in builtin.arrays}) == 6
     expected = cv2.resize(data.astronaut(), (32, 32), interpolation=cv2.INTER_AREA)
-    assert psnr(builtin[0].image, expected) > 28  # RGB, not BGR
-    assert read_frames(None, 32, 32, 1)[0].image.shape == (32, 32, 1)
+    assert psnr(builtin.arrays[0], expected) > 28  # RGB, not BGR
+    assert read_inputs(None, 32, 32, 1, part="odd").names == BUILTIN_PHOTOS[1::2]
+    assert read_inputs(None, 32, 32, 1).arrays[0].shape == (32, 32, 1)
 
 
 def test_missing_and_unreadable_frames_are_refused(tmp_path: Path) -> None:
@@ -38,10 +39,10 @@ def test_missing_and_unreadable_frames_are_refused(tmp_path: Path) -> None:
         (Path(__file__), "an image, a folder of images or a video is needed"),
     ):
         with pytest.raises(InputError, match=message):
-            read_frames(path, 16, 16, 3)
+            read_inputs(path, 16, 16, 3)
     (tmp_path / "broken.jpg").write_bytes(b"not a jpeg")
     with pytest.raises(MediaError, match=r"broken\.jpg"):
-        read_frames(tmp_path, 16, 16, 3)
+        read_inputs(tmp_path, 16, 16, 3)
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 31, 32, 33, 64, 65, 100, 1000])
@@ -50,11 +51,6 @@ def test_spread_is_even_and_bounded(count: int) -> None:
     assert len(kept) == count if count <= 32 else 16 <= len(kept) <= 32
     steps = {b - a for a, b in pairwise(kept)}
     assert len(steps) <= 1
-
-
-def test_builtin_photos_are_all_different() -> None:
-    shots = [s.image.tobytes() for s in read_frames(None, 32, 32, 3)]
-    assert len(set(shots)) == len(shots) >= 6
 
 
 @pytest.fixture(params=["folder", "video"])
@@ -75,29 +71,20 @@ def grays(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def read_numbers(source: Path | None, part: str, max_frames: int = 32) -> list[int]:
-    shots = read_frames(source, 16, 16, 3, part=part, max_frames=max_frames)
-    return [round(float(shot.image.mean()) / 20) for shot in shots]
+    inputs = read_inputs(source, 16, 16, 3, part=part, max_inputs=max_frames)
+    return [round(float(image.mean()) / 20) for image in inputs.arrays]
 
 
 def test_every_second_frame_is_calibrated_on_and_the_others_are_judged(grays: Path) -> None:
     assert read_numbers(grays, "all") == list(range(11))
     assert read_numbers(grays, "even") == [0, 2, 4, 6, 8, 10]
     assert read_numbers(grays, "odd") == [1, 3, 5, 7, 9]
+    name = "{:02}.png" if grays.is_dir() else "grays.avi#{}"
+    assert read_inputs(grays, 16, 16, 3, part="odd").names == tuple(name.format(i) for i in (1, 3, 5, 7, 9))
     for most in (1, 2, 3, 4):
         even, odd = (read_numbers(grays, part, most) for part in ("even", "odd"))
         assert 1 <= len(even) <= most and 1 <= len(odd) <= most
         assert {n % 2 for n in even} == {0} and {n % 2 for n in odd} == {1}
-
-
-def test_frames_are_named_by_their_place_in_the_source(grays: Path) -> None:
-    names = [s.name for s in read_frames(grays, 16, 16, 3, part="odd")]
-    name = "{:02}.png" if grays.is_dir() else "grays.avi#{}"
-    assert names == [name.format(place) for place in (1, 3, 5, 7, 9)]
-
-
-def test_builtin_photos_are_split_as_well() -> None:
-    parts = [[s.name for s in read_frames(None, 16, 16, 3, part=part)] for part in ("even", "odd")]
-    assert parts == [list(BUILTIN_PHOTOS[::2]), list(BUILTIN_PHOTOS[1::2])]
 
 
 def test_one_picture_is_not_enough_for_two_purposes(tmp_path: Path) -> None:
@@ -107,11 +94,4 @@ def test_one_picture_is_not_enough_for_two_purposes(tmp_path: Path) -> None:
         with pytest.raises(
             InputError, match=r"too few images: every second one .*folder of 2 images or more"
         ):
-            read_frames(source, 16, 16, 3, part="odd")
-
-
-def test_inputs_are_frames(grays: Path) -> None:
-    inputs = read_inputs(grays, 16, 24, 1, part="odd", max_inputs=4)
-    assert (len(inputs.names), len(inputs.arrays), inputs.source) == (3, 3, "user")
-    assert all((a.shape, a.dtype) == ((16, 24, 1), np.uint8) for a in inputs.arrays)
-    assert read_inputs(None, 16, 16, 3).source == "builtin"
+            read_inputs(source, 16, 16, 3, part="odd")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk.backends.base import CLOSED_MESSAGE, DEFAULT_OPTIONS, Engine, EngineOptions, Files
+from i2i_sdk.backends.base import DEFAULT_OPTIONS, Engine, EngineOptions, Files
 from i2i_sdk.backends.ncnn import ncnn_files
 from i2i_sdk.backends.ncnn.ncnn_files import WEIGHT_FORMATS
 from i2i_sdk.errors import BackendError
@@ -34,6 +34,8 @@ class NcnnEngine(Engine):
     FP32.
     """
 
+    _engine_name = "ncnn"
+
     def __init__(self, files: Files, precision: str, options: EngineOptions = DEFAULT_OPTIONS) -> None:
         options.require_cpu("ncnn")
         if [file.suffix for file in files] != [".param", ".bin"]:
@@ -46,15 +48,14 @@ class NcnnEngine(Engine):
             raise BackendError(f"{weights}: asked for {precision} weights, it holds {self.precision}")
         self.input_shape = ncnn_files.find_input_shape(layers)
         self.input_dtype = self.output_dtype = "uint8"
-        self._net: Any = _import_ncnn().Net()
+        net = self._native = _import_ncnn().Net()
         for name in DISABLED_OPTIONS:
-            setattr(self._net.opt, name, False)
+            setattr(net.opt, name, False)
         if options.threads is not None:
-            self._net.opt.num_threads = options.threads
-        if self._net.load_param(str(param)) != 0 or self._net.load_model(str(weights)) != 0:
-            self._net = None  # running what did not load crashes
+            net.opt.num_threads = options.threads
+        if net.load_param(str(param)) != 0 or net.load_model(str(weights)) != 0:
             raise BackendError(f"{param}: ncnn cannot load it with {weights.name}")
-        if on := [name for name in DISABLED_OPTIONS if getattr(self._net.opt, name)]:
+        if on := [name for name in DISABLED_OPTIONS if getattr(net.opt, name)]:
             raise BackendError(f"{param}: ncnn switched {', '.join(on)} on; FP32 on the CPU was asked for")
         self.provider = "CPU"
         # The files do not say what comes out, one run does.
@@ -72,22 +73,14 @@ class NcnnEngine(Engine):
             return f"the package ncnn is installed but does not load: {error}"
         return None
 
-    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        if self._net is None:
-            raise BackendError(CLOSED_MESSAGE)
-        if (batch.dtype.name, batch.shape) != (self.input_dtype, self.input_shape):
-            raise self.make_run_error("ncnn", batch, f"it takes {self.input_dtype} {self.input_shape}")
-        extractor = self._net.create_extractor()
+    def _run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        extractor = self._native.create_extractor()
         input_code = extractor.input("in0", _to_mat(batch[0]))
         output_code, planes = extractor.extract("out0")
         if input_code != 0 or output_code != 0 or planes.dims != 3:
-            reason = f"codes {input_code}, {output_code}; {planes.dims} dimensions"
-            raise self.make_run_error("ncnn", batch, reason)
+            raise RuntimeError(f"codes {input_code}, {output_code}; {planes.dims} dimensions")
         pixels = np.array(planes).astype(np.uint8)  # whole numbers already
         return np.ascontiguousarray(pixels.transpose(1, 2, 0))[None]
-
-    def close(self) -> None:
-        self._net = None
 
 
 def _import_ncnn() -> Any:

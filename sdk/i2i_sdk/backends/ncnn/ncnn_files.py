@@ -5,7 +5,6 @@ ncnn believes its files, and says on stderr what it cannot read; so they are loo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,37 +31,25 @@ class NcnnLayer:
         return int(text)
 
 
-def _count_convolution_weights(layer: NcnnLayer) -> tuple[int, int]:
-    return layer.read_int(6), layer.read_int(0) * layer.read_int(5)
+# All that our networks become.
+CONVOLUTIONS = ("Convolution", "ConvolutionDepthWise", "Deconvolution")
+WEIGHTLESS_LAYERS = (
+    *("BinaryOp", "Clip", "Concat", "Input", "Interp", "Padding", "ReLU", "Reshape", "Split", "TanH"),
+    "UnaryOp",
+)
+KNOWN_LAYERS = (*CONVOLUTIONS, *WEIGHTLESS_LAYERS, "InstanceNorm")
 
 
-def _count_instance_norm_weights(layer: NcnnLayer) -> tuple[int, int]:
-    return 0, 2 * layer.read_int(0) * layer.read_int(2, 1)
+def _count_weights(layer: NcnnLayer) -> tuple[int, int]:
+    """How many numbers of a layer stand in the .bin: weights behind a mark, then plain FP32.
 
-
-def _count_no_weights(layer: NcnnLayer) -> tuple[int, int]:
+    The latter are a convolution's bias, or a normalization's gain and offset.
+    """
+    if layer.kind in CONVOLUTIONS:
+        return layer.read_int(6), layer.read_int(0) * layer.read_int(5)
+    if layer.kind == "InstanceNorm":
+        return 0, 2 * layer.read_int(0) * layer.read_int(2, 1)
     return 0, 0
-
-
-# All that our networks become, and how many numbers of a layer stand in the .bin: weights behind a mark, then
-# plain FP32 (bias; gain and offset).
-WEIGHT_COUNTERS: dict[str, Callable[[NcnnLayer], tuple[int, int]]] = {
-    "BinaryOp": _count_no_weights,
-    "Clip": _count_no_weights,
-    "Concat": _count_no_weights,
-    "Convolution": _count_convolution_weights,
-    "ConvolutionDepthWise": _count_convolution_weights,
-    "Deconvolution": _count_convolution_weights,
-    "Input": _count_no_weights,
-    "InstanceNorm": _count_instance_norm_weights,
-    "Interp": _count_no_weights,
-    "Padding": _count_no_weights,
-    "ReLU": _count_no_weights,
-    "Reshape": _count_no_weights,
-    "Split": _count_no_weights,
-    "TanH": _count_no_weights,
-    "UnaryOp": _count_no_weights,
-}
 
 
 def read_layers(param: Path) -> list[NcnnLayer]:
@@ -77,7 +64,7 @@ def read_layers(param: Path) -> list[NcnnLayer]:
             raise ValueError("its head does not fit its lines")
     except (OSError, ValueError, IndexError) as error:
         raise BackendError(f"{param}: ncnn cannot load it: not a whole .param file ({error})") from error
-    if unknown := [f"{layer.kind} ({layer.name})" for layer in layers if layer.kind not in WEIGHT_COUNTERS]:
+    if unknown := [f"{layer.kind} ({layer.name})" for layer in layers if layer.kind not in KNOWN_LAYERS]:
         raise BackendError(f"{param}: has layers that are not known to this version: {', '.join(unknown)}")
     return layers
 
@@ -108,7 +95,7 @@ def find_weight_precision(layers: list[NcnnLayer], weights: Path) -> str:
     found: set[str] = set()
     position = 0
     for layer in layers:
-        marked, plain = WEIGHT_COUNTERS[layer.kind](layer)
+        marked, plain = _count_weights(layer)
         if marked:
             mark = int.from_bytes(data[position : position + 4], "little")
             if mark not in names:

@@ -80,9 +80,15 @@ def read_layers(path: Path) -> OnnxLayers:
 
 
 def find_engine_precision(layers: Mapping[str, int], dequantized_count: int, default: str) -> str:
-    """The precision of an engine with these `layers`, made of a graph with so many between Q/DQ.
+    """The precision of an engine, by what its layers compute in.
 
-    "int8" when it computes most of those in INT8, "mixed" when only some, else `default`.
+    Args:
+        layers: how many compute in which precision.
+        dequantized_count: how many of its graph are between Q/DQ.
+        default: the precision of an engine without INT8 layers.
+
+    Returns:
+        "int8" when most of those between Q/DQ are INT8, "mixed" when only some, else `default`.
     """
     if not layers.get("int8"):
         return default

@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from i2i_sdk.backends.base import CLOSED_MESSAGE, DEFAULT_OPTIONS, Engine, EngineOptions, Files
+from i2i_sdk.backends.base import DEFAULT_OPTIONS, Engine, EngineOptions, Files
 from i2i_sdk.backends.ort import providers
 from i2i_sdk.backends.ort.onnx_layers import OnnxLayers, find_engine_precision, read_layers
 from i2i_sdk.errors import BackendError, get_first_line
@@ -27,6 +27,8 @@ class OrtEngine(Engine):
     of Q/DQ around it: slow, and how a graph typed for another engine can be evaluated here.
     """
 
+    _engine_name = "ONNX Runtime"
+
     def __init__(self, files: Files, precision: str, options: EngineOptions = DEFAULT_OPTIONS) -> None:
         graph, provider = files[0], options.provider or "cpu"
         typed = _try_read_layers(graph)
@@ -35,15 +37,11 @@ class OrtEngine(Engine):
             raise BackendError(f"{graph}: is typed FP16, {instead}")
         with tempfile.TemporaryDirectory(prefix="i2i-") as scratch:
             optimized = Path(scratch, "optimized.onnx") if provider == "cpu" and typed.is_quantized else None
-            self._session: Any = _open_session(graph, options, optimized, allow_integers=precision == "int8")
+            self._native = _open_session(graph, options, optimized, allow_integers=precision == "int8")
             computed = read_layers(optimized) if optimized else typed
         self.precision, self.layers = _find_precision(typed, computed, provider)
-        if self.precision != precision:
-            found = self.precision
-            if self.layers:
-                found += f"; its layers: {dict(self.layers)}, typed INT8: {typed.dequantized_count}"
-            raise BackendError(f"{graph}: asked ONNX Runtime for {precision}, it would compute in {found}")
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        self._require_precision(precision, graph)
+        inputs, outputs = self._native.get_inputs(), self._native.get_outputs()
         ports = [*inputs, *outputs]
         if len(inputs) != 1 or len(outputs) != 1 or any(port.type not in DTYPES for port in ports):
             found = ", ".join(f"{port.name} {port.type}" for port in ports)
@@ -51,22 +49,14 @@ class OrtEngine(Engine):
         self._name: str = inputs[0].name
         self.input_shape, self.output_shape = (_to_shape(port.shape) for port in ports)
         self.input_dtype, self.output_dtype = (DTYPES[port.type] for port in ports)
-        self.provider = providers.check_provider(self._session, provider, options.allow_fallback)
+        self.provider = providers.check_provider(self._native, provider, options.allow_fallback)
 
     @staticmethod
     def explain_unsupported(precision: str) -> str | None:
         return providers.explain_unsupported_provider("cpu", precision)
 
-    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        if self._session is None:
-            raise BackendError(CLOSED_MESSAGE)
-        try:
-            return self._session.run(None, {self._name: batch})[0]
-        except Exception as error:  # onnxruntime's errors share no base class
-            raise self.make_run_error("ONNX Runtime", batch, get_first_line(error)) from error
-
-    def close(self) -> None:
-        self._session = None
+    def _run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        return self._native.run(None, {self._name: batch})[0]
 
 
 def _open_session(

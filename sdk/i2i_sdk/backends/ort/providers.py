@@ -132,9 +132,19 @@ def explain_unsupported_provider(name: str, precision: str) -> str | None:
 
 
 def configure(session: Any, name: str, allow_fallback: bool) -> list[Any]:
-    """Prepare onnxruntime.SessionOptions for a provider; returns what InferenceSession takes as providers.
+    """Prepare a session's options for a provider.
 
-    Raises BackendError when a plugin finds no device.
+    Args:
+        session: onnxruntime.SessionOptions, which are changed.
+        name: of the provider, as in `PROVIDERS`.
+        allow_fallback: may the CPU run what the provider cannot?
+
+    Returns:
+        What InferenceSession takes as `providers`.
+
+    Raises:
+        InputError: the provider is not known.
+        BackendError: a plugin finds no device.
     """
     import onnxruntime as ort
 
@@ -165,9 +175,18 @@ def count_nodes_by_provider(session: Any) -> dict[str, int]:
 
 
 def check_provider(session: Any, name: str, allow_fallback: bool) -> str:
-    """What an onnxruntime.InferenceSession really runs on: "CPUExecutionProvider", or several with counts.
+    """What a session really runs on.
 
-    Raises BackendError unless it is the provider `name` alone; the CPU beside it where that was allowed.
+    Args:
+        session: an onnxruntime.InferenceSession.
+        name: of the provider that was asked for, as in `PROVIDERS`.
+        allow_fallback: may the CPU be there, too?
+
+    Returns:
+        "CPUExecutionProvider", or several providers with how many nodes each runs.
+
+    Raises:
+        BackendError: it is not this provider alone, but for a CPU that was allowed.
     """
     provider, counts = find_provider(name), count_nodes_by_provider(session)
     active: list[str] = session.get_providers()

@@ -42,12 +42,21 @@ class BuiltEngine:
 def build_engine(
     library: Library, graph: Path, precision: str, capabilities: Sequence[str] = (), batch: int = MAX_BATCH
 ) -> BuiltEngine:
-    """Build `graph`, an ONNX file typed for `precision` ("fp16" or "int8").
+    """Build an engine of a graph.
 
-    capabilities: of the GPUs to build for, where the library can; none named: the GPU that is there.
-    batch: the largest; the engine takes 1 to `batch` frames, and is tuned for 1.
-    Raises BackendError naming the node that TensorRT cannot take, or the layers of the network or of the
-    engine that compute in something else than what was asked for.
+    Args:
+        library: the TensorRT that builds it.
+        graph: an ONNX file typed for `precision`.
+        precision: "fp16" or "int8".
+        capabilities: of the GPUs to build for, where the library can; none named: the GPU that is there.
+        batch: the largest; the engine takes 1 to `batch` frames, and is tuned for 1.
+
+    Returns:
+        The engine's bytes, and what its layers compute in.
+
+    Raises:
+        BackendError: naming the node that TensorRT cannot take, or the layers of the network or of the engine
+            that compute in something else than what was asked for.
     """
     trt = library.import_module()
     listener: Any = make_listener(trt)
@@ -149,7 +158,16 @@ def read_engine_layers(description: str) -> Layers:
 
 
 def require_precision(layers: Layers, precision: str, where: str) -> None:
-    """Raise BackendError when layers compute in something else than `precision` allows, or none in it."""
+    """Check that layers compute in nothing else than a precision allows, and some in it.
+
+    Args:
+        layers: what each computes in.
+        precision: "fp16" or "int8".
+        where: the graph's name, for the error.
+
+    Raises:
+        BackendError: naming the first layers that do not.
+    """
     wrong = {name: kind for name, kind in layers.items() if kind not in ALLOWED_PRECISIONS[precision]}
     if wrong:
         raise BackendError(
@@ -163,7 +181,16 @@ def require_precision(layers: Layers, precision: str, where: str) -> None:
 
 
 def require_unchanged(network: Layers, engine: Layers, where: str) -> None:
-    """Raise BackendError when a layer of the engine computes in something else than in its network."""
+    """Check that the layers of an engine compute in what its network says.
+
+    Args:
+        network: what each layer of the network computes in.
+        engine: the same of the engine; a layer that it does not show is warned of.
+        where: the graph's name, for the error.
+
+    Raises:
+        BackendError: naming the first layers that do not.
+    """
     wrong = {name: kind for name, kind in engine.items() if name in network and network[name] != kind}
     if wrong:
         asked = ", ".join(sorted({network[name] for name in wrong}))

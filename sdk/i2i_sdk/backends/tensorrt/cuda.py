@@ -86,10 +86,16 @@ class GraphReplay:
     """
 
     def __init__(self, input_spec: ArraySpec, output_spec: ArraySpec, compute: Compute) -> None:
-        """Allocate, run once as it is, and capture.
+        """Allocate, run once as it is, and capture. Nothing stays allocated after an error.
 
-        `compute` enqueues work on a stream; it may not wait or allocate. It is kept as long as this object.
-        Raises BackendError naming the CUDA error; nothing stays allocated then.
+        Args:
+            input_spec: what `run` takes.
+            output_spec: what it gives.
+            compute: enqueues work on a stream; it may not wait or allocate. It is kept as long as this
+                object.
+
+        Raises:
+            BackendError: naming the CUDA error.
         """
         self._undo: list[tuple[Callable[[Any], Any], Any]] = []
         self._graph: Any = None
@@ -107,7 +113,7 @@ class GraphReplay:
             cuda.cudaStreamCreateWithFlags(cuda.cudaStreamNonBlocking), cuda.cudaStreamDestroy
         )
         specs = input_spec, output_spec
-        self._input, self._output = (_view_as_array(self._own(*_allocate_pinned(s)), s) for s in specs)
+        self._input, self._output = map(self._allocate_page_locked, specs)
         source, target = (self._own(cuda.cudaMalloc(s.bytes), cuda.cudaFree) for s in specs)
 
         kinds = cuda.cudaMemcpyKind
@@ -155,12 +161,12 @@ class GraphReplay:
         self._undo.append((free, value))
         return value
 
+    def _allocate_page_locked(self, spec: ArraySpec) -> NDArray[Any]:
+        """Memory that the GPU copies from and to while the CPU goes on."""
+        from cuda.bindings import runtime as cuda
 
-def _allocate_pinned(spec: ArraySpec) -> tuple[tuple[Any, ...], Callable[[Any], Any]]:
-    """Page-locked memory, which the GPU copies from while the CPU goes on, and what frees it."""
-    from cuda.bindings import runtime as cuda
-
-    return cuda.cudaHostAlloc(spec.bytes, cuda.cudaHostAllocDefault), cuda.cudaFreeHost
+        address = self._own(cuda.cudaHostAlloc(spec.bytes, cuda.cudaHostAllocDefault), cuda.cudaFreeHost)
+        return _view_as_array(address, spec)
 
 
 def _view_as_array(address: int, spec: ArraySpec) -> NDArray[Any]:

@@ -124,6 +124,14 @@ class EngineFile:
 def format_engine_name(stem: str, library: Library, capabilities: Sequence[str]) -> str:
     """How the file of an engine is called.
 
+    Args:
+        stem: its variant's name.
+        library: the TensorRT that built it.
+        capabilities: compute capabilities that it was built for, "8.9".
+
+    Returns:
+        A file's name that `parse_engine_name` reads.
+
     Example:
         >>> library = Library(FLAVORS[1], "11.4.0")
         >>> format_engine_name("trt-fp16-256x256", library, ["8.9", "12.0"])

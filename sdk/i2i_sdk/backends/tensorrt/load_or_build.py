@@ -27,9 +27,19 @@ class EnginePlan:
 def plan_engine(
     engines: Sequence[EngineFile], libraries: Sequence[Library], device: Device, precision: str
 ) -> EnginePlan:
-    """The first engine that an installed library can load on `device`, else the library that can build one.
+    """The first engine that an installed library can load on a device, else the library that can build one.
 
-    Raises BackendError when none can, with the reason of each.
+    Args:
+        engines: of the bundle.
+        libraries: that are installed, the preferred first.
+        device: the GPU.
+        precision: "fp16" or "int8".
+
+    Returns:
+        Which engine to load, or what to build one with.
+
+    Raises:
+        BackendError: no library can, with the reason of each.
     """
     reasons = [explain_unusable(library, device, precision) for library in libraries]
     able = [library for library, reason in zip(libraries, reasons, strict=True) if reason is None]
@@ -50,7 +60,16 @@ def plan_engine(
 
 
 def explain_unusable(library: Library, device: Device, precision: str) -> str | None:
-    """Why `library` cannot make an engine for `device`, or None if it can."""
+    """Why a library cannot make an engine for a device.
+
+    Args:
+        library: that is installed.
+        device: the GPU.
+        precision: "fp16" or "int8".
+
+    Returns:
+        The reason; None if it can.
+    """
     flavor = library.flavor
     if library.capabilities and device.capability not in library.capabilities:
         return (
@@ -63,7 +82,16 @@ def explain_unusable(library: Library, device: Device, precision: str) -> str | 
 
 
 def locate_cached_engine(graph_sha256: str, library: Library, device: Device) -> Path:
-    """Where an engine that was built on this device is kept: one per graph, TensorRT version and GPU."""
+    """Where an engine that was built on this device is kept: one per graph, TensorRT version and GPU.
+
+    Args:
+        graph_sha256: of the ONNX file, 64 hex digits.
+        library: the TensorRT that built it.
+        device: the GPU.
+
+    Returns:
+        A path in the cache folder, whether or not there is a file.
+    """
     parts = (graph_sha256, library.flavor.name, library.version, device.name, device.capability)
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
     return get_cache_dir() / "tensorrt" / f"{key}.engine"

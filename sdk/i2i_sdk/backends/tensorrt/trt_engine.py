@@ -17,7 +17,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from i2i_sdk.backends.base import CLOSED_MESSAGE, DEFAULT_OPTIONS, Engine, EngineOptions, Files
+from i2i_sdk.backends.base import DEFAULT_OPTIONS, Engine, EngineOptions, Files
 from i2i_sdk.backends.tensorrt import builder, cuda
 from i2i_sdk.backends.tensorrt.cuda import ArraySpec, Device, GraphReplay
 from i2i_sdk.backends.tensorrt.flavors import FLAVORS, Library, find_installed, parse_engine_name
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 class TrtEngine(Engine):
     """A TensorRT engine whose runs replay a CUDA graph, one for each size of batch."""
 
+    _engine_name = "TensorRT"
+
     def __init__(self, files: Files, precision: str, options: EngineOptions = DEFAULT_OPTIONS) -> None:
         graph, engines = files[0], tuple(e for e in map(parse_engine_name, files) if e)
         device = cuda.find_device()
@@ -43,7 +45,7 @@ class TrtEngine(Engine):
         self._library, self._trt = plan.library, plan.library.import_module()
         self._listener = builder.make_listener(self._trt)
         self._runtime: Any = self._trt.Runtime(self._listener)
-        self._engine: Any = self._load_engine(plan, graph, precision, device)
+        self._native = self._load_engine(plan, graph, precision, device)
         self.layers = self._count_layers(graph, precision)
         self.precision = precision
         self.provider = f"{device.name}, {plan.library.flavor.package} {plan.library.version}"
@@ -53,7 +55,7 @@ class TrtEngine(Engine):
             tuple(None if side == -1 else side for side in spec.shape) for spec in (input_spec, output_spec)
         )
         self.input_dtype, self.output_dtype = input_spec.dtype, output_spec.dtype
-        self._max_batch = int(self._engine.get_tensor_profile_shape(self._input_name, 0)[2][0])
+        self._max_batch = int(self._native.get_tensor_profile_shape(self._input_name, 0)[2][0])
         self._replays: dict[int, GraphReplay] = {}
 
     @staticmethod
@@ -70,11 +72,10 @@ class TrtEngine(Engine):
             return str(error)
         return None
 
-    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        if self._engine is None:
-            raise BackendError(CLOSED_MESSAGE)
-        check_batch(batch, self.input_shape, self.input_dtype, self._max_batch)
+    def _run(self, batch: NDArray[Any]) -> NDArray[Any]:
         count = len(batch)
+        if not 1 <= count <= self._max_batch:
+            raise ValueError(f"it takes 1 to {self._max_batch} frames")
         if count not in self._replays:
             self._replays[count] = self._capture_replay(count)
         return self._replays[count].run(batch)
@@ -83,7 +84,7 @@ class TrtEngine(Engine):
         for replay in self._replays.values():
             replay.close()
         self._replays = {}
-        self._engine = self._runtime = None
+        self._native = self._runtime = None
 
     def _load_engine(self, plan: EnginePlan, graph: Path, precision: str, device: Device) -> Any:
         """Deserialize the engine of the bundle, else the one built here before, else build one."""
@@ -103,7 +104,7 @@ class TrtEngine(Engine):
         raise BackendError(f"{graph}: the engine built here cannot be loaded: {self._listener.error}")
 
     def _count_layers(self, graph: Path, precision: str) -> dict[str, int]:
-        inspector = self._engine.create_engine_inspector()
+        inspector = self._native.create_engine_inspector()
         text = inspector.get_engine_information(self._trt.LayerInformationFormat.ONELINE)
         found = builder.read_engine_layers(text)
         if found:
@@ -113,21 +114,21 @@ class TrtEngine(Engine):
         return dict(Counter(found.values()))
 
     def _find_tensor(self, mode: Any) -> tuple[str, ArraySpec]:
-        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
-        names = [name for name in names if self._engine.get_tensor_mode(name) == mode]
+        names = [self._native.get_tensor_name(i) for i in range(self._native.num_io_tensors)]
+        names = [name for name in names if self._native.get_tensor_mode(name) == mode]
         if len(names) != 1:
             raise BackendError(f"one input and one output are needed; this engine has {', '.join(names)}")
-        dtype = self._trt.nptype(self._engine.get_tensor_dtype(names[0])).__name__
-        return names[0], ArraySpec(tuple(self._engine.get_tensor_shape(names[0])), dtype)
+        dtype = self._trt.nptype(self._native.get_tensor_dtype(names[0])).__name__
+        return names[0], ArraySpec(tuple(self._native.get_tensor_shape(names[0])), dtype)
 
     def _capture_replay(self, count: int) -> GraphReplay:
         """A context of its own for each size of batch: a graph does not survive a change of its context."""
         settings: dict[str, Any] = {}
         if self._library.flavor.compiles_lazily:  # a graph would keep the slow kernels
-            settings["runtime_config"] = config = self._engine.create_runtime_config()
+            settings["runtime_config"] = config = self._native.create_runtime_config()
             eager = self._trt.DynamicShapesKernelSpecializationStrategy.EAGER
             config.dynamic_shapes_kernel_specialization_strategy = eager
-        context = self._engine.create_execution_context(**settings)
+        context = self._native.create_execution_context(**settings)
         if context is None or not context.set_input_shape(self._input_name, (count, *self.input_shape[1:])):
             raise BackendError(f"TensorRT cannot prepare a batch of {count}: {self._listener.error}")
         input_spec = ArraySpec(tuple(context.get_tensor_shape(self._input_name)), self.input_dtype)
@@ -137,13 +138,27 @@ class TrtEngine(Engine):
             context.set_tensor_address(self._input_name, source)
             context.set_tensor_address(self._output_name, target)
             if not context.execute_async_v3(stream):
-                raise BackendError(f"TensorRT failed on a batch of {count}: {self._listener.error}")
+                raise BackendError(self._listener.error)
 
         return GraphReplay(input_spec, output_spec, compute)
 
 
 def build_for_device(library: Library, graph: Path, precision: str, device: Device, reason: str) -> bytes:
-    """Build an engine for `device` while a line on the terminal says so. Raises BackendError."""
+    """Build an engine while a line on the terminal says so.
+
+    Args:
+        library: the TensorRT that builds it.
+        graph: an ONNX file typed for `precision`.
+        precision: "fp16" or "int8".
+        device: the GPU that it is for.
+        reason: why none that is there is taken, for the log.
+
+    Returns:
+        The engine's bytes.
+
+    Raises:
+        BackendError: as `build_engine`.
+    """
     from rich.console import Console
 
     log.info("%s: building a TensorRT engine: %s", graph.name, reason)
@@ -151,11 +166,3 @@ def build_for_device(library: Library, graph: Path, precision: str, device: Devi
     what = f"building a TensorRT engine of {graph.name} for {device.name}; done once, and kept"
     with Console(stderr=True).status(what):
         return builder.build_engine(library, graph, precision, chosen).engine
-
-
-def check_batch(batch: NDArray[Any], shape: tuple[int | None, ...], dtype: str, max_batch: int) -> None:
-    """Raise BackendError unless an engine of this input, for 1 to `max_batch` frames, can take `batch`."""
-    fits = batch.ndim == len(shape) and all(s in (None, b) for s, b in zip(shape, batch.shape, strict=True))
-    if not fits or batch.dtype != dtype or not 1 <= len(batch) <= max_batch:
-        expected = f"{dtype} (N, {', '.join(map(str, shape[1:]))}), N from 1 to {max_batch}"
-        raise BackendError(f"TensorRT got {batch.dtype} {batch.shape}; this engine takes {expected}")
