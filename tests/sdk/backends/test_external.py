@@ -104,8 +104,8 @@ def test_layout_and_channel_order(tmp_path: Path, layout: str, order: str, color
     own[..., 0], own[..., 1] = 7, own[..., 1] + 1
     rgb = own if order == "rgb" else own[..., ::-1]
     expected = rgb if color == "rgb" else rgb[..., ::-1]
-    with Translator(graph, color=color, **CANDY | {"layout": layout, "channel_order": order}) as translate:
-        assert (translate(image) == expected).all()
+    with Translator(graph, **CANDY | {"layout": layout, "channel_order": order}) as translate:
+        assert (translate(image, color) == expected).all()
 
 
 def test_values_beyond_the_range_are_clipped(tmp_path: Path) -> None:
