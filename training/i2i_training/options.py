@@ -47,6 +47,22 @@ UPSTREAM_NAMES = {
 }
 
 
+def check_value(name: str, value: object, is_allowed: bool, allowed: str) -> None:
+    """Refuse the value of an option.
+
+    Args:
+        name: of the option, as its flag has it.
+        value: what was given.
+        is_allowed: whether it can be used.
+        allowed: what can be used, in words.
+
+    Raises:
+        TrainingError: with name, value and what is allowed, where it is not.
+    """
+    if not is_allowed:
+        raise TrainingError(f"{name} is {value}; {allowed}")
+
+
 def or_none(kind: type) -> Any:
     """An annotation that makes tyro take "none", in any case, for an option of `kind | None`."""
     return tyro.constructors.PrimitiveConstructorSpec(

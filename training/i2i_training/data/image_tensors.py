@@ -60,6 +60,11 @@ def convert_channels(image: Image, channels: int) -> Image:
     raise ValueError(f"has {found} channels, not {channels}")
 
 
+def to_rgb(image: Image) -> Image:
+    """uint8 [H, W, 1 or 3] -> uint8 [H, W, 3]; gray becomes three equal channels."""
+    return image if image.shape[2] == 3 else np.repeat(image, 3, axis=2)
+
+
 def resize_image(image: Image, height: int, width: int, is_label_map: bool) -> Image:
     """uint8 [height, width, C], without regard to the aspect; label maps get no new colors."""
     if image.shape[:2] == (height, width):

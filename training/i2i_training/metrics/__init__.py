@@ -11,10 +11,10 @@ input has the highest. The levels of `compute_sliced_wasserstein` ("256", "128",
 """
 
 from i2i_training.metrics.inception import compute_inception_scores
-from i2i_training.metrics.paired import compute_paired_scores
+from i2i_training.metrics.paired import compute_l1, compute_paired_scores
 from i2i_training.metrics.palette import find_dominant_colors, find_nearest_color, parse_palette
 from i2i_training.metrics.swd import compute_sliced_wasserstein
-from i2i_training.metrics.unpaired import ColorShift, compute_edge_similarity, detect_color_shift
+from i2i_training.metrics.unpaired import compute_edge_similarity, detect_color_shift
 
 HIGHER_IS_BETTER: dict[str, bool] = {
     "l1": False,
@@ -29,9 +29,9 @@ HIGHER_IS_BETTER: dict[str, bool] = {
 
 __all__ = [
     "HIGHER_IS_BETTER",
-    "ColorShift",
     "compute_edge_similarity",
     "compute_inception_scores",
+    "compute_l1",
     "compute_paired_scores",
     "compute_sliced_wasserstein",
     "detect_color_shift",
