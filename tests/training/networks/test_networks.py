@@ -291,8 +291,6 @@ def test_counting_leaves_the_network_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: PatchDiscriminator(3, norm="bacth"), "'bacth'; allowed: instance, batch, none"),
-        (lambda: PatchDiscriminator(3, norm="bacth"), "'bacth'; allowed: instance, batch, none"),
         (lambda: ResnetConfig(norm="bacth"), "'bacth'; allowed: instance, batch, none"),
         (lambda: UnetConfig(norm="bacth"), "'bacth'; allowed: instance, batch, none"),
         (lambda: UnetConfig(downs=9), "downs is 9; allowed: 5 to 8"),

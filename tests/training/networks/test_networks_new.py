@@ -19,17 +19,16 @@ from i2i_training.networks import (
     GeneratorConfig,
     GeneratorSpec,
     PatchDiscriminator,
-    PatchSampler,
     ResnetConfig,
     UnitConfig,
     UnitNetworks,
     build_generator,
-    count_feature_channels,
     count_macs,
     count_parameters,
     initialize_weights,
-    select_feature_layers,
 )
+from i2i_training.networks.patch_features import PatchSampler, count_feature_channels, select_feature_layers
+from i2i_training.networks.spec import reverse_config
 
 CONFIGS: list[GeneratorConfig] = [
     UnitConfig(1, 2, width=2, blocks=2),
@@ -125,7 +124,7 @@ def test_training_one_domain_moves_the_other_ones_shared_layers() -> None:
 def test_unit_translators_are_ordinary_generators(direction: str, tmp_path: Path) -> None:
     nets = initialize_weights(UnitNetworks(TINY), gain=0.3).eval()
     a, b = make_domains()
-    config = nets.get_config(direction)
+    config = TINY if direction == "AtoB" else reverse_config(TINY)
     path = save_generator(tmp_path / "net.safetensors", nets.get_translator(direction), GeneratorSpec(config))
     alone, _ = load_generator(path)
     with torch.no_grad():
@@ -133,14 +132,12 @@ def test_unit_translators_are_ordinary_generators(direction: str, tmp_path: Path
         x, y = (a, outputs.ab) if direction == "AtoB" else (b, outputs.ba)
         assert torch.equal(alone(x), y)
         assert torch.equal(alone(x), alone(x))  # no noise
-    with pytest.raises(ValueError, match="'AtoA'; allowed: AtoB, BtoA"):
-        nets.get_translator("AtoA")
 
 
 def test_unit_step_has_every_picture_and_mean() -> None:
     nets = initialize_weights(UnitNetworks(TINY), gain=0.3)
     a, b = make_domains()
-    out = nets(a, b, torch.Generator().manual_seed(3))
+    out = nets(a, b)
     assert all(getattr(out, name).shape == a.shape for name in ("aa", "ba", "aba"))
     assert all(getattr(out, name).shape == b.shape for name in ("bb", "ab", "bab"))
     assert all(getattr(out, f"mean_{name}").shape == (2, 8, 4, 6) for name in ("a", "b", "ab", "ba"))
@@ -150,20 +147,17 @@ def test_unit_step_has_every_picture_and_mean() -> None:
     assert all(p.grad is not None for p in nets.parameters())  # DistributedDataParallel waits for all
 
 
-def test_unit_noise_is_standard_normal_drawn_from_the_generator_given() -> None:
+def test_unit_noise_is_standard_normal_in_training_only() -> None:
     nets = UnitNetworks(TINY)
     a, b = make_domains()
     seen: list[Tensor] = []
     nets.decoder_a.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    torch.manual_seed(4)
     with torch.no_grad():
-        out = nets(a.repeat(40, 1, 1, 1), b.repeat(40, 1, 1, 1), torch.Generator().manual_seed(4))
+        out = nets(a.repeat(40, 1, 1, 1), b.repeat(40, 1, 1, 1))
         noise = seen[1] - out.mean_a  # G_A takes z_b, z_a, z_ab in this order
         assert noise.mean().abs() < 0.03 and noise.std() == pytest.approx(1.0, abs=0.03)
-        state = torch.random.get_rng_state()
-        first, again, other = (nets(a, b, torch.Generator().manual_seed(s)) for s in (5, 5, 6))
-        assert torch.equal(state, torch.random.get_rng_state())
-        assert torch.equal(first.bab, again.bab) and not torch.equal(first.bab, other.bab)
-        quiet = nets.eval()(a, b, torch.Generator().manual_seed(5))
+        quiet = nets.eval()(a, b)
         assert torch.equal(quiet.aa, nets.decoder_a(quiet.mean_a))
 
 
@@ -245,9 +239,6 @@ def test_features_are_the_layers_outputs_and_change_nothing(norm: str) -> None:
         assert all(torch.equal(f, g) for f, g in zip(found, again, strict=True))
         assert torch.equal(found[0][:, :, 3:-3, 3:-3], x)  # the picture itself
     assert count_feature_channels(config, layers) == tuple(f.shape[1] for f in found) == (3, 4, 8, 8, 8)
-    for wrong in ((4, 0), (0, 99), (0, 0), (-1, 3)):
-        with pytest.raises(ValueError, match="rising numbers from 0 to"):
-            net(x, wrong)
 
 
 def test_fewer_blocks_have_fewer_features() -> None:
@@ -260,9 +251,11 @@ def test_patches_come_from_the_same_places_of_both_lists() -> None:
     maps = [torch.randn(2, 3, 20, 20), torch.randn(2, 5, 4, 4)]
     sampler = PatchSampler([3, 5], patches=64, width=7)
     assert len(list(sampler.parameters())) == 2 * 4  # there before the first call
-    first, second = sampler(maps, [2 * m for m in maps], torch.Generator().manual_seed(1))
-    same, _ = sampler(maps, maps, torch.Generator().manual_seed(1))
-    other, _ = sampler(maps, maps, torch.Generator().manual_seed(2))
+    torch.manual_seed(1)
+    first, second = sampler(maps, [2 * m for m in maps])
+    torch.manual_seed(1)
+    same, _ = sampler(maps, maps)
+    other, _ = sampler(maps, maps)
     assert [v.shape for v in first] == [(2, 64, 7), (2, 16, 7)]  # 16: all there are
     for vectors in (*first, *second):
         torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(vectors.shape[:2]))
