@@ -10,7 +10,8 @@ import torch
 from tiny_recipe import Expected, assert_step, make_batch, make_double_step, make_recipe, measure_color_error
 from torch import Tensor, nn
 
-from i2i_training.networks import ResnetConfig, select_feature_layers
+from i2i_training.networks import ResnetConfig
+from i2i_training.networks.patch_features import select_feature_layers
 from i2i_training.recipes.cut import CutOptions, compute_patch_nce
 from i2i_training.recipes.parts import OptimOptions
 from i2i_training.run.devices import launch_fabric
