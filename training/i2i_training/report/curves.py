@@ -27,10 +27,14 @@ TEXT_COLOR, GRID_COLOR = "#33373d", "#d9dce1"
 def render_curves_svg(curves: Mapping[str, Curve], unit: str = "", better: int = 0) -> str:
     """One figure as an `<svg>` element that takes the width of what it stands in.
 
-    curves: by name, at least one value each; the names are the legend of two or more. unit: of the
-    vertical axis. better: 1 or -1 rings the highest or lowest value of each curve, 0 none.
+    Args:
+        curves: by name, at least one value each; the names are the legend of two or more.
+        unit: of the vertical axis.
+        better: 1 or -1 rings the highest or lowest value of each curve, 0 none.
 
-    Of long curves the line is the mean of neighboring values, and the band holds four of five of them.
+    Returns:
+        SVG. Of long curves the line is the mean of neighboring values, and the band holds four of five of
+        them.
 
     Example:
         >>> render_curves_svg({"D": [(50, 0.7), (100, 0.6)]})[:4]
@@ -42,12 +46,18 @@ def render_curves_svg(curves: Mapping[str, Curve], unit: str = "", better: int =
 
 
 def draw_curves(axes: Axes, curves: Mapping[str, Curve], unit: str = "", better: int = 0) -> None:
-    """The curves of `render_curves_svg` on axes of a figure that the caller arranges."""
+    """The curves of `render_curves_svg` on axes of a figure that the caller arranges.
+
+    Args:
+        axes: what is drawn on.
+        curves: by name, at least one value each; the names are the legend of two or more.
+        unit: of the vertical axis.
+        better: 1 or -1 rings the highest or lowest value of each curve, 0 none.
+    """
     for curve, color in zip(curves.values(), COLORS * len(curves), strict=False):
         _draw_curve(axes, curve, color, better)
     _style_axes(axes, unit)
     _fit_y_axis(axes, curves.values())
-    _fit_x_axis(axes, curves.values())
     if len(curves) > 1:
         _add_legend(axes, list(curves))
 
@@ -103,13 +113,6 @@ def _style_axes(axes: Axes, unit: str) -> None:
     axes.grid(axis="y", color=GRID_COLOR, linewidth=0.7)
 
 
-def _fit_x_axis(axes: Axes, curves: Iterable[Curve]) -> None:
-    """Around a single step there are no fractions of steps."""
-    steps = [step for curve in curves for step, _ in curve]
-    if min(steps) == max(steps):
-        axes.set_xlim(steps[0] - 2, steps[0] + 2)
-
-
 def _fit_y_axis(axes: Axes, curves: Iterable[Curve]) -> None:
     """Room for all lines and all but the wildest of the bands, which would flatten everything else."""
     few = [downsample_curve(curve) for curve in curves]
@@ -122,17 +125,9 @@ def _fit_y_axis(axes: Axes, curves: Iterable[Curve]) -> None:
 def _add_legend(axes: Axes, names: Sequence[str]) -> None:
     """A legend above. Names are nobody's mathematics, and one that begins with "_" is shown too."""
     lines = [line for line in axes.lines if line.get_zorder() == 3]
-    legend = axes.legend(
-        lines,
-        [f" {name}" for name in names],
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=3,
-        frameon=False,
-        fontsize=10,
-        handlelength=1.2,
-        labelcolor=TEXT_COLOR,
-    )
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3}
+    style = {"frameon": False, "fontsize": 10, "handlelength": 1.2, "labelcolor": TEXT_COLOR}
+    legend = axes.legend(lines, [f" {name}" for name in names], **place, **style)
     for text in legend.get_texts():
         text.set_parse_math(False)
 

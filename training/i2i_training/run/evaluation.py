@@ -10,15 +10,17 @@ import numpy as np
 import torch
 from lightning.fabric import Fabric
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.checkpoint import set_test_mode
 from i2i_training.data import HeldOutSet, normalize_images, to_images, to_tensor
+from i2i_training.data.image_tensors import Image
 from i2i_training.metrics import (
     HIGHER_IS_BETTER,
     compute_edge_similarity,
     compute_inception_scores,
+    compute_l1,
     compute_paired_scores,
     compute_sliced_wasserstein,
     detect_color_shift,
@@ -30,8 +32,6 @@ from i2i_training.networks import DcganConfig, build_generator
 from i2i_training.recipes.base import TrainedGenerator
 from i2i_training.run.run_options import RunOptions
 from i2i_training.run.sample_grids import draw_sample_grid, draw_sample_sheet
-
-Image = NDArray[np.uint8]
 
 MIN_SIZE = 16  # pixels: SSIM's window is 11, the patches of the sliced Wasserstein distance need a pyramid
 GRID_ROWS = 6  # of a grid
@@ -46,7 +46,7 @@ class EvalSet:
     targets: list[Image] | None  # the truth for each input, where pairs exist
     references: list[Image]  # real images of the domain that is translated into
     palette: NDArray[np.uint8] | None  # [K, 3] RGB of the classes, where the targets are label maps
-    keeps_colors: bool  # a translation that turns colors round would be wrong
+    keeps_colors: bool  # turning colors round would be wrong; where truth exists, the scores tell
     inception: str  # file, or ""
 
     @property
@@ -64,14 +64,9 @@ class EvalSet:
     @property
     def has_same_kind(self) -> bool:
         """Whether inputs and outputs are pictures of as many channels."""
-        return (
-            bool(self.inputs) and is_picture(self.inputs[0]) and _count_channels(self.inputs) == self.channels
-        )
-
-    @property
-    def channels(self) -> int:
-        """Of the outputs."""
-        return _count_channels(self.references)
+        if not self.inputs or not is_picture(self.inputs[0]):
+            return False
+        return self.inputs[0].shape[2] == self.references[0].shape[2]
 
 
 @dataclass(frozen=True)
@@ -147,7 +142,9 @@ def evaluate(generators: Sequence[TrainedGenerator], plan: EvalPlan, fabric: Fab
         suffix = "" if generator.direction == "AtoB" else "_BtoA"
         found = _compute_scores(outputs, eval_set, fabric.device)
         scores |= {f"{name}{suffix}": value for name, value in found.items()}
-        warnings += [f"{generator.direction}: {reason}" for reason in _find_wrong_colors(outputs, eval_set)]
+        if eval_set.keeps_colors and eval_set.has_same_kind:
+            reason = detect_color_shift(outputs, eval_set.inputs, eval_set.references)
+            warnings += [f"{generator.direction}: {reason}"] * bool(reason)
     return Evaluation(scores, grids, warnings)
 
 
@@ -163,9 +160,9 @@ def copy_generator(generator: TrainedGenerator) -> nn.Module:
     """
     with torch.device("meta"):
         module = build_generator(generator.config)
-    state = {k: _copy_tensor(v) for k, v in generator.module.state_dict().items()}
+    state = {k: v.detach().clone() for k, v in generator.module.state_dict().items()}
     module.load_state_dict(state, assign=True)
-    return set_test_mode(module, generator.norm_mode)
+    return set_test_mode(module.float(), generator.norm_mode)
 
 
 def translate_images(module: nn.Module, images: Sequence[Image], fabric: Fabric) -> list[Image]:
@@ -188,15 +185,6 @@ def sample_images(module: nn.Module, latent: int, count: int, fabric: Fabric, se
 def value_to_minimize(name: str, value: float) -> float:
     """The score, turned so that lower is better."""
     return -value if HIGHER_IS_BETTER[name] else value
-
-
-def _copy_tensor(tensor: Tensor) -> Tensor:
-    copy = tensor.detach().clone()
-    return copy.float() if copy.is_floating_point() else copy
-
-
-def _count_channels(images: Sequence[Image]) -> int:
-    return images[0].shape[2]
 
 
 def _build_eval_set(direction: str, held_out: HeldOutSet, run: RunOptions) -> EvalSet:
@@ -226,7 +214,7 @@ def resolve_palette(palette: str, targets: Sequence[Image]) -> NDArray[np.uint8]
 def _compute_scores(outputs: Sequence[Image], eval_set: EvalSet, device: torch.device) -> dict[str, float]:
     """The scores by name."""
     if not is_picture(outputs[0]):
-        return {} if eval_set.targets is None else {"l1": _compute_l1(outputs, eval_set.targets)}
+        return {} if eval_set.targets is None else {"l1": compute_l1(outputs, eval_set.targets)}
     scores: dict[str, float] = {}
     if eval_set.targets is not None:
         scores |= compute_paired_scores(outputs, eval_set.targets, eval_set.palette)
@@ -240,20 +228,6 @@ def _compute_scores(outputs: Sequence[Image], eval_set: EvalSet, device: torch.d
     if eval_set.has_same_kind:
         scores["edge_similarity"] = compute_edge_similarity(outputs, eval_set.inputs)
     return scores
-
-
-def _compute_l1(outputs: Sequence[Image], targets: Sequence[Image]) -> float:
-    """Of images of any number of channels; as `compute_paired_scores`."""
-    pairs = zip(outputs, targets, strict=True)
-    return float(np.mean([np.abs(o.astype(np.int16) - t).mean() for o, t in pairs]))
-
-
-def _find_wrong_colors(outputs: Sequence[Image], eval_set: EvalSet) -> list[str]:
-    """A sentence if CycleGAN's known failure is seen. Where truth exists, the scores tell."""
-    if not (eval_set.keeps_colors and eval_set.has_same_kind):
-        return []
-    shift = detect_color_shift(outputs, eval_set.inputs, eval_set.references)
-    return [shift.reason] if shift.is_shifted else []
 
 
 def _crop_center(image: Image, side: int) -> Image:

@@ -38,8 +38,3 @@ class NonFiniteTracker:
         broken = {name: int(step) for name, step in zip(self._names, steps.tolist(), strict=True) if step}
         first = min(broken.values(), default=0)
         return first, [name for name, step in broken.items() if step == first]
-
-
-def find_non_finite(weights: Mapping[str, Tensor]) -> list[str]:
-    """Names of the tensors that hold something that is not finite."""
-    return [name for name, value in weights.items() if not torch.isfinite(value).all()]
