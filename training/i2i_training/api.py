@@ -75,8 +75,20 @@ def prepare_run(
 ) -> PreparedRun:
     """Gather the options of a run: defaults, preset, file, flags; each wins over those before.
 
-    Args as `train` has them; flags and source as `parse_options` has them. Raises TrainingError and
-    SystemExit as `parse_options`.
+    Args:
+        name: of the recipe.
+        flags: as `parse_options` has them.
+        resume: as `train` has it.
+        config: as `train` has it.
+        preset: as `train` has it.
+        source: as `parse_options` has it.
+
+    Returns:
+        What `start_run` takes.
+
+    Raises:
+        TrainingError: as `parse_options`, and where there are no data or no such recipe, preset or run.
+        SystemExit: as `parse_options`.
     """
     if resume is not None and (preset or config is not None):
         raise TrainingError("--resume takes the options of the run itself; leave out --preset and --config")

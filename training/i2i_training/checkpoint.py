@@ -19,17 +19,9 @@ from torch import Tensor, nn
 
 from i2i_sdk.errors import CheckpointError
 from i2i_sdk.files import hash_file, write_atomically
+from i2i_training.dialects import upstream
 from i2i_training.dialects.packed import is_packed, pack, unpack
 from i2i_training.dialects.pth_file import read_state_dict
-from i2i_training.dialects.upstream import (
-    SUPPORTED,
-    UnknownArchitectureError,
-    build_meta_state,
-    describe_differences,
-    infer_config,
-    override_config,
-    repair_state_dict,
-)
 from i2i_training.networks import GeneratorConfig, GeneratorSpec, build_generator
 
 log = logging.getLogger(__name__)
@@ -163,19 +155,19 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], GeneratorSpec]:
             state = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path}: truncated, damaged or no .safetensors file: {error}. Supported: {SUPPORTED}"
+            f"{path}: truncated, damaged or no .safetensors file: {error}. Supported: {upstream.SUPPORTED}"
         ) from error
     if HEADER not in metadata:
         raise CheckpointError(
             f"{path}: a .safetensors file without i2i-sdk's header, so its architecture is not known; "
-            f"supported: {SUPPORTED}"
+            f"supported: {upstream.SUPPORTED}"
         )
     try:
         spec = GeneratorSpec.from_json(json.loads(metadata[HEADER]))
     except (ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path}: its header is not valid: {error}") from error
     if is_packed(state):
-        state = unpack(state, {k: v.shape for k, v in build_meta_state(spec.config).items()})
+        state = unpack(state, {k: v.shape for k, v in upstream.build_meta_state(spec.config).items()})
     if wrong := _describe_differences(state, spec.config):
         raise CheckpointError(
             f"{path}: its tensors are not those of the {spec.config.architecture} in its header: {wrong}"
@@ -187,9 +179,9 @@ def _describe_differences(state: Mapping[str, Tensor], config: GeneratorConfig) 
     """The first tensors whose shape or type is not what `config` makes; empty when all are."""
     found, expected = (
         {k: f"{str(v.dtype).removeprefix('torch.')} {list(v.shape)}" for k, v in tensors.items()}
-        for tensors in (state, build_meta_state(config))
+        for tensors in (state, upstream.build_meta_state(config))
     )
-    return describe_differences(found, expected)
+    return upstream.describe_differences(found, expected)
 
 
 def _reject_overrides(path: Path, padding: str | None, upsample: str | None) -> None:
@@ -203,13 +195,13 @@ def _reject_overrides(path: Path, padding: str | None, upsample: str | None) -> 
 def _read_upstream(
     path: Path, padding: str | None, upsample: str | None, norm_mode: str | None
 ) -> tuple[dict[str, Tensor], GeneratorSpec]:
-    state, repairs = repair_state_dict(read_state_dict(path))
+    state, repairs = upstream.repair_state_dict(read_state_dict(path))
     try:
-        inferred = infer_config({k: tuple(v.shape) for k, v in state.items()})
-        config = override_config(inferred.config, padding, upsample)
-    except UnknownArchitectureError as error:
+        inferred = upstream.infer_config({k: tuple(v.shape) for k, v in state.items()})
+        config = upstream.override_config(inferred.config, padding, upsample)
+    except upstream.UnknownArchitectureError as error:
         raise CheckpointError(
-            f"{path}: not a supported generator: {error}. Supported: {SUPPORTED}"
+            f"{path}: not a supported generator: {error}. Supported: {upstream.SUPPORTED}"
         ) from error
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error

@@ -73,8 +73,18 @@ def run_training(recipe: Recipe, run: RunOptions, resume: bool = False) -> Train
     if nothing had happened; the latest and the best generators; sample grids; `metrics.csv`. SIGINT and
     SIGTERM end the run after the step at hand, with its state saved. Of several processes all train, and
     the first one writes.
-    Raises TrainingError when options or data cannot be used or a loss is not finite, CheckpointError for a
-    state that cannot be resumed.
+
+    Args:
+        recipe: a fresh one.
+        run: where, how long, with which images.
+        resume: whether the run in the folder goes on.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        TrainingError: when options or data cannot be used or a loss is not finite.
+        CheckpointError: for a state that cannot be resumed.
     """
     check_options(recipe, run)
     fabric = launch_fabric(run.precision)
@@ -96,7 +106,7 @@ def run_training(recipe: Recipe, run: RunOptions, resume: bool = False) -> Train
             check_steps_left(session.step, run)
         fabric.barrier()  # all have looked at the folder before the first one changes it
         if fabric.is_global_zero:
-            prepare_folder(recipe, run, resume)
+            _prepare_folder(recipe, run, resume)
         config = {**asdict(run), **asdict(recipe.options)}
         opened = open_journal(run, config, session.step) if fabric.is_global_zero else nullcontext()
         with opened as journal, StopSignals() as signals:
@@ -162,19 +172,19 @@ def _evaluate_and_keep_best(state: RunState, context: RunContext) -> None:
     if not state.best or score < state.best["score"]:
         state.best = {"step": state.step, "score": score, "by": plan.best_by}
         if fabric.is_global_zero:
-            write_generators(state, run, BEST)
+            _write_generators(state, run, BEST)
 
 
 def _save_checkpoint(state: RunState, context: RunContext) -> None:
     """The latest generators and the state. Killed in between, the run goes on from the state before."""
     if context.fabric.is_global_zero:
-        write_generators(state, context.run, LATEST)
+        _write_generators(state, context.run, LATEST)
         save_state(Path(context.run.out) / STATE, state)
     context.fabric.barrier()
     state.saved_step = state.step
 
 
-def write_generators(state: RunState, run: RunOptions, name: str) -> None:
+def _write_generators(state: RunState, run: RunOptions, name: str) -> None:
     """All generators as `.safetensors`, each with its history."""
     for g in state.recipe.list_generators(state.averages.get_networks()):
         spec = GeneratorSpec(
@@ -272,7 +282,7 @@ def check_folder(out: Path, overwrite: bool) -> None:
     )
 
 
-def prepare_folder(recipe: Recipe, run: RunOptions, resume: bool) -> None:
+def _prepare_folder(recipe: Recipe, run: RunOptions, resume: bool) -> None:
     """Make `run.out`, remove an earlier run unless it goes on, and write the resolved options.
 
     What a killed process left half-written goes too. The permission to overwrite is not written: it was

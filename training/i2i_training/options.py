@@ -126,9 +126,18 @@ def parse_options(
 
 
 def apply_values(defaults: tuple[Any, ...], values: Mapping[str, Any], source: str) -> tuple[Any, ...]:
-    """The dataclasses with the values of a preset or a file: {"resnet.blocks": 6, "optim": {"lr": 1e-4}}.
+    """Change dataclasses as a preset or a file says.
 
-    Raises TrainingError naming the `source`, as `parse_options`.
+    Args:
+        defaults: as `parse_options` has them.
+        values: {"resnet.blocks": 6, "optim": {"lr": 1e-4}}.
+        source: of the values, for errors.
+
+    Returns:
+        New dataclasses, in the order of `defaults`.
+
+    Raises:
+        TrainingError: as `parse_options`.
     """
     flags = make_flags(values)
     return parse_options(defaults, flags, source=source) if flags else defaults

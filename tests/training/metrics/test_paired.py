@@ -138,7 +138,7 @@ def test_pictures_without_areas_have_no_palette() -> None:
 def test_directions_cover_every_figure() -> None:
     image = data.astronaut()[:32, :32]
     figures = {*compute_paired_scores([image], [image], PALETTE), "swd", "fid", "kid"}
-    assert set(metrics.HIGHER_IS_BETTER) == figures
+    assert {name for name, score in metrics.SCORES.items() if score.better} == figures
     worse = compute_paired_scores([255 - image], [image], PALETTE)
     for name, best in compute_paired_scores([image], [image], PALETTE).items():
-        assert (best > worse[name]) == metrics.HIGHER_IS_BETTER[name], name
+        assert (best - worse[name]) * metrics.SCORES[name].better > 0, name

@@ -162,12 +162,3 @@ def test_a_terminal_gets_a_bar() -> None:
     assert "step 20/40" not in text
     for part in ("40/40", "it/s", "0:00:00 left", "D[0] 0.500  cycle 12.000", "held-out [psnr] 21.5 dB\n"):
         assert part in text
-
-
-def test_the_pace_is_measured_between_losses() -> None:
-    line = ProgressLine(10, console=Console(file=io.StringIO()))
-    assert line.rate == 0.0
-    line.advance(1)
-    assert line.rate == 0.0
-    line.advance(2, {})
-    assert line.rate > 0

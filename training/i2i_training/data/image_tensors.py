@@ -66,7 +66,17 @@ def to_rgb(image: Image) -> Image:
 
 
 def resize_image(image: Image, height: int, width: int, is_label_map: bool) -> Image:
-    """uint8 [height, width, C], without regard to the aspect; label maps get no new colors."""
+    """Resize without regard to the aspect.
+
+    Args:
+        image: uint8 [H, W, C].
+        height: pixels.
+        width: pixels.
+        is_label_map: whether no new colors may come up.
+
+    Returns:
+        uint8 [height, width, C].
+    """
     if image.shape[:2] == (height, width):
         return image
     if is_label_map:

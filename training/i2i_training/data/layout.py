@@ -63,12 +63,20 @@ class Layout:
 
 
 def find_layout(root: Path, kind: str, direction: str) -> Layout:
-    """Recognize the layout of `root` for a recipe of `kind` "paired", "unpaired" or "single".
+    """Recognize the layout of a data set.
 
-    A single recipe has targets only: domain B, or A when the direction is BtoA. An unpaired recipe may have
-    pairs: training does not use them, held-out images are scored with them.
+    Args:
+        root: its folder.
+        kind: of the recipe, "paired", "unpaired" or "single". A single recipe has targets only: domain B, or
+            A when the direction is BtoA. An unpaired recipe may have pairs: training does not use them,
+            held-out images are scored with them.
+        direction: "AtoB" or "BtoA".
 
-    Raises TrainingError with what was found and which layouts there are.
+    Returns:
+        The files to train on and those held out.
+
+    Raises:
+        TrainingError: with what was found and which layouts there are.
     """
     if not root.is_dir():
         raise TrainingError(f"there is no data set folder {root}")

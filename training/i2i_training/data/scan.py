@@ -85,9 +85,18 @@ def scan_files(
 
 
 def extract_part(decoded: Image, source: ImageFile, options: DataOptions) -> Image:
-    """The source's half of a decoded file, as uint8 [H, W, C] of its domain's channels.
+    """The source's part of a decoded file.
 
-    Raises ValueError with the reason where that cannot be.
+    Args:
+        decoded: uint8 [H, W, C].
+        source: the whole or a half of it.
+        options: how many channels each domain has.
+
+    Returns:
+        uint8 [H, W, C] of its domain's channels.
+
+    Raises:
+        ValueError: with the reason where that cannot be.
     """
     if source.is_half:
         width = decoded.shape[1]
@@ -145,8 +154,8 @@ def read_split(
     """
     sources = [*split.inputs, *split.targets]
     found = scan_files(sources, options, min_size, transform, max_bytes)
-    check_halves(sources, found, options)
-    good, problems = select_usable(split, found)
+    _check_halves(sources, found, options)
+    good, problems = _select_usable(split, found)
     total = len({s.path for s in sources}) + len(split.problems)
     if problems:
         listed = "\n  ".join(problems)
@@ -161,7 +170,7 @@ def read_split(
     return good, {s: image for s, image in found.images.items() if s in left}
 
 
-def check_halves(sources: Sequence[ImageFile], result: ScanResult, options: DataOptions) -> None:
+def _check_halves(sources: Sequence[ImageFile], result: ScanResult, options: DataOptions) -> None:
     """Raise TrainingError for ordinary photos that are taken for side-by-side pairs.
 
     Pairs mostly have one size, and their halves are no tall strips.
@@ -176,7 +185,7 @@ def check_halves(sources: Sequence[ImageFile], result: ScanResult, options: Data
         )
 
 
-def select_usable(split: Split, result: ScanResult) -> tuple[Split, list[str]]:
+def _select_usable(split: Split, result: ScanResult) -> tuple[Split, list[str]]:
     """The split without what cannot be used, and "file: why" of that."""
     sizes = result.sizes
     problems = [*split.problems, *(f"{path}: {reason}" for path, reason in result.problems.items())]

@@ -39,8 +39,14 @@ class DcganGenerator(nn.Module):
 class DcganDiscriminator(nn.Module):
     """float32 [N, C, size, size] in -1..1 -> one raw score per image, float32 [N, 1, 1, 1].
 
-    No norm after the first and the last convolution (section 3). `width` and `size` as in DcganConfig;
-    `spectral_norm` as in PatchDiscriminator.
+    No norm after the first and the last convolution (section 3).
+
+    Args:
+        in_channels: of the images.
+        width: as in DcganConfig.
+        size: as in DcganConfig.
+        norm: as in `build_norm_layer`.
+        spectral_norm: as in PatchDiscriminator.
     """
 
     def __init__(

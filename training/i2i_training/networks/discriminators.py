@@ -13,11 +13,16 @@ from i2i_training.networks.layers import build_norm_layer, has_bias
 
 
 class PatchDiscriminator(nn.Module):
-    """PatchGAN; `layers=3` judges 70x70 patches. Scores are raw (no sigmoid).
+    """PatchGAN. Scores are raw (no sigmoid).
 
-    Sides must be at least 3 * 2**layers: six layers, the most that UNIT uses, take 192 pixels and more.
-    `spectral_norm` divides every weight by its largest singular value (Miyato et al. 2018,
-    arXiv:1802.05957); the keys of the weights change with it.
+    Args:
+        in_channels: of all images together.
+        width: channels after the first convolution.
+        layers: further convolutions before the last; 3 judge 70x70 patches. Sides must be at least
+            3 * 2**layers: six layers, the most that UNIT uses, take 192 pixels and more.
+        norm: as in `build_norm_layer`.
+        spectral_norm: divide every weight by its largest singular value (Miyato et al. 2018,
+            arXiv:1802.05957); the keys of the weights change with it.
 
     `forward(y)` judges an image; `forward(x, y)` is the conditional one, which sees input and output
     together: build it with `in_channels` = channels of x + channels of y.

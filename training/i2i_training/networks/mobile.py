@@ -26,7 +26,14 @@ class MobileResnetGenerator(nn.Module):
 
 
 class SeparableConv2d(nn.Module):
-    """Depthwise 3x3, norm, pointwise 1x1."""
+    """Depthwise 3x3, norm, pointwise 1x1.
+
+    Args:
+        in_channels: of the maps.
+        out_channels: of the result.
+        padding: zeros around the maps, in pixels.
+        norm: as in `build_norm_layer`.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, padding: int, norm: str) -> None:
         super().__init__()

@@ -19,8 +19,12 @@ from i2i_training.networks.spec import ResnetConfig
 class PatchSampler(nn.Module):
     """One head H_l (linear, ReLU, linear) per feature layer, on the same random places of two lists of maps.
 
-    channels: of each layer's maps. patches: places taken of each map, all where it has fewer. width: of
-    the vectors. All weights exist from the start, so that optimizers and DistributedDataParallel see them.
+    All weights exist from the start, so that optimizers and DistributedDataParallel see them.
+
+    Args:
+        channels: of each layer's maps.
+        patches: places taken of each map, all where it has fewer.
+        width: of the vectors.
     """
 
     def __init__(self, channels: Sequence[int], patches: int = 256, width: int = 256) -> None:

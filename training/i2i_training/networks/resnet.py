@@ -34,9 +34,14 @@ class ResnetGenerator(nn.Module):
     def forward(self, x: Tensor, layers: Sequence[int] = (), picture: bool = True) -> Any:
         """The picture; with `layers` also what those layers of `model` give, or that alone.
 
-        float32 [N, C_in, H, W] in -1..1. layers: rising numbers, see `patch_features.select_feature_layers`;
-        the result is then (picture, features), one [N, C, h, w] for each number. Without `picture` it is the
-        features, and nothing after the last of them runs.
+        Args:
+            x: float32 [N, C_in, H, W] in -1..1.
+            layers: rising numbers, see `patch_features.select_feature_layers`.
+            picture: whether what comes after the last of them runs, too.
+
+        Returns:
+            float32 [N, C_out, H, W] in -1..1; with `layers` (picture, features), one [N, C, h, w] for each
+            number; without `picture` the features.
         """
         if not layers:
             return self.model(x)

@@ -13,12 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from i2i_training.networks.layers import (
-    ResidualBlock,
-    build_norm_layer,
-    build_padding_layers,
-    build_upsample_layers,
-)
+from i2i_training.networks import layers
 from i2i_training.networks.spec import Direction, UnitConfig, reverse_config
 
 
@@ -138,9 +133,9 @@ class UnitDecoder(nn.Module):
         self.shared = shared
         self.own = nn.Sequential(
             *_build_blocks(config, config.blocks - config.shared_blocks),
-            *build_upsample_layers(config.upsample, 4 * w, 2 * w, bias=True),
+            *layers.build_upsample_layers(config.upsample, 4 * w, 2 * w, bias=True),
             nn.LeakyReLU(0.01, True),
-            *build_upsample_layers(config.upsample, 2 * w, w, bias=True),
+            *layers.build_upsample_layers(config.upsample, 2 * w, w, bias=True),
             nn.LeakyReLU(0.01, True),
             nn.Conv2d(w, config.out_channels, 1),
             nn.Tanh(),
@@ -150,16 +145,16 @@ class UnitDecoder(nn.Module):
         return self.own(self.shared(z))
 
 
-def _build_block(config: UnitConfig) -> ResidualBlock:
+def _build_block(config: UnitConfig) -> layers.ResidualBlock:
     """x + conv(leaky_relu(conv(x))), both 3x3 and normalized, at 4 x width channels."""
     channels = 4 * config.width
 
     def build_conv() -> list[nn.Module]:
-        padding, zeros = build_padding_layers(config.padding, 1)
+        padding, zeros = layers.build_padding_layers(config.padding, 1)
         conv = nn.Conv2d(channels, channels, 3, padding=zeros, bias=config.norm == "none")
-        return [*padding, conv, build_norm_layer(config.norm, channels)]
+        return [*padding, conv, layers.build_norm_layer(config.norm, channels)]
 
-    return ResidualBlock(*build_conv(), nn.LeakyReLU(0.01, True), *build_conv())
+    return layers.ResidualBlock(*build_conv(), nn.LeakyReLU(0.01, True), *build_conv())
 
 
 def _build_blocks(config: UnitConfig, count: int) -> nn.Sequential:
@@ -168,6 +163,6 @@ def _build_blocks(config: UnitConfig, count: int) -> nn.Sequential:
 
 def _build_conv_layers(config: UnitConfig, before: int, after: int, kernel: int) -> list[nn.Module]:
     """Padding, convolution, LeakyReLU; all but the first convolution, which is 7x7, halve H and W."""
-    padding, zeros = build_padding_layers(config.padding, kernel // 2)
+    padding, zeros = layers.build_padding_layers(config.padding, kernel // 2)
     conv = nn.Conv2d(before, after, kernel, 1 if kernel == 7 else 2, zeros)
     return [*padding, conv, nn.LeakyReLU(0.01, True)]

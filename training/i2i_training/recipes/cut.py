@@ -22,21 +22,15 @@ from i2i_training.data import Batch
 from i2i_training.losses.gan import GanMode
 from i2i_training.networks import Init, ResnetConfig, build_generator, initialize_weights
 from i2i_training.networks.patch_features import PatchSampler, count_feature_channels, select_feature_layers
+from i2i_training.recipes import parts
 from i2i_training.recipes.base import Recipe
-from i2i_training.recipes.parts import (
-    SMALL,
-    DiscriminatorOptions,
-    GanOptions,
-    TestNormMode,
-    reject_mixed_statistics,
-)
 
 
 @dataclass(frozen=True)
-class CutOptions(GanOptions):
+class CutOptions(parts.GanOptions):
     resnet: ResnetConfig = field(default_factory=ResnetConfig)
-    norm_mode: TestNormMode = "batch_stats"  # how BatchNorm runs at test time
-    discriminator: DiscriminatorOptions = field(default_factory=DiscriminatorOptions)
+    norm_mode: parts.TestNormMode = "batch_stats"  # how BatchNorm runs at test time
+    discriminator: parts.DiscriminatorOptions = field(default_factory=parts.DiscriminatorOptions)
     init: Init = "xavier"  # how weights start
     gan_mode: GanMode = "lsgan"  # the GAN's objective
     lambda_gan: float = 1.0  # weight of the GAN loss
@@ -57,7 +51,7 @@ class CutOptions(GanOptions):
 PRESETS = {
     "cut": {},
     "fastcut": {"identity": False, "lambda_nce": 10.0},  # without the authors' flip-equivariance
-    "small": {**SMALL, "resnet.blocks": 6, "resnet.width": 32, "steps": 10000},
+    "small": {**parts.SMALL, "resnet.blocks": 6, "resnet.width": 32, "steps": 10000},
 }
 
 
@@ -74,7 +68,7 @@ class Cut(Recipe):
                 f"{self.config.in_channels} input and {self.config.out_channels} output channels: G's own "
                 f"encoder looks at both, so they must be equal; cyclegan takes different ones"
             )
-        reject_mixed_statistics(self.config, options.norm_mode)
+        parts.reject_mixed_statistics(self.config, options.norm_mode)
         self.layers = select_feature_layers(self.config)
         init = options.init
         heads = PatchSampler(count_feature_channels(self.config, self.layers), options.patches)
@@ -114,7 +108,13 @@ class Cut(Recipe):
 def compute_patch_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
     """Cross entropy of finding each query's place among the keys of the same image (equation 3).
 
-    float32 [N, P, C] each, of length 1 along C -> scalar.
+    Args:
+        queries: float32 [N, P, C], of length 1 along C.
+        keys: as `queries`.
+        temperature: above 0.
+
+    Returns:
+        A scalar.
     """
     logits = queries @ keys.transpose(1, 2) / temperature
     places = torch.arange(queries.shape[1], device=queries.device).expand(len(queries), -1)

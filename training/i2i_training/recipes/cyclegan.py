@@ -22,24 +22,17 @@ from i2i_training.losses.gan import GanMode
 from i2i_training.networks import ResnetConfig, UnetConfig, build_generator, initialize_weights
 from i2i_training.networks.spec import reverse_config
 from i2i_training.options import check_value
+from i2i_training.recipes import parts
 from i2i_training.recipes.base import Networks, Recipe, TrainedGenerator
-from i2i_training.recipes.parts import (
-    SMALL,
-    DiscriminatorOptions,
-    GanOptions,
-    GeneratorName,
-    TestNormMode,
-    reject_mixed_statistics,
-)
 
 
 @dataclass(frozen=True)
-class CycleGANOptions(GanOptions):
-    generator: GeneratorName = "resnet"  # which generator is built, twice
+class CycleGANOptions(parts.GanOptions):
+    generator: parts.GeneratorName = "resnet"  # which generator is built, twice
     resnet: ResnetConfig = field(default_factory=ResnetConfig)
     unet: UnetConfig = field(default_factory=lambda: UnetConfig(norm="instance", dropout=False))
-    norm_mode: TestNormMode = "batch_stats"  # how BatchNorm runs at test time
-    discriminator: DiscriminatorOptions = field(default_factory=DiscriminatorOptions)
+    norm_mode: parts.TestNormMode = "batch_stats"  # how BatchNorm runs at test time
+    discriminator: parts.DiscriminatorOptions = field(default_factory=parts.DiscriminatorOptions)
     gan_mode: GanMode = "lsgan"  # the GAN's objective
     lambda_cycle: float = 10.0  # weight of the cycle loss, of A and of B (lambda_A, lambda_B upstream)
     lambda_identity: float = 0.5  # weight of the identity loss, as a share of lambda_cycle
@@ -53,7 +46,7 @@ class CycleGANOptions(GanOptions):
 PRESETS = {
     "resnet9_256": {},  # the paper's, for images of 256 pixels and more
     "resnet6_128": {"resnet.blocks": 6, "load_size": 143, "crop_size": 128},  # the paper's, for 128
-    "small": {**SMALL, "resnet.blocks": 6, "resnet.width": 32, "steps": 8000},
+    "small": {**parts.SMALL, "resnet.blocks": 6, "resnet.width": 32, "steps": 8000},
 }
 
 
@@ -72,7 +65,7 @@ class CycleGAN(Recipe):
                 f"{self.config.in_channels} and {self.config.out_channels} channels: an image of B is no "
                 f"input of G_A, so the identity loss needs --lambda-identity 0"
             )
-        reject_mixed_statistics(self.config, options.norm_mode)
+        parts.reject_mixed_statistics(self.config, options.norm_mode)
         self.backward_config = reverse_config(self.config)
         d, init = options.discriminator, options.init
         networks = {

@@ -42,7 +42,13 @@ class RunJournal:
     """Progress of a run on screen, and all that is kept of its numbers and pictures; see `open_journal`."""
 
     def __init__(self, writers: Sequence[LogWriter], line: ProgressLine, seconds: float) -> None:
-        """`seconds` of training came before, in earlier processes."""
+        """Begin now.
+
+        Args:
+            writers: where numbers and pictures are kept.
+            line: what is on screen.
+            seconds: of training that came before, in earlier processes.
+        """
         self._writers, self._line = writers, line
         self._began = time.perf_counter() - seconds
 
@@ -184,7 +190,15 @@ def _truncate_metrics(path: Path, resumed_at: int) -> float:
 class LogWriter(Protocol):
     """One place that keeps numbers and pictures."""
 
-    def write(self, step: int, kind: str, values: Mapping[str, float]) -> None: ...
+    def write(self, step: int, kind: str, values: Mapping[str, float]) -> None:
+        """Keep numbers.
+
+        Args:
+            step: the last one done.
+            kind: "loss", "score" or "run".
+            values: by name.
+        """
+        ...
 
     def write_grid(self, step: int, path: Path) -> None: ...
 
@@ -268,9 +282,14 @@ def _import_package(module: str, package: str, extra: str) -> ModuleType:
 class ProgressLine:
     """Steps done, steps per second, time left and losses: a bar on a terminal, else a line now and then.
 
-    steps: of the whole run; start: those already done. plain_every: where there is no terminal, as in the
-    log file of a job, one line per this many steps, one at the first losses and one at the end.
     For one thread; call `close` in the end.
+
+    Args:
+        steps: of the whole run.
+        start: those already done.
+        plain_every: where there is no terminal, as in the log file of a job, one line per this many steps,
+            one at the first losses and one at the end.
+        console: what is written to.
 
     Example:
         >>> with closing(ProgressLine(100, plain_every=50, console=Console(width=80))) as line:
