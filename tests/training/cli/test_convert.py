@@ -233,8 +233,8 @@ def test_one_bad_file_of_a_folder_writes_nothing(suffix: str, message: str, tmp_
     ("stems", "target", "message"),
     [
         ("latest_net_D", "out", "no latest_net_G, latest_net_G_A, latest_net_G_B"),
-        ("latest_net_G", "out.pth", "into a folder, not into a file"),
-        ("latest_net_G", "file", "into a folder, not into a file"),
+        ("latest_net_G", "out.pth", "into a folder, not into the file"),
+        ("latest_net_G", "file", "into a folder, not into the file"),
     ],
 )
 def test_folders_that_cannot_be_converted(stems: str, target: str, message: str, tmp_path: Path) -> None:

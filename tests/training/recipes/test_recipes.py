@@ -209,10 +209,3 @@ def test_a_state_does_not_bring_its_learning_rate() -> None:
     for name, optimizer in new.optimizers.items():
         assert [(group["lr"], group["betas"]) for group in optimizer.param_groups] == [(5e-4, (0.9, 0.999))]
         assert_same(optimizer.state_dict()["state"], old.optimizers[name].state_dict()["state"])
-
-
-@pytest.mark.parametrize("other", ["cut", "unit"])
-def test_another_methods_state_is_refused(other: str) -> None:
-    state = make_recipe(other).state_dict()
-    with pytest.raises((KeyError, RuntimeError)):
-        make_recipe("encdec").load_state_dict(state, torch.device("cpu"))

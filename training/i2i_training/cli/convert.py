@@ -164,21 +164,18 @@ def _plan_folder(source: Path, target: Path, known: Mapping[str, str]) -> list[t
         if (file := source / f"{stem}{s}").is_file()
     ]
     suffixes = {file.suffix for file in found}
+    problem = ""
     if not found:
-        raise CheckpointError(
-            f"{source}: no {', '.join(LATEST_NAMES)} ({OWN_SUFFIX}, {UPSTREAM_SUFFIX}) in it; give one file"
-        )
-    if len(suffixes) > 1:
-        raise CheckpointError(
-            f"{source}: it holds {OWN_SUFFIX} and {UPSTREAM_SUFFIX} generators; give one file"
-        )
-    if target.is_file() or target.suffix in (OWN_SUFFIX, UPSTREAM_SUFFIX):
-        raise CheckpointError(f"{target}: a folder is converted into a folder, not into a file")
-    if "direction" in known and len(found) > 1:
-        raise CheckpointError(
-            f"{source}: --direction is what one generator translates, and there are {len(found)}: "
-            f"{', '.join(file.name for file in found)}; give one file, or leave it to their names"
-        )
+        problem = f"no {', '.join(LATEST_NAMES)} ({OWN_SUFFIX}, {UPSTREAM_SUFFIX}) in it; give one file"
+    elif len(suffixes) > 1:
+        problem = f"it holds {OWN_SUFFIX} and {UPSTREAM_SUFFIX} generators; give one file"
+    elif target.is_file() or target.suffix in (OWN_SUFFIX, UPSTREAM_SUFFIX):
+        problem = f"a folder is converted into a folder, not into the file {target}"
+    elif "direction" in known and len(found) > 1:
+        names = ", ".join(file.name for file in found)
+        problem = f"--direction is of one generator, and there are {names}; give one file, or leave it out"
+    if problem:
+        raise CheckpointError(f"{source}: {problem}")
     wanted = UPSTREAM_SUFFIX if suffixes == {OWN_SUFFIX} else OWN_SUFFIX
     return [(file, target / f"{file.stem}{wanted}") for file in found]
 

@@ -36,14 +36,14 @@ class TrainedGenerator:
 class Recipe:
     """A method. Subclasses build the networks, define `step`, and name the generators to keep.
 
-    `networks` are plain modules: what is saved, averaged and exported. Training calls `self.run[name]`,
-    which after `setup` are the same weights behind Fabric's devices, precision and processes; without it a
-    recipe steps all the same, in float32 in one process. The optimizer of a network has its name.
+    `networks` are plain modules: what is saved, averaged (those whose names begin with G) and exported.
+    Training calls `self.run[name]`, which after `setup` are the same weights behind Fabric's devices,
+    precision and processes; without it a recipe steps all the same, in float32 in one process. The optimizer
+    of a network has its name.
     """
 
     name: ClassVar[str]
     data: ClassVar[str]  # "paired", "unpaired" or "single": what a batch holds
-    generator_networks: ClassVar[tuple[str, ...]] = ("G",)  # averaged by EMA
     trains_both_directions: ClassVar[bool] = False
     norm_mode: ClassVar[TestNormMode] = "batch_stats"  # of BatchNorm at test time, where no option says it
     config: Any  # the generator's, of the way from A to B

@@ -55,7 +55,6 @@ class CycleGAN(Recipe):
 
     name = "cyclegan"
     data = "unpaired"
-    generator_networks = ("G_A", "G_B")
     trains_both_directions = True
 
     def __init__(self, options: CycleGANOptions, seed: int = 0) -> None:

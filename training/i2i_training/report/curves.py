@@ -6,7 +6,6 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -62,25 +61,16 @@ def draw_curves(axes: Axes, curves: Mapping[str, Curve], unit: str = "", better:
         _add_legend(axes, list(curves))
 
 
-class DownsampledCurve(NamedTuple):
-    """A curve in few points: float64 [points] each."""
-
-    steps: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-
-
-def downsample_curve(curve: Curve, points: int = MAX_POINTS) -> DownsampledCurve:
-    """Runs of about as many neighbors: their mean step and value, 10th and 90th percentile.
+def downsample_curve(curve: Curve, points: int = MAX_POINTS) -> NDArray[np.float64]:
+    """Runs of about as many neighbors: [4, points], mean step and value, 10th and 90th percentile of values.
 
     Example:
-        >>> downsample_curve([(1, 0.0), (2, 10.0), (3, 5.0), (4, 5.0)], points=2).mean.tolist()
-        [5.0, 5.0]
+        >>> downsample_curve([(1, 0.0), (2, 10.0), (3, 5.0), (4, 5.0)], points=2)[:2].tolist()
+        [[1.5, 3.5], [5.0, 5.0]]
     """
     parts = np.array_split(np.asarray(curve, np.float64), min(points, len(curve)))
     rows = [(*part.mean(axis=0), *np.percentile(part[:, 1], (10, 90))) for part in parts]
-    return DownsampledCurve(*np.asarray(rows).T)
+    return np.asarray(rows).T
 
 
 def find_best(curve: Curve, better: int) -> tuple[int, float]:
@@ -116,8 +106,8 @@ def _style_axes(axes: Axes, unit: str) -> None:
 def _fit_y_axis(axes: Axes, curves: Iterable[Curve]) -> None:
     """Room for all lines and all but the wildest of the bands, which would flatten everything else."""
     few = [downsample_curve(curve) for curve in curves]
-    bottom = min(min(c.mean.min(), np.percentile(c.low, 3)) for c in few)
-    top = max(max(c.mean.max(), np.percentile(c.high, 97)) for c in few)
+    bottom = min(min(mean.min(), np.percentile(low, 3)) for _, mean, low, _ in few)
+    top = max(max(mean.max(), np.percentile(high, 97)) for _, mean, _, high in few)
     margin = 0.08 * (top - bottom) or 0.05 * abs(top) or 1.0
     axes.set_ylim(bottom - margin, top + margin)
 

@@ -9,7 +9,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -106,19 +106,11 @@ def _collect_tiles(config: Mapping[str, Any], curves: Curves) -> list[tuple[str,
     planned = config.get("steps")
     tiles = [(f"{steps:,}", f"of {planned:,} steps" if isinstance(planned, int) else "steps")]
     if seconds := curves.get(("run", "seconds")):
-        tiles.append((_format_duration(seconds[-1][1]), "of training"))
+        tiles.append((str(timedelta(seconds=round(seconds[-1][1]))), "of training"))
     if rates := curves.get(("run", "rate")):
         tiles.append((f"{np.median([rate for _, rate in rates]):.3g}", "steps per second"))
     known = [(score.label, best) for score, _, best, _ in _collect_scores(curves) if score.better]
     return tiles + [(best, f"best {label}") for label, best in known[:1]]
-
-
-def _format_duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min" if minutes else f"{seconds} s"
 
 
 def _read_sheets(folder: Path) -> list[dict[str, Any]]:
