@@ -249,12 +249,12 @@ def _check_history(spec: GeneratorSpec) -> None:
     check_choices(spec)
     for name, kind in get_type_hints(GeneratorSpec).items():
         value = getattr(spec, name)
-        lines = value if isinstance(value, tuple) else ()
         if kind is str and not isinstance(value, str):
             raise ValueError(f"{name} is {value!r}; needed: text")
         if kind == (int | None) and not (value is None or (type(value) is int and value >= 0)):
             raise ValueError(f"{name} is {value!r}; needed: a whole number, or none")
-        if get_origin(kind) is tuple and not (value is lines and all(isinstance(x, str) for x in lines)):
+        is_lines = isinstance(value, tuple) and all(isinstance(line, str) for line in value)
+        if get_origin(kind) is tuple and not is_lines:
             raise ValueError(f"{name} is {value!r}; needed: lines of text")
 
 
