@@ -7,8 +7,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ import pytest
 import torch
 from tiny_runs import PIX2PIX, TINY
 from torch import Tensor
-from warm import TIMEOUT_S, get_fork_server, wait_until
+from warm import get_fork_server, wait_until
 
 from i2i_training.checkpoint import load_generator
 from i2i_training.run.journal import read_metrics
@@ -91,13 +89,6 @@ def test_processes_stay_together(name: str, pictures: Path, tmp_path: Path) -> N
     assert first["steps"] == second["steps"] == 3
 
 
-def test_a_batch_is_shared_evenly_or_refused(pictures: Path, tmp_path: Path) -> None:
-    pids = start_processes(tmp_path, 2, "pix2pix", pictures, steps=1, batch=3)
-    assert [get_fork_server().wait(pid) for pid in pids] == [70, 70]
-    message = "TrainingError: batch is 3; it must be a multiple of the number of processes, 2"
-    assert all(message in (tmp_path / f"log{n}").read_text() for n in (0, 1))
-
-
 @pytest.mark.parametrize("asked", [0, 1])
 def test_a_signal_to_any_process_stops_all(asked: int, pictures: Path, tmp_path: Path) -> None:
     run = {"steps": 10**6, "batch": 2, "log_every": 1, "save_every": 10**6}
@@ -116,20 +107,13 @@ def test_fabric_run_takes_the_same_command(pictures: Path, tmp_path: Path, root:
     out, log = tmp_path / "run", tmp_path / "log"
     flags = [*PIX2PIX.split(), "--data", str(pictures), "--out", str(out), "--batch", "2"]
     command = [
-        str(Path(sys.executable).with_name("fabric")),
         *("run", "--accelerator", "cpu", "--devices", "2", str(root / "training" / "train.py")),
         *(*flags, "--steps", "1000000", "--log_every", "1", "--ema", "0.9"),
     ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with log.open("w") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
-    try:
-        wait_until(lambda: "step 2/" in log.read_text(), log)
-        process.send_signal(signal.SIGINT)
-        process.wait(TIMEOUT_S)
-    finally:
-        process.kill()
-        process.wait()
+    pid = get_fork_server().start(command, log, "lightning.fabric.cli:_main")
+    wait_until(lambda: "step 2/" in log.read_text(), log)
+    os.kill(pid, signal.SIGINT)
+    get_fork_server().wait(pid)
     text = log.read_text()
     state = torch.load(out / "state.pt", weights_only=True)
     assert text.count(f"stopped by SIGINT after step {state['step']} of 1000000") == 1, text  # one speaks

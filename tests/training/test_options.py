@@ -8,20 +8,11 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from i2i_sdk.errors import TrainingError
-from i2i_training.options import (
-    UPSTREAM_NAMES,
-    apply_values,
-    flatten,
-    make_flags,
-    or_none,
-    parse_options,
-    read_config,
-    write_config,
-)
+from i2i_training import options
 
 
 @dataclass(frozen=True)
@@ -46,7 +37,7 @@ class Network:
 @dataclass(frozen=True)
 class Run:
     data: str = ""  # folder
-    load_size: Annotated[int | None, or_none(int)] = 286  # side in pixels
+    load_size: Annotated[int | None, options.or_none(int)] = 286  # side in pixels
     flip: bool = True  # mirror them
     license: str = "unknown"  # of the weights
 
@@ -62,17 +53,18 @@ NETWORKS = st.builds(
 )
 
 
+@settings(max_examples=30, deadline=None)
 @given(run=RUNS, network=NETWORKS)
 def test_what_is_written_is_read_back(run: Run, network: Network) -> None:
     with TemporaryDirectory() as folder:
-        table = read_config(write_config(Path(folder) / "config.toml", "cut", run, network))
+        table = options.read_config(options.write_config(Path(folder) / "config.toml", "cut", run, network))
         assert [path.name for path in Path(folder).iterdir()] == ["config.toml"]
     assert table["recipe"] == "cut"
-    assert apply_values(DEFAULTS, table, "config.toml") == (run, network)
+    assert options.apply_values(DEFAULTS, table, "config.toml") == (run, network)
 
 
 def test_written_files_can_be_read_by_people(tmp_path: Path) -> None:
-    path = write_config(tmp_path / "deep" / "config.toml", "cut", Run(load_size=None), Optim())
+    path = options.write_config(tmp_path / "deep" / "config.toml", "cut", Run(load_size=None), Optim())
     assert path.read_text().splitlines() == [
         "# i2i train --config config.toml --out ANOTHER trains with these options again.",
         "",
@@ -97,7 +89,7 @@ def test_written_files_can_be_read_by_people(tmp_path: Path) -> None:
     ],
 )
 def test_flags_change_what_they_name(flags: str, changes: dict[str, Any]) -> None:
-    run, network = parse_options(DEFAULTS, flags.split())
+    run, network = options.parse_options(DEFAULTS, flags.split())
     mine = {name: value for name, value in changes.items() if hasattr(run, name)}
     assert run == replace(Run(), **mine)
     assert network == replace(Network(), **{n: v for n, v in changes.items() if n not in mine})
@@ -106,7 +98,7 @@ def test_flags_change_what_they_name(flags: str, changes: dict[str, Any]) -> Non
 def test_only_what_differs_has_to_be_written(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('licence = "MIT"\nwidths = [1, 2, 3]\n[optim]\nlr = 1\namsgrad = true\n')
-    run, network = apply_values((Run(flip=False), Network()), read_config(path), "mine.toml")
+    run, network = options.apply_values((Run(flip=False), Network()), options.read_config(path), "mine.toml")
     assert run == Run(flip=False, license="MIT")  # by its former name
     assert network == Network(Optim(1.0, True), (1, 2, 3))
     assert type(network.optim.lr) is float
@@ -115,8 +107,8 @@ def test_only_what_differs_has_to_be_written(tmp_path: Path) -> None:
 def test_tables_are_the_flags_that_they_stand_for() -> None:
     table = {"recipe": "cut", "load_size": "none", "optim": {"lr": 1e-4, "amsgrad": False}, "widths": [1, 2]}
     flags = ["--load-size=none", "--optim.lr=0.0001", "--optim.no-amsgrad", "--widths", "1", "2"]
-    assert make_flags(table) == flags
-    assert make_flags(dict(flatten(table))) == flags  # as presets write them
+    assert options.make_flags(table) == flags
+    assert options.make_flags(dict(options.flatten(table))) == flags  # as presets write them
 
 
 REFUSED = [
@@ -137,24 +129,24 @@ def test_what_is_refused_is_named(
     table: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(TrainingError, match=r"^mine\.toml: its options cannot be used"):
-        apply_values(DEFAULTS, table, "mine.toml")
+        options.apply_values(DEFAULTS, table, "mine.toml")
     assert message in capsys.readouterr().err
     with pytest.raises(SystemExit) as caught:
-        parse_options(DEFAULTS, make_flags(table))
+        options.parse_options(DEFAULTS, options.make_flags(table))
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
 
 
 def test_values_that_do_not_fit_each_other_are_an_error() -> None:
     with pytest.raises(TrainingError, match=r"^mine\.toml: widths are \(2000000,\); too much"):
-        apply_values(DEFAULTS, {"widths": [2_000_000]}, "mine.toml")
+        options.apply_values(DEFAULTS, {"widths": [2_000_000]}, "mine.toml")
     with pytest.raises(TrainingError, match=r"^widths are \(2000000,\); too much"):
-        parse_options(DEFAULTS, ["--widths", "2000000"])
+        options.parse_options(DEFAULTS, ["--widths", "2000000"])
 
 
 def test_help_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        parse_options(DEFAULTS, ["--help"], prog="i2i train cut", description="What it is.")
+        options.parse_options(DEFAULTS, ["--help"], prog="i2i train cut", description="What it is.")
     assert not caught.value.code
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for part in (
@@ -172,10 +164,10 @@ def test_help_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("flag", ["--dataroot", "--dataroot=x"])
 def test_flags_of_the_original_repository_lead_to_ours(flag: str) -> None:
     with pytest.raises(TrainingError, match="unknown option --dataroot, which is --data here"):
-        parse_options(DEFAULTS, [flag, "x"])
-    assert "lr" in UPSTREAM_NAMES
+        options.parse_options(DEFAULTS, [flag, "x"])
+    assert "lr" in options.UPSTREAM_NAMES
     with pytest.raises(SystemExit):  # nothing here is called discriminator.width
-        parse_options(DEFAULTS, ["--ndf", "3"])
+        options.parse_options(DEFAULTS, ["--ndf", "3"])
 
 
 @pytest.mark.parametrize("content", [b"steps = \n", b"a = 1\na = 2\n", b"\xff\xfe", b"steps = null\n"])
@@ -183,13 +175,13 @@ def test_files_that_are_no_toml(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_bytes(content)
     with pytest.raises(TrainingError, match=r"mine\.toml: not a TOML file: "):
-        read_config(path)
+        options.read_config(path)
 
 
 def test_files_that_cannot_be_read_or_written_are_said(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none.toml"):
         with pytest.raises(TrainingError, match=r"cannot be read: .*; a TOML file is needed"):
-            read_config(path)
+            options.read_config(path)
     (tmp_path / "file").touch()
     with pytest.raises(TrainingError, match="cannot be written"):
-        write_config(tmp_path / "file" / "c.toml", "cut", Run())
+        options.write_config(tmp_path / "file" / "c.toml", "cut", Run())

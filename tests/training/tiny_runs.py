@@ -11,17 +11,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from tiny_recipe import OPTIONS
 
 from i2i_training.loop import TrainingResult, run_training
 from i2i_training.networks import DcganConfig, EncoderDecoderConfig, ResnetConfig, UnetConfig, UnitConfig
 from i2i_training.recipes import RECIPES, Recipe
-from i2i_training.recipes.cut import CutOptions
-from i2i_training.recipes.cyclegan import CycleGANOptions
-from i2i_training.recipes.dcgan import DcganOptions
-from i2i_training.recipes.encdec import EncoderDecoderOptions
 from i2i_training.recipes.parts import DiscriminatorOptions
-from i2i_training.recipes.pix2pix import Pix2pixOptions
-from i2i_training.recipes.unit import UnitOptions
 from i2i_training.run.run_options import RunOptions
 
 # A GPU adds up in whatever order its threads come.
@@ -33,16 +28,16 @@ RESNET = ResnetConfig(width=2, blocks=1, dropout=True)
 
 # With whatever draws random numbers or remembers something: dropout, noise, pools, power iterations.
 TINY: dict[str, Any] = {
-    "pix2pix": Pix2pixOptions(
-        generator="resnet", resnet=replace(RESNET, norm="batch"), discriminator=replace(D, norm="batch")
+    "pix2pix": replace(
+        OPTIONS["pix2pix"], resnet=replace(RESNET, norm="batch"), discriminator=replace(D, norm="batch")
     ),
-    "cyclegan": CycleGANOptions(resnet=RESNET, discriminator=replace(D, spectral_norm=True), pool_size=3),
-    "cut": CutOptions(resnet=RESNET, discriminator=D, patches=4),
-    "unit": UnitOptions(network=UnitConfig(width=2, blocks=1), discriminator=D),
-    "encdec": EncoderDecoderOptions(
-        network=EncoderDecoderConfig(width=2, downs=2), discriminator=D, gan_mode="wgan-gp"
+    "cyclegan": replace(OPTIONS["cyclegan"], resnet=RESNET, discriminator=replace(D, spectral_norm=True)),
+    "cut": replace(OPTIONS["cut"], resnet=RESNET, discriminator=D, patches=4),
+    "unit": replace(OPTIONS["unit"], network=UnitConfig(width=2, blocks=1), discriminator=D),
+    "encdec": replace(
+        OPTIONS["encdec"], network=EncoderDecoderConfig(width=2, downs=2), discriminator=D, gan_mode="wgan-gp"
     ),
-    "dcgan": DcganOptions(network=DcganConfig(latent=4, width=2, size=32), discriminator_width=2),
+    "dcgan": replace(OPTIONS["dcgan"], network=DcganConfig(latent=4, width=2, size=32)),
 }
 
 RUN = RunOptions(load_size=36, crop_size=32, steps=12, save_every=5, log_every=5, eval_images=1)

@@ -75,8 +75,20 @@ def prepare_run(
 ) -> PreparedRun:
     """Gather the options of a run: defaults, preset, file, flags; each wins over those before.
 
-    Args as `train` has them; flags and source as `parse_options` has them. Raises TrainingError and
-    SystemExit as `parse_options`.
+    Args:
+        name: of the recipe.
+        flags: as `parse_options` has them.
+        resume: as `train` has it.
+        config: as `train` has it.
+        preset: as `train` has it.
+        source: as `parse_options` has it.
+
+    Returns:
+        What `start_run` takes.
+
+    Raises:
+        TrainingError: as `parse_options`, and where there are no data or no such recipe, preset or run.
+        SystemExit: as `parse_options`.
     """
     if resume is not None and (preset or config is not None):
         raise TrainingError("--resume takes the options of the run itself; leave out --preset and --config")
@@ -86,9 +98,10 @@ def prepare_run(
     spec = _find_recipe(name)
     if table.get(RECIPE, name) != name:
         raise TrainingError(f"{file}: it is for recipe {table[RECIPE]!r}, not {name!r}; leave the name out")
-    options = get_defaults(spec)
-    if preset:
-        options = apply_preset(options, spec, preset)
+    if preset and preset not in spec.presets:
+        raise TrainingError(f"preset {preset!r} is not known; known: {', '.join(spec.presets)}")
+    options = apply_values((RunOptions(), spec.options()), spec.defaults, "defaults")
+    options = apply_values(options, spec.presets.get(preset, {}), f"preset {preset}")
     run, recipe_options = apply_values(options, table, str(file))
     if resume is not None:  # a run goes on in its folder, even if that was moved or is named from elsewhere
         run = replace(run, out=os.fspath(resume))
@@ -111,20 +124,6 @@ def start_run(prepared: PreparedRun) -> TrainingResult:
     if result.is_finished and result.is_primary:
         write_report(Path(prepared.run.out))
     return result
-
-
-def get_defaults(spec: RecipeSpec) -> tuple[RunOptions, Any]:
-    """The options of a run and of the method, before anyone changes them."""
-    run, options = apply_values((RunOptions(), spec.options()), spec.defaults, "defaults")
-    return run, options
-
-
-def apply_preset(options: tuple[RunOptions, Any], spec: RecipeSpec, name: str) -> tuple[RunOptions, Any]:
-    """The options with what a preset changes. Raises TrainingError for one that does not exist."""
-    if name not in spec.presets:
-        raise TrainingError(f"preset {name!r} is not known; known: {', '.join(spec.presets) or 'none'}")
-    run, recipe_options = apply_values(options, spec.presets[name], f"preset {name}")
-    return run, recipe_options
 
 
 def _describe_recipe(name: str) -> str:

@@ -15,20 +15,13 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
-import torch
 from torch import Tensor, nn
 
 from i2i_sdk.errors import CheckpointError
 from i2i_sdk.files import hash_file, write_atomically
+from i2i_training.dialects import upstream
 from i2i_training.dialects.packed import is_packed, pack, unpack
 from i2i_training.dialects.pth_file import read_state_dict
-from i2i_training.dialects.upstream import (
-    SUPPORTED,
-    UnknownArchitectureError,
-    infer_config,
-    override_config,
-    repair_state_dict,
-)
 from i2i_training.networks import GeneratorConfig, GeneratorSpec, build_generator
 
 log = logging.getLogger(__name__)
@@ -75,7 +68,10 @@ def load_generator(
     else:
         state, spec = _read_upstream(path, padding, upsample, norm_mode)
     if norm_mode is not None:
-        spec = _replace_norm_mode(spec, norm_mode, path)
+        try:
+            spec = replace(spec, norm_mode=norm_mode)
+        except ValueError as error:
+            raise CheckpointError(f"{path}: {error}") from error
     spec = replace(spec, source_sha256=hash_file(path))
     for line in spec.repairs:
         log.warning("%s: repaired: %s", path.name, line)
@@ -92,12 +88,20 @@ def save_generator(
     spec: GeneratorSpec,
     coarseness: Mapping[str, float] | None = None,
 ) -> Path:
-    """Write weights and spec as one `.safetensors` file, atomically. Returns its path.
+    """Write weights and spec as one `.safetensors` file, atomically.
 
-    coarseness: tensors to round and compress, and how much; see dialects/packed.py.
+    Args:
+        path: of the file; its suffix is `.safetensors`.
+        module: the generator, float32.
+        spec: what it is.
+        coarseness: tensors to round and compress, and how much; see dialects/packed.py.
 
-    Raises CheckpointError when the module's layers are not those of `spec.config`, so that every file
-    that exists can be loaded.
+    Returns:
+        The path.
+
+    Raises:
+        CheckpointError: when the module's layers are not those of `spec.config`, so that every file that
+            exists can be loaded; and where it cannot be written.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -151,19 +155,19 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], GeneratorSpec]:
             state = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path}: truncated, damaged or no .safetensors file: {error}. Supported: {SUPPORTED}"
+            f"{path}: truncated, damaged or no .safetensors file: {error}. Supported: {upstream.SUPPORTED}"
         ) from error
     if HEADER not in metadata:
         raise CheckpointError(
             f"{path}: a .safetensors file without i2i-sdk's header, so its architecture is not known; "
-            f"supported: {SUPPORTED}"
+            f"supported: {upstream.SUPPORTED}"
         )
     try:
         spec = GeneratorSpec.from_json(json.loads(metadata[HEADER]))
     except (ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path}: its header is not valid: {error}") from error
     if is_packed(state):
-        state = unpack(state, {k: v.shape for k, v in _build_meta_state(spec.config).items()})
+        state = unpack(state, {k: v.shape for k, v in upstream.build_meta_state(spec.config).items()})
     if wrong := _describe_differences(state, spec.config):
         raise CheckpointError(
             f"{path}: its tensors are not those of the {spec.config.architecture} in its header: {wrong}"
@@ -171,21 +175,13 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], GeneratorSpec]:
     return state, spec
 
 
-def _build_meta_state(config: GeneratorConfig) -> dict[str, Tensor]:
-    """Names, shapes and types of the weights that `config` makes, without any memory behind them."""
-    with torch.device("meta"):
-        return build_generator(config).state_dict()
-
-
-def _describe_differences(state: dict[str, Tensor], config: GeneratorConfig) -> str:
+def _describe_differences(state: Mapping[str, Tensor], config: GeneratorConfig) -> str:
     """The first tensors whose shape or type is not what `config` makes; empty when all are."""
     found, expected = (
         {k: f"{str(v.dtype).removeprefix('torch.')} {list(v.shape)}" for k, v in tensors.items()}
-        for tensors in (state, _build_meta_state(config))
+        for tensors in (state, upstream.build_meta_state(config))
     )
-    wrong = [k for k in {**expected, **found} if found.get(k) != expected.get(k)]
-    lines = [f"{k}: {found.get(k, 'missing')}, expected {expected.get(k, 'nothing')}" for k in wrong[:3]]
-    return "; ".join(lines) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+    return upstream.describe_differences(found, expected)
 
 
 def _reject_overrides(path: Path, padding: str | None, upsample: str | None) -> None:
@@ -199,15 +195,14 @@ def _reject_overrides(path: Path, padding: str | None, upsample: str | None) -> 
 def _read_upstream(
     path: Path, padding: str | None, upsample: str | None, norm_mode: str | None
 ) -> tuple[dict[str, Tensor], GeneratorSpec]:
-    state, repairs = repair_state_dict(read_state_dict(path))
+    state, repairs = upstream.repair_state_dict(read_state_dict(path))
     try:
-        inferred = infer_config({k: tuple(v.shape) for k, v in state.items()})
-    except UnknownArchitectureError as error:
+        inferred = upstream.infer_config({k: tuple(v.shape) for k, v in state.items()})
+        config = upstream.override_config(inferred.config, padding, upsample)
+    except upstream.UnknownArchitectureError as error:
         raise CheckpointError(
-            f"{path}: not a supported generator: {error}. Supported: {SUPPORTED}"
+            f"{path}: not a supported generator: {error}. Supported: {upstream.SUPPORTED}"
         ) from error
-    try:
-        config = override_config(inferred.config, padding, upsample)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
     assumed = dict(inferred.assumptions)
@@ -220,10 +215,3 @@ def _read_upstream(
     assumptions = tuple(line for option, line in assumed.items() if overrides.get(option) is None)
     mode = "batch_stats" if config.norm == "batch" else "none"
     return state, GeneratorSpec(config, norm_mode=mode, repairs=repairs, assumptions=assumptions)
-
-
-def _replace_norm_mode(spec: GeneratorSpec, norm_mode: str, path: Path) -> GeneratorSpec:
-    try:
-        return replace(spec, norm_mode=norm_mode)
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from error

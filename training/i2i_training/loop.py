@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 import time
-from contextlib import closing
-from dataclasses import dataclass, replace
+from contextlib import closing, nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -32,12 +32,12 @@ from i2i_training.run.evaluation import (
     plan_evaluation,
     value_to_minimize,
 )
-from i2i_training.run.finite import NonFiniteTracker, find_non_finite
+from i2i_training.run.finite import NonFiniteTracker
+from i2i_training.run.journal import RunJournal, open_journal
 from i2i_training.run.run_options import RunOptions
 from i2i_training.run.schedules import LearningRateSchedule
 from i2i_training.run.state import STATE, RunState, load_state, save_state
 from i2i_training.run.stopping import StopSignals
-from i2i_training.run.watch import RunReporter
 
 SAMPLES = "samples"
 BEST = "best_net_G"
@@ -61,7 +61,7 @@ class RunContext:
     run: RunOptions
     fabric: Fabric
     plan: EvalPlan
-    reporter: RunReporter
+    journal: RunJournal | None  # of the first process
     signals: StopSignals
     non_finite: NonFiniteTracker
 
@@ -73,8 +73,18 @@ def run_training(recipe: Recipe, run: RunOptions, resume: bool = False) -> Train
     if nothing had happened; the latest and the best generators; sample grids; `metrics.csv`. SIGINT and
     SIGTERM end the run after the step at hand, with its state saved. Of several processes all train, and
     the first one writes.
-    Raises TrainingError when options or data cannot be used or a loss is not finite, CheckpointError for a
-    state that cannot be resumed.
+
+    Args:
+        recipe: a fresh one.
+        run: where, how long, with which images.
+        resume: whether the run in the folder goes on.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        TrainingError: when options or data cannot be used or a loss is not finite.
+        CheckpointError: for a state that cannot be resumed.
     """
     check_options(recipe, run)
     fabric = launch_fabric(run.precision)
@@ -96,19 +106,19 @@ def run_training(recipe: Recipe, run: RunOptions, resume: bool = False) -> Train
             check_steps_left(session.step, run)
         fabric.barrier()  # all have looked at the folder before the first one changes it
         if fabric.is_global_zero:
-            prepare_folder(recipe, run, resume)
-        watch = RunReporter(run, recipe.options, session.step, is_primary=fabric.is_global_zero)
-        with watch, StopSignals() as signals:
-            stopped_by = _run_steps(
-                session, RunContext(run, fabric, plan, watch, signals, NonFiniteTracker())
-            )
+            _prepare_folder(recipe, run, resume)
+        config = {**asdict(run), **asdict(recipe.options)}
+        opened = open_journal(run, config, session.step) if fabric.is_global_zero else nullcontext()
+        with opened as journal, StopSignals() as signals:
+            context = RunContext(run, fabric, plan, journal, signals, NonFiniteTracker())
+            stopped_by = _run_steps(session, context)
     paths = tuple(out / f"{LATEST}{g.suffix}.safetensors" for g in recipe.list_generators(recipe.networks))
     return TrainingResult(session.step, session.step >= run.steps, stopped_by, paths, fabric.is_global_zero)
 
 
 def _run_steps(state: RunState, context: RunContext) -> str:
     """From the session's step to the last one; returns what stopped it before, if anything did."""
-    run, fabric, watch = context.run, context.fabric, context.reporter
+    run, fabric = context.run, context.fabric
     deadline = time.monotonic() + 60 * (float("inf") if run.minutes is None else run.minutes)
     stopped_by = ""
     while state.step < run.steps and not stopped_by:
@@ -122,12 +132,12 @@ def _run_steps(state: RunState, context: RunContext) -> str:
         late = "minutes" if time.monotonic() > deadline else ""
         stopped_by = reduce_stop_reason(fabric, step, context.signals.signal_name or late)
         due = step % run.save_every == 0 or step == run.steps
+        averages = None
         if due or stopped_by or step % run.log_every == 0:
             _check_losses(state, context)
-            lr = state.recipe.options.optim.lr * factor
-            watch.log_step(step, average_losses(fabric, losses), lr)
-        else:
-            watch.log_step(step)
+            averages = average_losses(fabric, losses)
+        if context.journal is not None:
+            context.journal.log_step(step, averages, state.recipe.options.optim.lr * factor)
         if due or stopped_by:
             _check_weights(state, run)
         if due:
@@ -144,15 +154,15 @@ def _evaluate_and_keep_best(state: RunState, context: RunContext) -> None:
         state.best = {}
         state.learning_rate.reset()
     score = 0.0
-    if fabric.is_global_zero:
+    if context.journal is not None:
         result = evaluate(state.recipe.list_generators(state.averages.get_networks()), plan, fabric)
         # Early on, colors that are wrong say nothing yet.
         warnings = result.warnings if 4 * state.step >= run.steps else []
-        context.reporter.log_scores(state.step, result.scores, warnings)
+        context.journal.log_scores(state.step, result.scores, warnings)
         for name, grid in result.grids.items():
             path = Path(run.out) / SAMPLES / f"step_{state.step:06d}_{name}.jpg"
             write_image(path, swap_red_and_blue(grid))
-            context.reporter.log_grid(state.step, path)
+            context.journal.log_grid(state.step, path)
         if plan.best_by:
             score = value_to_minimize(plan.best_by, result.scores[plan.best_by])
     if not plan.best_by:
@@ -162,19 +172,19 @@ def _evaluate_and_keep_best(state: RunState, context: RunContext) -> None:
     if not state.best or score < state.best["score"]:
         state.best = {"step": state.step, "score": score, "by": plan.best_by}
         if fabric.is_global_zero:
-            write_generators(state, run, BEST)
+            _write_generators(state, run, BEST)
 
 
 def _save_checkpoint(state: RunState, context: RunContext) -> None:
     """The latest generators and the state. Killed in between, the run goes on from the state before."""
     if context.fabric.is_global_zero:
-        write_generators(state, context.run, LATEST)
+        _write_generators(state, context.run, LATEST)
         save_state(Path(context.run.out) / STATE, state)
     context.fabric.barrier()
     state.saved_step = state.step
 
 
-def write_generators(state: RunState, run: RunOptions, name: str) -> None:
+def _write_generators(state: RunState, run: RunOptions, name: str) -> None:
     """All generators as `.safetensors`, each with its history."""
     for g in state.recipe.list_generators(state.averages.get_networks()):
         spec = GeneratorSpec(
@@ -198,7 +208,8 @@ def to_data_direction(generator: Direction, run: Direction) -> Direction:
 def _check_weights(state: RunState, run: RunOptions) -> None:
     """The losses were computed before the step; nothing that it broke may replace a good checkpoint."""
     for name, network in state.averages.get_networks().items():
-        if broken := find_non_finite({f"{name}.{k}": v for k, v in network.state_dict().items()}):
+        weights = network.state_dict()
+        if broken := [f"{name}.{key}" for key, value in weights.items() if not value.isfinite().all()]:
             _raise_non_finite(broken, state.step, state, run)
 
 
@@ -271,7 +282,7 @@ def check_folder(out: Path, overwrite: bool) -> None:
     )
 
 
-def prepare_folder(recipe: Recipe, run: RunOptions, resume: bool) -> None:
+def _prepare_folder(recipe: Recipe, run: RunOptions, resume: bool) -> None:
     """Make `run.out`, remove an earlier run unless it goes on, and write the resolved options.
 
     What a killed process left half-written goes too. The permission to overwrite is not written: it was

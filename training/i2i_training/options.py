@@ -47,6 +47,22 @@ UPSTREAM_NAMES = {
 }
 
 
+def check_value(name: str, value: object, is_allowed: bool, allowed: str) -> None:
+    """Refuse the value of an option.
+
+    Args:
+        name: of the option, as its flag has it.
+        value: what was given.
+        is_allowed: whether it can be used.
+        allowed: what can be used, in words.
+
+    Raises:
+        TrainingError: with name, value and what is allowed, where it is not.
+    """
+    if not is_allowed:
+        raise TrainingError(f"{name} is {value}; {allowed}")
+
+
 def or_none(kind: type) -> Any:
     """An annotation that makes tyro take "none", in any case, for an option of `kind | None`."""
     return tyro.constructors.PrimitiveConstructorSpec(
@@ -110,9 +126,18 @@ def parse_options(
 
 
 def apply_values(defaults: tuple[Any, ...], values: Mapping[str, Any], source: str) -> tuple[Any, ...]:
-    """The dataclasses with the values of a preset or a file: {"resnet.blocks": 6, "optim": {"lr": 1e-4}}.
+    """Change dataclasses as a preset or a file says.
 
-    Raises TrainingError naming the `source`, as `parse_options`.
+    Args:
+        defaults: as `parse_options` has them.
+        values: {"resnet.blocks": 6, "optim": {"lr": 1e-4}}.
+        source: of the values, for errors.
+
+    Returns:
+        New dataclasses, in the order of `defaults`.
+
+    Raises:
+        TrainingError: as `parse_options`.
     """
     flags = make_flags(values)
     return parse_options(defaults, flags, source=source) if flags else defaults

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from i2i_sdk.errors import InputError
 from i2i_training.checkpoint import LATEST, load_generator
@@ -48,15 +47,27 @@ def sample(checkpoint: str | os.PathLike[str], count: int = 64, seed: int = 0) -
         raise InputError(
             f"{path}: is a {spec.config.architecture}, which translates images; next: i2i export {path}"
         )
-    return generate_images(module, draw_latents(count, spec.config.latent, seed))
+    latents = torch.from_numpy(draw_latents(count, spec.config.latent, seed))
+    with torch.no_grad():
+        return np.stack([image for z in latents.split(BATCH_SIZE) for image in to_images(module(z))])
 
 
 def draw_latents(count: int, latent_size: int, seed: int = 0) -> NDArray[np.float32]:
-    """`count` latents of `latent_size` values from N(0, 1): float32 [count, latent_size].
+    """Latents from N(0, 1).
 
-    The same seed gives the same latents on every machine and NumPy version (RandomState's stream is
-    frozen), and the first ones do not depend on `count`. Raises InputError for a count or seed that is
-    not possible.
+    The same seed gives the same ones on every machine and NumPy version (RandomState's stream is frozen), and
+    the first ones do not depend on `count`.
+
+    Args:
+        count: latents, 1 to 10000.
+        latent_size: values of each.
+        seed: 0 to 2**32 - 1.
+
+    Returns:
+        float32 [count, latent_size].
+
+    Raises:
+        InputError: for a count or seed that is not possible.
 
     Example:
         >>> bool((draw_latents(2, 5, seed=7) == draw_latents(3, 5, seed=7)[:2]).all())
@@ -67,14 +78,3 @@ def draw_latents(count: int, latent_size: int, seed: int = 0) -> NDArray[np.floa
     if not 0 <= seed < 2**32:
         raise InputError(f"seed is {seed}; allowed: 0 to {2**32 - 1}")
     return np.random.RandomState(seed).standard_normal((count, latent_size)).astype(np.float32)
-
-
-def generate_images(module: nn.Module, latents: NDArray[np.float32]) -> Images:
-    """Latents float32 [N, z] -> uint8 [N, H, W, C] RGB, in the mode and on the device that `module` is in."""
-    device = next(module.parameters()).device
-    images: list[Images] = []
-    for start in range(0, len(latents), BATCH_SIZE):
-        with torch.no_grad():
-            output = module(torch.from_numpy(latents[start : start + BATCH_SIZE]).to(device))
-        images += to_images(output)
-    return np.stack(images)

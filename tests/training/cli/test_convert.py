@@ -17,7 +17,7 @@ from torch import nn
 from i2i_sdk.cli.main import run
 from i2i_sdk.errors import CheckpointError
 from i2i_training.checkpoint import load_generator
-from i2i_training.cli.convert import ConvertOptions, convert, list_upstream_flags, main
+from i2i_training.cli.convert import KNOWABLE, convert, list_upstream_flags, main
 from i2i_training.networks import (
     DcganConfig,
     EncoderDecoderConfig,
@@ -68,12 +68,6 @@ def build_by_code(config: GeneratorConfig) -> nn.Module:
     return upstream.UpstreamResnet(channels, c.width, c.norm, c.blocks, c.padding, c.dropout)
 
 
-def list_upstream_keys(config: GeneratorConfig) -> list[str]:
-    if isinstance(config, UnetConfig):
-        return upstream.list_unet_keys(config.downs, config.norm)
-    return upstream.list_resnet_keys(config.blocks, config.norm, config.padding, config.dropout)
-
-
 def convert_to_upstream(folder: Path, config: GeneratorConfig, norm_mode: str | None = None) -> Path:
     source = save_network(
         folder / "net.safetensors", config, **({"norm_mode": norm_mode} if norm_mode else {})
@@ -89,7 +83,7 @@ def convert_to_upstream(folder: Path, config: GeneratorConfig, norm_mode: str | 
 def test_upstream_files_have_upstreams_keys_and_our_weights(config: ResnetConfig, tmp_path: Path) -> None:
     state = torch.load(convert_to_upstream(tmp_path, config), weights_only=True)
     assert type(state) is OrderedDict
-    assert list(state) == list_upstream_keys(config)
+    assert list(state) == list(build_by_code(config).state_dict())
     ours = make_tiny_network(config).state_dict()
     assert all(v.dtype == ours[k].dtype and torch.equal(v, ours[k]) for k, v in state.items())
     build_by_code(config).load_state_dict(state, strict=True)
@@ -99,7 +93,7 @@ def test_upstream_files_have_upstreams_keys_and_our_weights(config: ResnetConfig
 def test_there_and_back_is_bit_for_bit(config: ResnetConfig, tmp_path: Path) -> None:
     path = convert_to_upstream(tmp_path, config)
     padding = None if isinstance(config, UnetConfig) or config.padding != "replicate" else "replicate"
-    ((back, spec),) = convert(path, tmp_path / "back.safetensors", ConvertOptions(padding=padding))
+    ((back, spec),) = convert(path, tmp_path / "back.safetensors", {"padding": padding} if padding else {})
     module, found = load_generator(back)
     assert has_same_weights(module, make_tiny_network(config))
     assert spec.config == found.config == config
@@ -132,14 +126,9 @@ def test_upstreams_test_script_makes_our_pictures(config: ResnetConfig, mode: st
         assert torch.equal(ours(x), theirs(x.clone()))
 
 
-def test_the_same_weights_make_the_same_file(tmp_path: Path) -> None:
-    first = convert_to_upstream(tmp_path / "a", RESNET).read_bytes()
-    assert convert_to_upstream(tmp_path / "b", RESNET).read_bytes() == first
-
-
 def test_real_compressed_generator_makes_the_same_pictures(shared_data: Path, tmp_path: Path) -> None:
     source = shared_data / "checkpoints" / "gan_compression_horse2zebra" / "latest_net_G.pth"
-    ((path, spec),) = convert(source, tmp_path, ConvertOptions(direction="AtoB", license="research-only"))
+    ((path, spec),) = convert(source, tmp_path, {"direction": "AtoB", "license": "research-only"})
     before, now = load_generator(source)[0], load_generator(path)[0]
     assert spec.config.architecture == "mobile_resnet"
     assert (spec.direction, spec.license) == ("AtoB", "research-only")
@@ -155,7 +144,8 @@ def test_real_compressed_generator_makes_the_same_pictures(shared_data: Path, tm
 def test_what_the_user_knows_is_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config = ResnetConfig(3, 3, 2, 2, norm="batch", padding="replicate", upsample="bilinear", dropout=True)
     source = save_upstream_network(tmp_path / "x_net_G_A.pth", config)
-    known = ConvertOptions("BtoA", "CC0", "maps", "running_stats", "replicate", "bilinear")
+    values = ("BtoA", "CC0", "maps", "running_stats", "replicate", "bilinear")
+    known = dict(zip(KNOWABLE, values, strict=True))
     ((path, _),) = convert(source, tmp_path, known)
     _, spec = load_generator(path)
     assert replace(spec, source_sha256="") == GeneratorSpec(
@@ -181,7 +171,7 @@ def test_direction_is_told_by_the_name_and_said(
 def test_our_files_say_it_themselves(tmp_path: Path) -> None:
     source = save_network(tmp_path / "net.safetensors")
     with pytest.raises(CheckpointError, match="--license, --trained-on cannot be given"):
-        convert(source, tmp_path, ConvertOptions(license="CC0", trained_on="maps"))
+        convert(source, tmp_path, {"license": "CC0", "trained_on": "maps"})
     assert list_names(tmp_path) == ["net.safetensors"]
 
 
@@ -217,9 +207,9 @@ def test_directions_of_a_folder_come_from_its_names(tmp_path: Path) -> None:
     source = make_run_folder(tmp_path / "run", ".pth")
     assert [spec.direction for _, spec in convert(source, tmp_path / "out")] == ["AtoB", "BtoA"]
     with pytest.raises(CheckpointError, match=r"--direction .* latest_net_G_A\.pth, latest_net_G_B\.pth"):
-        convert(source, tmp_path / "other", ConvertOptions(direction="BtoA"))
+        convert(source, tmp_path / "other", {"direction": "BtoA"})
     single = make_run_folder(tmp_path / "single", ".pth", "latest_net_G")
-    ((_, spec),) = convert(single, tmp_path / "other", ConvertOptions(direction="BtoA"))
+    ((_, spec),) = convert(single, tmp_path / "other", {"direction": "BtoA"})
     assert spec.direction == "BtoA"
 
 
@@ -243,8 +233,8 @@ def test_one_bad_file_of_a_folder_writes_nothing(suffix: str, message: str, tmp_
     ("stems", "target", "message"),
     [
         ("latest_net_D", "out", "no latest_net_G, latest_net_G_A, latest_net_G_B"),
-        ("latest_net_G", "out.pth", "into a folder, not into a file"),
-        ("latest_net_G", "file", "into a folder, not into a file"),
+        ("latest_net_G", "out.pth", "into a folder, not into the file"),
+        ("latest_net_G", "file", "into a folder, not into the file"),
     ],
 )
 def test_folders_that_cannot_be_converted(stems: str, target: str, message: str, tmp_path: Path) -> None:
@@ -290,15 +280,12 @@ def test_nothing_is_replaced_without_force(suffix: str, tmp_path: Path) -> None:
     ],
     ids=lambda value: getattr(value, "architecture", ""),
 )
-@pytest.mark.parametrize("force", [False, True])
-def test_networks_that_upstream_lacks_are_refused(
-    config: GeneratorConfig, why: str, force: bool, tmp_path: Path
-) -> None:
+def test_networks_that_upstream_lacks_are_refused(config: GeneratorConfig, why: str, tmp_path: Path) -> None:
     mode = "running_stats" if config.norm == "batch" else "none"
     save_network(tmp_path / "net.safetensors", config, norm_mode=mode)
     message = f"a {config.architecture} cannot become an upstream file.*{why}(.|\n)*i2i export"
     with pytest.raises(CheckpointError, match=message):
-        convert(tmp_path / "net.safetensors", tmp_path / "net.pth", force=force)
+        convert(tmp_path / "net.safetensors", tmp_path / "net.pth", force=True)
     assert list_names(tmp_path) == ["net.safetensors"]
 
 
@@ -313,11 +300,6 @@ def test_networks_that_upstream_lacks_are_refused(
 def test_targets_are_named_after_their_kind(source: str, target: str, wanted: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=rf"becomes a \{wanted} file"):
         convert(tmp_path / source, tmp_path / target)
-
-
-def test_a_missing_file_is_said(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"none\.pth: no such file"):
-        convert(tmp_path / "none.pth", tmp_path / "x.safetensors")
 
 
 # ---------------------------------------------------------------- the command
@@ -358,7 +340,7 @@ def test_the_command_says_where_upstream_has_no_flag(
     assert main([str(source), str(tmp_path)]) == 0
     said = capsys.readouterr().out
     call = "UnetGenerator" if isinstance(config, UnetConfig) else "ResnetGenerator"
-    assert f"no flag for this network; in its code, load {tmp_path / 'net.pth'} into {call}(" in said
+    assert f"no flag for this network; in its code, load {tmp_path / 'net.pth'} into a {call} " in said
     assert "test.py" not in said
 
 

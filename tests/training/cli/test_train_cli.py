@@ -21,13 +21,8 @@ from i2i_training.options import UPSTREAM_NAMES, flatten, make_flags, read_confi
 from i2i_training.recipes import RECIPES
 from i2i_training.run.run_options import RunOptions
 
-DISCRIMINATOR = "--discriminator.width 1"
 NARROW = {
-    "pix2pix": f"--unet.width 1 --resnet.width 1 {DISCRIMINATOR}",
-    "cyclegan": f"--resnet.width 1 {DISCRIMINATOR}",
-    "cut": f"--resnet.width 1 {DISCRIMINATOR}",
-    "unit": f"--network.width 1 {DISCRIMINATOR}",
-    "encdec": f"--network.width 1 {DISCRIMINATOR}",
+    "cyclegan": "--resnet.width 1 --discriminator.width 1",
     "dcgan": "--network.width 1 --discriminator_width 1",
 }
 
@@ -71,21 +66,6 @@ def test_help_lists_recipes_and_layouts(flags: list[str], capsys: pytest.Capture
     assert "i2i train --resume DIR" in text
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_presets_fit_their_recipe(name: str, tmp_path: Path) -> None:
-    """They are good up to the data: options that refuse each other, or their crops, would stop before."""
-    for preset in RECIPES[name].presets:
-        flags = [
-            name,
-            "--preset",
-            preset,
-            *NARROW[name].split(),
-            *make_path_arguments(Path("/nowhere"), tmp_path / "run"),
-        ]
-        with pytest.raises(TrainingError, match="there is no data set folder /nowhere"):
-            main([*flags, "--precision", "32-true"])
-
-
 # ---------------------------------------------------------------- flags that do not work
 
 
@@ -126,8 +106,6 @@ def test_bad_flags_are_explained(
     ("flags", "message"),
     [
         (["pix2pix", "--data"], "Missing value for argument '--data'"),
-        (["pix2pix", "--data", "x", "--optim.lr", "fast"], "could not convert string to float: 'fast'"),
-        (["pix2pix", "--data", "x", "--precision", "8-bit"], "Expected one of ('32-true', 'bf16-mixed',"),
         (["pix2pix", "--data", "x", "--unet.downs", "9"], "downs is 9; allowed: 5 to 8"),
         (["cyclegan", "--crop_sise", "4"], "Perhaps you meant: --crop-size"),
     ],
@@ -139,11 +117,6 @@ def test_flags_that_cannot_be_read_are_explained(
         i2i.main(["train", *flags])
     assert caught.value.code == 2
     assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
-
-
-def test_an_empty_data_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"no known layout; it holds nothing(.|\n)*trainA/ and trainB/"):
-        main([*SMALL, *make_path_arguments(tmp_path, tmp_path / "run")])
 
 
 # ---------------------------------------------------------------- where options come from
@@ -238,7 +211,7 @@ def test_the_end_names_what_was_written(
     assert parse_next_commands(text) == [["export", str(out)]]
 
 
-@pytest.mark.parametrize("name", ["pix2pix", "cyclegan", "dcgan"])
+@pytest.mark.parametrize("name", ["cyclegan", "dcgan"])
 def test_next_commands_work(
     name: str,
     pictures: Path,
@@ -248,7 +221,6 @@ def test_next_commands_work(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     tiny = {
-        "pix2pix": "--unet.downs 5",
         "cyclegan": "--resnet.blocks 1 --discriminator.layers 1",
         "dcgan": "--network.size 32",
     }[name]
@@ -259,7 +231,7 @@ def test_next_commands_work(
     for command in commands:
         quick = ["--to", "ort:fp32", "--min-psnr", "1"] if command[0] == "export" else []
         assert i2i.main([*command, *quick]) == 0, capsys.readouterr().err
-    made = {"pix2pix": {"run.i2i"}, "cyclegan": {"run.i2i", "run_BtoA.i2i"}, "dcgan": {"grid.png"}}[name]
+    made = {"cyclegan": {"run.i2i", "run_BtoA.i2i"}, "dcgan": {"grid.png"}}[name]
     assert {path.name for path in tmp_path.iterdir()} == {"out", *made}
     if name == "dcgan":
         assert cv2.imread("grid.png").shape[2] == 3
@@ -289,21 +261,6 @@ def test_a_finished_run_is_left_as_it_is(
     assert f"going on after step {steps} of {steps + 1}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("flags", "says"),
-    [
-        (["--dataroot", "x"], "unknown option --dataroot, which is --data here"),
-        (["--batch_size", "4"], "unknown option --batch_size, which is --batch here"),
-        (["--lr", "1e-4"], "unknown option --lr, which is --optim.lr here"),
-    ],
-)
-def test_upstreams_flags_are_understood(
-    flags: list[str], says: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert i2i.main(["train", "cyclegan", *flags]) == 2
-    assert says in capsys.readouterr().err
-
-
 def test_the_names_of_upstreams_flags_lead_somewhere() -> None:
     every = set(list_names(RunOptions(), *(method.options() for method in RECIPES.values())))
     assert set(UPSTREAM_NAMES.values()) <= every
@@ -315,5 +272,3 @@ def test_dcgan_starts_with_its_defaults(pictures: Path, tmp_path: Path) -> None:
     assert main(["dcgan", *flags, *make_path_arguments(pictures, tmp_path / "run")]) == 0
     config = read_config(tmp_path / "run" / "config.toml")
     assert (config["load_size"], config["crop_size"]) == (72, 64)
-    assert i2i.main(["sample", str(tmp_path / "run"), "--count", "2", "-o", str(tmp_path / "grid.png")]) == 0
-    assert (tmp_path / "grid.png").is_file()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -14,10 +13,8 @@ import torch
 from tiny_runs import PIX2PIX, SMALL, make_path_arguments, parse_next_commands
 from warm import TIMEOUT_S, get_fork_server, wait_until
 
-from i2i_sdk.cli import main as i2i
 from i2i_training.checkpoint import load_generator
 from i2i_training.cli.train import EXIT_STOPPED, main
-from i2i_training.recipes.pix2pix import Pix2pix
 
 
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
@@ -79,26 +76,3 @@ def test_minutes_are_a_plan_not_an_interruption(
     text = capsys.readouterr().out
     assert "stopped by --minutes 1e-06 after step 1 of 9, with its state" in text
     assert parse_next_commands(text) == [["train", "--resume", str(out)]]
-
-
-def test_the_second_ctrl_c_does_not_wait(
-    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt_twice(*_: object) -> None:
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(Pix2pix, "step", interrupt_twice)
-    assert i2i.main(["train", *SMALL, *make_path_arguments(pictures, tmp_path / "run")]) == EXIT_STOPPED
-    assert capsys.readouterr().err == "interrupted\n"
-    assert not (tmp_path / "run" / "state.pt").exists()
-
-
-def test_losses_that_are_not_finite_end_with_an_error(
-    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    flags = [*SMALL, *make_path_arguments(pictures, tmp_path / "run"), "--steps", "9", "--optim.lr", "1e30"]
-    assert i2i.main(["train", *flags]) == 2
-    captured = capsys.readouterr()
-    assert re.search(r"^error: loss G_gan is not finite at step 1; no checkpoint was written", captured.err)
-    assert "next:" not in captured.out

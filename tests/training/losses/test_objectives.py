@@ -23,16 +23,6 @@ def test_objectives_follow_their_papers(mode: str, score: float) -> None:
         torch.testing.assert_close(loss(make_scores(score)), paper(make_scores(score)))
 
 
-@pytest.mark.parametrize("mode", GAN_OBJECTIVES)
-def test_the_two_sides_want_opposite_things(mode: str) -> None:
-    """At an undecided score D pulls real up and fake down, G pulls fake up."""
-    objective = GAN_OBJECTIVES[mode]
-    for loss, sign in ((objective.real, -1), (objective.fake, 1), (objective.generator, -1)):
-        s = make_scores(0.3)
-        loss(s).backward()
-        assert s.grad is not None and (torch.sign(s.grad) == sign).all()
-
-
 def test_scores_of_certain_discriminators_stay_finite() -> None:
     vanilla = GAN_OBJECTIVES["vanilla"]
     for loss in (vanilla.real, vanilla.fake, vanilla.generator):
@@ -41,12 +31,6 @@ def test_scores_of_certain_discriminators_stay_finite() -> None:
             value = loss(s)
             value.backward()
             assert value.isfinite() and s.grad is not None and s.grad.isfinite().all()
-
-
-def test_hinge_leaves_what_is_beyond_the_margin() -> None:
-    hinge = GAN_OBJECTIVES["hinge"]
-    assert hinge.real(make_scores(1.5)) == 0 and hinge.fake(make_scores(-1.5)) == 0
-    assert hinge.generator(make_scores(1.5)) == -1.5
 
 
 # ---------------------------------------------------------------- gradient penalty

@@ -7,14 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 from skimage import data
 
-from i2i_sdk.errors import InputError
 from i2i_training.metrics import compute_sliced_wasserstein
-from i2i_training.metrics.swd import _build_laplacian_pyramid, _compute_wasserstein_1d
+from i2i_training.metrics.swd import _compute_wasserstein_1d
 
 Image = NDArray[np.uint8]
 
@@ -32,17 +30,6 @@ def test_one_dimension_is_scipys(n: int, m: int) -> None:
     b = np.sort(random.normal(0.5, 2, (3, m)).astype(np.float32))
     expected = [wasserstein_distance(x, y) for x, y in zip(a, b, strict=True)]
     assert _compute_wasserstein_1d(a, b) == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize("shape", [(64, 64, 3), (50, 83, 3), (33, 40, 1)])
-def test_pyramid_adds_up(shape: tuple[int, int, int]) -> None:
-    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    pyramid = _build_laplacian_pyramid(image, 3)
-    whole = pyramid[-1]
-    for level in pyramid[-2::-1]:
-        whole = level + cv2.pyrUp(whole, dstsize=(level.shape[1], level.shape[0])).reshape(level.shape)
-    assert np.abs(whole - image).max() < 1e-3
-    assert pyramid[0].shape == shape
 
 
 def test_levels_are_named_and_the_scale_of_a_change_is_seen() -> None:
@@ -88,18 +75,10 @@ def test_tint_and_contrast_are_normalized_away() -> None:
     assert scores["mean"] < 0.1 * compute_sliced_wasserstein(_cut_crops(data.coffee()), photos)["mean"]
 
 
-def _read_global_state() -> str:
-    return str(np.random.get_state(legacy=False)["state"])
-
-
-def test_random_state_is_untouched_and_flat_images_work() -> None:
-    np.random.seed(3)
-    before, torch_before = _read_global_state(), torch.get_rng_state()
+def test_flat_and_gray_images_work() -> None:
     flat, gray = np.full((32, 32, 3), 9, np.uint8), data.camera()[:32, :32, None]
     assert np.isfinite(compute_sliced_wasserstein([flat], [data.coffee()[:32, :32]])["mean"])
     assert compute_sliced_wasserstein([gray], [gray])["mean"] == 0.0
-    assert _read_global_state() == before
-    assert torch.equal(torch_before, torch.get_rng_state())
 
 
 def test_monets_are_nearer_to_monets_than_photos_are(shared_data: Path) -> None:
@@ -114,15 +93,3 @@ def test_monets_are_nearer_to_monets_than_photos_are(shared_data: Path) -> None:
     )
     assert list(among) == ["256", "128", "64", "32", "16", "mean"]
     assert photos["256"] > 1.5 * among["256"] and photos["mean"] > among["mean"]
-
-
-def test_bad_sets_are_named() -> None:
-    image = np.zeros((32, 32, 3), np.uint8)
-    with pytest.raises(InputError, match=r"others\[1\] is \(32, 30, 3\), images\[0\] \(32, 32, 3\)"):
-        compute_sliced_wasserstein([image], [image, image[:, :30]])
-    with pytest.raises(InputError, match="15x32"):
-        compute_sliced_wasserstein([image[:15]], [image[:15]])
-    with pytest.raises(InputError, match="others: 0 images"):
-        compute_sliced_wasserstein([image], [])
-    with pytest.raises(InputError, match="directions 0"):
-        compute_sliced_wasserstein([image], [image], directions=0)

@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 from skimage import data
 
-from i2i_sdk.errors import InputError
 from i2i_training.metrics import compute_edge_similarity, detect_color_shift
 
 Image = NDArray[np.uint8]
@@ -62,16 +61,7 @@ def _transfer_colors(images: list[Image], references: list[Image]) -> list[Image
 def test_wrong_colors_are_found(photos: list[Image], name: str) -> None:
     change, says = WRONG[name]
     found = detect_color_shift([change(x) for x in photos], photos, photos)
-    assert found.is_shifted and says in found.reason and "lambda-identity" in found.reason
-
-
-def test_figures_name_what_happened(photos: list[Image]) -> None:
-    inverted = detect_color_shift([255 - x for x in photos], photos, photos)
-    swapped = detect_color_shift([x[..., ::-1] for x in photos], photos, photos)
-    assert inverted.light < -0.95 and inverted.blue_yellow < -0.7
-    assert swapped.light > 0.95 and swapped.blue_yellow < -0.7
-    red = detect_color_shift([_add_color(x, (50, 0, 0)) for x in photos], photos, photos)
-    assert red.light > 0.95 and red.tint > red.max_tint > 10
+    assert says in found and "lambda-identity" in found
 
 
 @pytest.mark.parametrize(
@@ -86,24 +76,21 @@ def test_figures_name_what_happened(photos: list[Image]) -> None:
     ids=["identity", "darker", "paler", "blurred", "gray"],
 )
 def test_harmless_changes_are_not(photos: list[Image], change: Callable[[Image], Image]) -> None:
-    found = detect_color_shift([change(x) for x in photos], photos, photos)
-    assert not found.is_shifted and found.reason == "colors keep their order and have no foreign tint"
+    assert detect_color_shift([change(x) for x in photos], photos, photos) == ""
 
 
 def test_identity_is_never_shifted_whatever_the_references(photos: list[Image]) -> None:
     red = [_add_color(x, (120, 0, 0)) for x in photos]
-    found = detect_color_shift(photos, photos, red)
-    assert not found.is_shifted and found.tint == pytest.approx(0, abs=1e-9)
-    assert found.light == found.green_red == found.blue_yellow == pytest.approx(1)
-    assert not detect_color_shift(red, photos, red).is_shifted  # the tint that the target domain has
-    assert detect_color_shift(red, photos, photos).is_shifted
+    assert not detect_color_shift(photos, photos, red)
+    assert not detect_color_shift(red, photos, red)  # the tint that the target domain has
+    assert detect_color_shift(red, photos, photos)
 
 
 def test_gray_images_are_judged_by_light_alone() -> None:
     gray = [data.camera()[y : y + 200, :, None] for y in (0, 150, 300)]
-    same = detect_color_shift(gray, gray, gray)
-    assert not same.is_shifted and same.light == pytest.approx(1) and same.blue_yellow == 0
-    assert detect_color_shift([255 - x for x in gray], gray, gray).is_shifted
+    assert not detect_color_shift(gray, gray, gray)
+    found = detect_color_shift([255 - x for x in gray], gray, gray)
+    assert found.startswith("light and dark are inverted (-") and "changed places" not in found
 
 
 @pytest.mark.parametrize("paintings", ["monet2photo/trainB", "paintings/vangogh", "paintings/ukiyoe"])
@@ -112,25 +99,24 @@ def test_photos_to_paintings(shared_data: Path, paintings: str) -> None:
     inputs = _read_images(shared_data / "monet2photo/testA", 30)
     references = _read_images(shared_data / paintings, 60)
     for outputs in (inputs, _transfer_colors(inputs, references)):
-        found = detect_color_shift(outputs, inputs, references)
-        assert not found.is_shifted, found
+        assert not detect_color_shift(outputs, inputs, references)
     each = [_transfer_colors([x], [y])[0] for x, y in zip(inputs, references[:30], strict=True)]
-    assert not detect_color_shift(each, inputs, references).is_shifted
+    assert not detect_color_shift(each, inputs, references)
     for name in ("inverted", "red and blue swapped"):
         change, says = WRONG[name]
         moved = _transfer_colors([change(x) for x in inputs], references)  # its statistics are right
-        assert says in detect_color_shift(moved, inputs, references).reason
+        assert says in detect_color_shift(moved, inputs, references)
     for tint in ((60, 0, 0), (0, 40, 0), (0, 0, 40)):
-        assert detect_color_shift([_add_color(x, tint) for x in inputs], inputs, references).is_shifted
+        assert detect_color_shift([_add_color(x, tint) for x in inputs], inputs, references)
 
 
 def test_true_maps_are_no_shift(shared_data: Path) -> None:
     """The hardest true translation here: water is dark in aerial photos and light on maps."""
     pairs = _read_images(shared_data / "maps_ab512/val", 80)
     aerial, maps = [x[:, :64] for x in pairs], [x[:, 64:] for x in pairs]
-    assert not detect_color_shift(maps[:40], aerial[:40], maps[40:]).is_shifted
-    assert not detect_color_shift(aerial[:40], maps[:40], aerial[40:]).is_shifted
-    assert detect_color_shift([255 - x for x in maps[:40]], aerial[:40], maps[40:]).is_shifted
+    assert not detect_color_shift(maps[:40], aerial[:40], maps[40:])
+    assert not detect_color_shift(aerial[:40], maps[:40], aerial[40:])
+    assert detect_color_shift([255 - x for x in maps[:40]], aerial[:40], maps[40:])
 
 
 def test_edges(photos: list[Image]) -> None:
@@ -160,13 +146,3 @@ def test_images_without_edges() -> None:
     assert compute_edge_similarity([flat], [flat]) == 1.0
     assert compute_edge_similarity([flat], [photo]) == 0.0
     assert compute_edge_similarity([photo[..., :1]], [photo[..., :1]]) == pytest.approx(1)
-
-
-def test_bad_sets_are_named() -> None:
-    image = np.zeros((32, 32, 3), np.uint8)
-    with pytest.raises(InputError, match=r"outputs\[0\] is \(32, 32, 3\), inputs\[0\] \(16, 32, 3\)"):
-        compute_edge_similarity([image], [image[:16]])
-    with pytest.raises(InputError, match="1 outputs for 2 inputs"):
-        detect_color_shift([image], [image, image], [image])
-    with pytest.raises(InputError, match="references: 0 images"):
-        detect_color_shift([image], [image], [])

@@ -12,7 +12,6 @@ from tiny_recipe import OPTIONS, TINY_D, make_recipe
 from i2i_sdk.errors import TrainingError
 from i2i_training.losses.gan import GAN_OBJECTIVES
 from i2i_training.networks import INITS, EncoderDecoderConfig, ResnetConfig
-from i2i_training.recipes import RECIPES
 from i2i_training.recipes.parts import DiscriminatorOptions, OptimOptions
 
 
@@ -35,24 +34,15 @@ RUN_MODES = "batch_stats, running_stats"
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        *((make_change(n, gan_mode="wgan"), f"gan_mode is 'wgan'; allowed: {MODES}") for n in RECIPES),
-        *((make_change(n, init="ones"), f"init is 'ones'; allowed: {', '.join(INITS)}") for n in RECIPES),
-        *(
-            (make_change(n, norm_mode="eval"), f"norm_mode is 'eval'; allowed: {RUN_MODES}")
-            for n in ("pix2pix", "cyclegan", "cut", "encdec")
-        ),
+        (make_change("unit", gan_mode="wgan"), f"gan_mode is 'wgan'; allowed: {MODES}"),
+        (make_change("unit", init="ones"), f"init is 'ones'; allowed: {', '.join(INITS)}"),
+        (make_change("encdec", norm_mode="eval"), f"norm_mode is 'eval'; allowed: {RUN_MODES}"),
         (make_change("pix2pix", generator="vit"), "generator is 'vit'; allowed: unet, resnet"),
-        (make_change("cyclegan", generator="vit"), "generator is 'vit'; allowed: unet, resnet"),
         (make_change("pix2pix", lambda_l1=-1.0), "lambda_l1 is -1.0; a loss weight is 0 or more"),
         (make_change("pix2pix", lambda_gan=float("nan")), "lambda_gan is nan; a loss weight is 0 or more"),
-        (make_change("cyclegan", lambda_cycle=-1.0), "lambda_cycle is -1.0; a loss weight"),
-        (make_change("cyclegan", lambda_identity=-1.0), "lambda_identity is -1.0; a loss weight"),
         (make_change("cyclegan", pool_size=-1), "pool_size is -1; 0 or more"),
-        (make_change("cut", lambda_nce=-1.0), "lambda_nce is -1.0; a loss weight"),
         (make_change("cut", patches=1), "patches is 1 .* at least 2 patches"),
         (make_change("cut", temperature=0.0), "temperature 0.0; needed: .* a positive temperature"),
-        (make_change("unit", lambda_kl=-1.0), "lambda_kl is -1.0; a loss weight"),
-        (make_change("encdec", lambda_rec=-1.0), "lambda_rec is -1.0; a loss weight"),
         (make_change("dcgan", discriminator_width=0), "discriminator_width is 0; at least 1"),
         (
             make_change("dcgan", discriminator_norm="layer"),

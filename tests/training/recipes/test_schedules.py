@@ -53,25 +53,13 @@ def test_the_ends_of_the_option(kind: str) -> None:
 
 @given(st.sampled_from(get_args(Schedule)), st.integers(1, 300), st.floats(0, 1))
 def test_rates_only_fall_and_stay_above_zero(kind: str, steps: int, start: float) -> None:
-    if kind == "step" and start * steps < 1:
+    if kind == "step" and start * steps < 1:  # drops in less than a step
         with pytest.raises(TrainingError, match="less than one; try --decay-from"):
             LearningRateSchedule(kind, steps, start)
         return
     found = list_factors(kind, steps, start)
     assert all(0 < factor <= 1 for factor in found)
     assert all(later <= earlier for earlier, later in pairwise(found))
-
-
-@pytest.mark.parametrize(
-    ("kind", "start", "message"),
-    [
-        ("exponential", 0.5, "schedule is 'exponential'; allowed: constant, linear, cosine, step, plateau"),
-        ("step", 0.0, "schedule step drops after each 0.0 of 10 steps"),
-    ],
-)
-def test_impossible_schedules_are_named(kind: str, start: float, message: str) -> None:
-    with pytest.raises(TrainingError, match=message):
-        LearningRateSchedule(kind, 10, start)
 
 
 # ---------------------------------------------------------------- plateau

@@ -6,7 +6,9 @@ import io
 import json
 import subprocess
 import sys
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,17 +17,21 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from i2i_sdk.errors import TrainingError
 from i2i_sdk.media.images import write_image
-from i2i_training.run.journal import ProgressLine, RunLogger, read_metrics
+from i2i_training.run import journal
+from i2i_training.run.journal import ProgressLine, read_metrics
+from i2i_training.run.run_options import RunOptions
 
 
-def open_journal(out: Path, resumed_at: int = 0, tensorboard: bool = False, wandb: str = "") -> RunLogger:
-    return RunLogger(out, tensorboard, wandb, resumed_at, {"steps": 100})
+def open_tiny_journal(
+    out: Path, resumed_at: int = 0, **changes: Any
+) -> AbstractContextManager[journal.RunJournal]:
+    return journal.open_journal(RunOptions(out=str(out), **changes), {"steps": 100}, resumed_at)
 
 
-def write_journal(out: Path, steps: range, resumed_at: int = 0, tensorboard: bool = False) -> Path:
-    with open_journal(out, resumed_at, tensorboard) as book:
+def write_journal(out: Path, steps: range, resumed_at: int = 0, **changes: Any) -> Path:
+    with open_tiny_journal(out, resumed_at, **changes) as book:
         for step in steps:
-            book.log_losses(step, {"D": step / 10, "G": 1.0}, lr=2e-4, rate=3.0)
+            book.log_step(step, {"D": step / 10, "G": 1.0}, lr=2e-4)
     return out / "metrics.csv"
 
 
@@ -33,10 +39,10 @@ def write_journal(out: Path, steps: range, resumed_at: int = 0, tensorboard: boo
 
 
 def test_values_come_back_and_names_may_change(tmp_path: Path) -> None:
-    with open_journal(tmp_path) as book:
-        book.log_losses(1, {"D": 0.5}, lr=2e-4, rate=3.25)
+    with open_tiny_journal(tmp_path) as book:
+        book.log_step(1, {"D": 0.5}, lr=2e-4)
         book.log_scores(1, {'psnr, "held out"': 21.5})
-        book.log_losses(2, {"E": float("nan")}, lr=1e-4, rate=3.0)
+        book.log_step(2, {"E": float("nan")}, lr=1e-4)
     curves = read_metrics(tmp_path / "metrics.csv")
     assert curves["loss", "D"] == [(1, 0.5)]
     assert curves["score", 'psnr, "held out"'] == [(1, 21.5)]
@@ -47,9 +53,9 @@ def test_values_come_back_and_names_may_change(tmp_path: Path) -> None:
 
 def test_a_killed_process_keeps_what_it_said(tmp_path: Path) -> None:
     code = (
-        "import os, pathlib, sys; from i2i_training.run.journal import RunLogger\n"
-        "log = RunLogger(pathlib.Path(sys.argv[1]), False, '', 0, {}).__enter__()\n"
-        "log.log_losses(50, {'D': 0.25}, lr=1e-4, rate=2.0); log.log_scores(50, {'ssim': 0.5}); os._exit(9)"
+        "import os, sys; from i2i_training.run.journal import RunOptions, open_journal\n"
+        "opened = open_journal(RunOptions(out=sys.argv[1]), {}); log = opened.__enter__()\n"
+        "log.log_step(50, {'D': 0.25}, lr=1e-4); log.log_scores(50, {'ssim': 0.5}); os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 9
     curves = read_metrics(tmp_path / "metrics.csv")
@@ -79,8 +85,8 @@ def test_a_resumed_run_drops_the_steps_that_come_again(tmp_path: Path) -> None:
 
 def test_seconds_of_earlier_processes_are_added(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("step,kind,name,value\n5,run,seconds,3600\n6,run,seconds,9999\n")
-    with open_journal(tmp_path, resumed_at=5) as book:
-        book.log_losses(6, {}, lr=0.0, rate=0.0)
+    with open_tiny_journal(tmp_path, resumed_at=5) as book:
+        book.log_step(6, {}, lr=0.0)
     assert 3600 <= read_metrics(tmp_path / "metrics.csv")["run", "seconds"][-1][1] < 9999
 
 
@@ -88,6 +94,8 @@ def test_a_new_run_starts_an_empty_file(tmp_path: Path) -> None:
     write_journal(tmp_path, range(1, 9))
     path = write_journal(tmp_path, range(1, 3))
     assert [step for step, _ in read_metrics(path)["loss", "G"]] == [1, 2]
+    assert {"cpu", "cores", "torch"} <= json.loads((tmp_path / "machine.json").read_text()).keys()
+    assert not (tmp_path / "tensorboard").exists()
 
 
 @pytest.mark.parametrize(
@@ -100,11 +108,6 @@ def test_a_damaged_file_is_named_with_its_line(tmp_path: Path, text: str, line: 
         read_metrics(tmp_path / "metrics.csv")
 
 
-def test_the_machine_is_written_down(tmp_path: Path) -> None:
-    write_journal(tmp_path, range(1, 2))
-    assert {"cpu", "cores", "torch"} <= json.loads((tmp_path / "machine.json").read_text()).keys()
-
-
 # ---------------------------------------------------------------- TensorBoard and Weights & Biases
 
 
@@ -112,8 +115,8 @@ def test_tensorboard_shows_numbers_and_grids_without_the_steps_that_came_again(t
     write_journal(tmp_path, range(1, 9), tensorboard=True)
     gray = tmp_path / "samples" / "step_000006_AtoB.jpg"
     write_image(gray, np.full((12, 10, 3), (250, 10, 10), np.uint8))  # BGR: blue
-    with open_journal(tmp_path, resumed_at=5, tensorboard=True) as book:
-        book.log_losses(6, {"D": 60.0}, lr=0.0, rate=0.0)
+    with open_tiny_journal(tmp_path, resumed_at=5, tensorboard=True) as book:
+        book.log_step(6, {"D": 60.0}, lr=0.0)
         book.log_scores(6, {"psnr": 20.0})
         book.log_grid(6, gray)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
@@ -125,15 +128,10 @@ def test_tensorboard_shows_numbers_and_grids_without_the_steps_that_came_again(t
     assert (image.step, image.width, image.height) == (6, 10, 12)
 
 
-def test_without_tensorboard_there_is_no_folder(tmp_path: Path) -> None:
-    write_journal(tmp_path, range(1, 2))
-    assert not (tmp_path / "tensorboard").exists()
-
-
 def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(TrainingError, match=r"pip install 'i2i-sdk\[wandb\]'"):
-        open_journal(tmp_path, wandb="maps").__enter__()
+        open_tiny_journal(tmp_path, wandb="maps").__enter__()
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(TrainingError, match=r"pip install 'i2i-sdk\[train\]'"):
         write_journal(tmp_path, range(1, 2), tensorboard=True)
@@ -145,7 +143,7 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, monkeypatch: 
 def render_progress(terminal: bool, width: int = 80) -> str:
     text = io.StringIO()
     console = Console(file=text, force_terminal=terminal, width=width, color_system=None)
-    with ProgressLine(40, start=10, plain_every=10, console=console) as line:
+    with closing(ProgressLine(40, start=10, plain_every=10, console=console)) as line:
         for step in range(11, 41):
             line.advance(step, {"D[0]": 0.5, "cycle": 12.0} if step % 4 == 0 else None)
         line.print("held-out [psnr] 21.5 dB")
@@ -164,12 +162,3 @@ def test_a_terminal_gets_a_bar() -> None:
     assert "step 20/40" not in text
     for part in ("40/40", "it/s", "0:00:00 left", "D[0] 0.500  cycle 12.000", "held-out [psnr] 21.5 dB\n"):
         assert part in text
-
-
-def test_the_pace_is_measured_between_losses() -> None:
-    line = ProgressLine(10, console=Console(file=io.StringIO()))
-    assert line.rate == 0.0
-    line.advance(1)
-    assert line.rate == 0.0
-    line.advance(2, {})
-    assert line.rate > 0

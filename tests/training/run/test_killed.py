@@ -14,7 +14,7 @@ from warm import get_fork_server, wait_until
 
 from i2i_training.checkpoint import load_generator
 
-MIN_KILLS, MIN_KILLS_INSIDE = 20, 5
+MIN_KILLS, MIN_KILLS_INSIDE = 10, 4
 MAX_KILLS = 60  # kills: where the machine is busy, some come when the write is over
 # A discriminator whose state takes some milliseconds to write.
 BIG = "--discriminator.width 64 --discriminator.layers 2"

@@ -9,20 +9,17 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from tiny_networks import assert_same
 from tiny_runs import TINY, bit_for_bit, make_run, make_seeded_recipe, train_tiny, write_pictures
 from torch import Tensor
 
 from i2i_sdk.errors import CheckpointError, TrainingError
-from i2i_training.checkpoint import load_generator
 from i2i_training.data import Batch
 from i2i_training.loop import run_training
-from i2i_training.options import apply_values, read_config
 from i2i_training.recipes import RECIPES, Recipe
 from i2i_training.run.journal import read_metrics
-from i2i_training.run.run_options import RunOptions
 
 STEPS = 20
 # Everything that has a memory is on.
@@ -37,23 +34,6 @@ def read_weights(out: Path) -> dict[str, bytes]:
 
 def load_state(out: Path) -> dict[str, Any]:
     return torch.load(out / "state.pt", weights_only=True)
-
-
-def assert_same(a: Any, b: Any, where: str = "state") -> int:
-    """Every number, bit for bit; returns how many tensors there were."""
-    assert type(a) is type(b), where
-    if isinstance(a, dict):
-        assert list(a) == list(b), where
-        return sum(assert_same(a[key], b[key], f"{where}.{key}") for key in a)
-    if isinstance(a, list | tuple):
-        assert len(a) == len(b), where
-        return sum(assert_same(x, y, f"{where}[{i}]") for i, (x, y) in enumerate(zip(a, b, strict=True)))
-    if isinstance(a, Tensor):
-        assert a.dtype == b.dtype, where
-        assert np.array_equal(a.cpu().numpy(), b.cpu().numpy(), equal_nan=True), where
-        return 1
-    assert a == b, where
-    return 0
 
 
 def make_interrupted_recipe(
@@ -125,18 +105,6 @@ def test_the_learning_rate_goes_on_where_it_was(schedule: str, pictures: Path, t
     assert read_weights(Path(run.out)) == read_weights(Path(stopped.out))
 
 
-def test_curves_of_a_resumed_run_have_no_gaps_and_no_steps_twice(pictures: Path, tmp_path: Path) -> None:
-    run = make_run(pictures, tmp_path, log_every=1, save_every=4)
-    run_training(make_interrupted_recipe("pix2pix", at_step=6), run)
-    (tmp_path / "state.pt").rename(tmp_path / "kept.pt")
-    train_tiny(replace(run, out=str(tmp_path / "other")))  # something else in between
-    (tmp_path / "kept.pt").rename(tmp_path / "state.pt")
-    train_tiny(run, resume=True)
-    curves = read_metrics(tmp_path / "metrics.csv")
-    assert [step for step, _ in curves["loss", "D"]] == list(range(1, 13))
-    assert [step for step, _ in curves["score", "l1"]] == [4, 8, 12]
-
-
 @bit_for_bit
 def test_a_killed_runs_last_steps_come_again(pictures: Path, tmp_path: Path) -> None:
     """The state is older than the curves where a process died between two checkpoints."""
@@ -159,17 +127,6 @@ def test_a_killed_runs_last_steps_come_again(pictures: Path, tmp_path: Path) -> 
 
 
 # ---------------------------------------------------------------- what may change, and what may not
-
-
-def test_a_finished_run_goes_on_with_more_steps(pictures: Path, tmp_path: Path) -> None:
-    run = make_run(pictures, tmp_path, steps=5, schedule="constant")
-    train_tiny(run)
-    before = read_weights(tmp_path)
-    with pytest.raises(TrainingError, match="finished, 5 of 5 steps; nothing was trained"):
-        train_tiny(run, resume=True)
-    assert read_weights(tmp_path) == before
-    assert train_tiny(replace(run, steps=8), resume=True).steps == 8
-    assert load_generator(tmp_path / "latest_net_G.safetensors")[1].steps == 8
 
 
 def test_a_new_learning_rate_counts(pictures: Path, tmp_path: Path) -> None:
@@ -257,16 +214,6 @@ def test_a_state_is_never_executed(pictures: Path, tmp_path: Path) -> None:
     torch.save({"version": 1, "recipe_name": "pix2pix", "recipe": PickledCommand()}, tmp_path / "state.pt")
     with pytest.raises(CheckpointError, match="truncated, damaged or no state"):
         train_tiny(replace(run, steps=2), resume=True)
-
-
-def test_the_resolved_options_are_those_of_the_last_part(pictures: Path, tmp_path: Path) -> None:
-    run = make_run(pictures, tmp_path, steps=2, overwrite=True)
-    train_tiny(run)
-    train_tiny(replace(run, steps=3), resume=True)
-    table = read_config(tmp_path / "config.toml")
-    found, recipe_options = apply_values((RunOptions(), RECIPES["pix2pix"].options()), table, "file")
-    assert found == replace(run, steps=3, overwrite=False)  # permission was given once
-    assert recipe_options == TINY["pix2pix"]
 
 
 def test_another_score_to_go_by_begins_a_new_comparison(pictures: Path, tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from i2i_sdk.errors import TrainingError
 from i2i_training.checkpoint import load_generator
 from i2i_training.data import HeldOutSet
 from i2i_training.loop import run_training
-from i2i_training.metrics import HIGHER_IS_BETTER
 from i2i_training.networks import ResnetConfig
 from i2i_training.recipes import RECIPES, Recipe
+from i2i_training.run import evaluation
 from i2i_training.run.devices import launch_fabric
 from i2i_training.run.evaluation import (
     Evaluation,
@@ -133,10 +133,7 @@ UNPAIRED = make_unpaired(make_noise(2), make_noise(3))
     [
         (make_pairs(make_noise(2), make_noise(2)), {}, "l1 psnr ssim swd edge_similarity", "l1"),
         (LABELED, {"palette": "auto"}, "l1 psnr ssim pixel_accuracy miou swd edge_s", "l1"),
-        (LABELED, {"palette": "#ff0000,#0000ff"}, "l1 psnr ssim pixel_accuracy miou", "l1"),
         (LABELED, {"palette": "auto", "best_by": "miou"}, "l1", "miou"),
-        (make_pairs(make_noise(2), make_noise(2, 1)), {}, "l1 psnr ssim swd", "l1"),
-        (make_pairs(make_noise(2, 5), make_noise(2)), {}, "l1 psnr ssim swd", "l1"),
         (make_pairs(make_noise(2), make_noise(2, 5)), {}, "l1", "l1"),
         (make_pairs(make_noise(2, 1), make_noise(2, 1)), {}, "l1 psnr ssim swd edge_similarity", "l1"),
         (UNPAIRED, {}, "swd edge_similarity", "swd"),
@@ -209,10 +206,9 @@ def test_inception_scores_need_two_images(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- the best
 
 
-@pytest.mark.parametrize("name", HIGHER_IS_BETTER)
-def test_lower_badness_is_better(name: str) -> None:
-    better, worse = (2.0, 1.0) if HIGHER_IS_BETTER[name] else (1.0, 2.0)
-    assert value_to_minimize(name, better) < value_to_minimize(name, worse)
+def test_lower_is_better_after_the_turn() -> None:
+    assert value_to_minimize("psnr", 2.0) < value_to_minimize("psnr", 1.0)
+    assert value_to_minimize("l1", 1.0) < value_to_minimize("l1", 2.0)
 
 
 @pytest.mark.parametrize("best_by", ["l1", "psnr"])
@@ -257,37 +253,17 @@ def make_photos(count: int) -> list[Image]:
     return list(np.repeat(rows[:, :, None], 32, axis=2))
 
 
-def test_inverted_colors_reach_the_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inverted_colors_reach_the_screen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for folder in ("trainA", "trainB", "testA"):
         for n, photo in enumerate(make_photos(12)):
             write_image(tmp_path / "data" / folder / f"{n}.png", photo)
-    network = replace(TINY["encdec"].network, width=3)
-    recipe = make_seeded_recipe("encdec", replace(TINY["encdec"], network=network))
-    data = {"load_size": 32, "flip": False, "batch": 4, "eval_images": 12, "schedule": "constant"}
-    run = make_run(tmp_path / "data", tmp_path / "run", steps=1, **data)
-
-    def step(batch: Any) -> dict[str, torch.Tensor]:
-        """The generator becomes x -> -x, on average over 4x4 pixels."""
-        with torch.no_grad():
-            for layer in recipe.networks["G"].modules():
-                if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-                    layer.weight.zero_()
-                    layer.bias.zero_()
-            convs = [m for m in recipe.networks["G"].modules() if isinstance(m, nn.Conv2d)]
-            backs = [m for m in recipe.networks["G"].modules() if isinstance(m, nn.ConvTranspose2d)]
-            for conv in convs:
-                conv.bias.fill_(2.0 if conv is convs[0] else 0.0)  # keeps LeakyReLU linear
-                for c in range(3):
-                    conv.weight[c, c, 1, 1] = 1.0
-            for back in backs:
-                sign = -1.0 if back is backs[-1] else 1.0
-                for c in range(3):
-                    back.weight[c, c] = sign * 0.25 if back.weight.shape[-1] == 4 else sign
-            backs[-1].bias.fill_(2.0)
-        return {"D": torch.zeros(())}
-
-    recipe.step = step
-    run_training(recipe, run)
+    monkeypatch.setattr(
+        evaluation, "translate_images", lambda module, images, fabric: [255 - x for x in images]
+    )
+    run = make_run(tmp_path / "data", tmp_path / "run", steps=1, load_size=32, eval_images=12)
+    train_tiny(run, "encdec")
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("warning: AtoB: light and dark are inverted (-") for line in lines), lines
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 import logging
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 OWN_SUFFIX, UPSTREAM_SUFFIX = ".safetensors", ".pth"
 LATEST_NAMES = (LATEST, f"{LATEST}_A", f"{LATEST}_B")  # the generators of a run's folder
 DIRECTION_OF_NAME = {"_net_G_A": "AtoB", "_net_G_B": "BtoA"}
+# What a `.pth` cannot say and its owner may know: direction of the data set, license and origin of the
+# weights; the others as in load_generator.
+KNOWABLE = ("direction", "license", "trained_on", "norm_mode", "padding", "upsample")
 NOT_UPSTREAM = {
     "mobile_resnet": "its separable blocks are those of GAN Compression",
     "unit": "UNIT's encoders and generators are another method's",
@@ -36,27 +39,10 @@ NOT_UPSTREAM = {
 }
 
 
-@dataclass(frozen=True)
-class ConvertOptions:
-    """What a `.pth` cannot say and its owner may know; None leaves it unknown, or to upstream's default."""
-
-    direction: str | None = None  # AtoB or BtoA of the data set: what this generator translates
-    license: str | None = None  # of the weights
-    trained_on: str | None = None  # a few words
-    norm_mode: str | None = None  # these three as in load_generator
-    padding: str | None = None
-    upsample: str | None = None
-
-    def list_flags(self) -> list[str]:
-        """The flags of everything that is not None."""
-        names = [field.name for field in fields(self) if getattr(self, field.name) is not None]
-        return [f"--{name.replace('_', '-')}" for name in names]
-
-
 def main(argv: Sequence[str]) -> int:
     """Convert, and print what was written and what to run next. Raises CheckpointError."""
     args = _build_parser().parse_args(argv)
-    known = ConvertOptions(**{field.name: getattr(args, field.name) for field in fields(ConvertOptions)})
+    known = {name: vars(args)[name] for name in KNOWABLE if vars(args)[name] is not None}
     written = convert(args.source, args.target, known, force=args.force)
     for path, spec in written:
         print(f"wrote {path}: {spec.config.architecture}, {spec.direction} direction")
@@ -73,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def convert(
-    source: Path, target: Path, options: ConvertOptions | None = None, force: bool = False
+    source: Path, target: Path, known: Mapping[str, str] | None = None, force: bool = False
 ) -> list[tuple[Path, GeneratorSpec]]:
     """Write `source` in the other format; returns each file written, with the spec of its generator.
 
@@ -81,45 +67,42 @@ def convert(
         source: a `.safetensors`, an upstream `.pth`, or a run's folder with the latest generators of one
             kind.
         target: a file of the other kind, or a folder, where files keep their names but for the suffix.
-        known: what a `.pth` cannot say. For a `.safetensors`, which says it, anything here is an error.
+        known: values of KNOWABLE. For a `.safetensors`, which says it, anything here is an error.
         force: replace files that exist.
 
-    All files are read and checked before the first is written; each is written atomically. Raises
-    CheckpointError for files that cannot be read, written or replaced, and for networks upstream lacks.
+    Returns:
+        Paths and specs of what was written.
+
+    Raises:
+        CheckpointError: for files that cannot be read, written or replaced, and for networks upstream lacks.
+            All files are read and checked before the first is written; each is written atomically.
     """
-    options = options or ConvertOptions()
-    jobs = _plan_folder(source, target, options) if source.is_dir() else [_plan_file(source, target)]
+    known = known or {}
+    jobs = _plan_folder(source, target, known) if source.is_dir() else [_plan_file(source, target)]
     existing = [path for _, path in jobs if path.exists()]
     if existing and not force:
         raise CheckpointError(f"{existing[0]} exists; choose another name, or replace it with --force")
-    loaded = [(path, *_load_source(file, options)) for file, path in jobs]
+    loaded = [(path, *_load_source(file, known)) for file, path in jobs]
     for path, _, spec in loaded:
         if path.suffix == UPSTREAM_SUFFIX:
             _check_upstream_support(spec.config, path)
     for path, module, spec in loaded:
-        (save_generator if path.suffix == OWN_SUFFIX else save_upstream)(path, module, spec)
+        if path.suffix == OWN_SUFFIX:
+            save_generator(path, module, spec)
+        else:
+            _write_upstream(path, module)
     return [(path, spec) for path, _, spec in loaded]
-
-
-def save_upstream(path: Path, module: nn.Module, spec: GeneratorSpec) -> Path:
-    """Write the bare state dict that upstream's `load_networks` reads, atomically; returns the path.
-
-    Keys, order and types are upstream's: no statistics of InstanceNorm, all five tensors of BatchNorm.
-    Raises CheckpointError for a network that upstream does not have.
-    """
-    _check_upstream_support(spec.config, path)
-    try:
-        with write_atomically(path) as temporary, temporary.open("wb") as file:
-            torch.save(module.state_dict(), file)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written: {error}") from error
-    return path
 
 
 def format_upstream_hint(path: Path, spec: GeneratorSpec) -> str:
     """How to make our pictures with an upstream file in the upstream repository, in one line."""
-    if code := _format_upstream_call(spec.config):
-        return f"next: upstream has no flag for this network; in its code, load {path} into {code}"
+    assert isinstance(spec.config, ResnetConfig | UnetConfig)
+    if not _is_built_by_flags(spec.config):
+        kind = "UnetGenerator" if isinstance(spec.config, UnetConfig) else "ResnetGenerator"
+        return (
+            f"next: upstream has no flag for this network; in its code, load {path} into a {kind} "
+            f"as in our {spec.config}"
+        )
     folder, suffix = path.parent.resolve().name, path.stem.removeprefix(LATEST)
     name_fits = path.stem in LATEST_NAMES
     model_suffix = f" --model_suffix {suffix}" if name_fits and suffix else ""
@@ -144,26 +127,22 @@ def list_upstream_flags(spec: GeneratorSpec) -> list[str]:
     return flags + ([] if slot else ["--no_dropout"]) + (["--eval"] if needs_eval else [])
 
 
-def _load_source(file: Path, options: ConvertOptions) -> tuple[nn.Module, GeneratorSpec]:
+def _load_source(file: Path, known: Mapping[str, str]) -> tuple[nn.Module, GeneratorSpec]:
     if file.suffix == OWN_SUFFIX:
-        if flags := options.list_flags():
-            raise CheckpointError(f"{file}: {', '.join(flags)} cannot be given: its header says it already")
+        if known:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in known)
+            raise CheckpointError(f"{file}: {flags} cannot be given: its header says it already")
         return load_generator(file)
-    module, spec = load_generator(
-        file, norm_mode=options.norm_mode, padding=options.padding, upsample=options.upsample
-    )
+    reading = {name: known[name] for name in known if name in KNOWABLE[3:]}
+    module, spec = load_generator(file, **reading)
     by_name = next((d for end, d in DIRECTION_OF_NAME.items() if file.stem.endswith(end)), None)
-    if by_name and not options.direction:
-        other = _reverse_direction(by_name)
+    history = {name: value for name, value in known.items() if name not in reading}
+    if by_name and "direction" not in known:
+        other = {"AtoB": "BtoA", "BtoA": "AtoB"}[by_name]
         line = f"direction: {by_name}, by its name; a BtoA run swaps them (--direction {other})"
         log.warning("%s: assumed: %s", file.name, line)
-        spec = replace(spec, assumptions=(*spec.assumptions, line))
-    history = {
-        "direction": options.direction or by_name,
-        "license": options.license,
-        "trained_on": options.trained_on,
-    }
-    return module, replace(spec, **{name: value for name, value in history.items() if value is not None})
+        spec = replace(spec, direction=by_name, assumptions=(*spec.assumptions, line))
+    return module, replace(spec, **history)
 
 
 def _plan_file(source: Path, target: Path) -> tuple[Path, Path]:
@@ -177,7 +156,7 @@ def _plan_file(source: Path, target: Path) -> tuple[Path, Path]:
     return source, target
 
 
-def _plan_folder(source: Path, target: Path, options: ConvertOptions) -> list[tuple[Path, Path]]:
+def _plan_folder(source: Path, target: Path, known: Mapping[str, str]) -> list[tuple[Path, Path]]:
     found = [
         file
         for stem in LATEST_NAMES
@@ -185,50 +164,49 @@ def _plan_folder(source: Path, target: Path, options: ConvertOptions) -> list[tu
         if (file := source / f"{stem}{s}").is_file()
     ]
     suffixes = {file.suffix for file in found}
+    problem = ""
     if not found:
-        raise CheckpointError(
-            f"{source}: no {', '.join(LATEST_NAMES)} ({OWN_SUFFIX}, {UPSTREAM_SUFFIX}) in it; give one file"
-        )
-    if len(suffixes) > 1:
-        raise CheckpointError(
-            f"{source}: it holds {OWN_SUFFIX} and {UPSTREAM_SUFFIX} generators; give one file"
-        )
-    if target.is_file() or target.suffix in (OWN_SUFFIX, UPSTREAM_SUFFIX):
-        raise CheckpointError(f"{target}: a folder is converted into a folder, not into a file")
-    if options.direction and len(found) > 1:
-        raise CheckpointError(
-            f"{source}: --direction is what one generator translates, and there are {len(found)}: "
-            f"{', '.join(file.name for file in found)}; give one file, or leave it to their names"
-        )
+        problem = f"no {', '.join(LATEST_NAMES)} ({OWN_SUFFIX}, {UPSTREAM_SUFFIX}) in it; give one file"
+    elif len(suffixes) > 1:
+        problem = f"it holds {OWN_SUFFIX} and {UPSTREAM_SUFFIX} generators; give one file"
+    elif target.is_file() or target.suffix in (OWN_SUFFIX, UPSTREAM_SUFFIX):
+        problem = f"a folder is converted into a folder, not into the file {target}"
+    elif "direction" in known and len(found) > 1:
+        names = ", ".join(file.name for file in found)
+        problem = f"--direction is of one generator, and there are {names}; give one file, or leave it out"
+    if problem:
+        raise CheckpointError(f"{source}: {problem}")
     wanted = UPSTREAM_SUFFIX if suffixes == {OWN_SUFFIX} else OWN_SUFFIX
     return [(file, target / f"{file.stem}{wanted}") for file in found]
 
 
+def _write_upstream(path: Path, module: nn.Module) -> None:
+    """Write the bare state dict that upstream's `load_networks` reads, atomically.
+
+    Keys, order and types are upstream's: no statistics of InstanceNorm, all five tensors of BatchNorm.
+    """
+    try:
+        with write_atomically(path) as temporary, temporary.open("wb") as file:
+            torch.save(module.state_dict(), file)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written: {error}") from error
+
+
 def _check_upstream_support(config: GeneratorConfig, path: Path) -> None:
+    why = NOT_UPSTREAM.get(config.architecture, "")
     if isinstance(config, ResnetConfig) and config.upsample != "transpose":
         why = f"its upsampling is {config.upsample} resizing, and upstream's is a transposed convolution"
-    elif isinstance(config, ResnetConfig | UnetConfig):
-        return
-    else:
-        why = NOT_UPSTREAM.get(config.architecture, "it is none of upstream's networks")
-    raise CheckpointError(
-        f"{path}: a {config.architecture} cannot become an upstream file: {why}. Upstream has ResNets and "
-        f"U-Nets; for anything else keep the {OWN_SUFFIX}, and make a bundle of it with i2i export"
-    )
-
-
-def _format_upstream_call(config: GeneratorConfig) -> str:
-    """The call that builds a network which none of upstream's flags build; empty when flags do."""
-    start = f"{config.in_channels}, {config.out_channels}"
-    norm = f"norm_layer=get_norm_layer({config.norm!r})"
-    if isinstance(config, UnetConfig) and config.downs not in (7, 8):
-        return f"UnetGenerator({start}, {config.downs}, {config.width}, {norm})"
-    if isinstance(config, ResnetConfig) and (config.blocks not in (6, 9) or config.padding != "reflect"):
-        return (
-            f"ResnetGenerator({start}, {config.width}, {norm}, use_dropout={config.dropout}, "
-            f"n_blocks={config.blocks}, padding_type={config.padding!r})"
+    if why:
+        raise CheckpointError(
+            f"{path}: a {config.architecture} cannot become an upstream file: {why}. Upstream has ResNets "
+            f"and U-Nets; for anything else keep the {OWN_SUFFIX}, and make a bundle of it with i2i export"
         )
-    return ""
+
+
+def _is_built_by_flags(config: ResnetConfig | UnetConfig) -> bool:
+    if isinstance(config, UnetConfig):
+        return config.downs in (7, 8)
+    return config.blocks in (6, 9) and config.padding == "reflect"
 
 
 def _describe_skipped(source: Path) -> str:
@@ -238,10 +216,6 @@ def _describe_skipped(source: Path) -> str:
     networks = sorted(file for suffix in (OWN_SUFFIX, UPSTREAM_SUFFIX) for file in source.glob(f"*{suffix}"))
     names = [file.name for file in networks if file.stem not in LATEST_NAMES]
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _reverse_direction(direction: str) -> str:
-    return next(d for d in DIRECTIONS if d != direction)
 
 
 def _build_parser() -> argparse.ArgumentParser:

@@ -34,19 +34,17 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def arrange_grid(images: Sequence[Images] | Images, columns: int = 8) -> Images:
-    """Images [H, W, C] side by side, row by row, on white: uint8 [rows, columns, C] of pixels.
+def arrange_grid(images: Images, columns: int = 8) -> Images:
+    """Images [N, H, W, C] side by side, row by row, on white: uint8 [rows, columns, C] of pixels.
 
     Raises InputError for less than one column.
     """
     if columns < 1:
         raise InputError(f"{columns} columns; at least 1 is needed")
-    height, width, channels = images[0].shape
-    columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
-    size = (rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, channels)
-    grid = np.full(size, 255, np.uint8)
-    for index, image in enumerate(images):
-        top, left = index // columns * (height + GAP), index % columns * (width + GAP)
-        grid[top : top + height, left : left + width] = image
-    return grid
+    count, height, width, channels = images.shape
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    missing = rows * columns - count
+    cells = np.pad(images, ((0, missing), (0, GAP), (0, GAP), (0, 0)), constant_values=255)
+    cells = cells.reshape(rows, columns, height + GAP, width + GAP, channels).swapaxes(1, 2)
+    return cells.reshape(rows * (height + GAP), columns * (width + GAP), channels)[:-GAP, :-GAP]

@@ -60,18 +60,12 @@ def _print_result(result: TrainingResult, prepared: PreparedRun) -> int:
             *_list_next_commands(result.generator_paths, run, recipe),
         ]
     else:
-        lines += [
-            f"stopped by {_format_reason(result, run)} after step {result.steps} of {run.steps}, "
-            "with its state"
-        ]
+        reason = f"--minutes {run.minutes:g}" if result.stop_reason == "minutes" else result.stop_reason
+        lines += [f"stopped by {reason} after step {result.steps} of {run.steps}, with its state"]
         lines += [f"next: i2i train --resume {shlex.quote(run.out)}"]
     if result.is_primary:
         print("\n".join(lines))
     return 0 if result.is_finished or result.stop_reason == "minutes" else EXIT_STOPPED
-
-
-def _format_reason(result: TrainingResult, run: RunOptions) -> str:
-    return f"--minutes {run.minutes:g}" if result.stop_reason == "minutes" else result.stop_reason
 
 
 def _list_next_commands(generators: Sequence[Path], run: RunOptions, recipe: type[Recipe]) -> list[str]:

@@ -12,7 +12,16 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def crop(image: Image, size: int, draws: Tensor) -> Image:
-    """A view of uint8 [size, size, C] at the place that the draws (float64 [DRAWS] in 0..1) say."""
+    """Cut a square out of an image.
+
+    Args:
+        image: uint8 [H, W, C].
+        size: pixels of a side.
+        draws: float64 [DRAW_COLUMNS] in 0..1, which say the place.
+
+    Returns:
+        A view, uint8 [size, size, C].
+    """
     top, left = (
         int(float(draws[column]) * (side - size + 1))
         for column, side in zip((TOP, LEFT), image.shape, strict=False)
@@ -27,10 +36,15 @@ def flip_randomly(images: Tensor, draws: Tensor) -> Tensor:
 
 
 def jitter_colors(images: Tensor, draws: Tensor, strength: float) -> Tensor:
-    """float [N, C, H, W] in -1..1 with brightness, contrast and saturation changed, in -1..1.
+    """Change brightness, contrast and, in RGB, saturation.
 
-    Each of them is multiplied by its own factor, between 1 - strength and 1 + strength, for every image.
-    Saturation is only changed in RGB.
+    Args:
+        images: float [N, C, H, W] in -1..1.
+        draws: float64 [N, DRAW_COLUMNS] in 0..1.
+        strength: each is multiplied by its own factor, from 1 - strength to 1 + strength, for every image.
+
+    Returns:
+        float [N, C, H, W] in -1..1.
     """
     drawn = (1 + strength * (2 * draws[:, JITTER] - 1)).to(images.dtype)
     factors = drawn.to(images.device, non_blocking=True)
@@ -46,7 +60,15 @@ def jitter_colors(images: Tensor, draws: Tensor, strength: float) -> Tensor:
 
 
 def add_noise(images: Tensor, draws: Tensor, levels: float) -> Tensor:
-    """float [N, C, H, W] in -1..1 plus uniform noise of up to `levels` gray levels to both sides.
+    """Add uniform noise.
+
+    Args:
+        images: float [N, C, H, W] in -1..1.
+        draws: float64 [N, DRAW_COLUMNS] in 0..1.
+        levels: gray levels, of 255, that the noise reaches to both sides.
+
+    Returns:
+        float [N, C, H, W], a little beyond -1..1.
 
     Half a level undoes the rounding to 8 bits and cannot be seen. Without it a crop of one color, as
     drawn maps have them, has no variance at all: InstanceNorm's gradient then grows 316-fold (1 / sqrt(eps))

@@ -43,7 +43,14 @@ class BatchPlan:
 
 
 class BatchPlanner:
-    """Endless plans for `inputs` and `targets` images; both draw the same numbers where `is_paired`."""
+    """Endless plans.
+
+    Args:
+        inputs: images to translate, 0 for a single domain.
+        targets: images of the domain that is translated into.
+        is_paired: whether both draw the same numbers.
+        seed: of all draws.
+    """
 
     def __init__(self, inputs: int, targets: int, is_paired: bool, seed: int) -> None:
         self._paired = is_paired

@@ -45,38 +45,6 @@ class Batch:
     b: Tensor
 
 
-class ImageCache:
-    """Stretched images: from memory where they are kept, else from their files. Thread-safe."""
-
-    def __init__(self, images: dict[ImageFile, Image], options: DataOptions) -> None:
-        self._kept = images
-        self._options = options
-        self._shape = build_resizer(options)
-
-    def __contains__(self, source: ImageFile) -> bool:
-        return source in self._kept
-
-    def read(self, sources: Sequence[ImageFile]) -> list[Image]:
-        """uint8 [H, W, C] of each source; files that hold several of them are decoded once.
-
-        Raises TrainingError for a file that could be used when training began, and cannot any more.
-        """
-        decoded: dict[Path, Image] = {}
-        images: list[Image] = []
-        for source in sources:
-            if source in self._kept:
-                images.append(self._kept[source])
-                continue
-            try:
-                if source.path not in decoded:
-                    decoded[source.path] = decode(source.path)
-                part = extract_part(decoded[source.path], source, self._options)
-            except ValueError as error:
-                raise TrainingError(f"{source.path}: {error}; it was good when training began") from error
-            images.append(self._shape(source, part))
-        return images
-
-
 class TrainingData:
     """Batches without end; made by `open_training_data`. For one thread; call `close` in the end.
 
@@ -87,23 +55,34 @@ class TrainingData:
     def __init__(
         self,
         split: Split,
-        images: ImageCache,
+        kept: dict[ImageFile, Image],
         options: DataOptions,
         batch: int,
         seed: int,
         share: range,
         name: str,
     ) -> None:
-        """`mine`: which images of a batch are this process's share."""
+        """Begin at the first batch.
+
+        Args:
+            split: the files.
+            kept: those of its images that are in memory, stretched: uint8 [H, W, C].
+            options: of the data set.
+            batch: images per step over all processes.
+            seed: of the order, crops, flips and jitter.
+            share: which images of a batch are this process's.
+            name: of the layout, for people.
+        """
         self.wait_s = 0.0
         kind = "pairs" if split.is_paired else "images"
         counts = [len(x) for x in (split.inputs, split.targets) if x]
         self.description = f"{counts[0] if split.is_paired else ' + '.join(map(str, counts))} {kind}: {name}"
-        self._split, self._images, self._options = split, images, options
+        self._split, self._kept, self._options = split, kept, options
+        self._resize = build_resizer(options)
         self._planner = BatchPlanner(len(split.inputs), len(split.targets), split.is_paired, seed)
-        self._batch, self._mine = batch, share
+        self._batch, self._share = batch, share
         self._files = _compute_fingerprint(split)
-        everything = all(s in images for s in (*split.inputs, *split.targets))
+        everything = all(s in kept for s in (*split.inputs, *split.targets))
         self._pool = None if everything else ThreadPoolExecutor(THREADS, "i2i-data")
         self._pending: deque[tuple[BatchPlan, Iterator[Crops], dict[str, Any]]] = deque()
         self._state = self._planner.state_dict()  # after the batch that was handed out last
@@ -117,7 +96,7 @@ class TrainingData:
             self._pending.append((plan, self._crop_share(plan), self._planner.state_dict()))
         plan, cuts, state = self._pending.popleft()
         inputs, targets = zip(*cuts, strict=True)
-        mine = slice(self._mine.start, self._mine.stop)
+        mine = slice(self._share.start, self._share.stop)
         a = None
         if plan.inputs:
             a = self._prepare_tensor(inputs, self._split.inputs[0].domain, plan.input_draws[mine], device)
@@ -151,17 +130,34 @@ class TrainingData:
     def _crop_share(self, plan: BatchPlan) -> Iterator[Crops]:
         """Crops of this process's share, in order; begun at once where there are threads."""
         run = self._pool.map if self._pool else map
-        return run(partial(self._crop_sample, plan), self._mine)
+        return run(partial(self._crop_sample, plan), self._share)
 
     def _crop_sample(self, plan: BatchPlan, i: int) -> Crops:
         # Copies: a crop's view would keep an image alive that is not kept.
         size = self._options.crop_size
         target = self._split.targets[plan.targets[i]]
         if not plan.inputs:
-            (b,) = self._images.read([target])
+            (b,) = self._read([target])
             return None, crop(b, size, plan.target_draws[i]).copy()
-        a, b = self._images.read([self._split.inputs[plan.inputs[i]], target])
+        a, b = self._read([self._split.inputs[plan.inputs[i]], target])
         return crop(a, size, plan.input_draws[i]).copy(), crop(b, size, plan.target_draws[i]).copy()
+
+    def _read(self, sources: Sequence[ImageFile]) -> list[Image]:
+        """uint8 [H, W, C] of each source: from memory, or its file, decoded once for both halves."""
+        decoded: dict[Path, Image] = {}
+        images: list[Image] = []
+        for source in sources:
+            if source in self._kept:
+                images.append(self._kept[source])
+                continue
+            try:
+                if source.path not in decoded:
+                    decoded[source.path] = decode(source.path)
+                part = extract_part(decoded[source.path], source, self._options)
+            except ValueError as error:
+                raise TrainingError(f"{source.path}: {error}; it was good when training began") from error
+            images.append(self._resize(source, part))
+        return images
 
     def _prepare_tensor(
         self, crops: Sequence[Image], domain: str, draws: Tensor, device: torch.device | str
@@ -191,14 +187,22 @@ def open_training_data(
     """Read and check the training images of a recipe of `kind` "paired", "unpaired" or "single".
 
     Args:
+        options: of the data set.
+        kind: of the recipe.
         batch: images per step over all processes; `rank` of `world` gets its share. All processes draw the
             same plan, so that together they see what one alone would.
         seed: of the order, crops, flips and jitter.
+        rank: number of this process, from 0.
+        world: processes in all.
 
-    Raises TrainingError listing every file that cannot be used, for a layout that is not known, options that
-    do not work, and label maps that are on the other side.
+    Returns:
+        Batches without end; call its `close` in the end.
+
+    Raises:
+        TrainingError: listing every file that cannot be used, for a layout that is not known, options that
+            do not work, and label maps that are on the other side.
     """
-    check_data_options(options, kind)
+    check_data_options(options)
     if batch < 1 or batch % world:
         raise TrainingError(f"batch is {batch}; it must be a multiple of the number of processes, {world}")
     layout = find_layout(Path(options.data), kind, options.direction)
@@ -210,7 +214,7 @@ def open_training_data(
     check_labels([*good.inputs, *good.targets], options)
     share = batch // world
     mine = range(rank * share, (rank + 1) * share)
-    data = TrainingData(good, ImageCache(kept, options), options, batch, seed, mine, layout.name)
+    data = TrainingData(good, kept, options, batch, seed, mine, layout.name)
     if rank == 0:
         log.info("training with %s", data.description)
         if layout.is_divided:

@@ -7,9 +7,8 @@ from typing import Annotated, Literal
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.networks.spec import Direction, check_choices
-from i2i_training.options import or_none
+from i2i_training.options import check_value, or_none
 
-DATA_KINDS = ("paired", "unpaired", "single")
 LabelDomains = Literal["none", "A", "B", "both"]
 MAX_CHANNELS = 16
 
@@ -31,6 +30,15 @@ class DataOptions:
     skip_bad: bool = False  # go on without files that cannot be used
     cache_gb: float = 4.0  # decoded images kept in memory; those beyond are decoded each time
 
+    def __post_init__(self) -> None:
+        check_choices(self, TrainingError)
+        check_value("crop_size", self.crop_size, self.crop_size >= 1, "at least 1")
+        check_value("jitter", self.jitter, 0 <= self.jitter <= 1, "it is a strength, 0 to 1")
+        check_value("noise", self.noise, self.noise >= 0, "at least 0")
+        check_value("cache_gb", self.cache_gb, self.cache_gb >= 0, "at least 0")
+        for name, value in (("channels_a", self.channels_a), ("channels_b", self.channels_b)):
+            check_value(name, value, 1 <= value <= MAX_CHANNELS, f"allowed: 1 to {MAX_CHANNELS}")
+
     def get_channels(self, domain: str) -> int:
         """Channels of the images of domain "A" or "B"."""
         return self.channels_a if domain == "A" else self.channels_b
@@ -40,17 +48,8 @@ class DataOptions:
         return self.labels in (domain, "both")
 
 
-def check_data_options(options: DataOptions, kind: str) -> None:
-    """Raise TrainingError for options that do not work, alone or together, for a recipe of `kind`."""
-    if kind not in DATA_KINDS:
-        raise TrainingError(f"kind is {kind!r}; allowed: {', '.join(DATA_KINDS)}")
-    check_choices(options, TrainingError)
-    _check_range("crop_size", options.crop_size, 1, None)
-    _check_range("jitter", options.jitter, 0, 1)
-    _check_range("noise", options.noise, 0, None)
-    _check_range("channels_a", options.channels_a, 1, MAX_CHANNELS)
-    _check_range("channels_b", options.channels_b, 1, MAX_CHANNELS)
-    _check_range("cache_gb", options.cache_gb, 0, None)
+def check_data_options(options: DataOptions) -> None:
+    """Raise TrainingError for options that do not work together, and where there is no data set."""
     if not options.data:
         raise TrainingError("no data set; say where it is: --data DIR")
     if options.load_size is not None and options.load_size < options.crop_size:
@@ -58,10 +57,3 @@ def check_data_options(options: DataOptions, kind: str) -> None:
             f"crop_size is {options.crop_size}; crops are cut from images of load_size {options.load_size}, "
             f"so it must not be larger: try --load-size {options.crop_size}"
         )
-
-
-def _check_range(name: str, value: float, min_value: float, max_value: float | None) -> None:
-    if not value >= min_value:
-        raise TrainingError(f"{name} is {value}; at least {min_value}")
-    if max_value is not None and value > max_value:
-        raise TrainingError(f"{name} is {value}; at most {max_value}")

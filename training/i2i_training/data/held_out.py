@@ -9,8 +9,8 @@ from pathlib import Path
 from i2i_sdk.errors import TrainingError
 from i2i_training.data.data_options import DataOptions, check_data_options
 from i2i_training.data.image_tensors import Image
-from i2i_training.data.layout import ImageFile, Split, find_layout, select_evenly
-from i2i_training.data.scan import ImageTransform, build_resizer, read_split
+from i2i_training.data.layout import Split, find_layout, select_evenly
+from i2i_training.data.scan import build_resizer, read_split
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,20 @@ def read_held_out(
     """Read held-out images for a recipe of `kind` "paired", "unpaired" or "single".
 
     Args:
+        options: of the data set.
+        kind: of the recipe.
         multiple_of: what the sides are multiples of: images that are stretched (`load_size`) are stretched
             to the next lower multiple, others lose rows at the bottom and columns at the right.
         min_size: pixels that a side must have.
         max_images: at most so many images of a domain, evenly spaced.
 
-    Raises TrainingError listing every file that cannot be used, as `open_training_data` does.
+    Returns:
+        The images, and the truth where pairs exist.
+
+    Raises:
+        TrainingError: listing every file that cannot be used, as `open_training_data` does.
     """
-    check_data_options(options, kind)
+    check_data_options(options)
     min_size = math.ceil(min_size / multiple_of) * multiple_of
     if options.load_size is not None and options.load_size - options.load_size % multiple_of < min_size:
         raise TrainingError(
@@ -60,23 +66,8 @@ def read_held_out(
         chosen = Split(
             select_evenly(held.inputs, max_images), select_evenly(held.targets or train.targets, max_images)
         )
-    return _read_images(chosen, options, multiple_of, min_size)
-
-
-def _read_images(split: Split, options: DataOptions, multiple_of: int, min_size: int) -> HeldOutSet:
-    if options.load_size is None:
-        good, images = read_split(split, options, min_size, _build_trimmer(multiple_of), float("inf"))
-    else:
-        good, images = read_split(split, options, 1, build_resizer(options, multiple_of), float("inf"))
-    inputs = [images[s] for s in good.inputs]
-    others = [images[s] for s in good.targets]
+    smallest = min_size if options.load_size is None else 1
+    good, images = read_split(chosen, options, smallest, build_resizer(options, multiple_of), math.inf)
+    inputs, others = ([images[s] for s in sources] for sources in (good.inputs, good.targets))
     names = [s.path.stem for s in good.inputs or good.targets]
     return HeldOutSet(inputs, others if good.is_paired else None, others, names)
-
-
-def _build_trimmer(multiple_of: int) -> ImageTransform:
-    def trim(_: ImageFile, image: Image) -> Image:
-        height, width = (side - side % multiple_of for side in image.shape[:2])
-        return image[:height, :width].copy()
-
-    return trim

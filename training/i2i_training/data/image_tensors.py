@@ -60,8 +60,23 @@ def convert_channels(image: Image, channels: int) -> Image:
     raise ValueError(f"has {found} channels, not {channels}")
 
 
+def to_rgb(image: Image) -> Image:
+    """uint8 [H, W, 1 or 3] -> uint8 [H, W, 3]; gray becomes three equal channels."""
+    return image if image.shape[2] == 3 else np.repeat(image, 3, axis=2)
+
+
 def resize_image(image: Image, height: int, width: int, is_label_map: bool) -> Image:
-    """uint8 [height, width, C], without regard to the aspect; label maps get no new colors."""
+    """Resize without regard to the aspect.
+
+    Args:
+        image: uint8 [H, W, C].
+        height: pixels.
+        width: pixels.
+        is_label_map: whether no new colors may come up.
+
+    Returns:
+        uint8 [height, width, C].
+    """
     if image.shape[:2] == (height, width):
         return image
     if is_label_map:

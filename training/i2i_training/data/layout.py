@@ -9,7 +9,6 @@ What has no held-out images gives up every eighth of its training images.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -64,12 +63,20 @@ class Layout:
 
 
 def find_layout(root: Path, kind: str, direction: str) -> Layout:
-    """Recognize the layout of `root` for a recipe of `kind` "paired", "unpaired" or "single".
+    """Recognize the layout of a data set.
 
-    A single recipe has targets only: domain B, or A when the direction is BtoA. An unpaired recipe may have
-    pairs: training does not use them, held-out images are scored with them.
+    Args:
+        root: its folder.
+        kind: of the recipe, "paired", "unpaired" or "single". A single recipe has targets only: domain B, or
+            A when the direction is BtoA. An unpaired recipe may have pairs: training does not use them,
+            held-out images are scored with them.
+        direction: "AtoB" or "BtoA".
 
-    Raises TrainingError with what was found and which layouts there are.
+    Returns:
+        The files to train on and those held out.
+
+    Raises:
+        TrainingError: with what was found and which layouts there are.
     """
     if not root.is_dir():
         raise TrainingError(f"there is no data set folder {root}")
@@ -114,10 +121,9 @@ def _find_separate(root: Path, domains: tuple[str, str], is_paired: bool) -> Lay
     held_a, held_b = (_list_images(f, d) if f else [] for f, d in zip(held, domains, strict=True))
     name = f"folders trainA and trainB of {root}"
     if is_paired:
-        train = _match_pairs(a, b, needs_pairs=True)
-        if held_a and held_b:
-            return Layout(name, train, _match_pairs(held_a, held_b, needs_pairs=True))
-        return _hold_out(name, train)
+        has_held_out = held_a and held_b
+        held_out = _match_pairs(held_a, held_b, needs_pairs=True) if has_held_out else None
+        return _complete(name, _match_pairs(a, b, needs_pairs=True), held_out)
     if held_a:
         return Layout(name, Split(a, b), Split(held_a, held_b))
     rest, held_a = _split_every_nth(root, a)
@@ -130,12 +136,10 @@ def _find_paired_folders(root: Path, domains: tuple[str, str], needs_pairs: bool
         return _match_pairs(a, b, needs_pairs)
 
     name = f"folders A and B of {root}"
-    if not all((root / d / "train").is_dir() for d in domains):
-        return _hold_out(name, read_split("."))
-    for sub in HELD_OUT_NAMES:
-        if all((root / d / sub).is_dir() for d in domains):
-            return Layout(name, read_split("train"), read_split(sub))
-    return _hold_out(name, read_split("train"))
+    subs = [s for s in ("train", *HELD_OUT_NAMES) if all((root / d / s).is_dir() for d in domains)]
+    if "train" not in subs:
+        return _complete(name, read_split("."), None)
+    return _complete(name, read_split("train"), read_split(subs[1]) if subs[1:] else None)
 
 
 def _find_side_by_side(root: Path, domains: tuple[str, str]) -> Layout:
@@ -145,13 +149,9 @@ def _find_side_by_side(root: Path, domains: tuple[str, str]) -> Layout:
         return Split(a, b, is_paired=True)
 
     folder = root / "train" if (root / "train").is_dir() else root
-    name = f"side-by-side images of {folder}"
     held_out = _find_held_out_folder(root, "{}") if folder != root else None
-    return (
-        Layout(name, read_split(folder), read_split(held_out))
-        if held_out
-        else _hold_out(name, read_split(folder))
-    )
+    name = f"side-by-side images of {folder}"
+    return _complete(name, read_split(folder), read_split(held_out) if held_out else None)
 
 
 def _find_held_out_folder(root: Path, pattern: str) -> Path | None:
@@ -159,13 +159,15 @@ def _find_held_out_folder(root: Path, pattern: str) -> Path | None:
     return next((folder for folder in folders if folder.is_dir()), None)
 
 
-def _hold_out(name: str, split: Split) -> Layout:
-    """Hold out every eighth image of both domains: pairs stay pairs."""
-    root = split.inputs[0].path.parent
-    a, held_a = _split_every_nth(root, split.inputs)
-    b, held_b = _split_every_nth(root, split.targets)
-    train = Split(a, b, split.is_paired, split.problems)
-    return Layout(name, train, Split(held_a, held_b, split.is_paired), is_divided=True)
+def _complete(name: str, train: Split, held_out: Split | None) -> Layout:
+    """Hold out every eighth image of both domains where no others are: pairs stay pairs."""
+    if held_out is not None:
+        return Layout(name, train, held_out)
+    root = train.inputs[0].path.parent
+    a, held_a = _split_every_nth(root, train.inputs)
+    b, held_b = _split_every_nth(root, train.targets)
+    rest = Split(a, b, train.is_paired, train.problems)
+    return Layout(name, rest, Split(held_a, held_b, train.is_paired), is_divided=True)
 
 
 def _split_every_nth(root: Path, sources: list[ImageFile]) -> tuple[list[ImageFile], list[ImageFile]]:
@@ -193,14 +195,9 @@ def _match_pairs(a: list[ImageFile], b: list[ImageFile], needs_pairs: bool) -> S
             f"{b[0].path.parent} (first: {a[0].path.name}, {b[0].path.name}). Give both images of a pair the "
             f"same name, or train a recipe that needs no pairs, such as cyclegan"
         )
-    problems = tuple(f"{s.path}: {_explain_unmatched(s, keys)}" for s in alone)
+    reasons = {True: "another file has the same name", False: "no partner has the same name"}
+    problems = tuple(f"{s.path}: {reasons[_get_pair_key(s) in keys]}" for s in alone)
     return Split(pairs.inputs, pairs.targets, True, problems)
-
-
-def _explain_unmatched(source: ImageFile, keys: list[str]) -> str:
-    return (
-        "another file has the same name" if _get_pair_key(source) in keys else "no partner has the same name"
-    )
 
 
 def _get_pair_key(source: ImageFile) -> str:
@@ -223,25 +220,16 @@ def _list_paths(folder: Path) -> list[Path]:
 
 def _make_layout_error(root: Path, layouts: tuple[str, ...]) -> TrainingError:
     known = "\n  ".join(layouts)
-    below = " or ".join(str(folder) for folder in _find_data_sets(root))
-    hint = f" Did you mean {below}?" if below else ""
+    names = ("trainA", "trainB", "A", "B", "train")
+    below = [str(child) for child in sorted(root.iterdir()) if any((child / name).is_dir() for name in names)]
+    hint = f" Did you mean {' or '.join(below)}?" if below else ""
     return TrainingError(
         f"{root}: no known layout; it holds {_format_listing(root)}.{hint} Known layouts:\n  {known}"
     )
 
 
-def _find_data_sets(parent: Path) -> list[Path]:
-    """Folders directly in `parent` that look like data sets."""
-    names = ("trainA", "trainB", "A", "B", "train")
-    return [child for child in sorted(parent.iterdir()) if any((child / name).is_dir() for name in names)]
-
-
 def _format_listing(folder: Path, max_names: int = 12) -> str:
-    names = list(_iter_names(folder))
-    more = f" and {len(names) - max_names} more" if len(names) > max_names else ""
-    return (", ".join(names[:max_names]) or "nothing") + more
-
-
-def _iter_names(folder: Path) -> Iterator[str]:
-    for path in sorted(folder.iterdir()):
-        yield f"{path.name}/ ({len(_list_paths(path))} images)" if path.is_dir() else path.name
+    paths = sorted(folder.iterdir())
+    names = [f"{p.name}/ ({len(_list_paths(p))} images)" if p.is_dir() else p.name for p in paths[:max_names]]
+    more = f" and {len(paths) - max_names} more" if len(paths) > max_names else ""
+    return (", ".join(names) or "nothing") + more

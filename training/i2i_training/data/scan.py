@@ -42,7 +42,15 @@ def scan_files(
 ) -> ScanResult:
     """Decode the files of all sources, each once, in threads.
 
-    min_size: pixels that the shorter side of an image must have. max_bytes: bytes of images to keep.
+    Args:
+        sources: images of one data set; two halves of a file are of one size.
+        options: how many channels each domain has.
+        min_size: pixels that the shorter side of an image must have.
+        transform: what is done to each image before it is kept.
+        max_bytes: of the images to keep, as many as fit.
+
+    Returns:
+        The images, their sizes before the transform, and why files cannot be used.
     """
     by_path: dict[Path, list[ImageFile]] = {}
     for source in sources:
@@ -53,8 +61,10 @@ def scan_files(
         try:
             decoded = decode(path)
             parts = {s: extract_part(decoded, s, options) for s in by_path[path]}
-            _check_size(next(iter(parts.values())), min_size)
-            return {s: (transform(s, part), _get_size(part)) for s, part in parts.items()}
+            height, width = next(iter(parts.values())).shape[:2]
+            if min(height, width) < min_size:
+                return f"is {width}x{height} pixels; at least {min_size}x{min_size} are needed"
+            return {s: (transform(s, part), (height, width)) for s, part in parts.items()}
         except ValueError as error:
             return str(error)
 
@@ -75,9 +85,18 @@ def scan_files(
 
 
 def extract_part(decoded: Image, source: ImageFile, options: DataOptions) -> Image:
-    """The source's half of a decoded file, as uint8 [H, W, C] of its domain's channels.
+    """The source's part of a decoded file.
 
-    Raises ValueError with the reason where that cannot be.
+    Args:
+        decoded: uint8 [H, W, C].
+        source: the whole or a half of it.
+        options: how many channels each domain has.
+
+    Returns:
+        uint8 [H, W, C] of its domain's channels.
+
+    Raises:
+        ValueError: with the reason where that cannot be.
     """
     if source.is_half:
         width = decoded.shape[1]
@@ -93,11 +112,20 @@ def extract_part(decoded: Image, source: ImageFile, options: DataOptions) -> Ima
 
 
 def build_resizer(options: DataOptions, multiple_of: int = 1) -> ImageTransform:
-    """Stretches to a square of `load_size`, or the next lower multiple; load_size none changes nothing."""
-    if options.load_size is None:
-        return lambda source, image: image
-    side = options.load_size - options.load_size % multiple_of
-    return lambda source, image: resize_image(image, side, side, options.are_labels(source.domain))
+    """Bring images to sides that are multiples of a number.
+
+    They are stretched to a square of `load_size`, or the next lower multiple; where that is none, they lose
+    rows at the bottom and columns at the right.
+    """
+
+    def resize(source: ImageFile, image: Image) -> Image:
+        if options.load_size is None:
+            height, width = (side - side % multiple_of for side in image.shape[:2])
+            return image[:height, :width]
+        side = options.load_size - options.load_size % multiple_of
+        return resize_image(image, side, side, options.are_labels(source.domain))
+
+    return resize
 
 
 def read_split(
@@ -108,16 +136,26 @@ def read_split(
     max_bytes: float,
     should_log: bool = True,
 ) -> tuple[Split, dict[ImageFile, Image]]:
-    """The images of a split that can be used, both of a pair or none, and as many as fit into `max_bytes`.
+    """The images of a split that can be used: both of a pair or none.
 
-    should_log: whether to log what `skip_bad` goes on without, as one of several processes does.
+    Args:
+        split: the files.
+        options: of the data set.
+        min_size: pixels that the shorter side of an image must have.
+        transform: as in `scan_files`.
+        max_bytes: as in `scan_files`.
+        should_log: whether to log what `skip_bad` goes on without, as one of several processes does.
 
-    Raises TrainingError listing every file that cannot be used, unless `skip_bad`.
+    Returns:
+        The good part of the split, and as many of its images as fit into `max_bytes`: uint8 [H, W, C].
+
+    Raises:
+        TrainingError: listing every file that cannot be used, unless `skip_bad`; where none is left.
     """
     sources = [*split.inputs, *split.targets]
     found = scan_files(sources, options, min_size, transform, max_bytes)
-    check_halves(sources, found, options)
-    good, problems = select_usable(split, found)
+    _check_halves(sources, found, options)
+    good, problems = _select_usable(split, found)
     total = len({s.path for s in sources}) + len(split.problems)
     if problems:
         listed = "\n  ".join(problems)
@@ -132,7 +170,7 @@ def read_split(
     return good, {s: image for s, image in found.images.items() if s in left}
 
 
-def check_halves(sources: Sequence[ImageFile], result: ScanResult, options: DataOptions) -> None:
+def _check_halves(sources: Sequence[ImageFile], result: ScanResult, options: DataOptions) -> None:
     """Raise TrainingError for ordinary photos that are taken for side-by-side pairs.
 
     Pairs mostly have one size, and their halves are no tall strips.
@@ -147,40 +185,19 @@ def check_halves(sources: Sequence[ImageFile], result: ScanResult, options: Data
         )
 
 
-def select_usable(split: Split, result: ScanResult) -> tuple[Split, list[str]]:
+def _select_usable(split: Split, result: ScanResult) -> tuple[Split, list[str]]:
     """The split without what cannot be used, and "file: why" of that."""
-    problems = dict.fromkeys(split.problems)  # in order, each once
-    problems.update(
-        {
-            f"{s.path}: {result.problems[s.path]}": None
-            for s in (*split.inputs, *split.targets)
-            if s.path in result.problems
-        }
-    )
-    inputs = [s for s in split.inputs if s in result.sizes]
-    targets = [s for s in split.targets if s in result.sizes]
+    sizes = result.sizes
+    problems = [*split.problems, *(f"{path}: {reason}" for path, reason in result.problems.items())]
     if not split.is_paired:
-        return Split(inputs, targets), list(problems)
+        inputs, targets = ([s for s in sources if s in sizes] for sources in (split.inputs, split.targets))
+        return Split(inputs, targets), problems
     good: list[tuple[ImageFile, ImageFile]] = []
     for a, b in zip(split.inputs, split.targets, strict=True):
-        if a in result.sizes and b in result.sizes:
-            if result.sizes[a] == result.sizes[b]:
-                good.append((a, b))
-            else:
-                problems[_format_mismatch(a, b, result)] = None
-    return Split([a for a, _ in good], [b for _, b in good], is_paired=True), list(problems)
-
-
-def _format_mismatch(a: ImageFile, b: ImageFile, result: ScanResult) -> str:
-    (height, width), (other_height, other_width) = result.sizes[a], result.sizes[b]
-    return f"{a.path}: is {width}x{height} pixels, but its partner {b.path} {other_width}x{other_height}"
-
-
-def _check_size(image: Image, min_size: int) -> None:
-    if min(_get_size(image)) < min_size:
-        height, width = _get_size(image)
-        raise ValueError(f"is {width}x{height} pixels; at least {min_size}x{min_size} are needed")
-
-
-def _get_size(image: Image) -> tuple[int, int]:
-    return image.shape[0], image.shape[1]
+        if a in sizes and b in sizes and sizes[a] == sizes[b]:
+            good.append((a, b))
+        elif a in sizes and b in sizes:
+            (height, width), (others_height, others_width) = sizes[a], sizes[b]
+            theirs = f"its partner {b.path} {others_width}x{others_height}"
+            problems.append(f"{a.path}: is {width}x{height} pixels, but {theirs}")
+    return Split([a for a, _ in good], [b for _, b in good], is_paired=True), problems

@@ -54,7 +54,13 @@ def infer_config(shapes: Shapes) -> InferredConfig:
             raise UnknownArchitectureError(f"it has layers named {some} …")
     except ValueError as error:  # an option that no generator has, such as no channels at all
         raise UnknownArchitectureError(str(error)) from error
-    _check_shapes(shapes, inferred.config)
+    # The final word: the network built from the inference has exactly the file's keys and shapes.
+    expected = {k: tuple(v.shape) for k, v in build_meta_state(inferred.config).items()}
+    if wrong := describe_differences(shapes, expected):
+        kind = inferred.config.architecture
+        raise UnknownArchitectureError(
+            f"it looks like a {kind} generator, but these layers do not fit: {wrong}"
+        )
     return inferred
 
 
@@ -185,25 +191,33 @@ def _infer_block_slots(shapes: Shapes, block: str) -> tuple[str, bool]:
     return slots[found]  # pyright: ignore[reportArgumentType]
 
 
-def _check_shapes(shapes: Shapes, config: GeneratorConfig) -> None:
-    """The final word: the network built from the inference has exactly the file's keys and shapes."""
+def build_meta_state(config: GeneratorConfig) -> dict[str, Tensor]:
+    """Names, shapes and types of the weights that `config` makes, without any memory behind them."""
     with torch.device("meta"):
-        expected = {k: tuple(v.shape) for k, v in build_generator(config).state_dict().items()}
-    wrong = [
-        f"{key}: {shapes.get(key, 'missing')}, expected {expected.get(key, 'nothing')}"
-        for key in sorted({*shapes, *expected})
-        if shapes.get(key) != expected.get(key)
-    ]
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise UnknownArchitectureError(
-            f"it looks like a {config.architecture} generator, but these layers do not fit: "
-            f"{'; '.join(wrong[:3])}{more}"
-        )
+        return build_generator(config).state_dict()
+
+
+def describe_differences(found: Mapping[str, object], expected: Mapping[str, object]) -> str:
+    """The first three entries that are not as expected; empty when all are."""
+    wrong = [k for k in {**expected, **found} if found.get(k) != expected.get(k)]
+    lines = [f"{k}: {found.get(k, 'missing')}, expected {expected.get(k, 'nothing')}" for k in wrong[:3]]
+    return "; ".join(lines) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
 
 
 def override_config(config: GeneratorConfig, padding: str | None, upsample: str | None) -> GeneratorConfig:
-    """Replace what was assumed by what the user knows. Raises ValueError where it does not apply."""
+    """Replace what was assumed by what the user knows.
+
+    Args:
+        config: as `infer_config` told it.
+        padding: "reflect" or "replicate"; None leaves it.
+        upsample: "nearest" or "bilinear"; None leaves it.
+
+    Returns:
+        The config with what is given.
+
+    Raises:
+        ValueError: where the keys say something else, or the network has no such option.
+    """
     changes = {k: v for k, v in (("padding", padding), ("upsample", upsample)) if v is not None}
     for name, value in changes.items():
         now = getattr(config, name, None)

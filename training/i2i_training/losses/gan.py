@@ -31,14 +31,6 @@ def _build_squared_error(label: float) -> Loss:
     return lambda s: F.mse_loss(s, torch.full_like(s, label))
 
 
-def _compute_mean(scores: Tensor) -> Tensor:
-    return scores.mean()
-
-
-def _compute_negative_mean(scores: Tensor) -> Tensor:
-    return -scores.mean()
-
-
 GanMode = Literal["vanilla", "lsgan", "hinge", "wgan-gp"]
 GAN_OBJECTIVES: dict[str, Objective] = {
     # Goodfellow et al. 2014, equation 1, with the non-saturating -log sigmoid(s) for G (section 3).
@@ -46,13 +38,9 @@ GAN_OBJECTIVES: dict[str, Objective] = {
     # Least squares, Mao et al. 2017, equation 2 with a = 0, b = c = 1.
     "lsgan": Objective(_build_squared_error(1.0), _build_squared_error(0.0), _build_squared_error(1.0)),
     # Hinge, Lim and Ye 2017, equations 12 and 13.
-    "hinge": Objective(
-        lambda s: F.relu(1 - s).mean(), lambda s: F.relu(1 + s).mean(), _compute_negative_mean
-    ),
+    "hinge": Objective(lambda s: F.relu(1 - s).mean(), lambda s: F.relu(1 + s).mean(), lambda s: -s.mean()),
     # Wasserstein with gradient penalty, Gulrajani et al. 2017, equation 3 (lambda = 10).
-    "wgan-gp": Objective(
-        _compute_negative_mean, _compute_mean, _compute_negative_mean, gradient_penalty=10.0
-    ),
+    "wgan-gp": Objective(lambda s: -s.mean(), lambda s: s.mean(), lambda s: -s.mean(), gradient_penalty=10.0),
 }
 
 
@@ -66,9 +54,15 @@ def compute_discriminator_loss(
     """Half of (real + fake + penalty), as pix2pix and CycleGAN do, so that D learns at half of G's pace.
 
     Args:
-        real, fake: what `discriminator` takes, each [N, C, H, W]; `fake` must not lead back to G.
+        objective: what D wants.
+        discriminator: gives scores of any shape.
+        real: what it takes, each [N, C, H, W].
+        fake: the same with generated images; it must not lead back to G.
         raw_discriminator: `discriminator` outside mixed precision and torch.compile, neither of which can go
             back twice, as the gradient of a gradient must; None where it is plain itself.
+
+    Returns:
+        A scalar.
     """
     loss = objective.real(discriminator(*real)) + objective.fake(discriminator(*fake))
     if objective.gradient_penalty:
@@ -83,7 +77,13 @@ def compute_gradient_penalty(
 ) -> Tensor:
     """E[(|grad_x D(x)|_2 - 1)^2] on random mixtures x of real and fake (Gulrajani et al. 2017, eq. 3).
 
-    D(x) is the sum of a map of scores, as upstream. Computed in the type of D's weights.
+    Args:
+        discriminator: D; D(x) is the sum of a map of scores, as upstream.
+        real: what it takes, each [N, C, H, W].
+        fake: the same with generated images.
+
+    Returns:
+        A scalar, computed in the type of D's weights.
     """
     dtype = next(discriminator.parameters()).dtype
     share = torch.rand(real[0].shape[0], 1, 1, 1, dtype=dtype, device=real[0].device)

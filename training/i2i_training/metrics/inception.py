@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i_sdk.errors import TrainingError
-from i2i_training.metrics.image_checks import Image, check_images, to_rgb
+from i2i_training.data.image_tensors import Image, to_rgb
 
 INCEPTION_URL = (
     "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt"
@@ -42,15 +42,15 @@ def compute_inception_scores(
         file: path of the TorchScript file.
         device: where the network runs.
 
-    Returns "fid" >= 0 and "kid" (the squared MMD itself, not times 1e3; can be slightly negative), equal
-    in every run: the global random state is neither used nor changed. Raises InputError for unusable
-    images, TrainingError for a file that is missing, unreadable or does not give features.
+    Returns:
+        "fid" >= 0 and "kid" (the squared MMD itself, not times 1e3; can be slightly negative), equal in
+        every run: the global random state is neither used nor changed.
+
+    Raises:
+        TrainingError: for a file that is missing, unreadable or does not give features.
     """
-    check_images(outputs, "outputs", min_count=2)
-    check_images(targets, "targets", min_count=2)
     network = _load_network(Path(file), torch.device(device))
-    fake = _extract_features(network, outputs, Path(file), torch.device(device))
-    real = _extract_features(network, targets, Path(file), torch.device(device))
+    fake, real = (_extract_features(network, x, Path(file), torch.device(device)) for x in (outputs, targets))
     return {"fid": _compute_fid(fake, real), "kid": _compute_kid(fake, real)}
 
 

@@ -8,12 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2i_sdk.quality.metrics import psnr, ssim
-from i2i_training.metrics.image_checks import Image, check_pairs
-from i2i_training.metrics.palette import check_palette, find_nearest_color
+from i2i_training.data.image_tensors import Image
+from i2i_training.metrics.palette import Palette, find_nearest_color
+
+
+def compute_l1(outputs: Sequence[Image], targets: Sequence[Image]) -> float:
+    """Mean absolute difference in gray levels, 0..255, of uint8 images of any number of channels."""
+    pairs = zip(outputs, targets, strict=True)
+    return float(np.mean([np.abs(o.astype(np.int16) - t).mean() for o, t in pairs]))
 
 
 def compute_paired_scores(
-    outputs: Sequence[Image], targets: Sequence[Image], palette: NDArray[np.uint8] | None = None
+    outputs: Sequence[Image], targets: Sequence[Image], palette: Palette | None = None
 ) -> dict[str, float]:
     """How close outputs are to their targets, as means over images.
 
@@ -27,35 +33,31 @@ def compute_paired_scores(
         "ssim": -1..1. With a palette, each pixel becoming the class of its nearest color, also
         "pixel_accuracy" and "miou", 0..1, over all pixels of the set (Long et al. 2015, section 5).
 
-    Raises InputError when images do not fit together.
+    Raises:
+        ValueError: where outputs and targets differ in number or shapes.
 
     Example:
         >>> gray = np.full((16, 16, 3), 100, np.uint8)
         >>> {name: round(value, 2) for name, value in compute_paired_scores([gray], [gray + 2]).items()}
         {'l1': 2.0, 'psnr': 42.11, 'ssim': 1.0}
     """
-    check_pairs(outputs, targets, "outputs", "targets")
     pairs = list(zip(outputs, targets, strict=True))
     scores = {
-        "l1": float(np.mean([np.abs(o.astype(np.int16) - t).mean() for o, t in pairs])),
+        "l1": compute_l1(outputs, targets),
         "psnr": float(np.mean([psnr(o, t) for o, t in pairs])),
         "ssim": float(np.mean([ssim(o, t) for o, t in pairs])),
     }
     if palette is not None:
-        scores |= _compute_class_scores(_count_confusion(pairs, palette))
+        counts = [_count_confusion(output, target, palette) for output, target in pairs]
+        scores |= _compute_class_scores(np.sum(counts, axis=0))
     return scores
 
 
-def _count_confusion(pairs: list[tuple[Image, Image]], palette: NDArray[np.uint8]) -> NDArray[np.int64]:
+def _count_confusion(output: Image, target: Image, palette: Palette) -> NDArray[np.int64]:
     """int64 [K, K]: n[i, j] pixels whose target is class i and whose output is class j."""
-    check_palette(palette)
     classes = len(palette)
-    counts = np.zeros(classes * classes, np.int64)
-    for output, target in pairs:
-        both = find_nearest_color(target, palette).astype(np.int64) * classes + find_nearest_color(
-            output, palette
-        )
-        counts += np.bincount(both.ravel(), minlength=classes * classes)
+    truth, guess = (find_nearest_color(image, palette).astype(np.int64) for image in (target, output))
+    counts = np.bincount((truth * classes + guess).ravel(), minlength=classes * classes)
     return counts.reshape(classes, classes)
 
 

@@ -9,12 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk.errors import InputError, TrainingError
-from i2i_training.metrics.image_checks import Image, check_images, to_rgb
+from i2i_sdk.errors import TrainingError
+from i2i_training.data.image_tensors import Image, to_rgb
 
 Palette = NDArray[np.uint8]  # [K, 3] RGB, 1 <= K <= 256
 
-_CHUNK_SIZE = 1 << 16  # pixels whose distances are held at once: 16 MB for 64 colors
 _MAX_FLAT_RANGE = 32  # gray levels within 3x3 pixels: JPEG noise stays below, edges and lettering above
 _RADIUS = 24.0  # RGB distance: JPEG noise of one color is nearer, Google's white roads are 42 off its land
 _BIN_SIZE = 4  # gray levels per histogram bin
@@ -43,37 +42,16 @@ def parse_palette(text: str) -> Palette:
     return np.array([list(bytes.fromhex(entry[1:])) for entry in entries], np.uint8)
 
 
-def check_palette(palette: Palette) -> None:
-    """uint8 [K, 3] with 1 to 256 colors, else InputError."""
-    if (
-        palette.dtype != np.uint8
-        or palette.ndim != 2
-        or palette.shape[1] != 3
-        or not 1 <= len(palette) <= 256
-    ):
-        raise InputError(f"the palette is {palette.dtype} {palette.shape}; allowed: uint8 [1..256, 3] RGB")
-
-
 def find_nearest_color(image: Image, palette: Palette) -> NDArray[np.uint8]:
     """The index of each pixel's nearest palette color (Euclidean in RGB; the first of equals).
 
-    Args:
-        image: uint8 [H, W, 3] RGB, or [H, W, 1] gray.
-        palette: uint8 [K, 3] RGB, at most 256 colors.
-
-    Returns uint8 [H, W], 0..K-1. Raises InputError for other shapes or dtypes.
+    uint8 [H, W, 3] RGB or [H, W, 1] gray, and a palette uint8 [K, 3] RGB -> uint8 [H, W], 0..K-1.
     """
-    check_images([image], "image")
-    check_palette(palette)
-    pixels = to_rgb(image).reshape(-1, 3)
     colors = palette.astype(np.float32)
-    squares = np.square(colors).sum(axis=1)[:, None]
-    nearest = np.empty(len(pixels), np.uint8)
-    for start in range(0, len(pixels), _CHUNK_SIZE):
-        chunk = pixels[start : start + _CHUNK_SIZE].astype(np.float32)
-        # |p - c|^2 = |p|^2 - 2 p.c + |c|^2, where |p|^2 is the same for all c. Integers below 2^24: exact.
-        nearest[start : start + _CHUNK_SIZE] = np.argmin(squares - 2.0 * (colors @ chunk.T), axis=0)
-    return nearest.reshape(image.shape[:2])
+    squares = np.square(colors).sum(axis=1)
+    # |p - c|^2 = |p|^2 - 2 p.c + |c|^2, where |p|^2 is the same for all c. Integers below 2^24: exact.
+    rows = [np.argmin(squares - 2 * (row @ colors.T), axis=1) for row in to_rgb(image).astype(np.float32)]
+    return np.stack(rows).astype(np.uint8)
 
 
 def find_dominant_colors(images: Sequence[Image], max_colors: int = 12, min_share: float = 0.01) -> Palette:
@@ -91,10 +69,12 @@ def find_dominant_colors(images: Sequence[Image], max_colors: int = 12, min_shar
         max_colors: at most so many colors.
         min_share: share of the flat pixels that a color must cover, 0..1.
 
-    Returns uint8 [K, 3] RGB, commonest first. Raises InputError for unusable images, TrainingError where
-    no color covers so much.
+    Returns:
+        uint8 [K, 3] RGB, commonest first.
+
+    Raises:
+        TrainingError: where no color covers so much.
     """
-    check_images(images, "images")
     counts, colors = _count_flat_colors(images)
     left = counts.copy()
     enough = max(1.0, min_share * float(counts.sum()))

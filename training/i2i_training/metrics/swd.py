@@ -13,8 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk.errors import InputError
-from i2i_training.metrics.image_checks import Image, check_images
+from i2i_training.data.image_tensors import Image
 
 _PATCH_SIZE = 7
 _MIN_SIZE = 16  # pixels; the paper's coarsest level
@@ -44,15 +43,15 @@ def compute_sliced_wasserstein(
         directions: random projections that the distance is averaged over.
         seed: of the patches' places and the directions; the global random state is not touched.
 
-    Returns "256", "128", … "16" ("HxW" where the sides differ), from the finest detail to what is left
-    at the coarsest level, and their "mean". Raises InputError naming images of another shape.
+    Returns:
+        "256", "128", … "16" ("HxW" where the sides differ), from the finest detail to what is left at the
+        coarsest level, and their "mean".
 
     Example:
         >>> noise = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
         >>> compute_sliced_wasserstein(list(noise), list(noise))
         {'32': 0.0, '16': 0.0, 'mean': 0.0}
     """
-    _check_inputs(images, others, patches_per_image, directions)
     names = _list_level_names(*images[0].shape[:2])
     ours = _sample_descriptors(images, len(names), patches_per_image, seed)
     theirs = _sample_descriptors(others, len(names), patches_per_image, seed)
@@ -63,22 +62,6 @@ def compute_sliced_wasserstein(
         name: 1e3 * _compute_distance(a, b, toward) for name, a, b in zip(names, ours, theirs, strict=True)
     }
     return levels | {"mean": float(np.mean(list(levels.values())))}
-
-
-def _check_inputs(images: Sequence[Image], others: Sequence[Image], patches: int, directions: int) -> None:
-    check_images(images, "images")
-    check_images(others, "others")
-    if patches < 1 or directions < 1:
-        raise InputError(f"patches_per_image {patches}, directions {directions}; both must be at least 1")
-    shape = images[0].shape
-    for name, group in (("images", images), ("others", others)):
-        for i, image in enumerate(group):
-            if image.shape != shape:
-                raise InputError(f"{name}[{i}] is {image.shape}, images[0] {shape}; all must have one shape")
-    if min(shape[:2]) < _MIN_SIZE:
-        raise InputError(
-            f"images are {shape[0]}x{shape[1]}; at least {_MIN_SIZE}x{_MIN_SIZE} pixels are needed"
-        )
 
 
 def _list_level_names(height: int, width: int) -> list[str]:

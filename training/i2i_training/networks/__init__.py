@@ -6,6 +6,9 @@ Their files therefore travel both ways. `spec.py` holds the frozen options of ea
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import nn
 
 from i2i_training.networks.dcgan import DcganDiscriminator, DcganGenerator
@@ -14,7 +17,6 @@ from i2i_training.networks.encoder_decoder import EncoderDecoderGenerator
 from i2i_training.networks.init import INITS, Init, initialize_weights
 from i2i_training.networks.macs import count_macs, count_parameters
 from i2i_training.networks.mobile import MobileResnetGenerator
-from i2i_training.networks.patch_features import PatchSampler, count_feature_channels, select_feature_layers
 from i2i_training.networks.resnet import ResnetGenerator
 from i2i_training.networks.spec import (
     DcganConfig,
@@ -27,37 +29,37 @@ from i2i_training.networks.spec import (
     UnitConfig,
 )
 from i2i_training.networks.unet import UnetGenerator
-from i2i_training.networks.unit import UnitNetworks, UnitOutputs, UnitTranslator
+from i2i_training.networks.unit import UnitNetworks, build_translator
 
 __all__ = [
     "INITS",
     "DcganConfig",
     "DcganDiscriminator",
-    "DcganGenerator",
     "EncoderDecoderConfig",
-    "EncoderDecoderGenerator",
     "GeneratorConfig",
     "GeneratorSpec",
     "Init",
     "MobileResnetConfig",
-    "MobileResnetGenerator",
     "PatchDiscriminator",
-    "PatchSampler",
     "ResnetConfig",
-    "ResnetGenerator",
     "UnetConfig",
-    "UnetGenerator",
     "UnitConfig",
     "UnitNetworks",
-    "UnitOutputs",
-    "UnitTranslator",
     "build_generator",
-    "count_feature_channels",
     "count_macs",
     "count_parameters",
     "initialize_weights",
-    "select_feature_layers",
 ]
+
+
+GENERATORS: dict[type[GeneratorConfig], Callable[[Any], nn.Module]] = {
+    ResnetConfig: ResnetGenerator,
+    MobileResnetConfig: MobileResnetGenerator,
+    UnetConfig: UnetGenerator,
+    UnitConfig: build_translator,
+    EncoderDecoderConfig: EncoderDecoderGenerator,
+    DcganConfig: DcganGenerator,
+}
 
 
 def build_generator(config: GeneratorConfig) -> nn.Module:
@@ -65,16 +67,4 @@ def build_generator(config: GeneratorConfig) -> nn.Module:
 
     H and W must be multiples of `config.multiple_of`. A sampler takes [N, latent] instead, from N(0, 1).
     """
-    match config:
-        case ResnetConfig():
-            return ResnetGenerator(config)
-        case MobileResnetConfig():
-            return MobileResnetGenerator(config)
-        case UnetConfig():
-            return UnetGenerator(config)
-        case UnitConfig():
-            return UnitTranslator(config)
-        case EncoderDecoderConfig():
-            return EncoderDecoderGenerator(config)
-        case DcganConfig():
-            return DcganGenerator(config)
+    return GENERATORS[type(config)](config)

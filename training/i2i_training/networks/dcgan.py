@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from i2i_training.networks.discriminators import add_spectral_norm
+from i2i_training.networks.discriminators import add_spectral_norm, build_judge_layers
 from i2i_training.networks.layers import build_norm_layer
 from i2i_training.networks.spec import DcganConfig
 
@@ -39,8 +39,14 @@ class DcganGenerator(nn.Module):
 class DcganDiscriminator(nn.Module):
     """float32 [N, C, size, size] in -1..1 -> one raw score per image, float32 [N, 1, 1, 1].
 
-    No norm after the first and the last convolution (section 3). `width` and `size` as in DcganConfig;
-    `spectral_norm` as in PatchDiscriminator.
+    No norm after the first and the last convolution (section 3).
+
+    Args:
+        in_channels: of the images.
+        width: as in DcganConfig.
+        size: as in DcganConfig.
+        norm: as in `build_norm_layer`.
+        spectral_norm: as in PatchDiscriminator.
     """
 
     def __init__(
@@ -53,16 +59,7 @@ class DcganDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         widths = compute_widths(width, size)
-        layers: list[nn.Module] = [
-            nn.Conv2d(in_channels, width, 4, stride=2, padding=1),
-            nn.LeakyReLU(0.2, True),
-        ]
-        for before, after in pairwise(widths):
-            layers += [
-                nn.Conv2d(before, after, 4, stride=2, padding=1, bias=norm == "none"),
-                build_norm_layer(norm, after),
-                nn.LeakyReLU(0.2, True),
-            ]
+        layers = build_judge_layers(in_channels, widths, [2] * (len(widths) - 1), norm, bias=norm == "none")
         self.model = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, MIN_MAP_SIZE))
         if spectral_norm:
             add_spectral_norm(self)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import torch
 from torch import Tensor, nn
-
-from i2i_training.networks.spec import Norm
 
 
 class InstanceNorm(nn.InstanceNorm2d):
@@ -22,18 +18,23 @@ class InstanceNorm(nn.InstanceNorm2d):
         return super().forward(exact).to(input.dtype)
 
 
-def build_norm_layer(kind: str, channels: int) -> nn.Module:
-    """The layer after a convolution; Identity keeps the index in a Sequential, as upstream does.
+NORMS = {"instance": InstanceNorm, "batch": nn.BatchNorm2d, "none": nn.Identity}
 
-    Raises ValueError for an unknown kind.
-    """
-    if kind == "instance":
-        return InstanceNorm(channels)
-    if kind == "batch":
-        return nn.BatchNorm2d(channels)
-    if kind == "none":
-        return nn.Identity()
-    raise ValueError(f"norm is {kind!r}; allowed: {', '.join(get_args(Norm))}")
+
+class ResidualBlock(nn.Module):
+    """x + what `layers` make of it."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.conv_block = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv_block(x)
+
+
+def build_norm_layer(kind: str, channels: int) -> nn.Module:
+    """The layer after a convolution; Identity keeps the index in a Sequential, as upstream does."""
+    return NORMS[kind](channels)
 
 
 def has_bias(norm: str) -> bool:
@@ -41,15 +42,26 @@ def has_bias(norm: str) -> bool:
     return norm == "instance"
 
 
-def build_padding_layers(kind: str, pixels: int) -> list[nn.Module]:
-    """The padding module before a convolution; none for zeros, which the convolution adds itself."""
+def build_padding_layers(kind: str, pixels: int) -> tuple[list[nn.Module], int]:
+    """The padding module before a convolution, and the zeros that the convolution adds itself."""
     if kind == "zero":
-        return []
-    return [nn.ReflectionPad2d(pixels) if kind == "reflect" else nn.ReplicationPad2d(pixels)]
+        return [], pixels
+    return [nn.ReflectionPad2d(pixels) if kind == "reflect" else nn.ReplicationPad2d(pixels)], 0
 
 
 def build_upsample_layers(kind: str, in_channels: int, out_channels: int, bias: bool) -> list[nn.Module]:
-    """Double height and width: a transposed convolution, or resize + convolution (no checkerboard)."""
+    """Double height and width.
+
+    Args:
+        kind: "transpose" is a transposed convolution; "nearest" and "bilinear" resize before a convolution,
+            which leaves no checkerboard.
+        in_channels: of the maps.
+        out_channels: of the doubled ones.
+        bias: whether the convolution has one.
+
+    Returns:
+        [N, in_channels, H, W] -> [N, out_channels, 2 H, 2 W].
+    """
     if kind == "transpose":
         return [nn.ConvTranspose2d(in_channels, out_channels, 3, 2, padding=1, output_padding=1, bias=bias)]
     resize = nn.Upsample(scale_factor=2.0, mode=kind, align_corners=None if kind == "nearest" else False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from i2i_training.networks.layers import build_norm_layer, build_padding_layers, has_bias
+from i2i_training.networks.layers import ResidualBlock, build_norm_layer, build_padding_layers, has_bias
 from i2i_training.networks.resnet import build_decoder_layers, build_encoder_layers
 from i2i_training.networks.spec import MobileResnetConfig
 
@@ -17,7 +17,7 @@ class MobileResnetGenerator(nn.Module):
         deepest = config.down[-1]
         self.model = nn.Sequential(
             *build_encoder_layers(config.in_channels, config.down, config.norm),
-            *(MobileResnetBlock(deepest, inner, config) for inner in config.inner),
+            *(_build_block(deepest, inner, config) for inner in config.inner),
             *build_decoder_layers((deepest, *config.up), config.out_channels, config.norm, config.upsample),
         )
 
@@ -26,7 +26,14 @@ class MobileResnetGenerator(nn.Module):
 
 
 class SeparableConv2d(nn.Module):
-    """Depthwise 3x3, norm, pointwise 1x1."""
+    """Depthwise 3x3, norm, pointwise 1x1.
+
+    Args:
+        in_channels: of the maps.
+        out_channels: of the result.
+        padding: zeros around the maps, in pixels.
+        norm: as in `build_norm_layer`.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, padding: int, norm: str) -> None:
         super().__init__()
@@ -41,24 +48,13 @@ class SeparableConv2d(nn.Module):
         return self.conv(x)
 
 
-class MobileResnetBlock(nn.Module):
+def _build_block(channels: int, inner: int, config: MobileResnetConfig) -> ResidualBlock:
     """x + two separable convolutions, `channels -> inner -> channels`."""
 
-    def __init__(self, channels: int, inner: int, config: MobileResnetConfig) -> None:
-        super().__init__()
+    def build_conv(before: int, after: int) -> list[nn.Module]:
+        padding, zeros = build_padding_layers(config.padding, 1)
+        conv = SeparableConv2d(before, after, zeros, config.norm)
+        return [*padding, conv, build_norm_layer(config.norm, after)]
 
-        def build_conv(before: int, after: int) -> list[nn.Module]:
-            zeros = 1 if config.padding == "zero" else 0
-            return [
-                *build_padding_layers(config.padding, 1),
-                SeparableConv2d(before, after, zeros, config.norm),
-                build_norm_layer(config.norm, after),
-            ]
-
-        slot = [nn.Dropout(0.5)] if config.dropout else []
-        self.conv_block = nn.Sequential(
-            *build_conv(channels, inner), nn.ReLU(True), *slot, *build_conv(inner, channels)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv_block(x)
+    slot = [nn.Dropout(0.5)] if config.dropout else []
+    return ResidualBlock(*build_conv(channels, inner), nn.ReLU(True), *slot, *build_conv(inner, channels))

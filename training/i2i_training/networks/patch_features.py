@@ -19,8 +19,12 @@ from i2i_training.networks.spec import ResnetConfig
 class PatchSampler(nn.Module):
     """One head H_l (linear, ReLU, linear) per feature layer, on the same random places of two lists of maps.
 
-    channels: of each layer's maps. patches: places taken of each map, all where it has fewer. width: of
-    the vectors. All weights exist from the start, so that optimizers and DistributedDataParallel see them.
+    All weights exist from the start, so that optimizers and DistributedDataParallel see them.
+
+    Args:
+        channels: of each layer's maps.
+        patches: places taken of each map, all where it has fewer.
+        width: of the vectors.
     """
 
     def __init__(self, channels: Sequence[int], patches: int = 256, width: int = 256) -> None:
@@ -30,29 +34,20 @@ class PatchSampler(nn.Module):
             nn.Sequential(nn.Linear(before, width), nn.ReLU(), nn.Linear(width, width)) for before in channels
         )
 
-    def forward(
-        self, first: Sequence[Tensor], second: Sequence[Tensor], generator: torch.Generator | None = None
-    ) -> tuple[list[Tensor], list[Tensor]]:
+    def forward(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Two lists of [N, C_l, H_l, W_l] -> two lists of vectors [N, patches, width] of length 1.
 
-        Vector p of both lists comes from the same place of a map, drawn from `generator` (None: PyTorch's own
-        generator) once per layer for the whole batch. Vectors are float32 at least. The lists must be as
-        long as `channels`; ValueError.
+        Vector p of both lists comes from the same place of a map, drawn once per layer for the whole batch.
+        Vectors are float32 at least. The lists must be as long as `channels`; ValueError.
         """
         vectors: tuple[list[Tensor], list[Tensor]] = ([], [])
         for head, x, y in zip(self.heads, first, second, strict=True):
-            chosen = self._sample_positions(x, generator)
+            chosen = torch.randperm(x.shape[-2] * x.shape[-1], device=x.device)[: self.patches]
             for found, maps in zip(vectors, (x, y), strict=True):
                 patches = head(maps.flatten(2)[:, :, chosen].transpose(1, 2))
                 exact = patches.to(torch.promote_types(patches.dtype, torch.float32))
                 found.append(F.normalize(exact, dim=-1, eps=1e-7))
         return vectors
-
-    def _sample_positions(self, maps: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Indices of at most `patches` different pixels: int64 [P]."""
-        device = maps.device if generator is None else generator.device
-        count = maps.shape[-2] * maps.shape[-1]
-        return torch.randperm(count, generator=generator, device=device)[: self.patches].to(maps.device)
 
 
 def select_feature_layers(config: ResnetConfig) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 Norm = Literal["instance", "batch", "none"]
 Padding = Literal["reflect", "replicate", "zero"]
@@ -26,7 +26,7 @@ def check_choices(options: Any, error: type[Exception] = ValueError) -> None:
             raise error(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
 
 
-def _check_options(config: GeneratorConfig) -> None:
+def _check_options(config: TranslatorConfig | DcganConfig) -> None:
     """Every option has its default's type, numbers count something, words are known ones."""
     for each in dataclasses.fields(config):
         name, kind, value = each.name, type(each.default), getattr(config, each.name)
@@ -42,14 +42,27 @@ def _check_options(config: GeneratorConfig) -> None:
 
 
 @dataclass(frozen=True)
-class ResnetConfig:
-    """ResNet generator (Johnson et al. 2016, as in CycleGAN): 2 downs, `blocks` residual blocks, 2 ups."""
-
-    architecture: ClassVar[str] = "resnet"
-    multiple_of: ClassVar[int] = 4
+class TranslatorConfig:
+    """What all networks that translate images have in common."""
 
     in_channels: int = 3  # of the input: 3 is RGB
     out_channels: int = 3  # of the output
+
+    def __post_init__(self) -> None:
+        _check_options(self)
+
+    @property
+    def multiple_of(self) -> int:
+        """Input sides must divide by this: 2 for each halving, of which there are 2 unless `downs` says."""
+        return 2 ** getattr(self, "downs", 2)
+
+
+@dataclass(frozen=True)
+class ResnetConfig(TranslatorConfig):
+    """ResNet generator (Johnson et al. 2016, as in CycleGAN): 2 downs, `blocks` residual blocks, 2 ups."""
+
+    architecture: ClassVar[str] = "resnet"
+
     width: int = 64  # channels after the first convolution ('ngf' upstream)
     blocks: int = 9  # residual blocks
     norm: Norm = "instance"  # after the convolutions
@@ -57,19 +70,13 @@ class ResnetConfig:
     upsample: Upsample = "transpose"  # transposed convolution, or resizing before a convolution
     dropout: bool = False  # a dropout slot in each block; it shifts the keys of the second convolution
 
-    def __post_init__(self) -> None:
-        _check_options(self)
-
 
 @dataclass(frozen=True)
-class MobileResnetConfig:
+class MobileResnetConfig(TranslatorConfig):
     """ResNet with separable blocks and a width per layer (Li et al. 2020, GAN Compression)."""
 
     architecture: ClassVar[str] = "mobile_resnet"
-    multiple_of: ClassVar[int] = 4
 
-    in_channels: int = 3  # of the input: 3 is RGB
-    out_channels: int = 3  # of the output
     down: tuple[int, int, int] = (64, 128, 256)  # channels of the first and the two strided convolutions
     inner: tuple[int, ...] = (256,) * 9  # channels between the two convolutions of each block
     up: tuple[int, int] = (128, 64)  # channels of the two upsampling layers
@@ -79,38 +86,31 @@ class MobileResnetConfig:
     dropout: bool = True  # a dropout slot in each block; upstream always keeps it
 
     def __post_init__(self) -> None:
-        _check_options(self)
+        super().__post_init__()
         for name, value, length in (("down", self.down, 3), ("up", self.up, 2)):
             if len(value) != length:
                 raise ValueError(f"{name} is {value!r}; needed: {length} numbers")
 
 
 @dataclass(frozen=True)
-class UnetConfig:
+class UnetConfig(TranslatorConfig):
     """U-Net generator (Isola et al. 2017): `downs` halvings with skip connections; 8 downs is "unet_256"."""
 
     architecture: ClassVar[str] = "unet"
 
-    in_channels: int = 3  # of the input: 3 is RGB
-    out_channels: int = 3  # of the output
     width: int = 64  # channels of the outermost layers
     downs: int = 8  # halvings, 5 to 8
     norm: Norm = "batch"  # after the convolutions
     dropout: bool = True  # in the inner blocks; it leaves no trace in the keys
 
     def __post_init__(self) -> None:
-        _check_options(self)
+        super().__post_init__()
         if not 5 <= self.downs <= 8:
             raise ValueError(f"downs is {self.downs}; allowed: 5 to 8")
 
-    @property
-    def multiple_of(self) -> int:
-        """Input sides must divide by this."""
-        return 2**self.downs
-
 
 @dataclass(frozen=True)
-class UnitConfig:
+class UnitConfig(TranslatorConfig):
     """Encoder of one domain and generator of the other (Liu, Breuel, Kautz 2017, UNIT).
 
     3 convolutions and `blocks` residual blocks to a latent map, as many back; the `shared_blocks` around
@@ -118,10 +118,7 @@ class UnitConfig:
     """
 
     architecture: ClassVar[str] = "unit"
-    multiple_of: ClassVar[int] = 4
 
-    in_channels: int = 3  # of the input: 3 is RGB
-    out_channels: int = 3  # of the output
     width: int = 64  # channels after the first convolution; the latent map has 4 times as many
     blocks: int = 4  # residual blocks on each side of the latent map
     shared_blocks: int = 1  # of these, on each side, how many both domains share
@@ -130,32 +127,25 @@ class UnitConfig:
     upsample: Upsample = "transpose"  # transposed convolution, or resizing before a convolution
 
     def __post_init__(self) -> None:
-        _check_options(self)
+        super().__post_init__()
         if self.shared_blocks > self.blocks:
             raise ValueError(f"shared_blocks is {self.shared_blocks}; there are {self.blocks} blocks")
 
 
 @dataclass(frozen=True)
-class EncoderDecoderConfig:
+class EncoderDecoderConfig(TranslatorConfig):
     """Plain encoder-decoder: `downs` strided convolutions of `width` to a latent map, as many back."""
 
     architecture: ClassVar[str] = "encoder_decoder"
 
-    in_channels: int = 3  # of the input: 3 is RGB
-    out_channels: int = 3  # of the output
     width: int = 128  # of every layer
     downs: int = 4  # halvings, 1 to 8
     norm: Norm = "none"  # after the convolutions
 
     def __post_init__(self) -> None:
-        _check_options(self)
+        super().__post_init__()
         if self.downs > 8:
             raise ValueError(f"downs is {self.downs}; allowed: 1 to 8")
-
-    @property
-    def multiple_of(self) -> int:
-        """Input sides must divide by this."""
-        return 2**self.downs
 
 
 @dataclass(frozen=True)
@@ -189,14 +179,13 @@ class DcganConfig:
 GeneratorConfig = (
     ResnetConfig | MobileResnetConfig | UnetConfig | UnitConfig | EncoderDecoderConfig | DcganConfig
 )
-CONFIGS: dict[str, type[GeneratorConfig]] = {
-    "resnet": ResnetConfig,
-    "mobile_resnet": MobileResnetConfig,
-    "unet": UnetConfig,
-    "unit": UnitConfig,
-    "encoder_decoder": EncoderDecoderConfig,
-    "dcgan": DcganConfig,
-}
+CONFIGS: dict[str, type[GeneratorConfig]] = {kind.architecture: kind for kind in get_args(GeneratorConfig)}
+ConfigT = TypeVar("ConfigT", bound=TranslatorConfig)
+
+
+def reverse_config(config: ConfigT) -> ConfigT:
+    """The network of the way back."""
+    return dataclasses.replace(config, in_channels=config.out_channels, out_channels=config.in_channels)
 
 
 @dataclass(frozen=True)
@@ -258,16 +247,14 @@ class GeneratorSpec:
 def _check_history(spec: GeneratorSpec) -> None:
     """Types of everything that a file's header may claim about its weights."""
     check_choices(spec)
-    for name in ("recipe", "trained_on", "license", "source_sha256"):
-        if not isinstance(getattr(spec, name), str):
-            raise ValueError(f"{name} is {getattr(spec, name)!r}; needed: text")
-    for name in ("steps", "size"):
+    for name, kind in get_type_hints(GeneratorSpec).items():
         value = getattr(spec, name)
-        if value is not None and (type(value) is not int or value < 0):
+        if kind is str and not isinstance(value, str):
+            raise ValueError(f"{name} is {value!r}; needed: text")
+        if kind == (int | None) and not (value is None or (type(value) is int and value >= 0)):
             raise ValueError(f"{name} is {value!r}; needed: a whole number, or none")
-    for name in ("repairs", "assumptions"):
-        value = getattr(spec, name)
-        if not isinstance(value, tuple) or not all(isinstance(line, str) for line in value):
+        is_lines = isinstance(value, tuple) and all(isinstance(line, str) for line in value)
+        if get_origin(kind) is tuple and not is_lines:
             raise ValueError(f"{name} is {value!r}; needed: lines of text")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import torch
 from torch import Tensor, nn
 
@@ -14,13 +16,18 @@ class UnetGenerator(nn.Module):
 
     def __init__(self, config: UnetConfig) -> None:
         super().__init__()
-        w, norm = config.width, config.norm
-        block = build_innermost(8 * w, 8 * w, norm)
+        w = config.width
+        block = SkipBlock(_build_innermost(config, 8 * w))
         for _ in range(config.downs - 5):
-            block = build_middle(8 * w, 8 * w, norm, block, dropout=config.dropout)
-        for outer, inner in ((4 * w, 8 * w), (2 * w, 4 * w), (w, 2 * w)):
-            block = build_middle(outer, inner, norm, block, dropout=False)
-        self.model = build_outermost(config, block)
+            dropout = [nn.Dropout(0.5)] if config.dropout else []
+            block = SkipBlock(_build_middle(config, 8 * w, 8 * w, block) + dropout)
+        for outer in (4 * w, 2 * w, w):
+            block = SkipBlock(_build_middle(config, outer, 2 * outer, block))
+        # The top of the U has no skip connection.
+        down = nn.Conv2d(config.in_channels, w, 4, stride=2, padding=1, bias=has_bias(config.norm))
+        up = nn.ConvTranspose2d(2 * w, config.out_channels, 4, stride=2, padding=1)
+        top = nn.Sequential(down, block, nn.ReLU(True), up, nn.Tanh())
+        self.model = nn.Sequential(OrderedDict(model=top))  # upstream's keys begin with model.model
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model(x)
@@ -45,49 +52,27 @@ class SkipBlock(nn.Module):
         return torch.cat([skip, below], 1)
 
 
-class OutermostBlock(nn.Module):
-    """The top of the U; it has no skip connection."""
-
-    def __init__(self, layers: list[nn.Module]) -> None:
-        super().__init__()
-        self.model = nn.Sequential(*layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model(x)
-
-
-def build_outermost(config: UnetConfig, submodule: nn.Module) -> OutermostBlock:
-    """Input channels down to `width`, and 2 x `width` back up to the output's."""
-    w = config.width
-    down = nn.Conv2d(config.in_channels, w, 4, stride=2, padding=1, bias=has_bias(config.norm))
-    up = nn.ConvTranspose2d(2 * w, config.out_channels, 4, stride=2, padding=1)
-    return OutermostBlock([down, submodule, nn.ReLU(True), up, nn.Tanh()])
-
-
-def build_middle(outer: int, inner: int, norm: str, submodule: nn.Module, dropout: bool) -> SkipBlock:
+def _build_middle(config: UnetConfig, outer: int, inner: int, submodule: nn.Module) -> list[nn.Module]:
     """`outer` channels down to `inner`, and twice `inner` back up to `outer`."""
-    bias = has_bias(norm)
-    layers: list[nn.Module] = [
+    bias = has_bias(config.norm)
+    return [
         nn.LeakyReLU(0.2),
         nn.Conv2d(outer, inner, 4, stride=2, padding=1, bias=bias),
-        build_norm_layer(norm, inner),
+        build_norm_layer(config.norm, inner),
         submodule,
         nn.ReLU(True),
         nn.ConvTranspose2d(2 * inner, outer, 4, stride=2, padding=1, bias=bias),
-        build_norm_layer(norm, outer),
+        build_norm_layer(config.norm, outer),
     ]
-    return SkipBlock(layers + ([nn.Dropout(0.5)] if dropout else []))
 
 
-def build_innermost(outer: int, inner: int, norm: str) -> SkipBlock:
+def _build_innermost(config: UnetConfig, channels: int) -> list[nn.Module]:
     """The bottom: no norm after the last down, so that 1x1 maps keep their values."""
-    bias = has_bias(norm)
-    return SkipBlock(
-        [
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(outer, inner, 4, stride=2, padding=1, bias=bias),
-            nn.ReLU(True),
-            nn.ConvTranspose2d(inner, outer, 4, stride=2, padding=1, bias=bias),
-            build_norm_layer(norm, outer),
-        ]
-    )
+    bias = has_bias(config.norm)
+    return [
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(channels, channels, 4, stride=2, padding=1, bias=bias),
+        nn.ReLU(True),
+        nn.ConvTranspose2d(channels, channels, 4, stride=2, padding=1, bias=bias),
+        build_norm_layer(config.norm, channels),
+    ]

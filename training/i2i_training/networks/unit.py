@@ -8,14 +8,13 @@ LeakyReLU is 0.01.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from i2i_training.networks.layers import build_norm_layer, build_padding_layers, build_upsample_layers
-from i2i_training.networks.spec import DIRECTIONS, UnitConfig
+from i2i_training.networks import layers
+from i2i_training.networks.spec import Direction, UnitConfig, reverse_config
 
 
 class UnitOutputs(NamedTuple):
@@ -45,40 +44,24 @@ class UnitNetworks(nn.Module):
 
     def __init__(self, config: UnitConfig) -> None:
         super().__init__()
-        self.config = config
-        back = self.get_config("BtoA")
-        in_encoders, in_decoders = build_shared_blocks(config), build_shared_blocks(config)
+        back = reverse_config(config)
+        in_encoders, in_decoders = (_build_blocks(config, config.shared_blocks) for _ in range(2))
         self.encoder_a, self.encoder_b = UnitEncoder(config, in_encoders), UnitEncoder(back, in_encoders)
         self.decoder_a, self.decoder_b = UnitDecoder(back, in_decoders), UnitDecoder(config, in_decoders)
 
-    def get_config(self, direction: str) -> UnitConfig:
-        """What `build_generator` needs for the translator of a direction, AtoB or BtoA."""
-        if direction not in DIRECTIONS:
-            raise ValueError(f"direction is {direction!r}; allowed: {', '.join(DIRECTIONS)}")
+    def get_translator(self, direction: Direction) -> UnitTranslator:
+        """The translator of a direction; it shares all weights with this module."""
         if direction == "AtoB":
-            return self.config
-        return replace(
-            self.config, in_channels=self.config.out_channels, out_channels=self.config.in_channels
-        )
+            return UnitTranslator(self.encoder_a, self.decoder_b)
+        return UnitTranslator(self.encoder_b, self.decoder_a)
 
-    def get_translator(self, direction: str) -> UnitTranslator:
-        """The translator of a direction, AtoB or BtoA; it shares all weights with this module.
-
-        Its state dict is that of `build_generator(self.config_of(direction))`.
-        """
-        config = self.get_config(direction)
-        if direction == "AtoB":
-            return UnitTranslator(config, self.encoder_a, self.decoder_b)
-        return UnitTranslator(config, self.encoder_b, self.decoder_a)
-
-    def forward(self, a: Tensor, b: Tensor, noise: torch.Generator | None = None) -> UnitOutputs:
+    def forward(self, a: Tensor, b: Tensor) -> UnitOutputs:
         """Reconstruct, translate and translate back both batches; see UnitOutputs.
 
-        In training mode z = mean + N(0, I) (equation 3), drawn from `noise`, None for PyTorch's own
-        generator; in eval mode z is the mean.
+        In training mode z = mean + N(0, I) (equation 3); in eval mode z is the mean.
         """
         mean_a, mean_b = self.encoder_a(a), self.encoder_b(b)
-        z_a, z_b = self._sample_latent(mean_a, noise), self._sample_latent(mean_b, noise)
+        z_a, z_b = self._sample_latent(mean_a), self._sample_latent(mean_b)
         ab, ba = self.decoder_b(z_a), self.decoder_a(z_b)
         mean_ab, mean_ba = self.encoder_b(ab), self.encoder_a(ba)
         return UnitOutputs(
@@ -90,34 +73,34 @@ class UnitNetworks(nn.Module):
             ba=ba,
             mean_ab=mean_ab,
             mean_ba=mean_ba,
-            aba=self.decoder_a(self._sample_latent(mean_ab, noise)),
-            bab=self.decoder_b(self._sample_latent(mean_ba, noise)),
+            aba=self.decoder_a(self._sample_latent(mean_ab)),
+            bab=self.decoder_b(self._sample_latent(mean_ba)),
         )
 
-    def _sample_latent(self, mean: Tensor, noise: torch.Generator | None) -> Tensor:
+    def _sample_latent(self, mean: Tensor) -> Tensor:
         if not self.training:
             return mean
-        device = mean.device if noise is None else noise.device  # a CPU generator gives all devices the same
-        return mean + torch.randn(mean.shape, generator=noise, device=device, dtype=mean.dtype).to(
-            mean.device
-        )
+        return mean + torch.randn(mean.shape, device=mean.device, dtype=mean.dtype)
 
 
 class UnitTranslator(nn.Module):
     """G_B(E_A(x)) with z = E_A(x), the mean: float32 [N, C_in, H, W] in -1..1 -> [N, C_out, H, W] likewise.
 
-    H and W are multiples of 4. Without `encoder` and `decoder` they are made with fresh weights.
+    H and W are multiples of 4.
     """
 
-    def __init__(
-        self, config: UnitConfig, encoder: UnitEncoder | None = None, decoder: UnitDecoder | None = None
-    ) -> None:
+    def __init__(self, encoder: UnitEncoder, decoder: UnitDecoder) -> None:
         super().__init__()
-        self.encoder = encoder or UnitEncoder(config, build_shared_blocks(config))
-        self.decoder = decoder or UnitDecoder(config, build_shared_blocks(config))
+        self.encoder, self.decoder = encoder, decoder
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decoder(self.encoder(x))
+
+
+def build_translator(config: UnitConfig) -> UnitTranslator:
+    """A translator of one direction alone, with fresh weights."""
+    encoder = UnitEncoder(config, _build_blocks(config, config.shared_blocks))
+    return UnitTranslator(encoder, UnitDecoder(config, _build_blocks(config, config.shared_blocks)))
 
 
 class UnitEncoder(nn.Module):
@@ -127,10 +110,10 @@ class UnitEncoder(nn.Module):
         super().__init__()
         w = config.width
         self.own = nn.Sequential(
-            *build_conv_layers(config.in_channels, w, 7, 1, config.padding),
-            *build_conv_layers(w, 2 * w, 3, 2, config.padding),
-            *build_conv_layers(2 * w, 4 * w, 3, 2, config.padding),
-            *(UnitBlock(config) for _ in range(config.blocks - config.shared_blocks)),
+            *_build_conv_layers(config, config.in_channels, w, kernel=7),
+            *_build_conv_layers(config, w, 2 * w, kernel=3),
+            *_build_conv_layers(config, 2 * w, 4 * w, kernel=3),
+            *_build_blocks(config, config.blocks - config.shared_blocks),
         )
         self.shared = shared
 
@@ -149,10 +132,10 @@ class UnitDecoder(nn.Module):
         w = config.width
         self.shared = shared
         self.own = nn.Sequential(
-            *(UnitBlock(config) for _ in range(config.blocks - config.shared_blocks)),
-            *build_upsample_layers(config.upsample, 4 * w, 2 * w, bias=True),
+            *_build_blocks(config, config.blocks - config.shared_blocks),
+            *layers.build_upsample_layers(config.upsample, 4 * w, 2 * w, bias=True),
             nn.LeakyReLU(0.01, True),
-            *build_upsample_layers(config.upsample, 2 * w, w, bias=True),
+            *layers.build_upsample_layers(config.upsample, 2 * w, w, bias=True),
             nn.LeakyReLU(0.01, True),
             nn.Conv2d(w, config.out_channels, 1),
             nn.Tanh(),
@@ -162,35 +145,24 @@ class UnitDecoder(nn.Module):
         return self.own(self.shared(z))
 
 
-class UnitBlock(nn.Module):
+def _build_block(config: UnitConfig) -> layers.ResidualBlock:
     """x + conv(leaky_relu(conv(x))), both 3x3 and normalized, at 4 x width channels."""
+    channels = 4 * config.width
 
-    def __init__(self, config: UnitConfig) -> None:
-        super().__init__()
-        channels = 4 * config.width
+    def build_conv() -> list[nn.Module]:
+        padding, zeros = layers.build_padding_layers(config.padding, 1)
+        conv = nn.Conv2d(channels, channels, 3, padding=zeros, bias=config.norm == "none")
+        return [*padding, conv, layers.build_norm_layer(config.norm, channels)]
 
-        def build_conv() -> list[nn.Module]:
-            zeros = 1 if config.padding == "zero" else 0
-            return [
-                *build_padding_layers(config.padding, 1),
-                nn.Conv2d(channels, channels, 3, padding=zeros, bias=config.norm == "none"),
-                build_norm_layer(config.norm, channels),
-            ]
-
-        self.conv_block = nn.Sequential(*build_conv(), nn.LeakyReLU(0.01, True), *build_conv())
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv_block(x)
+    return layers.ResidualBlock(*build_conv(), nn.LeakyReLU(0.01, True), *build_conv())
 
 
-def build_shared_blocks(config: UnitConfig) -> nn.Sequential:
-    """The residual blocks next to the latent that both domains have in common."""
-    return nn.Sequential(*(UnitBlock(config) for _ in range(config.shared_blocks)))
+def _build_blocks(config: UnitConfig, count: int) -> nn.Sequential:
+    return nn.Sequential(*(_build_block(config) for _ in range(count)))
 
 
-def build_conv_layers(before: int, after: int, kernel: int, stride: int, padding: str) -> list[nn.Module]:
-    """Padding, convolution, LeakyReLU: H, W -> H/stride, W/stride."""
-    pixels = kernel // 2
-    zeros = pixels if padding == "zero" else 0
-    conv = nn.Conv2d(before, after, kernel, stride, zeros)
-    return [*build_padding_layers(padding, pixels), conv, nn.LeakyReLU(0.01, True)]
+def _build_conv_layers(config: UnitConfig, before: int, after: int, kernel: int) -> list[nn.Module]:
+    """Padding, convolution, LeakyReLU; all but the first convolution, which is 7x7, halve H and W."""
+    padding, zeros = layers.build_padding_layers(config.padding, kernel // 2)
+    conv = nn.Conv2d(before, after, kernel, 1 if kernel == 7 else 2, zeros)
+    return [*padding, conv, nn.LeakyReLU(0.01, True)]

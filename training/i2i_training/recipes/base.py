@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from i2i_training.losses.gan import GAN_OBJECTIVES, compute_discriminator_loss
 from i2i_training.losses.image_pool import ImagePool
 from i2i_training.networks import GeneratorConfig
 from i2i_training.networks.spec import Direction, NormMode
-from i2i_training.recipes.parts import DiscriminatorOptions, OptimOptions, resolve_norm_mode
+from i2i_training.recipes.parts import DiscriminatorOptions, OptimOptions, TestNormMode, resolve_norm_mode
 
 Networks = Mapping[str, nn.Module]
 
@@ -35,19 +36,27 @@ class TrainedGenerator:
 class Recipe:
     """A method. Subclasses build the networks, define `step`, and name the generators to keep.
 
-    `networks` are plain modules: what is saved, averaged and exported. Training calls `self.run[name]`,
-    which after `setup` are the same weights behind Fabric's devices, precision and processes; without it a
-    recipe steps all the same, in float32 in one process. The optimizer of a network has its name.
+    `networks` are plain modules: what is saved, averaged (those whose names begin with G) and exported.
+    Training calls `self.run[name]`, which after `setup` are the same weights behind Fabric's devices,
+    precision and processes; without it a recipe steps all the same, in float32 in one process. The optimizer
+    of a network has its name.
     """
 
     name: ClassVar[str]
     data: ClassVar[str]  # "paired", "unpaired" or "single": what a batch holds
-    generator_networks: ClassVar[tuple[str, ...]] = ("G",)  # averaged by EMA
     trains_both_directions: ClassVar[bool] = False
+    norm_mode: ClassVar[TestNormMode] = "batch_stats"  # of BatchNorm at test time, where no option says it
     config: Any  # the generator's, of the way from A to B
 
     def __init__(self, options: Any, networks: dict[str, nn.Module], seed: int, pool_size: int = 0):
-        """`options`: the recipe's own frozen dataclass, with `gan_mode` and `optim` among its fields."""
+        """Give each network its optimizer.
+
+        Args:
+            options: the recipe's own `GanOptions`.
+            networks: by name, those of discriminators beginning with D.
+            seed: of the image pools' choices.
+            pool_size: older fakes kept for each discriminator.
+        """
         self.options, self.seed = options, seed
         self.objective = GAN_OBJECTIVES[options.gan_mode]
         self.networks = networks
@@ -69,8 +78,11 @@ class Recipe:
 
         Here that is G, from A to B.
         """
-        mode = resolve_norm_mode(self.config, self.options.norm_mode)
-        return [TrainedGenerator("", "AtoB", self.config, mode, networks["G"])]
+        return [TrainedGenerator("", "AtoB", self.config, self.resolve_norm_mode(), networks["G"])]
+
+    def resolve_norm_mode(self) -> NormMode:
+        """How BatchNorm, where there is one, runs at test time."""
+        return resolve_norm_mode(self.config, getattr(self.options, "norm_mode", self.norm_mode))
 
     def check_crop(self, size: int) -> None:
         """Raise TrainingError unless crops of `size` pixels a side suit the translators and their D."""
@@ -117,14 +129,34 @@ class Recipe:
             self.scaler.step(self.optimizers[name].optimizer)
         self.scaler.update()
 
-    def compute_discriminator_loss(self, name: str, real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
-        """What the discriminator `name` is to minimize; see `objectives.compute_discriminator_loss`."""
-        return compute_discriminator_loss(self.objective, self.run[name], real, fake, self.networks[name])
+    def update_discriminator(
+        self, name: str, real: Sequence[Tensor], fake: Sequence[Tensor], weight: float = 1.0
+    ) -> Tensor:
+        """One optimizer step of a discriminator.
 
-    def freeze(self, frozen: bool, *names: str) -> None:
-        """Whether G's loss, which flows through the discriminators, also computes their gradients."""
+        Args:
+            name: of its network.
+            real: what it takes, each [N, C, H, W].
+            fake: the same with generated images; nothing of the step goes back to their generator.
+            weight: of its loss.
+
+        Returns:
+            The loss, a detached scalar; see `losses.gan.compute_discriminator_loss`.
+        """
+        kept = [images.detach() for images in fake]
+        loss = compute_discriminator_loss(self.objective, self.run[name], real, kept, self.networks[name])
+        loss = weight * loss
+        self.update(loss, name)
+        return loss.detach()
+
+    @contextmanager
+    def freeze(self, *names: str) -> Iterator[None]:
+        """While G's loss flows through these discriminators, it computes no gradients of theirs."""
         for name in names:
-            self.networks[name].requires_grad_(not frozen)
+            self.networks[name].requires_grad_(False)
+        yield
+        for name in names:
+            self.networks[name].requires_grad_(True)
 
     def set_learning_rate(self, factor: float) -> None:
         """Set all learning rates to `factor` times the option's."""

@@ -20,23 +20,17 @@ from torch import Tensor
 from i2i_sdk.errors import TrainingError
 from i2i_training.data import Batch
 from i2i_training.losses.gan import GanMode
-from i2i_training.networks import Init, PatchSampler, ResnetConfig, build_generator, initialize_weights
-from i2i_training.networks.patch_features import count_feature_channels, select_feature_layers
+from i2i_training.networks import Init, ResnetConfig, build_generator, initialize_weights
+from i2i_training.networks.patch_features import PatchSampler, count_feature_channels, select_feature_layers
+from i2i_training.recipes import parts
 from i2i_training.recipes.base import Recipe
-from i2i_training.recipes.parts import (
-    DiscriminatorOptions,
-    OptimOptions,
-    TestNormMode,
-    check_options,
-    reject_mixed_statistics,
-)
 
 
 @dataclass(frozen=True)
-class CutOptions:
+class CutOptions(parts.GanOptions):
     resnet: ResnetConfig = field(default_factory=ResnetConfig)
-    norm_mode: TestNormMode = "batch_stats"  # how BatchNorm runs at test time
-    discriminator: DiscriminatorOptions = field(default_factory=DiscriminatorOptions)
+    norm_mode: parts.TestNormMode = "batch_stats"  # how BatchNorm runs at test time
+    discriminator: parts.DiscriminatorOptions = field(default_factory=parts.DiscriminatorOptions)
     init: Init = "xavier"  # how weights start
     gan_mode: GanMode = "lsgan"  # the GAN's objective
     lambda_gan: float = 1.0  # weight of the GAN loss
@@ -44,10 +38,9 @@ class CutOptions:
     identity: bool = True  # compare patches of B's own images too; FastCUT leaves it out
     patches: int = 256  # places compared in each feature map
     temperature: float = 0.07  # of the contrastive loss (tau)
-    optim: OptimOptions = field(default_factory=OptimOptions)
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         if self.patches < 2 or not self.temperature > 0:
             raise TrainingError(
                 f"patches is {self.patches} and temperature {self.temperature}; needed: at least 2 patches, "
@@ -58,16 +51,7 @@ class CutOptions:
 PRESETS = {
     "cut": {},
     "fastcut": {"identity": False, "lambda_nce": 10.0},  # without the authors' flip-equivariance
-    # Small enough for a CPU.
-    "small": {
-        "resnet.blocks": 6,
-        "resnet.width": 32,
-        "discriminator.width": 32,
-        "load_size": 256,
-        "crop_size": 128,
-        "steps": 10000,
-        "precision": "bf16-mixed",
-    },
+    "small": {**parts.SMALL, "resnet.blocks": 6, "resnet.width": 32, "steps": 10000},
 }
 
 
@@ -84,7 +68,7 @@ class Cut(Recipe):
                 f"{self.config.in_channels} input and {self.config.out_channels} output channels: G's own "
                 f"encoder looks at both, so they must be equal; cyclegan takes different ones"
             )
-        reject_mixed_statistics(self.config, options.norm_mode)
+        parts.reject_mixed_statistics(self.config, options.norm_mode)
         self.layers = select_feature_layers(self.config)
         init = options.init
         heads = PatchSampler(count_feature_channels(self.config, self.layers), options.patches)
@@ -102,16 +86,12 @@ class Cut(Recipe):
         sources = torch.cat([a, b]) if o.identity else a
         outputs, features = self.run["G"](sources, self.layers)
         fake = outputs[: len(a)]
-
-        loss_d = self.compute_discriminator_loss("D", (b,), (fake.detach(),))
-        self.update(loss_d, "D")
-
-        self.freeze(True, "D")
-        loss_gan = self.objective.generator(self.run["D"](fake))
-        loss_nce = self._compute_nce_loss(features, outputs)
-        self.update(o.lambda_gan * loss_gan + o.lambda_nce * loss_nce, "G", "H")
-        self.freeze(False, "D")
-        return {"D": loss_d.detach(), "G_gan": loss_gan.detach(), "nce": loss_nce.detach()}
+        loss_d = self.update_discriminator("D", (b,), (fake,))
+        with self.freeze("D"):
+            loss_gan = self.objective.generator(self.run["D"](fake))
+            loss_nce = self._compute_nce_loss(features, outputs)
+            self.update(o.lambda_gan * loss_gan + o.lambda_nce * loss_nce, "G", "H")
+        return {"D": loss_d, "G_gan": loss_gan.detach(), "nce": loss_nce.detach()}
 
     def _compute_nce_loss(self, features: list[Tensor], outputs: Tensor) -> Tensor:
         """L_NCE, the mean over layers, places and images; `features` of what `outputs` were made of."""
@@ -128,7 +108,13 @@ class Cut(Recipe):
 def compute_patch_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
     """Cross entropy of finding each query's place among the keys of the same image (equation 3).
 
-    float32 [N, P, C] each, of length 1 along C -> scalar.
+    Args:
+        queries: float32 [N, P, C], of length 1 along C.
+        keys: as `queries`.
+        temperature: above 0.
+
+    Returns:
+        A scalar.
     """
     logits = queries @ keys.transpose(1, 2) / temperature
     places = torch.arange(queries.shape[1], device=queries.device).expand(len(queries), -1)

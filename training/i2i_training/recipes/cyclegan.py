@@ -10,7 +10,7 @@ see a pool of the last 50 fakes (section 4). The identity loss weighs lambda_cyc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -19,54 +19,34 @@ from torch import Tensor
 from i2i_sdk.errors import TrainingError
 from i2i_training.data import Batch
 from i2i_training.losses.gan import GanMode
-from i2i_training.networks import Init, ResnetConfig, UnetConfig, build_generator, initialize_weights
-from i2i_training.networks.spec import GeneratorConfig
+from i2i_training.networks import ResnetConfig, UnetConfig, build_generator, initialize_weights
+from i2i_training.networks.spec import reverse_config
+from i2i_training.options import check_value
+from i2i_training.recipes import parts
 from i2i_training.recipes.base import Networks, Recipe, TrainedGenerator
-from i2i_training.recipes.parts import (
-    DiscriminatorOptions,
-    GeneratorName,
-    OptimOptions,
-    TestNormMode,
-    check_options,
-    reject_mixed_statistics,
-    resolve_norm_mode,
-    select_generator,
-)
 
 
 @dataclass(frozen=True)
-class CycleGANOptions:
-    generator: GeneratorName = "resnet"  # which generator is built, twice
+class CycleGANOptions(parts.GanOptions):
+    generator: parts.GeneratorName = "resnet"  # which generator is built, twice
     resnet: ResnetConfig = field(default_factory=ResnetConfig)
     unet: UnetConfig = field(default_factory=lambda: UnetConfig(norm="instance", dropout=False))
-    norm_mode: TestNormMode = "batch_stats"  # how BatchNorm runs at test time
-    discriminator: DiscriminatorOptions = field(default_factory=DiscriminatorOptions)
-    init: Init = "normal"  # how weights start
+    norm_mode: parts.TestNormMode = "batch_stats"  # how BatchNorm runs at test time
+    discriminator: parts.DiscriminatorOptions = field(default_factory=parts.DiscriminatorOptions)
     gan_mode: GanMode = "lsgan"  # the GAN's objective
     lambda_cycle: float = 10.0  # weight of the cycle loss, of A and of B (lambda_A, lambda_B upstream)
     lambda_identity: float = 0.5  # weight of the identity loss, as a share of lambda_cycle
     pool_size: int = 50  # older fakes kept for each discriminator; 0 keeps none
-    optim: OptimOptions = field(default_factory=OptimOptions)
 
     def __post_init__(self) -> None:
-        check_options(self)
-        if self.pool_size < 0:
-            raise TrainingError(f"pool_size is {self.pool_size}; 0 or more images")
+        super().__post_init__()
+        check_value("pool_size", self.pool_size, self.pool_size >= 0, "0 or more images")
 
 
 PRESETS = {
     "resnet9_256": {},  # the paper's, for images of 256 pixels and more
     "resnet6_128": {"resnet.blocks": 6, "load_size": 143, "crop_size": 128},  # the paper's, for 128
-    # Small enough for a CPU.
-    "small": {
-        "resnet.blocks": 6,
-        "resnet.width": 32,
-        "discriminator.width": 32,
-        "load_size": 256,
-        "crop_size": 128,
-        "steps": 8000,
-        "precision": "bf16-mixed",
-    },
+    "small": {**parts.SMALL, "resnet.blocks": 6, "resnet.width": 32, "steps": 8000},
 }
 
 
@@ -75,17 +55,16 @@ class CycleGAN(Recipe):
 
     name = "cyclegan"
     data = "unpaired"
-    generator_networks = ("G_A", "G_B")
     trains_both_directions = True
 
     def __init__(self, options: CycleGANOptions, seed: int = 0) -> None:
-        self.config = select_generator(options.generator, options.unet, options.resnet)
+        self.config = getattr(options, options.generator)
         if self.config.in_channels != self.config.out_channels and options.lambda_identity:
             raise TrainingError(
                 f"{self.config.in_channels} and {self.config.out_channels} channels: an image of B is no "
                 f"input of G_A, so the identity loss needs --lambda-identity 0"
             )
-        reject_mixed_statistics(self.config, options.norm_mode)
+        parts.reject_mixed_statistics(self.config, options.norm_mode)
         self.backward_config = reverse_config(self.config)
         d, init = options.discriminator, options.init
         networks = {
@@ -103,27 +82,25 @@ class CycleGAN(Recipe):
         fake_b, same_b = self._translate("G_A", a, b)
         fake_a, same_a = self._translate("G_B", b, a)
 
-        self.freeze(True, "D_A", "D_B")
-        gan_a = self.objective.generator(self.run["D_A"](fake_b))
-        gan_b = self.objective.generator(self.run["D_B"](fake_a))
-        cycle_a = F.l1_loss(self.run["G_B"](fake_b), a)
-        cycle_b = F.l1_loss(self.run["G_A"](fake_a), b)
-        identity = torch.zeros_like(cycle_a)
-        if same_a is not None and same_b is not None:
-            identity = F.l1_loss(same_b, b) + F.l1_loss(same_a, a)
-        loss_g = gan_a + gan_b + o.lambda_cycle * (cycle_a + cycle_b + o.lambda_identity * identity)
-        self.update(loss_g, "G_A", "G_B")
-        self.freeze(False, "D_A", "D_B")
+        with self.freeze("D_A", "D_B"):
+            gan_a = self.objective.generator(self.run["D_A"](fake_b))
+            gan_b = self.objective.generator(self.run["D_B"](fake_a))
+            cycle_a = F.l1_loss(self.run["G_B"](fake_b), a)
+            cycle_b = F.l1_loss(self.run["G_A"](fake_a), b)
+            identity = torch.zeros_like(cycle_a)
+            if same_a is not None and same_b is not None:
+                identity = F.l1_loss(same_b, b) + F.l1_loss(same_a, a)
+            loss_g = gan_a + gan_b + o.lambda_cycle * (cycle_a + cycle_b + o.lambda_identity * identity)
+            self.update(loss_g, "G_A", "G_B")
 
         losses = {"G_A": gan_a, "G_B": gan_b, "cycle_A": cycle_a, "cycle_B": cycle_b, "identity": identity}
         for name, real, fake in (("D_A", b, fake_b), ("D_B", a, fake_a)):
             older = self.pools[name].swap(fake.detach())
-            losses[name] = self.compute_discriminator_loss(name, (real,), (older,))
-            self.update(losses[name], name)
+            losses[name] = self.update_discriminator(name, (real,), (older,))
         return {name: loss.detach() for name, loss in losses.items()}
 
     def list_generators(self, networks: Networks) -> list[TrainedGenerator]:
-        mode = resolve_norm_mode(self.config, self.options.norm_mode)
+        mode = self.resolve_norm_mode()
         return [
             TrainedGenerator("_A", "AtoB", self.config, mode, networks["G_A"]),
             TrainedGenerator("_B", "BtoA", self.backward_config, mode, networks["G_B"]),
@@ -140,8 +117,3 @@ class CycleGAN(Recipe):
             return self.run[name](x), self.run[name](same)
         fake, identity = self.run[name](torch.cat([x, same])).chunk(2)
         return fake, identity
-
-
-def reverse_config(config: GeneratorConfig) -> GeneratorConfig:
-    """The network of the way back."""
-    return replace(config, in_channels=config.out_channels, out_channels=config.in_channels)

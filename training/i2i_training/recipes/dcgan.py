@@ -15,43 +15,39 @@ from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.data import Batch
-from i2i_training.losses.gan import GanMode
-from i2i_training.networks import DcganConfig, DcganDiscriminator, Init, build_generator, initialize_weights
+from i2i_training.networks import DcganConfig, DcganDiscriminator, build_generator, initialize_weights
 from i2i_training.networks.spec import Norm
-from i2i_training.recipes.base import Networks, Recipe, TrainedGenerator
-from i2i_training.recipes.parts import OptimOptions, check_options, resolve_norm_mode
+from i2i_training.options import check_value
+from i2i_training.recipes.base import Recipe
+from i2i_training.recipes.parts import GanOptions
 
 
 @dataclass(frozen=True)
-class DcganOptions:
+class DcganOptions(GanOptions):
     network: DcganConfig = field(default_factory=DcganConfig)
     discriminator_width: int = 64  # channels after D's first convolution
     discriminator_norm: Norm = "batch"  # normalization in D; wgan-gp judges single images: instance or none
     spectral_norm: bool = False  # spectral norm in D (Miyato et al. 2018)
-    init: Init = "normal"  # how weights start
-    gan_mode: GanMode = "vanilla"  # the GAN's objective
-    optim: OptimOptions = field(default_factory=OptimOptions)
 
     def __post_init__(self) -> None:
-        check_options(self)
-        if self.discriminator_width < 1:
-            raise TrainingError(f"discriminator_width is {self.discriminator_width}; at least 1")
+        super().__post_init__()
+        width = self.discriminator_width
+        check_value("discriminator_width", width, width >= 1, "at least 1")
 
 
 DEFAULTS = {"load_size": 72, "crop_size": 64, "batch": 64}  # of pictures as small as the paper's
 PRESETS = {
     # Small enough for a CPU.
     "small": {
+        **DEFAULTS,
         "network.width": 32,
         "discriminator_width": 32,
-        "load_size": 72,
-        "crop_size": 64,
         "batch": 32,
         "ema": 0.999,
         "precision": "bf16-mixed",
     },
-    "64": {"load_size": 72, "crop_size": 64, "batch": 64, "ema": 0.999},
-    "128": {"network.size": 128, "load_size": 143, "crop_size": 128, "batch": 64, "ema": 0.999},
+    "64": {**DEFAULTS, "ema": 0.999},
+    "128": {**DEFAULTS, "network.size": 128, "load_size": 143, "crop_size": 128, "ema": 0.999},
 }
 
 
@@ -60,6 +56,7 @@ class Dcgan(Recipe):
 
     name = "dcgan"
     data = "single"
+    norm_mode = "running_stats"
 
     def __init__(self, options: DcganOptions, seed: int = 0) -> None:
         self.config = options.network
@@ -80,21 +77,11 @@ class Dcgan(Recipe):
         """Update D, then G, against the same fakes."""
         z = torch.randn(len(batch.b), self.config.latent).to(batch.b, non_blocking=True)
         fake = self.run["G"](z)
-        loss_d = self.compute_discriminator_loss("D", (batch.b,), (fake.detach(),))
-        self.update(loss_d, "D")
-
-        self.freeze(True, "D")
-        loss_g = self.objective.generator(self.run["D"](fake))
-        self.update(loss_g, "G")
-        self.freeze(False, "D")
-        return {"D": loss_d.detach(), "G_gan": loss_g.detach()}
-
-    def list_generators(self, networks: Networks) -> list[TrainedGenerator]:
-        return [
-            TrainedGenerator(
-                "", "AtoB", self.config, resolve_norm_mode(self.config, "running_stats"), networks["G"]
-            )
-        ]
+        loss_d = self.update_discriminator("D", (batch.b,), (fake,))
+        with self.freeze("D"):
+            loss_g = self.objective.generator(self.run["D"](fake))
+            self.update(loss_g, "G")
+        return {"D": loss_d, "G_gan": loss_g.detach()}
 
     def check_crop(self, size: int) -> None:
         if size != self.config.size:

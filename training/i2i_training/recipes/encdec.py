@@ -15,31 +15,23 @@ from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.data import Batch
-from i2i_training.losses.gan import GanMode
 from i2i_training.networks import EncoderDecoderConfig, Init, build_generator, initialize_weights
 from i2i_training.recipes.base import Recipe
-from i2i_training.recipes.parts import DiscriminatorOptions, OptimOptions, TestNormMode, check_options
+from i2i_training.recipes.parts import SMALL, DiscriminatorOptions, GanOptions, TestNormMode
 
 
 @dataclass(frozen=True)
-class EncoderDecoderOptions:
+class EncoderDecoderOptions(GanOptions):
     network: EncoderDecoderConfig = field(default_factory=EncoderDecoderConfig)
     norm_mode: TestNormMode = "batch_stats"  # how BatchNorm runs at test time
     discriminator: DiscriminatorOptions = field(default_factory=DiscriminatorOptions)
     # Without norm layers N(0, 0.02) lets nothing of the input through, and training does not mend it.
     init: Init = "kaiming"  # how weights start
-    gan_mode: GanMode = "vanilla"  # the GAN's objective
     lambda_gan: float = 1.0  # weight of the GAN loss
     lambda_rec: float = 10.0  # weight of the reconstruction of the input
-    optim: OptimOptions = field(default_factory=OptimOptions)
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
 
-PRESETS = {
-    "small": {"load_size": 256, "crop_size": 128, "discriminator.width": 32, "precision": "bf16-mixed"},
-}
+PRESETS = {"small": SMALL}
 
 
 class EncoderDecoder(Recipe):
@@ -74,12 +66,9 @@ class EncoderDecoder(Recipe):
         assert batch.a is not None
         a, b, o = batch.a, batch.b, self.options
         fake = self.run["G"](a)
-        loss_d = self.compute_discriminator_loss("D", (b,), (fake.detach(),))
-        self.update(loss_d, "D")
-
-        self.freeze(True, "D")
-        loss_gan = self.objective.generator(self.run["D"](fake))
-        loss_rec = F.l1_loss(fake, a) if o.lambda_rec else loss_gan.new_zeros(())
-        self.update(o.lambda_gan * loss_gan + o.lambda_rec * loss_rec, "G")
-        self.freeze(False, "D")
-        return {"D": loss_d.detach(), "G_gan": loss_gan.detach(), "rec": loss_rec.detach()}
+        loss_d = self.update_discriminator("D", (b,), (fake,))
+        with self.freeze("D"):
+            loss_gan = self.objective.generator(self.run["D"](fake))
+            loss_rec = F.l1_loss(fake, a) if o.lambda_rec else loss_gan.new_zeros(())
+            self.update(o.lambda_gan * loss_gan + o.lambda_rec * loss_rec, "G")
+        return {"D": loss_d, "G_gan": loss_gan.detach(), "rec": loss_rec.detach()}

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import nn
 
 from i2i_sdk.errors import TrainingError
-from i2i_training.networks import (
-    GeneratorConfig,
-    PatchDiscriminator,
-    ResnetConfig,
-    UnetConfig,
-    initialize_weights,
-)
+from i2i_training.losses.gan import GanMode
+from i2i_training.networks import GeneratorConfig, Init, PatchDiscriminator, initialize_weights
 from i2i_training.networks.spec import Norm, NormMode, check_choices
+from i2i_training.options import check_value
 
 GeneratorName = Literal["unet", "resnet"]
 TestNormMode = Literal["batch_stats", "running_stats"]
-
-
-def check_options(options: Any) -> None:
-    """Raise TrainingError for a choice that does not exist, and a loss weight that is not 0 or more."""
-    check_choices(options, TrainingError)
-    for name, value in vars(options).items():
-        if name.startswith("lambda_") and not value >= 0:
-            raise TrainingError(f"{name} is {value}; a loss weight is 0 or more")
+# The preset "small" of methods that translate without pairs: small enough for a CPU.
+SMALL = {"discriminator.width": 32, "load_size": 256, "crop_size": 128, "precision": "bf16-mixed"}
 
 
 @dataclass(frozen=True)
@@ -41,9 +31,8 @@ class DiscriminatorOptions:
 
     def __post_init__(self) -> None:
         check_choices(self, TrainingError)
-        for name, value in (("width", self.width), ("layers", self.layers)):
-            if value < 1:
-                raise TrainingError(f"discriminator.{name} is {value}; at least 1")
+        check_value("discriminator.width", self.width, self.width >= 1, "at least 1")
+        check_value("discriminator.layers", self.layers, self.layers >= 1, "at least 1")
 
     @property
     def min_size(self) -> int:
@@ -65,20 +54,28 @@ class OptimOptions:
     beta2: float = 0.999  # decay of the squared gradient's mean
 
     def __post_init__(self) -> None:
-        if not self.lr > 0:
-            raise TrainingError(f"optim.lr is {self.lr}; it must be positive")
-        for name, value in (("beta1", self.beta1), ("beta2", self.beta2)):
-            if not 0 <= value < 1:
-                raise TrainingError(f"optim.{name} is {value}; allowed: 0 up to, not including, 1")
+        check_value("optim.lr", self.lr, self.lr > 0, "it must be positive")
+        for name, value in (("optim.beta1", self.beta1), ("optim.beta2", self.beta2)):
+            check_value(name, value, 0 <= value < 1, "allowed: 0 up to, not including, 1")
 
     def build_optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         """Fused: one kernel for all parameters."""
         return torch.optim.Adam(network.parameters(), lr=self.lr, betas=(self.beta1, self.beta2), fused=True)
 
 
-def select_generator(generator: str, unet: UnetConfig, resnet: ResnetConfig) -> GeneratorConfig:
-    """The config that `--generator` names."""
-    return unet if generator == "unet" else resnet
+@dataclass(frozen=True)
+class GanOptions:
+    """What every method has."""
+
+    init: Init = "normal"  # how weights start
+    gan_mode: GanMode = "vanilla"  # the GAN's objective
+    optim: OptimOptions = field(default_factory=OptimOptions)
+
+    def __post_init__(self) -> None:
+        check_choices(self, TrainingError)
+        for name, value in vars(self).items():
+            if name.startswith("lambda_"):
+                check_value(name, value, value >= 0, "a loss weight is 0 or more")
 
 
 def resolve_norm_mode(config: GeneratorConfig, norm_mode: TestNormMode) -> NormMode:

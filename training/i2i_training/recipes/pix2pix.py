@@ -15,35 +15,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from i2i_training.data import Batch
-from i2i_training.losses.gan import GanMode
-from i2i_training.networks import Init, ResnetConfig, UnetConfig, build_generator, initialize_weights
+from i2i_training.networks import ResnetConfig, UnetConfig, build_generator, initialize_weights
 from i2i_training.recipes.base import Recipe
-from i2i_training.recipes.parts import (
-    DiscriminatorOptions,
-    GeneratorName,
-    OptimOptions,
-    TestNormMode,
-    check_options,
-    select_generator,
-)
+from i2i_training.recipes.parts import DiscriminatorOptions, GanOptions, GeneratorName, TestNormMode
 
 
 @dataclass(frozen=True)
-class Pix2pixOptions:
+class Pix2pixOptions(GanOptions):
     generator: GeneratorName = "unet"  # which generator is built
     unet: UnetConfig = field(default_factory=UnetConfig)
     resnet: ResnetConfig = field(default_factory=lambda: ResnetConfig(norm="batch", dropout=True))
     # how BatchNorm runs at test time; running_stats folds away in export
     norm_mode: TestNormMode = "batch_stats"
     discriminator: DiscriminatorOptions = field(default_factory=lambda: DiscriminatorOptions(norm="batch"))
-    init: Init = "normal"  # how weights start
-    gan_mode: GanMode = "vanilla"  # the GAN's objective
     lambda_gan: float = 1.0  # weight of the GAN loss
     lambda_l1: float = 100.0  # weight of the L1 distance to the target
-    optim: OptimOptions = field(default_factory=OptimOptions)
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
 
 PRESETS = {
@@ -82,7 +68,7 @@ class Pix2pix(Recipe):
     data = "paired"
 
     def __init__(self, options: Pix2pixOptions, seed: int = 0) -> None:
-        self.config = select_generator(options.generator, options.unet, options.resnet)
+        self.config = getattr(options, options.generator)
         channels = self.config.in_channels + self.config.out_channels
         networks = {
             "G": initialize_weights(build_generator(self.config), options.init),
@@ -95,13 +81,9 @@ class Pix2pix(Recipe):
         assert batch.a is not None
         x, y = batch.a, batch.b
         fake = self.run["G"](x)
-
-        loss_d = self.compute_discriminator_loss("D", (x, y), (x, fake.detach()))
-        self.update(loss_d, "D")
-
-        self.freeze(True, "D")
-        loss_gan = self.objective.generator(self.run["D"](x, fake))
-        loss_l1 = F.l1_loss(fake, y)
-        self.update(self.options.lambda_gan * loss_gan + self.options.lambda_l1 * loss_l1, "G")
-        self.freeze(False, "D")
-        return {"D": loss_d.detach(), "G_gan": loss_gan.detach(), "G_l1": loss_l1.detach()}
+        loss_d = self.update_discriminator("D", (x, y), (x, fake))
+        with self.freeze("D"):
+            loss_gan = self.objective.generator(self.run["D"](x, fake))
+            loss_l1 = F.l1_loss(fake, y)
+            self.update(self.options.lambda_gan * loss_gan + self.options.lambda_l1 * loss_l1, "G")
+        return {"D": loss_d, "G_gan": loss_gan.detach(), "G_l1": loss_l1.detach()}

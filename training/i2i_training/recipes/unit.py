@@ -17,39 +17,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from i2i_training.data import Batch
-from i2i_training.losses.gan import GanMode
 from i2i_training.networks import Init, UnitConfig, UnitNetworks, initialize_weights
+from i2i_training.networks.spec import reverse_config
 from i2i_training.recipes.base import Networks, Recipe, TrainedGenerator
-from i2i_training.recipes.parts import DiscriminatorOptions, OptimOptions, check_options, resolve_norm_mode
+from i2i_training.recipes.parts import SMALL, DiscriminatorOptions, GanOptions, OptimOptions
 
 
 @dataclass(frozen=True)
-class UnitOptions:
+class UnitOptions(GanOptions):
     network: UnitConfig = field(default_factory=UnitConfig)
     discriminator: DiscriminatorOptions = field(default_factory=lambda: DiscriminatorOptions(layers=4))
     init: Init = "kaiming"  # how weights start
-    gan_mode: GanMode = "vanilla"  # the GAN's objective
     lambda_gan: float = 10.0  # weight of the GAN loss (l0)
     lambda_kl: float = 0.1  # weight of both KL terms (l1, l3)
     lambda_rec: float = 100.0  # weight of reconstruction within a domain (l2)
     lambda_cycle: float = 100.0  # weight of reconstruction after a cycle (l4)
     optim: OptimOptions = field(default_factory=lambda: OptimOptions(lr=1e-4))
 
-    def __post_init__(self) -> None:
-        check_options(self)
-
 
 PRESETS = {
     "256": {},
-    # Small enough for a CPU.
-    "small": {
-        "network.width": 32,
-        "discriminator.width": 32,
-        "load_size": 256,
-        "crop_size": 128,
-        "steps": 8000,
-        "precision": "bf16-mixed",
-    },
+    "small": {**SMALL, "network.width": 32, "steps": 8000},
 }
 
 
@@ -77,37 +65,28 @@ class Unit(Recipe):
         x = self.run["G"](a, b)
         losses: dict[str, Tensor] = {}
         for name, real, fake in (("D_A", a, x.ba), ("D_B", b, x.ab)):
-            losses[name] = o.lambda_gan * self.compute_discriminator_loss(name, (real,), (fake.detach(),))
-            self.update(losses[name], name)
+            losses[name] = self.update_discriminator(name, (real,), (fake,), weight=o.lambda_gan)
 
-        self.freeze(True, "D_A", "D_B")
-        losses["gan_A"] = self.objective.generator(self.run["D_A"](x.ba))
-        losses["gan_B"] = self.objective.generator(self.run["D_B"](x.ab))
-        losses["rec"] = F.l1_loss(x.aa, a) + F.l1_loss(x.bb, b)
-        losses["cycle"] = F.l1_loss(x.aba, a) + F.l1_loss(x.bab, b)
-        # Equation 2 holds KL of z|a and z|b, equation 4 the same again and those of the translations.
-        losses["kl"] = (
-            2 * (compute_kl_divergence(x.mean_a) + compute_kl_divergence(x.mean_b))
-            + compute_kl_divergence(x.mean_ab)
-            + compute_kl_divergence(x.mean_ba)
-        )
-        loss = (
-            o.lambda_gan * (losses["gan_A"] + losses["gan_B"])
-            + o.lambda_rec * losses["rec"]
-            + o.lambda_cycle * losses["cycle"]
-            + o.lambda_kl * losses["kl"]
-        )
-        self.update(loss, "G")
-        self.freeze(False, "D_A", "D_B")
+        with self.freeze("D_A", "D_B"):
+            losses["gan_A"] = self.objective.generator(self.run["D_A"](x.ba))
+            losses["gan_B"] = self.objective.generator(self.run["D_B"](x.ab))
+            losses["rec"] = F.l1_loss(x.aa, a) + F.l1_loss(x.bb, b)
+            losses["cycle"] = F.l1_loss(x.aba, a) + F.l1_loss(x.bab, b)
+            # Equation 2 holds KL of z|a and z|b, equation 4 the same again and those of the translations.
+            kl_a, kl_b, kl_ab, kl_ba = map(compute_kl_divergence, (x.mean_a, x.mean_b, x.mean_ab, x.mean_ba))
+            losses["kl"] = 2 * (kl_a + kl_b) + kl_ab + kl_ba
+            loss = o.lambda_gan * (losses["gan_A"] + losses["gan_B"])
+            loss = loss + o.lambda_rec * losses["rec"] + o.lambda_cycle * losses["cycle"]
+            self.update(loss + o.lambda_kl * losses["kl"], "G")
         return {name: value.detach() for name, value in losses.items()}
 
     def list_generators(self, networks: Networks) -> list[TrainedGenerator]:
         both = networks["G"]
         assert isinstance(both, UnitNetworks)
-        mode = resolve_norm_mode(self.config, "batch_stats")
+        mode = self.resolve_norm_mode()
         return [
             TrainedGenerator("_A", "AtoB", self.config, mode, both.get_translator("AtoB")),
-            TrainedGenerator("_B", "BtoA", both.get_config("BtoA"), mode, both.get_translator("BtoA")),
+            TrainedGenerator("_B", "BtoA", reverse_config(self.config), mode, both.get_translator("BtoA")),
         ]
 
 

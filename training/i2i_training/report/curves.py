@@ -6,7 +6,6 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -27,10 +26,14 @@ TEXT_COLOR, GRID_COLOR = "#33373d", "#d9dce1"
 def render_curves_svg(curves: Mapping[str, Curve], unit: str = "", better: int = 0) -> str:
     """One figure as an `<svg>` element that takes the width of what it stands in.
 
-    curves: by name, at least one value each; the names are the legend of two or more. unit: of the
-    vertical axis. better: 1 or -1 rings the highest or lowest value of each curve, 0 none.
+    Args:
+        curves: by name, at least one value each; the names are the legend of two or more.
+        unit: of the vertical axis.
+        better: 1 or -1 rings the highest or lowest value of each curve, 0 none.
 
-    Of long curves the line is the mean of neighboring values, and the band holds four of five of them.
+    Returns:
+        SVG. Of long curves the line is the mean of neighboring values, and the band holds four of five of
+        them.
 
     Example:
         >>> render_curves_svg({"D": [(50, 0.7), (100, 0.6)]})[:4]
@@ -42,35 +45,32 @@ def render_curves_svg(curves: Mapping[str, Curve], unit: str = "", better: int =
 
 
 def draw_curves(axes: Axes, curves: Mapping[str, Curve], unit: str = "", better: int = 0) -> None:
-    """The curves of `render_curves_svg` on axes of a figure that the caller arranges."""
+    """The curves of `render_curves_svg` on axes of a figure that the caller arranges.
+
+    Args:
+        axes: what is drawn on.
+        curves: by name, at least one value each; the names are the legend of two or more.
+        unit: of the vertical axis.
+        better: 1 or -1 rings the highest or lowest value of each curve, 0 none.
+    """
     for curve, color in zip(curves.values(), COLORS * len(curves), strict=False):
         _draw_curve(axes, curve, color, better)
     _style_axes(axes, unit)
     _fit_y_axis(axes, curves.values())
-    _fit_x_axis(axes, curves.values())
     if len(curves) > 1:
         _add_legend(axes, list(curves))
 
 
-class DownsampledCurve(NamedTuple):
-    """A curve in few points: float64 [points] each."""
-
-    steps: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-
-
-def downsample_curve(curve: Curve, points: int = MAX_POINTS) -> DownsampledCurve:
-    """Runs of about as many neighbors: their mean step and value, 10th and 90th percentile.
+def downsample_curve(curve: Curve, points: int = MAX_POINTS) -> NDArray[np.float64]:
+    """Runs of about as many neighbors: [4, points], mean step and value, 10th and 90th percentile of values.
 
     Example:
-        >>> downsample_curve([(1, 0.0), (2, 10.0), (3, 5.0), (4, 5.0)], points=2).mean.tolist()
-        [5.0, 5.0]
+        >>> downsample_curve([(1, 0.0), (2, 10.0), (3, 5.0), (4, 5.0)], points=2)[:2].tolist()
+        [[1.5, 3.5], [5.0, 5.0]]
     """
     parts = np.array_split(np.asarray(curve, np.float64), min(points, len(curve)))
     rows = [(*part.mean(axis=0), *np.percentile(part[:, 1], (10, 90))) for part in parts]
-    return DownsampledCurve(*np.asarray(rows).T)
+    return np.asarray(rows).T
 
 
 def find_best(curve: Curve, better: int) -> tuple[int, float]:
@@ -103,18 +103,11 @@ def _style_axes(axes: Axes, unit: str) -> None:
     axes.grid(axis="y", color=GRID_COLOR, linewidth=0.7)
 
 
-def _fit_x_axis(axes: Axes, curves: Iterable[Curve]) -> None:
-    """Around a single step there are no fractions of steps."""
-    steps = [step for curve in curves for step, _ in curve]
-    if min(steps) == max(steps):
-        axes.set_xlim(steps[0] - 2, steps[0] + 2)
-
-
 def _fit_y_axis(axes: Axes, curves: Iterable[Curve]) -> None:
     """Room for all lines and all but the wildest of the bands, which would flatten everything else."""
     few = [downsample_curve(curve) for curve in curves]
-    bottom = min(min(c.mean.min(), np.percentile(c.low, 3)) for c in few)
-    top = max(max(c.mean.max(), np.percentile(c.high, 97)) for c in few)
+    bottom = min(min(mean.min(), np.percentile(low, 3)) for _, mean, low, _ in few)
+    top = max(max(mean.max(), np.percentile(high, 97)) for _, mean, _, high in few)
     margin = 0.08 * (top - bottom) or 0.05 * abs(top) or 1.0
     axes.set_ylim(bottom - margin, top + margin)
 
@@ -122,17 +115,9 @@ def _fit_y_axis(axes: Axes, curves: Iterable[Curve]) -> None:
 def _add_legend(axes: Axes, names: Sequence[str]) -> None:
     """A legend above. Names are nobody's mathematics, and one that begins with "_" is shown too."""
     lines = [line for line in axes.lines if line.get_zorder() == 3]
-    legend = axes.legend(
-        lines,
-        [f" {name}" for name in names],
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=3,
-        frameon=False,
-        fontsize=10,
-        handlelength=1.2,
-        labelcolor=TEXT_COLOR,
-    )
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3}
+    style = {"frameon": False, "fontsize": 10, "handlelength": 1.2, "labelcolor": TEXT_COLOR}
+    legend = axes.legend(lines, [f" {name}" for name in names], **place, **style)
     for text in legend.get_texts():
         text.set_parse_math(False)
 

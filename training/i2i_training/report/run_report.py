@@ -8,8 +8,8 @@ import math
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from i2i_sdk.errors import TrainingError
 from i2i_sdk.files import write_atomically
 from i2i_sdk.media.images import read_image
 from i2i_training.checkpoint import LATEST
-from i2i_training.metrics import HIGHER_IS_BETTER
+from i2i_training.metrics import SCORES, Score
 from i2i_training.options import flatten, read_config
 from i2i_training.report.curves import MAX_POINTS, Curve, find_best, render_curves_svg
 from i2i_training.run.journal import MACHINE, METRICS, Curves, parse_grid_name, read_metrics
@@ -33,44 +33,8 @@ MAX_SHEETS = 6  # at most; of the last step, and of those on the way
 MAX_SHEET_WIDTH = 1000  # pixels; wider ones are reduced, so that the page stays small enough to send
 SEPARATORS = r"[_/. ]"
 VARIANTS = ("A", "B", "AtoB", "BtoA")  # what tells two curves of one quantity apart
-SCORE_LABELS = {
-    "l1": ("L1", "gray levels"),
-    "psnr": ("PSNR", "dB"),
-    "ssim": ("SSIM", ""),
-    "pixel_accuracy": ("Pixel accuracy", ""),
-    "miou": ("Mean IoU", ""),
-    "swd": ("Patch distance (SWD)", ""),
-    "fid": ("FID", ""),
-    "kid": ("KID", ""),
-    "edge_similarity": ("Edge similarity", ""),
-}
 
-
-@dataclass(frozen=True)
-class ReportScore:
-    """How a score is written, and which way is better: 1 higher, -1 lower, 0 not known."""
-
-    label: str
-    unit: str = ""
-    better: int = 0
-
-    def format(self, value: float) -> str:
-        """One of its values."""
-        return f"{value:.4g} {self.unit}".strip()
-
-
-@dataclass(frozen=True)
-class SampleSheet:
-    """One sheet of samples, as the page holds it."""
-
-    step: int
-    side: str  # a direction, or empty
-    width: int
-    height: int
-    source: str  # the picture as an address
-
-
-RUN_QUANTITIES = {"lr": ReportScore("Learning rate"), "rate": ReportScore("Pace", "steps/s")}
+RUN_QUANTITIES = {"lr": Score("Learning rate"), "rate": Score("Pace", "steps/s")}
 
 
 def write_report(out: Path) -> Path:
@@ -142,22 +106,14 @@ def _collect_tiles(config: Mapping[str, Any], curves: Curves) -> list[tuple[str,
     planned = config.get("steps")
     tiles = [(f"{steps:,}", f"of {planned:,} steps" if isinstance(planned, int) else "steps")]
     if seconds := curves.get(("run", "seconds")):
-        tiles.append((_format_duration(seconds[-1][1]), "of training"))
+        tiles.append((str(timedelta(seconds=round(seconds[-1][1]))), "of training"))
     if rates := curves.get(("run", "rate")):
         tiles.append((f"{np.median([rate for _, rate in rates]):.3g}", "steps per second"))
     known = [(score.label, best) for score, _, best, _ in _collect_scores(curves) if score.better]
     return tiles + [(best, f"best {label}") for label, best in known[:1]]
 
 
-def _format_duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min" if minutes else f"{seconds} s"
-
-
-def _read_sheets(folder: Path) -> list[SampleSheet]:
+def _read_sheets(folder: Path) -> list[dict[str, Any]]:
     """From the first step to the last: at most MAX_SHEETS, but two steps."""
     found = sorted(
         (int(match[1]), parse_grid_name(path), path)
@@ -171,7 +127,8 @@ def _read_sheets(folder: Path) -> list[SampleSheet]:
     return [_read_sheet(*sheet) for sheet in found if sheet[0] in chosen]
 
 
-def _read_sheet(step: int, name: str, path: Path) -> SampleSheet:
+def _read_sheet(step: int, name: str, path: Path) -> dict[str, Any]:
+    """A sheet as the page holds it; `source` is the picture as an address, `side` a direction or empty."""
     image = read_image(path)
     if image.shape[1] > MAX_SHEET_WIDTH:
         size = MAX_SHEET_WIDTH, round(image.shape[0] * MAX_SHEET_WIDTH / image.shape[1])
@@ -179,12 +136,13 @@ def _read_sheet(step: int, name: str, path: Path) -> SampleSheet:
     height, width = image.shape[:2]
     _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])
     source = f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode('ascii')}"
-    return SampleSheet(step, name if name in VARIANTS else "", width, height, source)
+    side = name if name in VARIANTS else ""
+    return {"step": step, "side": side, "width": width, "height": height, "source": source}
 
 
-def _collect_scores(curves: Curves) -> list[tuple[ReportScore, str, str, int]]:
+def _collect_scores(curves: Curves) -> list[tuple[Score, str, str, int]]:
     """Each held-out score with its final value, its best one, and the step of that."""
-    found: list[tuple[ReportScore, str, str, int]] = []
+    found: list[tuple[Score, str, str, int]] = []
     for name, curve in ((name, curve) for (kind, name), curve in curves.items() if kind == "score"):
         score = _describe_score(name)
         step, best = find_best(curve, score.better)
@@ -192,13 +150,11 @@ def _collect_scores(curves: Curves) -> list[tuple[ReportScore, str, str, int]]:
     return found
 
 
-def _describe_score(name: str) -> ReportScore:
+def _describe_score(name: str) -> Score:
     stem = _strip_variant(name)
-    label, unit = SCORE_LABELS.get(stem, (stem, ""))
+    score = SCORES.get(stem, Score(stem))
     sides = [word for word in re.split(SEPARATORS, name) if word in VARIANTS]
-    return ReportScore(
-        " ".join([label, *sides]), unit, {True: 1, False: -1, None: 0}[HIGHER_IS_BETTER.get(stem)]
-    )
+    return replace(score, label=" ".join([score.label, *sides]))
 
 
 def _strip_variant(name: str) -> str:
@@ -208,15 +164,15 @@ def _strip_variant(name: str) -> str:
     return "_".join(kept) if 0 < len(kept) < len(words) else name
 
 
-def _draw_figures(curves: Curves, kind: str) -> list[tuple[ReportScore, Markup]]:
+def _draw_figures(curves: Curves, kind: str) -> list[tuple[Score, Markup]]:
     """A figure per quantity; its variants, such as those of both directions, are lines of one figure."""
     groups: dict[str, dict[str, Curve]] = {}
     for (of_kind, name), curve in curves.items():
         if of_kind == kind and (kind, name) != ("run", "seconds"):
             groups.setdefault(_strip_variant(name), {})[name] = curve
-    figures: list[tuple[ReportScore, Markup]] = []
+    figures: list[tuple[Score, Markup]] = []
     for stem, group in groups.items():
-        score = _describe_score(stem) if kind == "score" else ReportScore(stem)
+        score = _describe_score(stem) if kind == "score" else Score(stem)
         score = RUN_QUANTITIES.get(stem, score) if kind == "run" else score
         axis = score.unit or ("loss" if kind == "loss" else score.label)
         figures.append((score, Markup(render_curves_svg(group, axis, score.better))))

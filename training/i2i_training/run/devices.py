@@ -48,9 +48,16 @@ def launch_fabric(precision: str) -> Fabric:
 
 
 def reduce_stop_reason(fabric: Fabric, step: int, reason: str) -> str:
-    """One of REASONS that any process has to stop, so that all stop after the same step.
+    """Agree between processes, so that all stop after the same step.
 
-    GPUs are asked every ASK_EVERY steps only, because each answer waits for them.
+    Args:
+        fabric: of the run.
+        step: the last one done. GPUs are asked every STOP_CHECK_EVERY steps only, because each answer waits
+            for them.
+        reason: of STOP_REASONS, that this process has to stop.
+
+    Returns:
+        The reason that any of them has.
     """
     if fabric.world_size == 1:
         return reason
@@ -65,8 +72,6 @@ def reduce_stop_reason(fabric: Fabric, step: int, reason: str) -> str:
 def average_losses(fabric: Fabric, losses: Mapping[str, torch.Tensor]) -> dict[str, float]:
     """Losses as numbers: the mean over all processes, each of which saw its own share of the batch."""
     values = torch.stack([loss.detach().float() for loss in losses.values()])
-    if fabric.world_size > 1:
-        reduced = fabric.all_reduce(values, reduce_op="mean")
-        assert isinstance(reduced, torch.Tensor)
-        values = reduced
-    return dict(zip(losses, values.tolist(), strict=True))
+    averages = fabric.all_reduce(values, reduce_op="mean")
+    assert isinstance(averages, torch.Tensor)
+    return dict(zip(losses, averages.tolist(), strict=True))

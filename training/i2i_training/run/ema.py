@@ -19,7 +19,7 @@ class WeightAverages:
 
     def __init__(self, recipe: Recipe, decay: float) -> None:
         self.recipe = recipe
-        names = recipe.generator_networks if decay else ()
+        names = [name for name in recipe.networks if name.startswith("G")] if decay else []
         self.models = {name: _make_average(recipe.networks[name], decay) for name in names}
 
     def update(self) -> None:

@@ -10,28 +10,18 @@ import numpy as np
 import torch
 from lightning.fabric import Fabric
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from i2i_sdk.errors import TrainingError
+from i2i_training import metrics
 from i2i_training.checkpoint import set_test_mode
 from i2i_training.data import HeldOutSet, normalize_images, to_images, to_tensor
-from i2i_training.metrics import (
-    HIGHER_IS_BETTER,
-    compute_edge_similarity,
-    compute_inception_scores,
-    compute_paired_scores,
-    compute_sliced_wasserstein,
-    detect_color_shift,
-    find_dominant_colors,
-    parse_palette,
-)
+from i2i_training.data.image_tensors import Image
 from i2i_training.metrics.inception import INCEPTION_URL
 from i2i_training.networks import DcganConfig, build_generator
 from i2i_training.recipes.base import TrainedGenerator
 from i2i_training.run.run_options import RunOptions
 from i2i_training.run.sample_grids import draw_sample_grid, draw_sample_sheet
-
-Image = NDArray[np.uint8]
 
 MIN_SIZE = 16  # pixels: SSIM's window is 11, the patches of the sliced Wasserstein distance need a pyramid
 GRID_ROWS = 6  # of a grid
@@ -46,7 +36,7 @@ class EvalSet:
     targets: list[Image] | None  # the truth for each input, where pairs exist
     references: list[Image]  # real images of the domain that is translated into
     palette: NDArray[np.uint8] | None  # [K, 3] RGB of the classes, where the targets are label maps
-    keeps_colors: bool  # a translation that turns colors round would be wrong
+    keeps_colors: bool  # turning colors round would be wrong; where truth exists, the scores tell
     inception: str  # file, or ""
 
     @property
@@ -64,14 +54,9 @@ class EvalSet:
     @property
     def has_same_kind(self) -> bool:
         """Whether inputs and outputs are pictures of as many channels."""
-        return (
-            bool(self.inputs) and is_picture(self.inputs[0]) and _count_channels(self.inputs) == self.channels
-        )
-
-    @property
-    def channels(self) -> int:
-        """Of the outputs."""
-        return _count_channels(self.references)
+        if not self.inputs or not is_picture(self.inputs[0]):
+            return False
+        return self.inputs[0].shape[2] == self.references[0].shape[2]
 
 
 @dataclass(frozen=True)
@@ -94,11 +79,20 @@ class Evaluation:
 def plan_evaluation(directions: Sequence[str], held_out: HeldOutSet, run: RunOptions) -> EvalPlan:
     """Decide what is scored for generators of `directions`, AtoB first.
 
-    Raises TrainingError for a palette that is none, a missing Inception file, and a score to go by that
-    does not exist or is not computed for these images.
+    Args:
+        directions: of the generators.
+        held_out: the images.
+        run: says the palette, the Inception file and the score to go by.
+
+    Returns:
+        The plan, for `evaluate`.
+
+    Raises:
+        TrainingError: for a palette that is none, a missing Inception file, and a score to go by that does
+            not exist or is not computed for these images.
     """
     eval_sets = {direction: _build_eval_set(direction, held_out, run) for direction in directions}
-    scores = [name for name in eval_sets["AtoB"].score_names if name in HIGHER_IS_BETTER]
+    scores = [name for name in eval_sets["AtoB"].score_names if metrics.SCORES[name].better]
     allowed = ", ".join(["auto", *scores])
     if run.palette != "none" and all(eval_set.palette is None for eval_set in eval_sets.values()):
         raise TrainingError(
@@ -121,7 +115,16 @@ def plan_evaluation(directions: Sequence[str], held_out: HeldOutSet, run: RunOpt
 
 
 def evaluate(generators: Sequence[TrainedGenerator], plan: EvalPlan, fabric: Fabric) -> Evaluation:
-    """Translate the held-out images with every generator. Disturbs neither weights nor random generators."""
+    """Translate the held-out images with every generator. Disturbs neither weights nor random generators.
+
+    Args:
+        generators: those that the plan is for.
+        plan: by `plan_evaluation`.
+        fabric: where and how precisely they run.
+
+    Returns:
+        Scores, grids and what looks wrong.
+    """
     modules = {g.direction: copy_generator(g).to(fabric.device) for g in generators}
     scores: dict[str, float] = {}
     grids: dict[str, Image] = {}
@@ -129,7 +132,7 @@ def evaluate(generators: Sequence[TrainedGenerator], plan: EvalPlan, fabric: Fab
     for generator in generators:
         module, eval_set = modules[generator.direction], plan.eval_sets[generator.direction]
         if isinstance(generator.config, DcganConfig):
-            outputs = sample_images(module, generator.config.latent, SAMPLE_COUNT, fabric)
+            outputs = _sample_images(module, generator.config.latent, fabric)
             columns: dict[str, list[Image]] = {}
             if is_picture(outputs[0]):
                 grids["samples"] = draw_sample_sheet(outputs, columns=8)
@@ -147,7 +150,9 @@ def evaluate(generators: Sequence[TrainedGenerator], plan: EvalPlan, fabric: Fab
         suffix = "" if generator.direction == "AtoB" else "_BtoA"
         found = _compute_scores(outputs, eval_set, fabric.device)
         scores |= {f"{name}{suffix}": value for name, value in found.items()}
-        warnings += [f"{generator.direction}: {reason}" for reason in _find_wrong_colors(outputs, eval_set)]
+        if eval_set.keeps_colors and eval_set.has_same_kind:
+            reason = metrics.detect_color_shift(outputs, eval_set.inputs, eval_set.references)
+            warnings += [f"{generator.direction}: {reason}"] * bool(reason)
     return Evaluation(scores, grids, warnings)
 
 
@@ -163,13 +168,22 @@ def copy_generator(generator: TrainedGenerator) -> nn.Module:
     """
     with torch.device("meta"):
         module = build_generator(generator.config)
-    state = {k: _copy_tensor(v) for k, v in generator.module.state_dict().items()}
+    state = {k: v.detach().clone() for k, v in generator.module.state_dict().items()}
     module.load_state_dict(state, assign=True)
-    return set_test_mode(module, generator.norm_mode)
+    return set_test_mode(module.float(), generator.norm_mode)
 
 
 def translate_images(module: nn.Module, images: Sequence[Image], fabric: Fabric) -> list[Image]:
-    """Each uint8 [H, W, C] image through the generator, one at a time."""
+    """Each image through the generator, one at a time.
+
+    Args:
+        module: float32 [1, C, H, W] in -1..1 to the same, on the device of `fabric`.
+        images: uint8 [H, W, C].
+        fabric: where and how precisely it runs.
+
+    Returns:
+        uint8 [H, W, C] images.
+    """
     outputs: list[Image] = []
     with torch.no_grad(), fabric.autocast():
         for image in images:
@@ -178,25 +192,16 @@ def translate_images(module: nn.Module, images: Sequence[Image], fabric: Fabric)
     return outputs
 
 
-def sample_images(module: nn.Module, latent: int, count: int, fabric: Fabric, seed: int = 0) -> list[Image]:
-    """`count` images of noise drawn from a generator of its own, so that every call draws the same."""
-    z = torch.randn(count, latent, dtype=torch.float32, generator=torch.Generator().manual_seed(seed))
+def _sample_images(module: nn.Module, latent: int, fabric: Fabric) -> list[Image]:
+    """Images of noise drawn from a generator of its own, so that every call draws the same."""
+    z = torch.randn(SAMPLE_COUNT, latent, dtype=torch.float32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), fabric.autocast():
         return to_images(module(z.to(fabric.device)))
 
 
 def value_to_minimize(name: str, value: float) -> float:
     """The score, turned so that lower is better."""
-    return -value if HIGHER_IS_BETTER[name] else value
-
-
-def _copy_tensor(tensor: Tensor) -> Tensor:
-    copy = tensor.detach().clone()
-    return copy.float() if copy.is_floating_point() else copy
-
-
-def _count_channels(images: Sequence[Image]) -> int:
-    return images[0].shape[2]
+    return -metrics.SCORES[name].better * value
 
 
 def _build_eval_set(direction: str, held_out: HeldOutSet, run: RunOptions) -> EvalSet:
@@ -220,40 +225,26 @@ def resolve_palette(palette: str, targets: Sequence[Image]) -> NDArray[np.uint8]
     """The colors of `--palette`: found in the targets for auto."""
     if palette == "none":
         return None
-    return find_dominant_colors(targets) if palette == "auto" else parse_palette(palette)
+    return metrics.find_dominant_colors(targets) if palette == "auto" else metrics.parse_palette(palette)
 
 
 def _compute_scores(outputs: Sequence[Image], eval_set: EvalSet, device: torch.device) -> dict[str, float]:
     """The scores by name."""
     if not is_picture(outputs[0]):
-        return {} if eval_set.targets is None else {"l1": _compute_l1(outputs, eval_set.targets)}
+        return {} if eval_set.targets is None else {"l1": metrics.compute_l1(outputs, eval_set.targets)}
     scores: dict[str, float] = {}
     if eval_set.targets is not None:
-        scores |= compute_paired_scores(outputs, eval_set.targets, eval_set.palette)
+        scores |= metrics.compute_paired_scores(outputs, eval_set.targets, eval_set.palette)
     side = min(min(image.shape[:2]) for image in [*outputs, *eval_set.references])
     left, right = (
         [_crop_center(image, side) for image in images] for images in (outputs, eval_set.references)
     )
-    scores["swd"] = compute_sliced_wasserstein(left, right)["mean"]
+    scores["swd"] = metrics.compute_sliced_wasserstein(left, right)["mean"]
     if eval_set.inception:
-        scores |= compute_inception_scores(left, right, Path(eval_set.inception), device)
+        scores |= metrics.compute_inception_scores(left, right, Path(eval_set.inception), device)
     if eval_set.has_same_kind:
-        scores["edge_similarity"] = compute_edge_similarity(outputs, eval_set.inputs)
+        scores["edge_similarity"] = metrics.compute_edge_similarity(outputs, eval_set.inputs)
     return scores
-
-
-def _compute_l1(outputs: Sequence[Image], targets: Sequence[Image]) -> float:
-    """Of images of any number of channels; as `compute_paired_scores`."""
-    pairs = zip(outputs, targets, strict=True)
-    return float(np.mean([np.abs(o.astype(np.int16) - t).mean() for o, t in pairs]))
-
-
-def _find_wrong_colors(outputs: Sequence[Image], eval_set: EvalSet) -> list[str]:
-    """A sentence if CycleGAN's known failure is seen. Where truth exists, the scores tell."""
-    if not (eval_set.keeps_colors and eval_set.has_same_kind):
-        return []
-    shift = detect_color_shift(outputs, eval_set.inputs, eval_set.references)
-    return [shift.reason] if shift.is_shifted else []
 
 
 def _crop_center(image: Image, side: int) -> Image:

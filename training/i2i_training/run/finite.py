@@ -30,16 +30,8 @@ class NonFiniteTracker:
 
     def find_first(self, fabric: Fabric) -> tuple[int, list[str]]:
         """The earliest such step and what broke in it; (0, []) as long as all is well."""
-        steps = self._steps
-        if fabric.world_size > 1:
-            reduced = fabric.all_reduce(steps, reduce_op="max")
-            assert isinstance(reduced, Tensor)
-            steps = reduced
+        steps = fabric.all_reduce(self._steps, reduce_op="max")
+        assert isinstance(steps, Tensor)
         broken = {name: int(step) for name, step in zip(self._names, steps.tolist(), strict=True) if step}
         first = min(broken.values(), default=0)
         return first, [name for name, step in broken.items() if step == first]
-
-
-def find_non_finite(weights: Mapping[str, Tensor]) -> list[str]:
-    """Names of the tensors that hold something that is not finite."""
-    return [name for name, value in weights.items() if not torch.isfinite(value).all()]

@@ -10,11 +10,11 @@ import re
 import time
 import uuid
 from collections import deque
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any, Protocol
 
 import torch
@@ -28,6 +28,7 @@ from i2i_sdk.files import write_atomically
 from i2i_sdk.imaging.geometry import swap_red_and_blue
 from i2i_sdk.media.images import read_image
 from i2i_sdk.perf.machine import describe_machine
+from i2i_training.run.run_options import RunOptions
 
 METRICS = "metrics.csv"
 MACHINE = "machine.json"
@@ -37,83 +38,102 @@ COLUMNS = ["step", "kind", "name", "value"]
 Curves = dict[tuple[str, str], list[tuple[int, float]]]
 
 
-class RunLogger:
-    """Everything that is kept of a run's numbers and pictures. A context manager, for one process.
+class RunJournal:
+    """Progress of a run on screen, and all that is kept of its numbers and pictures; see `open_journal`."""
 
-    out: the run's folder; gets metrics.csv and machine.json, tensorboard/ if `tensorboard`, wandb_id if
-    `wandb`, which is a Weights & Biases project ("" for none). resumed_at: the step whose state was
-    loaded, 0 for a new run; what an earlier process wrote for later steps is dropped, because those
-    steps come again. config: the resolved options, for Weights & Biases.
+    def __init__(self, writers: Sequence[LogWriter], line: ProgressLine, seconds: float) -> None:
+        """Begin now.
 
-    Raises TrainingError if a package is missing or an earlier metrics.csv cannot be read. Several
-    processes of one run: only the first one keeps a journal.
-
-    Example:
-        >>> import tempfile
-        >>> out = Path(tempfile.mkdtemp())
-        >>> with RunLogger(out, tensorboard=False, wandb="", resumed_at=0, config={}) as journal:
-        ...     journal.log_losses(50, {"D": 0.5}, lr=2e-4, rate=3.2)
-        ...     journal.log_scores(50, {"psnr": 21.5})
-        >>> read_metrics(out / "metrics.csv")["score", "psnr"]
-        [(50, 21.5)]
-    """
-
-    def __init__(
-        self, out: Path, tensorboard: bool, wandb: str, resumed_at: int, config: Mapping[str, Any]
-    ) -> None:
-        self.out = out
-        self.seconds = 0.0  # of training up to `resumed_at`, in earlier processes
-        self._tensorboard, self._wandb = tensorboard, wandb
-        self._resumed_at, self._config = resumed_at, config
-        self._sinks: list[LogWriter] = []
-        self._opened = ExitStack()
-
-    def __enter__(self) -> RunLogger:
-        self.out.mkdir(parents=True, exist_ok=True)
-        kept = _truncate_metrics(self.out / METRICS, self._resumed_at)
-        self.seconds = kept.get(("run", "seconds"), [(0, 0.0)])[-1][1]
-        with ExitStack() as opened:  # one that fails to open closes those before it
-            self._open_writer(_CsvWriter(self.out / METRICS), opened)
-            if self._tensorboard:
-                self._open_writer(_TensorBoardWriter(self.out / "tensorboard", self._resumed_at), opened)
-            if self._wandb:
-                self._open_writer(_WandbWriter(self.out, self._wandb, self._resumed_at, self._config), opened)
-            self._opened = opened.pop_all()
-        with write_atomically(self.out / MACHINE) as temporary:
-            temporary.write_text(json.dumps(_describe_machine(), indent=1), encoding="utf-8")
-        self._began = time.perf_counter() - self.seconds
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._opened.__exit__(kind, error, trace)
-
-    def log_losses(self, step: int, values: Mapping[str, float], lr: float, rate: float) -> None:
-        """Keep the losses after `step`, the learning rate, and the pace in steps per second.
-
-        The seconds of training so far, those before a resume included, are added.
+        Args:
+            writers: where numbers and pictures are kept.
+            line: what is on screen.
+            seconds: of training that came before, in earlier processes.
         """
-        seconds = round(time.perf_counter() - self._began, 3)
-        self._write(step, "loss", values)
-        self._write(step, "run", {"lr": lr, "rate": rate, "seconds": seconds})
+        self._writers, self._line = writers, line
+        self._began = time.perf_counter() - seconds
 
-    def log_scores(self, step: int, values: Mapping[str, float]) -> None:
-        """Keep scores of held-out images, such as {"psnr": 21.5} in dB."""
-        self._write(step, "score", values)
+    def log_step(self, step: int, losses: Mapping[str, float] | None = None, lr: float = 0.0) -> None:
+        """Say that a step is done, and now and then keep its losses.
+
+        Args:
+            step: the one that is done, from 1.
+            losses: by name. The pace in steps per second and the seconds of training so far, those before
+                a resume included, are kept beside them.
+            lr: the learning rate of the step.
+        """
+        self._line.advance(step, losses)
+        if losses is not None:
+            seconds = round(time.perf_counter() - self._began, 3)
+            self._write(step, "loss", losses)
+            self._write(step, "run", {"lr": lr, "rate": self._line.rate, "seconds": seconds})
+
+    def log_scores(self, step: int, scores: Mapping[str, float], warnings: Sequence[str] = ()) -> None:
+        """Keep and show scores of held-out images.
+
+        Args:
+            step: the last one done.
+            scores: such as {"psnr": 21.5} in dB.
+            warnings: what looks wrong, in sentences, for the screen.
+        """
+        self._write(step, "score", scores)
+        text = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
+        self._line.print(f"step {step}: held-out {text}")
+        for warning in warnings:
+            self._line.print(f"warning: {warning}")
 
     def log_grid(self, step: int, path: Path) -> None:
         """Show a picture that was written to `path` where pictures can be shown. metrics.csv has none."""
-        for sink in self._sinks:
-            sink.write_grid(step, path)
-
-    def _open_writer(self, writer: LogWriter, stack: ExitStack) -> None:
-        stack.callback(writer.close)
-        self._sinks.append(writer)
+        for writer in self._writers:
+            writer.write_grid(step, path)
 
     def _write(self, step: int, kind: str, values: Mapping[str, float]) -> None:
-        for sink in self._sinks:
-            sink.write(step, kind, values)
+        for writer in self._writers:
+            writer.write(step, kind, values)
+
+
+@contextmanager
+def open_journal(run: RunOptions, config: Mapping[str, Any], resumed_at: int = 0) -> Iterator[RunJournal]:
+    """The journal of a run, in its folder: metrics.csv and machine.json, what else the options name.
+
+    That is tensorboard/, and wandb_id for Weights & Biases. Of several processes of one run, only the first
+    one keeps a journal.
+
+    Args:
+        run: where the run is, how long, and what it writes.
+        config: the resolved options, for Weights & Biases.
+        resumed_at: the step whose state was loaded, 0 for a new run; what an earlier process wrote for later
+            steps is dropped, because those steps come again.
+
+    Raises:
+        TrainingError: if a package is missing or an earlier metrics.csv cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> run = RunOptions(out=tempfile.mkdtemp(), steps=50)
+        >>> with open_journal(run, {}) as journal:  # doctest: +ELLIPSIS
+        ...     journal.log_step(50, {"D": 0.5}, lr=2e-4)
+        step 50/50  ... it/s  0:00:00 left  D 0.500
+        >>> read_metrics(Path(run.out) / "metrics.csv")["loss", "D"]
+        [(50, 0.5)]
+    """
+    out = Path(run.out)
+    out.mkdir(parents=True, exist_ok=True)
+    seconds = _truncate_metrics(out / METRICS, resumed_at)
+    with ExitStack() as opened:
+        writers: list[LogWriter] = [opened.enter_context(closing(_CsvWriter(out / METRICS)))]
+        if run.tensorboard:
+            writers.append(opened.enter_context(closing(_TensorBoardWriter(out / "tensorboard", resumed_at))))
+        if run.wandb:
+            writers.append(opened.enter_context(closing(_WandbWriter(out, run.wandb, resumed_at, config))))
+        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        machine = describe_machine() | ({"gpu": ", ".join(gpus)} if gpus else {})
+        with write_atomically(out / MACHINE) as temporary:
+            temporary.write_text(json.dumps(machine, indent=1), encoding="utf-8")
+        progress = ProgressLine(run.steps, resumed_at, plain_every=run.log_every)
+        line = opened.enter_context(closing(progress))
+        if resumed_at:
+            line.print(f"going on after step {resumed_at} of {run.steps}")
+        yield RunJournal(writers, line, seconds)
 
 
 def read_metrics(path: Path) -> Curves:
@@ -156,23 +176,12 @@ def _read_rows(path: Path) -> list[tuple[int, str, str, float]]:
     return rows
 
 
-def _truncate_metrics(path: Path, resumed_at: int) -> Curves:
-    """Leave in metrics.csv what was written up to `resumed_at`, and return it."""
+def _truncate_metrics(path: Path, resumed_at: int) -> float:
+    """Leave in metrics.csv what was written up to `resumed_at`; returns the seconds of training then."""
     kept = [row for row in _read_rows(path) if row[0] <= resumed_at] if resumed_at and path.exists() else []
-    with write_atomically(path) as temporary:
-        temporary.write_text(_format_csv([COLUMNS]) + _format_csv(kept), encoding="utf-8", newline="")
-    return read_metrics(path)
-
-
-def _format_csv(rows: Any) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
-
-
-def _describe_machine() -> dict[str, str | int | float]:
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return describe_machine() | ({"gpu": ", ".join(gpus)} if gpus else {})
+    with write_atomically(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *kept])
+    return next((value for _, _, name, value in reversed(kept) if name == "seconds"), 0.0)
 
 
 # ---------------------------------------------------------------- where it is written
@@ -181,7 +190,15 @@ def _describe_machine() -> dict[str, str | int | float]:
 class LogWriter(Protocol):
     """One place that keeps numbers and pictures."""
 
-    def write(self, step: int, kind: str, values: Mapping[str, float]) -> None: ...
+    def write(self, step: int, kind: str, values: Mapping[str, float]) -> None:
+        """Keep numbers.
+
+        Args:
+            step: the last one done.
+            kind: "loss", "score" or "run".
+            values: by name.
+        """
+        ...
 
     def write_grid(self, step: int, path: Path) -> None: ...
 
@@ -195,7 +212,8 @@ class _CsvWriter:
         self._file = path.open("a", encoding="utf-8", newline="")
 
     def write(self, step: int, kind: str, values: Mapping[str, float]) -> None:
-        self._file.write(_format_csv((step, kind, name, float(value)) for name, value in values.items()))
+        rows = ((step, kind, name, float(value)) for name, value in values.items())
+        csv.writer(self._file, lineterminator="\n").writerows(rows)
         self._file.flush()
 
     def write_grid(self, step: int, path: Path) -> None: ...
@@ -264,12 +282,17 @@ def _import_package(module: str, package: str, extra: str) -> ModuleType:
 class ProgressLine:
     """Steps done, steps per second, time left and losses: a bar on a terminal, else a line now and then.
 
-    steps: of the whole run; start: those already done. plain_every: where there is no terminal, as in the
-    log file of a job, one line per this many steps, one at the first losses and one at the end.
-    A context manager, for one thread.
+    For one thread; call `close` in the end.
+
+    Args:
+        steps: of the whole run.
+        start: those already done.
+        plain_every: where there is no terminal, as in the log file of a job, one line per this many steps,
+            one at the first losses and one at the end.
+        console: what is written to.
 
     Example:
-        >>> with ProgressLine(100, plain_every=50, console=Console(width=80)) as line:
+        >>> with closing(ProgressLine(100, plain_every=50, console=Console(width=80))) as line:
         ...     for step in range(1, 101):
         ...         line.advance(step, {"D": 0.5} if step % 50 == 0 else None)  # doctest: +ELLIPSIS
         step 50/100  ... it/s  0:00:00 left  D 0.500
@@ -291,15 +314,10 @@ class ProgressLine:
         )
         self._task = self._bar.add_task("", total=steps, completed=start, pace="")
         self._live = Live(console=self._console, get_renderable=self._render)
-
-    def __enter__(self) -> ProgressLine:
         if self._console.is_terminal:
             self._live.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._live.stop()
 
     @property

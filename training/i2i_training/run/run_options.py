@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from i2i_sdk.errors import TrainingError
 from i2i_training.data import DataOptions
-from i2i_training.networks.spec import check_choices
-from i2i_training.options import or_none
+from i2i_training.options import check_value, or_none
 from i2i_training.run.schedules import Schedule
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]  # Fabric's; weights are never halved
@@ -43,15 +41,13 @@ class RunOptions(DataOptions):
     wandb: str = ""  # Weights & Biases project to log to
 
     def __post_init__(self) -> None:
-        for name in ("crop_size", "steps", "batch", "save_every", "log_every", "eval_images"):
-            if getattr(self, name) < 1:
-                raise TrainingError(f"{name} is {getattr(self, name)}; at least 1")
-        if self.minutes is not None and not self.minutes > 0:
-            raise TrainingError(f"minutes is {self.minutes}; more than 0, or none for no limit")
-        if not 0 <= self.seed < 2**32:
-            raise TrainingError(f"seed is {self.seed}; allowed: 0 to {2**32 - 1}")
-        if not 0 <= self.decay_from <= 1:
-            raise TrainingError(f"decay_from is {self.decay_from}; it is a share of the steps, 0 to 1")
-        if not 0 <= self.ema < 1:
-            raise TrainingError(f"ema is {self.ema}; it is a decay, 0 (off) up to, not including, 1")
-        check_choices(self, TrainingError)
+        super().__post_init__()
+        for name in ("steps", "batch", "save_every", "log_every", "eval_images"):
+            value = getattr(self, name)
+            check_value(name, value, value >= 1, "at least 1")
+        is_limit = self.minutes is None or self.minutes > 0
+        check_value("minutes", self.minutes, is_limit, "more than 0, or none for no limit")
+        check_value("seed", self.seed, 0 <= self.seed < 2**32, f"allowed: 0 to {2**32 - 1}")
+        is_share = 0 <= self.decay_from <= 1
+        check_value("decay_from", self.decay_from, is_share, "it is a share of the steps, 0 to 1")
+        check_value("ema", self.ema, 0 <= self.ema < 1, "it is a decay, 0 (off) up to, not including, 1")

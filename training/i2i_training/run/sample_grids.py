@@ -7,11 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from i2i_sdk.errors import InputError
-
-Image = NDArray[np.uint8]
+from i2i_training.data.image_tensors import Image, to_rgb
 
 GUTTER = 4  # pixels between cells
 MIN_CELL_SIZE, MAX_CELL_SIZE = 128, 256  # the longer side of a cell, in pixels
@@ -19,57 +16,36 @@ BACKGROUND, TEXT_COLOR = 255, 40
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def draw_sample_grid(columns: Mapping[str, Sequence[Image]], rows: int = 6) -> Image:
+def draw_sample_grid(columns: Mapping[str, Sequence[Image]]) -> Image:
     """Named columns of pictures, such as input, output and target, that belong together row by row.
 
-    columns: pictures are uint8 [H, W, 3] RGB or [H, W, 1] gray, 0..255, of any sizes; every column has
-    as many. rows: how many of them are shown, from the first. Returns uint8 [H, W, 3] RGB: a strip with
-    the names, then the pictures in cells of one size, which keep their proportions.
-
-    Raises InputError for no pictures, columns of different lengths, or another shape or dtype.
+    Pictures are uint8 [H, W, 3] RGB or [H, W, 1] gray, 0..255, of any sizes; every column has as many.
+    Returns uint8 [H, W, 3] RGB: a strip with the names, then the pictures in cells of one size, which keep
+    their proportions.
 
     Example:
         >>> gray = np.full((256, 256, 1), 128, np.uint8)
         >>> draw_sample_grid({"input": [gray, gray], "output": [gray, gray]}).shape
         (566, 524, 3)
     """
-    lengths = {name: len(images) for name, images in columns.items()}
-    if len(set(lengths.values())) != 1 or rows < 1 or not min(lengths.values()):
-        raise InputError(
-            f"a grid needs at least 1 row and columns of as many pictures each; got {rows} rows of {lengths}"
-        )
-    shown = {name: [_to_rgb(image) for image in images[:rows]] for name, images in columns.items()}
-    cell = _compute_cell_size([image for images in shown.values() for image in images])
+    cell = _compute_cell_size([image for images in columns.values() for image in images])
     tall = [
-        np.vstack([_draw_title(name, cell[1]), *(_fit_to_cell(i, cell) for i in shown[name])])
-        for name in shown
+        np.vstack([_draw_title(name, cell[1]), *(_fit_to_cell(i, cell) for i in images)])
+        for name, images in columns.items()
     ]
     return _add_border(np.hstack(tall))
 
 
-def draw_sample_sheet(images: Sequence[Image], columns: int | None = None) -> Image:
-    """Pictures that came from noise, line by line; as many columns as lines, unless told.
+def draw_sample_sheet(images: Sequence[Image], columns: int) -> Image:
+    """Pictures that came from noise, line by line.
 
-    images: uint8 [H, W, 3] RGB or [H, W, 1] gray, 0..255. Returns uint8 [H, W, 3] RGB.
-    Raises InputError for no pictures, another shape or dtype, or less than one column.
+    uint8 [H, W, 3] RGB or [H, W, 1] gray images, 0..255 -> uint8 [H, W, 3] RGB.
     """
-    columns = math.ceil(math.sqrt(len(images))) if columns is None else columns
-    if not images or columns < 1:
-        raise InputError(f"a sheet needs pictures and at least 1 column; got {len(images)} in {columns}")
-    shown = [_to_rgb(image) for image in images]
-    cell = _compute_cell_size(shown)
-    cells = [_fit_to_cell(image, cell) for image in shown]
+    cell = _compute_cell_size(images)
+    cells = [_fit_to_cell(image, cell) for image in images]
     cells += [np.full_like(cells[0], BACKGROUND)] * (-len(cells) % columns)
     lines = [np.hstack(cells[start : start + columns]) for start in range(0, len(cells), columns)]
     return _add_border(np.vstack(lines))
-
-
-def _to_rgb(image: Image) -> Image:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3) or not image.size:
-        raise InputError(
-            f"pictures of a grid are uint8 (H, W, 3) RGB or (H, W, 1) gray; got {image.dtype} {image.shape}"
-        )
-    return image if image.shape[2] == 3 else np.repeat(image, 3, axis=2)
 
 
 def _compute_cell_size(images: Sequence[Image]) -> tuple[int, int]:
@@ -84,6 +60,7 @@ def _fit_to_cell(image: Image, cell: tuple[int, int]) -> Image:
 
     Enlarging repeats pixels, since smoothing would hide what a network really gave.
     """
+    image = to_rgb(image)
     height, width = cell
     scale = min(height / image.shape[0], width / image.shape[1])
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))

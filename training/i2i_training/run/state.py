@@ -55,7 +55,15 @@ def load_state(path: Path, run_state: RunState, fabric: Fabric) -> None:
 
     The first process of a run goes on bit for bit on the CPU; further ones draw new noise, and their image
     pools, which are not in the file, begin empty.
-    Raises CheckpointError for a missing, truncated or foreign file, TrainingError for other images.
+
+    Args:
+        path: of the file.
+        run_state: of a fresh run with the same options.
+        fabric: which process this is.
+
+    Raises:
+        CheckpointError: for a missing, truncated or foreign file.
+        TrainingError: for other images.
     """
     state = _read(path)
     if (state.get("version"), state.get("recipe_name")) != (VERSION, run_state.recipe.name):

@@ -25,7 +25,17 @@ def draw_pencil(photo: Image) -> Image:
 
 
 def degrade(photo: Image, random: np.random.Generator, is_dark: bool, is_noisy: bool) -> Image:
-    """The photo as a bad camera sees it: dark (15-50 % of the light), noisy (sigma 4-14), or both."""
+    """The photo as a bad camera sees it.
+
+    Args:
+        photo: uint8 [H, W, 3].
+        random: draws how dark and how noisy it is.
+        is_dark: whether 15-50 % of the light are left.
+        is_noisy: whether there is noise, of a deviation of 4-14 gray levels.
+
+    Returns:
+        uint8 [H, W, 3].
+    """
     values = photo.astype(np.float32) / 255.0
     if is_dark:
         values = random.uniform(0.15, 0.5) * values ** random.uniform(1.0, 1.5)
