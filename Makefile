@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint docs format bench sketch clean
+.PHONY: setup demo test trials lint docs format bench sketch clean
 
 setup: .venv/.ready
 
@@ -19,6 +19,11 @@ demo: setup ## export the zoo checkpoint, translate a sample clip, leave out/dem
 
 test: setup ## the whole test suite, a process for each core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 10
+
+trials: setup ## thousands of random cases, mutations and kills where `make test` tries some; then ten minutes of soak
+	I2I_TRIALS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "hypothesis or trial" --timeout 3600 \
+		--numprocesses auto --dist loadfile --durations 10
+	$(BIN)/python -m benchmarks.soak
 
 lint: setup ## format, lint, layers, types
 	$(BIN)/ruff format --check .

@@ -6,6 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# `make trials` tries thousands of random cases; `make test` a few, always the same.
+settings.register_profile("sample", max_examples=40, deadline=None, derandomize=True)
+settings.register_profile("trials", max_examples=2000, deadline=None)
+settings.load_profile("trials" if "I2I_TRIALS" in os.environ else "sample")
 
 ROOT = Path(__file__).resolve().parents[1]
 

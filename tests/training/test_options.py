@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from i2i_sdk.errors import TrainingError
@@ -53,7 +53,6 @@ NETWORKS = st.builds(
 )
 
 
-@settings(max_examples=30, deadline=None)
 @given(run=RUNS, network=NETWORKS)
 def test_what_is_written_is_read_back(run: Run, network: Network) -> None:
     with TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from known_bundles import make_manifest, save_graph
 
@@ -178,7 +178,6 @@ def _list_places(data: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str 
     return [path, *(place for key in keys for place in _list_places(data[key], (*path, key)))]
 
 
-@settings(max_examples=400, deadline=None)
 @given(draw=st.data())
 def test_any_change_is_valid_or_a_bundle_error(manifest: Manifest, draw: st.DataObject) -> None:
     """One place is replaced, removed or gets a neighbor: the result reads back as it is, or is refused."""

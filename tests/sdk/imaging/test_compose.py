@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from known_bundles import make_noise
 
@@ -172,7 +172,6 @@ def test_long_lines_are_wrapped_where_two_spaces_are() -> None:
     assert rows.stop - rows.start > one.stop - one.start
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     *(st.integers(1, 60), st.integers(1, 60), st.floats(0, 1)),
     st.text(max_size=30) | st.sampled_from(["x" * 400, "wide words " * 60, "", " "]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from known_bundles import make_noise
 from numpy.typing import NDArray
@@ -40,7 +40,6 @@ def make_padding_mask(placement: Placement, height: int, width: int) -> NDArray[
 # sizes and borders
 
 
-@settings(deadline=None, max_examples=150)
 @given(sides, sides, sides, sides, st.sampled_from(ANY_SIZE_FITS), st.integers(0, 255))
 def test_any_size_onto_any_canvas_and_back(
     h: int, w: int, height: int, width: int, fit: str, value: int
@@ -55,7 +54,6 @@ def test_any_size_onto_any_canvas_and_back(
     assert (back == frame).all()
 
 
-@settings(deadline=None, max_examples=100)
 @given(sides, sides, sides, sides, st.sampled_from(PLACEMENTS), st.integers(0, 999))
 def test_boxes_stay_inside(h: int, w: int, height: int, width: int, fit: str, seed: int) -> None:
     if fit == "pad":
@@ -69,7 +67,6 @@ def test_boxes_stay_inside(h: int, w: int, height: int, width: int, fit: str, se
         assert 0 <= outer[1] - box.width - 2 * box.left <= 1
 
 
-@settings(deadline=None, max_examples=80)
 @given(sides, sides, sides, sides)
 def test_letterbox_bars_never_leak(h: int, w: int, height: int, width: int) -> None:
     """Whatever an engine paints on the bars, the frame does not show it."""
@@ -83,7 +80,6 @@ def test_letterbox_bars_never_leak(h: int, w: int, height: int, width: int) -> N
     assert placement.target.height == height or placement.target.width == width
 
 
-@settings(deadline=None, max_examples=80)
 @given(sides, sides, sides, sides, st.integers(0, 999))
 def test_crop_leaves_the_border_bit_exact(h: int, w: int, height: int, width: int, seed: int) -> None:
     frame = make_noise(h, w, 3, seed=seed)
@@ -99,7 +95,6 @@ def test_crop_leaves_the_border_bit_exact(h: int, w: int, height: int, width: in
     assert placement.source.height == h or placement.source.width == w  # the largest part that fits
 
 
-@settings(deadline=None, max_examples=80)
 @given(sides, sides, st.integers(0, 60), st.integers(0, 60), st.integers(0, 999))
 def test_pad_is_bit_exact(h: int, w: int, more_h: int, more_w: int, seed: int) -> None:
     frame, height, width = make_noise(h, w, 3, seed=seed), h + more_h, w + more_w
@@ -185,7 +180,6 @@ def test_growing_is_linear() -> None:
     assert (resize(image, 50, 90) == expected).all()
 
 
-@settings(deadline=None, max_examples=100)
 @given(sides, sides, sides, sides, st.sampled_from([1, 3, 4]))
 def test_resized_keeps_type_and_channels(h: int, w: int, height: int, width: int, channels: int) -> None:
     image = make_noise(h, w, channels)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from known_bundles import HEIGHT, WIDTH, FindBundle, make_noise, save_affine
 
@@ -36,7 +36,6 @@ def translate_tiled(
 # where tiles lie
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.integers(1, 300), st.integers(1, 2000))
 def test_the_weights_of_all_tiles_sum_to_one_everywhere(side: int, wanted: int) -> None:
     length = tiles.compute_covered_length(wanted, side)
@@ -48,7 +47,6 @@ def test_the_weights_of_all_tiles_sum_to_one_everywhere(side: int, wanted: int) 
     assert (sums == 1).all()
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.integers(8, 300), st.integers(1, 2000))
 def test_tiles_overlap_and_lie_on_the_grid(side: int, wanted: int) -> None:
     length, grid = tiles.compute_covered_length(wanted, side), 16 if side >= 64 else 1
@@ -76,7 +74,6 @@ def test_as_few_tiles_as_that_takes() -> None:
 # exactness
 
 
-@settings(deadline=None, max_examples=120)
 @given(
     st.integers(1, 150), st.integers(1, 150), st.sampled_from([1, 3]), st.sampled_from([1, 5, 24, 64]),
     st.sampled_from([2, 40, 64]), st.integers(1, 9),

@@ -8,7 +8,7 @@ from itertools import islice, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from known_bundles import make_noise
 from loopback_camera import (
@@ -36,7 +36,6 @@ def split_at(data: bytes, places: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in pairwise(edges)]
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     bodies=st.lists(st.binary(max_size=200), min_size=1, max_size=4),
     garbage=st.binary(max_size=50),

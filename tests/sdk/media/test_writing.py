@@ -11,7 +11,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
@@ -38,7 +38,6 @@ def make_flashing_frames(flash: int, count: int = 40) -> list[np.ndarray]:
     return [np.full((48, 64, 3), 255 if i == flash else 30, np.uint8) for i in range(count)]
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     channels=st.sampled_from([1, 3, 4]),
@@ -144,7 +143,6 @@ def test_variable_rates_keep_their_times(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_allclose([f.time_ms for f in read_all(path)], times, atol=0.6)
 
 
-@settings(max_examples=30, deadline=None)
 @given(times=st.lists(st.floats(0, 500), min_size=1, max_size=12), fps=st.sampled_from([25.0, 29.97, 60.0]))
 def test_time_stamps_always_increase(
     tmp_path_factory: pytest.TempPathFactory, times: list[float], fps: float

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tiny_networks import CONFIGS, make_tiny_network
 from torch import Tensor
@@ -27,7 +27,6 @@ from i2i_training.networks import (
 )
 
 Shapes = dict[str, tuple[int, ...]]
-quick = settings(max_examples=60, deadline=None)
 
 counts = st.integers(1, 9)
 common = {"in_channels": counts, "out_channels": counts, "dropout": st.booleans()}
@@ -62,13 +61,11 @@ def drop_unknowable(config: GeneratorConfig) -> GeneratorConfig:
     return replace(config, padding=padding, upsample=upsample)
 
 
-@quick
 @given(config=st.one_of(resnets, mobiles, unets))
 def test_every_network_is_recognized(config: GeneratorConfig) -> None:
     assert infer_config(list_shapes(config)).config == drop_unknowable(config)
 
 
-@quick
 @given(config=st.one_of(resnets, mobiles))
 def test_assumptions_name_what_keys_cannot_tell_and_only_that(config: ResnetConfig) -> None:
     assumed = set(infer_config(list_shapes(config)).assumptions)
@@ -77,7 +74,6 @@ def test_assumptions_name_what_keys_cannot_tell_and_only_that(config: ResnetConf
     assert assumed <= {"padding", "upsample"}
 
 
-@quick
 @given(config=st.one_of(resnets, mobiles))
 def test_what_the_user_knows_gives_the_original_back(config: ResnetConfig) -> None:
     found = infer_config(list_shapes(config)).config
@@ -120,7 +116,6 @@ model.model.0.weight model.model.1.model.1.weight model.model.3.weight
 """.split()  # noqa: SIM905
 
 
-@quick
 @given(st.dictionaries(st.sampled_from([*NONSENSE, ""]), st.lists(st.integers(0, 4), max_size=5).map(tuple)))
 def test_nonsense_is_one_kind_of_error(shapes: Shapes) -> None:
     with pytest.raises(UnknownArchitectureError):

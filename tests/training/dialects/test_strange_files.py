@@ -23,7 +23,7 @@ from checkpoint_files import (
     save_upstream,
     save_upstream_network,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tiny_networks import has_same_weights, make_picture, make_spec, make_tiny_network
 from torch import Tensor, nn
@@ -297,7 +297,6 @@ SMALL_FILES = make_small_files()
 
 
 @pytest.mark.parametrize("name", sorted(SMALL_FILES))
-@settings(max_examples=150, deadline=None, derandomize=True)
 @given(edits=st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), min_size=1, max_size=5))
 def test_damaged_bytes_load_or_are_refused(
     name: str, tmp_path_factory: pytest.TempPathFactory, edits: list[tuple[int, int]]
