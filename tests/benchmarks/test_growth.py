@@ -74,10 +74,3 @@ def test_a_jump_between_two_neighbors_is_listed_where_the_whole_is_linear() -> N
     assert fit.excess < 0.05
     assert fit.worst == (2, 4, pytest.approx(0.5))
     assert select_superlinear(found) == found
-
-
-def test_what_cannot_be_fitted_is_refused() -> None:
-    with pytest.raises(ValueError, match="model ort: 65536 pixels were measured twice"):
-        fit_growth([make_row(1), make_row(2)])
-    with pytest.raises(ValueError, match="above 0"):
-        fit_growth([make_row(0), make_row(2, batch=4)])

@@ -19,6 +19,7 @@ from i2i_sdk.perf.energy import NOT_AVAILABLE, open_meters
 from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.quiet import QuietMonitor
 from i2i_sdk.perf.record import Record, Row, make_record, read_record, write_record
+from i2i_sdk.perf.tables import build_tables, format_conditions
 from i2i_sdk.quality.verify_bundle import verify_bundle
 
 MIN_ROUNDS = 6
@@ -165,26 +166,26 @@ def measure_parities(
 
 
 def print_record(record: Record) -> None:
-    """The table, fastest first within a size, and what a reader must know."""
-    rows = sorted(record.rows, key=_get_sort_key)
-    print_table(f"{record.title}, on {record.machine['cpu']}", HEADINGS, [_format_cells(row) for row in rows])
-    for row in rows:
-        for note in row.notes:
-            print(f"{_format_shape(row)} {row.name}: {note}")
-    quality, energy = record.facts["quality"], record.facts["energy"]
-    print(f"faster: than {record.baseline}, round by round; PSNR and SSIM: {quality}; energy: {energy}")
+    """The tables, what they were measured on and with, and whether the machine was quiet."""
+    print(f"{record.title}, on {record.machine.get('cpu', 'an unknown processor')}")
+    for table in build_tables(record):
+        print_table(table.title, table.headings, table.rows)
+        for note in table.notes:
+            print(f"  {note}")
+    if record.baseline:
+        print(f"times faster: than {record.baseline}, round by round")
+    facts = {**record.facts, **record.machine}
+    print("; ".join(f"{name}: {value}" for name, value in facts.items() if name != "checks"))
     print_conditions(record)
 
 
-HEADINGS = (
-    *("variant", "size", "batch", "median ms", "+-", "min", "p95", "p99", "faster"),
-    *("PSNR dB", "SSIM", "GMAC/s", "memory MB", "files MB", "J"),
-)
-
-
-def _get_sort_key(row: Row) -> tuple[int, int, float]:
-    median = row.times["frame"].median_ms if row.times else float("inf")
-    return (row.height or 0) * (row.width or 0), row.batch, median
+def print_conditions(record: Record) -> None:
+    """Was the machine quiet?"""
+    print(f"conditions: {format_conditions(record.conditions)}")
+    for mark in record.conditions.marks:
+        print(f"NOT TO BE RELIED ON: {mark}")
+    if record.is_trusted:
+        print("the machine was quiet: these figures can be a reference")
 
 
 def _format_shape(row: Row) -> str:
@@ -192,36 +193,6 @@ def _format_shape(row: Row) -> str:
     parts.append(f"batch {row.batch}" if row.batch > 1 else "")
     parts.append(f"{row.streams} streams" if row.streams > 1 else "")
     return " ".join(filter(None, parts))
-
-
-def _format_cells(row: Row) -> list[str]:
-    """One line of the table."""
-    start = [row.name, f"{row.height}x{row.width}", str(row.batch)]
-    if not row.times:
-        return [*start, *["-"] * (len(HEADINGS) - len(start))]
-    t, v = row.times["frame"], row.values
-    rate = v["macs"] / t.median_ms / 1e6 if "macs" in v else None  # per ms / 1e6 = per s / 1e9
-    figures = (
-        (t.median_ms, ".2f"),
-        (t.spread, ".0%"),
-        *((ms, ".2f") for ms in (t.min_ms, t.p95_ms, t.p99_ms)),
-        (v.get("faster"), ".2f"),
-        (v.get("psnr"), ".1f"),
-        (v.get("ssim"), ".4f"),
-        (rate, ".0f"),
-        (v["memory"] / 1e6 if "memory" in v else None, ".0f"),
-        (v["size"] / 1e6 if "size" in v else None, ".2f"),
-        (v.get("energy"), ".3f"),
-    )
-    return start + ["-" if figure is None else format(figure, digits) for figure, digits in figures]
-
-
-def print_conditions(record: Record) -> None:
-    """Was the machine quiet?"""
-    for mark in record.conditions.marks:
-        print(f"NOT TO BE RELIED ON: {mark}")
-    if record.is_trusted:
-        print("the machine was quiet: these figures can be a reference")
 
 
 def compare_files(before: Path, after: Path) -> int:
