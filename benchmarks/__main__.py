@@ -36,7 +36,6 @@ FULL: dict[str, tuple[str, ...]] = {
     "live": (),
     "serving": (),
     "steadiness": (),
-    "export": (),
     "training": (),
     "soak": (),
 }

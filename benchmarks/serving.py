@@ -23,13 +23,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 from skimage import data
 from websockets.sync.client import ClientConnection, connect
 
 from benchmarks.reporting.publish import publish
 from benchmarks.support.identity import SLOW_S, SlowEngine, write_identity
-from benchmarks.support.processes import CpuShare
 from i2i_sdk import Translator
 from i2i_sdk.perf.quiet import QuietMonitor
 from i2i_sdk.perf.record import Row
@@ -135,11 +135,13 @@ def measure_case(port: int, process: int, seconds: float, case: ServingCase) -> 
         listener = threading.Thread(target=client.receive_results)
         listener.start()
         client.send_frames(WARM_UP_S)
-        client.run, start, cpu = ServingRun(), time.perf_counter(), CpuShare(process)
+        server = psutil.Process(process)
+        server.cpu_percent()  # since now
+        client.run, start = ServingRun(), time.perf_counter()
         client.send_frames(seconds)
         run, client.run = client.run, ServingRun()  # what comes now is not of the measured time
         run.seconds = time.perf_counter() - start
-        run.server_cpu = cpu()
+        run.server_cpu = server.cpu_percent() / 100
     listener.join()
     return run
 

@@ -28,7 +28,6 @@ import psutil
 from benchmarks.reporting.publish import publish
 from benchmarks.support.loopback import Loopback
 from i2i_sdk import Translator
-from i2i_sdk.cli.tables import print_table
 from i2i_sdk.live import MjpegServerSink, NullSink, Result, Stream, StreamStats, VideoSink
 from i2i_sdk.perf.quiet import QuietMonitor
 from i2i_sdk.perf.record import Row
@@ -88,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder, QuietMonitor() as quiet:
         seen, before, after = measure_soak(Path(folder), args.minutes * 60)
     held = check_promises(seen, before, after)
-    show(seen, before, after)
+    print(f"{seen.vanished} viewers vanished; before: {before}; after: {after}")
     assert seen.stats is not None
     facts = {
         "minutes": args.minutes,
@@ -245,15 +244,6 @@ def make_row(seen: SoakObservations, seconds: float) -> Row:
 def sample_memory(memory: Sequence[tuple[float, float]]) -> list[tuple[str, float]]:
     """About twelve of its (second, MiB), for people."""
     return [(f"{at:.0f}", round(mib, 1)) for at, mib in memory[:: max(1, len(memory) // 12)]]
-
-
-def show(seen: SoakObservations, before: ProcessResources, after: ProcessResources) -> None:
-    """Print what was seen."""
-    assert seen.stats is not None
-    rows = [[at, f"{mib:.1f}"] for at, mib in sample_memory(seen.memory)]
-    print_table("", ["second", "memory MiB"], rows)
-    print(seen.stats.format_line())
-    print(f"{seen.vanished} viewers vanished; before: {before}; after: {after}")
 
 
 if __name__ == "__main__":

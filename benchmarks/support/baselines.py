@@ -1,13 +1,10 @@
-"""What variants are compared with: the same network as research code runs it, and engines' own tools.
+"""What variants are compared with: the same network as research code runs it.
 
 Openers for `i2i_sdk.perf.candidates`: each is called in a process of its own.
 """
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,7 @@ from i2i_sdk.perf.candidates import Candidate
 from i2i_training.checkpoint import load_generator
 
 EAGER, COMPILED = "eager PyTorch FP32", "torch.compile FP32"
-TOOL_CALLS = 10  # of each report
+EVENTS_CALLS = 10  # of each report
 
 
 def make_torch_candidates(
@@ -75,7 +72,7 @@ def open_events(**options: Any) -> Callable[[], list[float]]:
         call()
 
     def report() -> list[float]:
-        pairs = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(TOOL_CALLS)]
+        pairs = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(EVENTS_CALLS)]
         for before, after in pairs:
             before.record()
             call()
@@ -128,34 +125,3 @@ def capture_cuda_graph(call: Callable[[], Tensor]) -> Callable[[], Tensor]:
         return result
 
     return replay
-
-
-def make_tool_candidate(
-    graph: Path, size: tuple[int, int], channels: int, batch: int, precision: str
-) -> Candidate:
-    """OpenVINO's benchmark_app on the bundle's graph."""
-    arguments = {"graph": str(graph), "shape": [batch, *size, channels], "precision": precision}
-    opener = "benchmarks.support.baselines:open_benchmark_app"
-    return Candidate(f"OpenVINO's benchmark_app {precision.upper()}", opener, arguments, reports=True)
-
-
-def open_benchmark_app(graph: str, shape: list[int], precision: str) -> Callable[[], list[float]]:
-    """OpenVINO's own tool: the median that it reports of a few calls, one at a time, for latency."""
-    words = ["-c", "from openvino.tools.benchmark.main import main; main()"]
-    words += ["-m", graph, "-d", "CPU", "-api", "sync"]
-    words += ["-hint", "latency", "-niter", str(TOOL_CALLS), "-shape", str(shape).replace(" ", "")]
-    words += ["-infer_precision", {"fp32": "f32", "bf16": "bf16"}[precision]]
-
-    def report() -> list[float]:
-        run = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
-        return [parse_median(run.stdout + run.stderr)]
-
-    return report
-
-
-def parse_median(output: str) -> float:
-    """Milliseconds, as benchmark_app prints them. Raises ValueError with what it said instead."""
-    found = re.search(r"Median:\s+([\d.]+) (ms|us)", output)
-    if found is None:
-        raise ValueError(f"benchmark_app reports no median: {output.strip()[-500:]}")
-    return float(found[1]) / (1000 if found[2] == "us" else 1)

@@ -131,7 +131,8 @@ def _print_table(
 ) -> None:
     """Fastest first, then what could not be run."""
     rows: list[list[str]] = []
-    for point, group in sorted(((p, group) for group in groups for p in group), key=lambda pair: pair[0].ms):
+    pairs = [(point, same_size) for same_size in groups for point in same_size]
+    for point, group in sorted(pairs, key=lambda pair: pair[0].ms):
         t, better = tuned.timings[point.name], find_dominator(point, group)
         times = (f"{ms:.2f}" for ms in (t.min_ms, t.median_ms, t.p95_ms))
         verdict = f"dominated by {better.name}" if better else "on the front"

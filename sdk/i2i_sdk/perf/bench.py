@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from i2i_sdk.perf.record import Row
 from i2i_sdk.perf.timing import compute_median_ratio, pause
 
 ORT_DEFAULT = "ONNX Runtime, default options"
-MAX_STEADY_SPREAD = 0.05  # a wider spread is told
 
 Progress = Callable[[str], object]
 Call = Callable[[], object]
@@ -111,23 +110,53 @@ def bench_variants(
     how: dict[str, Any] = {"meters": meters, "check_steady": check_steady, "progress": progress}
     comparison = compare([*others, *candidates], options.rounds, seconds=options.seconds, **how)
     reasons |= comparison.reasons
-    by_name = {variant.name: variant for variant in variants}
+    names: dict[str, Variant | None] = dict.fromkeys(candidate.name for candidate in others)
+    names |= {variant.name: variant for variant in variants}
     size = variants[0].height, variants[0].width
     subject = bundle.manifest.model.name
     rows: list[Row] = []
-    for name in [candidate.name for candidate in others] + [variant.name for variant in variants]:
-        variant = by_name.get(name)
+    for name, variant in names.items():
         shown = shorten_name(variant) if variant else name
         if name in reasons:
             rows.append(Row(subject, shown, *size, batch, notes=(f"not run: {reasons[name]}",)))
             continue
         measured = comparison.timings[name]
-        values = collect_costs(measured) | (collect_facts(variant, batch, parities or {}) if variant else {})
+        row = replace(make_row(subject, shown, measured), height=size[0], width=size[1], batch=batch)
+        if variant:
+            row.values.update(collect_facts(variant, batch, parities or {}))
         if baseline in comparison.timings:
-            values["faster"] = compute_median_ratio(comparison.timings[baseline].medians, measured.medians)
-        found: dict[str, Any] = {"times": {"frame": measured.timing}, **collect_times(measured)}
-        rows.append(Row(subject, shown, *size, batch, **found, values=values, notes=collect_notes(measured)))
+            ratio = compute_median_ratio(comparison.timings[baseline].medians, measured.medians)
+            row.values["faster"] = ratio
+        rows.append(row)
     return rows, comparison
+
+
+def make_row(subject: str, name: str, timings: CandidateTimings) -> Row:
+    """The row of a candidate: its calls, to microseconds, what they cost, and what a reader must know.
+
+    Args:
+        subject: the model or device.
+        name: of the row.
+        timings: of the candidate.
+
+    Returns:
+        A row without a size.
+    """
+    costs = {
+        "warm_up": timings.warm_up.calls or None,
+        "memory": timings.memory,
+        "energy": timings.energy,
+        "repeated": timings.repeated or None,
+    }
+    return Row(
+        subject,
+        name,
+        times={"frame": timings.timing},
+        samples={"frame": tuple(round(ms, 3) for ms in timings.times)},
+        values={cost: value for cost, value in costs.items() if value is not None},
+        notes=collect_notes(timings),
+        rounds={"frame": tuple(map(len, timings.rounds))},
+    )
 
 
 def collect_facts(variant: Variant, batch: int, parities: dict[str, Parity]) -> dict[str, float]:
@@ -144,32 +173,16 @@ def collect_facts(variant: Variant, batch: int, parities: dict[str, Parity]) -> 
     return values
 
 
-def collect_costs(timings: CandidateTimings) -> dict[str, float]:
-    """Memory, energy, warm-up and repeated turns, where there is something to tell."""
-    calls, repeated = timings.warm_up.calls or None, timings.repeated or None
-    costs = {"warm_up": calls, "memory": timings.memory, "energy": timings.energy, "repeated": repeated}
-    return {name: cost for name, cost in costs.items() if cost is not None}
-
-
 def collect_notes(timings: CandidateTimings) -> tuple[str, ...]:
     """What a reader must know of these figures."""
-    notes: list[str] = []
-    if not timings.warm_up.stable:
-        notes.append(f"its times were not stable after {timings.warm_up.calls} calls")
-    if (uncertain := timings.timing.spread) > MAX_STEADY_SPREAD:
-        notes.append(f"unsteady: its median is uncertain by {uncertain:.0%}")
-    return tuple(notes)
+    if timings.warm_up.stable:
+        return ()
+    return (f"its times were not stable after {timings.warm_up.calls} calls",)
 
 
 def shorten_name(variant: Variant) -> str:
     """ "openvino-bf16": the size stands beside it."""
     return variant.name.removesuffix(f"-{variant.height}x{variant.width}")
-
-
-def collect_times(timings: CandidateTimings) -> dict[str, Any]:
-    """The times of a row, to microseconds, and how many each round has."""
-    samples = tuple(round(ms, 3) for ms in timings.times)
-    return {"samples": {"frame": samples}, "rounds": {"frame": tuple(map(len, timings.rounds))}}
 
 
 def format_threads(threads: int | None) -> str:

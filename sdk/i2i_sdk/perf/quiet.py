@@ -29,7 +29,7 @@ class Usage:
     total: int
     busy: int  # of it, not idle; without what was stolen
     stolen: int
-    own: int  # of this process and its children, past ones too
+    own: int  # of this process, and of its descendants that ended
     throttled: int | None
 
 
@@ -162,28 +162,8 @@ def read_usage(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Usage | 
         return None
     user, nice, system, idle, iowait, irq, softirq, steal = map(int, words[1:9])
     busy = user + nice + system + irq + softirq
-    own = count_own_ticks(proc, os.getpid())
+    own = round(sum(os.times()[:4]) * os.sysconf("SC_CLK_TCK"))
     return Usage(busy + idle + iowait + steal, busy, steal, own, count_throttlings(sys))
-
-
-def count_own_ticks(proc: Path, process: int) -> int:
-    """Ticks of a process, its living descendants, and those that ended."""
-    spent: dict[int, int] = {}
-    children: dict[int, list[int]] = {}
-    for folder in proc.glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:  # it ended meanwhile
-            continue
-        parent, *times = (int(fields[index]) for index in (1, 11, 12, 13, 14))
-        spent[int(folder.name)] = sum(times)
-        children.setdefault(parent, []).append(int(folder.name))
-    family, waiting = 0, [process]
-    while waiting:
-        member = waiting.pop()
-        family += spent.get(member, 0)
-        waiting += children.get(member, [])
-    return family
 
 
 def count_throttlings(sys: Path) -> int | None:

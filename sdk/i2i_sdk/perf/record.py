@@ -39,7 +39,7 @@ TIMES: dict[str, str] = {
     "import": "import i2i_sdk in a fresh process",
     "load": "Translator(…)",
     "first": "the first frame",
-    "export": "building a variant from a checkpoint, with its checks",
+    "export": "building a variant from a checkpoint, with its checks",  # older records have it
     "step": "one step of training",
     "round": "one frame of every stream",
     "smooth": "the temporal smoother, one frame",
