@@ -15,8 +15,6 @@ MODELS: dict[str, dict[str, tuple[float, float | None]]] = {
     "maps_resnet9": {
         BASELINE: (312.0, None),
         "torch.compile": (271.0, None),
-        "ONNX Runtime, default options": (281.0, None),
-        "OpenVINO benchmark_app bf16": (119.0, None),
         "ort-fp32": (279.0, 112.8),
         "ort-int8": (143.0, 33.4),
         "openvino-fp32": (242.0, 111.6),
@@ -27,12 +25,6 @@ MODELS: dict[str, dict[str, tuple[float, float | None]]] = {
     },
     "maps_unet256": {
         BASELINE: (63.0, None),
-        "torch.compile": (47.0, None),
-        "ONNX Runtime, default options": (42.5, None),
-        "OpenVINO benchmark_app bf16": (28.0, None),
-        "ort-fp32": (42.0, 120.0),
-        "ort-int8": (45.0, 29.4),
-        "openvino-fp32": (35.0, 118.1),
         "openvino-bf16": (29.4, 49.1),
         "openvino-int8": (10.1, 29.6),
         "ncnn-fp32": (77.0, 101.2),
@@ -94,14 +86,7 @@ def make_live_record() -> Record:
     generator = np.random.default_rng(1)
     rows: list[Row] = []
     for name, engine in (("sketch, fastest", 6.1), ("identity", 0.2)):
-        parts = {
-            "glass": 9 + engine,
-            "capture": 4.0,
-            "pre": 0.6,
-            "engine": engine,
-            "post": 1.1,
-            "handed": 0.4,
-        }
+        parts = {"glass": 9 + engine, "capture": 4.0, "engine": engine, "handed": 0.4}
         times = {
             part: compute_statistics((ms * (1 + generator.gamma(2.0, 0.05, 300))).tolist())
             for part, ms in parts.items()
