@@ -166,14 +166,16 @@ def _draw_spread(rows: Sequence[Row]) -> Picture | None:
     title = format_title(rows[0].subject, format_size(rows[0]))
     figure = create_figure(1.2 + 0.3 * len(rows), title)
     axes: Any = figure.subplots()
-    medians = [row.times["frame"].median_ms for row in rows]
-    shares = [
-        [100 * ms / median for ms in row.samples["frame"]] for row, median in zip(rows, medians, strict=True)
-    ]
-    names = [shorten(row.name) for row in rows]
-    axes.boxplot(shares, orientation="horizontal", whis=(5, 95), showfliers=False, tick_labels=names)
+    medians = {row.name: row.times["frame"].median_ms for row in rows}
+    axes.boxplot(
+        [[100 * ms / medians[row.name] for ms in row.samples["frame"]] for row in rows],
+        orientation="horizontal",
+        whis=(5, 95),
+        showfliers=False,
+        tick_labels=[shorten(name) for name in medians],
+    )
     axes.set_xlabel("time of a call, % of the median")
-    written = "; ".join(f"{row.name} {format_number(ms)} ms" for row, ms in zip(rows, medians, strict=True))
+    written = "; ".join(f"{name} {format_number(ms)} ms" for name, ms in medians.items())
     alt = f"Spread of the times of {title}. Medians: {written}."
     return Picture("spread", make_slug("spread", rows[0].subject, format_size(rows[0])), alt, figure)
 

@@ -63,9 +63,6 @@ class ProcessResources:
         self.threads = sorted(thread.name for thread in threading.enumerate())
         self.native, self.files = process.num_threads(), process.num_fds()
 
-    def __str__(self) -> str:
-        return f"{len(self.threads)} Python threads, {self.native} in all, {self.files} open files"
-
 
 class CountingSink(NullSink):
     """How many results were shown."""
@@ -87,7 +84,6 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder, QuietMonitor() as quiet:
         seen, before, after = measure_soak(Path(folder), args.minutes * 60)
     held = check_promises(seen, before, after)
-    print(f"{seen.vanished} viewers vanished; before: {before}; after: {after}")
     assert seen.stats is not None
     facts = {
         "minutes": args.minutes,

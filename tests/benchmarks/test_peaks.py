@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from benchmarks.support import peaks
 from benchmarks.support.peaks import (
@@ -23,7 +22,7 @@ from benchmarks.support.peaks import (
     write_probes,
 )
 from benchmarks.support.probe_files import Stack
-from benchmarks.support.probe_openers import StackShape, open_engine
+from benchmarks.support.probe_openers import StackShape
 from i2i_export.passes.onnx_graph import OnnxGraph, count_conv_macs
 from i2i_sdk.backends import explain_unsupported_backend, load_backend_class
 from i2i_sdk.backends.base import Engine
@@ -56,11 +55,6 @@ def open_probe_engine(probe: Probe) -> Engine:
     return load_backend_class(probe.key[0])(files, probe.key[1])
 
 
-def make_noise(engine: Engine, seed: int) -> NDArray[np.generic]:
-    shape = [side or 1 for side in engine.input_shape]
-    return np.random.default_rng(seed).integers(0, 256, shape).astype(engine.input_dtype)
-
-
 def test_every_precision_has_its_probe_and_every_engine_one_of_the_memory(probes: dict[str, Probe]) -> None:
     arithmetic = [probe.key for probe in probes.values() if not probe.bytes]
     assert sorted(arithmetic) == sorted(ENGINES)
@@ -69,23 +63,14 @@ def test_every_precision_has_its_probe_and_every_engine_one_of_the_memory(probes
 
 
 @pytest.mark.parametrize(("backend", "precision"), ENGINES)
-def test_a_stack_computes_in_what_was_asked_for(
-    backend: str, precision: str, probes: dict[str, Probe]
-) -> None:
+def test_a_stack_computes_what_was_asked_for(backend: str, precision: str, probes: dict[str, Probe]) -> None:
+    """Nothing was folded away: the picture that PyTorch makes comes out, within the precision's rounding."""
     with open_probe_engine(probes[f"peak {backend}-{precision}"]) as engine:
         assert engine.precision == precision
         if backend != "ncnn":  # which does not say; it is in FP32 always
             assert engine.layers == {precision: STACK.layers + 2}
-
-
-@pytest.mark.parametrize(("backend", "precision"), ENGINES)
-def test_a_stack_s_values_follow_its_input(backend: str, precision: str, probes: dict[str, Probe]) -> None:
-    """Nothing was folded away: the picture that PyTorch makes comes out, within the precision's rounding."""
-    with open_probe_engine(probes[f"peak {backend}-{precision}"]) as engine:
-        shape = make_noise(engine, 0).shape
-        black, white = (np.full(shape, level, np.uint8) for level in (0, 255))
-        assert engine.run(white).mean() > engine.run(black).mean() + 50
-        picture = make_noise(engine, 1)
+        shape = [side or 1 for side in engine.input_shape]
+        picture = np.random.default_rng(1).integers(0, 256, shape).astype(engine.input_dtype)
         found = engine.run(picture).astype(float)
     with torch.no_grad():
         y = Stack(STACK)(torch.from_numpy(picture).permute(0, 3, 1, 2).float() / 127.5 - 1)
@@ -121,14 +106,11 @@ def test_a_file_s_multiplications_are_those_that_are_said(probes: dict[str, Prob
 
 
 def test_the_memory_probes_say_what_they_move(probes: dict[str, Probe]) -> None:
+    assert 4 * peaks.WEIGHTS.weights > 200e6  # no cache holds them
     for backend in ("ort", "openvino"):
         probe = probes[f"bandwidth {backend}"]
         graph = onnx.load(probe.candidate.arguments["files"][0]).graph
         assert sum(4 * np.prod(w.dims) for w in graph.initializer if len(w.dims) == 4) == probe.bytes
-
-
-def test_no_cache_holds_the_weights_that_are_read() -> None:
-    assert 4 * peaks.WEIGHTS.weights > 200e6
 
 
 def test_they_are_measured_in_processes_of_their_own(probes: dict[str, Probe]) -> None:
@@ -144,13 +126,6 @@ def test_an_engine_s_process_has_no_pytorch_in_it() -> None:
         "import sys, benchmarks.support.probe_openers; sys.exit(bool({'torch', 'onnx'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_openers_give_new_results_each_call(probes: dict[str, Probe]) -> None:
-    run = open_engine(**probes["peak ort-fp32"].candidate.arguments)
-    first, second = run(), run()
-    assert first is not second
-    np.testing.assert_array_equal(np.asarray(first), np.asarray(second))
 
 
 def test_the_float_that_goes_with_a_precision_is_measured_too(

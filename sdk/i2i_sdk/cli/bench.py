@@ -10,7 +10,7 @@ from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import Parity, Variant
 from i2i_sdk.cli.common import format_run_command, parse_measuring, read_bundle
 from i2i_sdk.cli.tables import print_table
-from i2i_sdk.errors import BackendError, InputError
+from i2i_sdk.errors import InputError
 from i2i_sdk.loading import parse_size
 from i2i_sdk.perf import bench
 from i2i_sdk.perf.bench import ORT_DEFAULT, BenchOptions, Progress
@@ -110,7 +110,23 @@ def bench_bundle(
     options: BenchOptions,
     progress: Progress,
 ) -> Record:
-    """Measure variants, size by size and batch by batch. Raises BackendError if none runs."""
+    """Measure variants, size by size and batch by batch.
+
+    Args:
+        bundle: that was read.
+        frames: a folder of images or a video for the quality; None takes that of the export.
+        variants: of the bundle.
+        batch_sizes: frames of a call, from 1.
+        options: of the measurement.
+        progress: told in a few words what is done.
+
+    Returns:
+        A record of the part "engines".
+
+    Raises:
+        BackendError: no variant runs here.
+        InputError, MediaError, BundleError: the frames or the reference cannot be had.
+    """
     sizes = dict.fromkeys((v.height, v.width) for v in variants)
     rows: list[Row] = []
     meters = open_meters()
@@ -138,8 +154,7 @@ def bench_bundle(
         for meter in meters:
             meter.close()
     if not any("size" in row.values for row in rows):
-        reasons = "; ".join(f"{row.name}: {note}" for row in rows for note in row.notes)
-        raise BackendError(f"{bundle.path}: no variant can run on this device: {reasons}")
+        raise bench.make_none_runs_error(bundle, {row.name: note for row in rows for note in row.notes})
     facts = {
         "bundle": bundle.path.name,
         "checkpoint": bundle.manifest.model.source_sha256,
@@ -157,7 +172,17 @@ def bench_bundle(
 def measure_parities(
     bundle: Bundle, frames: Path | None, threads: int | None, progress: Progress
 ) -> dict[str, Parity]:
-    """PSNR and SSIM against the bundle's reference on the frames given; none without frames."""
+    """PSNR and SSIM against the bundle's reference on the frames given; none without frames.
+
+    Args:
+        bundle: that was read.
+        frames: a folder of images or a video, or None.
+        threads: of the engines; None: their own choice.
+        progress: told in a few words what is done.
+
+    Returns:
+        Parity by the variant's name.
+    """
     if frames is None:
         return {}
     progress("comparing pictures with the reference's")

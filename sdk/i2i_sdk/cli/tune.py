@@ -11,8 +11,8 @@ from pathlib import Path
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.cli.common import format_decibels, format_run_command, parse_measuring, read_bundle
 from i2i_sdk.cli.tables import print_table
-from i2i_sdk.errors import BackendError, InputError
-from i2i_sdk.perf.bench import BenchOptions, collect_candidates
+from i2i_sdk.errors import InputError
+from i2i_sdk.perf.bench import BenchOptions, collect_candidates, make_none_runs_error
 from i2i_sdk.perf.candidates import compare
 from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.pareto import Point, find_dominator
@@ -77,7 +77,20 @@ def tune_bundle(bundle: Bundle, frames: Path | None, rounds: int, threads: int |
     """Measure every variant that runs here: the quality, and the time of one frame.
 
     Quality is PSNR against the bundle's reference, as `i2i verify` finds it; without frames and without
-    scikit-image's it is what was found at export. Raises BackendError if no variant runs.
+    scikit-image's it is what was found at export.
+
+    Args:
+        bundle: that was read.
+        frames: a folder of images or a video for the quality, or None.
+        rounds: turns of each variant.
+        threads: of the engines; None: their own choice.
+
+    Returns:
+        Times, quality, and why others did not run.
+
+    Raises:
+        BackendError: no variant runs here.
+        InputError, MediaError, BundleError: the frames or the reference cannot be had.
     """
     if frames is not None or importlib.util.find_spec("skimage") is not None:
         found = verify_bundle(bundle, frames, threads)
@@ -91,8 +104,7 @@ def tune_bundle(bundle: Bundle, frames: Path | None, rounds: int, threads: int |
     timings, not_timed = measure_timings(bundle, set(refused), rounds, threads)
     reasons = refused | not_timed
     if not timings:
-        listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        raise BackendError(f"{bundle.path}: no variant can run on this device: {listed}")
+        raise make_none_runs_error(bundle, reasons)
     psnr = {name: p.psnr if (p := parities[name]) else 0.0 for name in timings}
     return TuningResult(timings, psnr, reasons, said)
 
@@ -103,6 +115,15 @@ def measure_timings(
     """One frame of every variant but the `excluded`, by name, and why others were not timed.
 
     Variants of one size take turns, each in a process of its own.
+
+    Args:
+        bundle: that was read.
+        excluded: names of variants that are left out.
+        rounds: turns of each variant.
+        threads: of the engines; None: their own choice.
+
+    Returns:
+        Statistics by the variant's name, and reasons by name.
     """
     timings: dict[str, Timing] = {}
     reasons: dict[str, str] = {}

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from i2i_sdk.backends import explain_unsupported_variant, open_variant
 from i2i_sdk.backends.base import EngineOptions
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import Parity, Variant
+from i2i_sdk.errors import BackendError
 from i2i_sdk.perf.candidates import Candidate, CandidateTimings, Comparison, compare
 from i2i_sdk.perf.energy import EnergyMeter
 from i2i_sdk.perf.record import Row
@@ -41,7 +42,17 @@ class BenchOptions:
 def collect_candidates(
     bundle: Bundle, variants: Sequence[Variant], batch: int, options: BenchOptions
 ) -> tuple[list[Candidate], dict[str, str]]:
-    """The variants that run here at this batch size, and why others do not."""
+    """The variants that run here at this batch size, and why others do not.
+
+    Args:
+        bundle: that has the variants.
+        variants: some of it.
+        batch: frames of a call, from 1.
+        options: of the engines.
+
+    Returns:
+        A candidate for each variant that runs, and the others' reasons by name.
+    """
     found: list[Candidate] = []
     reasons: dict[str, str] = {}
     for variant in variants:
@@ -58,13 +69,36 @@ def collect_candidates(
 
 
 def make_reference_candidate(bundle: Bundle, variant: Variant, batch: int) -> Candidate:
-    """The bundle's FP32 graph of a variant's size as anyone would run it: the baseline on every device."""
+    """The bundle's FP32 graph of a variant's size as anyone would run it: the baseline on every device.
+
+    Args:
+        bundle: that has the graph.
+        variant: of that size.
+        batch: frames of a call, from 1.
+
+    Returns:
+        A candidate called `ORT_DEFAULT`.
+    """
     arguments = {"graph": str(bundle.reference_for(variant)), "batch": batch}
     return Candidate(ORT_DEFAULT, "i2i_sdk.perf.bench:open_reference", arguments)
 
 
 def open_candidate(path: str, name: str, batch: int, threads: int | None, provider: str | None) -> Call:
-    """A call of a variant on random numbers; in a candidate's process, where it is never closed."""
+    """A call of a variant on random numbers; in a candidate's process, where it is never closed.
+
+    Args:
+        path: of the bundle.
+        name: of the variant.
+        batch: frames of a call, from 1.
+        threads: of the engine; None: its own choice.
+        provider: of ONNX Runtime; None: the CPU.
+
+    Returns:
+        What runs the engine once.
+
+    Raises:
+        BackendError, BundleError: the variant does not run here, or its files were changed.
+    """
     bundle = Bundle.read(Path(path))
     variant = next(v for v in bundle.manifest.variants if v.name == name)
     engine = open_variant(variant, bundle.files_of(variant), EngineOptions(threads, provider))
@@ -100,10 +134,20 @@ def bench_variants(
 ) -> tuple[list[Row], Comparison]:
     """Measure variants of one size beside other candidates, all taking turns.
 
-    others: baselines, and probes of the device. baseline: the name of the one that "faster" compares with.
-    check_steady: as `take_turns` has it. parities: by variant name, where they were measured here; else those
-    of the export are taken. Returns a row for each variant and candidate, what does not run with its reason,
-    and the rounds themselves.
+    Args:
+        bundle: that has the variants.
+        variants: of one size.
+        others: baselines, and probes of the device.
+        baseline: the name of the one that "faster" compares with.
+        batch: frames of a call, from 1.
+        options: of the measurement.
+        parities: by variant name, where they were measured here; else those of the export are taken.
+        meters: of energy.
+        check_steady: as `take_turns` has it.
+        progress: told in a few words what is done.
+
+    Returns:
+        A row for each variant and candidate, what does not run with its reason, and the rounds themselves.
     """
     options = options or BenchOptions()
     candidates, reasons = collect_candidates(bundle, variants, batch, options)
@@ -160,7 +204,16 @@ def make_row(subject: str, name: str, timings: CandidateTimings) -> Row:
 
 
 def collect_facts(variant: Variant, batch: int, parities: dict[str, Parity]) -> dict[str, float]:
-    """What is known of a variant without timing it."""
+    """What is known of a variant without timing it.
+
+    Args:
+        variant: of a bundle.
+        batch: frames of a call, from 1.
+        parities: by variant name, where they were measured here; else those of the export are taken.
+
+    Returns:
+        Values of a row, as `record.VALUES` names them.
+    """
     values: dict[str, float] = {
         "macs": variant.macs * batch,
         "low": variant.macs_in_precision,
@@ -178,6 +231,12 @@ def collect_notes(timings: CandidateTimings) -> tuple[str, ...]:
     if timings.warm_up.stable:
         return ()
     return (f"its times were not stable after {timings.warm_up.calls} calls",)
+
+
+def make_none_runs_error(bundle: Bundle, reasons: Mapping[str, str]) -> BackendError:
+    """What to raise where no variant can run on this device. reasons: by the variants' names."""
+    listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+    return BackendError(f"{bundle.path}: no variant can run on this device: {listed}")
 
 
 def shorten_name(variant: Variant) -> str:

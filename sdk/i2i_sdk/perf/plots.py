@@ -59,7 +59,13 @@ def apply_style() -> AbstractContextManager[None]:
 
 
 def save_figure(figure: Figure, file: Path | IO[str], **how: Any) -> None:
-    """Write a figure in the common style. how: as matplotlib's `savefig` takes it."""
+    """Write a figure in the common style.
+
+    Args:
+        figure: that was drawn within `apply_style`.
+        file: a path, or a text file for SVG.
+        how: as matplotlib's `savefig` takes it.
+    """
     with apply_style():
         figure.savefig(file, **how)
 
