@@ -126,7 +126,17 @@ def _serve(graph: Path, slow: bool, ready: Connection) -> None:
 
 
 def measure_case(port: int, process: int, seconds: float, case: ServingCase) -> ServingRun:
-    """Send a camera's frames for so long, and take the answers in a thread beside it."""
+    """Send a camera's frames for so long, and take the answers in a thread beside it.
+
+    Args:
+        port: of the server.
+        process: its number.
+        seconds: after the warm-up.
+        case: how the client behaves.
+
+    Returns:
+        What the client saw.
+    """
     address = f"ws://127.0.0.1:{port}/v1/stream"
     with connect(address, compression=None, max_size=None) as socket:
         socket.send(json.dumps({"type": "hello", "format": "jpeg", "quality": QUALITY}))

@@ -115,7 +115,17 @@ def main(argv: Sequence[str]) -> int:
 def measure_saturated(
     subject: str, translate: Translator, seconds: float, check_steady: Callable[[], bool]
 ) -> list[Row]:
-    """A row for each number of streams that always have a frame ready; they take turns."""
+    """A row for each number of streams that always have a frame ready; they take turns.
+
+    Args:
+        subject: how the engine is called.
+        translate: that is open.
+        seconds: of each number of streams.
+        check_steady: as `take_turns` has it.
+
+    Returns:
+        Rows of a record.
+    """
     pictures = make_photos(SIZE, PICTURE_COUNT)
     translate.warmup()
     cases = {
@@ -129,7 +139,17 @@ def measure_saturated(
 def measure_cameras(
     subject: str, translate: Translator, seconds: float, before_each: Callable[[], object]
 ) -> list[Row]:
-    """A row for each number of cameras."""
+    """A row for each number of cameras.
+
+    Args:
+        subject: how the engine is called.
+        translate: that is open.
+        seconds: of each number of streams.
+        before_each: called before each.
+
+    Returns:
+        Rows of a record.
+    """
     rows: list[Row] = []
     with Loopback(SIZE, fps=FPS, cameras=max(STREAM_COUNTS)) as camera:
         for count in STREAM_COUNTS:

@@ -65,7 +65,16 @@ def render_report(records: Sequence[Record]) -> str:
 
 
 def render_template(name: str, *, sections: Sequence[PageSection], **content: Any) -> str:
-    """The text of a template of this folder; HTML escapes all that it shows, Markdown says where."""
+    """The text of a template of this folder; HTML escapes all that it shows, Markdown says where.
+
+    Args:
+        name: of a file in this folder.
+        sections: of the page.
+        content: what else the template names.
+
+    Returns:
+        The text.
+    """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=select_autoescape(["html.jinja"]),

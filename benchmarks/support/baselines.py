@@ -23,7 +23,18 @@ EVENTS_CALLS = 10  # of each report
 def make_torch_candidates(
     checkpoint: Path, size: tuple[int, int], batch: int, device: str, threads: int | None = None
 ) -> list[Candidate]:
-    """PyTorch eager and compiled; on a GPU also in FP16, as a CUDA graph, and timed by CUDA events."""
+    """PyTorch eager and compiled; on a GPU also in FP16, as a CUDA graph, and timed by CUDA events.
+
+    Args:
+        checkpoint: of a generator.
+        size: height, width.
+        batch: frames of a call, from 1.
+        device: "cpu" or "cuda".
+        threads: of PyTorch; None: its own choice.
+
+    Returns:
+        Candidates, the baseline first.
+    """
     common = {"checkpoint": str(checkpoint), "size": list(size), "batch": batch, "device": device}
 
     def make_candidate(name: str, opener: str = "open_torch", **more: Any) -> Candidate:
@@ -46,8 +57,16 @@ def make_torch_candidates(
 def open_torch(checkpoint: str, size: tuple[int, int], batch: int, **options: Any) -> Callable[[], object]:
     """The bare generator in PyTorch, float32 in and out: less work than an engine, which converts too.
 
-    On a GPU the frame goes there and the picture comes back, as with an engine. options: as
-    `build_torch_call` takes them.
+    On a GPU the frame goes there and the picture comes back, as with an engine.
+
+    Args:
+        checkpoint: of a generator.
+        size: height, width.
+        batch: frames of a call, from 1.
+        options: as `build_torch_call` takes them.
+
+    Returns:
+        What runs the network once.
     """
     call, inputs = build_torch_call(checkpoint, size, batch, **options)
     if inputs.device.type == "cpu":
@@ -92,7 +111,20 @@ def build_torch_call(
     half: bool = False,
     threads: int | None = None,
 ) -> tuple[Callable[[], Tensor], Tensor]:
-    """A forward pass, and the tensor that it reads: float32 [N, C, H, W]. mode: eager, compiled or graph."""
+    """A forward pass, and the tensor that it reads: float32 [N, C, H, W].
+
+    Args:
+        checkpoint: of a generator.
+        size: height, width.
+        batch: frames of a call, from 1.
+        device: "cpu" or "cuda".
+        mode: "eager", "compiled" or "graph".
+        half: FP16 by autocast.
+        threads: of PyTorch; None: its own choice.
+
+    Returns:
+        The call, and its input.
+    """
     if threads is not None:
         torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # FP32 means FP32

@@ -27,7 +27,16 @@ class StreamRun:
     camera_cpu: float = 0.0
 
     def to_row(self, subject: str, name: str, size: Size) -> Row:
-        """As a row of a record; `size` is the cameras'."""
+        """As a row of a record; `size` is the cameras'.
+
+        Args:
+            subject: the set-up.
+            name: of the engine.
+            size: of the cameras' pictures: width, height.
+
+        Returns:
+            A row.
+        """
         width, height = size
         times = {stage: compute_statistics(times) for stage, times in self.times.items()}
         samples = {"glass": tuple(self.times["glass"])}
@@ -43,6 +52,16 @@ def watch_cameras(
 
     Everything is included: sending, receiving, decoding, hand-overs, the engine. Raises MediaError where a
     camera is lost for good.
+
+    Args:
+        translate: that is open.
+        camera: one or several in a process.
+        streams: how many of them.
+        seconds: after the warm-up.
+        warm_up: seconds that do not count.
+
+    Returns:
+        What was shown.
     """
     meter = AgeMeter(camera, streams, seconds, warm_up)
     translate.stream(camera.urls[:streams], sinks=[meter]).run()

@@ -55,6 +55,15 @@ def write_stack(folder: Path, shape: StackShape, backend: str, precision: str) -
     """The files of a stack that `backend` takes; written unless they are there.
 
     Raises ExportError where pnnx is missing, which ncnn's need.
+
+    Args:
+        folder: of the files.
+        shape: of the stack.
+        backend: "ort", "openvino" or "ncnn".
+        precision: that the backend computes in.
+
+    Returns:
+        The files.
     """
     name = "stack-" + "-".join(str(value) for value in vars(shape).values())
     if backend == "ncnn":
