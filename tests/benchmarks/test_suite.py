@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from made_up_records import make_live_record
+from known_records import make_live_record
 
 from benchmarks import __main__ as suite
 from i2i_sdk.perf.record import write_record
