@@ -30,14 +30,8 @@ SHORT: dict[str, tuple[str, ...]] = {
 }
 FULL: dict[str, tuple[str, ...]] = {
     "engines": ("--full",),
-    "overhead": (),
-    "cold": (),
+    **dict.fromkeys(("overhead", "cold", "streams", "live", "serving", "steadiness", "training", "soak"), ()),
     "streams": ("--seconds", "20"),
-    "live": (),
-    "serving": (),
-    "steadiness": (),
-    "training": (),
-    "soak": (),
 }
 
 

@@ -123,9 +123,8 @@ def main(argv: Sequence[str]) -> int:
         "model": name_subject(args.model),
         "engine": format_engine_name(translate),
         "threads_of_opencv": cv2.getNumThreads(),
+        "frames_at_most": args.frames,
     }
-    if args.frames < 10**9:
-        facts["frames_at_most"] = args.frames
     title = f"steadiness of translated video, strength {args.strength:g}"
     publish("steadiness", title, rows, quiet.conditions, facts)
     print(f"side by side (input, raw, steady) and differences: {OUT}/steadiness_*")

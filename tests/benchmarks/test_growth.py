@@ -28,12 +28,6 @@ def test_the_exponent_of_a_power_law_is_found(exponent: float) -> None:
     assert [amount for amount, _ in fit.points] == [128**2, 256**2, 512**2]
 
 
-def test_least_squares_over_all_points() -> None:
-    """log2 of the times 0, 3, 3, 6 at log2 of the batch 0, 1, 2, 3: a slope of 1.8 by hand."""
-    (fit,) = fit_growth([make_row(2.0**power, batch=2**i) for i, power in enumerate((0, 3, 3, 6))])
-    assert fit.exponent == pytest.approx(1.8)
-
-
 def test_rows_are_grouped_by_what_varies_alone() -> None:
     rows = [
         *make_size_rows(lambda pixels: pixels),

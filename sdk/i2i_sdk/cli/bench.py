@@ -129,9 +129,13 @@ def bench_bundle(
     """
     sizes = dict.fromkeys((v.height, v.width) for v in variants)
     rows: list[Row] = []
+    parities: dict[str, Parity] = {}
     meters = open_meters()
     try:
-        parities = measure_parities(bundle, frames, options.threads, progress)
+        if frames is not None:
+            progress("comparing pictures with the reference's")
+            outcomes = verify_bundle(bundle, frames, options.threads)
+            parities = {name: outcome.parity for name, outcome in outcomes.items() if outcome.parity}
         with QuietMonitor() as quiet:
             for size in sizes:
                 same = [v for v in variants if (v.height, v.width) == size]
@@ -167,27 +171,6 @@ def bench_bundle(
     title, measured = f"{bundle.manifest.model.name}: one call of each variant", quiet.conditions
     machine = describe_machine()
     return make_record("engines", title, tuple(rows), machine, measured, baseline=ORT_DEFAULT, facts=facts)
-
-
-def measure_parities(
-    bundle: Bundle, frames: Path | None, threads: int | None, progress: Progress
-) -> dict[str, Parity]:
-    """PSNR and SSIM against the bundle's reference on the frames given; none without frames.
-
-    Args:
-        bundle: that was read.
-        frames: a folder of images or a video, or None.
-        threads: of the engines; None: their own choice.
-        progress: told in a few words what is done.
-
-    Returns:
-        Parity by the variant's name.
-    """
-    if frames is None:
-        return {}
-    progress("comparing pictures with the reference's")
-    found = verify_bundle(bundle, frames, threads)
-    return {name: outcome.parity for name, outcome in found.items() if outcome.parity}
 
 
 def print_record(record: Record) -> None:
