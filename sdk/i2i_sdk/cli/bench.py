@@ -15,7 +15,7 @@ from i2i_sdk.loading import parse_size
 from i2i_sdk.perf import bench
 from i2i_sdk.perf.bench import ORT_DEFAULT, BenchOptions, Progress
 from i2i_sdk.perf.compare import find_changes, find_machine_differences, find_unmatched_rows
-from i2i_sdk.perf.energy import NOT_AVAILABLE, open_meters
+from i2i_sdk.perf.energy import NOT_AVAILABLE, EnergyMeter, open_meters
 from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.quiet import QuietMonitor
 from i2i_sdk.perf.record import Record, Row, make_record, read_record, write_record
@@ -159,7 +159,16 @@ def bench_bundle(
             meter.close()
     if not any("size" in row.values for row in rows):
         raise bench.make_none_runs_error(bundle, {row.name: note for row in rows for note in row.notes})
-    facts = {
+    facts = _describe_run(bundle, frames, options, meters)
+    title, measured = f"{bundle.manifest.model.name}: one call of each variant", quiet.conditions
+    machine = describe_machine()
+    return make_record("engines", title, tuple(rows), machine, measured, baseline=ORT_DEFAULT, facts=facts)
+
+
+def _describe_run(
+    bundle: Bundle, frames: Path | None, options: BenchOptions, meters: Sequence[EnergyMeter]
+) -> dict[str, str | int]:
+    return {
         "bundle": bundle.path.name,
         "checkpoint": bundle.manifest.model.source_sha256,
         "threads": bench.format_threads(options.threads),
@@ -168,9 +177,6 @@ def bench_bundle(
         "quality": "measured here" if frames else "as at export",
         "energy": ", ".join(meter.name for meter in meters) or NOT_AVAILABLE,
     }
-    title, measured = f"{bundle.manifest.model.name}: one call of each variant", quiet.conditions
-    machine = describe_machine()
-    return make_record("engines", title, tuple(rows), machine, measured, baseline=ORT_DEFAULT, facts=facts)
 
 
 def print_record(record: Record) -> None:

@@ -42,7 +42,7 @@ def test_a_variant_with_another_picture_is_found(
     [
         ({"backend": "abacus"}, "backend 'abacus' is not known"),
         ({"requires": {"engine": "openvino>=2099"}}, "it needs openvino>=2099; installed is"),
-        ({"requires": {"os": ["amiga"]}}, "it is for amiga"),
+        ({"requires": {"engine": "openvino>=1", "os": ["amiga"]}}, "it is for amiga"),
     ],
 )
 def test_a_variant_that_cannot_run_here_says_why(
