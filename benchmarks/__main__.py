@@ -15,12 +15,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
-from benchmarks.plots import draw_pictures, write_picture
-from benchmarks.reporting import html
+from benchmarks.reporting.pages import render_report
 from benchmarks.reporting.publish import OUT
 from i2i_sdk.errors import InputError
+from i2i_sdk.files import write_atomically
 from i2i_sdk.perf.record import Record, read_record
 
 # Part -> its options in the short set.
@@ -31,15 +30,8 @@ SHORT: dict[str, tuple[str, ...]] = {
 }
 FULL: dict[str, tuple[str, ...]] = {
     "engines": ("--full",),
-    "overhead": (),
-    "cold": (),
+    **dict.fromkeys(("overhead", "cold", "streams", "live", "serving", "steadiness", "training", "soak"), ()),
     "streams": ("--seconds", "20"),
-    "live": (),
-    "serving": (),
-    "steadiness": (),
-    "export": (),
-    "training": (),
-    "soak": (),
 }
 
 
@@ -80,29 +72,19 @@ def run_parts(parts: Sequence[str], full: bool) -> list[str]:
 
 
 def write_report() -> None:
-    """out/bench/report.html, and every picture as PNG and SVG, of all records in out/bench."""
-    found = read_records(OUT)
-    if not found:
-        print(f"no report: {OUT} has no records")
-        return
-    for path, record in found.items():
-        folder = OUT / "plots" / path.stem
-        folder.mkdir(parents=True, exist_ok=True)
-        for picture in draw_pictures(record):
-            write_picture(picture, folder)
-    print(f"pictures: {OUT}/plots")
-    html.main([*map(str, found), "-o", str(OUT / "report.html")])
-
-
-def read_records(folder: Path) -> dict[Path, Record]:
-    """The records of a folder; files of other formats are passed over, and named."""
-    found: dict[Path, Record] = {}
-    for path in sorted(folder.glob("*.json")):
+    """out/bench/report.html of all records there; files of other formats are passed over, and named."""
+    records: list[Record] = []
+    for path in sorted(OUT.glob("*.json")):
         try:
-            found[path] = read_record(path)
+            records.append(read_record(path))
         except InputError as error:
             print(f"left out: {error}")
-    return found
+    if not records:
+        print(f"no report: {OUT} has no records")
+        return
+    with write_atomically(OUT / "report.html") as temporary:
+        temporary.write_text(render_report(records), encoding="utf-8")
+    print(f"wrote {OUT / 'report.html'}")
 
 
 if __name__ == "__main__":

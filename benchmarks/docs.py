@@ -1,7 +1,7 @@
-"""docs/benchmarks.md and its pictures, from the records that are kept.
+"""docs/benchmarks.md, its pictures and README's table, from the records that are kept.
 
 python -m benchmarks.docs           # write
-python -m benchmarks.docs --check   # 1 where the page is not what would be written
+python -m benchmarks.docs --check   # 1 where a file is not what would be written
 """
 
 from __future__ import annotations
@@ -9,179 +9,157 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
-from benchmarks.plots import KINDS, Picture, draw_pictures, render_svg
-from benchmarks.reporting.readme import replace_table
-from benchmarks.reporting.record_tables import Table, build_tables
-from benchmarks.reporting.templates import render_template
-from benchmarks.reporting.wording import (
-    BOLD_NOTE,
-    collect_definitions,
-    describe_growth,
-    format_conditions,
-    select_stable_facts,
-)
+from benchmarks.plots import draw_pictures
+from benchmarks.reporting.pages import PageSection, render_template
 from benchmarks.support.places import ROOT
 from i2i_sdk.errors import InputError
 from i2i_sdk.files import write_atomically
-from i2i_sdk.perf.record import SCHEMA, Record, read_record
+from i2i_sdk.perf.record import SCHEMA, Record, Row, read_record
+from i2i_sdk.perf.tables import MISSING, PLUS_MINUS, Table, build_tables, format_number, format_value
 
 RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "benchmarks.md"
 README = ROOT / "README.md"
+BEGIN, END = "<!-- speed: written by `python -m benchmarks.docs` -->", "<!-- /speed -->"  # of README's table
+README_SIDE = 256  # of its frames
 PICTURE_KINDS = ("front", "roofline", "growth")
 PARETO_SIZE = "256x256"  # a front is drawn for it; the tables have every size
 
 
 @dataclass(frozen=True)
-class RecordFile:
-    """A kept record, and what the page shows of it."""
-
-    path: Path
-    record: Record
-    stamp: str  # of the file's content; its pictures carry it
-
-    @cached_property
-    def tables(self) -> list[Table]:
-        """Of its rows."""
-        return build_tables(self.record, is_brief=True)
-
-    @cached_property
-    def growth(self) -> list[str]:
-        """What grows worse than linearly."""
-        return describe_growth([self.record])
-
-    @cached_property
-    def pictures(self) -> dict[str, Picture]:
-        """By the file's name."""
-        return {
-            f"{self.path.stem}-{picture.slug}.svg": picture
-            for picture in draw_pictures(self.record, PICTURE_KINDS)
-            if picture.kind != "front" or picture.slug.endswith(PARETO_SIZE)
-        }
-
-
-@dataclass(frozen=True)
-class Page:
+class GeneratedFile:
     """What is to be on disk."""
 
+    path: Path
     text: str
-    pictures: dict[str, tuple[RecordFile, Picture]]  # by the file's name
+    stamp: str = ""  # of a picture: what it was drawn from, which is in its text
+
+    @property
+    def is_current(self) -> bool:
+        """Of a picture only its stamp counts: its strokes differ from one matplotlib to the next."""
+        text = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
+        return self.stamp in text if self.stamp else self.text == text
 
 
 def main(argv: Sequence[str]) -> int:
-    """Write or check; 1 for a page that is not current, 2 for a record that cannot be shown."""
+    """Write or check; 1 for a file that is not current, 2 for a record that cannot be shown."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.docs", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of JSON files")
     parser.add_argument("--readme", type=Path, default=README, help="with the marks of the table")
     parser.add_argument("--page", type=Path, default=PAGE, help="the Markdown file")
     args = parser.parse_args(argv)
+    folder = args.page.with_suffix("")
     try:
-        sources, others = read_sources(args.results)
-        page, readme = make_page(sources, others), render_readme(sources, args.readme)
+        files = make_files(args.results, args.page, args.readme)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    if not args.check:
-        write_page(page, args.page)
-        write_text(args.readme, readme)
-        print(f"wrote {args.page}, {len(page.pictures)} pictures and the table of {args.readme}")
-        return 0
-    differences = [*find_stale(page, args.page)]
-    if args.readme.read_text(encoding="utf-8") != readme:
-        differences.append(f"{args.readme} has another table")
-    for difference in differences:
-        print(f"{difference}: run `python -m benchmarks.docs`", file=sys.stderr)
-    return 1 if differences else 0
+    extra = {*folder.glob("*.svg")} - {file.path for file in files}
+    if args.check:
+        stale = [file.path for file in files if not file.is_current]
+        for path in (*stale, *extra):
+            print(f"{path} is not what the records say: run `python -m benchmarks.docs`", file=sys.stderr)
+        return 1 if stale or extra else 0
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        with write_atomically(file.path) as temporary:
+            temporary.write_text(file.text, encoding="utf-8")
+    for path in extra:
+        path.unlink()
+    print(f"wrote {', '.join(str(file.path) for file in files)}")
+    return 0
 
 
-def read_sources(folder: Path) -> tuple[list[RecordFile], list[Path]]:
-    """The folder's records, and its JSON files of other formats. Raises InputError for a marked record."""
-    sources: list[RecordFile] = []
+def make_files(results: Path, page: Path, readme: Path) -> list[GeneratedFile]:
+    """All files that depend on the records; equal for equal records.
+
+    Args:
+        results: folder of records, and of JSON files of other formats, which the page links to.
+        page: the Markdown file; its pictures are in the folder of its name.
+        readme: a Markdown file with the marks of the table.
+
+    Returns:
+        The pictures, the page and README.
+
+    Raises:
+        InputError: a record is marked, or cannot be read.
+    """
+    files: list[GeneratedFile] = []
+    sections: list[PageSection] = []
     others: list[Path] = []
-    for path in sorted(folder.glob("*.json")):
-        data = path.read_bytes()
-        try:
-            loaded = json.loads(data)
-        except ValueError as error:
-            raise InputError(f"{path}: no JSON: {error}") from error
-        if not isinstance(loaded, dict) or loaded.get("schema") != SCHEMA:
+    for path in sorted(results.glob("*.json")):
+        record = read_kept_record(path)
+        if record is None:
             others.append(path)
             continue
-        record, digest = read_record(path), hashlib.sha256(data).hexdigest()[:16]
-        if not record.is_trusted:
-            marks = "; ".join(record.conditions.marks)
-            raise InputError(
-                f"{path}: not trusted: {marks}. Measure again on a quiet machine, or take it away"
-            )
-        sources.append(RecordFile(path, record, f"{path.name} sha256 {digest}"))
-    return sources, others
+        stamp = f"{path.name} sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+        pictures = {
+            f"{page.stem}/{path.stem}-{picture.slug}.svg": picture
+            for picture in draw_pictures(record, PICTURE_KINDS)
+            if picture.kind != "front" or picture.slug.endswith(PARETO_SIZE)
+        }
+        for name, picture in pictures.items():
+            files.append(GeneratedFile(page.parent / name, picture.render_svg(stamp), stamp))
+        sections.append(PageSection(record, build_tables(record, is_brief=True), pictures, path))
+    text = render_template("docs.md.jinja", sections=sections, others=others)
+    engines = [section.record for section in sections if section.record.part == "engines"]
+    table = replace_table(readme.read_text(encoding="utf-8"), engines[-1:])
+    return [*files, GeneratedFile(page, text), GeneratedFile(readme, table)]
 
 
-def make_page(sources: Sequence[RecordFile], others: Sequence[Path]) -> Page:
-    """The page of some records; equal for equal records."""
-    filters = (escape_markdown, format_conditions, select_stable_facts)
-    text = render_template(
-        "docs.md.jinja",
-        *filters,
-        sources=sources,
-        others=others,
-        bold_note=BOLD_NOTE,
-        kinds=KINDS,
-        definitions=collect_definitions([source.record for source in sources]),
-    )
-    drawn = ((name, (source, picture)) for source in sources for name, picture in source.pictures.items())
-    return Page(text, dict(drawn))
+def read_kept_record(path: Path) -> Record | None:
+    """A record; None for JSON of another format. Raises InputError for a marked record."""
+    try:
+        loaded = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InputError(f"{path}: no JSON: {error}") from error
+    if not isinstance(loaded, dict) or loaded.get("schema") != SCHEMA:
+        return None
+    record = read_record(path)
+    if not record.is_trusted:
+        marks = "; ".join(record.conditions.marks)
+        raise InputError(f"{path}: not trusted: {marks}. Measure again on a quiet machine, or take it away")
+    return record
 
 
-def write_page(page: Page, path: Path) -> None:
-    """Write the page, and its pictures into the folder of its name; others there are taken away."""
-    folder = path.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, (source, picture) in page.pictures.items():
-        (folder / name).write_text(render_svg(picture, source.stamp), encoding="utf-8")
-    for old in {*folder.glob("*.svg")} - {folder / name for name in page.pictures}:
-        old.unlink()
-    write_text(path, page.text)
+def replace_table(text: str, records: Sequence[Record]) -> str:
+    """README's text with the records' table between its two marks. Raises InputError without them."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise InputError(f"README.md has no place for the table: {BEGIN} and {END} are needed")
+    for record in records:
+        table = render_template("speed.md.jinja", sections=[], record=record, table=build_speed_table(record))
+        text = f"{before}{BEGIN}\n\n{table}\n{END}{after}"
+    return text
 
 
-def render_readme(sources: Sequence[RecordFile], readme: Path) -> str:
-    """README as it is to be: with the table of the last record of engines, if there is one."""
-    engines = [source.record for source in sources if source.record.part == "engines"]
-    text = readme.read_text(encoding="utf-8")
-    return replace_table(text, engines[-1]) if engines else text
+def build_speed_table(record: Record) -> Table:
+    """Variants below one another, models beside one another; the slowest first."""
+    size = (README_SIDE, README_SIDE, 1)
+    rows = [row for row in record.rows if (row.height, row.width, row.batch) == size and row.times]
+    models = tuple(dict.fromkeys(row.subject for row in rows))
+    cells = {(row.name, row.subject): format_cell(row) for row in rows}
+    rows.sort(key=lambda row: -row.times["frame"].median_ms)
+    names = dict.fromkeys(row.name for row in rows)
+    lines = [(name, *(cells.get((name, model), MISSING) for model in models)) for name in names]
+    return Table("", ("", *models), tuple(lines))
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file, whole or not at all."""
-    with write_atomically(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def find_stale(page: Page, path: Path) -> Iterator[str]:
-    """What on disk is not as it would be written. Of a picture only its source is looked at: its strokes
-    differ from one version of matplotlib to the next."""
-    if not path.is_file() or path.read_text(encoding="utf-8") != page.text:
-        yield f"{path} is not what the records say"
-    folder = path.with_suffix("")
-    for name, (source, _) in page.pictures.items():
-        picture = folder / name
-        if not picture.is_file() or source.stamp not in picture.read_text(encoding="utf-8"):
-            yield f"{picture} is missing or drawn from other figures"
-    for old in sorted({*folder.glob("*.svg")} - {folder / name for name in page.pictures}):
-        yield f"{old} belongs to no record"
-
-
-def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is, in one line."""
-    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"[\\`*\[\]|~$>]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
+def format_cell(row: Row) -> str:
+    """Median and what it is uncertain by, times faster, decibels."""
+    timing, values = row.times["frame"], row.values
+    parts = [f"{format_number(timing.median_ms)} ms {PLUS_MINUS} {timing.spread:.0%}"]
+    if "faster" in values:
+        parts.append(format_value("faster", values["faster"]))
+    if "psnr" in values:
+        parts.append(f"{values['psnr']:.0f} dB")
+    return ", ".join(parts)
 
 
 if __name__ == "__main__":

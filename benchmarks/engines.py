@@ -1,4 +1,4 @@
-"""Every variant of a model beside the same network in PyTorch, engines' own tools, and the device's peaks.
+"""Every variant of a model beside the same network in PyTorch, and the device's peaks.
 
     python -m benchmarks.engines                       # the full-size networks and the zoo: the short set
     python -m benchmarks.engines CKPT --sizes 128,256,512,1024 --batch 1,4
@@ -12,25 +12,21 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.reporting.publish import publish
-from benchmarks.reporting.roofline_limits import (
-    Work,
-    compute_min_traffic,
-    compute_share_of_peak,
-    compute_share_of_roofline,
-    format_mark,
-)
-from benchmarks.support.baselines import EAGER, make_tool_candidate, make_torch_candidates
+from benchmarks.support.baselines import EAGER, make_torch_candidates
 from benchmarks.support.peaks import (
     PRECISIONS,
-    Peak,
-    Peaks,
+    Key,
     Probe,
-    find_peaks,
+    Work,
+    compute_min_traffic,
+    compute_shares,
     get_rest_precision,
     write_probes,
 )
@@ -43,13 +39,12 @@ from i2i_sdk.errors import I2IError
 from i2i_sdk.perf.bench import (
     BenchOptions,
     bench_variants,
-    collect_costs,
-    collect_times,
     format_threads,
     make_reference_candidate,
+    make_row,
     shorten_name,
 )
-from i2i_sdk.perf.candidates import Candidate, Comparison, compare
+from i2i_sdk.perf.candidates import Comparison, compare
 from i2i_sdk.perf.energy import NOT_AVAILABLE, EnergyMeter, open_meters
 from i2i_sdk.perf.quiet import QuietMonitor
 from i2i_sdk.perf.record import Row
@@ -60,7 +55,6 @@ DEVICE = "this device"  # the subject of the peaks' rows
 WINOGRAD = (
     "ncnn multiplies less often for 3x3 kernels than is counted (Winograd), here and in the models alike"
 )
-TOOL_PRECISIONS = ("fp32", "bf16")  # that benchmark_app makes of the reference graph
 LONG_SIZES, LONG_BATCHES = "128,256,512,1024", "1,4"
 Prepared = tuple[Subject, Bundle, dict[str, Parity]]  # the qualities by variant's name
 
@@ -71,7 +65,6 @@ class BenchContext:
 
     options: BenchOptions
     device: str  # of the baselines: cpu or cuda
-    use_tools: bool  # engines' own, too
     folder: Path  # for the probes' files
     meters: Sequence[EnergyMeter]
     quiet: QuietMonitor
@@ -80,7 +73,7 @@ class BenchContext:
 def main(argv: Sequence[str]) -> int:
     """Measure, print, write out/bench/engines.json."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engines", description=__doc__)
-    full_help = f"all sizes ({LONG_SIZES}) and batches, and tools"
+    full_help = f"all sizes ({LONG_SIZES}) and batches"
     parser.add_argument("checkpoints", type=Path, nargs="*", help="default: the short set")
     parser.add_argument("--full", action="store_true", help=full_help)
     parser.add_argument("--sizes", default="256", help="of the checkpoints given, N or HxW, with commas")
@@ -90,7 +83,6 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=0, help="of turns at least, for each size and batch")
     parser.add_argument("--threads", type=int, help="of the engines; default: their own choice")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--tools", action="store_true", help="engines' own tools too: slow to start")
     parser.add_argument("--name", help="of the file; default: engines")
     try:
         return measure(parser.parse_args(argv))
@@ -107,7 +99,7 @@ def measure(args: argparse.Namespace) -> int:
     options = BenchOptions(args.rounds, args.seconds, args.threads, provider)
     meters = open_meters()
     with tempfile.TemporaryDirectory() as folder, QuietMonitor() as quiet:
-        context = BenchContext(options, args.device, args.tools or args.full, Path(folder), meters, quiet)
+        context = BenchContext(options, args.device, Path(folder), meters, quiet)
         probes = make_probes([v for _, bundle, _ in prepared for v in bundle.manifest.variants], context)
         rows, bandwidth = measure_device(probes, context)
         for each in prepared:
@@ -156,10 +148,10 @@ def prepare(subject: Subject, frames: Path | None) -> Prepared:
     return subject, bundle, {name: found.parity for name, found in outcomes.items() if found.parity}
 
 
-def measure_device(probes: Sequence[Probe], context: BenchContext) -> tuple[list[Row], Peak | None]:
-    """What the device can do, by its engines: rows of their own, and the memory's bandwidth for all others.
+def measure_device(probes: Sequence[Probe], context: BenchContext) -> tuple[list[Row], float]:
+    """What the device can do, by its engines: rows of their own, and the memory's bandwidth in B/s.
 
-    The bandwidth is one number, since it is not measured in the same rounds as what is compared with it.
+    That is one number, since it is not measured in the same rounds as what is compared with it.
     """
     comparison = compare(
         [probe.candidate for probe in probes],
@@ -169,9 +161,8 @@ def measure_device(probes: Sequence[Probe], context: BenchContext) -> tuple[list
         progress=lambda text: print(f"{DEVICE}: {text}", flush=True),
     )
     context.quiet.count_turns(comparison.turns)
-    found = find_peaks(probes, get_rounds(comparison)).bandwidth
-    bandwidth = replace(found, rounds=(found.per_second,)) if found else None
-    return [make_probe_row(probe, comparison) for probe in probes], bandwidth
+    rows = [make_probe_row(probe, comparison) for probe in probes]
+    return rows, max((row.values.get("bandwidth", 0.0) for row in rows), default=0.0)
 
 
 def measure_size(
@@ -179,17 +170,27 @@ def measure_size(
     size: Size,
     batch: int,
     probes: Sequence[Probe],
-    bandwidth: Peak | None,
+    bandwidth: float,
     context: BenchContext,
 ) -> list[Row]:
-    """Variants of one size at one batch beside baselines, their engines' peaks in the same rounds."""
+    """Variants of one size at one batch beside baselines, their engines' peaks in the same rounds.
+
+    Args:
+        prepared: the model.
+        size: height and width of the frames.
+        batch: frames of a call.
+        probes: of which those are measured that limit the variants.
+        bandwidth: of the memory, in B/s.
+        context: of the run.
+
+    Returns:
+        The rows of variants and baselines.
+    """
     subject, bundle, parities = prepared
     variants = [v for v in bundle.manifest.variants if (v.height, v.width) == size]
     probes = select_arithmetic_probes(probes, variants)
     others = make_torch_candidates(subject.checkpoint, size, batch, context.device, context.options.threads)
     others.append(make_reference_candidate(bundle, variants[0], batch))
-    if context.use_tools:
-        others += make_tool_candidates(bundle, variants, batch)
     rows, comparison = bench_variants(
         bundle,
         variants,
@@ -203,42 +204,69 @@ def measure_size(
         progress=lambda text: print(f"{subject.name} {size[0]}x{size[1]}: {text}", flush=True),
     )
     context.quiet.count_turns(comparison.turns)
-    peaks = replace(find_peaks(probes, get_rounds(comparison)), bandwidth=bandwidth)
-    of_probes = {probe.candidate.name for probe in probes}
-    by_name = {shorten_name(variant): variant for variant in variants}
-    return [
-        add_shares(replace(row, subject=subject.name), by_name.get(row.name), bundle, peaks, comparison)
-        for row in rows
-        if row.name not in of_probes
-    ]
-
-
-def add_shares(row: Row, variant: Variant | None, bundle: Bundle, peaks: Peaks, times: Comparison) -> Row:
-    """A variant's row with its shares of the peaks; a row of anything else as it is."""
-    ceilings = peaks.get_ceilings(variant.backend, variant.precision) if variant else None
-    if variant is None or ceilings is None or not row.times:
-        return row
-    manifest, pixels = bundle.manifest, row.batch * variant.height * variant.width
-    moved = (pixels * channels for channels in (manifest.input.in_channels, manifest.input.out_channels))
-    traffic = compute_min_traffic(manifest.model.parameters, variant.precision, *moved)
-    work = Work(variant.macs * row.batch, variant.macs_in_precision, traffic)
-    medians = times.timings[variant.name].medians
-    assert peaks.bandwidth is not None
-    shares = {
-        "peak": peaks.arithmetic[variant.backend, variant.precision].per_second,
-        "bandwidth": peaks.bandwidth.per_second,
-        "traffic": traffic,
-        "of_peak": compute_share_of_peak(work, ceilings, medians),
-        "of_limit": compute_share_of_roofline(work, ceilings, medians),
+    timed = [probe for probe in probes if probe.candidate.name in comparison.timings]
+    speeds = {
+        probe.key: [1000 * probe.macs / ms for ms in comparison.timings[probe.candidate.name].medians]
+        for probe in timed
     }
-    return replace(row, values={**row.values, **shares})
+    by_name = {shorten_name(variant): variant for variant in variants}
+    of_probes = {probe.candidate.name for probe in probes}
+    found: list[Row] = []
+    for row in (replace(row, subject=subject.name) for row in rows if row.name not in of_probes):
+        variant = by_name.get(row.name)
+        if variant and row.times and bandwidth:
+            row.values.update(collect_shares(row, variant, bundle, speeds, bandwidth))
+        found.append(row)
+    return found
 
 
-def list_impossible_marks(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Marks for rows that are faster than the limit: their peaks are not what the device can do."""
-    shown = [row for row in rows if "of_peak" in row.values]
-    found = (format_mark(f"{r.subject} {r.name}", r.values["of_peak"], r.values["of_limit"]) for r in shown)
-    return tuple(text for text in found if text)
+def collect_shares(
+    row: Row, variant: Variant, bundle: Bundle, speeds: Mapping[Key, Sequence[float]], bandwidth: float
+) -> dict[str, float]:
+    """What a variant reaches of the peaks, and these; nothing where a peak that it needs was not measured.
+
+    Args:
+        row: of the variant, with the calls of each round.
+        variant: that the row is of.
+        bundle: that has it.
+        speeds: MAC/s in each round by backend and precision.
+        bandwidth: of the memory, in B/s.
+
+    Returns:
+        Values of a row.
+    """
+    low = speeds.get((variant.backend, variant.precision))
+    rest = speeds.get((variant.backend, get_rest_precision(variant.backend, variant.precision)))
+    if not (low and rest):
+        return {}
+    manifest = bundle.manifest
+    channels = manifest.input.in_channels + manifest.input.out_channels
+    image_bytes = row.batch * variant.height * variant.width * channels
+    traffic = compute_min_traffic(manifest.model.parameters, variant.precision, image_bytes)
+    work = Work(variant.macs * row.batch, variant.macs_in_precision, traffic)
+    ends = np.cumsum(row.rounds["frame"])[:-1]
+    medians = [float(np.median(times)) for times in np.split(np.array(row.samples["frame"]), ends)]
+    of_peak, of_limit = compute_shares(work, low, rest, bandwidth, medians)
+    shares = {"peak": float(np.median(low)), "bandwidth": bandwidth, "traffic": traffic}
+    return {**shares, "of_peak": of_peak, "of_limit": of_limit}
+
+
+def list_impossible_marks(rows: Sequence[Row]) -> list[str]:
+    """Marks for rows that are faster than the limit, which no call can be: their peaks were not shown."""
+    marks: list[str] = []
+    for row in rows:
+        name, peak, limit = (
+            f"{row.subject} {row.name}",
+            row.values.get("of_peak", 0),
+            row.values.get("of_limit", 0),
+        )
+        if peak > 1:
+            text = f"{name} reaches {peak:.0%} of the peak arithmetic: the convolution stack does not show it"
+            marks.append(text)
+        elif limit > 1:
+            reason = "its weights stay in a cache, or the probes do not show the bandwidth"
+            marks.append(f"{name} reaches {limit:.0%} of the roofline: {reason}")
+    return marks
 
 
 def make_probes(variants: Sequence[Variant], context: BenchContext) -> list[Probe]:
@@ -247,29 +275,14 @@ def make_probes(variants: Sequence[Variant], context: BenchContext) -> list[Prob
         return []
     keys = [(v.backend, v.precision) for v in variants if explain_unsupported_variant(v) is None]
     known = [key for key in dict.fromkeys(keys) if key[1] in PRECISIONS.get(key[0], ())]
-    return write_probes(context.folder, known, threads=context.options.threads)
+    return write_probes(context.folder, known, context.options.threads)
 
 
 def select_arithmetic_probes(probes: Sequence[Probe], variants: Sequence[Variant]) -> list[Probe]:
     """The stacks that show what limits some variants: in their own precision, and in the float beside it."""
     keys = {(v.backend, v.precision) for v in variants}
     keys |= {(backend, get_rest_precision(backend, precision)) for backend, precision in keys}
-    return [p for p in probes if p.kind == "arithmetic" and (p.backend, p.precision) in keys]
-
-
-def make_tool_candidates(bundle: Bundle, variants: Sequence[Variant], batch: int) -> list[Candidate]:
-    """OpenVINO's benchmark_app, for the precisions that it runs here."""
-    graph, channels = bundle.reference_for(variants[0]), bundle.manifest.input.in_channels
-    found = [v for v in variants if v.backend == "openvino" and v.precision in TOOL_PRECISIONS]
-    return [
-        make_tool_candidate(graph, (v.height, v.width), channels, batch, v.precision)
-        for v in found
-        if explain_unsupported_variant(v) is None
-    ]
-
-
-def get_rounds(comparison: Comparison) -> dict[str, tuple[tuple[float, ...], ...]]:
-    return {name: found.rounds for name, found in comparison.timings.items()}
+    return [probe for probe in probes if not probe.bytes and probe.key in keys]
 
 
 def make_probe_row(probe: Probe, comparison: Comparison) -> Row:
@@ -278,14 +291,14 @@ def make_probe_row(probe: Probe, comparison: Comparison) -> Row:
     if name in comparison.reasons:
         return Row(DEVICE, name, notes=(f"not run: {comparison.reasons[name]}",))
     found = comparison.timings[name]
-    timing = found.timing
-    values = collect_costs(found)
-    notes = (WINOGRAD,) if (probe.backend, probe.kind) == ("ncnn", "arithmetic") else ()
-    if probe.kind == "arithmetic":
-        values |= {"macs": probe.macs, "peak": probe.macs / timing.median_ms * 1000}
+    seconds = found.timing.median_ms / 1000
+    if probe.bytes:
+        values = {"traffic": probe.bytes, "bandwidth": probe.bytes / seconds}
     else:
-        values |= {"traffic": probe.bytes, "bandwidth": probe.bytes / timing.median_ms * 1000}
-    return Row(DEVICE, name, times={"frame": timing}, **collect_times(found), values=values, notes=notes)
+        values = {"macs": probe.macs, "peak": probe.macs / seconds}
+    notes = (WINOGRAD,) if probe.key[0] == "ncnn" and not probe.bytes else ()
+    row = make_row(DEVICE, name, found)
+    return replace(row, values={**row.values, **values}, notes=notes)
 
 
 if __name__ == "__main__":

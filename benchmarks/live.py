@@ -56,7 +56,17 @@ def main(argv: Sequence[str]) -> int:
 
 
 def measure_stream(subject: str, opener: Opener, size: Size, seconds: float) -> Row:
-    """One stream of a camera of this size."""
+    """One stream of a camera of this size.
+
+    Args:
+        subject: how the engine is called.
+        opener: of the translator.
+        size: of the pictures: width, height.
+        seconds: after the warm-up.
+
+    Returns:
+        A row of a record.
+    """
     with Loopback(size, fps=FPS) as camera, opener() as translate:
         translate.warmup()
         run = watch_cameras(translate, camera, 1, seconds, WARM_UP_S)

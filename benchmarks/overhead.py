@@ -70,7 +70,16 @@ def open_engine(backend: str, precision: str) -> Callable[[], object]:
 
 
 def open_translator(backend: str, precision: str, size: tuple[int, int]) -> Callable[[], object]:
-    """A call of the translator with a frame of this height and width, in its candidate's process."""
+    """A call of the translator with a frame of this height and width, in its candidate's process.
+
+    Args:
+        backend: "ort" ….
+        precision: "fp32" ….
+        size: of the frame: height, width.
+
+    Returns:
+        What translates the frame once.
+    """
     translate = Translator(MODEL, backend=backend, precision=precision, size=SIDE)
     frame = make_photo(*size)
     return lambda: translate(frame)

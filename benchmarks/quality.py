@@ -92,7 +92,16 @@ def make_blank_sheets(targets: Sequence[Image]) -> list[Image]:
 
 
 def score_pairs(outputs: Sequence[Image], held_out: HeldOutSet, palette: str) -> Scores:
-    """Distances from the truth."""
+    """Distances from the truth.
+
+    Args:
+        outputs: of a translator, uint8 [H, W, 3] RGB.
+        held_out: with targets.
+        palette: "none", "auto", or colors as #rrggbb with commas.
+
+    Returns:
+        Scores by name.
+    """
     if held_out.targets is None:
         raise SystemExit("these images have no pairs; use: python -m benchmarks.quality domains")
     scores = compute_paired_scores(outputs, held_out.targets, resolve_palette(palette, held_out.targets))
@@ -102,7 +111,16 @@ def score_pairs(outputs: Sequence[Image], held_out: HeldOutSet, palette: str) ->
 def score_domains(
     outputs: Mapping[str, Sequence[Image]], held_out: HeldOutSet, options: DataOptions
 ) -> dict[str, Scores]:
-    """What a classifier of the two domains takes the outputs for, and what is left of the input's edges."""
+    """What a classifier of the two domains takes the outputs for, and what is left of the input's edges.
+
+    Args:
+        outputs: of every method, by its name.
+        held_out: inputs and references.
+        options: of the data.
+
+    Returns:
+        Scores by name, of each method.
+    """
     # The way back holds out images of both domains even where there is no testB.
     back = replace(options, direction="BtoA" if options.direction == "AtoB" else "AtoB")
     real = read_held_out(back, "unpaired", 16, 64)
@@ -165,7 +183,14 @@ def show(
     outputs: Mapping[str, list[Image]],
     held_out: HeldOutSet,
 ) -> None:
-    """The table on screen, the same as JSON, and the first rows as pictures."""
+    """The table on screen, the same as JSON, and the first rows as pictures.
+
+    Args:
+        args: of the command.
+        scores: of each method.
+        outputs: of each method, uint8 [H, W, 3] RGB.
+        held_out: inputs, and targets where there are some.
+    """
     names = list(next(iter(scores.values())))
     rows = [[method, *(f"{values[name]:.3f}" for name in names)] for method, values in scores.items()]
     print_table(f"{args.data.name}, {len(held_out.inputs)} held-out images", ["", *names], rows)

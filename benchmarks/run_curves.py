@@ -51,7 +51,16 @@ def draw_run(curves: Curves) -> Figure:
 
 
 def select_curves(curves: Curves, kind: str, pattern: str) -> dict[str, Curve]:
-    """Curves of a kind whose whole name matches."""
+    """Curves of a kind whose whole name matches.
+
+    Args:
+        curves: of a run, by kind and name.
+        kind: "loss" or "score".
+        pattern: a regular expression.
+
+    Returns:
+        Curves by name.
+    """
     return {name: curve for (k, name), curve in curves.items() if k == kind and re.fullmatch(pattern, name)}
 
 

@@ -23,13 +23,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 from skimage import data
 from websockets.sync.client import ClientConnection, connect
 
 from benchmarks.reporting.publish import publish
 from benchmarks.support.identity import SLOW_S, SlowEngine, write_identity
-from benchmarks.support.processes import CpuShare
 from i2i_sdk import Translator
 from i2i_sdk.perf.quiet import QuietMonitor
 from i2i_sdk.perf.record import Row
@@ -126,7 +126,17 @@ def _serve(graph: Path, slow: bool, ready: Connection) -> None:
 
 
 def measure_case(port: int, process: int, seconds: float, case: ServingCase) -> ServingRun:
-    """Send a camera's frames for so long, and take the answers in a thread beside it."""
+    """Send a camera's frames for so long, and take the answers in a thread beside it.
+
+    Args:
+        port: of the server.
+        process: its number.
+        seconds: after the warm-up.
+        case: how the client behaves.
+
+    Returns:
+        What the client saw.
+    """
     address = f"ws://127.0.0.1:{port}/v1/stream"
     with connect(address, compression=None, max_size=None) as socket:
         socket.send(json.dumps({"type": "hello", "format": "jpeg", "quality": QUALITY}))
@@ -135,11 +145,13 @@ def measure_case(port: int, process: int, seconds: float, case: ServingCase) -> 
         listener = threading.Thread(target=client.receive_results)
         listener.start()
         client.send_frames(WARM_UP_S)
-        client.run, start, cpu = ServingRun(), time.perf_counter(), CpuShare(process)
+        server = psutil.Process(process)
+        server.cpu_percent()  # since now
+        client.run, start = ServingRun(), time.perf_counter()
         client.send_frames(seconds)
         run, client.run = client.run, ServingRun()  # what comes now is not of the measured time
         run.seconds = time.perf_counter() - start
-        run.server_cpu = cpu()
+        run.server_cpu = server.cpu_percent() / 100
     listener.join()
     return run
 

@@ -28,7 +28,6 @@ import psutil
 from benchmarks.reporting.publish import publish
 from benchmarks.support.loopback import Loopback
 from i2i_sdk import Translator
-from i2i_sdk.cli.tables import print_table
 from i2i_sdk.live import MjpegServerSink, NullSink, Result, Stream, StreamStats, VideoSink
 from i2i_sdk.perf.quiet import QuietMonitor
 from i2i_sdk.perf.record import Row
@@ -64,9 +63,6 @@ class ProcessResources:
         self.threads = sorted(thread.name for thread in threading.enumerate())
         self.native, self.files = process.num_threads(), process.num_fds()
 
-    def __str__(self) -> str:
-        return f"{len(self.threads)} Python threads, {self.native} in all, {self.files} open files"
-
 
 class CountingSink(NullSink):
     """How many results were shown."""
@@ -88,7 +84,6 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder, QuietMonitor() as quiet:
         seen, before, after = measure_soak(Path(folder), args.minutes * 60)
     held = check_promises(seen, before, after)
-    show(seen, before, after)
     assert seen.stats is not None
     facts = {
         "minutes": args.minutes,
@@ -120,7 +115,17 @@ def measure_soak(folder: Path, seconds: float) -> tuple[SoakObservations, Proces
 
 
 def run_soak(translate: Translator, camera: Loopback, seconds: float, recording: Path) -> SoakObservations:
-    """Translate for so long while things go wrong; the first few seconds are without mischief."""
+    """Translate for so long while things go wrong; the first few seconds are without mischief.
+
+    Args:
+        translate: that is open.
+        camera: that obeys commands.
+        seconds: until the stream is closed.
+        recording: the video file that is written.
+
+    Returns:
+        What was seen from outside.
+    """
     seen = SoakObservations()
     server = MjpegServerSink(port=0)
     sinks = [VideoSink(recording), server, CountingSink(seen)]
@@ -161,7 +166,15 @@ def plan_faults(seconds: float) -> list[tuple[float, str]]:
 def inject_faults(
     camera: Loopback, stream: Stream, seen: SoakObservations, seconds: float, stop_event: threading.Event
 ) -> None:
-    """Do as planned, look at the memory every second, and end the stream."""
+    """Do as planned, look at the memory every second, and end the stream.
+
+    Args:
+        camera: that obeys commands.
+        stream: that is closed in the end.
+        seconds: until then.
+        seen: where the memory is noted.
+        stop_event: ends it early.
+    """
     began, faults, process = time.perf_counter(), plan_faults(seconds), psutil.Process()
     while (now := time.perf_counter() - began) < seconds and not stop_event.is_set():
         while faults and faults[0][0] <= now:
@@ -174,7 +187,13 @@ def inject_faults(
 def simulate_vanishing_viewers(
     server: MjpegServerSink, seen: SoakObservations, stop_event: threading.Event
 ) -> None:
-    """Viewers that take some pictures, or none, and are gone without a word."""
+    """Viewers that take some pictures, or none, and are gone without a word.
+
+    Args:
+        server: that they connect to.
+        seen: where they are counted.
+        stop_event: ends it.
+    """
     chance = random.Random(0)
     while not stop_event.wait(chance.uniform(0.2, 1.0)):
         with suppress(OSError), socket.create_connection((server.host, server.port), timeout=1) as viewer:
@@ -190,7 +209,16 @@ def simulate_vanishing_viewers(
 def check_promises(
     seen: SoakObservations, before: ProcessResources, after: ProcessResources
 ) -> dict[str, bool]:
-    """Every promise with whether it held."""
+    """Every promise with whether it held.
+
+    Args:
+        seen: in the whole time.
+        before: what this process held before.
+        after: what it held after.
+
+    Returns:
+        Each promise with whether it held.
+    """
     assert seen.stats is not None
     source, camera, lost = seen.stats.sources[0], seen.camera, seen.events["lost"]
     damaged = camera["damage"] + camera["break"]
@@ -245,15 +273,6 @@ def make_row(seen: SoakObservations, seconds: float) -> Row:
 def sample_memory(memory: Sequence[tuple[float, float]]) -> list[tuple[str, float]]:
     """About twelve of its (second, MiB), for people."""
     return [(f"{at:.0f}", round(mib, 1)) for at, mib in memory[:: max(1, len(memory) // 12)]]
-
-
-def show(seen: SoakObservations, before: ProcessResources, after: ProcessResources) -> None:
-    """Print what was seen."""
-    assert seen.stats is not None
-    rows = [[at, f"{mib:.1f}"] for at, mib in sample_memory(seen.memory)]
-    print_table("", ["second", "memory MiB"], rows)
-    print(seen.stats.format_line())
-    print(f"{seen.vanished} viewers vanished; before: {before}; after: {after}")
 
 
 if __name__ == "__main__":

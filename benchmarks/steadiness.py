@@ -123,9 +123,8 @@ def main(argv: Sequence[str]) -> int:
         "model": name_subject(args.model),
         "engine": format_engine_name(translate),
         "threads_of_opencv": cv2.getNumThreads(),
+        "frames_at_most": args.frames,
     }
-    if args.frames < 10**9:
-        facts["frames_at_most"] = args.frames
     title = f"steadiness of translated video, strength {args.strength:g}"
     publish("steadiness", title, rows, quiet.conditions, facts)
     print(f"side by side (input, raw, steady) and differences: {OUT}/steadiness_*")
@@ -154,7 +153,16 @@ def export_model(checkpoint: Path, folder: Path) -> Path:
 
 
 def make_rows(clip: str, score: SteadinessScore, strength: float) -> list[Row]:
-    """As rows of a record: unsmoothed, and smoothed."""
+    """As rows of a record: unsmoothed, and smoothed.
+
+    Args:
+        clip: its name.
+        score: of the clip.
+        strength: of the smoother, 0..1.
+
+    Returns:
+        Two rows of a record.
+    """
     times, samples = {"smooth": compute_statistics(score.milliseconds)}, {"smooth": tuple(score.milliseconds)}
     values = {
         "warping": float(np.mean(score.stabilized)),
@@ -169,7 +177,17 @@ def make_rows(clip: str, score: SteadinessScore, strength: float) -> list[Row]:
 
 
 def measure_clip(translate: Translator, clip: Path, strength: float, max_frames: int) -> SteadinessScore:
-    """The score of a clip; writes it side by side, and a sheet of its liveliest frame."""
+    """The score of a clip; writes it side by side, and a sheet of its liveliest frame.
+
+    Args:
+        translate: that is open.
+        clip: a video file.
+        strength: of the smoother, 0..1.
+        max_frames: of the clip.
+
+    Returns:
+        The score.
+    """
     score = SteadinessScore()
     OUT.mkdir(parents=True, exist_ok=True)
     liveliest, sheet_of = 0.0, None
@@ -193,7 +211,14 @@ def measure_clip(translate: Translator, clip: Path, strength: float, max_frames:
 def iter_frame_pairs(
     translate: Translator, video: VideoReader, stabilizer: Stabilizer, max_frames: int
 ) -> Iterator[FramePair]:
-    """Translate and steady a clip frame by frame."""
+    """Translate and steady a clip frame by frame.
+
+    Args:
+        translate: that is open.
+        video: that is open.
+        stabilizer: fresh.
+        max_frames: of the video.
+    """
     before: tuple[Image, Image, Image] | None = None
     for frame in video:
         if frame.index >= max_frames:
@@ -235,7 +260,17 @@ def estimate_motion(frame: Image, last: Image) -> tuple[Field, Mask]:
 
 
 def compute_warping_error(image: Image, last: Image, flow: Field, visible: Mask) -> float:
-    """Mean square of what changes along the motion where it is seen, in gray levels squared."""
+    """Mean square of what changes along the motion where it is seen, in gray levels squared.
+
+    Args:
+        image: uint8 [H, W, 3].
+        last: the one before, uint8 [H, W, 3].
+        flow: float32 [H, W, 2] from `image` to `last`, in pixels.
+        visible: bool [H, W]: where both show the same thing.
+
+    Returns:
+        Gray levels squared.
+    """
     change = image.astype(np.float32)[visible] - warp(last, flow).astype(np.float32)[visible]
     return float(np.mean(change**2))
 
@@ -268,7 +303,16 @@ def measure_trail(stabilizer: Stabilizer, background: str) -> int:
 
 
 def make_texture(height: int, width: int, contrast: float) -> Image:
-    """Colored random blobs of about 4 pixels around middle gray."""
+    """Colored random blobs of about 4 pixels around middle gray.
+
+    Args:
+        height: in pixels.
+        width: in pixels.
+        contrast: standard deviation in gray levels, about.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
     noise = np.random.default_rng(height).standard_normal((height // 4, width // 4, 3)).astype(np.float32)
     smooth = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.clip(128 + contrast * smooth, 0, 255).astype(np.uint8)

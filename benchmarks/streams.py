@@ -8,7 +8,6 @@ so that decoding does not take all of the processor; they send at different mome
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -18,13 +17,13 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from benchmarks.reporting.publish import publish
 from benchmarks.support.glass_to_glass import format_engine_name, watch_cameras
 from benchmarks.support.identity import write_identity
 from benchmarks.support.loopback import Loopback, Size, make_photos
-from benchmarks.support.processes import CpuShare
 from i2i_sdk import Translator
 from i2i_sdk.live import NullSink, Result, Stream
 from i2i_sdk.perf.quiet import QuietMonitor
@@ -54,7 +53,8 @@ class ArrivalSink(NullSink):
     def open(self, stream: Stream) -> None:
         """The time begins."""
         self._stream, self._opened = stream, time.perf_counter()
-        self._cpu = CpuShare(os.getpid())
+        self._process = psutil.Process()
+        self._process.cpu_percent()  # since now
 
     def take(self, result: Result) -> None:
         """Note it."""
@@ -62,7 +62,7 @@ class ArrivalSink(NullSink):
         self.moments[result.source].append(now)
         enough = min(map(len, self.moments)) >= MIN_RESULTS
         if enough and now - self._opened > self._least_s:
-            self.seconds, self.cpu = now - self._opened, self._cpu()
+            self.seconds, self.cpu = now - self._opened, self._process.cpu_percent() / 100
             self._stream.close()
 
 
@@ -115,7 +115,17 @@ def main(argv: Sequence[str]) -> int:
 def measure_saturated(
     subject: str, translate: Translator, seconds: float, check_steady: Callable[[], bool]
 ) -> list[Row]:
-    """A row for each number of streams that always have a frame ready; they take turns."""
+    """A row for each number of streams that always have a frame ready; they take turns.
+
+    Args:
+        subject: how the engine is called.
+        translate: that is open.
+        seconds: of each number of streams.
+        check_steady: as `take_turns` has it.
+
+    Returns:
+        Rows of a record.
+    """
     pictures = make_photos(SIZE, PICTURE_COUNT)
     translate.warmup()
     cases = {
@@ -129,7 +139,17 @@ def measure_saturated(
 def measure_cameras(
     subject: str, translate: Translator, seconds: float, before_each: Callable[[], object]
 ) -> list[Row]:
-    """A row for each number of cameras."""
+    """A row for each number of cameras.
+
+    Args:
+        subject: how the engine is called.
+        translate: that is open.
+        seconds: of each number of streams.
+        before_each: called before each.
+
+    Returns:
+        Rows of a record.
+    """
     rows: list[Row] = []
     with Loopback(SIZE, fps=FPS, cameras=max(STREAM_COUNTS)) as camera:
         for count in STREAM_COUNTS:

@@ -91,7 +91,16 @@ def main(argv: Sequence[str]) -> int:
 
 
 def compare_loops(name: str, folder: Path, args: argparse.Namespace) -> list[Row]:
-    """One recipe: both loops interleaved in one process whose threads they share; then our step's parts."""
+    """One recipe: both loops interleaved in one process whose threads they share; then our step's parts.
+
+    Args:
+        name: of the recipe.
+        folder: with the images.
+        args: of the command.
+
+    Returns:
+        A row for each loop.
+    """
     run, options = make_run_options(name, folder, args.size, args.batch)
     with closing(open_data(name, run)) as data:
         ours, device = prepare_recipe(name, options, args.precision, args.compile)
@@ -113,14 +122,35 @@ def compare_loops(name: str, folder: Path, args: argparse.Namespace) -> list[Row
 
 
 def make_row(recipe: str, loop: str, times: Sequence[float], run: RunOptions, values: Values) -> Row:
-    """One loop's steps."""
+    """One loop's steps.
+
+    Args:
+        recipe: its name.
+        loop: `PLAIN` or `OURS`.
+        times: milliseconds of its steps.
+        run: options of the run.
+        values: of the row, besides images a second.
+
+    Returns:
+        A row of a record.
+    """
     step = compute_statistics(times)
     values = {"images": 1000 * run.batch / step.median_ms, **values}
     return Row(recipe, loop, run.crop_size, run.crop_size, run.batch, times={"step": step}, values=values)
 
 
 def make_run_options(name: str, folder: Path, size: int, batch: int | None) -> tuple[RunOptions, Any]:
-    """Options of a case."""
+    """Options of a case.
+
+    Args:
+        name: of the recipe.
+        folder: with the images.
+        size: of the crops: 128 or 256 pixels.
+        batch: images a step; None: the recipe's default.
+
+    Returns:
+        Options of the run, and the recipe's.
+    """
     values: dict[str, Any] = {"data": str(folder / ("pairs" if name == "pix2pix" else "domains"))}
     size = 128 if name == "dcgan" else size
     values |= {"load_size": size + size // 8, "crop_size": size, **get_overrides(name, size)}
@@ -134,7 +164,17 @@ def open_data(name: str, run: RunOptions) -> TrainingData:
 
 
 def prepare_recipe(name: str, options: Any, precision: str, compiled: bool) -> tuple[Recipe, torch.device]:
-    """A recipe and its device, weights as seed 0 makes them."""
+    """A recipe and its device, weights as seed 0 makes them.
+
+    Args:
+        name: of the recipe.
+        options: its own.
+        precision: as Lightning's Fabric names it.
+        compiled: by torch.compile.
+
+    Returns:
+        The recipe, set up, and its device.
+    """
     torch.manual_seed(0)
     recipe, fabric = RECIPES[name].recipe(options, 0), launch_fabric(precision)
     recipe.setup(fabric, compiled)
@@ -188,13 +228,28 @@ class PlainCycleGAN:
 
 
 def compute_lsgan_loss(discriminator: torch.nn.Module, images: Tensor, label: float) -> Tensor:
-    """Least squares distance of D's scores from a label."""
+    """Least squares distance of D's scores from a label.
+
+    Args:
+        discriminator: that scores images.
+        images: float32 [N, 3, H, W] in -1..1.
+        label: 1 for real, 0 for fake.
+
+    Returns:
+        A scalar.
+    """
     scores = discriminator(images)
     return F.mse_loss(scores, torch.full_like(scores, label))
 
 
 def iter_decoded_batches(run: RunOptions, name: str, device: torch.device) -> Iterator[Batch]:
-    """Batches whose files are read again each time: decoded, resized, cropped, flipped, converted."""
+    """Batches whose files are read again each time: decoded, resized, cropped, flipped, converted.
+
+    Args:
+        run: options of the run.
+        name: of the recipe.
+        device: of the batches.
+    """
     random = np.random.default_rng(0)
     root = Path(run.data)
     pairs = sorted((root / "train").glob("*"))
@@ -216,7 +271,16 @@ def iter_decoded_batches(run: RunOptions, name: str, device: torch.device) -> It
 
 
 def crop_image(image: np.ndarray, run: RunOptions, random: np.random.Generator) -> Tensor:
-    """float32 [3, crop, crop] in -1..1."""
+    """float32 [3, crop, crop] in -1..1.
+
+    Args:
+        image: uint8 [H, W, 3] BGR.
+        run: with the sides of the enlarged image and of the crop.
+        random: of place and mirroring.
+
+    Returns:
+        A tensor.
+    """
     assert run.load_size is not None
     image = cv2.resize(image, (run.load_size, run.load_size), interpolation=cv2.INTER_CUBIC)
     top, left = random.integers(0, run.load_size - run.crop_size + 1, 2)
@@ -226,7 +290,17 @@ def crop_image(image: np.ndarray, run: RunOptions, random: np.random.Generator) 
 
 
 def measure_breakdown(recipe: Recipe, data: TrainingData, device: torch.device, rounds: int) -> Values:
-    """Shares of our step: waiting for data, backward passes, optimizers; the rest is forward passes."""
+    """Shares of our step: waiting for data, backward passes, optimizers; the rest is forward passes.
+
+    Args:
+        recipe: that is set up.
+        data: that is open.
+        device: of the recipe.
+        rounds: steps.
+
+    Returns:
+        Shares by name; they add up to 1.
+    """
     spent: Values = {"waiting": 0.0, "backward": 0.0, "optimizers": 0.0}
 
     def add_timing(part: str, call: Callable[..., Any]) -> Callable[..., Any]:

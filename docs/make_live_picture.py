@@ -30,7 +30,17 @@ GAP, EDGE = 24, (74, 79, 92)
 
 
 def make_camera_picture(photo: Pixels, height: int, width: int, left: float) -> Pixels:
-    """The largest part of `photo` of this aspect, enlarged to [height, width, 3]; left in 0..1."""
+    """The largest part of `photo` of this aspect, enlarged to [height, width, 3]; left in 0..1.
+
+    Args:
+        photo: uint8 [H, W, 3].
+        height: of the result.
+        width: of the result.
+        left: 0..1: which part, from left to right.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
     scale = min(photo.shape[0] / height, photo.shape[1] / width)
     rows, columns = round(height * scale), round(width * scale)
     column = round(left * (photo.shape[1] - columns))
@@ -41,7 +51,18 @@ def make_camera_picture(photo: Pixels, height: int, width: int, left: float) -> 
 def take_screenshot(
     playwright: Playwright, address: str, photo: Pixels, viewport: ViewportSize, engine: str
 ) -> Image.Image:
-    """The page with this picture as its camera, running."""
+    """The page with this picture as its camera, running.
+
+    Args:
+        playwright: that runs.
+        address: of the page.
+        photo: the camera's picture, uint8 [H, W, 3].
+        viewport: in pixels.
+        engine: "server" or "device".
+
+    Returns:
+        The picture, RGBA.
+    """
     with tempfile.TemporaryDirectory() as folder:
         browser = launch_browser(playwright, camera=write_camera(Path(folder) / "camera.mjpeg", [photo]))
         page = browser.new_page(viewport=viewport, color_scheme="dark")
@@ -59,7 +80,14 @@ def take_screenshot(
 
 
 def paste_framed(canvas: Image.Image, shot: Image.Image, place: tuple[int, int], radius: int) -> None:
-    """Paste with round corners and an edge."""
+    """Paste with round corners and an edge.
+
+    Args:
+        canvas: RGBA, changed.
+        shot: RGBA.
+        place: left and top, in pixels.
+        radius: of the corners, in pixels.
+    """
     mask = Image.new("L", shot.size, 0)
     ImageDraw.Draw(mask).rounded_rectangle((0, 0, shot.width - 1, shot.height - 1), radius, fill=255)
     canvas.paste(shot, place, mask)

@@ -3,54 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from i2i_sdk.perf.record import Row
+from i2i_sdk.perf.tables import CROSS, format_share, format_title
 
 MAX_EXCESS = 0.05  # more time a doubling than twice; what is above is listed
-
-
-@dataclass(frozen=True)
-class GrowthKind:
-    """Something that time grows with."""
-
-    time: str  # of `record.TIMES`
-    get_amount: Callable[[Row], int]  # what varies
-    get_group: Callable[[Row], tuple[int, ...]]  # what has to be equal
-    is_included: Callable[[Row], bool]  # rows that count
-    min_points: int  # points for a fit
-
-
-def _get_size(row: Row) -> tuple[int, int]:
-    return row.height or 0, row.width or 0
-
-
-def _compute_aspect(row: Row) -> tuple[int, ...]:
-    """Height to width in smallest numbers: (1, 1) for every square."""
-    height, width = _get_size(row)
-    divisor = math.gcd(height, width) or 1
-    return height // divisor, width // divisor
-
-
-def _is_single_picture(row: Row) -> bool:
-    return (row.batch, row.streams) == (1, 1) and math.prod(_get_size(row)) > 0
-
-
-KINDS: dict[str, GrowthKind] = {
-    "pixels": GrowthKind(
-        "frame", lambda row: math.prod(_get_size(row)), _compute_aspect, _is_single_picture, 3
-    ),
-    # engines are measured at batch 1 and 4 only
-    "batch": GrowthKind("frame", lambda row: row.batch, _get_size, lambda row: row.streams == 1, 2),
-    "streams": GrowthKind(
-        "round", lambda row: row.streams, lambda row: (*_get_size(row), row.batch), lambda row: True, 3
-    ),
-}
+MIN_POINTS = {"pixels": 3, "batch": 2, "streams": 3}  # for a fit; engines are measured at batch 1 and 4 only
 
 
 @dataclass(frozen=True)
@@ -80,32 +43,53 @@ class Fit:
 def fit_growth(rows: Iterable[Row]) -> tuple[Fit, ...]:
     """A fit for all rows of the same thing that differ in one amount alone.
 
-    Pixels vary at batch 1 and one aspect, batch at one size, streams at one size and batch. Pixels and
-    streams need three points, batch two. Raises ValueError where the same point was measured twice, and for
-    a time that is not above 0.
+    Pixels vary at batch 1 and one aspect, batch at one size, streams at one size and batch.
     """
-    all_rows = tuple(rows)
-    found: list[Fit] = []
-    for against, kind in KINDS.items():
-        groups: dict[tuple[str, str, tuple[int, ...]], dict[int, float]] = defaultdict(dict)
-        for row in all_rows:
-            if kind.time not in row.times or not kind.is_included(row):
-                continue
-            points = groups[row.subject, row.name, kind.get_group(row)]
-            amount = kind.get_amount(row)
-            if amount in points:
-                raise ValueError(f"{row.subject} {row.name}: {amount} {against} were measured twice")
-            points[amount] = row.times[kind.time].median_ms
-        for (subject, name, where), points in groups.items():
-            if len(points) >= kind.min_points:
-                ordered = tuple(sorted(points.items()))
-                found.append(Fit(subject, name, against, where, ordered, _fit_exponent(points)))
-    return tuple(found)
+    groups: dict[tuple[str, str, str, tuple[int, ...]], dict[int, float]] = {}
+    for row in rows:
+        for quantity, group, amount, ms in _list_amounts(row):
+            groups.setdefault((row.subject, row.name, quantity, group), {})[amount] = ms
+    return tuple(
+        Fit(*key, tuple(sorted(points.items())), _fit_exponent(points))
+        for key, points in groups.items()
+        if len(points) >= MIN_POINTS[key[2]]
+    )
 
 
 def select_superlinear(candidates: Iterable[Fit]) -> tuple[Fit, ...]:
     """Those that grow worse than linearly by more than 5 % a doubling, over all or between neighbors."""
     return tuple(fit for fit in candidates if max(fit.excess, fit.worst[2]) > MAX_EXCESS)
+
+
+def describe_growth(rows: Iterable[Row]) -> list[str]:
+    """What grows worse than linearly; that nothing does; or nothing where no growth was measured."""
+    found = fit_growth(rows)
+    if not found:
+        return []
+    least = format_share(MAX_EXCESS)
+    none = f"None of {len(found)} fits is worse than linear by more than {least} per doubling."
+    return [_format_fit(fit) for fit in select_superlinear(found)] or [none]
+
+
+def format_subject(fit: Fit) -> str:
+    """What grows: its subject, and what stayed the same: the size, or an unusual shape."""
+    height, width = fit.group[:2]
+    if fit.quantity == "pixels":
+        return format_title(fit.subject, "" if height == width else f"{width}:{height}")
+    return format_title(fit.subject, f"{width} {CROSS} {height}" if height and width else "")
+
+
+def _list_amounts(row: Row) -> Iterator[tuple[str, tuple[int, ...], int, float]]:
+    """Of what a row is a point: the quantity, what has to be equal, the amount and the milliseconds."""
+    height, width = row.height or 0, row.width or 0
+    if "frame" in row.times and row.streams == 1:
+        ms = row.times["frame"].median_ms
+        yield "batch", (height, width), row.batch, ms
+        if row.batch == 1 and height * width:
+            divisor = math.gcd(height, width)
+            yield "pixels", (height // divisor, width // divisor), height * width, ms
+    if "round" in row.times:
+        yield "streams", (height, width, row.batch), row.streams, row.times["round"].median_ms
 
 
 def _compute_excess(exponent: float) -> float:
@@ -114,8 +98,18 @@ def _compute_excess(exponent: float) -> float:
 
 def _fit_exponent(points: Mapping[int, float]) -> float:
     """The slope of log(time) over log(amount), by least squares."""
-    amounts, times = (np.array(list(values), float) for values in (points.keys(), points.values()))
-    if not ((amounts > 0).all() and (times > 0).all()):
-        raise ValueError(f"amounts and times have to be above 0, they are {dict(points)}")
-    x, y = np.log(amounts) - np.log(amounts).mean(), np.log(times)
-    return float(x @ y / (x @ x))
+    return float(np.polyfit(np.log([*points]), np.log([*points.values()]), 1)[0])
+
+
+def _format_fit(fit: Fit) -> str:
+    low, high, excess = fit.worst
+    return (
+        f"{format_subject(fit)}, {fit.name}, with {fit.quantity}: exponent {fit.exponent:.2f}, "
+        f"a doubling takes {_format_excess(fit.excess)} time than by linear growth, "
+        f"and {_format_excess(excess)} between {low} and {high}"
+    )
+
+
+def _format_excess(excess: float) -> str:
+    """0.05 -> "5 % more"."""
+    return f"{format_share(abs(excess))} {'more' if excess > 0 else 'less'}"

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reporting.record_tables import build_tables
-from benchmarks.reporting.wording import format_conditions
-from i2i_sdk.cli.tables import print_table
+from i2i_sdk.cli.bench import print_record
 from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.record import Conditions, Row, make_record, write_record
 
@@ -25,23 +23,24 @@ def publish(
     baseline: str | None = None,
     name: str | None = None,
 ) -> int:
-    """Print what a part measured, and write it to out/bench/PART.json, or NAME.json where it has several.
+    """Print what a part measured, and write it to out/bench.
 
-    facts: options and versions; "checks" among them are what the project promises, each with whether it held.
-    Returns the part's exit code: 0 if all held, else 1.
+    Args:
+        part: such as "live".
+        title: of the record.
+        rows: what was measured.
+        conditions: of the machine meanwhile.
+        facts: options and versions; "checks" among them are what the project promises, with whether it held.
+        baseline: the name of the rows that "faster" compares with.
+        name: of the file, where a part has several; else it is PART.json.
+
+    Returns:
+        The part's exit code: 0 if all promises held, else 1.
     """
     record = make_record(
         part, title, tuple(rows), describe_machine(), conditions, baseline=baseline, facts=facts
     )
-    print(record.title)
-    for table in build_tables(record):
-        print_table(table.title, table.headings, table.rows)
-        for note in table.notes:
-            print(f"  {note}")
-    print("; ".join(f"{fact} {value}" for fact, value in {**record.facts, **record.machine}.items()))
-    print(f"conditions: {format_conditions(record.conditions)}")
-    for mark in record.conditions.marks:
-        print(f"NOT TO BE RELIED ON: {mark}")
+    print_record(record)
     path = OUT / f"{name or part}.json"
     write_record(path, record)
     print(f"wrote {path}")

@@ -1,13 +1,10 @@
-"""What variants are compared with: the same network as research code runs it, and engines' own tools.
+"""What variants are compared with: the same network as research code runs it.
 
 Openers for `i2i_sdk.perf.candidates`: each is called in a process of its own.
 """
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,13 +17,24 @@ from i2i_sdk.perf.candidates import Candidate
 from i2i_training.checkpoint import load_generator
 
 EAGER, COMPILED = "eager PyTorch FP32", "torch.compile FP32"
-TOOL_CALLS = 10  # of each report
+EVENTS_CALLS = 10  # of each report
 
 
 def make_torch_candidates(
     checkpoint: Path, size: tuple[int, int], batch: int, device: str, threads: int | None = None
 ) -> list[Candidate]:
-    """PyTorch eager and compiled; on a GPU also in FP16, as a CUDA graph, and timed by CUDA events."""
+    """PyTorch eager and compiled; on a GPU also in FP16, as a CUDA graph, and timed by CUDA events.
+
+    Args:
+        checkpoint: of a generator.
+        size: height, width.
+        batch: frames of a call, from 1.
+        device: "cpu" or "cuda".
+        threads: of PyTorch; None: its own choice.
+
+    Returns:
+        Candidates, the baseline first.
+    """
     common = {"checkpoint": str(checkpoint), "size": list(size), "batch": batch, "device": device}
 
     def make_candidate(name: str, opener: str = "open_torch", **more: Any) -> Candidate:
@@ -49,8 +57,16 @@ def make_torch_candidates(
 def open_torch(checkpoint: str, size: tuple[int, int], batch: int, **options: Any) -> Callable[[], object]:
     """The bare generator in PyTorch, float32 in and out: less work than an engine, which converts too.
 
-    On a GPU the frame goes there and the picture comes back, as with an engine. options: as
-    `build_torch_call` takes them.
+    On a GPU the frame goes there and the picture comes back, as with an engine.
+
+    Args:
+        checkpoint: of a generator.
+        size: height, width.
+        batch: frames of a call, from 1.
+        options: as `build_torch_call` takes them.
+
+    Returns:
+        What runs the network once.
     """
     call, inputs = build_torch_call(checkpoint, size, batch, **options)
     if inputs.device.type == "cpu":
@@ -75,7 +91,7 @@ def open_events(**options: Any) -> Callable[[], list[float]]:
         call()
 
     def report() -> list[float]:
-        pairs = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(TOOL_CALLS)]
+        pairs = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(EVENTS_CALLS)]
         for before, after in pairs:
             before.record()
             call()
@@ -95,7 +111,20 @@ def build_torch_call(
     half: bool = False,
     threads: int | None = None,
 ) -> tuple[Callable[[], Tensor], Tensor]:
-    """A forward pass, and the tensor that it reads: float32 [N, C, H, W]. mode: eager, compiled or graph."""
+    """A forward pass, and the tensor that it reads: float32 [N, C, H, W].
+
+    Args:
+        checkpoint: of a generator.
+        size: height, width.
+        batch: frames of a call, from 1.
+        device: "cpu" or "cuda".
+        mode: "eager", "compiled" or "graph".
+        half: FP16 by autocast.
+        threads: of PyTorch; None: its own choice.
+
+    Returns:
+        The call, and its input.
+    """
     if threads is not None:
         torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # FP32 means FP32
@@ -128,34 +157,3 @@ def capture_cuda_graph(call: Callable[[], Tensor]) -> Callable[[], Tensor]:
         return result
 
     return replay
-
-
-def make_tool_candidate(
-    graph: Path, size: tuple[int, int], channels: int, batch: int, precision: str
-) -> Candidate:
-    """OpenVINO's benchmark_app on the bundle's graph."""
-    arguments = {"graph": str(graph), "shape": [batch, *size, channels], "precision": precision}
-    opener = "benchmarks.support.baselines:open_benchmark_app"
-    return Candidate(f"OpenVINO's benchmark_app {precision.upper()}", opener, arguments, reports=True)
-
-
-def open_benchmark_app(graph: str, shape: list[int], precision: str) -> Callable[[], list[float]]:
-    """OpenVINO's own tool: the median that it reports of a few calls, one at a time, for latency."""
-    words = ["-c", "from openvino.tools.benchmark.main import main; main()"]
-    words += ["-m", graph, "-d", "CPU", "-api", "sync"]
-    words += ["-hint", "latency", "-niter", str(TOOL_CALLS), "-shape", str(shape).replace(" ", "")]
-    words += ["-infer_precision", {"fp32": "f32", "bf16": "bf16"}[precision]]
-
-    def report() -> list[float]:
-        run = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
-        return [parse_median(run.stdout + run.stderr)]
-
-    return report
-
-
-def parse_median(output: str) -> float:
-    """Milliseconds, as benchmark_app prints them. Raises ValueError with what it said instead."""
-    found = re.search(r"Median:\s+([\d.]+) (ms|us)", output)
-    if found is None:
-        raise ValueError(f"benchmark_app reports no median: {output.strip()[-500:]}")
-    return float(found[1]) / (1000 if found[2] == "us" else 1)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, field
 
+import psutil
+
 from benchmarks.support.loopback import Loopback, Size
-from benchmarks.support.processes import CpuShare
 from i2i_sdk import Translator
 from i2i_sdk.live import Latency, NullSink, Result, Stream
 from i2i_sdk.perf.record import Row
@@ -27,7 +27,16 @@ class StreamRun:
     camera_cpu: float = 0.0
 
     def to_row(self, subject: str, name: str, size: Size) -> Row:
-        """As a row of a record; `size` is the cameras'."""
+        """As a row of a record; `size` is the cameras'.
+
+        Args:
+            subject: the set-up.
+            name: of the engine.
+            size: of the cameras' pictures: width, height.
+
+        Returns:
+            A row.
+        """
         width, height = size
         times = {stage: compute_statistics(times) for stage, times in self.times.items()}
         samples = {"glass": tuple(self.times["glass"])}
@@ -43,6 +52,16 @@ def watch_cameras(
 
     Everything is included: sending, receiving, decoding, hand-overs, the engine. Raises MediaError where a
     camera is lost for good.
+
+    Args:
+        translate: that is open.
+        camera: one or several in a process.
+        streams: how many of them.
+        seconds: after the warm-up.
+        warm_up: seconds that do not count.
+
+    Returns:
+        What was shown.
     """
     meter = AgeMeter(camera, streams, seconds, warm_up)
     translate.stream(camera.urls[:streams], sinks=[meter]).run()
@@ -70,7 +89,9 @@ class AgeMeter(NullSink):
             return
         if self._began is None:
             self._began, self._dropped = now, self._stream.stats.dropped
-            self._cpu, self._camera_cpu = CpuShare(os.getpid()), CpuShare(self._camera.pid)
+            self._processes = psutil.Process(), psutil.Process(self._camera.pid)
+            for process in self._processes:
+                process.cpu_percent()  # since now
             return
         self.run.served[result.source] += 1
         for stage, milliseconds in {"glass": age, **to_stage_times(result.latency)}.items():
@@ -78,7 +99,7 @@ class AgeMeter(NullSink):
         if now - self._began > self._seconds:
             self.run.seconds = now - self._began
             self.run.dropped = self._stream.stats.dropped - self._dropped
-            self.run.cpu, self.run.camera_cpu = self._cpu(), self._camera_cpu()
+            self.run.cpu, self.run.camera_cpu = (p.cpu_percent() / 100 for p in self._processes)
             self._stream.close()
 
 

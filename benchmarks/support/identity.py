@@ -20,7 +20,16 @@ SLOW_S = 0.1
 
 
 def write_identity(path: Path, height: int = 256, width: int = 256) -> Path:
-    """An ONNX file, uint8 [N, height, width, 3] in, the same out."""
+    """An ONNX file, uint8 [N, height, width, 3] in, the same out.
+
+    Args:
+        path: of the file.
+        height: in pixels.
+        width: in pixels.
+
+    Returns:
+        The path.
+    """
     shape = ["n", height, width, 3]
     values = [helper.make_tensor_value_info(name, TensorProto.UINT8, shape) for name in ("x", "y")]
     graph = helper.make_graph(

@@ -4,8 +4,8 @@
 
 prints the address of each camera and then obeys one command a line: "drop" (cut all connections), "damage N"
 (only half of each of the next N pictures), "break N" (the next N have a spoilt header), "flip N" (wrong bits:
-they decode, and look wrong), "stall S" (send nothing for S seconds), "size I" (the I-th of several sizes),
-"counts". Each is answered with the counts so far, as JSON. It ends with its standard input.
+they decode, and look wrong), "stall S" (send nothing for S seconds), "counts".
+Each is answered with the counts so far, as JSON. It ends with its standard input.
 
 Each picture carries its number in black and white blocks; the time at which a number was last sent stands in
 a file that other processes map, so that they can tell how old a picture is.
@@ -217,14 +217,13 @@ class Loopback:
     Their pictures come at different moments, as those of real cameras do, evenly spread over a tick.
     """
 
-    def __init__(self, *sizes: Size, fps: float = 30.0, cameras: int = 1) -> None:
+    def __init__(self, size: Size, fps: float = 30.0, cameras: int = 1) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="loopback-")
         path = Path(self._folder.name) / "times"
         path.write_bytes(bytes(8 * FRAME_COUNT * cameras))
         self._times = np.memmap(path, np.float64, "r", shape=(cameras, FRAME_COUNT))
-        named = [f"{width}x{height}" for width, height in sizes]
-        command = f"-m benchmarks.support.loopback --fps {fps} --cameras {cameras} --times".split()
-        words, pipe = [sys.executable, *command, str(path), "--size", *named], subprocess.PIPE
+        command = f"-m benchmarks.support.loopback --fps {fps} --cameras {cameras} --size {size[0]}x{size[1]}"
+        words, pipe = [sys.executable, *command.split(), "--times", str(path)], subprocess.PIPE
         self._process = subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True)
         assert self._process.stdout is not None
         ready = json.loads(self._process.stdout.readline())
@@ -256,7 +255,6 @@ def answer_command(cameras: Sequence[CameraServer], command: str) -> dict[str, A
     actions: dict[str, Callable[[CameraServer], None]] = {
         "drop": lambda camera: camera.drop(),
         "stall": lambda camera: camera.stall(float(number)),
-        "size": lambda camera: setattr(camera, "chosen", int(number)),
         "counts": lambda camera: None,
         **{how: lambda camera, how=how: camera.spoil(how, int(number)) for how in DAMAGES},
     }
@@ -273,22 +271,20 @@ def answer_command(cameras: Sequence[CameraServer], command: str) -> dict[str, A
 def main(argv: Sequence[str]) -> int:
     """Serve until standard input ends."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.support.loopback", description=__doc__)
-    parser.add_argument("--size", nargs="+", default=["640x480"], help="WIDTHxHEIGHT, one or several")
+    parser.add_argument("--size", default="640x480", help="WIDTHxHEIGHT")
     parser.add_argument("--fps", type=float, default=30.0)
     parser.add_argument("--cameras", type=int, default=1)
-    parser.add_argument("--port", type=int, default=0, help="of the first camera; default: free ones")
     parser.add_argument("--times", type=Path, help=f"{FRAME_COUNT} float64 a camera: when each was last sent")
     args = parser.parse_args(argv)
-    sizes = [tuple(map(int, size.lower().split("x"))) for size in args.size]
-    sets = [encode_jpegs(make_photos((width, height), FRAME_COUNT)) for width, height in sizes]
+    width, height = map(int, args.size.split("x"))
+    sets = [encode_jpegs(make_photos((width, height), FRAME_COUNT))]
     shape = (args.cameras, FRAME_COUNT)
     times = np.zeros(shape) if args.times is None else np.memmap(args.times, np.float64, "r+", shape=shape)
     began, apart = time.perf_counter(), 1 / (args.fps * args.cameras)
     with ExitStack() as stack:
         cameras: list[CameraServer] = []
         for i in range(args.cameras):
-            port = args.port and args.port + i
-            camera = CameraServer(sets, args.fps, port, times[i], began + i * apart)
+            camera = CameraServer(sets, args.fps, 0, times[i], began + i * apart)
             cameras.append(stack.enter_context(camera))
         print(json.dumps({"urls": [camera.url for camera in cameras]}), flush=True)
         for line in sys.stdin:

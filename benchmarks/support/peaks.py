@@ -1,29 +1,28 @@
-"""The device's peaks: networks in which an engine does little else than multiply, or read and write memory.
+"""The device's peaks: networks in which an engine does little else than multiply or read memory.
 
 The arithmetic's is a stack of wide convolutions, the kind of layer that engines are best at. Other shapes
 (128 channels at 128x128, 512 at 32x32, 256 at 128x128) gave no more in any engine. The memory's is the same
-stack on a single pixel, which reads its weights and does little else, as the middle of a U-Net does, and a
-large tensor that is written and read.
+stack on a single pixel, which reads its weights and does little else, as the middle of a U-Net does; a large
+tensor that was written and read gave less.
 
 Stacks keep a bundle's contract and go through the export's own steps, so that the same engine classes run
 them as they run models, read back what they compute in, and refuse what is not what was asked for.
+
+Shares of a peak are those of the roofline of Williams, Waterman and Patterson (2009): a call can be no faster
+than its arithmetic at the peak of its precision, nor than its memory traffic at the bandwidth.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from benchmarks.reporting.roofline_limits import Ceilings
-from benchmarks.support.probe_files import COPY_PASSES, write_copy, write_stack
+from benchmarks.support.probe_files import write_stack
 from benchmarks.support.probe_openers import StackShape
-from i2i_sdk.backends import explain_unsupported_backend
-from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.perf.candidates import Candidate
 
 Key = tuple[str, str]  # backend and precision: ("openvino", "bf16")
@@ -33,22 +32,11 @@ PRECISIONS: dict[str, tuple[str, ...]] = {
     "openvino": ("fp32", "bf16", "int8"),
     "ncnn": ("fp32", "fp16"),
 }
-
-
-@dataclass(frozen=True)
-class ProbeSizes:
-    """How large the probes are: calls of tens of milliseconds on two cores, tensors larger than caches."""
-
-    stack: StackShape
-    weights: StackShape  # of a matrix-vector product at side 1, as in the middle of a U-Net
-    copy: int  # float32 numbers
-
-
-FULL = ProbeSizes(
-    stack=StackShape(channels=256, layers=3, kernel=3, side=64),
-    weights=StackShape(channels=4096, layers=3, kernel=1, side=1),  # 201 MB
-    copy=1 << 26,  # 268 MB
-)
+# Calls of tens of milliseconds on two cores. The second has 201 MB of weights, which no cache holds.
+STACK = StackShape(channels=256, layers=3, kernel=3, side=64)
+WEIGHTS = StackShape(channels=4096, layers=3, kernel=1, side=1)
+# Bytes of a weight that is stored in a precision.
+WEIGHT_BYTES: dict[str, int] = {"fp32": 4, "bf16": 2, "fp16": 2, "w8": 1, "int8": 1}
 
 
 @dataclass(frozen=True)
@@ -56,40 +44,18 @@ class Probe:
     """A network that shows a peak, and what a call of it does."""
 
     candidate: Candidate
-    backend: str
-    precision: str
-    kind: Literal["arithmetic", "memory"]
+    key: Key
     macs: int  # counted as models' are: with multiplications by the zeros of a padding
-    bytes: int  # read and written, only of what no cache holds
+    bytes: int = 0  # read, only of what no cache holds; 0: it shows the arithmetic's peak
 
 
 @dataclass(frozen=True)
-class Peak:
-    """The most that any probe of a kind reached."""
+class Work:
+    """What a call does at least."""
 
-    probe: str  # the candidate's name
-    rounds: tuple[float, ...]  # MAC/s or B/s in each round, of the round's median time
-
-    @property
-    def per_second(self) -> float:
-        """MAC/s or B/s: the median of the rounds."""
-        return float(np.median(self.rounds))
-
-
-@dataclass(frozen=True)
-class Peaks:
-    """What a device can do, as its engines showed it in one run."""
-
-    arithmetic: dict[Key, Peak]
-    bandwidth: Peak | None  # of the device: the most that any engine reached
-
-    def get_ceilings(self, backend: str, precision: str) -> Ceilings | None:
-        """What limits a variant, round by round; None where a peak that it takes was not measured."""
-        low = self.arithmetic.get((backend, precision))
-        rest = self.arithmetic.get((backend, get_rest_precision(backend, precision)))
-        if low is None or rest is None or self.bandwidth is None:
-            return None
-        return Ceilings(low.rounds, rest.rounds, self.bandwidth.rounds)
+    macs: float  # multiply-accumulates
+    low_share: float  # share of them in the variant's precision, 0..1; the others are in the float beside it
+    traffic: float  # bytes, see `compute_min_traffic`
 
 
 def get_rest_precision(backend: str, precision: str) -> str:
@@ -100,74 +66,71 @@ def get_rest_precision(backend: str, precision: str) -> str:
     return "fp32"
 
 
-def write_probes(
-    folder: Path, requested: Iterable[Key], *, threads: int | None = None, sizes: ProbeSizes = FULL
-) -> list[Probe]:
-    """Write the networks for all (backend, precision) wanted, and for the floats that go with them.
+def write_probes(folder: Path, requested: Iterable[Key], threads: int | None = None) -> list[Probe]:
+    """Write the networks for some backends and precisions, and for the floats that go with them.
 
-    One probe of the arithmetic for each, one of the memory for each backend (ONNX Runtime: two), in FP32.
-    Raises InputError for what has no probe, BackendError for what cannot run here, ExportError without pnnx.
+    Args:
+        folder: of the files.
+        requested: pairs of `PRECISIONS` that can run here.
+        threads: of the engines; None: their own choice.
+
+    Returns:
+        One probe of the arithmetic for each pair, one of the memory for each backend, in FP32.
+
+    Raises:
+        ExportError: pnnx is missing, which ncnn's need.
     """
-    keys = _add_rest_precisions(requested)
-    probes: list[Probe] = []
-    for backend, precision in keys:
-        name = f"peak {backend}-{precision}"
-        opened = _make_stack_candidate(name, (backend, precision), folder, sizes.stack, threads)
-        probes.append(Probe(opened, backend, precision, "arithmetic", sizes.stack.macs, 0))
+    keys = list(dict.fromkeys(k for key in requested for k in (key, (key[0], get_rest_precision(*key)))))
+
+    def make_candidate(name: str, shape: StackShape, key: Key) -> Candidate:
+        files = [str(path) for path in write_stack(folder, shape, *key)]
+        arguments = {"backend": key[0], "precision": key[1], "files": files, "threads": threads}
+        return Candidate(name, "benchmarks.support.probe_openers:open_engine", arguments)
+
+    probes = [Probe(make_candidate(f"peak {'-'.join(key)}", STACK, key), key, STACK.macs) for key in keys]
     for backend in dict.fromkeys(backend for backend, _ in keys):
-        key = backend, "fp32"
-        read = _make_stack_candidate(f"bandwidth {backend} weights", key, folder, sizes.weights, threads)
-        probes.append(Probe(read, *key, "memory", sizes.weights.macs, 4 * sizes.weights.weights))
-        if backend == "ort":  # the others broadcast and reduce far slower than their memory
-            paths = (write_copy(folder, sizes.copy),)
-            copy = _make_engine_candidate(f"bandwidth {backend} copy", key, paths, threads)
-            probes.append(Probe(copy, *key, "memory", 0, 4 * COPY_PASSES * sizes.copy))
+        candidate = make_candidate(f"bandwidth {backend}", WEIGHTS, (backend, "fp32"))
+        probes.append(Probe(candidate, (backend, "fp32"), WEIGHTS.macs, 4 * WEIGHTS.weights))
     return probes
 
 
-def find_peaks(probes: Sequence[Probe], rounds: Mapping[str, Sequence[Sequence[float]]]) -> Peaks:
-    """The peaks, of the milliseconds of every round by candidate's name; probes not in it are left out.
+def compute_min_traffic(parameters: int, precision: str, image_bytes: int) -> int:
+    """Bytes that a call moves at least: every weight once in the variant's precision, input and output once.
 
-    The best probe is the one with the highest median; its rounds are kept whole, for shares round by round.
+    Layers that were kept in a wider type move more, and so do values between layers that leave the caches.
+    Weights that stay in a cache from call to call move less; a call that is faster for it than the bandwidth
+    allows is marked.
+
+    Args:
+        parameters: of the model.
+        precision: one of `WEIGHT_BYTES`.
+        image_bytes: of input and output together.
+
+    Returns:
+        Bytes of one call.
     """
-    arithmetic: dict[Key, Peak] = {}
-    bandwidth: Peak | None = None
-    for probe in probes:
-        if probe.candidate.name not in rounds:
-            continue
-        amount = probe.macs if probe.kind == "arithmetic" else probe.bytes
-        seconds = [float(np.median(times)) / 1000.0 for times in rounds[probe.candidate.name]]
-        peak = Peak(probe.candidate.name, tuple(amount / s for s in seconds))
-        if probe.kind == "memory":
-            bandwidth = _choose_better(bandwidth, peak)
-        else:
-            key = probe.backend, probe.precision
-            arithmetic[key] = _choose_better(arithmetic.get(key), peak)
-    return Peaks(arithmetic, bandwidth)
+    return parameters * WEIGHT_BYTES[precision] + image_bytes
 
 
-def _add_rest_precisions(requested: Iterable[Key]) -> list[Key]:
-    """All wanted and what goes with them, each once. Raises as `write_probes`."""
-    asked = list(requested)
-    for backend, precision in asked:
-        if precision not in PRECISIONS.get(backend, ()):
-            known = ", ".join(f"{name} {p}" for name, all_of in PRECISIONS.items() for p in all_of)
-            raise InputError(f"no probe shows the peak of {backend} {precision}; there are: {known}")
-        if reason := explain_unsupported_backend(backend, precision):
-            raise BackendError(f"the peak of {backend} {precision} cannot be shown here: {reason}")
-    return list(dict.fromkeys(k for key in asked for k in (key, (key[0], get_rest_precision(*key)))))
+def compute_shares(
+    work: Work, low: Sequence[float], rest: Sequence[float], bandwidth: float, medians: Sequence[float]
+) -> tuple[float, float]:
+    """What a call reaches of the peak arithmetic, and of the roofline: medians of the shares of all rounds.
 
+    Round by round, because the machine's clock and its other guests change the peaks along with the calls.
 
-def _make_stack_candidate(
-    name: str, key: Key, folder: Path, shape: StackShape, threads: int | None
-) -> Candidate:
-    return _make_engine_candidate(name, key, write_stack(folder, shape, *key), threads)
+    Args:
+        work: of the call.
+        low: MAC/s in the variant's precision, in each round.
+        rest: MAC/s in the float that computes the other layers, in each round.
+        bandwidth: B/s.
+        medians: of the call's milliseconds, in each round.
 
-
-def _make_engine_candidate(name: str, key: Key, paths: Sequence[Path], threads: int | None) -> Candidate:
-    arguments = {"backend": key[0], "precision": key[1], "files": [str(p) for p in paths], "threads": threads}
-    return Candidate(name, "benchmarks.support.probe_openers:open_engine", arguments)
-
-
-def _choose_better(before: Peak | None, peak: Peak) -> Peak:
-    return peak if before is None or peak.per_second > before.per_second else before
+    Returns:
+        Both shares, the second never below the first. Above 1 the peak was not shown.
+    """
+    slow_part = (1.0 - work.low_share) / np.asarray(rest)
+    arithmetic_ms = 1000.0 * work.macs * (work.low_share / np.asarray(low) + slow_part)
+    least_ms = np.maximum(arithmetic_ms, 1000.0 * work.traffic / bandwidth)
+    times = np.asarray(medians)
+    return float(np.median(arithmetic_ms / times)), float(np.median(least_ms / times))

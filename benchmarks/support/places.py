@@ -33,13 +33,11 @@ def list_runnable_variants(name: str, side: int) -> list[Variant]:
     ]
 
 
-def find_shared_data() -> Path | None:
-    """The folder $I2I_SHARED_DATA, else ../shared/data; None where it does not exist."""
-    path = Path(os.environ.get("I2I_SHARED_DATA", ROOT.parent / "shared" / "data")).resolve()
-    return path if path.is_dir() else None
-
-
 def find_shared_file(relative_path: str) -> Path | None:
-    """A file or folder of the shared data: "photos"; None where it does not exist."""
-    data = find_shared_data()
-    return data / relative_path if data and (data / relative_path).exists() else None
+    """A file or folder of the shared data: "photos"; None where it does not exist.
+
+    They are in $I2I_SHARED_DATA, else in ../shared/data.
+    """
+    folder = Path(os.environ.get("I2I_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    path = folder.resolve() / relative_path
+    return path if path.exists() else None

@@ -11,11 +11,10 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from benchmarks.support.probe_openers import StackShape
-from i2i_export.canonical import OPSET, Uint8Translator, write_onnx
+from i2i_export.canonical import Uint8Translator, write_onnx
 from i2i_export.int8.calibrate import choose_minmax_range, observe
 from i2i_export.int8.qdq import (
     STYLES,
@@ -24,11 +23,7 @@ from i2i_export.int8.qdq import (
     quantize_all_weights,
     quantize_graph,
 )
-from i2i_export.passes.onnx_graph import make_constant
 from i2i_export.targets import ncnn
-
-COPY_CHANNELS = 64  # so that engines have something to share among threads
-COPY_PASSES = 2  # the tensor is written once and read once
 
 
 class Stack(nn.Module):
@@ -60,6 +55,15 @@ def write_stack(folder: Path, shape: StackShape, backend: str, precision: str) -
     """The files of a stack that `backend` takes; written unless they are there.
 
     Raises ExportError where pnnx is missing, which ncnn's need.
+
+    Args:
+        folder: of the files.
+        shape: of the stack.
+        backend: "ort", "openvino" or "ncnn".
+        precision: that the backend computes in.
+
+    Returns:
+        The files.
     """
     name = "stack-" + "-".join(str(value) for value in vars(shape).values())
     if backend == "ncnn":
@@ -81,35 +85,6 @@ def write_stack(folder: Path, shape: StackShape, backend: str, precision: str) -
             str(quantized),
         )
     return (quantized,)
-
-
-def write_copy(folder: Path, count: int) -> Path:
-    """An ONNX file whose call writes `numbers` float32 and reads them again, for the largest of each channel.
-
-    uint8 [1, 1, 1] -> float32 [1, 64, 1].
-    """
-    path = folder / f"copy-{count}.onnx"
-    shape = np.array([1, COPY_CHANNELS, count // COPY_CHANNELS])
-    scales = np.linspace(1, 2, COPY_CHANNELS, dtype=np.float32)[None, :, None]
-    nodes = [
-        helper.make_node("Cast", ["x"], ["value"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", ["value", "scales"], ["channels"]),
-        helper.make_node("Expand", ["channels", "shape"], ["large"]),
-        helper.make_node("ReduceMax", ["large", "axes"], ["y"], keepdims=1),
-    ]
-    constants = [
-        make_constant("scales", scales),
-        make_constant("shape", shape),
-        make_constant("axes", np.array([2])),
-    ]
-    graph_input = helper.make_tensor_value_info("x", TensorProto.UINT8, [1, 1, 1])
-    graph_output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, COPY_CHANNELS, 1])
-    graph = helper.make_graph(nodes, "copy", [graph_input], [graph_output], constants)
-    opsets = [helper.make_opsetid("", OPSET)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=helper.find_min_ir_version_for(opsets))
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, str(path))
-    return path
 
 
 def _make_frames(shape: StackShape, count: int) -> NDArray[np.uint8]:

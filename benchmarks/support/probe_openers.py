@@ -33,7 +33,17 @@ class StackShape:
 
 
 def open_engine(backend: str, precision: str, files: list[str], threads: int | None) -> Callable[[], object]:
-    """One run of a backend's engine on noise. Raises BackendError unless it computes in `precision`."""
+    """One run of a backend's engine on noise. Raises BackendError unless it computes in `precision`.
+
+    Args:
+        backend: "ort" ….
+        precision: "fp32" ….
+        files: of the network.
+        threads: of the engine; None: its own choice.
+
+    Returns:
+        What runs the engine once.
+    """
     engine = load_backend_class(backend)(tuple(map(Path, files)), precision, EngineOptions(threads=threads))
     shape = [side or 1 for side in engine.input_shape]  # a free batch is 1
     batch = np.random.default_rng(0).integers(0, 256, shape).astype(engine.input_dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,14 +88,10 @@ def get_bundle(subject: Subject, frames: Path | None) -> Bundle:
 
 
 def _compute_fingerprint(subject: Subject, frames: Path | None) -> str:
-    """Of everything that a bundle depends on."""
+    """Of everything that a bundle depends on: the checkpoint, the exporter, and names and sizes of frames."""
     digest = hashlib.sha256(f"{__version__} {hash_file(subject.checkpoint)} {TARGETS}".encode())
-    for file in (*_list_files(Path(i2i_export.__path__[0]), "*.py"), *_list_files(frames, "*.*")):
-        digest.update(f"{file.name} {file.stat().st_size}".encode())
-        if file.suffix == ".py":
-            digest.update(file.read_bytes())
+    for source in sorted(Path(i2i_export.__path__[0]).rglob("*.py")):
+        digest.update(source.read_bytes())
+    for frame in sorted(frames.rglob("*.*")) if frames else ():
+        digest.update(f"{frame.name} {frame.stat().st_size}".encode())
     return digest.hexdigest()[:12]
-
-
-def _list_files(folder: Path | None, pattern: str) -> Iterable[Path]:
-    return sorted(folder.rglob(pattern)) if folder else ()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.support.glass_to_glass import format_engine_name, to_stage_times, watch_cameras
-from benchmarks.support.identity import write_identity
-from benchmarks.support.loopback import Loopback
+from benchmarks.support.identity import SLOW_S, SlowEngine, write_identity
+from benchmarks.support.loopback import CameraServer, Loopback, answer_command, encode_jpegs
 from i2i_sdk import Translator
 from i2i_sdk.live import Latency
 from i2i_sdk.perf.record import TIMES, VALUES
@@ -58,3 +60,33 @@ def test_the_stages_after_decoding_add_up() -> None:
 def test_engines_have_names_without_a_size() -> None:
     with Translator("sketch", size=128, backend="ort", precision="fp32") as translate:
         assert format_engine_name(translate) == "ort-fp32"
+
+
+@pytest.fixture
+def servers() -> Iterator[list[CameraServer]]:
+    pictures = encode_jpegs([np.zeros((32, 32, 3), np.uint8)])
+    with ExitStack() as stack:
+        yield [stack.enter_context(CameraServer([pictures])) for _ in range(2)]
+
+
+def test_the_counts_of_all_together(servers: list[CameraServer]) -> None:
+    servers[0].adjust_count("sent", 3)
+    servers[1].adjust_count("sent", 4)
+    counts = dict.fromkeys(("cut", "damage", "break", "flip", "clients"), 0)
+    assert answer_command(servers, "counts") == {"sent": 7, **counts}
+
+
+@pytest.mark.parametrize("command", ["dance", "damage many"])
+def test_what_is_wrong_with_a_command(servers: list[CameraServer], command: str) -> None:
+    assert command.split()[-1] in answer_command(servers, command)["error"]
+
+
+@pytest.mark.parametrize("kind", [Translator, SlowEngine])
+def test_what_goes_in_comes_out(kind: type[Translator], tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    with kind(write_identity(tmp_path / "identity.onnx", 48, 64)) as translate:
+        outputs, timings = translate.timed([image, image])
+        assert all(np.array_equal(output, image) for output in outputs)
+        assert np.array_equal(translate(image), image)
+        assert (translate.height, translate.width) == (48, 64)
+    assert kind is Translator or timings.engine_ms >= SLOW_S * 1000  # it is counted as the engine's

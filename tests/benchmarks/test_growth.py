@@ -28,12 +28,6 @@ def test_the_exponent_of_a_power_law_is_found(exponent: float) -> None:
     assert [amount for amount, _ in fit.points] == [128**2, 256**2, 512**2]
 
 
-def test_least_squares_over_all_points() -> None:
-    """log2 of the times 0, 3, 3, 6 at log2 of the batch 0, 1, 2, 3: a slope of 1.8 by hand."""
-    (fit,) = fit_growth([make_row(2.0**power, batch=2**i) for i, power in enumerate((0, 3, 3, 6))])
-    assert fit.exponent == pytest.approx(1.8)
-
-
 def test_rows_are_grouped_by_what_varies_alone() -> None:
     rows = [
         *make_size_rows(lambda pixels: pixels),
@@ -74,10 +68,3 @@ def test_a_jump_between_two_neighbors_is_listed_where_the_whole_is_linear() -> N
     assert fit.excess < 0.05
     assert fit.worst == (2, 4, pytest.approx(0.5))
     assert select_superlinear(found) == found
-
-
-def test_what_cannot_be_fitted_is_refused() -> None:
-    with pytest.raises(ValueError, match="model ort: 65536 pixels were measured twice"):
-        fit_growth([make_row(1), make_row(2)])
-    with pytest.raises(ValueError, match="above 0"):
-        fit_growth([make_row(0), make_row(2, batch=4)])

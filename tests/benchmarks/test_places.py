@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from benchmarks.support.places import (
-    find_shared_data,
     find_shared_file,
     get_trained_checkpoint,
     list_runnable_variants,
@@ -24,15 +23,8 @@ def test_trained_checkpoints_are_in_the_repository(name: str) -> None:
 def test_shared_data_are_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "photos").mkdir()
     monkeypatch.setenv("I2I_SHARED_DATA", str(tmp_path))
-    assert find_shared_data() == tmp_path.resolve()
     assert find_shared_file("photos") == tmp_path.resolve() / "photos"
     assert find_shared_file("clips") is None
-
-
-def test_without_shared_data_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("I2I_SHARED_DATA", str(tmp_path / "nowhere"))
-    assert find_shared_data() is None
-    assert find_shared_file("photos") is None
 
 
 def test_a_checkpoint_is_called_by_its_folder_if_its_own_name_says_nothing() -> None:

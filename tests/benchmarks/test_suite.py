@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from made_up_records import make_engines_record
+from known_records import make_live_record
 
 from benchmarks import __main__ as suite
 from i2i_sdk.perf.record import write_record
@@ -56,14 +56,12 @@ def test_a_part_that_fails_is_told(called: list[tuple[str, ...]], capsys: pytest
 def test_the_report_of_what_is_there(
     called: list[tuple[str, ...]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_record(tmp_path / "engines.json", make_engines_record())
+    write_record(tmp_path / "live.json", make_live_record())
     (tmp_path / "older.json").write_text('{"title": "before there was a schema"}')
     assert suite.main(["--report"]) == 0
     assert called == []
     assert "left out: " in capsys.readouterr().out
     assert "</html>" in (tmp_path / "report.html").read_text()
-    drawn = {path.stem for path in (tmp_path / "plots" / "engines").glob("*.png")}
-    assert drawn and drawn == {path.stem for path in (tmp_path / "plots" / "engines").glob("*.svg")}
 
 
 def test_unknown_parts(capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,7 +69,7 @@ def test_choosing_an_engine_and_drawing_load_what_they_need_when_they_need_it() 
     modules = "i2i_sdk.backends, i2i_sdk.backends.ort.ort_engine, i2i_sdk.backends.openvino, i2i_sdk.cli.tune"
     code = f"import json, sys, {modules}; print(json.dumps(sorted(sys.modules)))"
     loaded = set(run_in_new_interpreter(code))
-    assert "i2i_sdk.perf.pareto_plot" in loaded
+    assert "i2i_sdk.perf.plots" in loaded
     assert not loaded & (set(HEAVY) - {"cv2"})
 
 

@@ -10,14 +10,15 @@ from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import Parity, Variant
 from i2i_sdk.cli.common import format_run_command, parse_measuring, read_bundle
 from i2i_sdk.cli.tables import print_table
-from i2i_sdk.errors import BackendError, InputError
+from i2i_sdk.errors import InputError
 from i2i_sdk.perf import bench
 from i2i_sdk.perf.bench import ORT_DEFAULT, BenchOptions, Progress
 from i2i_sdk.perf.compare import find_changes, find_machine_differences, find_unmatched_rows
-from i2i_sdk.perf.energy import NOT_AVAILABLE, open_meters
+from i2i_sdk.perf.energy import NOT_AVAILABLE, EnergyMeter, open_meters
 from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.quiet import QuietMonitor
 from i2i_sdk.perf.record import Record, Row, make_record, read_record, write_record
+from i2i_sdk.perf.tables import build_tables, format_conditions
 from i2i_sdk.quality.verify_bundle import verify_bundle
 from i2i_sdk.selection import parse_size
 
@@ -109,12 +110,32 @@ def bench_bundle(
     options: BenchOptions,
     progress: Progress,
 ) -> Record:
-    """Measure variants, size by size and batch by batch. Raises BackendError if none runs."""
+    """Measure variants, size by size and batch by batch.
+
+    Args:
+        bundle: that was read.
+        frames: a folder of images or a video for the quality; None takes that of the export.
+        variants: of the bundle.
+        batch_sizes: frames of a call, from 1.
+        options: of the measurement.
+        progress: told in a few words what is done.
+
+    Returns:
+        A record of the part "engines".
+
+    Raises:
+        BackendError: no variant runs here.
+        InputError, MediaError, BundleError: the frames or the reference cannot be had.
+    """
     sizes = dict.fromkeys((v.height, v.width) for v in variants)
     rows: list[Row] = []
+    parities: dict[str, Parity] = {}
     meters = open_meters()
     try:
-        parities = measure_parities(bundle, frames, options.threads, progress)
+        if frames is not None:
+            progress("comparing pictures with the reference's")
+            outcomes = verify_bundle(bundle, frames, options.threads)
+            parities = {name: outcome.parity for name, outcome in outcomes.items() if outcome.parity}
         with QuietMonitor() as quiet:
             for size in sizes:
                 same = [v for v in variants if (v.height, v.width) == size]
@@ -137,9 +158,17 @@ def bench_bundle(
         for meter in meters:
             meter.close()
     if not any("size" in row.values for row in rows):
-        reasons = "; ".join(f"{row.name}: {note}" for row in rows for note in row.notes)
-        raise BackendError(f"{bundle.path}: no variant can run on this device: {reasons}")
-    facts = {
+        raise bench.make_none_runs_error(bundle, {row.name: note for row in rows for note in row.notes})
+    facts = _describe_run(bundle, frames, options, meters)
+    title, measured = f"{bundle.manifest.model.name}: one call of each variant", quiet.conditions
+    machine = describe_machine()
+    return make_record("engines", title, tuple(rows), machine, measured, baseline=ORT_DEFAULT, facts=facts)
+
+
+def _describe_run(
+    bundle: Bundle, frames: Path | None, options: BenchOptions, meters: Sequence[EnergyMeter]
+) -> dict[str, str | int]:
+    return {
         "bundle": bundle.path.name,
         "checkpoint": bundle.manifest.model.source_sha256,
         "threads": bench.format_threads(options.threads),
@@ -148,43 +177,29 @@ def bench_bundle(
         "quality": "measured here" if frames else "as at export",
         "energy": ", ".join(meter.name for meter in meters) or NOT_AVAILABLE,
     }
-    title, measured = f"{bundle.manifest.model.name}: one call of each variant", quiet.conditions
-    machine = describe_machine()
-    return make_record("engines", title, tuple(rows), machine, measured, baseline=ORT_DEFAULT, facts=facts)
-
-
-def measure_parities(
-    bundle: Bundle, frames: Path | None, threads: int | None, progress: Progress
-) -> dict[str, Parity]:
-    """PSNR and SSIM against the bundle's reference on the frames given; none without frames."""
-    if frames is None:
-        return {}
-    progress("comparing pictures with the reference's")
-    found = verify_bundle(bundle, frames, threads)
-    return {name: outcome.parity for name, outcome in found.items() if outcome.parity}
 
 
 def print_record(record: Record) -> None:
-    """The table, fastest first within a size, and what a reader must know."""
-    rows = sorted(record.rows, key=_get_sort_key)
-    print_table(f"{record.title}, on {record.machine['cpu']}", HEADINGS, [_format_cells(row) for row in rows])
-    for row in rows:
-        for note in row.notes:
-            print(f"{_format_shape(row)} {row.name}: {note}")
-    quality, energy = record.facts["quality"], record.facts["energy"]
-    print(f"faster: than {record.baseline}, round by round; PSNR and SSIM: {quality}; energy: {energy}")
+    """The tables, what they were measured on and with, and whether the machine was quiet."""
+    print(f"{record.title}, on {record.machine.get('cpu', 'an unknown processor')}")
+    for table in build_tables(record):
+        print_table(table.title, table.headings, table.rows)
+        for note in table.notes:
+            print(f"  {note}")
+    if record.baseline:
+        print(f"times faster: than {record.baseline}, round by round")
+    facts = {**record.facts, **record.machine}
+    print("; ".join(f"{name}: {value}" for name, value in facts.items() if name != "checks"))
     print_conditions(record)
 
 
-HEADINGS = (
-    *("variant", "size", "batch", "median ms", "+-", "min", "p95", "p99", "faster"),
-    *("PSNR dB", "SSIM", "GMAC/s", "memory MB", "files MB", "J"),
-)
-
-
-def _get_sort_key(row: Row) -> tuple[int, int, float]:
-    median = row.times["frame"].median_ms if row.times else float("inf")
-    return (row.height or 0) * (row.width or 0), row.batch, median
+def print_conditions(record: Record) -> None:
+    """Was the machine quiet?"""
+    print(f"conditions: {format_conditions(record.conditions)}")
+    for mark in record.conditions.marks:
+        print(f"NOT TO BE RELIED ON: {mark}")
+    if record.is_trusted:
+        print("the machine was quiet: these figures can be a reference")
 
 
 def _format_shape(row: Row) -> str:
@@ -192,36 +207,6 @@ def _format_shape(row: Row) -> str:
     parts.append(f"batch {row.batch}" if row.batch > 1 else "")
     parts.append(f"{row.streams} streams" if row.streams > 1 else "")
     return " ".join(filter(None, parts))
-
-
-def _format_cells(row: Row) -> list[str]:
-    """One line of the table."""
-    start = [row.name, f"{row.height}x{row.width}", str(row.batch)]
-    if not row.times:
-        return [*start, *["-"] * (len(HEADINGS) - len(start))]
-    t, v = row.times["frame"], row.values
-    rate = v["macs"] / t.median_ms / 1e6 if "macs" in v else None  # per ms / 1e6 = per s / 1e9
-    figures = (
-        (t.median_ms, ".2f"),
-        (t.spread, ".0%"),
-        *((ms, ".2f") for ms in (t.min_ms, t.p95_ms, t.p99_ms)),
-        (v.get("faster"), ".2f"),
-        (v.get("psnr"), ".1f"),
-        (v.get("ssim"), ".4f"),
-        (rate, ".0f"),
-        (v["memory"] / 1e6 if "memory" in v else None, ".0f"),
-        (v["size"] / 1e6 if "size" in v else None, ".2f"),
-        (v.get("energy"), ".3f"),
-    )
-    return start + ["-" if figure is None else format(figure, digits) for figure, digits in figures]
-
-
-def print_conditions(record: Record) -> None:
-    """Was the machine quiet?"""
-    for mark in record.conditions.marks:
-        print(f"NOT TO BE RELIED ON: {mark}")
-    if record.is_trusted:
-        print("the machine was quiet: these figures can be a reference")
 
 
 def compare_files(before: Path, after: Path) -> int:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 import importlib.util
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.cli.common import format_decibels, format_run_command, parse_measuring, read_bundle
 from i2i_sdk.cli.tables import print_table
-from i2i_sdk.errors import BackendError, InputError
-from i2i_sdk.perf.bench import BenchOptions, collect_candidates
+from i2i_sdk.errors import InputError
+from i2i_sdk.perf.bench import BenchOptions, collect_candidates, make_none_runs_error
 from i2i_sdk.perf.candidates import compare
 from i2i_sdk.perf.machine import describe_machine
 from i2i_sdk.perf.pareto import Point, find_dominator
-from i2i_sdk.perf.pareto_plot import check_plot, draw_pareto
+from i2i_sdk.perf.plots import check_plot, draw_pareto, save_figure
 from i2i_sdk.perf.timing import Timing
 from i2i_sdk.quality.verify_bundle import verify_bundle
 from i2i_sdk.selection import TunedLatency, save_latencies
@@ -43,9 +43,12 @@ def main(argv: Sequence[str]) -> int:
         check_plot(plot)
     tuned = tune_bundle(bundle, args.frames, args.rounds, args.threads)
     groups = _group_points(bundle, tuned)
-    _print_table(bundle, tuned, groups)
+    facts = describe_machine()
+    machine = f"{facts['cpu']}, {facts['cores']} cores, load {facts.get('load_1min', 'unknown')}"
+    _print_table(bundle, tuned, groups, machine)
     if plot is not None:
-        _draw_plot(plot, bundle, tuned, groups)
+        p95 = {name: timing.p95_ms for name, timing in tuned.timings.items()}
+        save_figure(draw_pareto(groups, p95, bundle.manifest.model.name, note=machine), plot)
         print(f"drawn in {plot}")
     if args.threads is None:
         psnr, timings = tuned.psnr, tuned.timings.items()
@@ -74,7 +77,20 @@ def tune_bundle(bundle: Bundle, frames: Path | None, rounds: int, threads: int |
     """Measure every variant that runs here: the quality, and the time of one frame.
 
     Quality is PSNR against the bundle's reference, as `i2i verify` finds it; without frames and without
-    scikit-image's it is what was found at export. Raises BackendError if no variant runs.
+    scikit-image's it is what was found at export.
+
+    Args:
+        bundle: that was read.
+        frames: a folder of images or a video for the quality, or None.
+        rounds: turns of each variant.
+        threads: of the engines; None: their own choice.
+
+    Returns:
+        Times, quality, and why others did not run.
+
+    Raises:
+        BackendError: no variant runs here.
+        InputError, MediaError, BundleError: the frames or the reference cannot be had.
     """
     if frames is not None or importlib.util.find_spec("skimage") is not None:
         found = verify_bundle(bundle, frames, threads)
@@ -88,8 +104,7 @@ def tune_bundle(bundle: Bundle, frames: Path | None, rounds: int, threads: int |
     timings, not_timed = measure_timings(bundle, set(refused), rounds, threads)
     reasons = refused | not_timed
     if not timings:
-        listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        raise BackendError(f"{bundle.path}: no variant can run on this device: {listed}")
+        raise make_none_runs_error(bundle, reasons)
     psnr = {name: p.psnr if (p := parities[name]) else 0.0 for name in timings}
     return TuningResult(timings, psnr, reasons, said)
 
@@ -100,6 +115,15 @@ def measure_timings(
     """One frame of every variant but the `excluded`, by name, and why others were not timed.
 
     Variants of one size take turns, each in a process of its own.
+
+    Args:
+        bundle: that was read.
+        excluded: names of variants that are left out.
+        rounds: turns of each variant.
+        threads: of the engines; None: their own choice.
+
+    Returns:
+        Statistics by the variant's name, and reasons by name.
     """
     timings: dict[str, Timing] = {}
     reasons: dict[str, str] = {}
@@ -123,37 +147,22 @@ def _group_points(bundle: Bundle, tuned: TuningResult) -> list[list[Point]]:
     return list(groups.values())
 
 
-def _print_table(bundle: Bundle, tuned: TuningResult, groups: Sequence[Sequence[Point]]) -> None:
+def _print_table(
+    bundle: Bundle, tuned: TuningResult, groups: Sequence[Sequence[Point]], machine: str
+) -> None:
     """Fastest first, then what could not be run."""
-    best = {point.name: find_dominator(point, group) for group in groups for point in group}
     rows: list[list[str]] = []
-    for name, t in sorted(tuned.timings.items(), key=lambda item: item[1].median_ms):
+    pairs = [(point, same_size) for same_size in groups for point in same_size]
+    for point, group in sorted(pairs, key=lambda pair: pair[0].ms):
+        t, better = tuned.timings[point.name], find_dominator(point, group)
         times = (f"{ms:.2f}" for ms in (t.min_ms, t.median_ms, t.p95_ms))
-        better = best[name]
         verdict = f"dominated by {better.name}" if better else "on the front"
-        rows.append([name, f"{tuned.psnr[name]:.1f}", *times, f"{1000 / t.median_ms:.0f}", verdict])
+        rows.append([point.name, f"{point.psnr:.1f}", *times, f"{1000 / t.median_ms:.0f}", verdict])
     for v in bundle.manifest.variants:
         if v.name in tuned.reasons:
             rows.append([v.name, format_decibels(v), "-", "-", "-", "-", "not run"])
     headings = ("variant", "PSNR dB", "min ms", "median ms", "p95 ms", "frames/s", "latency and quality")
-    print_table(f"{bundle.manifest.model.name} on {_format_machine()}", headings, rows)
+    print_table(f"{bundle.manifest.model.name} on {machine}", headings, rows)
     for name, reason in tuned.reasons.items():
         print(f"{name} not run: {reason}")
     print(f"PSNR: {tuned.psnr_source}")
-
-
-def _draw_plot(path: Path, bundle: Bundle, tuned: TuningResult, groups: Sequence[Sequence[Point]]) -> None:
-    """The front as a picture; names without the size where there is only one."""
-    first, title = bundle.manifest.variants[0], bundle.manifest.model.name
-    size = f"{first.height}x{first.width}"
-    short = {n: n.removesuffix(f"-{size}") if len(groups) == 1 else n for n in tuned.timings}
-    p95 = {short[name]: timing.p95_ms for name, timing in tuned.timings.items()}
-    renamed = [[replace(point, name=short[point.name]) for point in group] for group in groups]
-    runs = min(timing.runs for timing in tuned.timings.values())
-    heading = f"{title} {size}" if len(groups) == 1 else title
-    draw_pareto(path, renamed, p95, heading, f"{_format_machine()}; {runs} runs")
-
-
-def _format_machine() -> str:
-    facts = describe_machine()
-    return f"{facts['cpu']}, {facts['cores']} cores, load {facts.get('load_1min', 'unknown')}"

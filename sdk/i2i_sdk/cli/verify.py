@@ -9,7 +9,7 @@ from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import Variant
 from i2i_sdk.cli.common import format_decibels, parse_measuring, read_bundle
 from i2i_sdk.cli.tables import print_table
-from i2i_sdk.errors import BackendError
+from i2i_sdk.perf.bench import make_none_runs_error
 from i2i_sdk.quality.floors import choose_floor
 from i2i_sdk.quality.verify_bundle import VerifyOutcome, verify_bundle
 
@@ -25,8 +25,7 @@ def main(argv: Sequence[str]) -> int:
     bundle = read_bundle(args.bundle)
     found = verify_bundle(bundle, args.frames, args.threads)
     if not any(outcome.parity or outcome.is_broken for outcome in found.values()):
-        reasons = "; ".join(f"{name}: {outcome.reason}" for name, outcome in found.items())
-        raise BackendError(f"{bundle.path}: no variant can run on this device: {reasons}")
+        raise make_none_runs_error(bundle, {name: outcome.reason for name, outcome in found.items()})
     _print_table(bundle, found, args.min_psnr)
     for v in bundle.manifest.variants:
         outcome = found[v.name]

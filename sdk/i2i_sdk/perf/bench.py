@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,13 @@ from i2i_sdk.backends import explain_unsupported_variant, open_variant
 from i2i_sdk.backends.base import EngineOptions
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import Parity, Variant
+from i2i_sdk.errors import BackendError
 from i2i_sdk.perf.candidates import Candidate, CandidateTimings, Comparison, compare
 from i2i_sdk.perf.energy import EnergyMeter
 from i2i_sdk.perf.record import Row
 from i2i_sdk.perf.timing import compute_median_ratio, pause
 
 ORT_DEFAULT = "ONNX Runtime, default options"
-MAX_STEADY_SPREAD = 0.05  # a wider spread is told
 
 Progress = Callable[[str], object]
 Call = Callable[[], object]
@@ -42,7 +42,17 @@ class BenchOptions:
 def collect_candidates(
     bundle: Bundle, variants: Sequence[Variant], batch: int, options: BenchOptions
 ) -> tuple[list[Candidate], dict[str, str]]:
-    """The variants that run here at this batch size, and why others do not."""
+    """The variants that run here at this batch size, and why others do not.
+
+    Args:
+        bundle: that has the variants.
+        variants: some of it.
+        batch: frames of a call, from 1.
+        options: of the engines.
+
+    Returns:
+        A candidate for each variant that runs, and the others' reasons by name.
+    """
     found: list[Candidate] = []
     reasons: dict[str, str] = {}
     for variant in variants:
@@ -59,13 +69,36 @@ def collect_candidates(
 
 
 def make_reference_candidate(bundle: Bundle, variant: Variant, batch: int) -> Candidate:
-    """The bundle's FP32 graph of a variant's size as anyone would run it: the baseline on every device."""
+    """The bundle's FP32 graph of a variant's size as anyone would run it: the baseline on every device.
+
+    Args:
+        bundle: that has the graph.
+        variant: of that size.
+        batch: frames of a call, from 1.
+
+    Returns:
+        A candidate called `ORT_DEFAULT`.
+    """
     arguments = {"graph": str(bundle.reference_for(variant)), "batch": batch}
     return Candidate(ORT_DEFAULT, "i2i_sdk.perf.bench:open_reference", arguments)
 
 
 def open_candidate(path: str, name: str, batch: int, threads: int | None, provider: str | None) -> Call:
-    """A call of a variant on random numbers; in a candidate's process, where it is never closed."""
+    """A call of a variant on random numbers; in a candidate's process, where it is never closed.
+
+    Args:
+        path: of the bundle.
+        name: of the variant.
+        batch: frames of a call, from 1.
+        threads: of the engine; None: its own choice.
+        provider: of ONNX Runtime; None: the CPU.
+
+    Returns:
+        What runs the engine once.
+
+    Raises:
+        BackendError, BundleError: the variant does not run here, or its files were changed.
+    """
     bundle = Bundle.read(Path(path))
     variant = next(v for v in bundle.manifest.variants if v.name == name)
     engine = open_variant(variant, bundle.files_of(variant), EngineOptions(threads, provider))
@@ -101,37 +134,86 @@ def bench_variants(
 ) -> tuple[list[Row], Comparison]:
     """Measure variants of one size beside other candidates, all taking turns.
 
-    others: baselines, and probes of the device. baseline: the name of the one that "faster" compares with.
-    check_steady: as `take_turns` has it. parities: by variant name, where they were measured here; else those
-    of the export are taken. Returns a row for each variant and candidate, what does not run with its reason,
-    and the rounds themselves.
+    Args:
+        bundle: that has the variants.
+        variants: of one size.
+        others: baselines, and probes of the device.
+        baseline: the name of the one that "faster" compares with.
+        batch: frames of a call, from 1.
+        options: of the measurement.
+        parities: by variant name, where they were measured here; else those of the export are taken.
+        meters: of energy.
+        check_steady: as `take_turns` has it.
+        progress: told in a few words what is done.
+
+    Returns:
+        A row for each variant and candidate, what does not run with its reason, and the rounds themselves.
     """
     options = options or BenchOptions()
     candidates, reasons = collect_candidates(bundle, variants, batch, options)
     how: dict[str, Any] = {"meters": meters, "check_steady": check_steady, "progress": progress}
     comparison = compare([*others, *candidates], options.rounds, seconds=options.seconds, **how)
     reasons |= comparison.reasons
-    by_name = {variant.name: variant for variant in variants}
+    names: dict[str, Variant | None] = dict.fromkeys(candidate.name for candidate in others)
+    names |= {variant.name: variant for variant in variants}
     size = variants[0].height, variants[0].width
     subject = bundle.manifest.model.name
     rows: list[Row] = []
-    for name in [candidate.name for candidate in others] + [variant.name for variant in variants]:
-        variant = by_name.get(name)
+    for name, variant in names.items():
         shown = shorten_name(variant) if variant else name
         if name in reasons:
             rows.append(Row(subject, shown, *size, batch, notes=(f"not run: {reasons[name]}",)))
             continue
         measured = comparison.timings[name]
-        values = collect_costs(measured) | (collect_facts(variant, batch, parities or {}) if variant else {})
+        row = replace(make_row(subject, shown, measured), height=size[0], width=size[1], batch=batch)
+        if variant:
+            row.values.update(collect_facts(variant, batch, parities or {}))
         if baseline in comparison.timings:
-            values["faster"] = compute_median_ratio(comparison.timings[baseline].medians, measured.medians)
-        found: dict[str, Any] = {"times": {"frame": measured.timing}, **collect_times(measured)}
-        rows.append(Row(subject, shown, *size, batch, **found, values=values, notes=collect_notes(measured)))
+            ratio = compute_median_ratio(comparison.timings[baseline].medians, measured.medians)
+            row.values["faster"] = ratio
+        rows.append(row)
     return rows, comparison
 
 
+def make_row(subject: str, name: str, timings: CandidateTimings) -> Row:
+    """The row of a candidate: its calls, to microseconds, what they cost, and what a reader must know.
+
+    Args:
+        subject: the model or device.
+        name: of the row.
+        timings: of the candidate.
+
+    Returns:
+        A row without a size.
+    """
+    costs = {
+        "warm_up": timings.warm_up.calls or None,
+        "memory": timings.memory,
+        "energy": timings.energy,
+        "repeated": timings.repeated or None,
+    }
+    return Row(
+        subject,
+        name,
+        times={"frame": timings.timing},
+        samples={"frame": tuple(round(ms, 3) for ms in timings.times)},
+        values={cost: value for cost, value in costs.items() if value is not None},
+        notes=collect_notes(timings),
+        rounds={"frame": tuple(map(len, timings.rounds))},
+    )
+
+
 def collect_facts(variant: Variant, batch: int, parities: dict[str, Parity]) -> dict[str, float]:
-    """What is known of a variant without timing it."""
+    """What is known of a variant without timing it.
+
+    Args:
+        variant: of a bundle.
+        batch: frames of a call, from 1.
+        parities: by variant name, where they were measured here; else those of the export are taken.
+
+    Returns:
+        Values of a row, as `record.VALUES` names them.
+    """
     values: dict[str, float] = {
         "macs": variant.macs * batch,
         "low": variant.macs_in_precision,
@@ -144,32 +226,22 @@ def collect_facts(variant: Variant, batch: int, parities: dict[str, Parity]) -> 
     return values
 
 
-def collect_costs(timings: CandidateTimings) -> dict[str, float]:
-    """Memory, energy, warm-up and repeated turns, where there is something to tell."""
-    calls, repeated = timings.warm_up.calls or None, timings.repeated or None
-    costs = {"warm_up": calls, "memory": timings.memory, "energy": timings.energy, "repeated": repeated}
-    return {name: cost for name, cost in costs.items() if cost is not None}
-
-
 def collect_notes(timings: CandidateTimings) -> tuple[str, ...]:
     """What a reader must know of these figures."""
-    notes: list[str] = []
-    if not timings.warm_up.stable:
-        notes.append(f"its times were not stable after {timings.warm_up.calls} calls")
-    if (uncertain := timings.timing.spread) > MAX_STEADY_SPREAD:
-        notes.append(f"unsteady: its median is uncertain by {uncertain:.0%}")
-    return tuple(notes)
+    if timings.warm_up.stable:
+        return ()
+    return (f"its times were not stable after {timings.warm_up.calls} calls",)
+
+
+def make_none_runs_error(bundle: Bundle, reasons: Mapping[str, str]) -> BackendError:
+    """What to raise where no variant can run on this device. reasons: by the variants' names."""
+    listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+    return BackendError(f"{bundle.path}: no variant can run on this device: {listed}")
 
 
 def shorten_name(variant: Variant) -> str:
     """ "openvino-bf16": the size stands beside it."""
     return variant.name.removesuffix(f"-{variant.height}x{variant.width}")
-
-
-def collect_times(timings: CandidateTimings) -> dict[str, Any]:
-    """The times of a row, to microseconds, and how many each round has."""
-    samples = tuple(round(ms, 3) for ms in timings.times)
-    return {"samples": {"frame": samples}, "rounds": {"frame": tuple(map(len, timings.rounds))}}
 
 
 def format_threads(threads: int | None) -> str:

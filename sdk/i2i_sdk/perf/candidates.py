@@ -82,8 +82,16 @@ def compare(
 ) -> Comparison:
     """Open all candidates at once, warm them up one after the other, then let them take turns.
 
-    rounds, seconds, check_steady: as `take_turns` has them. progress: told in a few words what is done. A
-    candidate that cannot be opened, or fails in a turn, is left out with its reason.
+    Args:
+        candidates: with different names.
+        rounds: as `take_turns` has them.
+        meters: of energy.
+        seconds: as `take_turns` has them.
+        check_steady: as `take_turns` has it.
+        progress: told in a few words what is done.
+
+    Returns:
+        What was measured. A candidate that cannot be opened, or fails in a turn, is left out with its reason.
     """
     reasons: dict[str, str] = {}
     with ExitStack() as stack:

@@ -71,7 +71,17 @@ def find_changes(before: Record, after: Record) -> list[Change]:
 
 
 def compute_change(before: Row, after: Row, quantity: str, same_baseline: bool) -> Change:
-    """Of one time."""
+    """Of one time.
+
+    Args:
+        before: the row of the earlier run.
+        after: the row of the later run.
+        quantity: one of `record.TIMES` that both have.
+        same_baseline: whether "faster" means the same in both.
+
+    Returns:
+        The change of the median.
+    """
     old, new = before.times[quantity], after.times[quantity]
     noise = max(MIN_CHANGE, old.spread + new.spread)  # share by which two medians may differ for no reason
     ratios = (row.values.get("faster") if same_baseline else None for row in (before, after))

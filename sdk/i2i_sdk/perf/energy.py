@@ -12,24 +12,23 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 NOT_AVAILABLE = "not available"
 SAMPLE_INTERVAL_S = 0.02  # between two readings of a rail
 
 
-class EnergyMeter(Protocol):
+class EnergyMeter:
     """Counts the joules of a part of the device."""
 
     name: str
 
     def read_joules(self) -> float:
         """So far, from any beginning. Raises OSError where it cannot be read any more."""
-        ...
+        raise NotImplementedError
 
     def close(self) -> None:
         """Stop counting."""
-        ...
 
 
 def open_meters(sys: Path = Path("/sys")) -> list[EnergyMeter]:
@@ -44,7 +43,7 @@ def sum_joules(meters: Sequence[EnergyMeter]) -> float | None:
     return sum(meter.read_joules() for meter in meters) if meters else None
 
 
-class RaplMeter:
+class RaplMeter(EnergyMeter):
     """A processor package, Intel's or AMD's: https://docs.kernel.org/power/powercap/powercap.html."""
 
     def __init__(self, zone: Path) -> None:
@@ -58,9 +57,6 @@ class RaplMeter:
         self._last = now
         return self._sum / 1e6
 
-    def close(self) -> None:
-        """Nothing to stop."""
-
 
 def open_rapl_meters(sys: Path) -> list[EnergyMeter]:
     """One for each package: "intel-rapl:0", not its parts "intel-rapl:0:1"."""
@@ -72,7 +68,7 @@ def open_rapl_meters(sys: Path) -> list[EnergyMeter]:
     return meters
 
 
-class RailMeter:
+class RailMeter(EnergyMeter):
     """A power rail that tells volts and amperes, read again and again and summed up by a thread."""
 
     def __init__(self, name: str, millivolts: Path, milliamperes: Path) -> None:
@@ -120,7 +116,7 @@ def open_rail_meters(sys: Path) -> list[EnergyMeter]:
     return []
 
 
-class NvmlMeter:
+class NvmlMeter(EnergyMeter):
     """The first NVIDIA GPU, Volta or later, by its driver's library."""
 
     def __init__(self, library: Any) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from i2i_sdk.perf.record import Row
+
+MAX_PSNR = 80.0  # dB; beyond it not even a pixel in a hundred differs by a gray level
+
 
 @dataclass(frozen=True)
 class Point:
@@ -34,3 +38,12 @@ def find_pareto(points: Sequence[Point]) -> list[Point]:
 def find_dominator(point: Point, points: Sequence[Point]) -> Point | None:
     """The fastest point of the front that dominates `point`; None for one that is on the front."""
     return next((other for other in find_pareto(points) if dominates(other, point)), None)
+
+
+def make_points(rows: Sequence[Row]) -> list[Point]:
+    """The rows that have a time and a quality. Beyond `MAX_PSNR` all are alike: no eye sees a difference."""
+    return [
+        Point(row.name, row.times["frame"].median_ms, min(row.values["psnr"], MAX_PSNR))
+        for row in rows
+        if "frame" in row.times and "psnr" in row.values
+    ]

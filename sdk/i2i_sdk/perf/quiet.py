@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ class Usage:
     total: int
     busy: int  # of it, not idle; without what was stolen
     stolen: int
-    own: int  # of this process and its children, past ones too
+    own: int  # of this process, and of its descendants that ended
     throttled: int | None
 
 
@@ -57,10 +57,12 @@ class QuietMonitor:
         if kind is not None:
             return
         self.check_steady()
-        after, seconds = read_usage(self._proc, self._sys), time.perf_counter() - self._began
+        seconds = time.perf_counter() - self._began
         turns = (self._repeated / self._turns, self._disturbed / self._turns) if self._turns else (None, None)
-        loads, slower = (self._load, read_load()), compute_slowdown(self._clock)
-        self.conditions = judge_conditions(self._before, after, seconds, loads, slower, *turns)
+        used = compute_shares(self._before, read_usage(self._proc, self._sys))
+        slowdown = compute_slowdown(self._clock)
+        found = Conditions(seconds, self._load, read_load(), *used[:2], slowdown, used[2], *turns)
+        self.conditions = replace(found, marks=list_marks(found, os.cpu_count() or 1))
 
     def count_turns(self, turns: Turns) -> None:
         """Keep in mind how many turns were disturbed, for the conditions."""
@@ -111,42 +113,40 @@ def compute_slowdown(clock: list[float]) -> float:
     return max(parts) / min(parts) - 1
 
 
-def judge_conditions(
-    before: Usage | None,
-    after: Usage | None,
-    seconds: float,
-    loads: tuple[float | None, float | None],
-    slower: float,
-    repeated: float | None = None,
-    disturbed: float | None = None,
-    *,
-    cores: int | None = None,
-) -> Conditions:
-    """The conditions between two readings, with a mark for everything that makes figures unreliable."""
-    cores = cores or os.cpu_count() or 1
-    others = stolen = throttled = None
-    if before and after and after.total > before.total:
-        total = after.total - before.total
-        others = max(0.0, (after.busy - before.busy - (after.own - before.own)) / total)
-        stolen = (after.stolen - before.stolen) / total
-        if before.throttled is not None and after.throttled is not None:
-            throttled = after.throttled - before.throttled
+def compute_shares(
+    before: Usage | None, after: Usage | None
+) -> tuple[float | None, float | None, int | None]:
+    """Between two readings: the shares that other processes and other machines took, and throttlings."""
+    if not (before and after and after.total > before.total):
+        return None, None, None
+    total = after.total - before.total
+    others = max(0.0, (after.busy - before.busy - (after.own - before.own)) / total)
+    throttled = None
+    if before.throttled is not None and after.throttled is not None:
+        throttled = after.throttled - before.throttled
+    return others, (after.stolen - before.stolen) / total, throttled
+
+
+def list_marks(conditions: Conditions, cores: int) -> tuple[str, ...]:
+    """Everything that makes figures of these conditions unreliable."""
+    others, load = conditions.others, conditions.load_before
     marks: list[str] = []
-    if others is not None and others * cores > MAX_OTHERS:
-        marks.append(f"busy: other processes took {others * cores:.2f} of {cores} cores")
-    if others is None and loads[0] is None:
+    if others is not None:
+        if others * cores > MAX_OTHERS:
+            marks.append(f"busy: other processes took {others * cores:.2f} of {cores} cores")
+    elif load is None:
         marks.append("unknown: this system does not tell whether it was busy")
-    elif others is None and loads[0] is not None and loads[0] > MAX_LOAD * cores:
-        marks.append(f"busy: the load was {loads[0]:.2f} on {cores} cores before it began")
-    if stolen is not None and stolen > MAX_STOLEN:
-        marks.append(f"shared: the hypervisor gave {stolen:.0%} of the processor time to others")
-    if throttled:
-        marks.append(f"throttled: the processor was too hot {throttled} times")
-    if slower > MAX_SLOWDOWN:
-        marks.append(f"unsteady clock: a fixed calculation became up to {slower:.0%} slower meanwhile")
-    if disturbed is not None and disturbed > MAX_DISTURBED:
-        marks.append(f"disturbed: the machine was slower than usual around {disturbed:.0%} of the turns")
-    return Conditions(seconds, *loads, others, stolen, slower, throttled, repeated, disturbed, tuple(marks))
+    elif load > MAX_LOAD * cores:
+        marks.append(f"busy: the load was {load:.2f} on {cores} cores before it began")
+    if conditions.throttled:
+        marks.append(f"throttled: the processor was too hot {conditions.throttled} times")
+    limits = (
+        (conditions.stolen, MAX_STOLEN, "shared: the hypervisor gave {:.0%} of the processor time to others"),
+        (conditions.slowdown, MAX_SLOWDOWN, "unsteady clock: a fixed calculation became up to {:.0%} slower"),
+        (conditions.disturbed, MAX_DISTURBED, "disturbed: the machine was slow around {:.0%} of the turns"),
+    )
+    marks += [text.format(share) for share, most, text in limits if share is not None and share > most]
+    return tuple(marks)
 
 
 def read_load() -> float | None:
@@ -162,28 +162,8 @@ def read_usage(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Usage | 
         return None
     user, nice, system, idle, iowait, irq, softirq, steal = map(int, words[1:9])
     busy = user + nice + system + irq + softirq
-    own = count_own_ticks(proc, os.getpid())
+    own = round(sum(os.times()[:4]) * os.sysconf("SC_CLK_TCK"))
     return Usage(busy + idle + iowait + steal, busy, steal, own, count_throttlings(sys))
-
-
-def count_own_ticks(proc: Path, process: int) -> int:
-    """Ticks of a process, its living descendants, and those that ended."""
-    spent: dict[int, int] = {}
-    children: dict[int, list[int]] = {}
-    for folder in proc.glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:  # it ended meanwhile
-            continue
-        parent, *times = (int(fields[index]) for index in (1, 11, 12, 13, 14))
-        spent[int(folder.name)] = sum(times)
-        children.setdefault(parent, []).append(int(folder.name))
-    family, waiting = 0, [process]
-    while waiting:
-        member = waiting.pop()
-        family += spent.get(member, 0)
-        waiting += children.get(member, [])
-    return family
 
 
 def count_throttlings(sys: Path) -> int | None:

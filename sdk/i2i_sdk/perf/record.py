@@ -39,7 +39,7 @@ TIMES: dict[str, str] = {
     "import": "import i2i_sdk in a fresh process",
     "load": "Translator(…)",
     "first": "the first frame",
-    "export": "building a variant from a checkpoint, with its checks",
+    "export": "building a variant from a checkpoint, with its checks",  # older records have it
     "step": "one step of training",
     "round": "one frame of every stream",
     "smooth": "the temporal smoother, one frame",
@@ -154,7 +154,23 @@ def make_record(
     baseline: str | None = None,
     facts: dict[str, Any] | None = None,
 ) -> Record:
-    """A record of now, with the units of what its rows have. Raises KeyError for an unknown quantity."""
+    """A record of now, with the units of what its rows have.
+
+    Args:
+        part: "engines", "live" …
+        title: of the record.
+        rows: what was measured.
+        machine: as `describe_machine` tells it.
+        conditions: of the machine meanwhile.
+        baseline: the name of the rows that "faster" compares with.
+        facts: options, checks and versions of models, which JSON can hold.
+
+    Returns:
+        The record.
+
+    Raises:
+        KeyError: a row has a quantity that is not in `TIMES` or `VALUES`.
+    """
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     units = {name: VALUES[name].unit for row in rows for name in row.values}
     units |= {name: "ms" for row in rows for name in row.times if TIMES[name]}

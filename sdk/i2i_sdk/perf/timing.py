@@ -142,10 +142,18 @@ def take_turns(
 ) -> Turns:
     """Every turn once per round, for at least so many rounds and so many seconds.
 
-    check_steady: called between turns; it pauses and says whether the machine is as fast as usual. Where it
-    is not, the next turn waits, and the one before is taken again: what is thrown away is decided by
-    something else than its own times. Neither goes on for long: where the machine stays disturbed, turns are
-    kept and counted.
+    Where the machine is not as fast as usual, the next turn waits, and the one before is taken again: what is
+    thrown away is decided by something else than its own times. Neither goes on for long: where the machine
+    stays disturbed, turns are kept and counted.
+
+    Args:
+        turns: by name, each gives milliseconds of its calls.
+        rounds: at least.
+        seconds: at least.
+        check_steady: called between turns; it pauses and says whether the machine is as fast as usual.
+
+    Returns:
+        Milliseconds by name and round, and how many turns were disturbed.
     """
     times: dict[str, list[list[float]]] = {name: [] for name in turns}
     repeated, disturbed = dict.fromkeys(turns, 0), 0
@@ -174,8 +182,13 @@ def time_interleaved(
 ) -> dict[str, list[float]]:
     """Time every call of this process once per round, for what cannot have a process of its own.
 
-    Returns the times in milliseconds per name, in order of measurement, so that ratios can be taken
-    round by round.
+    Args:
+        calls: by name.
+        rounds: in which each is timed once.
+        warmup: calls of each before, which are not timed.
+
+    Returns:
+        Milliseconds by name, in order of measurement, so that ratios can be taken round by round.
     """
     for call in calls.values():
         for _ in range(warmup):

@@ -74,21 +74,8 @@ def test_doctor_survives_a_backend_that_cannot_be_imported(
     assert "works" in engines["ort fp32"]
 
 
-def test_doctor_reports_what_is_broken(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run_command: RunCommand
-) -> None:
-    (tmp_path / "reference.onnx").write_bytes(b"nonsense")
-    monkeypatch.setattr(doctor, "find_zoo_bundle", lambda _: tmp_path)
-    engines = json.loads(run_command("doctor", "--json", code=1).out)["engines"]
-    assert engines["ort fp32"].startswith("broken: BackendError: ")
-
-
 def test_doctor_never_opens_a_window_without_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("sys.platform", "linux")
     assert doctor.describe_display().startswith("none: ")
-    monkeypatch.setattr("cv2.getBuildInformation", lambda: "  GUI:                           QT5\n")
-    assert doctor.describe_display() == "none: neither DISPLAY nor WAYLAND_DISPLAY is set (OpenCV has QT5)"
-    monkeypatch.setattr("cv2.getBuildInformation", lambda: "  GUI:                           NONE\n")
-    assert "opencv-python-headless" in doctor.describe_display()

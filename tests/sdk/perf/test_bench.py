@@ -9,7 +9,7 @@ from known_bundles import RunCommand, edit_manifest, hash_files
 
 from i2i_sdk import Bundle
 from i2i_sdk.backends import explain_unsupported_variant
-from i2i_sdk.perf.bench import ORT_DEFAULT, BenchOptions, bench_variants, collect_candidates, collect_facts
+from i2i_sdk.perf.bench import ORT_DEFAULT, BenchOptions, bench_variants, collect_candidates
 from i2i_sdk.perf.record import read_record
 
 BRIEF_OPTIONS = ("--rounds", "6", "--seconds", "0")
@@ -63,10 +63,13 @@ def test_what_does_not_run_says_why(bundle: Bundle, run_command: RunCommand) -> 
     assert not row.times and not row.values
 
 
-def test_nothing_that_runs_is_an_error(bundle: Bundle, run_command: RunCommand) -> None:
+@pytest.mark.parametrize("words", [("bench", *BRIEF_OPTIONS), ("tune",), ("verify",)])
+def test_nothing_that_runs_is_an_error(
+    bundle: Bundle, run_command: RunCommand, words: tuple[str, ...]
+) -> None:
     edit_manifest(bundle.path, lambda data: [v.update(backend="abacus") for v in data["variants"]])
-    said = run_command("bench", "x.i2i", *BRIEF_OPTIONS, code=2).err
-    assert "no variant can run on this device" in said
+    said = " ".join(run_command(words[0], "x.i2i", *words[1:], code=2).err.split())
+    assert "no variant can run on this device: " in said and "backend 'abacus' is not known" in said
     assert not Path("x.bench.json").exists()
 
 
@@ -90,12 +93,6 @@ def test_what_cannot_be_measured(
 ) -> None:
     assert message in " ".join(run_command("bench", *words, code=2).err.split())
     assert not Path("x.bench.json").exists()
-
-
-def test_facts_of_a_batch(bundle: Bundle) -> None:
-    variant = bundle.manifest.variants[0]
-    facts = collect_facts(variant, 4, {})
-    assert facts["macs"] == 4 * variant.macs and facts["size"] == sum(f.bytes for f in variant.files)
 
 
 def test_no_baseline_no_ratio(bundle: Bundle) -> None:

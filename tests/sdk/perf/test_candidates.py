@@ -10,6 +10,7 @@ import pytest
 
 from i2i_sdk.errors import BackendError
 from i2i_sdk.perf.candidates import Candidate, Worker, compare
+from i2i_sdk.perf.energy import EnergyMeter
 from i2i_sdk.perf.timing import MAX_WARM_UP_CALLS, MIN_CALLS
 
 
@@ -78,7 +79,7 @@ def test_one_that_fails_in_its_turn_stops_no_other() -> None:
     assert found.reasons == {"tired": "tired: RuntimeError: tired"}
 
 
-class Battery:
+class Battery(EnergyMeter):
     """A meter that counts one joule each time it is read."""
 
     name = "battery"
@@ -87,9 +88,6 @@ class Battery:
     def read_joules(self) -> float:
         self.count += 1
         return self.count
-
-    def close(self) -> None:
-        """Nothing."""
 
 
 def test_energy_is_of_one_call() -> None:

@@ -27,22 +27,14 @@ def write_rapl_zone(folder: Path, name: str, microjoules: int, limit: int = 1_00
     return zone / "energy_uj"
 
 
-def test_rapl_counts_packages_and_not_their_parts(tmp_path: Path) -> None:
-    energy = write_rapl_zone(tmp_path, "intel-rapl:0", 200_000)
-    write_rapl_zone(tmp_path, "intel-rapl:0:1", 5)
+def test_rapl_counts_packages_and_goes_on_after_its_counter_starts_again(tmp_path: Path) -> None:
+    energy = write_rapl_zone(tmp_path, "intel-rapl:0", 200_000, limit=999_999)
+    write_rapl_zone(tmp_path, "intel-rapl:0:1", 5)  # a part
     (meter,) = open_rapl_meters(tmp_path)
     assert meter.name == "RAPL package-0" and meter.read_joules() == 0.0
-    energy.write_text("700000\n")
-    assert meter.read_joules() == 0.5
-
-
-def test_rapl_goes_on_after_its_counter_starts_again(tmp_path: Path) -> None:
-    energy = write_rapl_zone(tmp_path, "intel-rapl:0", 900_000, limit=999_999)
-    (meter,) = open_rapl_meters(tmp_path)
-    energy.write_text("100000")
-    assert meter.read_joules() == pytest.approx(0.2)
-    energy.write_text("300000")
-    assert meter.read_joules() == pytest.approx(0.4)
+    for counter, joules in ((900_000, 0.7), (100_000, 0.9), (300_000, 1.1)):
+        energy.write_text(f"{counter}\n")
+        assert meter.read_joules() == pytest.approx(joules)
 
 
 def test_a_counter_that_may_not_be_read_is_no_meter(tmp_path: Path) -> None:
@@ -76,12 +68,9 @@ def test_a_rail_that_does_not_tell(tmp_path: Path) -> None:
     assert open_rail_meters(tmp_path) == []
 
 
-def test_no_meter_is_none_and_not_zero() -> None:
-    assert sum_joules([]) is None
-
-
 def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
     assert [meter for meter in open_meters(tmp_path) if "NVML" not in meter.name] == []
+    assert sum_joules([]) is None  # and not zero
 
 
 class FakeNvml:

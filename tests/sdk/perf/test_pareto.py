@@ -1,4 +1,4 @@
-"""The front of latency against quality, and a picture of it in which every name can be read."""
+"""The front of latency against quality, and its plot."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from i2i_sdk.perf.pareto import Point, dominates, find_dominator, find_pareto
-from i2i_sdk.perf.pareto_plot import MARKER_RADIUS, TextBox, draw_pareto, place_labels
+from i2i_sdk.perf.plots import draw_pareto, save_figure
 
 # Few distinct values, so that ties are common.
 POINTS = st.lists(
@@ -29,67 +29,37 @@ def test_a_known_front() -> None:
 
 
 @given(POINTS)
-def test_nothing_on_the_front_is_dominated_and_everything_else_is(points: list[Point]) -> None:
+def test_the_front_is_what_none_dominates_and_along_it_slower_is_better(points: list[Point]) -> None:
     best = find_pareto(points)
     for point in points:
         by = [other for other in points if dominates(other, point)]
-        assert (point in best) is (by == [])
         found = find_dominator(point, points)
-        assert (found is None) is (by == [])
+        assert (point in best) is (by == []) is (found is None)
         assert found is None or (found in best and found in by)
-
-
-@given(POINTS)
-def test_along_the_front_slower_is_better(points: list[Point]) -> None:
-    best = find_pareto(points)
+        assert not any(dominates(point, other) for other in by)
     for a, b in pairwise(best):
         assert (a.ms < b.ms and a.psnr < b.psnr) or (a.ms, a.psnr) == (b.ms, b.psnr)
-    if points:
-        assert best[0].ms == min(p.ms for p in points) and best[-1].psnr == max(p.psnr for p in points)
+    assert set(find_pareto(points[::-1])) == set(best)
 
 
-@given(POINTS, st.permutations(range(12)))
-def test_order_does_not_matter_and_a_front_is_its_own_front(points: list[Point], order: list[int]) -> None:
-    mixed = [points[i] for i in order if i < len(points)]
-    assert set(find_pareto(mixed)) == set(find_pareto(points))
-    assert find_pareto(find_pareto(points)) == find_pareto(points)
-
-
-@given(POINTS)
-def test_no_point_dominates_itself_and_none_two_ways(points: list[Point]) -> None:
-    for a in points:
-        assert not dominates(a, a)
-        for b in points:
-            assert not (dominates(a, b) and dominates(b, a))
-
-
-# the picture
-
-
-@given(st.lists(st.tuples(st.floats(60, 340), st.floats(40, 260)), max_size=8))
-def test_labels_stand_inside_and_do_not_overlap(centers: list[tuple[float, float]]) -> None:
-    inside = TextBox(0, 0, 400, 300)
-    stroke = TextBox(0, 149, 400, 151)
-    labels = place_labels(centers, [(60.0, 10.0)] * len(centers), inside, [stroke])
-    for index, label in enumerate(labels):
-        assert inside.contains(label) and not label.overlaps(stroke)
-        assert not any(label.overlaps(other) for other in labels[:index])
-        for x, y in centers:
-            reach = MARKER_RADIUS
-            assert not label.overlaps(TextBox(x - reach, y - reach, x + reach, y + reach))
-
-
-def test_a_lone_label_is_beside_its_point() -> None:
-    (label,) = place_labels([(100.0, 100.0)], [(60.0, 10.0)], TextBox(0, 0, 400, 300))
-    assert label == TextBox(109, 95, 169, 105)
-
-
-@pytest.mark.parametrize("count", [1, 9])
-def test_a_picture_of_one_size_whatever_is_in_it(tmp_path: Path, count: int) -> None:
+@pytest.mark.parametrize("count", [1, 9, 20])
+def test_a_plot_names_every_point_once_and_none_looks_like_another(tmp_path: Path, count: int) -> None:
     points = [Point(f"openvino-{index}", 1.5**index, 120 - (index * 37) % 80) for index in range(count)]
+    groups = [points[: count // 2], points[count // 2 :]]
     p95 = {point.name: 1.3 * point.ms for point in points}
-    series = [points[: count // 2], points[count // 2 :]] if count > 1 else [points]
-    draw_pareto(tmp_path / "x.png", series, p95, "title", "note " * 40)
+    baseline = Point("eager", 5.0, 0.0)
+    figure = draw_pareto([g for g in groups if g], p95, "a title", note="note " * 40, baseline=baseline)
+    (legend,) = figure.legends
+    names = [text.get_text().split(":")[0] for text in legend.get_texts()]
+    assert sorted(names) == sorted([*p95, "eager"])
+    (axes,) = figure.axes
+    markers = [line for line in axes.lines if line.get_marker() in ("o", "s", "^", "D", "v", "P", "X")]
+    assert len(markers) == count
+    filled = {line.get_xdata()[0] for line in markers if line.get_markerfacecolor() != "white"}
+    assert filled == {point.ms for group in groups for point in find_pareto(group)}
+    looks = {(line.get_color(), line.get_marker()) for line in markers}
+    assert len(looks) == min(count, 14)
+    save_figure(figure, tmp_path / "x.png")
     picture = cv2.imread(str(tmp_path / "x.png"))
-    assert picture is not None and picture.shape == (928, 960, 3)
-    assert (picture < 128).any() and picture[:3].min() == picture[:, :2].min() == 255  # nothing is cut off
+    assert picture is not None and picture.shape[1] == 960
+    assert (picture < 128).any() and picture[:2].min() == picture[:, -1].min() == 255  # nothing is cut off

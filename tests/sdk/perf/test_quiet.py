@@ -5,66 +5,68 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from i2i_sdk.perf.quiet import (
     QuietMonitor,
     Usage,
+    compute_shares,
     compute_slowdown,
-    count_own_ticks,
     count_throttlings,
-    judge_conditions,
-    read_load,
+    list_marks,
     read_usage,
     time_slowest_core,
 )
 from i2i_sdk.perf.record import Conditions
 from i2i_sdk.perf.timing import Turns
 
-BEFORE = Usage(total=1000, busy=200, stolen=10, own=50, throttled=3)
 
-
-def judge(
-    busy: int = 500, stolen: int = 10, throttled: int = 3, slower: float = 0.0, cores: int = 2
-) -> Conditions:
-    """The conditions of 1000 ticks, 500 of them our own."""
-    after = Usage(2000, 200 + busy, stolen, 550, throttled)
-    return judge_conditions(BEFORE, after, 5.0, (0.1, 0.2), slower, cores=cores)
-
-
-def test_an_idle_machine_is_trusted() -> None:
-    conditions = judge(busy=510, slower=0.01)
-    assert conditions.marks == () and conditions.others == pytest.approx(0.01)
-    assert (conditions.stolen, conditions.throttled, conditions.slowdown) == (0.0, 0, 0.01)
-    assert (conditions.seconds, conditions.load_before, conditions.load_after) == (5.0, 0.1, 0.2)
+def test_shares_are_what_is_not_our_own() -> None:
+    before = Usage(total=1000, busy=200, stolen=10, own=50, throttled=3)
+    after = Usage(total=2000, busy=710, stolen=60, own=550, throttled=5)
+    assert compute_shares(before, after) == pytest.approx((0.01, 0.05, 2))
+    assert compute_shares(before, replace(after, throttled=None))[2] is None
+    assert compute_shares(None, after) == compute_shares(before, before) == (None, None, None)
 
 
 @pytest.mark.parametrize(
-    ("conditions", "mark"),
+    ("changes", "mark"),
     [
-        (judge(busy=541), "busy: other processes took 0.08 of 2 cores"),
-        (judge(stolen=60), "shared: the hypervisor gave 5% of the processor time"),
-        (judge(throttled=5), "throttled: the processor was too hot 2 times"),
-        (judge(slower=0.2), "unsteady clock: a fixed calculation became up to 20% slower"),
+        ({}, None),
+        ({"others": 0.041}, "busy: other processes took 0.08 of 2 cores"),
+        ({"stolen": 0.05}, "shared: the hypervisor gave 5% of the processor time"),
+        ({"throttled": 2}, "throttled: the processor was too hot 2 times"),
+        ({"slowdown": 0.2}, "unsteady clock: a fixed calculation became up to 20% slower"),
+        ({"disturbed": 0.15, "repeated": 2.0}, "disturbed: the machine was slow around 15% of the turns"),
+        ({"disturbed": 0.1, "repeated": 2.0}, None),
+        # Without Linux the load before decides; the load afterwards is our own.
+        ({"others": None, "load_before": 0.4, "load_after": 3.0}, None),
+        ({"others": None, "load_before": 0.9}, "busy: the load was 0.90 on 2 cores before it began"),
+        ({"others": None}, "unknown: this system does not tell whether it was busy"),
     ],
 )
-def test_each_disturbance_is_marked(conditions: Conditions, mark: str) -> None:
-    (only,) = conditions.marks
-    assert only.startswith(mark)
+def test_each_disturbance_is_marked(changes: dict[str, Any], mark: str | None) -> None:
+    quiet = Conditions(5.0, others=0.01, stolen=0.0, throttled=0, slowdown=0.01)
+    marks = list_marks(replace(quiet, **changes), cores=2)
+    assert [found.startswith(mark or "") for found in marks] == ([True] if mark else [])
 
 
-def test_disturbed_turns_are_marked() -> None:
+def test_one_busy_core_of_many_is_enough() -> None:
+    busy = Conditions(5.0, others=0.016)
+    assert list_marks(busy, cores=64) and not list_marks(busy, cores=2)
+
+
+def test_disturbed_turns_are_counted() -> None:
     quiet = QuietMonitor()
     quiet.count_turns(Turns({"a": [[1.0]] * 10, "b": [[1.0]] * 10}, {"a": 3, "b": 0}, 3))
     with quiet:
         pass
-    assert quiet.conditions.disturbed == pytest.approx(0.15)
-    assert any(m.startswith("disturbed: the machine was slower than usual") for m in quiet.conditions.marks)
-    assert quiet.conditions.repeated == pytest.approx(0.15)
-    after = Usage(2000, 700, 10, 550, 3)
-    assert judge_conditions(BEFORE, after, 5.0, (0.1, 0.2), 0.0, 2.0, 0.1).marks == ()
+    assert (quiet.conditions.disturbed, quiet.conditions.repeated) == pytest.approx((0.15, 0.15))
+    assert any(mark.startswith("disturbed: ") for mark in quiet.conditions.marks)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores can be chosen on Linux")
@@ -80,22 +82,6 @@ def test_a_look_tells_whether_the_machine_is_as_fast_as_usual(monkeypatch: pytes
     assert [quiet.check_steady() for _ in range(6)] == [True, True, True, True, False, True]
 
 
-def test_without_linux_the_load_before_decides() -> None:
-    # The load afterwards is our own.
-    assert judge_conditions(None, None, 5.0, (0.4, 3.0), 0.0, cores=2).marks == ()
-    (mark,) = judge_conditions(None, None, 5.0, (0.9, 3.0), 0.0, cores=2).marks
-    assert mark == "busy: the load was 0.90 on 2 cores before it began"
-
-
-def test_what_is_not_known_is_not_taken_for_quiet() -> None:
-    (mark,) = judge_conditions(None, None, 5.0, (None, None), 0.0).marks
-    assert mark == "unknown: this system does not tell whether it was busy"
-
-
-def test_one_busy_core_of_many_is_enough() -> None:
-    assert judge(busy=516, cores=64).marks and not judge(busy=516, cores=2).marks
-
-
 def test_slowdown_is_between_thirds_of_the_time() -> None:
     for times, slowdown in (
         ([4.0] * 9, 0.0),
@@ -109,29 +95,12 @@ def test_slowdown_is_between_thirds_of_the_time() -> None:
         assert compute_slowdown(times) == pytest.approx(slowdown)
 
 
-def write_process(folder: Path, number: int, parent: int, ticks: tuple[int, int, int, int]) -> None:
-    """As Linux writes it; a name may have spaces and brackets."""
-    values = [0] * 8 + [0, *ticks]
-    text = f"{number} (a (strange) name) S {parent} " + " ".join(map(str, values)) + " 20 0 1 0 100"
-    (folder / str(number)).mkdir(parents=True)
-    (folder / str(number) / "stat").write_text(text)
-
-
-def test_a_process_counts_with_all_its_descendants(tmp_path: Path) -> None:
-    write_process(tmp_path, 10, 1, (100, 20, 7, 3))  # the last two: of children that ended
-    write_process(tmp_path, 11, 10, (50, 0, 0, 0))
-    write_process(tmp_path, 12, 11, (5, 1, 0, 0))
-    write_process(tmp_path, 13, 1, (999, 999, 0, 0))  # somebody else
-    (tmp_path / "self").mkdir()
-    assert count_own_ticks(tmp_path, 10) == 130 + 50 + 6
-    assert count_own_ticks(tmp_path, 13) == 1998
-
-
 def test_readings_come_from_the_files_of_linux(tmp_path: Path) -> None:
     proc, sys_folder = tmp_path / "proc", tmp_path / "sys"
-    write_process(proc, os.getpid(), 1, (30, 10, 2, 0))
+    proc.mkdir()
     (proc / "stat").write_text("cpu  100 5 40 800 20 1 4 30 0 0\ncpu0 1 2 3\n")
-    assert read_usage(proc, sys_folder) == Usage(1000, 150, 30, 42, None)
+    usage = read_usage(proc, sys_folder)
+    assert usage is not None and usage == Usage(1000, 150, 30, usage.own, None)
     for core, count in ((0, 4), (1, 2)):
         folder = sys_folder / f"devices/system/cpu/cpu{core}/thermal_throttle"
         folder.mkdir(parents=True)
@@ -177,10 +146,3 @@ def use_processor(ticks: int) -> None:
 def test_a_failure_inside_is_not_replaced() -> None:
     with pytest.raises(ZeroDivisionError), QuietMonitor():
         _ = 1 / 0
-
-
-def test_load_is_of_the_last_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "getloadavg", lambda: (1.5, 2.5, 3.5), raising=False)
-    assert read_load() == 1.5
-    monkeypatch.delattr(os, "getloadavg")
-    assert read_load() is None

@@ -43,6 +43,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     written = build_record(make_row(), make_row(name="not run", times={}, samples={}, values={}))
     write_record(tmp_path / "deep" / "x.json", written)
     assert read_record(tmp_path / "deep" / "x.json") == written
+    assert written.is_trusted and not build_record(marks=("busy",)).is_trusted
 
 
 def test_every_figure_has_its_unit(tmp_path: Path) -> None:
@@ -101,10 +102,6 @@ def test_files_that_are_no_record(tmp_path: Path, text: str) -> None:
         read_record(path)
     with pytest.raises(InputError, match="no benchmark's JSON"):
         read_record(tmp_path / "missing.json")
-
-
-def test_marks_decide_about_trust() -> None:
-    assert build_record().is_trusted and not build_record(marks=("busy",)).is_trusted
 
 
 def test_rows_of_the_same_thing_agree_on_their_key() -> None:
