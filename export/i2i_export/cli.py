@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import shlex
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from i2i_export.int8.builder import CALIBRATION_ADVICE
 from i2i_export.int8.calibrate import RANGE_METHODS
 from i2i_export.options import ExportOptions, can_calibrate
 from i2i_export.pipeline import DEFAULT_TARGETS, ExportResult, export
 from i2i_export.targets import TARGETS, TargetRequest, parse_targets
 from i2i_sdk.backends import explain_unsupported_variant
 from i2i_sdk.bundle.manifest import Variant
-from i2i_sdk.cli.common import format_decibels, format_megabytes, format_run_command
+from i2i_sdk.cli.common import format_decibels, format_megabytes
 from i2i_sdk.cli.tables import print_table
 from i2i_sdk.device import read_peak_memory
 from i2i_sdk.loading import parse_size
@@ -24,6 +28,7 @@ from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR, choose_floor
 from i2i_training.networks.spec import DIRECTIONS
 
 WORST_LAYERS = 6  # that are shown of a sensitivity sweep
+MIN_SECONDS = 0.1  # of a step whose time is shown
 
 
 def main(argv: Sequence[str]) -> int:
@@ -57,7 +62,8 @@ def _build_parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--frames",
         type=Path,
-        help="image, folder of images or video for the comparison; default: scikit-image's photos",
+        help="image, folder of images or video for the comparison; default: scikit-image's photos. "
+        f"INT8 needs {CALIBRATION_ADVICE}",
     )
     parser.add_argument("--direction", choices=DIRECTIONS, help="of a run with two generators")
     parser.add_argument("--min-psnr", type=float, help="floor in dB instead of the precision's own")
@@ -107,19 +113,52 @@ def _export(args: argparse.Namespace, to: str) -> int:
     args.size = parse_size(args.size) if args.size else None
     options = ExportOptions(**{f.name: getattr(args, f.name) for f in dataclasses.fields(ExportOptions)})
     targets = parse_targets(to, options)
-    with Console(stderr=True).status(f"reading {args.checkpoint.name}") as status:
-        exported = export(args.checkpoint, targets, args.out, options, status.update)
-    out = exported.bundle.path
-    print_variants(exported)
+    steps = StepReporter()
+    with steps.status, contextlib.closing(steps):
+        exported = export(args.checkpoint, targets, args.out, options, steps)
+    _print_variants(exported)
     for reason in (*exported.skipped, *_explain_skipped_int8(targets, options)):
         print(f"left out {reason}")
-    if (peak := read_peak_memory()) is not None:
-        print(f"peak memory {peak / 1e9:.1f} GB")
-    manifest = exported.bundle.manifest
-    runs = any(explain_unsupported_variant(variant) is None for variant in manifest.variants)
-    how = format_run_command(str(out))
-    print(f"wrote {out}\nnext: {how if runs else 'copy it to a device that runs it, see docs/export.md'}")
+    peak = read_peak_memory()
+    memory = f", peak memory {peak / 1e9:.1f} GB" if peak is not None else ""
+    print(f"took {time.perf_counter() - steps.began:.0f} s{memory}\nwrote {exported.bundle.path}")
+    if any(explain_unsupported_variant(variant) is None for variant in exported.bundle.manifest.variants):
+        bundle = shlex.quote(str(exported.bundle.path))
+        print(
+            f"next: i2i run {bundle} video.mp4 -o out.mp4\n      i2i live {bundle}\n      i2i serve {bundle}"
+        )
+    else:
+        print("next: copy it to a device that runs it, see docs/export.md")
     return 0
+
+
+class StepReporter:
+    """Says on stderr what an export does, and how long what was slow took: its `progress`.
+
+    A terminal shows the running step in a line that changes; a file or a pipe gets a line when a step begins.
+    """
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.status = self.console.status("")
+        self.step = ""
+        self.began = self.since = time.perf_counter()
+
+    def __call__(self, text: str) -> None:
+        self.status.update(text)
+        step = text.partition(",")[0]
+        if step == self.step:
+            return
+        self.close()
+        self.step, self.since = step, time.perf_counter()
+        if not self.console.is_terminal:
+            self.console.print(f"{step} …", soft_wrap=True)
+
+    def close(self) -> None:
+        """End the last step."""
+        seconds = time.perf_counter() - self.since
+        if self.step and seconds >= MIN_SECONDS:
+            self.console.print(f"{self.step}: {seconds:.1f} s", soft_wrap=True)
 
 
 def _explain_skipped_int8(targets: Sequence[TargetRequest], options: ExportOptions) -> list[str]:
@@ -127,10 +166,10 @@ def _explain_skipped_int8(targets: Sequence[TargetRequest], options: ExportOptio
     possible = any("int8" in TARGETS[wanted.target].precisions for wanted in targets)
     if not possible or can_calibrate(options) or any(wanted.precision == "int8" for wanted in targets):
         return []
-    return ["int8: it needs --frames FOLDER_OR_VIDEO to calibrate on"]
+    return [f"int8: it needs {CALIBRATION_ADVICE}"]
 
 
-def print_variants(result: ExportResult) -> None:
+def _print_variants(result: ExportResult) -> None:
     """One row per variant that was exported now."""
     rows: list[list[str]] = []
     for v, timing in ((c.variant, c.timing) for c in result.variants):
@@ -141,7 +180,7 @@ def print_variants(result: ExportResult) -> None:
     print_table(f"{result.bundle.manifest.model.name}: variants measured here", headings, rows)
     for v in (c.variant for c in result.variants):
         if v.sensitivity:
-            print_sensitivity(v)
+            _print_sensitivity(v)
         if v.parity and v.parity.psnr < DEFAULT_MIN_PSNR:
             print(
                 f"{v.name}: below the {DEFAULT_MIN_PSNR:.0f} dB that Translator asks for by default; "
@@ -149,7 +188,7 @@ def print_variants(result: ExportResult) -> None:
             )
 
 
-def print_sensitivity(variant: Variant) -> None:
+def _print_sensitivity(variant: Variant) -> None:
     """The layers that bear INT8 worst, and those that went back; all are in the manifest.
 
     What goes back is the noise of a layer for each of its multiplications, so a small layer goes before a

@@ -9,12 +9,14 @@ for how far activations should be favored over weights.
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from i2i_export.int8.calibrate import Observations
-from i2i_export.ops import Role, has_role
+from i2i_export.ops import SCALABLE
 from i2i_export.passes.onnx_graph import OnnxGraph, get_attribute, make_constant
 
 MIGRATION_STRENGTH = 0.7  # 1: all channels of the activation alike; 0: all columns of the weights
@@ -26,8 +28,7 @@ def equalize_channels(model: onnx.ModelProto, observations: Observations) -> tup
 
     observations: as `observe` found it for `list_observed_tensors(model)`.
     """
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
+    changed = copy.deepcopy(model)
     graph = OnnxGraph(changed)
     count = 0
     for node in [*graph.find_nodes("InstanceNormalization"), *graph.find_nodes("Conv")]:
@@ -63,7 +64,7 @@ def _is_scalable(graph: OnnxGraph, node: onnx.NodeProto) -> bool:
     """Is what it makes of a multiple of a channel that multiple of what it makes of the channel?"""
     if node.op_type == "Pad" and len(node.input) > 2 and node.input[2]:  # with a number, not always 0
         return node.input[2] in graph.constants and not graph.get_value(node.input[2]).any()
-    return has_role(node, Role.SCALABLE) and get_attribute(node, "extrapolation_value", 0.0) == 0.0
+    return node.op_type in SCALABLE and get_attribute(node, "extrapolation_value", 0.0) == 0.0
 
 
 def _find_observed_tensor(graph: OnnxGraph, tensor: str, observations: Observations) -> str | None:
