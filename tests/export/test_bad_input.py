@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -14,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from i2i_export.options import ExportOptions
-from i2i_export.pipeline import export
-from i2i_export.targets import ncnn
+from i2i_export.pipeline import ExportResult, export
 from i2i_sdk import BackendError, Bundle, BundleError, Translator
 from i2i_sdk.backends import explain_unsupported_variant
 from i2i_sdk.bundle.manifest import FileEntry
@@ -24,8 +22,6 @@ from i2i_sdk.files import hash_file
 from tests.training.warm import get_fork_server, wait_until
 
 SIZE = ExportOptions(size=(64, 64))
-FP32_KINDS, FP16_KINDS = ("ort", "openvino", "ncnn"), ("web", "coreml", "trt")
-EVERY_KIND = [*((kind, "fp32") for kind in FP32_KINDS), *((kind, "fp16") for kind in FP16_KINDS)]
 
 
 def hash_files(folder: Path) -> dict[str, str]:
@@ -45,16 +41,10 @@ def find_readable_bundles(folder: Path) -> list[str]:
     return found
 
 
-@pytest.fixture(scope="module")
-def every_kind(sketch_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle with a variant of each kind; tests must not change it."""
-    return export(sketch_checkpoint, EVERY_KIND, tmp_path_factory.mktemp("kinds") / "x.i2i", SIZE).bundle.path
-
-
 @pytest.fixture
-def bundle(every_kind: Path, tmp_path: Path) -> Path:
-    """One that a test may break."""
-    return Path(shutil.copytree(every_kind, tmp_path / "x.i2i"))
+def bundle(sketch_export: ExportResult, tmp_path: Path) -> Path:
+    """One with variants of each kind that a test may break."""
+    return Path(shutil.copytree(sketch_export.bundle.path, tmp_path / "x.i2i"))
 
 
 # a full disk
@@ -91,34 +81,19 @@ def test_a_full_disk_leaves_the_bundle(
         assert hash_files(small_disk) == before
 
 
-def test_a_disk_that_fills_while_a_target_writes(
-    checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The same for those who may not mount."""
-
-    def fail_with_full_disk(pnnx: str, traced: Path, name: str, precision: str) -> tuple[Path, Path]:
-        (traced.parent / f"{name}.param").write_bytes(b"7767517\n")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(ncnn, "_convert", fail_with_full_disk)
-    with pytest.raises(OSError, match="No space left"):
-        export(checkpoints["resnet"], [("ncnn", "fp32")], tmp_path / "x.i2i", SIZE)
-    assert list(tmp_path.iterdir()) == []
-
-
 # signals
 
 SIGNAL_POINTS = {
     "the graph is written": "bundle/reference.onnx",
     "the network is traced": "scratch/ncnn.pt",
-    "the weights are there": "bundle/ncnn-fp32-64x64.bin",
+    "the weights are there": "bundle/ncnn-fp32-64x96.bin",
 }
 
 
 def export_and_signal(source: Path, out: Path, point: str, signal_number: signal.Signals) -> tuple[int, str]:
     """Send a signal to an export at that moment; its exit code and what it printed."""
     log = out.parent / "log"
-    words = ["export", str(source), "--size", "64", "--to", "ncnn:fp32", "-o", str(out)]
+    words = ["export", str(source), "--size", "64x96", "--to", "ncnn:fp32", "-o", str(out)]
     pid = get_fork_server().start(words, log)
     wait_until(lambda: any(out.parent.glob(f".{out.name}.partial*/{SIGNAL_POINTS[point]}")), log)
     os.kill(pid, signal_number)
@@ -163,7 +138,7 @@ def test_a_killed_first_export_leaves_no_bundle(sketch_checkpoint: Path, tmp_pat
 
 def test_one_flipped_bit_in_any_file_of_any_kind(bundle: Path) -> None:
     manifest = Bundle.read(bundle).manifest
-    assert {v.backend for v in manifest.variants} == {name for name, _ in EVERY_KIND}
+    assert {v.backend for v in manifest.variants} == {"ort", "openvino", "ncnn", "web", "coreml", "trt"}
     assert len(manifest.collect_files()) >= 9
     for name in manifest.collect_files():
         path = bundle / name
@@ -178,7 +153,7 @@ def test_one_flipped_bit_in_any_file_of_any_kind(bundle: Path) -> None:
                 Bundle.read(bundle).files_of(variant)
             kind = BundleError if explain_unsupported_variant(variant) is None else BackendError
             with pytest.raises(kind):
-                Translator(bundle, backend=variant.backend)
+                Translator(bundle, backend=variant.backend, precision=variant.precision)
         path.write_bytes(whole)
 
 

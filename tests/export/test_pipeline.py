@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import io
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -10,8 +12,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from rich.console import Console
 
 from i2i_export import pipeline
+from i2i_export.cli import StepReporter
+from i2i_export.int8.builder import CALIBRATION_ADVICE
 from i2i_export.options import ExportOptions
 from i2i_export.pipeline import export
 from i2i_export.targets import TargetRequest, parse_targets
@@ -26,38 +31,30 @@ from tests.export.conftest import SMALL, make_generator, save_network
 
 ALL = [("ort", "fp32"), ("openvino", "fp32")]
 SIZE = ExportOptions(size=(64, 64))
+NETWORKS: dict[str, GeneratorConfig] = {
+    **SMALL,
+    "unit": UnitConfig(width=4, blocks=1),
+    "unit_gray": UnitConfig(1, 3, width=4, blocks=1, norm="batch", upsample="bilinear"),
+    "encoder_decoder": EncoderDecoderConfig(width=16),
+}
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_every_network_keeps_its_pictures(name: str, checkpoints: dict[str, Path], tmp_path: Path) -> None:
-    exported = export(checkpoints[name], ALL, tmp_path / "x.i2i", SIZE)
-    assert [c.variant.name for c in exported.variants] == ["ort-fp32-64x64", "openvino-fp32-64x64"]
-    for variant in (c.variant for c in exported.variants):
-        assert variant.verified == "device"
-        assert variant.parity is not None and variant.parity.psnr >= PSNR_FLOORS["fp32"]
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_keeps_its_pictures(name: str, tmp_path: Path) -> None:
+    """In engines that differ: together they have every layer of every network."""
+    path = save_network(tmp_path / "net.safetensors", NETWORKS[name])
+    exported = export(path, [*ALL, ("ncnn", "fp32"), ("web", "fp16")], tmp_path / "x.i2i", SIZE)
+    found = {c.variant.name: c.variant for c in exported.variants}
+    assert list(found) == [f"{kind}-64x64" for kind in ("ort-fp32", "openvino-fp32", "ncnn-fp32", "web-fp16")]
+    for variant in found.values():
+        assert variant.verified == ("graph" if variant.backend == "web" else "device")
+        assert variant.parity is not None and variant.parity.psnr >= PSNR_FLOORS[variant.precision]
         assert variant.parity.frames_from == "builtin"
     graph = onnx.load(str(tmp_path / "x.i2i" / "reference.onnx"))
     operators = Counter(node.op_type for node in graph.graph.node)
     assert "BatchNormalization" not in operators
-    if SMALL[name].norm == "batch":  # running statistics leave no normalization at all
+    if NETWORKS[name].norm == "batch":  # running statistics leave no normalization at all
         assert "InstanceNormalization" not in operators
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        UnitConfig(width=4, blocks=1),
-        UnitConfig(1, 3, width=4, blocks=1, norm="batch", upsample="bilinear"),
-        EncoderDecoderConfig(width=16),
-    ],
-    ids=str,
-)
-def test_other_recipes_keep_their_pictures(config: GeneratorConfig, tmp_path: Path) -> None:
-    path = save_network(tmp_path / "net.safetensors", config)
-    exported = export(path, ALL, tmp_path / "x.i2i", ExportOptions(size=(32, 48)))
-    for variant in (c.variant for c in exported.variants):
-        assert variant.parity is not None and variant.parity.psnr >= PSNR_FLOORS["fp32"]
-        assert variant.parity.frames_from == "builtin"
     with Translator(tmp_path / "x.i2i", backend="ort") as translate:
         assert translate(np.zeros((50, 70, 3), np.uint8)).shape == (50, 70, 3)
 
@@ -165,23 +162,6 @@ def _change_gain(module: torch.nn.Module) -> torch.nn.Module:
     return module
 
 
-def test_interruption_leaves_the_old_bundle(
-    checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "x.i2i"
-    export(checkpoints["resnet"], [("ort", "fp32")], out, SIZE)
-    before = {p.name: p.read_bytes() for p in out.iterdir()}
-
-    def interrupt(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("i2i_export.verify_variant.measure_parity", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        export(checkpoints["resnet"], ALL, out, SIZE)
-    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
-    assert [p.name for p in tmp_path.iterdir()] == ["x.i2i"]
-
-
 @pytest.mark.parametrize(
     ("name", "size", "nearest"),
     [("resnet", (66, 64), "64x64"), ("unet", (64, 100), "64x96"), ("unet", (16, 32), "32x32")],
@@ -204,6 +184,9 @@ def test_targets_are_parsed_and_refused() -> None:
     everything = parse_targets("all", frames)
     assert {w.target for w in everything} == set(pipeline.TARGETS)
     assert [w for w in everything if w.required] == [fp32]
+    defaults = {"coreml": ("fp16", "w8", "palette6"), "web": ("fp16",), "ncnn": ("fp32", "fp16")}
+    for target, precisions in defaults.items():
+        assert [(w.target, w.precision) for w in parse_targets(target)] == [(target, p) for p in precisions]
     with pytest.raises(ExportError, match="target 'tensorflow' is not known; known: ort, openvino"):
         parse_targets("ort,tensorflow")
     with pytest.raises(ExportError, match="ort has no precision 'bf16'; it has fp32, int8"):
@@ -243,18 +226,6 @@ def test_an_upstream_pth_takes_the_direction_it_is_given(tmp_path: Path) -> None
         assert exported.bundle.manifest.model.direction == recorded
 
 
-def test_a_runs_folder_names_the_bundle(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    save_network(tmp_path / "zebras" / "latest_net_G.safetensors", SMALL["resnet"], size=32)
-    assert i2i(["export", "zebras", "--to", "ort"]) == 0
-    printed = capsys.readouterr().out
-    assert "next: i2i run zebras.i2i SOURCE -o OUT" in printed and "peak memory" in printed
-    assert i2i(["export", "zebras", "--to", "ort", "--size", "abc"]) == 2
-    assert "size is 'abc'; allowed: 256" in capsys.readouterr().err
-
-
 def test_what_is_not_required_is_left_out_with_its_reason(
     checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,19 +242,34 @@ def test_what_is_not_required_is_left_out_with_its_reason(
     assert not (tmp_path / "y.i2i").exists()
 
 
-def test_one_image_is_enough_where_int8_is_not_required(
-    checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+# what the command says
+
+
+def test_each_step_is_said_with_its_time_and_what_to_run_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], crops: Path
 ) -> None:
-    photos, out = tmp_path / "photos", tmp_path / "x.i2i"
-    write_image(photos / "one.png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
-    words = ["export", str(checkpoints["resnet"]), "--size", "64", "-o", str(out), "--frames", str(photos)]
-    assert i2i([*words, "--to", "ort"]) == 0
-    assert "left out ort:int8: int8: " in capsys.readouterr().out
-    assert [v.precision for v in Bundle.read(out).manifest.variants] == ["fp32"]
-    assert i2i([*words, "--to", "ort:int8"]) == 2
-    assert "every second one is for calibration" in capsys.readouterr().err
-    assert i2i([*words[:-2], "--to", "ort"]) == 0
-    assert "left out int8: it needs --frames" in capsys.readouterr().out
+    """A run's folder names the bundle; what is said of INT8's steps is tested in int8/."""
+    monkeypatch.chdir(tmp_path)
+    save_network(tmp_path / "my zebras" / "latest_net_G.safetensors", SMALL["resnet"], size=64)
+    assert i2i(["export", "my zebras", "--to", "ort", "--frames", str(crops)]) == 0
+    said, steps = capsys.readouterr()
+    begun = [line.removesuffix(" …") for line in steps.splitlines() if line.endswith(" …")]
+    assert begun[:5] == [
+        "reading latest_net_G.safetensors",
+        "translating the frames to compare with PyTorch",
+        "writing the graph for 64x64",
+        "ort fp32: building",
+        "ort fp32: comparing 12 frames with PyTorch's",
+    ]
+    assert "int8: ranges of activations on 12 frames" in begun and len(begun) == len(set(begun))
+    assert re.search(r"^writing the graph for 64x64: \d+\.\d s$", steps, re.MULTILINE)
+    assert re.search(r"^took \d+ s, peak memory \d+\.\d GB$", said, re.MULTILINE)
+    assert said.endswith(
+        "wrote my zebras.i2i\n"
+        "next: i2i run 'my zebras.i2i' video.mp4 -o out.mp4\n"
+        "      i2i live 'my zebras.i2i'\n"
+        "      i2i serve 'my zebras.i2i'\n"
+    )
 
 
 def test_a_bundle_for_other_devices_says_where_to_go(
@@ -291,4 +277,41 @@ def test_a_bundle_for_other_devices_says_where_to_go(
 ) -> None:
     words = ["export", str(checkpoints["resnet"]), "--size", "32", "-o", str(tmp_path / "x.i2i")]
     assert i2i([*words, "--to", "web"]) == 0
-    assert "next: copy it to a device that runs it, see docs/export.md" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert (
+        said.endswith("next: copy it to a device that runs it, see docs/export.md\n") and "live" not in said
+    )
+
+
+def test_the_steps_of_a_terminal_take_one_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows a comma is the same step; one that took no time is not worth a line."""
+    clock = iter([0.0, 0.0, 0.01, 0.01, 0.01, 3.01])
+    monkeypatch.setattr("i2i_export.cli.time.perf_counter", lambda: next(clock))
+    steps, screen = StepReporter(), io.StringIO()
+    steps.console = Console(file=screen, force_terminal=True, color_system=None)
+    for text in ("fast", "slow, 1 of 2", "slow, 2 of 2"):
+        steps(text)
+    steps.close()
+    assert screen.getvalue() == "slow: 3.0 s\n"
+
+
+def test_int8_says_which_frames_it_needs(
+    checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One image is enough where INT8 is not required."""
+    photos, out = tmp_path / "photos", tmp_path / "x.i2i"
+    write_image(photos / "one.png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    words = ["export", str(checkpoints["resnet"]), "--size", "64", "-o", str(out)]
+    frames = ["--frames", str(photos)]
+    assert i2i([*words, "--to", "ort", *frames]) == 0
+    assert "left out ort:int8: int8: " in capsys.readouterr().out
+    assert [v.precision for v in Bundle.read(out).manifest.variants] == ["fp32"]
+    assert i2i([*words, "--to", "ort:int8", *frames]) == 2
+    assert "every second one is for calibration" in capsys.readouterr().err
+    assert i2i([*words, "--to", "ort"]) == 0
+    assert f"left out int8: it needs {CALIBRATION_ADVICE}\n" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        i2i(["export", "--help"])
+    assert f"INT8 needs {CALIBRATION_ADVICE}" in " ".join(capsys.readouterr().out.split())
+    assert i2i([*words[:2], "--size", "abc"]) == 2
+    assert "size is 'abc'; allowed: 256" in capsys.readouterr().err

@@ -41,7 +41,7 @@ def convert_graph_to_half(model: ModelProto) -> ModelProto:
     del graph.node[:], graph.initializer[:]
     graph.node.extend(writer.nodes)
     graph.initializer.extend(writer.constants.values())
-    onnx.checker.check_model(strip_weights(result), full_check=True)
+    onnx.checker.check_model(result, full_check=True)
     return result
 
 
@@ -180,32 +180,13 @@ def emulate_half(model: ModelProto) -> ModelProto:
                 node.output[index] = f"{name}_exact"
                 graph.node.append(helper.make_node("Cast", [f"{name}_exact"], [f"{name}_rounded"], to=HALF))
                 graph.node.append(helper.make_node("Cast", [f"{name}_rounded"], [name], to=FLOAT))
-    onnx.checker.check_model(strip_weights(result), full_check=True)
+    onnx.checker.check_model(result, full_check=True)
     return result
 
 
 def infer_element_types(model: ModelProto) -> dict[str, int]:
     """The TensorProto type of every tensor."""
-    graph = onnx.shape_inference.infer_shapes(strip_weights(model), check_type=True, strict_mode=True).graph
+    graph = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True).graph
     values = (*graph.input, *graph.value_info, *graph.output)
     types = {v.name: v.type.tensor_type.elem_type for v in values}
     return types | {i.name: i.data_type for i in graph.initializer}
-
-
-def strip_weights(model: ModelProto) -> ModelProto:
-    """The model with its large constants as inputs: onnx copies a model several times to look at it."""
-    graph = model.graph
-    large = [i for i in graph.initializer if len(i.raw_data) > 1024]
-    names = {i.name for i in large}
-    inputs = [helper.make_tensor_value_info(i.name, i.data_type, i.dims) for i in large]
-    return helper.make_model(
-        helper.make_graph(
-            graph.node,
-            graph.name,
-            [*graph.input, *inputs],
-            graph.output,
-            [i for i in graph.initializer if i.name not in names],
-        ),
-        opset_imports=model.opset_import,
-        ir_version=model.ir_version,
-    )

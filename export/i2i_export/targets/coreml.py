@@ -45,7 +45,8 @@ def export(job: Job, precision: str) -> Variant:
     FP16 is converted once a job. The other two are made of it by storing its weights in fewer bits: 8 with a
     scale per channel, or 6 as places in a palette of 64 for each layer. Activations and sums stay FP16.
     """
-    model = _load(_get_fp16_package(job))
+    package = _get_fp16_package(job)
+    model = _import_coremltools().models.MLModel(str(package), skip_model_load=True)
     if precision != "fp16":
         model = _compress(model, precision)
     package = job.folder / f"{job.format_name('coreml', precision)}.mlpackage"
@@ -201,10 +202,6 @@ def write_package(model: Any, package: Path) -> None:
         text = text.replace(identifier, str(uuid.uuid5(uuid.NAMESPACE_URL, item["path"])))
     # Laid out as coremltools does: it writes this file anew whenever it opens a package to read it.
     listing.write_text(json.dumps(json.loads(text), indent=4, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _load(package: Path) -> Any:
-    return _import_coremltools().models.MLModel(str(package), skip_model_load=True)
 
 
 def _import_coremltools() -> Any:

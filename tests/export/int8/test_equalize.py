@@ -81,7 +81,7 @@ def test_what_it_is_for(root: Path, crops: Path, tmp_path: Path) -> None:
     """The trained ResNet-9, all of it in INT8 as OpenVINO takes it."""
     checkpoint = root / "models" / "maps_resnet9" / "latest_net_G.safetensors"
     job = make_int8_job(checkpoint, tmp_path / "job", link_first_files(8, crops, tmp_path / "few"))
-    frames, model = read_calibration_inputs(job.int8), onnx.load(str(job.graph))
+    frames, model = read_calibration_inputs(job), onnx.load(str(job.graph))
     found: list[tuple[float, float]] = []
     for graph in (model, equalize_on(model, frames)[0]):
         convs = [conv for layer in find_eligible_layers(graph).values() for conv in layer]

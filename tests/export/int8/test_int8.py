@@ -15,9 +15,12 @@ import pytest
 from i2i_export.int8.builder import (
     Int8Graph,
     list_goals,
+    make_int8_variant,
     measure_psnr,
+    prepare,
     rank_layers,
     read_calibration_inputs,
+    write_graph,
 )
 from i2i_export.int8.calibrate import RANGE_METHODS, observe
 from i2i_export.int8.qdq import (
@@ -42,7 +45,7 @@ def copy_job(job: Job, scratch: Path, progress: Any = None, **options: Any) -> J
     """The same job with other options, calibrated already."""
     changed = replace(job.options, **options)
     copied = replace(job, options=changed, scratch=scratch, progress=progress or job.progress)
-    vars(copied.int8)["preparation"] = job.int8.preparation
+    copied.shared["int8"] = replace(prepare(job), graphs={})
     return copied
 
 
@@ -55,7 +58,7 @@ def open_int8_engine(path: Path, engine: str) -> Engine:
 
 def measure_int8_psnr(job: Job, style: str, layers: Sequence[str] | None = None) -> float:
     """dB of the job's network with all layers that may be in 8 bits, or these."""
-    p = job.int8.preparation
+    p = prepare(job)
     convs = p.list_convs(list(p.layers) if layers is None else layers)
     ranges = RANGE_METHODS[STYLES[style].range_method]
     model = quantize_graph(p.model, p.observations, p.weights, convs, STYLES[style], ranges)
@@ -65,7 +68,7 @@ def measure_int8_psnr(job: Job, style: str, layers: Sequence[str] | None = None)
 def measure_naive_psnr(job: Job, style: str, layers: int | None = None, ranges: str = "minmax") -> float:
     """dB of it as it comes: the picture off the grid, uneven channels, no biases corrected."""
     model = onnx.load(str(job.scratch / "int8-float.onnx"))
-    seen = observe(model, list_observed_tensors(model), read_calibration_inputs(job.int8))
+    seen = observe(model, list_observed_tensors(model), read_calibration_inputs(job))
     weights = quantize_all_weights(model)
     for name, w in weights.items():
         weights[name] = replace(w, rounding_loss=np.zeros_like(w.rounding_loss))
@@ -91,20 +94,20 @@ def test_pictures_of_trained_networks(name: str, style: str, request: pytest.Fix
 
 @pytest.mark.parametrize(("style", "shifted", "as_it_comes"), [("openvino", 51, 48.5), ("tensorrt", 51, 50)])
 def test_the_first_convolution_alone(style: str, shifted: float, as_it_comes: float, zebra_job: Job) -> None:
-    first = list(zebra_job.int8.preparation.layers)[:1]
+    first = list(prepare(zebra_job).layers)[:1]
     assert measure_int8_psnr(zebra_job, style, first) > shifted
     assert measure_naive_psnr(zebra_job, style, layers=1, ranges=STYLES[style].range_method) < as_it_comes
 
 
 @pytest.mark.parametrize("method", RANGE_METHODS)
 def test_no_method_ruins_the_pictures(method: str, sketch_job: Job, tmp_path: Path) -> None:
-    found = copy_job(sketch_job, tmp_path, ranges=method, min_psnr=1.0).int8.write_graph("openvino")
+    found = write_graph(copy_job(sketch_job, tmp_path, ranges=method, min_psnr=1.0), "openvino")
     assert measure_psnr(onnx.load(str(found.path)), sketch_job.parity_case) > 40
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_engines_compute_every_layer_in_8_bits(engine: str, sketch_job: Job) -> None:
-    variant = sketch_job.make_int8_variant(engine, Requirements("any"))
+    variant = make_int8_variant(sketch_job, engine, Requirements("any"))
     assert variant.files[0].path == f"{engine}-int8-64x64.onnx"
     path = sketch_job.folder / variant.files[0].path
     convs = len(OnnxGraph(onnx.load(str(path))).find_nodes("Conv"))
@@ -136,8 +139,8 @@ def fallen_back(zebra_job: Job, tmp_path_factory: pytest.TempPathFactory) -> dic
     """ONNX Runtime's graph as it is by default, OpenVINO's where more is asked than all layers can give."""
     scratch = tmp_path_factory.mktemp("scratch")
     return {
-        "ort": zebra_job.int8.write_graph("ort"),
-        "openvino": copy_job(zebra_job, scratch, min_psnr=38.0).int8.write_graph("openvino"),
+        "ort": write_graph(zebra_job, "ort"),
+        "openvino": write_graph(copy_job(zebra_job, scratch, min_psnr=38.0), "openvino"),
     }
 
 
@@ -150,20 +153,25 @@ def test_layers_go_back_until_it_holds(
     with open_int8_engine(found.path, engine) as running:
         parity = measure_parity(running, zebra_job.parity_case)
     assert parity.psnr >= floor and parity.frames == 12
-    assert 2 / 3 <= found.macs_share < 0.95
-    assert found.macs_share == pytest.approx(recount_macs_share(found.path), abs=1e-4)
+    assert 2 / 3 <= found.macs_in_precision < 0.95
+    assert found.macs_in_precision == pytest.approx(recount_macs_share(found.path), abs=1e-4)
 
-    prepared = zebra_job.int8.preparation
+    prepared = prepare(zebra_job)
     macs = {layer: prepared.count_macs([layer]) for layer in prepared.layers}
     order = rank_layers(found.sensitivity, macs)
     assert sorted(order) == sorted(prepared.layers)
-    assert set(found.kept) == set(order[: len(found.kept)]) and len(found.kept) >= 1
-    assert set(found.kept.values()) == {STYLES[engine].fallback_precision}
-    assert {f"generator.{layer}.weight" for layer in found.kept} < set(zebra_job.module.state_dict())
+    assert (
+        set(found.precision_kept) == set(order[: len(found.precision_kept)])
+        and len(found.precision_kept) >= 1
+    )
+    assert set(found.precision_kept.values()) == {STYLES[engine].fallback_precision}
+    assert {f"generator.{layer}.weight" for layer in found.precision_kept} < set(
+        zebra_job.module.state_dict()
+    )
     graph = OnnxGraph(onnx.load(str(found.path)))
     floats = [conv for conv in graph.find_nodes("Conv") if conv.input[1] in graph.constants]
     names = {conv.name for conv in floats if get_attribute(conv, "group") == 1}
-    assert names == set(prepared.list_convs(list(found.kept)))
+    assert names == set(prepared.list_convs(list(found.precision_kept)))
 
 
 def test_goals() -> None:
@@ -178,8 +186,8 @@ def test_the_floor_is_enough_where_more_would_cost_too_much(
     sketch_job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("i2i_export.int8.builder.DEFAULT_MIN_PSNR", 55.0)
-    found = copy_job(sketch_job, tmp_path).int8.write_graph("ort")
-    assert found.macs_share == 1 and not found.kept
+    found = write_graph(copy_job(sketch_job, tmp_path), "ort")
+    assert found.macs_in_precision == 1 and not found.precision_kept
     assert found.sensitivity  # it was tried
 
 
@@ -188,14 +196,14 @@ def test_too_little_in_8_bits_is_refused(sketch_job: Job, tmp_path: Path) -> Non
     job = copy_job(sketch_job, tmp_path, said.append, min_psnr=70.0)
     message = r"int8 for ort: 70 dB leave \d+% of the multiplications in 8 bits, at least 33% are needed"
     with pytest.raises(ExportError, match=message):
-        job.int8.write_graph("ort")
+        write_graph(job, "ort")
     assert list(tmp_path.iterdir()) == []
-    assert said[0] == "int8 ort: comparing on held-out frames"
-    assert said[1:-1] == [f"sensitivity: layer {n} of 14" for n in range(1, 15)]
+    assert said[0] == "int8 ort: comparing on 12 held-out frames"
+    assert said[1:-1] == [f"int8: sensitivity of 14 layers, {n} of 14" for n in range(1, 15)]
     assert said[-1] == "int8 ort: how many layers go back to fp32"
 
 
 def test_a_graph_is_made_once(sketch_job: Job, tmp_path: Path) -> None:
     job = copy_job(sketch_job, tmp_path)
-    assert job.int8.write_graph("tensorrt") is job.int8.write_graph("tensorrt")
-    assert job.int8.write_graph("tensorrt").path != job.int8.write_graph("openvino").path
+    assert write_graph(job, "tensorrt") is write_graph(job, "tensorrt")
+    assert write_graph(job, "tensorrt").path != write_graph(job, "openvino").path

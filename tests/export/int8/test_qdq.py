@@ -24,7 +24,6 @@ from i2i_export.int8.qdq import (
     quantize_all_weights,
     quantize_graph,
     quantize_weights,
-    remove_unused,
 )
 from i2i_export.passes.onnx_graph import OnnxGraph, get_attribute
 from i2i_training.checkpoint import load_generator
@@ -236,15 +235,3 @@ def test_an_outlier_among_weights_is_clipped_where_that_errs_less() -> None:
     peak = np.abs(weights).reshape(2, -1).max(1)
     found = quantize_weights(weights).scales * 127 / peak
     assert found[1] < 0.95 and found.min() >= 0.699
-
-
-def test_unused_nodes_and_constants_are_removed() -> None:
-    nodes = [
-        helper.make_node("Relu", ["x"], ["a"]),
-        helper.make_node("Mul", ["a", "two"], ["b"]),
-        helper.make_node("Add", ["x", "one"], ["y"]),
-    ]
-    model = make_graph(nodes, ["y"], one=np.ones(1), two=np.ones(1))
-    remove_unused(model)
-    assert [node.op_type for node in model.graph.node] == ["Add"]
-    assert [tensor.name for tensor in model.graph.initializer] == ["one"]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from i2i_export.canonical import Uint8Translator
-from i2i_export.passes import prepare_for_export
+from i2i_export.passes.batch_norm import prepare_for_export
 from i2i_training.checkpoint import set_test_mode
 from i2i_training.networks import MobileResnetConfig, ResnetConfig, UnetConfig
 from tests.export.conftest import make_generator

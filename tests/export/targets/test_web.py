@@ -11,49 +11,33 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from i2i_export.options import ExportOptions
-from i2i_export.pipeline import export
-from i2i_export.targets import parse_targets, web
-from i2i_sdk import BackendError, Bundle, ExportError, ParityError, Translator
+from i2i_export.pipeline import ExportResult, export
+from i2i_export.targets import web
+from i2i_sdk import BackendError, Bundle, ExportError, Translator
 from i2i_sdk.backends import explain_unsupported_variant
-from i2i_sdk.quality.floors import PSNR_FLOORS
-from tests.export.conftest import SMALL
+from tests.export.conftest import get_variants
 
-BOTH = [("web", "fp32"), ("web", "fp16")]
 SIZE = ExportOptions(size=(64, 64))
 
 
-@pytest.fixture(scope="module")
-def sketch(sketch_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sketch model, which is trained, with both variants."""
-    out, options = tmp_path_factory.mktemp("web") / "sketch.i2i", ExportOptions(size=(96, 128))
-    return export(sketch_checkpoint, [("ort", "fp32"), *BOTH], out, options).bundle.path
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_every_network_has_known_operators(name: str, checkpoints: dict[str, Path], tmp_path: Path) -> None:
-    exported = export(checkpoints[name], [("web", "fp16")], tmp_path / "x.i2i", SIZE)
-    (variant,) = (c.variant for c in exported.variants)
-    assert variant.parity is not None and variant.parity.psnr >= PSNR_FLOORS["fp16"]
-
-
-def test_a_bundle_says_how_far_it_was_verified(sketch: Path) -> None:
-    manifest = Bundle.read(sketch).manifest
-    variants = {v.precision: v for v in manifest.variants if v.backend == "web"}
+def test_a_bundle_says_how_far_it_was_verified(sketch_export: ExportResult) -> None:
+    variants = get_variants(sketch_export, "web")
     for variant in variants.values():
         assert (variant.verified, variant.verified_by) == ("graph", "ONNX Runtime, CPUExecutionProvider")
         assert variant.requires.engine.startswith("onnxruntime-web>=")
     full, half = variants["fp32"], variants["fp16"]
-    assert full.files == (manifest.references[0].file,)
+    assert full.files == (sketch_export.bundle.manifest.references[0].file,)
     assert (full.macs_in_precision, full.precision_kept) == (1.0, {})
     assert (half.macs_in_precision, half.precision_kept) == (0.0, {"arithmetic": "fp32"})
-    assert half.files[0].path == "web-fp16-96x128.onnx"
+    assert half.files[0].path == "web-fp16-64x96.onnx"
     assert half.files[0].bytes < 0.53 * full.files[0].bytes
     assert full.parity is not None and half.parity is not None
     assert full.parity.psnr > 80 > half.parity.psnr > 60
 
 
-def test_half_weights_are_stored_and_nothing_else_changes(sketch: Path) -> None:
-    full, half = (onnx.load(str(sketch / f"{n}.onnx")).graph for n in ("reference", "web-fp16-96x128"))
+def test_half_weights_are_stored_and_nothing_else_changes(sketch_export: ExportResult) -> None:
+    folder = sketch_export.bundle.path
+    full, half = (onnx.load(str(folder / f"{n}.onnx")).graph for n in ("reference", "web-fp16-64x96"))
     kernels = [t for t in full.initializer if len(t.dims) == 4]
     stored = {t.name: t for t in half.initializer}
     assert kernels and not {kernel.name for kernel in kernels} & stored.keys()
@@ -64,25 +48,11 @@ def test_half_weights_are_stored_and_nothing_else_changes(sketch: Path) -> None:
     assert (half.input, half.output) == (full.input, full.output)
 
 
-def test_it_runs_in_a_browser_not_here(sketch: Path) -> None:
-    variant = next(v for v in Bundle.read(sketch).manifest.variants if v.backend == "web")
+def test_it_runs_in_a_browser_not_here(sketch_export: ExportResult) -> None:
+    variant = get_variants(sketch_export, "web")["fp32"]
     assert explain_unsupported_variant(variant) == "it runs in a browser, see docs/mobile.md"
-    with pytest.raises(BackendError, match=r"web-fp32-96x128: it runs in a browser, see docs/mobile\.md"):
-        Translator(sketch, backend="web")
-    with Translator(sketch) as translate:  # passes it over
-        assert translate.variant is not None and translate.variant.backend == "ort"
-
-
-def test_the_small_file_is_the_default() -> None:
-    assert [w[:2] for w in parse_targets("web")] == [("web", "fp16")]
-    assert [w[:2] for w in parse_targets("web:fp32")] == [("web", "fp32")]
-
-
-def test_pictures_below_the_floor_write_nothing(checkpoints: dict[str, Path], tmp_path: Path) -> None:
-    options = ExportOptions(size=(64, 64), min_psnr=121.0)
-    with pytest.raises(ParityError, match=r"web-fp16-64x64: .*--min-psnr changes the floor"):
-        export(checkpoints["resnet"], [("web", "fp16")], tmp_path / "x.i2i", options)
-    assert not (tmp_path / "x.i2i").exists()
+    with pytest.raises(BackendError, match=r"web-fp32-64x96: it runs in a browser, see docs/mobile\.md"):
+        Translator(sketch_export.bundle.path, backend="web")
 
 
 # what a page cannot take
