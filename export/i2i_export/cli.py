@@ -56,56 +56,40 @@ def _build_parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog, description="Make a bundle: every variant is run on real frames and compared with PyTorch."
     )
-    parser.add_argument("checkpoint", type=Path, help=".safetensors, upstream .pth, or the folder of a run")
-    parser.add_argument("-o", "--out", type=Path, help="the bundle, NAME.i2i; default: the checkpoint's name")
-    parser.add_argument("--size", help="N or HxW; default: the training size, else 256")
-    parser.add_argument(
-        "--frames",
-        type=Path,
-        help="image, folder of images or video for the comparison; default: scikit-image's photos. "
-        f"INT8 needs {CALIBRATION_ADVICE}",
-    )
-    parser.add_argument("--direction", choices=DIRECTIONS, help="of a run with two generators")
-    parser.add_argument("--min-psnr", type=float, help="floor in dB instead of the precision's own")
-    parser.add_argument("--force", action="store_true", help="replace a bundle of another checkpoint")
-    group = parser.add_argument_group("int8")
-    group.add_argument(
-        "--calibration",
-        type=Path,
-        help="folder of images or video for the ranges; default: what the comparison leaves of --frames",
-    )
-    group.add_argument(
-        "--ranges", choices=tuple(RANGE_METHODS), help="how ranges are chosen; default: what suits the engine"
-    )
-    group = parser.add_argument_group("TensorRT")
-    group.add_argument(
-        "--flavor",
-        choices=("auto", "tensorrt", "rtx"),
-        default="auto",
-        help="of TensorRT; default: what is installed",
-    )
-    group.add_argument(
+    add = parser.add_argument
+    add("checkpoint", type=Path, help=".safetensors, upstream .pth, or the folder of a run")
+    add("-o", "--out", type=Path, help="the bundle, NAME.i2i; default: the checkpoint's name")
+    add("--size", help="N or HxW; default: the training size, else 256")
+    compared = "image, folder of images or video for the comparison; default: scikit-image's photos"
+    add("--frames", type=Path, help=f"{compared}. INT8 needs {CALIBRATION_ADVICE}")
+    add("--direction", choices=DIRECTIONS, help="of a run with two generators")
+    add("--min-psnr", type=float, help="floor in dB instead of the precision's own")
+    add("--force", action="store_true", help="replace a bundle of another checkpoint")
+    add = parser.add_argument_group("int8").add_argument
+    calibrated = "folder of images or video for the ranges; default: what the comparison leaves of --frames"
+    add("--calibration", type=Path, help=calibrated)
+    add("--ranges", choices=tuple(RANGE_METHODS), help="how they are chosen; default: what suits the engine")
+    add = parser.add_argument_group("TensorRT").add_argument
+    flavors = ("auto", "tensorrt", "rtx")
+    add("--flavor", choices=flavors, default="auto", help="of TensorRT; default: what is installed")
+    add(
         "--compute-capability",
         dest="compute_capabilities",
         type=lambda text: tuple(text.split(",")),
         default=(),
         help="of an RTX engine, for example 75,86,89,120; default: all that the builder offers",
     )
-    group = parser.add_argument_group("what an upstream .pth cannot say of itself")
-    group.add_argument(
-        "--norm-mode",
-        choices=("batch_stats", "running_stats"),
-        help="of BatchNorm; default batch_stats, as upstream tests without --eval",
+    add = parser.add_argument_group("what an upstream .pth cannot say of itself").add_argument
+    modes, upstream = (
+        ("batch_stats", "running_stats"),
+        "default batch_stats, as upstream tests without --eval",
     )
-    group.add_argument(
-        "--padding", choices=("reflect", "replicate"), help="inside the blocks; default reflect"
-    )
-    group.add_argument(
-        "--upsample", choices=("nearest", "bilinear"), help="of resizing networks; default nearest"
-    )
-    group.add_argument("--name", help="the model's name in the manifest")
-    group.add_argument("--license", help="of the weights, for the manifest")
-    group.add_argument("--trained-on", help="a few words for the manifest")
+    add("--norm-mode", choices=modes, help=f"of BatchNorm; {upstream}")
+    add("--padding", choices=("reflect", "replicate"), help="inside the blocks; default reflect")
+    add("--upsample", choices=("nearest", "bilinear"), help="of resizing networks; default nearest")
+    add("--name", help="the model's name in the manifest")
+    add("--license", help="of the weights, for the manifest")
+    add("--trained-on", help="a few words for the manifest")
     return parser
 
 
@@ -124,9 +108,8 @@ def _export(args: argparse.Namespace, to: str) -> int:
     print(f"took {time.perf_counter() - steps.began:.0f} s{memory}\nwrote {exported.bundle.path}")
     if any(explain_unsupported_variant(variant) is None for variant in exported.bundle.manifest.variants):
         bundle = shlex.quote(str(exported.bundle.path))
-        print(
-            f"next: i2i run {bundle} video.mp4 -o out.mp4\n      i2i live {bundle}\n      i2i serve {bundle}"
-        )
+        print(f"next: i2i run {bundle} video.mp4 -o out.mp4")
+        print(f"      i2i live {bundle}\n      i2i serve {bundle}")
     else:
         print("next: copy it to a device that runs it, see docs/export.md")
     return 0

@@ -16,7 +16,6 @@ from i2i_export.options import ExportOptions
 from i2i_export.pipeline import ExportResult, export
 from i2i_sdk import BackendError, Bundle, BundleError, Translator
 from i2i_sdk.backends import explain_unsupported_variant
-from i2i_sdk.bundle.manifest import FileEntry
 from i2i_sdk.cli.main import main as i2i
 from i2i_sdk.files import hash_file
 from tests.training.warm import get_fork_server, wait_until
@@ -155,39 +154,6 @@ def test_one_flipped_bit_in_any_file_of_any_kind(bundle: Path) -> None:
             with pytest.raises(kind):
                 Translator(bundle, backend=variant.backend, precision=variant.precision)
         path.write_bytes(whole)
-
-
-def list_split_files(bundle: Path) -> list[tuple[int, int, FileEntry]]:
-    """(variant, which of its files, entry) of every file of the variants with more than one."""
-    variants = Bundle.read(bundle).manifest.variants
-    split = [(v, variant.files) for v, variant in enumerate(variants) if len(variant.files) > 1]
-    return [(v, f, entry) for v, files in split for f, entry in enumerate(files)]
-
-
-def test_paths_that_leave_the_bundle_in_any_place(bundle: Path) -> None:
-    manifest, outside = bundle / "manifest.json", bundle.parent / "outside"
-    text, listed = manifest.read_text(), list_split_files(bundle)
-    variants = Bundle.read(bundle).manifest.variants
-    assert {variants[v].backend for v, _, _ in listed} == {"ncnn", "coreml", "trt"}
-    for v, f, entry in listed:
-        shutil.copyfile(bundle / entry.path, outside)
-        for path in ("../outside", str(outside), f"{Path(entry.path).parent}/../../outside"):
-            data = json.loads(text)
-            data["variants"][v]["files"][f]["path"] = path
-            manifest.write_text(json.dumps(data))
-            with pytest.raises(BundleError, match="leaves the bundle; paths must be relative and inside"):
-                Bundle.read(bundle)
-
-
-def test_links_in_place_of_any_file(bundle: Path) -> None:
-    for _, _, entry in list_split_files(bundle):
-        path, outside = bundle / entry.path, bundle.parent / "outside"
-        path.rename(outside)
-        path.symlink_to(outside)
-        with pytest.raises(BundleError, match="is a link; bundles hold plain files only"):
-            Bundle.read(bundle)
-        path.unlink()
-        outside.rename(path)
 
 
 def test_a_newer_bundle_is_not_extended(sketch_checkpoint: Path, bundle: Path) -> None:

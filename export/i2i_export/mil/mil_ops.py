@@ -17,37 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-def _conv(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    *,
-    pad_type: str,
-    pad: Any = (0, 0, 0, 0),
-    strides: Any = (1, 1),
-    dilations: Any = (1, 1),
-    groups: Any = 1,
-) -> Tensor:
-    top, bottom, left, right = _compute_padding(pad_type, pad)
-    x = F.pad(x, (left, right, top, bottom))
-    return F.conv2d(x, weight, bias, _to_ints(strides), 0, _to_ints(dilations), int(groups))
+def _conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, **window: Any) -> Tensor:
+    (top, bottom, left, right), steps = _read_window(**window)
+    return F.conv2d(F.pad(x, (left, right, top, bottom)), weight, bias, **steps)
 
 
-def _conv_transpose(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    *,
-    pad_type: str,
-    pad: Any = (0, 0, 0, 0),
-    output_shape: Any = None,  # only named by the program: what comes out is compared with its declared shape
-    strides: Any = (1, 1),
-    dilations: Any = (1, 1),
-    groups: Any = 1,
-) -> Tensor:
-    top, bottom, left, right = _compute_padding(pad_type, pad)
-    y = F.conv_transpose2d(x, weight, bias, _to_ints(strides), 0, 0, int(groups), _to_ints(dilations))
-    return _crop(y, (top, bottom), (left, right))
+def _conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None = None, **window: Any) -> Tensor:
+    (top, bottom, left, right), steps = _read_window(**window)
+    return _crop(F.conv_transpose2d(x, weight, bias, **steps), (top, bottom), (left, right))
 
 
 def _crop(x: Tensor, crop_height: Any, crop_width: Any) -> Tensor:
@@ -106,11 +83,19 @@ def _constexpr_lut_to_dense(indices: NDArray[Any], lut: Tensor, shape: Any) -> T
     return lut[torch.from_numpy(entries.astype(np.int64))].reshape(sides)
 
 
-def _compute_padding(pad_type: str, pad: Any) -> tuple[int, ...]:
-    """top, bottom, left, right"""
+def _read_window(
+    pad_type: str,
+    pad: Any = (0, 0, 0, 0),
+    strides: Any = (1, 1),
+    dilations: Any = (1, 1),
+    groups: Any = 1,
+    output_shape: Any = None,  # only named by the program: what comes out is compared with its declared shape
+) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """The padding (top, bottom, left, right), and the rest as torch calls it."""
     if pad_type not in ("valid", "custom"):
         raise ValueError(f"has pad_type {pad_type!r}, not valid or custom")
-    return _to_ints(pad) if pad_type == "custom" else (0, 0, 0, 0)
+    steps = {"stride": _to_ints(strides), "dilation": _to_ints(dilations), "groups": int(groups)}
+    return _to_ints(pad) if pad_type == "custom" else (0, 0, 0, 0), steps
 
 
 def _to_ints(values: Any) -> tuple[int, ...]:

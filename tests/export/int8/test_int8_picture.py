@@ -14,7 +14,7 @@ from onnx import helper
 from i2i_export.int8.builder import align_picture_to_grid, prepare
 from i2i_export.int8.calibrate import choose_minmax_range
 from i2i_export.job import Job
-from i2i_export.passes.onnx_graph import OnnxGraph, make_constant
+from i2i_export.passes.onnx_graph import OnnxGraph
 from i2i_sdk.quality.grids import QuantizationGrid
 from tests.export.conftest import FindGraph, make_float_model, run_graph
 
@@ -83,9 +83,3 @@ def test_a_picture_that_others_see_stays(reader: str) -> None:
     model = make_first_layers(helper.make_node(reader, ["picture"], ["seen"], "other"))
     before = model.SerializeToString()
     assert align_picture_to_grid(model) is None and model.SerializeToString() == before
-
-
-def test_a_graph_without_a_picture_stays() -> None:
-    model = make_first_layers()
-    model.graph.initializer[1].CopyFrom(make_constant("one", np.array(0.9, np.float32)))
-    assert align_picture_to_grid(model) is None

@@ -143,7 +143,7 @@ def test_a_wrong_operation_names_its_layer(tmp_path: Path, monkeypatch: pytest.M
     clip = PixelFunction(lambda x: x.round().clamp(0, 255))
     module = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU(), clip)
     engine = MilEngine(save_package(tmp_path / "a.mlpackage", module))
-    monkeypatch.setattr(mil_ops, "_compute_padding", lambda *_: (0, 0, 0, 0))  # a wrong shape
+    monkeypatch.setattr(mil_ops, "_read_window", lambda **_: ((0, 0, 0, 0), {}))  # a wrong shape
     with pytest.raises(ExportError, match=r"conv of layer '\w+' gives \(1, 3, 30, 30\), .* declares"):
         engine.run(make_noise())
     monkeypatch.undo()
