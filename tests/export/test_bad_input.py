@@ -28,18 +28,6 @@ def hash_files(folder: Path) -> dict[str, str]:
     return {p.relative_to(folder).as_posix(): hash_file(p) for p in folder.rglob("*") if p.is_file()}
 
 
-def find_readable_bundles(folder: Path) -> list[str]:
-    """Every bundle under a folder, wherever and whatever it is called."""
-    found: list[str] = []
-    for path in sorted(p.parent for p in folder.rglob("manifest.json")):
-        try:
-            Bundle.read(path)
-        except BundleError:
-            continue
-        found.append(path.relative_to(folder).as_posix())
-    return found
-
-
 @pytest.fixture
 def bundle(sketch_export: ExportResult, tmp_path: Path) -> Path:
     """One with variants of each kind that a test may break."""
@@ -106,7 +94,7 @@ def test_a_killed_export_leaves_the_bundle(
     before = hash_files(bundle)
     assert export_and_signal(sketch_checkpoint, bundle, moment, signal.SIGKILL)[0] == -signal.SIGKILL
     assert hash_files(bundle) == before
-    assert find_readable_bundles(tmp_path) == ["x.i2i"]
+    assert [path.parent for path in tmp_path.rglob("manifest.json")] == [bundle]
     assert len(list(tmp_path.iterdir())) == 3  # the log, and half an export under a name that nothing reads
 
 
@@ -127,7 +115,7 @@ def test_a_killed_first_export_leaves_no_bundle(sketch_checkpoint: Path, tmp_pat
     out = tmp_path / "x.i2i"
     code, _ = export_and_signal(sketch_checkpoint, out, "the weights are there", signal.SIGKILL)
     assert code == -signal.SIGKILL
-    assert not out.exists() and find_readable_bundles(tmp_path) == []
+    assert not out.exists() and not list(tmp_path.rglob("manifest.json"))
     export(sketch_checkpoint, [("ncnn", "fp32")], out, SIZE)
     assert [v.name for v in Bundle.read(out).manifest.variants] == ["ncnn-fp32-64x64"]
 

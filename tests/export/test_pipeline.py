@@ -18,7 +18,7 @@ from i2i_export import pipeline
 from i2i_export.cli import StepReporter
 from i2i_export.int8.builder import CALIBRATION_ADVICE
 from i2i_export.options import ExportOptions
-from i2i_export.pipeline import export
+from i2i_export.pipeline import ExportResult, export
 from i2i_export.targets import TargetRequest, parse_targets
 from i2i_sdk import Bundle, BundleError, CheckpointError, ExportError, ParityError, Translator
 from i2i_sdk.cli.main import main as i2i
@@ -27,7 +27,7 @@ from i2i_sdk.quality.floors import PSNR_FLOORS
 from i2i_sdk.quality.metrics import psnr
 from i2i_training.checkpoint import load_generator
 from i2i_training.networks import DcganConfig, EncoderDecoderConfig, GeneratorConfig, UnetConfig, UnitConfig
-from tests.export.conftest import SMALL, make_generator, save_network
+from tests.export.conftest import SMALL, get_variants, make_generator, save_network
 
 ALL = [("ort", "fp32"), ("openvino", "fp32")]
 SIZE = ExportOptions(size=(64, 64))
@@ -78,15 +78,12 @@ def test_reference_graph_obeys_the_uint8_contract(checkpoints: dict[str, Path], 
     assert not any("/" in node.doc_string or node.metadata_props for node in graph.node)
 
 
-def test_batches_up_to_eight_equal_single_frames(checkpoints: dict[str, Path], tmp_path: Path) -> None:
-    out = tmp_path / "x.i2i"
-    export(checkpoints["unet_instance"], ALL, out, SIZE)
-    frames = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8)
-    for backend in ("ort", "openvino"):
-        with Translator(out, backend=backend) as t:
-            together = t.engine.run(frames)
-            single = np.concatenate([t.engine.run(f[None]) for f in frames])
-            assert psnr(together.reshape(-1, 64, 3), single.reshape(-1, 64, 3)) > 60
+@pytest.mark.parametrize("backend", ["ort", "openvino", "ncnn"])
+def test_batches_up_to_eight_equal_single_frames(backend: str, sketch_export: ExportResult) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (8, 64, 96, 3), np.uint8)
+    with Translator(sketch_export.bundle.path, backend=backend, precision="fp32") as translate:
+        together = np.concatenate(list(translate.batch(list(frames))))
+        assert psnr(together, np.concatenate([translate(frame) for frame in frames])) > 60
 
 
 @pytest.mark.parametrize("norm_mode", ["batch_stats", "running_stats"])
@@ -100,16 +97,15 @@ def test_upstream_pth_in_both_norm_modes(norm_mode: str, tmp_path: Path) -> None
     assert parity is not None and parity.psnr >= 50
 
 
-def test_manifest_tells_the_checkpoints_story(checkpoints: dict[str, Path], tmp_path: Path) -> None:
-    options = ExportOptions(size=(64, 64), license="CC0", trained_on="drawn shapes", name="shapes")
-    manifest = export(checkpoints["resnet"], ALL, tmp_path / "x.i2i", options).bundle.manifest
-    _, spec = load_generator(checkpoints["resnet"])
+def test_manifest_tells_the_checkpoints_story(sketch_export: ExportResult, sketch_checkpoint: Path) -> None:
+    _, spec = load_generator(sketch_checkpoint)
+    manifest = sketch_export.bundle.manifest
     model = manifest.model
-    assert (model.name, model.license, model.trained_on) == ("shapes", "CC0", "drawn shapes")
-    assert (model.source_sha256, model.steps) == (spec.source_sha256, 1)
+    assert (model.name, model.license, model.trained_on) == ("pencil", "CC0", "drawn shapes")
+    assert (model.source_sha256, model.steps) == (spec.source_sha256, spec.steps)
     assert manifest.input.multiple_of == 4
-    assert manifest.variants[0].files == manifest.variants[1].files  # OpenVINO reads ONNX Runtime's file
-    assert manifest.variants[0].macs > 1_000_000
+    ort, openvino = (get_variants(sketch_export, backend)["fp32"] for backend in ("ort", "openvino"))
+    assert ort.files == openvino.files and ort.macs > 1_000_000  # OpenVINO reads ONNX Runtime's file
 
 
 def test_sizes_and_targets_are_added_to_a_bundle(checkpoints: dict[str, Path], tmp_path: Path) -> None:

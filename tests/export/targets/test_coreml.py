@@ -6,6 +6,7 @@ import json
 import struct
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from i2i_export.job import Job
 from i2i_export.mil.interpreter import MilEngine
 from i2i_export.options import ExportOptions
 from i2i_export.pipeline import ExportResult
@@ -22,8 +24,7 @@ from i2i_sdk import ExportError, ParityError
 from i2i_sdk.backends.coreml import find_weight_precision, read_layers, silence_coremltools
 from i2i_sdk.quality.floors import PSNR_FLOORS
 from i2i_training.checkpoint import load_generator
-from i2i_training.networks import ResnetConfig
-from tests.export.conftest import get_variants, make_job, save_network
+from tests.export.conftest import get_variants, make_job
 
 pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="a Mac verifies by running Core ML itself")
 
@@ -126,6 +127,11 @@ def test_gray_images_in_color_out(checkpoints: dict[str, Path], tmp_path: Path) 
     assert coreml.verify(variant, job).variant.verified == "graph"
 
 
+@pytest.fixture
+def job(sketch_checkpoint: Path, tmp_path: Path) -> Job:
+    return make_job(sketch_checkpoint, tmp_path)
+
+
 # what the check catches
 
 
@@ -168,23 +174,17 @@ def test_a_changed_package_is_caught(
         coreml.verify(variant, job)
 
 
-def test_missing_rounding_is_caught(
-    sketch_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_rounding_is_caught(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     def forward_unrounded(self: coreml.ImageTranslator, image: Tensor) -> Tensor:
         return self.generator(image / 127.5 - 1) * 127.5 + 127.5
 
     monkeypatch.setattr(coreml.ImageTranslator, "forward", forward_unrounded)
-    job = make_job(sketch_checkpoint, tmp_path)
     with pytest.raises(ExportError, match=r"not all of them whole numbers in 0\.\.255; .* rounding"):
         coreml.verify(coreml.export(job, "fp16"), job)
 
 
-def test_another_precision_is_caught(
-    sketch_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_precision_is_caught(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coreml, "_compress", lambda model, precision: model)
-    job = make_job(sketch_checkpoint, tmp_path)
     with pytest.raises(ExportError, match="coreml-w8-64x64: coremltools stored the weights as fp16"):
         coreml.verify(coreml.export(job, "w8"), job)
 
@@ -192,21 +192,17 @@ def test_another_precision_is_caught(
 # what is refused
 
 
-def test_other_channels_are_refused(tmp_path: Path) -> None:
-    config = ResnetConfig(width=8, blocks=1, out_channels=2)
-    path = save_network(tmp_path / "latest_net_G.safetensors", config)
-    job = make_job(path, tmp_path / "job", (32, 32))
+def test_other_channels_are_refused(job: Job) -> None:
+    job = replace(job, spec=replace(job.spec, config=replace(job.spec.config, out_channels=2)))
     with pytest.raises(ExportError, match=r"coreml: .*1 or 3 channels, this network maps 3 to 2.*leave"):
         coreml.export(job, "fp16")
     assert not any(job.folder.iterdir())
 
 
-def test_without_coremltools_its_extra_is_named(
-    sketch_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_coremltools_its_extra_is_named(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "coremltools", None)
     with pytest.raises(ExportError, match=r"coreml needs coremltools .*pip install 'i2i-sdk\[coreml\]'"):
-        coreml.export(make_job(sketch_checkpoint, tmp_path), "fp16")
+        coreml.export(job, "fp16")
 
 
 # palettes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +10,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from i2i_export.options import ExportOptions
-from i2i_export.pipeline import ExportResult, export
+from i2i_export.job import Job
+from i2i_export.pipeline import ExportResult
 from i2i_export.targets import web
-from i2i_sdk import BackendError, Bundle, ExportError, Translator
+from i2i_sdk import BackendError, ExportError, Translator
 from i2i_sdk.backends import explain_unsupported_variant
 from tests.export.conftest import get_variants
-
-SIZE = ExportOptions(size=(64, 64))
 
 
 def test_a_bundle_says_how_far_it_was_verified(sketch_export: ExportResult) -> None:
@@ -80,31 +78,24 @@ def test_weights_that_half_precision_cannot_hold() -> None:
         web.store_half_weights(model)
 
 
-def test_files_that_are_too_large(
-    sketch_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_that_are_too_large(sketch_job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At 0.8 and 0.4 MB the sketch model stands for a network fifty times as large."""
-    out = tmp_path / "x.i2i"
-    monkeypatch.setattr(web, "MAX_PAGE_BYTES", 600_000)
-    with pytest.raises(ExportError, match=r"the fp32 file has 0\.8 MB, a page may load 1 MB; take web:fp16"):
-        export(sketch_checkpoint, [("web", "fp32")], out, SIZE)
-    export(sketch_checkpoint, [("web", "fp16")], out, SIZE)
-    monkeypatch.setattr(web, "MAX_PAGE_BYTES", 300_000)
-    for precision in ("fp32", "fp16"):
-        with pytest.raises(ExportError, match=rf"the {precision} file has .*; train a narrower network"):
-            export(sketch_checkpoint, [("web", precision)], out, SIZE)
-    assert [v.name for v in Bundle.read(out).manifest.variants] == ["web-fp16-64x64"]
+    job = replace(sketch_job, folder=tmp_path)
+    for most, precision, message in (
+        (600_000, "fp32", r"the fp32 file has 0\.8 MB, a page may load 1 MB; take web:fp16"),
+        (300_000, "fp32", "the fp32 file has .*; train a narrower network"),
+        (300_000, "fp16", "the fp16 file has .*; train a narrower network"),
+    ):
+        monkeypatch.setattr(web, "MAX_PAGE_BYTES", most)
+        with pytest.raises(ExportError, match=message):
+            web.export(job, precision)
 
 
 def test_slow_networks_are_exported_and_say_so(
-    checkpoints: dict[str, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    sketch_job: Job, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING):
-        export(checkpoints["resnet"], [("web", "fp16")], tmp_path / "x.i2i", SIZE)
-        assert "live video" not in caplog.text
-        monkeypatch.setattr(web, "MACS_PER_SECOND", 1e6)
-        export(checkpoints["resnet"], [("web", "fp16")], tmp_path / "x.i2i", SIZE)
-    assert "web: no live video in WebAssembly: 0.0 GMACs make about" in caplog.text
+    web.export(sketch_job, "fp32")
+    assert not caplog.records
+    monkeypatch.setattr(web, "MACS_PER_SECOND", 1e6)
+    web.export(sketch_job, "fp32")
+    assert "web: no live video in WebAssembly: 0.1 GMACs make about" in caplog.text
