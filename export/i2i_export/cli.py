@@ -80,11 +80,9 @@ def _build_parser(prog: str) -> argparse.ArgumentParser:
         help="of an RTX engine, for example 75,86,89,120; default: all that the builder offers",
     )
     add = parser.add_argument_group("what an upstream .pth cannot say of itself").add_argument
-    modes, upstream = (
-        ("batch_stats", "running_stats"),
-        "default batch_stats, as upstream tests without --eval",
-    )
-    add("--norm-mode", choices=modes, help=f"of BatchNorm; {upstream}")
+    modes = ("batch_stats", "running_stats")
+    upstream = "of BatchNorm; default batch_stats, as upstream tests without --eval"
+    add("--norm-mode", choices=modes, help=upstream)
     add("--padding", choices=("reflect", "replicate"), help="inside the blocks; default reflect")
     add("--upsample", choices=("nearest", "bilinear"), help="of resizing networks; default nearest")
     add("--name", help="the model's name in the manifest")

@@ -147,8 +147,6 @@ def load_program(package: Path) -> tuple[Any, Any]:
             spec = model.get_spec()
             program = load(spec, spec.specificationVersion, file_weights_dir=str(model.weights_dir))
             return spec, program.functions["main"]
-    except ImportError as error:
-        raise ExportError(f"Core ML needs coremltools ({error}): pip install 'i2i-sdk[coreml]'") from error
     except Exception as error:  # coremltools' errors share no base class
         raise ExportError(f"{package}: coremltools cannot read it: {error}") from error
 
