@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from i2i_export.int8.builder import CALIBRATION_ADVICE
 from i2i_export.int8.calibrate import RANGE_METHODS
@@ -120,13 +121,13 @@ class StepReporter:
     """
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, markup=False)
         self.status = self.console.status("")
         self.step = ""
         self.began = self.since = time.perf_counter()
 
     def __call__(self, text: str) -> None:
-        self.status.update(text)
+        self.status.update(Text(text))  # as text: a file's name is no markup
         step = text.partition(",")[0]
         if step == self.step:
             return

@@ -285,10 +285,10 @@ def test_the_steps_of_a_terminal_take_one_line_each(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("i2i_export.cli.time.perf_counter", lambda: next(clock))
     steps, screen = StepReporter(), io.StringIO()
     steps.console = Console(file=screen, force_terminal=True, color_system=None)
-    for text in ("fast", "slow, 1 of 2", "slow, 2 of 2"):
+    for text in ("fast", "slow [/b], 1 of 2", "slow [/b], 2 of 2"):
         steps(text)
     steps.close()
-    assert screen.getvalue() == "slow: 3.0 s\n"
+    assert screen.getvalue() == "slow [/b]: 3.0 s\n"
 
 
 def test_int8_says_which_frames_it_needs(
