@@ -121,7 +121,7 @@ class StepReporter:
     """
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False, markup=False)
+        self.console = Console(stderr=True, highlight=False)
         self.status = self.console.status("")
         self.step = ""
         self.began = self.since = time.perf_counter()
@@ -134,13 +134,13 @@ class StepReporter:
         self.close()
         self.step, self.since = step, time.perf_counter()
         if not self.console.is_terminal:
-            self.console.print(f"{step} …", soft_wrap=True)
+            self.console.print(Text(f"{step} …"), soft_wrap=True)
 
     def close(self) -> None:
         """End the last step."""
         seconds = time.perf_counter() - self.since
         if self.step and seconds >= MIN_SECONDS:
-            self.console.print(f"{self.step}: {seconds:.1f} s", soft_wrap=True)
+            self.console.print(Text(f"{self.step}: {seconds:.1f} s"), soft_wrap=True)
 
 
 def _explain_skipped_int8(targets: Sequence[TargetRequest], options: ExportOptions) -> list[str]:
