@@ -10,7 +10,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from i2i_export.passes import prepare_for_export
+from i2i_export.passes.batch_norm import prepare_for_export
 from i2i_sdk.bundle.manifest import MAX_BATCH
 from i2i_sdk.errors import ExportError
 from i2i_training.networks import GeneratorSpec
@@ -43,16 +43,31 @@ def wrap_for_export(generator: nn.Module, spec: GeneratorSpec) -> Uint8Translato
 
 
 def make_example_input(spec: GeneratorSpec, height: int, width: int, batch: int) -> Tensor:
-    """Zeros that the exportable form takes: uint8 [batch, height, width, C]."""
+    """Zeros that the exportable form takes.
+
+    Args:
+        spec: of the network.
+        height, width: in pixels.
+        batch: number of images.
+
+    Returns:
+        uint8 [batch, height, width, C].
+    """
     return torch.zeros(batch, height, width, spec.config.in_channels, dtype=torch.uint8)
 
 
 def write_onnx(module: nn.Module, example: Tensor, path: Path) -> None:
-    """Export `module` to `path` as one self-contained file, checked by onnx's own checker.
+    """Export a module as one self-contained file, checked by onnx's own checker.
 
-    `example`: a batch of two inputs. Input "image": uint8 [batch, height, width, channels] RGB, and output
-    "translated" likewise.
-    Raises ExportError naming what PyTorch's exporter stumbled over.
+    Its input "image" is uint8 [batch, height, width, channels] RGB, its output "translated" likewise.
+
+    Args:
+        module: the exportable form of a network.
+        example: a batch of two inputs.
+        path: of the file.
+
+    Raises:
+        ExportError: it names what PyTorch's exporter stumbled over.
     """
     batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
     quiet = logging.getLogger("torch.onnx")

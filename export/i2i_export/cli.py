@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import shlex
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
+from i2i_export.int8.builder import CALIBRATION_ADVICE
 from i2i_export.int8.calibrate import RANGE_METHODS
 from i2i_export.options import ExportOptions, can_calibrate
 from i2i_export.pipeline import DEFAULT_TARGETS, ExportResult, export
 from i2i_export.targets import TARGETS, TargetRequest, parse_targets
 from i2i_sdk.backends import explain_unsupported_variant
 from i2i_sdk.bundle.manifest import Variant
-from i2i_sdk.cli.common import format_decibels, format_megabytes, format_run_command
+from i2i_sdk.cli.common import format_decibels, format_megabytes
 from i2i_sdk.cli.tables import print_table
 from i2i_sdk.device import read_peak_memory
 from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR, choose_floor
@@ -24,6 +29,7 @@ from i2i_sdk.selection import parse_size
 from i2i_training.networks.spec import DIRECTIONS
 
 WORST_LAYERS = 6  # that are shown of a sensitivity sweep
+MIN_SECONDS = 0.1  # of a step whose time is shown
 
 
 def main(argv: Sequence[str]) -> int:
@@ -51,55 +57,38 @@ def _build_parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog, description="Make a bundle: every variant is run on real frames and compared with PyTorch."
     )
-    parser.add_argument("checkpoint", type=Path, help=".safetensors, upstream .pth, or the folder of a run")
-    parser.add_argument("-o", "--out", type=Path, help="the bundle, NAME.i2i; default: the checkpoint's name")
-    parser.add_argument("--size", help="N or HxW; default: the training size, else 256")
-    parser.add_argument(
-        "--frames",
-        type=Path,
-        help="image, folder of images or video for the comparison; default: scikit-image's photos",
-    )
-    parser.add_argument("--direction", choices=DIRECTIONS, help="of a run with two generators")
-    parser.add_argument("--min-psnr", type=float, help="floor in dB instead of the precision's own")
-    parser.add_argument("--force", action="store_true", help="replace a bundle of another checkpoint")
-    group = parser.add_argument_group("int8")
-    group.add_argument(
-        "--calibration",
-        type=Path,
-        help="folder of images or video for the ranges; default: what the comparison leaves of --frames",
-    )
-    group.add_argument(
-        "--ranges", choices=tuple(RANGE_METHODS), help="how ranges are chosen; default: what suits the engine"
-    )
-    group = parser.add_argument_group("TensorRT")
-    group.add_argument(
-        "--flavor",
-        choices=("auto", "tensorrt", "rtx"),
-        default="auto",
-        help="of TensorRT; default: what is installed",
-    )
-    group.add_argument(
+    add = parser.add_argument
+    add("checkpoint", type=Path, help=".safetensors, upstream .pth, or the folder of a run")
+    add("-o", "--out", type=Path, help="the bundle, NAME.i2i; default: the checkpoint's name")
+    add("--size", help="N or HxW; default: the training size, else 256")
+    compared = "image, folder of images or video for the comparison; default: scikit-image's photos"
+    add("--frames", type=Path, help=f"{compared}. INT8 needs {CALIBRATION_ADVICE}")
+    add("--direction", choices=DIRECTIONS, help="of a run with two generators")
+    add("--min-psnr", type=float, help="floor in dB instead of the precision's own")
+    add("--force", action="store_true", help="replace a bundle of another checkpoint")
+    add = parser.add_argument_group("int8").add_argument
+    calibrated = "folder of images or video for the ranges; default: what the comparison leaves of --frames"
+    add("--calibration", type=Path, help=calibrated)
+    add("--ranges", choices=tuple(RANGE_METHODS), help="how they are chosen; default: what suits the engine")
+    add = parser.add_argument_group("TensorRT").add_argument
+    flavors = ("auto", "tensorrt", "rtx")
+    add("--flavor", choices=flavors, default="auto", help="of TensorRT; default: what is installed")
+    add(
         "--compute-capability",
         dest="compute_capabilities",
         type=lambda text: tuple(text.split(",")),
         default=(),
         help="of an RTX engine, for example 75,86,89,120; default: all that the builder offers",
     )
-    group = parser.add_argument_group("what an upstream .pth cannot say of itself")
-    group.add_argument(
-        "--norm-mode",
-        choices=("batch_stats", "running_stats"),
-        help="of BatchNorm; default batch_stats, as upstream tests without --eval",
-    )
-    group.add_argument(
-        "--padding", choices=("reflect", "replicate"), help="inside the blocks; default reflect"
-    )
-    group.add_argument(
-        "--upsample", choices=("nearest", "bilinear"), help="of resizing networks; default nearest"
-    )
-    group.add_argument("--name", help="the model's name in the manifest")
-    group.add_argument("--license", help="of the weights, for the manifest")
-    group.add_argument("--trained-on", help="a few words for the manifest")
+    add = parser.add_argument_group("what an upstream .pth cannot say of itself").add_argument
+    modes = ("batch_stats", "running_stats")
+    upstream = "of BatchNorm; default batch_stats, as upstream tests without --eval"
+    add("--norm-mode", choices=modes, help=upstream)
+    add("--padding", choices=("reflect", "replicate"), help="inside the blocks; default reflect")
+    add("--upsample", choices=("nearest", "bilinear"), help="of resizing networks; default nearest")
+    add("--name", help="the model's name in the manifest")
+    add("--license", help="of the weights, for the manifest")
+    add("--trained-on", help="a few words for the manifest")
     return parser
 
 
@@ -107,19 +96,51 @@ def _export(args: argparse.Namespace, to: str) -> int:
     args.size = parse_size(args.size) if args.size else None
     options = ExportOptions(**{f.name: getattr(args, f.name) for f in dataclasses.fields(ExportOptions)})
     targets = parse_targets(to, options)
-    with Console(stderr=True).status(f"reading {args.checkpoint.name}") as status:
-        exported = export(args.checkpoint, targets, args.out, options, status.update)
-    out = exported.bundle.path
-    print_variants(exported)
+    steps = StepReporter()
+    with steps.status, contextlib.closing(steps):
+        exported = export(args.checkpoint, targets, args.out, options, steps)
+    _print_variants(exported)
     for reason in (*exported.skipped, *_explain_skipped_int8(targets, options)):
         print(f"left out {reason}")
-    if (peak := read_peak_memory()) is not None:
-        print(f"peak memory {peak / 1e9:.1f} GB")
-    manifest = exported.bundle.manifest
-    runs = any(explain_unsupported_variant(variant) is None for variant in manifest.variants)
-    how = format_run_command(str(out))
-    print(f"wrote {out}\nnext: {how if runs else 'copy it to a device that runs it, see docs/export.md'}")
+    peak = read_peak_memory()
+    memory = f", peak memory {peak / 1e9:.1f} GB" if peak is not None else ""
+    print(f"took {time.perf_counter() - steps.began:.0f} s{memory}\nwrote {exported.bundle.path}")
+    if any(explain_unsupported_variant(variant) is None for variant in exported.bundle.manifest.variants):
+        bundle = shlex.quote(str(exported.bundle.path))
+        print(f"next: i2i run {bundle} video.mp4 -o out.mp4")
+        print(f"      i2i live {bundle}\n      i2i serve {bundle}")
+    else:
+        print("next: copy it to a device that runs it, see docs/export.md")
     return 0
+
+
+class StepReporter:
+    """Says on stderr what an export does, and how long what was slow took: its `progress`.
+
+    A terminal shows the running step in a line that changes; a file or a pipe gets a line when a step begins.
+    """
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.status = self.console.status("")
+        self.step = ""
+        self.began = self.since = time.perf_counter()
+
+    def __call__(self, text: str) -> None:
+        self.status.update(Text(text))  # as text: a file's name is no markup
+        step = text.partition(",")[0]
+        if step == self.step:
+            return
+        self.close()
+        self.step, self.since = step, time.perf_counter()
+        if not self.console.is_terminal:
+            self.console.print(Text(f"{step} …"), soft_wrap=True)
+
+    def close(self) -> None:
+        """End the last step."""
+        seconds = time.perf_counter() - self.since
+        if self.step and seconds >= MIN_SECONDS:
+            self.console.print(Text(f"{self.step}: {seconds:.1f} s"), soft_wrap=True)
 
 
 def _explain_skipped_int8(targets: Sequence[TargetRequest], options: ExportOptions) -> list[str]:
@@ -127,10 +148,10 @@ def _explain_skipped_int8(targets: Sequence[TargetRequest], options: ExportOptio
     possible = any("int8" in TARGETS[wanted.target].precisions for wanted in targets)
     if not possible or can_calibrate(options) or any(wanted.precision == "int8" for wanted in targets):
         return []
-    return ["int8: it needs --frames FOLDER_OR_VIDEO to calibrate on"]
+    return [f"int8: it needs {CALIBRATION_ADVICE}"]
 
 
-def print_variants(result: ExportResult) -> None:
+def _print_variants(result: ExportResult) -> None:
     """One row per variant that was exported now."""
     rows: list[list[str]] = []
     for v, timing in ((c.variant, c.timing) for c in result.variants):
@@ -141,7 +162,7 @@ def print_variants(result: ExportResult) -> None:
     print_table(f"{result.bundle.manifest.model.name}: variants measured here", headings, rows)
     for v in (c.variant for c in result.variants):
         if v.sensitivity:
-            print_sensitivity(v)
+            _print_sensitivity(v)
         if v.parity and v.parity.psnr < DEFAULT_MIN_PSNR:
             print(
                 f"{v.name}: below the {DEFAULT_MIN_PSNR:.0f} dB that Translator asks for by default; "
@@ -149,7 +170,7 @@ def print_variants(result: ExportResult) -> None:
             )
 
 
-def print_sensitivity(variant: Variant) -> None:
+def _print_sensitivity(variant: Variant) -> None:
     """The layers that bear INT8 worst, and those that went back; all are in the manifest.
 
     What goes back is the noise of a layer for each of its multiplications, so a small layer goes before a

@@ -1,61 +1,26 @@
-"""Operator roles: what each ONNX operator of our graphs is to precisions, passes and targets, in one table.
+"""Operator roles: what the ONNX operators of our graphs are to precisions, passes and targets, in one place.
 
-An operator that is missing has no role: FP16 takes it as it is, INT8 does not look through it, and the web
-target refuses it.
+An operator that has no role: FP16 takes it as it is, INT8 does not look through it, and the web target
+refuses it.
 """
 
 from __future__ import annotations
 
-from enum import Flag, auto
-
-from onnx import NodeProto
-
-
-class Role(Flag):
-    """What an operator may be."""
-
-    WEIGHTED = auto()  # multiplies by trained weights: where low precision saves time
-    STATISTICS = auto()  # sums over a picture, too large for FP16 (TensorRT#2691, onnxruntime#10079)
-    ARITHMETIC = auto()  # what a normalization that is written out makes of its sums
-    HEAD = auto()  # it and all that follows stays FP32: near 1 a step of FP16 is an eighth of a gray level
-    QUANTIZE = auto()  # one half of a Q/DQ pair
-    SCALABLE = auto()  # a positive factor per channel passes through it
-    WEB = auto()  # onnxruntime-web runs it
-
-
-# WEB: the WebAssembly build has all of ONNX. The WebGPU build (1.30) was seen to run all nodes of a ResNet
-# and a U-Net but Round, near the end, which it gives to WebAssembly.
-ROLES = {
-    "Add": Role.ARITHMETIC | Role.WEB,  # an Add of two tensors is a residual's, and no arithmetic
-    "Cast": Role.WEB,
-    "Clip": Role.WEB,
-    "Concat": Role.WEB,
-    "Conv": Role.WEIGHTED | Role.WEB,
-    "ConvTranspose": Role.WEIGHTED | Role.WEB,
-    "DequantizeLinear": Role.QUANTIZE,
-    "Div": Role.ARITHMETIC | Role.WEB,
-    "Gemm": Role.WEIGHTED,
-    "InstanceNormalization": Role.STATISTICS | Role.WEB,
-    "LeakyRelu": Role.SCALABLE | Role.WEB,
-    "MatMul": Role.WEIGHTED,
-    "Mul": Role.ARITHMETIC | Role.WEB,
-    "Pad": Role.SCALABLE | Role.WEB,
-    "Pow": Role.ARITHMETIC,
-    "QuantizeLinear": Role.QUANTIZE,
-    "Reciprocal": Role.ARITHMETIC,
-    "ReduceMean": Role.STATISTICS,
-    "ReduceSum": Role.STATISTICS,
-    "Relu": Role.SCALABLE | Role.WEB,
-    "Resize": Role.SCALABLE | Role.WEB,
-    "Round": Role.WEB,
-    "Sqrt": Role.ARITHMETIC,
-    "Sub": Role.ARITHMETIC | Role.WEB,
-    "Tanh": Role.HEAD | Role.WEB,
-    "Transpose": Role.WEB,
-    "Unsqueeze": Role.WEB,
-}
-
-
-def has_role(node: NodeProto, role: Role) -> bool:
-    """Has a node's operator this role?"""
-    return role in ROLES.get(node.op_type, Role(0))
+# Multiply by trained weights: where low precision saves time.
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+# Sum over a picture, too much for FP16 (TensorRT#2691, onnxruntime#10079).
+STATISTICS = ("InstanceNormalization", "ReduceMean", "ReduceSum")
+# What a normalization that is written out makes of its sums; an Add of two tensors is a residual's.
+ARITHMETIC = ("Add", "Div", "Mul", "Pow", "Reciprocal", "Sqrt", "Sub")
+# They and all that follows stay FP32: near 1 a step of FP16 is an eighth of a gray level.
+HEAD = ("Tanh",)
+# The halves of a Q/DQ pair.
+QUANTIZE = ("QuantizeLinear", "DequantizeLinear")
+# A positive factor per channel passes through them.
+SCALABLE = ("LeakyRelu", "Pad", "Relu", "Resize")
+# onnxruntime-web runs them: the WebAssembly build has all of ONNX. The WebGPU build (1.30) was seen to run
+# all nodes of a ResNet and a U-Net but Round, near the end, which it gives to WebAssembly.
+WEB = (
+    *("Add", "Cast", "Clip", "Concat", "Conv", "ConvTranspose", "Div", "InstanceNormalization", "Mul"),
+    *("Round", "Sub", "Transpose", "Unsqueeze", *HEAD, *SCALABLE),
+)

@@ -16,9 +16,8 @@ from i2i_export.options import ExportOptions
 from i2i_export.targets import TARGETS, TargetRequest, parse_targets
 from i2i_export.verify_variant import VerifiedVariant, make_parity_case
 from i2i_sdk import __version__
-from i2i_sdk.bundle.folder import Bundle, find_existing_bundle, write_bundle
+from i2i_sdk.bundle.folder import Bundle, find_existing_bundle, make_file_entry, write_bundle
 from i2i_sdk.bundle.manifest import (
-    MAX_BATCH,
     SAMPLER_ADVICE,
     SCHEMA,
     InputContract,
@@ -28,7 +27,6 @@ from i2i_sdk.bundle.manifest import (
 )
 from i2i_sdk.errors import BackendError, ExportError
 from i2i_sdk.files import create_temporary_folder
-from i2i_sdk.quality.parity import ParityCase
 from i2i_training.checkpoint import LATEST, load_generator
 from i2i_training.networks import DcganConfig, GeneratorSpec, count_macs, count_parameters
 
@@ -61,7 +59,8 @@ def export(
         to: targets and precisions, "ort:fp32,openvino", or pairs of them; see `parse_targets`.
         out: the bundle to write or extend, NAME.i2i; None names it after the checkpoint.
         options: size, frames, license and more.
-        progress: is called with a few words on what is being done.
+        progress: is called with a few words on each step when it begins; what follows a comma says how far
+            the same step has come.
 
     Returns:
         The bundle, its new variants with their parity, and what was not required and could not be made.
@@ -78,19 +77,26 @@ def export(
     """
     options = options or ExportOptions()
     file, out = find_checkpoint(Path(checkpoint), options), choose_bundle_path(checkpoint, out)
+    progress(f"reading {file.name}")
     module, spec = _load_translator(file, options)
     height, width = check_size(options.size or (spec.default_side, spec.default_side), spec)
-    model = describe_model(file, spec, count_parameters(module), options)
+    model = _describe_model(file, spec, count_parameters(module), options)
     old = find_existing_bundle(out, model, options.force)
     pairs = parse_targets(to, options) if isinstance(to, str) else to
     requests = [t if isinstance(t, TargetRequest) else TargetRequest(*t) for t in pairs]
-    parity_case = make_parity_case(
-        module, spec, options.frames, height, width, part=_choose_part(requests, options)
-    )
+    progress("translating the frames to compare with PyTorch")
+    part = _choose_part(requests, options)
+    parity_case = make_parity_case(module, spec, options.frames, height, width, part=part)
 
     with create_temporary_folder(out) as parent:
-        reference = _choose_reference_name(old, height, width)
-        job = _prepare_job(module, spec, parent, reference, parity_case, options, progress)
+        folder, scratch = parent / "bundle", parent / "scratch"
+        folder.mkdir()
+        scratch.mkdir()
+        progress(f"writing the graph for {height}x{width}")
+        ready, graph = wrap_for_export(module, spec), folder / _choose_reference_name(old, height, width)
+        write_onnx(ready, make_example_input(spec, height, width, batch=2), graph)
+        macs = count_macs(module, *spec.get_input_shape(height, width))
+        job = Job(ready, spec, graph, folder, scratch, height, width, macs, parity_case, options, progress)
         checked, left_out = _build_variants(requests, job)
         bundle = write_bundle(out, _make_manifest(model, job, checked), job.folder, force=options.force)
     return ExportResult(bundle, tuple(checked), tuple(left_out))
@@ -141,7 +147,7 @@ def check_size(size: tuple[int, int], spec: GeneratorSpec) -> tuple[int, int]:
     return size
 
 
-def describe_model(
+def _describe_model(
     checkpoint: Path, spec: GeneratorSpec, parameters: int, options: ExportOptions
 ) -> ModelInfo:
     """The manifest's page about the model."""
@@ -173,27 +179,6 @@ def _choose_reference_name(old: Bundle | None, height: int, width: int) -> str:
     return f"reference_{height}x{width}.onnx" if old else "reference.onnx"
 
 
-def _prepare_job(
-    module: nn.Module,
-    spec: GeneratorSpec,
-    parent: Path,
-    reference: str,
-    case: ParityCase,
-    options: ExportOptions,
-    progress: Callable[[str], None],
-) -> Job:
-    """Write the canonical graph, which all targets begin with, into a new folder in `parent`."""
-    folder, scratch = parent / "bundle", parent / "scratch"
-    folder.mkdir()
-    scratch.mkdir()
-    height, width = case.inputs.arrays[0].shape[:2]
-    ready = wrap_for_export(module, spec)
-    write_onnx(ready, make_example_input(spec, height, width, batch=2), folder / reference)
-    macs = count_macs(module, *spec.get_input_shape(height, width))
-    graph = folder / reference
-    return Job(ready, spec, graph, folder, scratch, height, width, MAX_BATCH, macs, case, options, progress)
-
-
 def _make_manifest(model: ModelInfo, job: Job, checked: Sequence[VerifiedVariant]) -> Manifest:
     config = job.spec.config
     return Manifest(
@@ -201,7 +186,7 @@ def _make_manifest(model: ModelInfo, job: Job, checked: Sequence[VerifiedVariant
         created_by=f"i2i-sdk {__version__}",
         model=model,
         input=InputContract(config.in_channels, config.out_channels, multiple_of=config.multiple_of),
-        references=(Reference(job.height, job.width, job.make_file_entry(job.graph)),),
+        references=(Reference(job.height, job.width, make_file_entry(job.folder, job.graph)),),
         variants=tuple(each.variant for each in checked),
     )
 
@@ -233,5 +218,5 @@ def _build_variant(name: str, precision: str, job: Job) -> VerifiedVariant:
     target = TARGETS[name]
     job.progress(f"{name} {precision}: building")
     variant = target.export(job, precision)
-    job.progress(f"{name} {precision}: comparing {len(job.parity_case.expected)} pictures with PyTorch's")
+    job.progress(f"{name} {precision}: comparing {len(job.parity_case.expected)} frames with PyTorch's")
     return target.verify(variant, job)

@@ -33,7 +33,18 @@ def make_parity_case(
 ) -> ParityCase:
     """Read frames and run the unrewritten module on them.
 
-    part: of the frames, as `read_inputs` takes it. Raises InputError and MediaError, see `read_inputs`.
+    Args:
+        module: as it was loaded: float32 [N, C_in, H, W] -> [N, C_out, H, W] in -1..1.
+        spec: of the module.
+        frames: an image, a folder or a video; None takes the photos that scikit-image ships.
+        height, width: of the engine, in pixels.
+        part: of the frames, as `read_inputs` takes it.
+
+    Returns:
+        At most 32 frames, and what the module makes of each.
+
+    Raises:
+        InputError, MediaError: as `read_inputs`.
     """
     inputs = read_inputs(frames, height, width, spec.config.in_channels, part=part)
     return ParityCase(inputs, tuple(_run_module(module, _to_network_input(image)) for image in inputs.arrays))
@@ -75,8 +86,17 @@ def verify_on_device(variant: Variant, job: Job) -> VerifiedVariant:
 def verify_with(engine: Engine, variant: Variant, job: Job, verified_by: str = "") -> VerifiedVariant:
     """Hold the variant's floor on what `engine` makes, and mark the variant verified.
 
-    verified_by: what ran its graph in place of its own engine; "" for its own, which is timed too.
-    Raises BackendError, ParityError.
+    Args:
+        engine: runs the variant, or its graph.
+        variant: that was exported.
+        job: whose pictures it is compared with.
+        verified_by: what ran its graph in place of its own engine; "" for its own, which is timed too.
+
+    Returns:
+        The variant with its parity and how far it was verified.
+
+    Raises:
+        BackendError: it fails; ParityError: it misses its floor.
     """
     parity = require_parity(engine, variant.name, variant.precision, job)
     if verified_by:
@@ -89,7 +109,18 @@ def verify_with(engine: Engine, variant: Variant, job: Job, verified_by: str = "
 
 
 def require_parity(engine: Engine, name: str, precision: str, job: Job) -> Parity:
-    """How close `engine` is to PyTorch. Raises ParityError below the floor of `precision`, BackendError."""
+    """How close an engine is to PyTorch.
+
+    Args:
+        engine: that runs a variant.
+        name: of the variant, for the error.
+        precision: whose floor has to hold, unless the job's options say another one.
+        job: whose pictures it is compared with.
+
+    Raises:
+        ParityError: it is below the floor.
+        BackendError: it fails.
+    """
     parity = measure_parity(engine, job.parity_case)
     floor = choose_floor(precision, job.options.min_psnr)
     if parity.psnr < floor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -20,10 +21,12 @@ from skimage import data
 from i2i_export.canonical import make_example_input, wrap_for_export, write_onnx
 from i2i_export.job import Job
 from i2i_export.options import ExportOptions
-from i2i_export.passes import replace_transposed_convolutions
+from i2i_export.passes.conv_transpose import replace_transposed_convolutions
 from i2i_export.passes.onnx_graph import make_constant
+from i2i_export.pipeline import ExportResult, export
+from i2i_export.targets import parse_targets
 from i2i_export.verify_variant import make_parity_case
-from i2i_sdk.bundle.manifest import MAX_BATCH
+from i2i_sdk.bundle.manifest import Variant
 from i2i_sdk.quality.eval_frames import BUILTIN_PHOTOS
 from i2i_training.checkpoint import load_generator, save_generator
 from i2i_training.networks import (
@@ -119,8 +122,7 @@ def make_float_model(
 
 def run_graph(model: onnx.ModelProto, values: NDArray[Any], tensor: str | None = None) -> NDArray[Any]:
     """What the only input becomes: the first output, or a tensor inside."""
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
+    watched = copy.deepcopy(model)
     if tensor is not None and tensor not in {output.name for output in model.graph.output}:
         watched.graph.output.append(helper.make_tensor_value_info(tensor, TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -163,7 +165,7 @@ def make_job(
     case = make_parity_case(module, spec, options.frames, *size, part=part)
     macs = count_macs(module, *spec.get_input_shape(*size))
     ready, graph = wrap_for_export(module, spec), bundle / "reference.onnx"
-    return Job(ready, spec, graph, bundle, scratch, *size, MAX_BATCH, macs, case, options, lambda text: None)
+    return Job(ready, spec, graph, bundle, scratch, *size, macs, case, options, lambda text: None)
 
 
 def make_int8_job(checkpoint: Path, folder: Path, frames: Path) -> Job:
@@ -177,6 +179,24 @@ def make_int8_job(checkpoint: Path, folder: Path, frames: Path) -> Job:
 def sketch_checkpoint(root: Path) -> Path:
     """The trained pencil."""
     return root / "models" / "sketch" / "latest_net_G.safetensors"
+
+
+@pytest.fixture(scope="session")
+def sketch_export(
+    sketch_checkpoint: Path, crops: Path, tmp_path_factory: pytest.TempPathFactory
+) -> ExportResult:
+    """The trained pencil at 64x96 for every engine there is; tests must not change its bundle."""
+    about = {"name": "pencil", "license": "CC0", "trained_on": "drawn shapes"}
+    options = ExportOptions(size=(64, 96), frames=crops, **about)
+    out = tmp_path_factory.mktemp("every-kind") / "sketch.i2i"
+    targets = parse_targets("ort,openvino:fp32,ncnn,web:fp32,web:fp16,coreml,trt", options)
+    return export(sketch_checkpoint, [t._replace(required=False) for t in targets], out, options)
+
+
+def get_variants(exported: ExportResult, backend: str) -> dict[str, Variant]:
+    """The variants of a backend by their precision."""
+    variants = exported.bundle.manifest.variants
+    return {variant.precision: variant for variant in variants if variant.backend == backend}
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import io
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -10,10 +12,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from rich.console import Console
 
 from i2i_export import pipeline
+from i2i_export.cli import StepReporter
+from i2i_export.int8.builder import CALIBRATION_ADVICE
 from i2i_export.options import ExportOptions
-from i2i_export.pipeline import export
+from i2i_export.pipeline import ExportResult, export
 from i2i_export.targets import TargetRequest, parse_targets
 from i2i_sdk import Bundle, BundleError, CheckpointError, ExportError, ParityError, Translator
 from i2i_sdk.cli.main import main as i2i
@@ -22,42 +27,34 @@ from i2i_sdk.quality.floors import PSNR_FLOORS
 from i2i_sdk.quality.metrics import psnr
 from i2i_training.checkpoint import load_generator
 from i2i_training.networks import DcganConfig, EncoderDecoderConfig, GeneratorConfig, UnetConfig, UnitConfig
-from tests.export.conftest import SMALL, make_generator, save_network
+from tests.export.conftest import SMALL, get_variants, make_generator, save_network
 
 ALL = [("ort", "fp32"), ("openvino", "fp32")]
 SIZE = ExportOptions(size=(64, 64))
+NETWORKS: dict[str, GeneratorConfig] = {
+    **SMALL,
+    "unit": UnitConfig(width=4, blocks=1),
+    "unit_gray": UnitConfig(1, 3, width=4, blocks=1, norm="batch", upsample="bilinear"),
+    "encoder_decoder": EncoderDecoderConfig(width=16),
+}
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_every_network_keeps_its_pictures(name: str, checkpoints: dict[str, Path], tmp_path: Path) -> None:
-    exported = export(checkpoints[name], ALL, tmp_path / "x.i2i", SIZE)
-    assert [c.variant.name for c in exported.variants] == ["ort-fp32-64x64", "openvino-fp32-64x64"]
-    for variant in (c.variant for c in exported.variants):
-        assert variant.verified == "device"
-        assert variant.parity is not None and variant.parity.psnr >= PSNR_FLOORS["fp32"]
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_keeps_its_pictures(name: str, tmp_path: Path) -> None:
+    """In engines that differ: together they have every layer of every network."""
+    path = save_network(tmp_path / "net.safetensors", NETWORKS[name])
+    exported = export(path, [*ALL, ("ncnn", "fp32"), ("web", "fp16")], tmp_path / "x.i2i", SIZE)
+    found = {c.variant.name: c.variant for c in exported.variants}
+    assert list(found) == [f"{kind}-64x64" for kind in ("ort-fp32", "openvino-fp32", "ncnn-fp32", "web-fp16")]
+    for variant in found.values():
+        assert variant.verified == ("graph" if variant.backend == "web" else "device")
+        assert variant.parity is not None and variant.parity.psnr >= PSNR_FLOORS[variant.precision]
         assert variant.parity.frames_from == "builtin"
     graph = onnx.load(str(tmp_path / "x.i2i" / "reference.onnx"))
     operators = Counter(node.op_type for node in graph.graph.node)
     assert "BatchNormalization" not in operators
-    if SMALL[name].norm == "batch":  # running statistics leave no normalization at all
+    if NETWORKS[name].norm == "batch":  # running statistics leave no normalization at all
         assert "InstanceNormalization" not in operators
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        UnitConfig(width=4, blocks=1),
-        UnitConfig(1, 3, width=4, blocks=1, norm="batch", upsample="bilinear"),
-        EncoderDecoderConfig(width=16),
-    ],
-    ids=str,
-)
-def test_other_recipes_keep_their_pictures(config: GeneratorConfig, tmp_path: Path) -> None:
-    path = save_network(tmp_path / "net.safetensors", config)
-    exported = export(path, ALL, tmp_path / "x.i2i", ExportOptions(size=(32, 48)))
-    for variant in (c.variant for c in exported.variants):
-        assert variant.parity is not None and variant.parity.psnr >= PSNR_FLOORS["fp32"]
-        assert variant.parity.frames_from == "builtin"
     with Translator(tmp_path / "x.i2i", backend="ort") as translate:
         assert translate(np.zeros((50, 70, 3), np.uint8)).shape == (50, 70, 3)
 
@@ -81,15 +78,12 @@ def test_reference_graph_obeys_the_uint8_contract(checkpoints: dict[str, Path], 
     assert not any("/" in node.doc_string or node.metadata_props for node in graph.node)
 
 
-def test_batches_up_to_eight_equal_single_frames(checkpoints: dict[str, Path], tmp_path: Path) -> None:
-    out = tmp_path / "x.i2i"
-    export(checkpoints["unet_instance"], ALL, out, SIZE)
-    frames = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8)
-    for backend in ("ort", "openvino"):
-        with Translator(out, backend=backend) as t:
-            together = t.engine.run(frames)
-            single = np.concatenate([t.engine.run(f[None]) for f in frames])
-            assert psnr(together.reshape(-1, 64, 3), single.reshape(-1, 64, 3)) > 60
+@pytest.mark.parametrize("backend", ["ort", "openvino", "ncnn"])
+def test_batches_up_to_eight_equal_single_frames(backend: str, sketch_export: ExportResult) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (8, 64, 96, 3), np.uint8)
+    with Translator(sketch_export.bundle.path, backend=backend, precision="fp32") as translate:
+        together = np.concatenate(list(translate.batch(list(frames))))
+        assert psnr(together, np.concatenate([translate(frame) for frame in frames])) > 60
 
 
 @pytest.mark.parametrize("norm_mode", ["batch_stats", "running_stats"])
@@ -103,16 +97,15 @@ def test_upstream_pth_in_both_norm_modes(norm_mode: str, tmp_path: Path) -> None
     assert parity is not None and parity.psnr >= 50
 
 
-def test_manifest_tells_the_checkpoints_story(checkpoints: dict[str, Path], tmp_path: Path) -> None:
-    options = ExportOptions(size=(64, 64), license="CC0", trained_on="drawn shapes", name="shapes")
-    manifest = export(checkpoints["resnet"], ALL, tmp_path / "x.i2i", options).bundle.manifest
-    _, spec = load_generator(checkpoints["resnet"])
+def test_manifest_tells_the_checkpoints_story(sketch_export: ExportResult, sketch_checkpoint: Path) -> None:
+    _, spec = load_generator(sketch_checkpoint)
+    manifest = sketch_export.bundle.manifest
     model = manifest.model
-    assert (model.name, model.license, model.trained_on) == ("shapes", "CC0", "drawn shapes")
-    assert (model.source_sha256, model.steps) == (spec.source_sha256, 1)
+    assert (model.name, model.license, model.trained_on) == ("pencil", "CC0", "drawn shapes")
+    assert (model.source_sha256, model.steps) == (spec.source_sha256, spec.steps)
     assert manifest.input.multiple_of == 4
-    assert manifest.variants[0].files == manifest.variants[1].files  # OpenVINO reads ONNX Runtime's file
-    assert manifest.variants[0].macs > 1_000_000
+    ort, openvino = (get_variants(sketch_export, backend)["fp32"] for backend in ("ort", "openvino"))
+    assert ort.files == openvino.files and ort.macs > 1_000_000  # OpenVINO reads ONNX Runtime's file
 
 
 def test_sizes_and_targets_are_added_to_a_bundle(checkpoints: dict[str, Path], tmp_path: Path) -> None:
@@ -165,23 +158,6 @@ def _change_gain(module: torch.nn.Module) -> torch.nn.Module:
     return module
 
 
-def test_interruption_leaves_the_old_bundle(
-    checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "x.i2i"
-    export(checkpoints["resnet"], [("ort", "fp32")], out, SIZE)
-    before = {p.name: p.read_bytes() for p in out.iterdir()}
-
-    def interrupt(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("i2i_export.verify_variant.measure_parity", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        export(checkpoints["resnet"], ALL, out, SIZE)
-    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
-    assert [p.name for p in tmp_path.iterdir()] == ["x.i2i"]
-
-
 @pytest.mark.parametrize(
     ("name", "size", "nearest"),
     [("resnet", (66, 64), "64x64"), ("unet", (64, 100), "64x96"), ("unet", (16, 32), "32x32")],
@@ -204,6 +180,9 @@ def test_targets_are_parsed_and_refused() -> None:
     everything = parse_targets("all", frames)
     assert {w.target for w in everything} == set(pipeline.TARGETS)
     assert [w for w in everything if w.required] == [fp32]
+    defaults = {"coreml": ("fp16", "w8", "palette6"), "web": ("fp16",), "ncnn": ("fp32", "fp16")}
+    for target, precisions in defaults.items():
+        assert [(w.target, w.precision) for w in parse_targets(target)] == [(target, p) for p in precisions]
     with pytest.raises(ExportError, match="target 'tensorflow' is not known; known: ort, openvino"):
         parse_targets("ort,tensorflow")
     with pytest.raises(ExportError, match="ort has no precision 'bf16'; it has fp32, int8"):
@@ -243,18 +222,6 @@ def test_an_upstream_pth_takes_the_direction_it_is_given(tmp_path: Path) -> None
         assert exported.bundle.manifest.model.direction == recorded
 
 
-def test_a_runs_folder_names_the_bundle(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    save_network(tmp_path / "zebras" / "latest_net_G.safetensors", SMALL["resnet"], size=32)
-    assert i2i(["export", "zebras", "--to", "ort"]) == 0
-    printed = capsys.readouterr().out
-    assert "next: i2i run zebras.i2i SOURCE -o OUT" in printed and "peak memory" in printed
-    assert i2i(["export", "zebras", "--to", "ort", "--size", "abc"]) == 2
-    assert "size is 'abc'; allowed: 256" in capsys.readouterr().err
-
-
 def test_what_is_not_required_is_left_out_with_its_reason(
     checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,19 +238,34 @@ def test_what_is_not_required_is_left_out_with_its_reason(
     assert not (tmp_path / "y.i2i").exists()
 
 
-def test_one_image_is_enough_where_int8_is_not_required(
-    checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+# what the command says
+
+
+def test_each_step_is_said_with_its_time_and_what_to_run_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], crops: Path
 ) -> None:
-    photos, out = tmp_path / "photos", tmp_path / "x.i2i"
-    write_image(photos / "one.png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
-    words = ["export", str(checkpoints["resnet"]), "--size", "64", "-o", str(out), "--frames", str(photos)]
-    assert i2i([*words, "--to", "ort"]) == 0
-    assert "left out ort:int8: int8: " in capsys.readouterr().out
-    assert [v.precision for v in Bundle.read(out).manifest.variants] == ["fp32"]
-    assert i2i([*words, "--to", "ort:int8"]) == 2
-    assert "every second one is for calibration" in capsys.readouterr().err
-    assert i2i([*words[:-2], "--to", "ort"]) == 0
-    assert "left out int8: it needs --frames" in capsys.readouterr().out
+    """A run's folder names the bundle; what is said of INT8's steps is tested in int8/."""
+    monkeypatch.chdir(tmp_path)
+    save_network(tmp_path / "my zebras" / "latest_net_G.safetensors", SMALL["resnet"], size=64)
+    assert i2i(["export", "my zebras", "--to", "ort", "--frames", str(crops)]) == 0
+    said, steps = capsys.readouterr()
+    begun = [line.removesuffix(" …") for line in steps.splitlines() if line.endswith(" …")]
+    assert begun[:5] == [
+        "reading latest_net_G.safetensors",
+        "translating the frames to compare with PyTorch",
+        "writing the graph for 64x64",
+        "ort fp32: building",
+        "ort fp32: comparing 12 frames with PyTorch's",
+    ]
+    assert "int8: ranges of activations on 12 frames" in begun and len(begun) == len(set(begun))
+    assert re.search(r"^writing the graph for 64x64: \d+\.\d s$", steps, re.MULTILINE)
+    assert re.search(r"^took \d+ s, peak memory \d+\.\d GB$", said, re.MULTILINE)
+    assert said.endswith(
+        "wrote my zebras.i2i\n"
+        "next: i2i run 'my zebras.i2i' video.mp4 -o out.mp4\n"
+        "      i2i live 'my zebras.i2i'\n"
+        "      i2i serve 'my zebras.i2i'\n"
+    )
 
 
 def test_a_bundle_for_other_devices_says_where_to_go(
@@ -291,4 +273,41 @@ def test_a_bundle_for_other_devices_says_where_to_go(
 ) -> None:
     words = ["export", str(checkpoints["resnet"]), "--size", "32", "-o", str(tmp_path / "x.i2i")]
     assert i2i([*words, "--to", "web"]) == 0
-    assert "next: copy it to a device that runs it, see docs/export.md" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert (
+        said.endswith("next: copy it to a device that runs it, see docs/export.md\n") and "live" not in said
+    )
+
+
+def test_the_steps_of_a_terminal_take_one_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows a comma is the same step; one that took no time is not worth a line."""
+    clock = iter([0.0, 0.0, 0.01, 0.01, 0.01, 3.01])
+    monkeypatch.setattr("i2i_export.cli.time.perf_counter", lambda: next(clock))
+    steps, screen = StepReporter(), io.StringIO()
+    steps.console = Console(file=screen, force_terminal=True, color_system=None)
+    for text in ("fast", "slow [/b], 1 of 2", "slow [/b], 2 of 2"):
+        steps(text)
+    steps.close()
+    assert screen.getvalue() == "slow [/b]: 3.0 s\n"
+
+
+def test_int8_says_which_frames_it_needs(
+    checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One image is enough where INT8 is not required."""
+    photos, out = tmp_path / "photos", tmp_path / "x.i2i"
+    write_image(photos / "one.png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    words = ["export", str(checkpoints["resnet"]), "--size", "64", "-o", str(out)]
+    frames = ["--frames", str(photos)]
+    assert i2i([*words, "--to", "ort", *frames]) == 0
+    assert "left out ort:int8: int8: " in capsys.readouterr().out
+    assert [v.precision for v in Bundle.read(out).manifest.variants] == ["fp32"]
+    assert i2i([*words, "--to", "ort:int8", *frames]) == 2
+    assert "every second one is for calibration" in capsys.readouterr().err
+    assert i2i([*words, "--to", "ort"]) == 0
+    assert f"left out int8: it needs {CALIBRATION_ADVICE}\n" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        i2i(["export", "--help"])
+    assert f"INT8 needs {CALIBRATION_ADVICE}" in " ".join(capsys.readouterr().out.split())
+    assert i2i([*words[:2], "--size", "abc"]) == 2
+    assert "size is 'abc'; allowed: 256" in capsys.readouterr().err

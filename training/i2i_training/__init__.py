@@ -5,6 +5,7 @@ Start at `recipes/` for a method, `loop.py` for how a run goes.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,13 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainingResult", "load_generator", "sample", "save_generator", "train"]
 
-_HOMES = {"train": "api", "sample": "sampling", "TrainingResult": "loop"}
+_HOMES = {"train": "api", "sample": "sampling", "TrainingResult": "loop"}  # the others: checkpoint
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `i2i_training.networks` alone needs no Lightning."""
     if name not in __all__:
-        raise AttributeError(f"module 'i2i_training' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"i2i_training.{_HOMES.get(name, 'checkpoint')}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'checkpoint')}"), name)

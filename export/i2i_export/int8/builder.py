@@ -10,9 +10,10 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from i2i_export.canonical import Uint8Translator, make_example_input, write_onnx
-from i2i_export.int8.calibrate import BINS, RANGE_METHODS, Activation, Observations, observe
+from i2i_export.canonical import make_example_input, write_onnx
+from i2i_export.int8.calibrate import BINS, RANGE_METHODS, Observations, observe, open_session
 from i2i_export.int8.equalize import equalize_channels
 from i2i_export.int8.qdq import (
     STYLES,
@@ -31,16 +32,15 @@ from i2i_export.int8.qdq import (
     quantize_all_weights,
     quantize_graph,
 )
-from i2i_export.options import ExportOptions
-from i2i_export.passes import replace_transposed_convolutions
+from i2i_export.job import Job
+from i2i_export.passes.conv_transpose import replace_transposed_convolutions
 from i2i_export.passes.onnx_graph import OnnxGraph, count_conv_macs, make_constant
-from i2i_sdk.bundle.manifest import Variant
+from i2i_sdk.bundle.manifest import Requirements, Variant
 from i2i_sdk.errors import ExportError, InputError
-from i2i_sdk.quality.eval_frames import ParityInputs, read_inputs
+from i2i_sdk.quality.eval_frames import MAX_FRAMES, ParityInputs, read_inputs
 from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR, choose_floor
 from i2i_sdk.quality.metrics import psnr
 from i2i_sdk.quality.parity import ParityCase
-from i2i_training.networks import GeneratorSpec
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,12 @@ GOOD_SHARE = 2 / 3  # with so many a variant is worth having in the quality that
 CALIBRATION_FRAMES = 128
 FEW_FRAMES = 32
 SWEEP_FRAMES = 4
+CALIBRATION_ADVICE = (
+    f"--frames FOLDER_OR_VIDEO with {2 * FEW_FRAMES} images or more like those that the model will see, such "
+    f"as frames of its camera, never random ones (every second one calibrates, at most {CALIBRATION_FRAMES}; "
+    f"of the others at most {MAX_FRAMES} are compared), or --calibration FOLDER_OR_VIDEO with {FEW_FRAMES} "
+    f"or more"
+)
 
 ScoreFunction = Callable[[Sequence[str]], float]  # layers in 8 bits -> mean PSNR in dB over held-out frames
 
@@ -59,20 +65,15 @@ class Int8Graph:
     """A graph with explicit Q/DQ pairs, and what a manifest says of it."""
 
     path: Path  # in the scratch folder
-    macs_share: float  # of the multiplications in 8 bits, 0..1
-    kept: dict[str, str]  # layer -> what it computes in instead
+    macs_in_precision: float  # share of the multiplications in 8 bits, 0..1
+    precision_kept: dict[str, str]  # layer -> what it computes in instead
     sensitivity: dict[str, float]  # layer -> dB with it alone in 8 bits; empty where no layer had to go back
     calibration_sha256: str
 
-    def describe_variant(self, variant: Variant) -> Variant:
-        """`variant` with what a manifest says of its quantization."""
-        return replace(
-            variant,
-            macs_in_precision=self.macs_share,
-            precision_kept=self.kept,
-            sensitivity=self.sensitivity,
-            calibration_sha256=self.calibration_sha256,
-        )
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The fields of Variant that say how it was quantized."""
+        return {name: value for name, value in vars(self).items() if name != "path"}
 
 
 @dataclass(frozen=True)
@@ -99,38 +100,42 @@ class Int8Preparation:
         return self.count_macs(layers) / sum(self.macs.values())
 
 
-@dataclass(frozen=True)
-class Int8Builder:
-    """The INT8 graphs of one network at one size: what they share is prepared once, each is written once."""
+def make_int8_variant(job: Job, backend: str, requires: Requirements) -> Variant:
+    """The INT8 variant of an engine that reads ONNX; its style has the backend's name.
 
-    module: Uint8Translator
-    spec: GeneratorSpec
-    height: int
-    width: int
-    scratch: Path
-    parity_case: ParityCase  # on whose frames the floor has to hold
-    options: ExportOptions
-    progress: Callable[[str], None]
-    graphs: dict[str, Int8Graph] = field(default_factory=dict[str, "Int8Graph"])  # style -> what was written
+    Args:
+        job: with frames to calibrate on.
+        backend: a style of `qdq.STYLES`.
+        requires: what a device needs for it.
 
-    @cached_property
-    def preparation(self) -> Int8Preparation:
-        """Raises ExportError without frames to calibrate on."""
-        return _prepare(self)
+    Returns:
+        The variant, whose graph is in the bundle.
 
-    def write_graph(self, style: str) -> Int8Graph:
-        """The graph in the given style of `qdq.STYLES`; held-out frames keep the floor.
-
-        Raises ExportError without frames to calibrate on, and where the floor leaves too little in 8 bits.
-        """
-        if style not in self.graphs:
-            self.graphs[style] = _write_int8_graph(self, style)
-        return self.graphs[style]
+    Raises:
+        ExportError: as `write_graph`.
+    """
+    found = write_graph(job, backend)
+    path = job.folder / f"{job.format_name(backend, 'int8')}.onnx"
+    shutil.copyfile(found.path, path)
+    return job.make_variant(backend, "int8", [path], requires, **found.facts)
 
 
-def _write_int8_graph(builder: Int8Builder, style: str) -> Int8Graph:
-    prepared = builder.preparation
-    ranges = RANGE_METHODS[builder.options.ranges or STYLES[style].range_method]
+def write_graph(job: Job, style: str, prepared: Int8Preparation | None = None) -> Int8Graph:
+    """The job's graph in a style; held-out frames keep the floor.
+
+    Args:
+        job: with frames to calibrate on, unless that was done.
+        style: of `qdq.STYLES`.
+        prepared: None prepares the job.
+
+    Returns:
+        Where it was written, and what a manifest says of it.
+
+    Raises:
+        ExportError: without frames to calibrate on; where the floor leaves too little in 8 bits.
+    """
+    prepared = prepared or prepare(job)
+    ranges = RANGE_METHODS[job.options.ranges or STYLES[style].range_method]
 
     def build_graph(layers: Sequence[str]) -> onnx.ModelProto:
         convs = prepared.list_convs(layers)
@@ -138,11 +143,12 @@ def _write_int8_graph(builder: Int8Builder, style: str) -> Int8Graph:
             prepared.model, prepared.observations, prepared.weights, convs, STYLES[style], ranges
         )
 
-    layers, alone = _select_layers(builder, build_graph, style)
-    path = builder.scratch / f"int8-{style}.onnx"
+    layers, alone = _select_layers(job, prepared, build_graph, style)
+    path = job.scratch / f"int8-{style}.onnx"
     onnx.save(build_graph(layers), str(path))
     kept = {layer: STYLES[style].fallback_precision for layer in prepared.layers if layer not in layers}
-    return Int8Graph(path, round(prepared.compute_share(layers), 4), kept, alone, prepared.calibration_sha256)
+    share = round(prepared.compute_share(layers), 4)
+    return Int8Graph(path, share, kept, alone, prepared.calibration_sha256)
 
 
 @dataclass(frozen=True)
@@ -160,7 +166,7 @@ def list_goals(min_psnr: float | None) -> tuple[QualityGoal, ...]:
 
 
 def _select_layers(
-    builder: Int8Builder, build_graph: Callable[[Sequence[str]], onnx.ModelProto], style: str
+    job: Job, prepared: Int8Preparation, build_graph: Callable[[Sequence[str]], onnx.ModelProto], style: str
 ) -> tuple[list[str], dict[str, float]]:
     """The layers in 8 bits with which the first goal that can be reached is, and the sweep if one was needed.
 
@@ -168,39 +174,46 @@ def _select_layers(
     """
 
     def score(layers: Sequence[str]) -> float:
-        return measure_psnr(build_graph(layers), builder.parity_case)
+        return measure_psnr(build_graph(layers), job.parity_case)
 
-    prepared = builder.preparation
-    every, goals = list(prepared.layers), list_goals(builder.options.min_psnr)
-    builder.progress(f"int8 {style}: comparing on held-out frames")
+    every, goals = list(prepared.layers), list_goals(job.options.min_psnr)
+    job.progress(f"int8 {style}: comparing on {len(job.parity_case.expected)} held-out frames")
     db = score(every)
     if db >= goals[0].db + MARGIN:
         return every, {}
-    few = _select_frames(builder.parity_case, SWEEP_FRAMES)
-    alone = sweep_layers(every, lambda layers: measure_psnr(build_graph(layers), few), builder.progress)
+    few = _select_frames(job.parity_case, SWEEP_FRAMES)
+    alone = sweep_layers(every, lambda layers: measure_psnr(build_graph(layers), few), job.progress)
     order = rank_layers(alone, {layer: prepared.count_macs([layer]) for layer in every})
-    builder.progress(f"int8 {style}: how many layers go back to {STYLES[style].fallback_precision}")
+    job.progress(f"int8 {style}: how many layers go back to {STYLES[style].fallback_precision}")
     layers = every
     for goal in goals:
         enough = goal.db + MARGIN
-        layers = every if db >= enough else find_fallback(order, score, enough)[0]
+        layers = every if db >= enough else find_fallback(order, score, enough)
         if prepared.compute_share(layers) >= goal.min_share:
             return layers, alone
     raise ExportError(
-        f"int8 for {style}: {goals[-1].db:.0f} dB leave {prepared.compute_share(layers):.0%} "
-        "of the multiplications "
-        f"in 8 bits, at least {MIN_SHARE:.0%} are needed to be worth it. Take bf16 or fp16, calibrate on "
-        f"more frames, or lower --min-psnr"
+        f"int8 for {style}: {goals[-1].db:.0f} dB leave {prepared.compute_share(layers):.0%} of the "
+        f"multiplications in 8 bits, at least {MIN_SHARE:.0%} are needed to be worth it. Take bf16 or fp16, "
+        f"calibrate on more frames, or lower --min-psnr"
     )
 
 
 def sweep_layers(
     layers: Sequence[str], score: ScoreFunction, progress: Callable[[str], None] = lambda text: None
 ) -> dict[str, float]:
-    """The dB with each layer alone in 8 bits, the worst first."""
+    """How well the picture bears each layer in 8 bits.
+
+    Args:
+        layers: their names.
+        score: the mean dB with some layers in 8 bits.
+        progress: is told which layer is being tried.
+
+    Returns:
+        The dB with each layer alone in 8 bits, the worst first.
+    """
     found: dict[str, float] = {}
     for number, layer in enumerate(layers, 1):
-        progress(f"sensitivity: layer {number} of {len(layers)}")
+        progress(f"int8: sensitivity of {len(layers)} layers, {number} of {len(layers)}")
         found[layer] = round(score([layer]), 2)
     return dict(sorted(found.items(), key=lambda item: item[1]))
 
@@ -214,76 +227,79 @@ def rank_layers(alone: Mapping[str, float], macs: Mapping[str, int]) -> list[str
     return sorted(alone, key=lambda layer: 10 ** (-alone[layer] / 10) / macs[layer], reverse=True)
 
 
-def find_fallback(order: Sequence[str], score: ScoreFunction, floor: float) -> tuple[list[str], float]:
-    """As many of the last of `order` in 8 bits as keep `floor`, and the dB they have.
+def find_fallback(order: Sequence[str], score: ScoreFunction, floor: float) -> list[str]:
+    """As many layers in 8 bits as keep a floor.
 
     Fewer layers in 8 bits are taken to be better, so that the number is found by halving; the result itself
-    was measured. With none left the picture is exact: ([], inf).
+    was measured. With none left the picture is exact.
+
+    Args:
+        order: the layers; the first go back first.
+        score: the mean dB with some layers in 8 bits.
+        floor: in dB.
+
+    Returns:
+        The last of `order`, or none.
     """
-    held: tuple[list[str], float] = ([], float("inf"))
+    held: list[str] = []
     fewest, most = 1, len(order)  # layers that go back; 0 was tried by the caller
     while fewest <= most:
         back = (fewest + most) // 2
         left = list(order[back:])
-        db = score(left) if left else float("inf")
-        if db >= floor:
-            held, most = (left, db), back - 1
+        if not left or score(left) >= floor:
+            held, most = left, back - 1
         else:
             fewest = back + 1
     return held
 
 
-def _prepare(builder: Int8Builder) -> Int8Preparation:
-    """The float graph in its best form for 8 bits, and what its tensors show on the calibration frames."""
-    frames = read_calibration_inputs(builder)
-    module = copy.deepcopy(builder.module)
+@lru_cache(maxsize=1)  # all targets of a job share it
+def prepare(job: Job) -> Int8Preparation:
+    """The float graph in its best form for 8 bits, and what its tensors show on the calibration frames.
+
+    It is made once for a job. Raises ExportError without frames to calibrate on.
+    """
+    frames = read_calibration_inputs(job)
+    module = copy.deepcopy(job.module)
     replace_transposed_convolutions(module)
-    path = builder.scratch / "int8-float.onnx"
-    write_onnx(module, make_example_input(builder.spec, builder.height, builder.width, batch=2), path)
+    path = job.scratch / "int8-float.onnx"
+    write_onnx(module, make_example_input(job.spec, job.height, job.width, batch=2), path)
     model = onnx.load(str(path))
     picture = align_picture_to_grid(model)
     layers = find_eligible_layers(model)
     if not layers:
         raise ExportError("int8: this network has no convolutions that can be quantized")
-    builder.progress(f"int8: ranges of activations on {len(frames)} frames")
-    model, count = equalize_channels(model, observe(model, list_observed_tensors(model), frames[::4]))
-    log.info("channels of %d tensors equalized", count)
-    seen = observe(model, list_observed_tensors(model), frames)
-    if picture is not None:
-        seen[picture] = _set_known_range(seen[picture])
     if len(frames) < FEW_FRAMES:
         log.warning(
             "int8: calibrated on %d frames; fewer than %d may miss what your camera shows",
             len(frames),
             FEW_FRAMES,
         )
-    return Int8Preparation(
-        model,
-        layers,
-        count_conv_macs(OnnxGraph(model)),
-        seen,
-        quantize_all_weights(model),
-        _compute_sha256(frames),
-    )
+    job.progress(f"int8: ranges of activations on {len(frames)} frames")
+    model, count = equalize_channels(model, observe(model, list_observed_tensors(model), frames[::4]))
+    log.info("channels of %d tensors equalized", count)
+    seen = observe(model, list_observed_tensors(model), frames)
+    if picture is not None:  # its values fill their grid, whatever the calibration frames show of it
+        low, high = -128 / 127.5, 127 / 127.5
+        known = {"low": low, "high": high, "reach": -low, "counts": np.ones(BINS), "has_known_range": True}
+        seen[picture] = replace(seen[picture], **known)
+    macs, weights = count_conv_macs(OnnxGraph(model)), quantize_all_weights(model)
+    return Int8Preparation(model, layers, macs, seen, weights, _compute_sha256(frames))
 
 
-def read_calibration_inputs(builder: Int8Builder) -> tuple[NDArray[Any], ...]:
+def read_calibration_inputs(job: Job) -> tuple[NDArray[Any], ...]:
     """Up to 128 real frames at the engine's size, none of which the result is judged on.
 
     Raises ExportError without any, MediaError as `read_inputs`.
     """
-    options, spec = builder.options, builder.spec
+    options = job.options
     source = options.calibration or options.frames
     if source is None:
-        raise ExportError(
-            "int8 needs real frames to calibrate on: --frames FOLDER_OR_VIDEO, of which every second one is "
-            "taken, or --calibration FOLDER_OR_VIDEO"
-        )
+        raise ExportError(f"int8 needs real frames to calibrate on: {CALIBRATION_ADVICE}")
     part = "all" if options.calibration else "odd"
-    channels = spec.config.in_channels
-    size = builder.height, builder.width
+    size = job.height, job.width, job.spec.config.in_channels
     try:
-        return read_inputs(source, *size, channels, part=part, max_inputs=CALIBRATION_FRAMES).arrays
+        return read_inputs(source, *size, part=part, max_inputs=CALIBRATION_FRAMES).arrays
     except InputError as error:
         raise ExportError(f"int8: {error}") from error
 
@@ -324,21 +340,9 @@ def align_picture_to_grid(model: onnx.ModelProto) -> str | None:
     return None
 
 
-def _set_known_range(activation: Activation) -> Activation:
-    """A picture's values fill their grid, whatever the calibration frames show of it."""
-    low, high = -128 / 127.5, 127 / 127.5
-    return Activation(
-        low, high, -low, np.ones(BINS), activation.channel_mean, activation.channel_peak, has_known_range=True
-    )
-
-
 def measure_psnr(model: onnx.ModelProto, parity_case: ParityCase) -> float:
     """Mean PSNR of a graph's pictures in ONNX Runtime against PyTorch's."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(model)
     name = session.get_inputs()[0].name
     pictures = (np.asarray(session.run(None, {name: frame[None]})[0]) for frame in parity_case.inputs.arrays)
     return float(np.mean([psnr(p[0], e) for p, e in zip(pictures, parity_case.expected, strict=True)]))
@@ -348,7 +352,6 @@ def _select_frames(parity_case: ParityCase, max_frames: int) -> ParityCase:
     """At most so many of the trial's frames, evenly spread."""
     step = max(1, len(parity_case.expected) // max_frames)
     chosen = slice(0, step * max_frames, step)
-    inputs = ParityInputs(
-        parity_case.inputs.names[chosen], parity_case.inputs.arrays[chosen], parity_case.inputs.source
-    )
-    return ParityCase(inputs, parity_case.expected[chosen])
+    inputs = parity_case.inputs
+    few = ParityInputs(inputs.names[chosen], inputs.arrays[chosen], inputs.source)
+    return ParityCase(few, parity_case.expected[chosen])

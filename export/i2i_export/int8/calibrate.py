@@ -6,9 +6,11 @@ largest magnitude: the memory needed does not grow with the number of frames.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import cv2
 import numpy as np
@@ -44,20 +46,24 @@ class Activation:
 def observe(
     model: onnx.ModelProto, tensors: Sequence[str], frames: Iterable[NDArray[np.uint8]]
 ) -> Observations:
-    """Run uint8 [H, W, C] frames through a float graph one by one and keep what its tensors show."""
-    import onnxruntime as ort
+    """Run frames through a float graph one by one and keep what its tensors show.
 
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
+    Args:
+        model: a float graph with one input.
+        tensors: names of its tensors, float32 [1, C, H, W] each.
+        frames: what it takes, without the batch: uint8 [H, W, C].
+
+    Returns:
+        What was seen of each tensor.
+    """
+    watched = copy.deepcopy(model)
     graph_outputs = {output.name for output in watched.graph.output}
     watched.graph.output.extend(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
         for name in tensors
         if name not in graph_outputs
     )
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(watched)
     name = session.get_inputs()[0].name
     found: dict[str, Activation] = {}
     count = 0
@@ -71,6 +77,16 @@ def observe(
 
 
 Observations = dict[str, Activation]
+
+
+def open_session(model: onnx.ModelProto) -> Any:
+    """ONNX Runtime's session of a graph, on the CPU, quiet."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    providers = ["CPUExecutionProvider"]
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
 
 
 def _update_activation(previous: Activation | None, values: NDArray[np.float32]) -> Activation:

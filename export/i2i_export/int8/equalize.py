@@ -9,12 +9,14 @@ for how far activations should be favored over weights.
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from i2i_export.int8.calibrate import Observations
-from i2i_export.ops import Role, has_role
+from i2i_export.ops import SCALABLE
 from i2i_export.passes.onnx_graph import OnnxGraph, get_attribute, make_constant
 
 MIGRATION_STRENGTH = 0.7  # 1: all channels of the activation alike; 0: all columns of the weights
@@ -26,13 +28,10 @@ def equalize_channels(model: onnx.ModelProto, observations: Observations) -> tup
 
     observations: as `observe` found it for `list_observed_tensors(model)`.
     """
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
+    changed = copy.deepcopy(model)
     graph = OnnxGraph(changed)
     count = 0
     for node in [*graph.find_nodes("InstanceNormalization"), *graph.find_nodes("Conv")]:
-        if any(name not in graph.constants for name in node.input[1:]):
-            continue
         readers = _find_readers(graph, node.output[0])
         tensor = _find_observed_tensor(graph, node.output[0], observations)
         if readers and tensor is not None:
@@ -63,7 +62,7 @@ def _is_scalable(graph: OnnxGraph, node: onnx.NodeProto) -> bool:
     """Is what it makes of a multiple of a channel that multiple of what it makes of the channel?"""
     if node.op_type == "Pad" and len(node.input) > 2 and node.input[2]:  # with a number, not always 0
         return node.input[2] in graph.constants and not graph.get_value(node.input[2]).any()
-    return has_role(node, Role.SCALABLE) and get_attribute(node, "extrapolation_value", 0.0) == 0.0
+    return node.op_type in SCALABLE
 
 
 def _find_observed_tensor(graph: OnnxGraph, tensor: str, observations: Observations) -> str | None:
@@ -91,9 +90,7 @@ def _clamp_small(sizes: NDArray[np.floating]) -> NDArray[np.floating]:
 
 def _has_input_columns(graph: OnnxGraph, conv: onnx.NodeProto) -> bool:
     """Has each input channel weights of its own to multiply: one group, or one for each channel?"""
-    return conv.input[1] in graph.constants and (
-        get_attribute(conv, "group", 1) == 1 or _is_depthwise(graph, conv)
-    )
+    return get_attribute(conv, "group", 1) == 1 or _is_depthwise(graph, conv)
 
 
 def _is_depthwise(graph: OnnxGraph, conv: onnx.NodeProto) -> bool:

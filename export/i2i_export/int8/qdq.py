@@ -6,8 +6,9 @@ they do few of the multiplications and make much of the noise.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
@@ -29,36 +30,17 @@ class Style:
     """Where an engine wants its pairs to run a convolution in 8 bits, measured to be so."""
 
     grid: QuantizationGrid
-    quantize_outputs: bool  # the result is 8-bit too: ONNX Runtime fuses nothing else
-    quantize_before_padding: bool  # padding works on 8-bit values, of which there are fewer
-    range_method: (
-        str  # the method of `calibrate.RANGE_METHODS` that gave the best pictures of four trained networks
-    )
+    range_method: str  # of `calibrate.RANGE_METHODS`: it gave the best pictures of four trained networks
     fallback_precision: str  # what layers that are not quantized compute in
+    quantize_outputs: bool = False  # the result is 8-bit too: ONNX Runtime fuses nothing else
+    quantize_before_padding: bool = True  # padding works on 8-bit values, of which there are fewer
 
 
+SIGNED, UNSIGNED = QuantizationGrid(signed=True), QuantizationGrid(signed=False)
 STYLES = {
-    "ort": Style(
-        QuantizationGrid(signed=False),
-        quantize_outputs=True,
-        quantize_before_padding=True,
-        range_method="percentile",
-        fallback_precision="fp32",
-    ),
-    "openvino": Style(
-        QuantizationGrid(signed=False),
-        quantize_outputs=False,
-        quantize_before_padding=True,
-        range_method="percentile",
-        fallback_precision="float",
-    ),
-    "tensorrt": Style(
-        QuantizationGrid(signed=True),
-        quantize_outputs=False,
-        quantize_before_padding=False,
-        range_method="mse",
-        fallback_precision="fp16",
-    ),
+    "ort": Style(UNSIGNED, "percentile", "fp32", quantize_outputs=True),
+    "openvino": Style(UNSIGNED, "percentile", "float"),
+    "tensorrt": Style(SIGNED, "mse", "fp16", quantize_before_padding=False),
 }
 
 
@@ -93,9 +75,8 @@ def list_observed_tensors(model: onnx.ModelProto) -> list[str]:
     """Inputs (before padding) and outputs of every convolution, each once."""
     graph = OnnxGraph(model)
     convs = graph.find_nodes("Conv")
-    return list(
-        dict.fromkeys([*(find_unpadded(graph, c.input[0]) for c in convs), *(c.output[0] for c in convs)])
-    )
+    inputs = [find_unpadded(graph, conv.input[0]) for conv in convs]
+    return list(dict.fromkeys([*inputs, *(conv.output[0] for conv in convs)]))
 
 
 def quantize_graph(
@@ -106,14 +87,22 @@ def quantize_graph(
     style: Style,
     choose_range: RangeMethod,
 ) -> onnx.ModelProto:
-    """A copy of `model` whose Conv nodes named in `convs` compute in 8 bits.
+    """A copy of `model`, some of whose convolutions compute in 8 bits.
 
-    observations: as `observe` found them for `list_observed_tensors(model)`. weights: as
-    `quantize_all_weights` made them. What the rounding of weights adds to the mean of a channel is taken off
-    its bias.
+    What the rounding of weights adds to the mean of a channel is taken off its bias.
+
+    Args:
+        model: a float graph.
+        observations: as `observe` found them for `list_observed_tensors(model)`.
+        weights: as `quantize_all_weights` made them.
+        convs: names of the Conv nodes that are to compute in 8 bits.
+        style: where the engine wants its pairs.
+        choose_range: the range of an activation on a grid: its lowest and highest value.
+
+    Returns:
+        The graph with Q/DQ pairs, of opset 19 at least.
     """
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
+    changed = copy.deepcopy(model)
     writer = _QdqWriter(OnnxGraph(model), observations, weights, style, choose_range)
     for node in model.graph.node:
         if node.op_type == "Conv" and node.name in convs:
@@ -130,27 +119,18 @@ def quantize_graph(
     return changed
 
 
+@dataclass
 class _QdqWriter:
     """The nodes and constants of the new graph, as far as it is written."""
 
-    def __init__(
-        self,
-        graph: OnnxGraph,
-        observations: Observations,
-        weights: Mapping[str, QuantizedWeights],
-        style: Style,
-        choose_range: RangeMethod,
-    ) -> None:
-        self.graph, self.observations, self.rounded, self.style, self.choose_range = (
-            graph,
-            observations,
-            weights,
-            style,
-            choose_range,
-        )
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: dict[str, onnx.TensorProto] = {}
-        self.written: set[str] = set()
+    graph: OnnxGraph
+    observations: Observations
+    weights: Mapping[str, QuantizedWeights]
+    style: Style
+    choose_range: RangeMethod
+    nodes: list[onnx.NodeProto] = field(default_factory=list[onnx.NodeProto])
+    constants: dict[str, onnx.TensorProto] = field(default_factory=dict[str, onnx.TensorProto])
+    written: set[str] = field(default_factory=set[str])
 
     def add_convolution(self, conv: onnx.NodeProto) -> None:
         """The convolution with 8-bit input and weights, and its output where the style wants that."""
@@ -158,31 +138,28 @@ class _QdqWriter:
         source = find_unpadded(self.graph, tensor)
         seen = self.observations[source]
         if source == tensor or not self.style.quantize_before_padding:
-            layer_input = self.add_pair(tensor, seen)
+            layer_input = self._add_pair(tensor, seen)
         else:
-            layer_input = self.add_padding(self.graph.producer[tensor], self.add_pair(source, seen))
+            layer_input = self._add_padding(self.graph.producer[tensor], self._add_pair(source, seen))
             if self.style.quantize_outputs:  # ONNX Runtime pads 8-bit values only between two pairs
-                layer_input = self.add_pair(layer_input, seen)
-        rounded = self.rounded[conv.input[1]]
-        new = onnx.NodeProto()
-        new.CopyFrom(conv)
-        new.input[0], new.input[1] = layer_input, self.add_weights(conv.input[1], rounded)
+                layer_input = self._add_pair(layer_input, seen)
+        rounded = self.weights[conv.input[1]]
+        new = copy.deepcopy(conv)
+        new.input[0], new.input[1] = layer_input, self._add_weights(conv.input[1], rounded)
         if len(conv.input) > 2:
-            shift = rounded.rounding_loss @ seen.channel_mean
-            name = f"{conv.name}.bias"
-            self.constants[name] = make_constant(
-                name, (self.graph.get_value(conv.input[2]) + shift).astype(np.float32)
-            )
-            new.input[2] = name
-        if not self.style.quantize_outputs:
-            self.nodes.append(new)
-            return
-        result = conv.output[0]
-        new.output[0] = f"{result}.exact"
+            bias = self.graph.get_value(conv.input[2]) + rounded.rounding_loss @ seen.channel_mean
+            new.input[2] = self._add_constant(f"{conv.name}.bias", bias.astype(np.float32))
         self.nodes.append(new)
-        self.add_pair(new.output[0], self.observations[result], result)
+        if self.style.quantize_outputs:
+            result = conv.output[0]
+            new.output[0] = f"{result}.exact"
+            self._add_pair(new.output[0], self.observations[result], result)
 
-    def add_pair(self, tensor: str, activation: Activation, result: str | None = None) -> str:
+    def _add_constant(self, name: str, values: NDArray[np.generic] | np.generic) -> str:
+        self.constants[name] = make_constant(name, values)
+        return name
+
+    def _add_pair(self, tensor: str, activation: Activation, result: str = "") -> str:
         """Quantize and dequantize `tensor`, once however many read it; the result's name."""
         result = result or f"{tensor}.dequantized"
         if result in self.written:
@@ -190,22 +167,17 @@ class _QdqWriter:
         self.written.add(result)
         range_of = choose_minmax_range if activation.has_known_range else self.choose_range
         scale, zero = self.style.grid.compute_scale_and_zero(*range_of(activation, self.style.grid))
-        names = [f"{tensor}.scale", f"{tensor}.zero"]
-        for name, values in zip(names, (scale, zero), strict=True):
-            self.constants[name] = make_constant(name, np.asarray(values))
+        names = [self._add_constant(f"{tensor}.scale", scale), self._add_constant(f"{tensor}.zero", zero)]
         rounded = f"{tensor}.quantized"
-        self.nodes.append(
-            helper.make_node("QuantizeLinear", [tensor, *names], [rounded], f"{tensor}.quantize")
-        )
-        self.nodes.append(
-            helper.make_node("DequantizeLinear", [rounded, *names], [result], f"{tensor}.dequantize")
-        )
+        self.nodes += [
+            helper.make_node("QuantizeLinear", [tensor, *names], [rounded], f"{tensor}.quantize"),
+            helper.make_node("DequantizeLinear", [rounded, *names], [result], f"{tensor}.dequantize"),
+        ]
         return result
 
-    def add_padding(self, pad: onnx.NodeProto, tensor: str) -> str:
+    def _add_padding(self, pad: onnx.NodeProto, tensor: str) -> str:
         """The same padding of a dequantized tensor."""
-        new = onnx.NodeProto()
-        new.CopyFrom(pad)
+        new = copy.deepcopy(pad)
         new.name = new.output[0] = f"{pad.output[0]}.padded"
         new.input[0] = tensor
         if new.name not in self.written:
@@ -213,16 +185,14 @@ class _QdqWriter:
             self.nodes.append(new)
         return new.name
 
-    def add_weights(self, name: str, rounded: QuantizedWeights) -> str:
+    def _add_weights(self, name: str, rounded: QuantizedWeights) -> str:
         """Write 8-bit weights; the name of the dequantized ones."""
         result = f"{name}.dequantized"
         if result not in self.written:
             self.written.add(result)
             zeros = np.zeros(len(rounded.scales), np.int8)
             parts = {"quantized": rounded.values, "scales": rounded.scales, "zeros": zeros}
-            for part, values in parts.items():
-                self.constants[f"{name}.{part}"] = make_constant(f"{name}.{part}", values)
-            inputs = [f"{name}.{part}" for part in parts]
+            inputs = [self._add_constant(f"{name}.{part}", values) for part, values in parts.items()]
             self.nodes.append(
                 helper.make_node("DequantizeLinear", inputs, [result], f"{name}.dequantize", axis=0)
             )

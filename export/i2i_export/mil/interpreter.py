@@ -29,18 +29,11 @@ ROUNDERS: dict[str, Callable[[Tensor], Tensor]] = {"fp16": lambda t: t.half().fl
 
 
 @dataclass(frozen=True)
-class ValueRef:
-    """What an earlier operation gives, by its name."""
-
-    name: str
-
-
-@dataclass(frozen=True)
 class MilStep:
     """One operation of the program, ready to run."""
 
     operation: str
-    inputs: dict[str, Any]  # constants, a Value, or a list of these
+    inputs: dict[str, str | list[str]]  # argument -> names of constants and of what earlier operations give
     output: str
     dtype: str
     shape: tuple[int, ...]
@@ -63,19 +56,17 @@ class MilEngine(Engine):
         self.input_dtype = self.output_dtype = "uint8"
         self.precision = find_weight_precision(spec)
         self._steps: list[MilStep] = []
-        constants: dict[str, Any] = {}
+        self._constants: dict[str, Any] = {}
         for operation in function.operations:
-            step = self._make_step(operation, constants)
+            step = self._make_step(operation)
             if step.operation == "const":
-                constants[step.output] = _to_tensor(operation.outputs[0].val)
+                self._constants[step.output] = _to_tensor(operation.outputs[0].val)
             elif step.operation.startswith("constexpr_"):
-                constants[step.output] = self._evaluate(step, {})
+                self._constants[step.output] = self._evaluate(step, {})
             else:
                 self._steps.append(step)
         # After which step a value can go: a ResNet's activations together are more than a gigabyte.
-        self._last_use = {
-            name: i for i, step in enumerate(self._steps) for name in _list_value_names(step.inputs)
-        }
+        self._last_use = {name: i for i, step in enumerate(self._steps) for name in _list_names(step)}
         self._last_use[self._given.name] = len(self._steps)
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
@@ -96,7 +87,7 @@ class MilEngine(Engine):
         with torch.no_grad():
             for index, step in enumerate(self._steps):
                 values[step.output] = self._evaluate(step, values)
-                for name in _list_value_names(step.inputs):
+                for name in _list_names(step):
                     if self._last_use[name] == index:
                         values.pop(name, None)
         y = values[self._given.name]
@@ -114,7 +105,7 @@ class MilEngine(Engine):
         picture = y[0].numpy().astype(np.uint8).transpose(1, 2, 0)
         return np.ascontiguousarray(picture[..., ::-1] if self._given.order == "bgr" else picture)
 
-    def _make_step(self, operation: Any, constants: dict[str, Any]) -> MilStep:
+    def _make_step(self, operation: Any) -> MilStep:
         kind, output = operation.op_type, operation.outputs[0]
         dtype = _get_type_name(output)
         if kind != "const" and (kind not in OPS or len(operation.outputs) != 1 or dtype not in ROUNDERS):
@@ -122,15 +113,17 @@ class MilEngine(Engine):
                 f"{self._package}: cannot check the operation {kind!r} ({dtype}) of layer "
                 f"{operation.name!r}; known: {', '.join(OPS)}, in {', '.join(ROUNDERS)}"
             )
-        inputs = {
-            key: _make_argument(var, constants) for key, var in operation.inputs.items() if var is not None
-        }
+        inputs = {key: _get_names(var) for key, var in operation.inputs.items() if var is not None}
         return MilStep(kind, inputs, output.name, dtype, tuple(output.shape))
 
     def _evaluate(self, step: MilStep, values: dict[str, Tensor]) -> Tensor:
-        arguments = {key: _resolve(argument, values) for key, argument in step.inputs.items()}
+        def find(names: str | list[str]) -> Any:
+            if isinstance(names, list):
+                return [find(name) for name in names]
+            return self._constants[names] if names in self._constants else values[names]
+
         try:
-            result = OPS[step.operation](**arguments)
+            result = OPS[step.operation](**{key: find(names) for key, names in step.inputs.items()})
         except (ValueError, TypeError, RuntimeError) as error:
             raise ExportError(
                 f"{self._package}: cannot check {step.operation} of layer {step.output!r}: {error}"
@@ -154,8 +147,6 @@ def load_program(package: Path) -> tuple[Any, Any]:
             spec = model.get_spec()
             program = load(spec, spec.specificationVersion, file_weights_dir=str(model.weights_dir))
             return spec, program.functions["main"]
-    except ImportError as error:
-        raise ExportError(f"Core ML needs coremltools ({error}): pip install 'i2i-sdk[coreml]'") from error
     except Exception as error:  # coremltools' errors share no base class
         raise ExportError(f"{package}: coremltools cannot read it: {error}") from error
 
@@ -173,23 +164,12 @@ def _to_tensor(value: Any) -> Any:
     return value
 
 
-def _make_argument(var: Any, constants: dict[str, Any]) -> Any:
-    if isinstance(var, list | tuple):
-        return [_make_argument(each, constants) for each in var]
-    return constants[var.name] if var.name in constants else ValueRef(var.name)
+def _get_names(var: Any) -> str | list[str]:
+    return [each.name for each in var] if isinstance(var, list | tuple) else var.name
 
 
-def _resolve(argument: Any, values: dict[str, Tensor]) -> Any:
-    if isinstance(argument, list):
-        return [_resolve(each, values) for each in argument]
-    return values[argument.name] if isinstance(argument, ValueRef) else argument
-
-
-def _list_value_names(inputs: dict[str, Any]) -> set[str]:
-    """The values that a step asks for."""
-    flat = [
-        each
-        for argument in inputs.values()
-        for each in (argument if isinstance(argument, list) else [argument])
+def _list_names(step: MilStep) -> list[str]:
+    """All that a step asks for."""
+    return [
+        name for names in step.inputs.values() for name in (names if isinstance(names, list) else [names])
     ]
-    return {each.name for each in flat if isinstance(each, ValueRef)}

@@ -17,47 +17,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-def conv(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    *,
-    pad_type: str,
-    pad: Any = (0, 0, 0, 0),
-    strides: Any = (1, 1),
-    dilations: Any = (1, 1),
-    groups: Any = 1,
-) -> Tensor:
-    top, bottom, left, right = _compute_padding(pad_type, pad)
-    if top or bottom or left or right:
-        x = F.pad(x, (left, right, top, bottom))
-    return F.conv2d(x, weight, bias, _to_ints(strides), 0, _to_ints(dilations), int(groups))
+def _conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, **window: Any) -> Tensor:
+    (top, bottom, left, right), steps = _read_window(**window)
+    return F.conv2d(F.pad(x, (left, right, top, bottom)), weight, bias, **steps)
 
 
-def conv_transpose(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    *,
-    pad_type: str,
-    pad: Any = (0, 0, 0, 0),
-    output_shape: Any = None,  # only named by the program: what comes out is compared with its declared shape
-    strides: Any = (1, 1),
-    dilations: Any = (1, 1),
-    groups: Any = 1,
-) -> Tensor:
-    top, bottom, left, right = _compute_padding(pad_type, pad)
-    y = F.conv_transpose2d(x, weight, bias, _to_ints(strides), 0, 0, int(groups), _to_ints(dilations))
-    return crop(y, (top, bottom), (left, right))
+def _conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None = None, **window: Any) -> Tensor:
+    (top, bottom, left, right), steps = _read_window(**window)
+    return _crop(F.conv_transpose2d(x, weight, bias, **steps), (top, bottom), (left, right))
 
 
-def crop(x: Tensor, crop_height: Any, crop_width: Any) -> Tensor:
+def _crop(x: Tensor, crop_height: Any, crop_width: Any) -> Tensor:
     (top, bottom), (left, right) = _to_ints(crop_height), _to_ints(crop_width)
     height, width = x.shape[-2:]
     return x[..., top : height - bottom, left : width - right]
 
 
-def pad(x: Tensor, pad: Any, mode: str = "constant", constant_val: Any = 0.0) -> Tensor:
+def _pad(x: Tensor, pad: Any, mode: str = "constant", constant_val: Any = 0.0) -> Tensor:
     *others, top, bottom, left, right = _to_ints(pad)
     if any(others):
         raise ValueError(f"pads {_to_ints(pad)}, of height and width only")
@@ -66,29 +42,29 @@ def pad(x: Tensor, pad: Any, mode: str = "constant", constant_val: Any = 0.0) ->
     return F.pad(x, (left, right, top, bottom), mode, float(constant_val) if mode == "constant" else None)
 
 
-def instance_norm(x: Tensor, gamma: Any = None, beta: Any = None, epsilon: Any = 1e-5) -> Tensor:
+def _instance_norm(x: Tensor, gamma: Any = None, beta: Any = None, epsilon: Any = 1e-5) -> Tensor:
     # As many groups as channels: F.instance_norm refuses maps of one pixel, which a U-Net has.
     return torch.group_norm(x, x.shape[1], gamma, beta, float(epsilon))
 
 
-def upsample_nearest_neighbor(x: Tensor, scale_factor_height: Any, scale_factor_width: Any) -> Tensor:
+def _upsample_nearest_neighbor(x: Tensor, scale_factor_height: Any, scale_factor_width: Any) -> Tensor:
     return F.interpolate(x, scale_factor=(float(scale_factor_height), float(scale_factor_width)))
 
 
-def upsample_bilinear(
+def _upsample_bilinear(
     x: Tensor, scale_factor_height: Any, scale_factor_width: Any, align_corners: Any = True
 ) -> Tensor:
     scale = (float(scale_factor_height), float(scale_factor_width))
     return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=bool(align_corners))
 
 
-def concat(values: Sequence[Tensor], axis: Any, interleave: Any = False) -> Tensor:
+def _concat(values: Sequence[Tensor], axis: Any, interleave: Any = False) -> Tensor:
     if interleave:
         raise ValueError("interleaves its inputs")
     return torch.cat(tuple(values), int(axis))
 
 
-def constexpr_affine_dequantize(
+def _constexpr_affine_dequantize(
     quantized_data: NDArray[Any], zero_point: Any, scale: Any, axis: Any
 ) -> Tensor:
     """8-bit weights -> numbers: scale * (q - zero_point), both per channel of `axis` or one for all."""
@@ -98,7 +74,7 @@ def constexpr_affine_dequantize(
     return torch.from_numpy((quantized_data.astype(np.float32) - offset) * factor)
 
 
-def constexpr_lut_to_dense(indices: NDArray[Any], lut: Tensor, shape: Any) -> Tensor:
+def _constexpr_lut_to_dense(indices: NDArray[Any], lut: Tensor, shape: Any) -> Tensor:
     """Palette entries -> numbers; `indices` holds log2(entries) bits each, packed, the lowest bit first."""
     sides = _to_ints(shape)
     width, count = (len(lut) - 1).bit_length(), int(np.prod(sides))
@@ -107,11 +83,19 @@ def constexpr_lut_to_dense(indices: NDArray[Any], lut: Tensor, shape: Any) -> Te
     return lut[torch.from_numpy(entries.astype(np.int64))].reshape(sides)
 
 
-def _compute_padding(pad_type: str, pad: Any) -> tuple[int, ...]:
-    """top, bottom, left, right"""
+def _read_window(
+    pad_type: str,
+    pad: Any = (0, 0, 0, 0),
+    strides: Any = (1, 1),
+    dilations: Any = (1, 1),
+    groups: Any = 1,
+    output_shape: Any = None,  # only named by the program: what comes out is compared with its declared shape
+) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """The padding (top, bottom, left, right), and the rest as torch calls it."""
     if pad_type not in ("valid", "custom"):
         raise ValueError(f"has pad_type {pad_type!r}, not valid or custom")
-    return _to_ints(pad) if pad_type == "custom" else (0, 0, 0, 0)
+    steps = {"stride": _to_ints(strides), "dilation": _to_ints(dilations), "groups": int(groups)}
+    return _to_ints(pad) if pad_type == "custom" else (0, 0, 0, 0), steps
 
 
 def _to_ints(values: Any) -> tuple[int, ...]:
@@ -122,20 +106,20 @@ OPS: dict[str, Callable[..., Tensor]] = {
     "add": lambda x, y: x + y,
     "cast": lambda x, dtype: x,  # every result is rounded to its declared type anyway
     "clip": lambda x, alpha, beta: x.clamp(float(alpha), float(beta)),
-    "concat": concat,
-    "constexpr_affine_dequantize": constexpr_affine_dequantize,
-    "constexpr_lut_to_dense": constexpr_lut_to_dense,
-    "conv": conv,
-    "conv_transpose": conv_transpose,
-    "crop": crop,
-    "instance_norm": instance_norm,
+    "concat": _concat,
+    "constexpr_affine_dequantize": _constexpr_affine_dequantize,
+    "constexpr_lut_to_dense": _constexpr_lut_to_dense,
+    "conv": _conv,
+    "conv_transpose": _conv_transpose,
+    "crop": _crop,
+    "instance_norm": _instance_norm,
     "leaky_relu": lambda x, alpha: F.leaky_relu(x, float(alpha)),
     "mul": lambda x, y: x * y,
-    "pad": pad,
+    "pad": _pad,
     "relu": lambda x: x.relu(),
     "round": lambda x: x.round(),  # halves to even, in both
     "sub": lambda x, y: x - y,
     "tanh": lambda x: x.tanh(),
-    "upsample_bilinear": upsample_bilinear,
-    "upsample_nearest_neighbor": upsample_nearest_neighbor,
+    "upsample_bilinear": _upsample_bilinear,
+    "upsample_nearest_neighbor": _upsample_nearest_neighbor,
 }

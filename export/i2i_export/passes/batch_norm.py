@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from i2i_export.passes.replace import replace_layers
 from i2i_training.networks.mobile import SeparableConv2d
 
 
@@ -27,13 +28,13 @@ def prepare_for_export(module: nn.Module, norm_mode: str) -> nn.Module:
 
 def replace_batch_norm(module: nn.Module) -> None:
     """Replace every BatchNorm2d in place by an InstanceNorm2d with its gain, bias and epsilon."""
-    for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.BatchNorm2d):
-                weight = child.weight
-                norm = nn.InstanceNorm2d(child.num_features, child.eps, affine=True).to(weight)
-                norm.load_state_dict({"weight": weight, "bias": child.bias})
-                setattr(parent, name, norm)
+
+    def build(old: nn.BatchNorm2d) -> nn.Module:
+        new = nn.InstanceNorm2d(old.num_features, old.eps, affine=True).to(old.weight)
+        new.load_state_dict({"weight": old.weight, "bias": old.bias})
+        return new
+
+    replace_layers(module, nn.BatchNorm2d, build)
 
 
 def fold_batch_norm(module: nn.Module) -> None:

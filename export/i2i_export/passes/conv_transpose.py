@@ -35,11 +35,9 @@ def make_kernels_even(module: nn.Module) -> int:
     def build(conv: nn.ConvTranspose2d) -> nn.Module | None:
         if not is_doubling(conv) or conv.kernel_size != (3, 3):
             return None
-        new = nn.ConvTranspose2d(
-            conv.in_channels, conv.out_channels, 4, stride=2, padding=1, bias=conv.bias is not None
-        ).to(conv.weight)
+        new = nn.ConvTranspose2d(conv.in_channels, conv.out_channels, 4, stride=2, padding=1, bias=False)
         # Tap 3 would reach what output padding alone made room for: it is zero.
-        _load_weights(new, F.pad(conv.weight, (0, 1, 0, 1)), conv.bias)
+        new.weight, new.bias = nn.Parameter(F.pad(conv.weight, (0, 1, 0, 1))), conv.bias
         return new
 
     return replace_layers(module, nn.ConvTranspose2d, build)
@@ -63,13 +61,10 @@ class ParityConvolutions(nn.Module):
         for row in rows:
             for column in rows:
                 weight = conv.weight[:, :, row.taps][:, :, :, column.taps].transpose(0, 1)
-                part = nn.Conv2d(
-                    conv.in_channels,
-                    conv.out_channels,
-                    (len(row.taps), len(column.taps)),
-                    bias=conv.bias is not None,
-                ).to(conv.weight)
-                _load_weights(part, weight, conv.bias)
+                kernel = len(row.taps), len(column.taps)
+                part = nn.Conv2d(conv.in_channels, conv.out_channels, kernel, bias=False).to(weight)
+                part.weight = nn.Parameter(weight.contiguous())
+                part.bias = None if conv.bias is None else nn.Parameter(conv.bias.clone())
                 self.parts.append(part)
                 self.pads.append((*column.pads, *row.pads))
 
@@ -89,6 +84,14 @@ class Taps(NamedTuple):
 def compute_taps(kernel: int, padding: int, parity: int) -> Taps:
     """The taps of outputs 2i + parity, from the smallest input j to the largest.
 
+    Args:
+        kernel: size of the transposed kernel, in taps.
+        padding: of the transposed convolution, in values.
+        parity: 0 or 1.
+
+    Returns:
+        The taps, and the zeros that the input needs around it.
+
     Example:
         >>> compute_taps(4, 1, 0)
         Taps(taps=[3, 1], pads=(1, 0))
@@ -98,10 +101,3 @@ def compute_taps(kernel: int, padding: int, parity: int) -> Taps:
     offsets = {(parity + padding - t) // 2: t for t in range(kernel) if (parity + padding - t) % 2 == 0}
     order = sorted(offsets)
     return Taps([offsets[offset] for offset in order], (-order[0], order[-1]))
-
-
-def _load_weights(layer: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor, bias: Tensor | None) -> None:
-    with torch.no_grad():
-        layer.weight.copy_(weight)
-        if layer.bias is not None and bias is not None:
-            layer.bias.copy_(bias)

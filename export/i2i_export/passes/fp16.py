@@ -7,11 +7,13 @@ scaling, rounding, clipping. Quantize/DequantizeLinear pairs are FP16 on their f
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from i2i_export.ops import Role, has_role
+from i2i_export.ops import ARITHMETIC, HEAD, QUANTIZE, STATISTICS, WEIGHTED
 from i2i_sdk.errors import ExportError
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
@@ -25,8 +27,7 @@ def convert_graph_to_half(model: ModelProto) -> ModelProto:
     Tensors keep their names; what a Cast makes of one has "_fp16" or "_fp32" added. The opset becomes at
     least 19. Raises ExportError naming a constant that FP16 cannot hold.
     """
-    result = ModelProto()
-    result.CopyFrom(model)
+    result = copy.deepcopy(model)
     for opset in result.opset_import:
         if opset.domain in ("", "ai.onnx"):
             opset.version = max(opset.version, OPSET)
@@ -40,7 +41,7 @@ def convert_graph_to_half(model: ModelProto) -> ModelProto:
     del graph.node[:], graph.initializer[:]
     graph.node.extend(writer.nodes)
     graph.initializer.extend(writer.constants.values())
-    onnx.checker.check_model(strip_weights(result), full_check=True)
+    onnx.checker.check_model(result, full_check=True)
     return result
 
 
@@ -68,7 +69,7 @@ def make_scales_scalar(graph: GraphProto) -> None:
     nothing (measured with 1.7). Raises ExportError for a scale that loses digits in FP16.
     """
     constants = {i.name: i for i in graph.initializer}
-    names = [name for node in graph.node if has_role(node, Role.QUANTIZE) for name in node.input[1:]]
+    names = [name for node in graph.node if node.op_type in QUANTIZE for name in node.input[1:]]
     for name in dict.fromkeys(names):
         values = numpy_helper.to_array(constants[name])
         if values.dtype == np.float32 and (values < MIN_NORMAL_HALF).any():
@@ -80,23 +81,26 @@ def make_scales_scalar(graph: GraphProto) -> None:
 
 
 def find_float_outputs(graph: GraphProto) -> set[str]:
-    """The outputs of the nodes that compute in FP32."""
+    """The outputs of the nodes that compute in FP32: before any weights, of statistics, from the head on."""
     constants = {i.name for i in graph.initializer}
     after_work: set[str] = set()
     after_means: set[str] = set()
     after_head: set[str] = set()
+    found: set[str] = set()
     for node in graph.node:  # in topological order
         inputs, outputs = set(node.input), set(node.output)
-        if has_role(node, Role.WEIGHTED) or inputs & after_work:
+        if node.op_type in WEIGHTED or inputs & after_work:
             after_work |= outputs
         residual = node.op_type == "Add" and not inputs & constants
-        arithmetic = has_role(node, Role.ARITHMETIC) and inputs & after_means and not residual
-        if has_role(node, Role.STATISTICS) or arithmetic:
+        arithmetic = node.op_type in ARITHMETIC and inputs & after_means and not residual
+        if node.op_type in STATISTICS or arithmetic:
             after_means |= outputs
-        if has_role(node, Role.HEAD) or inputs & after_head:
+        if node.op_type in HEAD or inputs & after_head:
             after_head |= outputs
-    outputs = {o for node in graph.node if not has_role(node, Role.QUANTIZE) for o in node.output}
-    return {o for o in outputs if o in after_means or o in after_head or o not in after_work}
+        is_float = outputs <= after_means | after_head or not outputs <= after_work
+        if is_float and node.op_type not in QUANTIZE:
+            found |= outputs
+    return found
 
 
 class _HalfWriter:
@@ -112,8 +116,7 @@ class _HalfWriter:
 
     def add(self, original: NodeProto) -> None:
         """Write a node of the FP32 graph."""
-        node = NodeProto()
-        node.CopyFrom(original)
+        node = copy.deepcopy(original)
         wanted = FLOAT if node.output[0] in self._keep else HALF
         formal = onnx.defs.get_schema(node.op_type, OPSET, node.domain).inputs
         for index, name in enumerate(node.input):
@@ -163,8 +166,7 @@ def emulate_half(model: ModelProto) -> ModelProto:
     ONNX Runtime has no FP16 on a CPU: given `model` itself it computes most of it in FP32, unrounded, and
     would prove nothing. Sums inside one operator are FP32 here, as in engines that accumulate in FP32.
     """
-    result = ModelProto()
-    result.CopyFrom(model)
+    result = copy.deepcopy(model)
     graph = result.graph
     half = {name for name, kind in infer_element_types(model).items() if kind == HALF}
     del graph.value_info[:], graph.node[:], graph.initializer[:]
@@ -184,32 +186,13 @@ def emulate_half(model: ModelProto) -> ModelProto:
                 node.output[index] = f"{name}_exact"
                 graph.node.append(helper.make_node("Cast", [f"{name}_exact"], [f"{name}_rounded"], to=HALF))
                 graph.node.append(helper.make_node("Cast", [f"{name}_rounded"], [name], to=FLOAT))
-    onnx.checker.check_model(strip_weights(result), full_check=True)
+    onnx.checker.check_model(result, full_check=True)
     return result
 
 
 def infer_element_types(model: ModelProto) -> dict[str, int]:
     """The TensorProto type of every tensor."""
-    graph = onnx.shape_inference.infer_shapes(strip_weights(model), check_type=True, strict_mode=True).graph
+    graph = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True).graph
     values = (*graph.input, *graph.value_info, *graph.output)
     types = {v.name: v.type.tensor_type.elem_type for v in values}
     return types | {i.name: i.data_type for i in graph.initializer}
-
-
-def strip_weights(model: ModelProto) -> ModelProto:
-    """The model with its large constants as inputs: onnx copies a model several times to look at it."""
-    graph = model.graph
-    large = [i for i in graph.initializer if len(i.raw_data) > 1024]
-    names = {i.name for i in large}
-    inputs = [helper.make_tensor_value_info(i.name, i.data_type, i.dims) for i in large]
-    return helper.make_model(
-        helper.make_graph(
-            graph.node,
-            graph.name,
-            [*graph.input, *inputs],
-            graph.output,
-            [i for i in graph.initializer if i.name not in names],
-        ),
-        opset_imports=model.opset_import,
-        ir_version=model.ir_version,
-    )

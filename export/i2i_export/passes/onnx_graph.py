@@ -40,13 +40,22 @@ class OnnxGraph:
         return {v.name: tuple(d.dim_value or 1 for d in v.type.tensor_type.shape.dim) for v in values}
 
 
-def make_constant(name: str, values: NDArray[np.generic]) -> onnx.TensorProto:
+def make_constant(name: str, values: NDArray[np.generic] | np.generic) -> onnx.TensorProto:
     """A named constant of the graph."""
     return numpy_helper.from_array(np.asarray(values, order="C"), name)
 
 
 def get_attribute(node: onnx.NodeProto, name: str, default: object = None) -> object:
-    """The value of a node's attribute."""
+    """The value of a node's attribute.
+
+    Args:
+        node: has the attribute, or not.
+        name: of the attribute.
+        default: its value where the node does not say one.
+
+    Returns:
+        A number, bytes, or a list of these, as onnx reads it.
+    """
     return next((onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
 
 

@@ -11,9 +11,15 @@ LayerT = TypeVar("LayerT", bound=nn.Module)
 
 
 def replace_layers(module: nn.Module, kind: type[LayerT], build: Callable[[LayerT], nn.Module | None]) -> int:
-    """Replace in place every layer of `kind` by what `build` makes of it, and return how many.
+    """Replace in place every layer of a kind. Layers that stand in two places (shared weights) stay one.
 
-    `build` returns None for one that stays. Layers that stand in two places (shared weights) stay one.
+    Args:
+        module: what is changed, wherever inside it the layers stand.
+        kind: the class of layers.
+        build: makes the new layer of the old one, or None where the old one stays.
+
+    Returns:
+        How many were replaced.
     """
     built: dict[nn.Module, nn.Module] = {}
     for parent in list(module.modules()):

@@ -73,8 +73,6 @@ def parse_targets(text: str, options: ExportOptions | None = None) -> list[Targe
         precisions = (precision,) if precision else default
         for each in precisions:
             required = not found if text == "all" else each == precisions[0]
-            before = found.get((name, each))
-            found[name, each] = TargetRequest(
-                name, each, required or (before is not None and before.required)
-            )
+            before = found.get((name, each), TargetRequest(name, each, required=False))
+            found[name, each] = before._replace(required=required or before.required)
     return list(found.values())

@@ -11,8 +11,7 @@ import io
 import json
 import uuid
 import warnings
-from collections.abc import Generator, Sequence
-from dataclasses import replace
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +25,13 @@ from i2i_export.mil.interpreter import MilEngine
 from i2i_export.options import ExportOptions
 from i2i_export.verify_variant import VerifiedVariant, verify_on_device, verify_with
 from i2i_sdk import __version__
-from i2i_sdk.backends.coreml import CoreMlEngine, CoreMlLayer, read_layers, silence_coremltools
+from i2i_sdk.backends.coreml import CoreMlEngine, read_layers, silence_coremltools
 from i2i_sdk.bundle.manifest import Requirements, Variant
 from i2i_sdk.errors import ExportError
 
 PRECISIONS = ("fp16", "w8", "palette6")
 PALETTE_SIZE = 64  # entries, so 6 bits a weight
-MIN_WEIGHTS = (
-    2048  # numbers that a layer's weights must have to be stored in fewer bits; coremltools' own default
-)
+MIN_WEIGHTS = 2048  # numbers in a layer's weights, to be stored in fewer bits; coremltools' own default
 
 
 def list_default_precisions(options: ExportOptions) -> tuple[str, ...]:
@@ -48,22 +45,24 @@ def export(job: Job, precision: str) -> Variant:
     FP16 is converted once a job. The other two are made of it by storing its weights in fewer bits: 8 with a
     scale per channel, or 6 as places in a palette of 64 for each layer. Activations and sums stay FP16.
     """
-    model = _load(_get_fp16_package(job))
+    package = _get_fp16_package(job)
+    model = _import_coremltools().models.MLModel(str(package), skip_model_load=True)
     if precision != "fp16":
-        job.progress(f"coreml {precision}: storing weights in fewer bits")
         model = _compress(model, precision)
-    needs = Requirements("coremltools>=9.0", os=("macos", "ios"))
-    variant = replace(job.make_variant("coreml", precision, (), needs), max_batch=1)
-    package = _get_package_path(variant, job)
+    package = job.folder / f"{job.format_name('coreml', precision)}.mlpackage"
     write_package(model, package)
     files = sorted(path for path in package.rglob("*") if path.is_file())
     files.sort(key=lambda path: path.name != "Manifest.json")  # the first names the rest
     layers = read_layers(model.get_spec())
-    return replace(
-        variant,
-        files=tuple(job.make_file_entry(path) for path in files),
+    inside = sum(layer.macs for layer in layers if layer.precision == precision)
+    return job.make_variant(
+        "coreml",
+        precision,
+        files,
+        Requirements("coremltools>=9.0", os=("macos", "ios")),
+        max_batch=1,
         precision_kept={layer.name: layer.precision for layer in layers if layer.precision != precision},
-        macs_in_precision=round(compute_macs_share(layers, precision), 4),
+        macs_in_precision=round(inside / max(1, sum(layer.macs for layer in layers)), 4),
     )
 
 
@@ -74,7 +73,7 @@ def verify(variant: Variant, job: Job) -> VerifiedVariant:
     """
     if CoreMlEngine.explain_unsupported(variant.precision) is None:
         return verify_on_device(variant, job)
-    with MilEngine(_get_package_path(variant, job)) as engine:
+    with MilEngine(job.folder / f"{variant.name}.mlpackage") as engine:
         if engine.precision != variant.precision:
             raise ExportError(f"{variant.name}: coremltools stored the weights as {engine.precision}")
         return verify_with(engine, variant, job, verified_by=engine.provider)
@@ -97,28 +96,13 @@ class ImageTranslator(nn.Module):
         return ((values * 127.5 - 0.5).round() + 128).clamp(0, 255)
 
 
-def compute_macs_share(layers: Sequence[CoreMlLayer], precision: str) -> float:
-    """How much of the multiplications has weights stored in `precision`, 0..1."""
-    inside = sum(layer.macs for layer in layers if layer.precision == precision)
-    return inside / max(1, sum(layer.macs for layer in layers))
-
-
-def _get_package_path(variant: Variant, job: Job) -> Path:
-    return job.folder / f"{variant.name}.mlpackage"
-
-
 def _get_fp16_package(job: Job) -> Path:
     """The FP16 package in the job's scratch folder, made when first asked for."""
     package = job.scratch / f"coreml-fp16-{job.size}.mlpackage"
     if package.exists():
         return package
+    job.check_image_channels("coreml")
     channels = job.spec.config.in_channels, job.spec.config.out_channels
-    if not {1, 3}.issuperset(channels):
-        raise ExportError(
-            f"coreml: its images have 1 or 3 channels, this network maps {channels[0]} to {channels[1]}; "
-            f"leave the target out"
-        )
-    job.progress(f"coreml: converting at {job.size}")
     example = torch.zeros(1, channels[0], job.height, job.width)
     model = _convert(ImageTranslator(job.module.generator).eval(), example, channels)
     _describe(model, job)
@@ -129,10 +113,9 @@ def _get_fp16_package(job: Job) -> Path:
 def _convert(module: nn.Module, example: Tensor, channels: tuple[int, int]) -> Any:
     ct = _import_coremltools()
     colors = [ct.colorlayout.RGB if count == 3 else ct.colorlayout.GRAYSCALE for count in channels]
-    with _suppress_progress(), warnings.catch_warnings():
+    with _suppress_progress():
         warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.trace, which coremltools asks for
         warnings.filterwarnings("ignore", "Converting a tensor to a Python boolean")  # sizes, which are fixed
-        warnings.simplefilter("ignore", ResourceWarning)  # of coremltools' temporary folders
         traced = torch.jit.trace(module, example)
         try:
             return ct.convert(
@@ -172,8 +155,7 @@ def _compress(model: Any, precision: str) -> Any:
     _import_coremltools()
     import coremltools.optimize.coreml as optimize
 
-    with _suppress_progress(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # of coremltools' temporary folders
+    with _suppress_progress():
         if precision == "w8":
             how = optimize.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=MIN_WEIGHTS)
             return optimize.linear_quantize_weights(model, optimize.OptimizationConfig(global_config=how))
@@ -222,10 +204,6 @@ def write_package(model: Any, package: Path) -> None:
     listing.write_text(json.dumps(json.loads(text), indent=4, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _load(package: Path) -> Any:
-    return _import_coremltools().models.MLModel(str(package), skip_model_load=True)
-
-
 def _import_coremltools() -> Any:
     with silence_coremltools():
         try:
@@ -238,5 +216,6 @@ def _import_coremltools() -> Any:
 @contextlib.contextmanager
 def _suppress_progress() -> Generator[None]:
     """Without coremltools' bars and warnings, in which the export's own line of progress would drown."""
-    with silence_coremltools(), contextlib.redirect_stderr(io.StringIO()):
+    with silence_coremltools(), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # of coremltools' temporary folders
         yield

@@ -10,13 +10,12 @@ import importlib
 import io
 import subprocess
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from i2i_export.job import Job
+from i2i_export.job import STORED_IN_HALF, Job
 from i2i_export.options import ExportOptions
 from i2i_sdk.backends.ncnn.ncnn_engine import NcnnEngine
 from i2i_sdk.backends.ncnn.ncnn_files import read_layers
@@ -39,21 +38,16 @@ def export(job: Job, precision: str) -> Variant:
     pnnx = _find_pnnx()
     if reason := NcnnEngine.explain_unsupported(precision):
         raise ExportError(f"ncnn cannot be verified here: {reason}")
-    channels = {job.spec.config.in_channels, job.spec.config.out_channels}
-    if not channels <= {1, 3}:
-        raise ExportError(f"ncnn takes images of 1 or 3 channels, not of {sorted(channels)}; leave it out")
-    needs = Requirements("ncnn>=1.0.20250503")
-    variant = replace(job.make_variant("ncnn", precision, (), needs), max_batch=1)
+    job.check_image_channels("ncnn")
     traced = _trace(job)
-    job.progress(f"ncnn {precision}: converting with pnnx")
-    param, weights = _convert(pnnx, traced, variant.name, precision)
+    param, weights = _convert(pnnx, traced, job.format_name("ncnn", precision), precision)
     _write_input_size(param, job)
     _check_layers(param)
     files = [path.rename(job.folder / path.name) for path in (param, weights)]
-    variant = replace(variant, files=tuple(job.make_file_entry(path) for path in files))
-    if precision == "fp32":
-        return variant
-    return replace(variant, macs_in_precision=0.0, precision_kept={"arithmetic": "fp32"})
+    facts = STORED_IN_HALF if precision == "fp16" else {}
+    return job.make_variant(
+        "ncnn", precision, files, Requirements("ncnn>=1.0.20250503"), max_batch=1, **facts
+    )
 
 
 class PlanarPixels(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from i2i_export.int8.builder import make_int8_variant
 from i2i_export.job import Job
 from i2i_export.options import ExportOptions, can_calibrate
 from i2i_sdk.backends import load_backend_class
@@ -25,5 +26,5 @@ def export(job: Job, precision: str) -> Variant:
     """The variant; FP32 and BF16 share the canonical graph's file with ONNX Runtime."""
     requires = Requirements(ENGINE, cpu=("bf16",) if precision == "bf16" else ())
     if precision == "int8":
-        return job.make_int8_variant("openvino", requires)
-    return job.make_variant("openvino", precision, (job.make_file_entry(job.graph),), requires)
+        return make_int8_variant(job, "openvino", requires)
+    return job.make_variant("openvino", precision, [job.graph], requires)

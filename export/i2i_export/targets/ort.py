@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from i2i_export.int8.builder import make_int8_variant
 from i2i_export.job import Job
 from i2i_export.options import ExportOptions, can_calibrate
 from i2i_sdk.bundle.manifest import Requirements, Variant
@@ -19,5 +20,5 @@ def export(job: Job, precision: str) -> Variant:
     """The variant; FP32 shares the canonical graph's file."""
     requires = Requirements(ENGINE)
     if precision == "int8":
-        return job.make_int8_variant("ort", requires)
-    return job.make_variant("ort", precision, (job.make_file_entry(job.graph),), requires)
+        return make_int8_variant(job, "ort", requires)
+    return job.make_variant("ort", precision, [job.graph], requires)

@@ -22,7 +22,7 @@ from i2i_export.options import ExportOptions
 from i2i_export.passes.replace import replace_layers
 from i2i_export.verify_variant import VerifiedVariant, require_parity, verify_with
 from i2i_sdk.backends.torch_trt import ProgramEngine, TorchTrtEngine, explain_missing_torch_trt
-from i2i_sdk.bundle.manifest import Requirements, Variant
+from i2i_sdk.bundle.manifest import MAX_BATCH, Requirements, Variant
 from i2i_sdk.errors import ExportError
 
 PRECISIONS = ("fp16",)
@@ -39,15 +39,12 @@ def export(job: Job, precision: str) -> Variant:
     Raises ExportError where torch-tensorrt or a CUDA GPU is missing, after the program was made and
     compared; ParityError when the program misses the floor.
     """
-    name = f"torch-trt-{precision}-{job.size}"
-    job.progress(f"{name}: exporting the program")
+    name = job.format_name("torch-trt", precision)
     program = export_program(job, precision, job.scratch / f"{name}-program.pt2")
-    job.progress(f"{name}: compiling")
+    job.progress(f"torch-trt {precision}: building, compiling")
     compiled = job.folder / f"{name}.pt2"
     compile_program(program, job, compiled)
-    return job.make_variant(
-        "torch-trt", precision, (job.make_file_entry(compiled),), Requirements("torch-tensorrt>=2.9")
-    )
+    return job.make_variant("torch-trt", precision, [compiled], Requirements("torch-tensorrt>=2.9"))
 
 
 def verify(variant: Variant, job: Job) -> VerifiedVariant:
@@ -59,11 +56,19 @@ def verify(variant: Variant, job: Job) -> VerifiedVariant:
 def export_program(job: Job, precision: str, path: Path) -> ExportedProgram:
     """The module typed FP16 and exported to `path`, as read back from there and compared with PyTorch.
 
-    It is uint8 [N, H, W, C] -> uint8 [N, H, W, C], N from 1 to the job's largest.
-    Raises ParityError.
+    Args:
+        job: whose module it is.
+        precision: "fp16".
+        path: of the file, .pt2.
+
+    Returns:
+        uint8 [N, H, W, C] -> uint8 [N, H, W, C], N from 1 to `MAX_BATCH`.
+
+    Raises:
+        ParityError: it misses the floor.
     """
     example = make_example_input(job.spec, job.height, job.width, batch=2)
-    batches = {0: Dim("batch", min=1, max=job.max_batch)}
+    batches = {0: Dim("batch", min=1, max=MAX_BATCH)}
     with torch.no_grad():
         made = torch.export.export(convert_module_to_half(job.module), (example,), dynamic_shapes=(batches,))
     torch.export.save(made, path)
@@ -93,7 +98,16 @@ class _RoundingInterpreter(torch.fx.Interpreter):
 
 
 def compile_program(program: ExportedProgram, job: Job, path: Path) -> None:
-    """Compile for the GPU that is here and write `path`. Raises ExportError where that cannot be done."""
+    """Compile for the GPU that is here.
+
+    Args:
+        program: as `export_program` made it.
+        job: whose size and channels it takes.
+        path: of the file that is written, .pt2.
+
+    Raises:
+        ExportError: torch-tensorrt or a CUDA GPU is missing.
+    """
     if reason := explain_missing_torch_trt():
         raise ExportError(
             f"the program keeps its pictures but cannot be compiled here, so nothing is written: {reason}"
@@ -102,7 +116,7 @@ def compile_program(program: ExportedProgram, job: Job, path: Path) -> None:
 
     compiler: Any = torch_tensorrt
     example = make_example_input(job.spec, job.height, job.width, batch=1)
-    one, most = tuple(example.shape), (job.max_batch, *example.shape[1:])
+    one, most = tuple(example.shape), (MAX_BATCH, *example.shape[1:])
     input_spec = compiler.Input(min_shape=one, opt_shape=one, max_shape=most, dtype=example.dtype)
     # Types are the program's own: it says which layers are FP16.
     on_gpu = move_to_device_pass(program, "cuda")

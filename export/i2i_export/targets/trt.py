@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 import onnx
 import onnxruntime
 
+from i2i_export.int8.builder import write_graph
 from i2i_export.job import Job
 from i2i_export.options import ExportOptions, can_calibrate
 from i2i_export.passes.fp16 import convert_graph_to_half, emulate_half
@@ -22,7 +22,7 @@ from i2i_sdk.backends.tensorrt import cuda
 from i2i_sdk.backends.tensorrt.builder import build_engine
 from i2i_sdk.backends.tensorrt.flavors import Library, find_installed, format_engine_name, parse_capability
 from i2i_sdk.backends.tensorrt.trt_engine import TrtEngine
-from i2i_sdk.bundle.manifest import Requirements, Variant
+from i2i_sdk.bundle.manifest import MAX_BATCH, Requirements, Variant
 from i2i_sdk.errors import BackendError, ExportError
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def list_default_precisions(options: ExportOptions) -> tuple[str, ...]:
     """FP16 where a builder is installed, and INT8 with frames to calibrate it on."""
     try:
         choose_library(options.flavor)
-    except ExportError:
+    except (ExportError, BackendError):
         return ()
     return PRECISIONS if can_calibrate(options) else ("fp16",)
 
@@ -44,27 +44,23 @@ def list_default_precisions(options: ExportOptions) -> tuple[str, ...]:
 def export(job: Job, precision: str) -> Variant:
     """Write `trt-PRECISION-HxW.onnx` and its engines into the bundle.
 
-    Raises ExportError: no builder, a GPU that it cannot build for, a node that it cannot take, or an
-    engine that is not what was asked for.
+    Raises ExportError: no builder, or a GPU that it cannot build for; BackendError: a node that it cannot
+    take, or an engine that is not what was asked for.
     """
     library = choose_library(job.options.flavor)
     groups = group_capabilities(library, job.options.compute_capabilities, precision)
-    quantized = job.int8.write_graph("tensorrt") if precision == "int8" else None
-    graph = _write_graph(job, precision)
+    quantized = write_graph(job, "tensorrt") if precision == "int8" else None
+    graph = job.folder / f"{job.format_name('trt', precision)}.onnx"
     onnx.save(convert_graph_to_half(onnx.load(str(quantized.path if quantized else job.graph))), str(graph))
     files = [graph]
     for group in groups:
-        job.progress(f"trt {precision}: building for compute capability {', '.join(group)}")
+        job.progress(f"trt {precision}: building, for compute capability {', '.join(group)}")
         engine = job.folder / format_engine_name(graph.stem, library, group)
-        try:
-            named = group if library.flavor.builds_without_gpu else ()
-            engine.write_bytes(build_engine(library, graph, precision, named, job.max_batch).engine)
-        except BackendError as error:
-            raise ExportError(str(error)) from error
+        named = group if library.flavor.builds_without_gpu else ()
+        engine.write_bytes(build_engine(library, graph, precision, named, MAX_BATCH).engine)
         files.append(engine)
     needs = Requirements("tensorrt-or-rtx>=1.2", compute_capabilities=tuple(c for g in groups for c in g))
-    variant = job.make_variant("trt", precision, tuple(map(job.make_file_entry, files)), needs)
-    return quantized.describe_variant(variant) if quantized else variant
+    return job.make_variant("trt", precision, files, needs, **(quantized.facts if quantized else {}))
 
 
 def verify(variant: Variant, job: Job) -> VerifiedVariant:
@@ -76,7 +72,7 @@ def verify(variant: Variant, job: Job) -> VerifiedVariant:
     if TrtEngine.explain_unsupported(variant.precision) is None:
         return verify_on_device(variant, job)
     rounded = job.scratch / f"{variant.name}-rounded.onnx"
-    onnx.save(emulate_half(onnx.load(str(_write_graph(job, variant.precision)))), str(rounded))
+    onnx.save(emulate_half(onnx.load(str(job.folder / variant.files[0].path))), str(rounded))
     with OrtEngine((rounded,), "fp32") as engine:
         by = f"ONNX Runtime {onnxruntime.__version__} (the same typed graph, its FP16 values rounded)"
         return verify_with(engine, variant, job, verified_by=by)
@@ -85,12 +81,9 @@ def verify(variant: Variant, job: Job) -> VerifiedVariant:
 def choose_library(flavor: str) -> Library:
     """The TensorRT that builds: of those installed the one of `flavor`, TensorRT first where there is a GPU.
 
-    Raises ExportError saying what to install.
+    Raises ExportError saying what to install, BackendError for one that is installed and broken.
     """
-    try:
-        found = find_installed(LIBRARY_NAMES[flavor])
-    except BackendError as error:
-        raise ExportError(str(error)) from error
+    found = find_installed(LIBRARY_NAMES[flavor])
     if not found:
         raise ExportError(f"--flavor {flavor}: no TensorRT of this kind is installed: {INSTALL_HINT}")
     no_gpu = cuda.explain_missing_cuda()
@@ -107,17 +100,24 @@ def group_capabilities(
 ) -> tuple[tuple[str, ...], ...]:
     """The compute capabilities that each engine is built for.
 
-    requested: as the user writes them, "75" or "7.5"; none: all that the library offers, or the GPU here.
-    Raises ExportError naming those that are possible.
+    Args:
+        library: that builds.
+        requested: as the user writes them, "75" or "7.5"; none: all that the library offers, or the GPU here.
+        precision: "fp16" or "int8".
+
+    Returns:
+        A group for each engine: those that can share one together, the others alone.
+
+    Raises:
+        ExportError: one cannot be built for; it names those that are possible.
     """
     flavor = library.flavor
     if not flavor.builds_without_gpu:
         here = cuda.find_device().capability
         if any(parse_capability(text) != here for text in requested):
             raise ExportError(
-                f"--compute-capability {','.join(requested)}: {flavor.package} builds for the GPU "
-                "that is here, "
-                f"{here}, and no other; --flavor rtx builds for several"
+                f"--compute-capability {','.join(requested)}: {flavor.package} builds for the GPU that is "
+                f"here, {here}, and no other; --flavor rtx builds for several"
             )
         return ((here,),)
     offered = [c for c in library.capabilities if precision != "int8" or c not in flavor.without_int8]
@@ -132,7 +132,3 @@ def group_capabilities(
     together = tuple(dict.fromkeys(c for c in chosen if c not in flavor.built_alone))
     alone = tuple((c,) for c in dict.fromkeys(chosen) if c in flavor.built_alone)
     return ((together,) if together else ()) + alone
-
-
-def _write_graph(job: Job, precision: str) -> Path:
-    return job.folder / f"trt-{precision}-{job.size}.onnx"

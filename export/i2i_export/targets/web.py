@@ -7,16 +7,16 @@ gives the same file to ONNX Runtime's CPU provider, whose kernels the WebAssembl
 
 from __future__ import annotations
 
+import copy
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from i2i_export.job import Job
-from i2i_export.ops import ROLES, Role, has_role
+from i2i_export.job import STORED_IN_HALF, Job
+from i2i_export.ops import WEB
 from i2i_export.options import ExportOptions
 from i2i_export.passes.fp16 import MAX_HALF
 from i2i_export.verify_variant import VerifiedVariant, verify_with
@@ -27,8 +27,6 @@ from i2i_sdk.errors import ExportError
 log = logging.getLogger(__name__)
 
 PRECISIONS = ("fp32", "fp16")
-
-OPSETS = range(7, 24)  # of onnxruntime-web 1.20 and later
 
 # Measured in WebAssembly, headless Chromium on two cores of a server: a ResNet of 16 filters and 3 blocks at
 # 128x128 (0.38 GMACs) ran at 15 frames a second.
@@ -47,7 +45,7 @@ def export(job: Job, precision: str) -> Variant:
     model = onnx.load(str(path))
     check_supported(model)
     if precision == "fp16":
-        path = job.folder / f"web-fp16-{job.size}.onnx"
+        path = job.folder / f"{job.format_name('web', precision)}.onnx"
         onnx.save(store_half_weights(model), str(path))
     _check_size(path, precision)
     if (rate := MACS_PER_SECOND / job.macs) < MIN_LIVE_FPS:
@@ -57,12 +55,8 @@ def export(job: Job, precision: str) -> Variant:
             job.macs / 1e9,
             rate,
         )
-    variant = job.make_variant(
-        "web", precision, (job.make_file_entry(path),), Requirements("onnxruntime-web>=1.20")
-    )
-    if precision == "fp32":
-        return variant
-    return replace(variant, macs_in_precision=0.0, precision_kept={"arithmetic": "fp32"})
+    facts = STORED_IN_HALF if precision == "fp16" else {}
+    return job.make_variant("web", precision, [path], Requirements("onnxruntime-web>=1.20"), **facts)
 
 
 def verify(variant: Variant, job: Job) -> VerifiedVariant:
@@ -72,16 +66,10 @@ def verify(variant: Variant, job: Job) -> VerifiedVariant:
 
 
 def check_supported(model: ModelProto) -> None:
-    """Raise ExportError for what onnxruntime-web may not run: another opset, operator, or data outside."""
-    opsets = {opset.domain: opset.version for opset in model.opset_import}
-    if opsets.keys() - {"", "ai.onnx"} or not all(version in OPSETS for version in opsets.values()):
-        raise ExportError(f"web: opsets {opsets}; onnxruntime-web runs ONNX {OPSETS[0]} to {OPSETS[-1]}")
-    if unknown := [n for n in model.graph.node if not has_role(n, Role.WEB)]:
+    """Raise ExportError for operators that onnxruntime-web may not run."""
+    if unknown := [n for n in model.graph.node if n.op_type not in WEB]:
         named = ", ".join(f"{n.op_type} ({n.name})" for n in unknown)
-        known = ", ".join(op for op, roles in ROLES.items() if Role.WEB in roles)
-        raise ExportError(f"web: not known to run in onnxruntime-web: {named}. Known: {known}")
-    if outside := [t.name for t in model.graph.initializer if t.data_location == TensorProto.EXTERNAL]:
-        raise ExportError(f"web: weights outside of the file, which a page cannot load: {outside[0]}")
+        raise ExportError(f"web: not known to run in onnxruntime-web: {named}. Known: {', '.join(WEB)}")
 
 
 def store_half_weights(model: ModelProto) -> ModelProto:
@@ -89,8 +77,7 @@ def store_half_weights(model: ModelProto) -> ModelProto:
 
     Raises ExportError for weights that FP16 cannot hold.
     """
-    result = ModelProto()
-    result.CopyFrom(model)
+    result = copy.deepcopy(model)
     graph = result.graph
     casts: list[onnx.NodeProto] = []
     for tensor in graph.initializer:

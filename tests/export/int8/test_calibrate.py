@@ -75,16 +75,6 @@ def test_streamed_frames_show_what_all_at_once_would(frames: list[NDArray[Any]])
     assert (below <= np.searchsorted(ordered, edges + slack, "right")).all()
 
 
-def test_a_histogram_equals_numpys() -> None:
-    frames: list[Any] = [np.random.default_rng(i).normal(0, 3**i, (2, 30, 40)) for i in range(5)]
-    frames = [frame.astype(np.float32) for frame in frames]
-    seen = observe(make_identity_graph(2, 30, 40), ["y"], frames)["y"]
-    first = np.abs(frames[0]).max()
-    assert seen.reach / first == 2 ** round(np.log2(seen.reach / first)) >= 64  # doubled six times or more
-    expected, _ = np.histogram(np.stack(frames), BINS, (-seen.reach, seen.reach))
-    assert np.abs(np.cumsum(expected) - np.cumsum(seen.counts)).max() <= 1
-
-
 def test_frames_are_not_kept() -> None:
     """One frame at a time is alive, and what is kept of a tensor has a size of its own."""
     before: list[weakref.ref[Any]] = []

@@ -32,7 +32,9 @@ def test_a_sweep_asks_for_each_layer_alone_and_lists_the_worst_first(alone: dict
     score, messages = NoisePower(alone), list[str]()
     found = sweep_layers(list(alone), score, messages.append)
     assert score.requests == [[layer] for layer in alone]
-    assert messages == [f"sensitivity: layer {n} of {len(alone)}" for n in range(1, len(alone) + 1)]
+    assert messages == [
+        f"int8: sensitivity of {len(alone)} layers, {n} of {len(alone)}" for n in range(1, len(alone) + 1)
+    ]
     assert found == {layer: pytest.approx(db, abs=0.006) for layer, db in alone.items()}
     assert list(found.values()) == sorted(found.values())
 
@@ -56,21 +58,12 @@ def test_the_worst_gain_most_for_what_they_cost(alone: dict[str, float], data: s
 def test_a_fallback_holds_the_floor_with_as_many_layers_as_can(alone: dict[str, float], floor: float) -> None:
     score = NoisePower(alone)
     order = list(alone)
-    left, db = find_fallback(order, score, floor)
+    left = find_fallback(order, score, floor)
     assert left == order[len(order) - len(left) :]
-    assert db >= floor and db == (score(left) if left else float("inf"))
+    assert not left or score(left) >= floor
     if len(left) < len(order) - 1:  # the caller has tried all of them
         assert score(order[-len(left) - 1 :]) < floor
     assert all(order[len(order) - len(asked) :] == asked for asked in score.requests)
-
-
-@given(st.lists(decibels, min_size=1, max_size=12), st.floats(0, 100))
-def test_a_fallback_holds_the_floor_whatever_the_scores(measured: list[float], floor: float) -> None:
-    """Where more layers in float happen to be worse the number may be too small, never the quality."""
-    order = [f"layer {index}" for index in range(len(measured))]
-    score = {tuple(order[len(order) - count :]): db for count, db in enumerate(measured, 1)}
-    left, db = find_fallback(order, lambda layers: score[tuple(layers)], floor)
-    assert db >= floor and (db == score[tuple(left)] if left else db == float("inf"))
 
 
 @pytest.mark.parametrize(("count", "most"), [(1, 1), (2, 2), (24, 5), (200, 8)])

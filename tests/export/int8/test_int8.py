@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,12 @@ import pytest
 from i2i_export.int8.builder import (
     Int8Graph,
     list_goals,
+    make_int8_variant,
     measure_psnr,
+    prepare,
     rank_layers,
     read_calibration_inputs,
+    write_graph,
 )
 from i2i_export.int8.calibrate import RANGE_METHODS, observe
 from i2i_export.int8.qdq import (
@@ -39,11 +42,12 @@ ENGINES = ["ort", "openvino"]
 
 
 def copy_job(job: Job, scratch: Path, progress: Any = None, **options: Any) -> Job:
-    """The same job with other options, calibrated already."""
+    """The same job with other options."""
     changed = replace(job.options, **options)
-    copied = replace(job, options=changed, scratch=scratch, progress=progress or job.progress)
-    vars(copied.int8)["preparation"] = job.int8.preparation
-    return copied
+    return replace(job, options=changed, scratch=scratch, progress=progress or job.progress)
+
+
+prepare_once = cache(prepare)  # several jobs take turns here
 
 
 def open_int8_engine(path: Path, engine: str) -> Engine:
@@ -55,7 +59,7 @@ def open_int8_engine(path: Path, engine: str) -> Engine:
 
 def measure_int8_psnr(job: Job, style: str, layers: Sequence[str] | None = None) -> float:
     """dB of the job's network with all layers that may be in 8 bits, or these."""
-    p = job.int8.preparation
+    p = prepare_once(job)
     convs = p.list_convs(list(p.layers) if layers is None else layers)
     ranges = RANGE_METHODS[STYLES[style].range_method]
     model = quantize_graph(p.model, p.observations, p.weights, convs, STYLES[style], ranges)
@@ -65,7 +69,7 @@ def measure_int8_psnr(job: Job, style: str, layers: Sequence[str] | None = None)
 def measure_naive_psnr(job: Job, style: str, layers: int | None = None, ranges: str = "minmax") -> float:
     """dB of it as it comes: the picture off the grid, uneven channels, no biases corrected."""
     model = onnx.load(str(job.scratch / "int8-float.onnx"))
-    seen = observe(model, list_observed_tensors(model), read_calibration_inputs(job.int8))
+    seen = observe(model, list_observed_tensors(model), read_calibration_inputs(job))
     weights = quantize_all_weights(model)
     for name, w in weights.items():
         weights[name] = replace(w, rounding_loss=np.zeros_like(w.rounding_loss))
@@ -91,20 +95,22 @@ def test_pictures_of_trained_networks(name: str, style: str, request: pytest.Fix
 
 @pytest.mark.parametrize(("style", "shifted", "as_it_comes"), [("openvino", 51, 48.5), ("tensorrt", 51, 50)])
 def test_the_first_convolution_alone(style: str, shifted: float, as_it_comes: float, zebra_job: Job) -> None:
-    first = list(zebra_job.int8.preparation.layers)[:1]
+    first = list(prepare_once(zebra_job).layers)[:1]
     assert measure_int8_psnr(zebra_job, style, first) > shifted
     assert measure_naive_psnr(zebra_job, style, layers=1, ranges=STYLES[style].range_method) < as_it_comes
 
 
 @pytest.mark.parametrize("method", RANGE_METHODS)
 def test_no_method_ruins_the_pictures(method: str, sketch_job: Job, tmp_path: Path) -> None:
-    found = copy_job(sketch_job, tmp_path, ranges=method, min_psnr=1.0).int8.write_graph("openvino")
+    found = write_graph(
+        copy_job(sketch_job, tmp_path, ranges=method, min_psnr=1.0), "openvino", prepare_once(sketch_job)
+    )
     assert measure_psnr(onnx.load(str(found.path)), sketch_job.parity_case) > 40
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_engines_compute_every_layer_in_8_bits(engine: str, sketch_job: Job) -> None:
-    variant = sketch_job.make_int8_variant(engine, Requirements("any"))
+    variant = make_int8_variant(sketch_job, engine, Requirements("any"))
     assert variant.files[0].path == f"{engine}-int8-64x64.onnx"
     path = sketch_job.folder / variant.files[0].path
     convs = len(OnnxGraph(onnx.load(str(path))).find_nodes("Conv"))
@@ -115,29 +121,13 @@ def test_engines_compute_every_layer_in_8_bits(engine: str, sketch_job: Job) -> 
     assert (variant.macs_in_precision, variant.precision_kept, variant.sensitivity) == (1.0, {}, {})
 
 
-def recount_macs_share(path: Path) -> float:
-    """The share of the multiplications between Q/DQ pairs in a written graph, counted from its shapes."""
-    model = onnx.load(str(path))
-    graph = OnnxGraph(model)
-    shapes = graph.infer_shapes()
-    macs: Counter[bool] = Counter()
-    for node in graph.find_nodes("Conv") + graph.find_nodes("ConvTranspose"):
-        producer = graph.producer.get(node.input[1])
-        weights = producer.input[0] if producer else node.input[1]
-        positions = node.output[0] if node.op_type == "Conv" else node.input[0]
-        per_position = np.prod(graph.get_value(weights).shape)
-        in_8_bits = producer is not None and producer.op_type == "DequantizeLinear"
-        macs[in_8_bits] += int(per_position * np.prod(shapes[positions][2:]))
-    return macs[True] / macs.total()
-
-
 @pytest.fixture(scope="module")
 def fallen_back(zebra_job: Job, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Int8Graph]:
     """ONNX Runtime's graph as it is by default, OpenVINO's where more is asked than all layers can give."""
-    scratch = tmp_path_factory.mktemp("scratch")
+    scratch, prepared = tmp_path_factory.mktemp("scratch"), prepare_once(zebra_job)
     return {
-        "ort": zebra_job.int8.write_graph("ort"),
-        "openvino": copy_job(zebra_job, scratch, min_psnr=38.0).int8.write_graph("openvino"),
+        "ort": write_graph(zebra_job, "ort", prepared),
+        "openvino": write_graph(copy_job(zebra_job, scratch, min_psnr=38.0), "openvino", prepared),
     }
 
 
@@ -150,20 +140,21 @@ def test_layers_go_back_until_it_holds(
     with open_int8_engine(found.path, engine) as running:
         parity = measure_parity(running, zebra_job.parity_case)
     assert parity.psnr >= floor and parity.frames == 12
-    assert 2 / 3 <= found.macs_share < 0.95
-    assert found.macs_share == pytest.approx(recount_macs_share(found.path), abs=1e-4)
-
-    prepared = zebra_job.int8.preparation
+    assert 2 / 3 <= found.macs_in_precision < 0.95
+    prepared = prepare_once(zebra_job)
     macs = {layer: prepared.count_macs([layer]) for layer in prepared.layers}
     order = rank_layers(found.sensitivity, macs)
     assert sorted(order) == sorted(prepared.layers)
-    assert set(found.kept) == set(order[: len(found.kept)]) and len(found.kept) >= 1
-    assert set(found.kept.values()) == {STYLES[engine].fallback_precision}
-    assert {f"generator.{layer}.weight" for layer in found.kept} < set(zebra_job.module.state_dict())
+    kept = list(found.precision_kept)
+    assert kept and set(kept) == set(order[: len(kept)])
+    assert set(found.precision_kept.values()) == {STYLES[engine].fallback_precision}
+    assert {f"generator.{layer}.weight" for layer in kept} < set(zebra_job.module.state_dict())
     graph = OnnxGraph(onnx.load(str(found.path)))
     floats = [conv for conv in graph.find_nodes("Conv") if conv.input[1] in graph.constants]
     names = {conv.name for conv in floats if get_attribute(conv, "group") == 1}
-    assert names == set(prepared.list_convs(list(found.kept)))
+    assert names == set(prepared.list_convs(kept))
+    in_8_bits = sum(macs for conv, macs in prepared.macs.items() if conv not in {c.name for c in floats})
+    assert found.macs_in_precision == pytest.approx(in_8_bits / sum(prepared.macs.values()), abs=1e-4)
 
 
 def test_goals() -> None:
@@ -178,8 +169,8 @@ def test_the_floor_is_enough_where_more_would_cost_too_much(
     sketch_job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("i2i_export.int8.builder.DEFAULT_MIN_PSNR", 55.0)
-    found = copy_job(sketch_job, tmp_path).int8.write_graph("ort")
-    assert found.macs_share == 1 and not found.kept
+    found = write_graph(copy_job(sketch_job, tmp_path), "ort", prepare_once(sketch_job))
+    assert found.macs_in_precision == 1 and not found.precision_kept
     assert found.sensitivity  # it was tried
 
 
@@ -188,14 +179,12 @@ def test_too_little_in_8_bits_is_refused(sketch_job: Job, tmp_path: Path) -> Non
     job = copy_job(sketch_job, tmp_path, said.append, min_psnr=70.0)
     message = r"int8 for ort: 70 dB leave \d+% of the multiplications in 8 bits, at least 33% are needed"
     with pytest.raises(ExportError, match=message):
-        job.int8.write_graph("ort")
+        write_graph(job, "ort", prepare_once(sketch_job))
     assert list(tmp_path.iterdir()) == []
-    assert said[0] == "int8 ort: comparing on held-out frames"
-    assert said[1:-1] == [f"sensitivity: layer {n} of 14" for n in range(1, 15)]
+    assert said[0] == "int8 ort: comparing on 12 held-out frames"
+    assert said[1:-1] == [f"int8: sensitivity of 14 layers, {n} of 14" for n in range(1, 15)]
     assert said[-1] == "int8 ort: how many layers go back to fp32"
 
 
-def test_a_graph_is_made_once(sketch_job: Job, tmp_path: Path) -> None:
-    job = copy_job(sketch_job, tmp_path)
-    assert job.int8.write_graph("tensorrt") is job.int8.write_graph("tensorrt")
-    assert job.int8.write_graph("tensorrt").path != job.int8.write_graph("openvino").path
+def test_targets_share_the_calibration(sketch_job: Job) -> None:
+    assert prepare(sketch_job) is prepare(sketch_job)

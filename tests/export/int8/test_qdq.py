@@ -24,7 +24,6 @@ from i2i_export.int8.qdq import (
     quantize_all_weights,
     quantize_graph,
     quantize_weights,
-    remove_unused,
 )
 from i2i_export.passes.onnx_graph import OnnxGraph, get_attribute
 from i2i_training.checkpoint import load_generator
@@ -68,13 +67,10 @@ class QuantizedConvs:
         weights = {n.output[0] for n in self.graph.find_nodes("DequantizeLinear")}
         self.convs = [c for c in self.graph.find_nodes("Conv") if c.input[1] in weights]
 
-    def find_producer(self, tensor: str) -> NodeProto:
-        return self.graph.producer[tensor]
-
     def find_quantized_input(self, tensor: str) -> str:
         """What the Q/DQ pair that writes `tensor` reads; scale and zero point of both are the same."""
-        dequantize = self.find_producer(tensor)
-        quantize = self.find_producer(dequantize.input[0])
+        dequantize = self.graph.producer[tensor]
+        quantize = self.graph.producer[dequantize.input[0]]
         assert (quantize.op_type, dequantize.op_type) == ("QuantizeLinear", "DequantizeLinear")
         assert quantize.input[1:] == dequantize.input[1:]
         scale = self.graph.get_value(quantize.input[1])
@@ -104,7 +100,7 @@ def test_pairs_stand_where_the_engine_wants_them(name: str, style: str, float_gr
         if style == "tensorrt":  # after the padding
             assert found.find_quantized_input(tensor) == was.input[0]
         elif before.op_type == "Pad":  # before it; ONNX Runtime after it as well
-            pad = found.find_producer(found.find_quantized_input(tensor) if style == "ort" else tensor)
+            pad = found.graph.producer[found.find_quantized_input(tensor) if style == "ort" else tensor]
             assert pad.op_type == "Pad" and pad.input[1:] == before.input[1:]
             assert get_attribute(pad, "mode") == get_attribute(before, "mode")
             assert found.find_quantized_input(pad.input[0]) == source
@@ -116,6 +112,12 @@ def test_pairs_stand_where_the_engine_wants_them(name: str, style: str, float_gr
             assert found.find_quantized_input(was.output[0]) == conv.output[0]
         else:
             assert conv.output == was.output and "QuantizeLinear" not in {r.op_type for r in readers}
+    # What several layers read is quantized once, and no float weights are carried along.
+    read = [node.input[0] for node in changed.graph.node if node.op_type == "QuantizeLinear"]
+    constants = [tensor.name for tensor in changed.graph.initializer]
+    written = constants + [name for node in changed.graph.node for name in node.output]
+    assert len(read) == len(set(read)) and len(written) == len(set(written))
+    assert set(constants) <= {name for node in changed.graph.node for name in node.input}
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -123,7 +125,7 @@ def test_types_and_scales(style: str, float_graph: FindGraph) -> None:
     model = float_graph("unet_instance")
     found, original = QuantizedConvs(quantize_on_noise(model, style)), OnnxGraph(model)
     for conv in found.convs:
-        weights = found.find_producer(conv.input[1])
+        weights = found.graph.producer[conv.input[1]]
         values, scales, zeros = map(found.graph.get_value, weights.input)
         exact = original.get_value(find_conv(original, conv.name).input[1])
         assert get_attribute(weights, "axis") == 0
@@ -137,19 +139,6 @@ def test_types_and_scales(style: str, float_graph: FindGraph) -> None:
         zero = found.graph.get_value(quantize.input[2])
         assert zero.dtype == (np.int8 if style == "tensorrt" else np.uint8)
         assert style != "tensorrt" or zero == 0
-
-
-@pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("name", NETWORKS)
-def test_what_several_layers_read_is_quantized_once(name: str, style: str, float_graph: FindGraph) -> None:
-    changed = quantize_on_noise(float_graph(name), style)
-    read = [node.input[0] for node in changed.graph.node if node.op_type == "QuantizeLinear"]
-    assert len(read) == len(set(read))
-    constants = [tensor.name for tensor in changed.graph.initializer]
-    written = constants + [name for node in changed.graph.node for name in node.output]
-    assert len(written) == len(set(written))
-    needed = {name for node in changed.graph.node for name in node.input}
-    assert set(constants) <= needed  # no float weights are carried along
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -236,15 +225,3 @@ def test_an_outlier_among_weights_is_clipped_where_that_errs_less() -> None:
     peak = np.abs(weights).reshape(2, -1).max(1)
     found = quantize_weights(weights).scales * 127 / peak
     assert found[1] < 0.95 and found.min() >= 0.699
-
-
-def test_unused_nodes_and_constants_are_removed() -> None:
-    nodes = [
-        helper.make_node("Relu", ["x"], ["a"]),
-        helper.make_node("Mul", ["a", "two"], ["b"]),
-        helper.make_node("Add", ["x", "one"], ["y"]),
-    ]
-    model = make_graph(nodes, ["y"], one=np.ones(1), two=np.ones(1))
-    remove_unused(model)
-    assert [node.op_type for node in model.graph.node] == ["Add"]
-    assert [tensor.name for tensor in model.graph.initializer] == ["one"]

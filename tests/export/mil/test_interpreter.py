@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from i2i_export.canonical import wrap_for_export
-from i2i_export.mil import interpreter, mil_ops
+from i2i_export.mil import mil_ops
 from i2i_export.mil.interpreter import MilEngine
-from i2i_export.mil.mil_ops import OPS, constexpr_lut_to_dense
+from i2i_export.mil.mil_ops import OPS
 from i2i_export.targets.coreml import ImageTranslator
 from i2i_sdk.backends.coreml import silence_coremltools
 from i2i_sdk.errors import BackendError, ExportError
@@ -143,13 +143,12 @@ def test_a_wrong_operation_names_its_layer(tmp_path: Path, monkeypatch: pytest.M
     clip = PixelFunction(lambda x: x.round().clamp(0, 255))
     module = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU(), clip)
     engine = MilEngine(save_package(tmp_path / "a.mlpackage", module))
-    monkeypatch.setattr(mil_ops, "_compute_padding", lambda *_: (0, 0, 0, 0))  # a wrong shape
+    monkeypatch.setattr(mil_ops, "_read_window", lambda **_: ((0, 0, 0, 0), {}))  # a wrong shape
     with pytest.raises(ExportError, match=r"conv of layer '\w+' gives \(1, 3, 30, 30\), .* declares"):
         engine.run(make_noise())
     monkeypatch.undo()
-    inputs = {**engine._steps[1].inputs, "pad_type": "same"}
-    engine._steps[1] = interpreter.MilStep("conv", inputs, "c1", "fp16", (1, 3, 32, 32))
-    with pytest.raises(ExportError, match=r"cannot check conv of layer 'c1': has pad_type 'same'"):
+    engine._constants[engine._steps[1].inputs["pad_type"]] = "same"
+    with pytest.raises(ExportError, match=r"cannot check conv of layer '\w+': has pad_type 'same'"):
         engine.run(make_noise())
 
 
@@ -199,5 +198,5 @@ def test_palettes_are_unpacked_as_coremltools_packs_them(bits: int) -> None:
     shape, palette = (5, 3, 3, 3), random.normal(size=2**bits).astype(np.float32)
     places = random.integers(0, 2**bits, shape).astype(np.uint8)
     packed = pack_elements_into_bits(places, bits)
-    dense = constexpr_lut_to_dense(packed, torch.from_numpy(palette), np.asarray(shape))
+    dense = OPS["constexpr_lut_to_dense"](packed, torch.from_numpy(palette), np.asarray(shape))
     assert (dense.numpy() == palette[places]).all()

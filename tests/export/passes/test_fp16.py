@@ -11,14 +11,13 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from i2i_export.passes import replace_instance_norm
+from i2i_export.job import Job
 from i2i_export.passes.fp16 import FLOAT, HALF, convert_graph_to_half, emulate_half, infer_element_types
+from i2i_export.passes.instance_norm import replace_instance_norm
 from i2i_sdk import ExportError
-from i2i_sdk.backends.ort.ort_engine import OrtEngine
-from i2i_sdk.quality.eval_frames import read_inputs
 from i2i_sdk.quality.metrics import psnr
 from i2i_training.networks import EncoderDecoderConfig, GeneratorConfig
-from tests.export.conftest import SMALL, export_graph, save_network
+from tests.export.conftest import SMALL, export_graph, run_graph, save_network
 
 NETWORKS: dict[str, GeneratorConfig] = {
     **{name: SMALL[name] for name in ("resnet", "resnet_batch", "unet_instance")},
@@ -80,32 +79,14 @@ def test_a_norm_that_is_written_out_stays_float(checkpoints: dict[str, Path], tm
     assert kinds["Add", HALF] == 2  # one in each of the two residual blocks
 
 
-def run_graph(model: ModelProto, frames: list[NDArray[np.uint8]], path: Path) -> list[NDArray[np.uint8]]:
-    onnx.save(model, str(path))
-    with OrtEngine((path,), "fp32") as engine:
-        return [engine.run(frame[None])[0] for frame in frames]
+@pytest.mark.parametrize(("name", "least"), [("sketch", 55), ("zebra", 45)])  # zebra: with InstanceNorm
+def test_trained_networks_stay(name: str, least: float, request: pytest.FixtureRequest) -> None:
+    job: Job = request.getfixturevalue(f"{name}_job")
+    exact = onnx.load(str(job.graph))
+    half = emulate_half(convert_graph_to_half(exact))
+    for frame in job.parity_case.inputs.arrays[:8]:
+        assert psnr(run_graph(half, frame[None])[0], run_graph(exact, frame[None])[0]) >= least
 
-
-def measure_worst_psnr(model: ModelProto, frames: list[NDArray[np.uint8]], folder: Path) -> float:
-    """The lowest PSNR of the typed graph's pictures against the FP32 graph's."""
-    exact = run_graph(model, frames, folder / "exact.onnx")
-    half = run_graph(emulate_half(convert_graph_to_half(model)), frames, folder / "rounded.onnx")
-    return min(psnr(a, b) for a, b in zip(half, exact, strict=True))
-
-
-def test_a_trained_network_keeps_its_pictures(sketch_checkpoint: Path, tmp_path: Path) -> None:
-    model = export_graph(sketch_checkpoint, 128, tmp_path / "x.onnx")
-    frames = read_inputs(None, 128, 128, 3).arrays
-    assert measure_worst_psnr(model, frames, tmp_path) >= 55
-
-
-def test_a_real_instance_norm(zebra_checkpoint: Path, shared_data: Path, tmp_path: Path) -> None:
-    model = export_graph(zebra_checkpoint, 128, tmp_path / "x.onnx")
-    frames = read_inputs(shared_data / "photos", 128, 128, 3).arrays[:8]
-    assert measure_worst_psnr(model, frames, tmp_path) >= 45
-
-
-def test_every_half_value_is_rounded(tmp_path: Path) -> None:
     """By hand, and not by ONNX Runtime itself, which computes FP16 graphs in FP32 on a CPU."""
     random = np.random.default_rng(0)
     first, second = (random.normal(size=(8, 8)).astype(np.float16) for _ in range(2))
@@ -128,9 +109,7 @@ def test_every_half_value_is_rounded(tmp_path: Path) -> None:
 
     a = round_values(first.astype(np.float32) @ round_values(x))
     expected = round_values(second.astype(np.float32) @ round_values(a * a))
-    onnx.save(emulate_half(model), str(tmp_path / "x.onnx"))
-    with OrtEngine((tmp_path / "x.onnx",), "fp32") as engine:
-        found = engine.run(x)
+    found = run_graph(emulate_half(model), x)
     step = np.spacing(np.abs(expected).astype(np.float16)).astype(np.float32)
     # Sums in another order may fall on the other side of a rounding now and then.
     assert (found == round_values(found)).all() and (np.abs(found - expected) <= 2 * step).all()

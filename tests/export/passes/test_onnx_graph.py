@@ -13,8 +13,7 @@ from i2i_training.networks import count_macs
 from tests.export.conftest import SMALL, FindGraph, make_float_model, make_generator
 
 
-@pytest.fixture
-def small() -> OnnxGraph:
+def test_one_graph() -> None:
     """A strided, padded, grouped convolution (6 -> 4 channels), read by a Relu and, twice, by an Add."""
     weights = np.arange(4 * 3 * 3 * 2, dtype=np.float32).reshape(4, 3, 3, 2)
     nodes = [
@@ -22,29 +21,17 @@ def small() -> OnnxGraph:
         helper.make_node("Relu", ["y"], ["z"], "relu"),
         helper.make_node("Add", ["y", "y"], ["twice"], "add"),
     ]
-    return OnnxGraph(make_float_model(nodes, ["batch", 6, 10, 8], ["z", "twice"], w=weights))
-
-
-def test_nodes_by_what_they_give_and_take(small: OnnxGraph) -> None:
+    small = OnnxGraph(make_float_model(nodes, ["batch", 6, 10, 8], ["z", "twice"], w=weights))
     assert small.producer["y"].name == "conv" and "x" not in small.producer
     assert [node.name for node in small.consumers["y"]] == ["relu", "add", "add"]
     assert [node.name for node in small.find_nodes("Relu")] == ["relu"]
     assert small.get_value("w")[3, 2, 2, 1] == 71 and list(small.constants) == ["w"]
-
-
-def test_attributes_have_values_or_defaults(small: OnnxGraph) -> None:
     (conv,) = small.find_nodes("Conv")
     assert get_attribute(conv, "group", 1) == 2
     assert get_attribute(conv, "pads") == [1, 0, 1, 1]
     assert get_attribute(conv, "auto_pad", "none") == "none"
-
-
-def test_shapes_count_one_image(small: OnnxGraph) -> None:
     shapes = small.infer_shapes()
     assert (shapes["x"], shapes["y"]) == ((1, 6, 10, 8), (1, 4, 5, 8))
-
-
-def test_multiplications_of_a_grouped_convolution(small: OnnxGraph) -> None:
     assert count_conv_macs(small) == {"conv": (5 * 8) * 4 * 3 * 3 * 2}
 
 

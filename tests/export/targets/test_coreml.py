@@ -6,6 +6,7 @@ import json
 import struct
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +15,18 @@ import pytest
 import torch
 from torch import Tensor
 
+from i2i_export.job import Job
 from i2i_export.mil.interpreter import MilEngine
 from i2i_export.options import ExportOptions
-from i2i_export.pipeline import ExportResult, export
-from i2i_export.targets import coreml, parse_targets
-from i2i_sdk import Bundle, ExportError, ParityError
+from i2i_export.pipeline import ExportResult
+from i2i_export.targets import coreml
+from i2i_sdk import ExportError, ParityError
 from i2i_sdk.backends.coreml import find_weight_precision, read_layers, silence_coremltools
 from i2i_sdk.quality.floors import PSNR_FLOORS
 from i2i_training.checkpoint import load_generator
-from i2i_training.networks import ResnetConfig
-from tests.export.conftest import make_job, save_network
-
-SIZE = ExportOptions(size=(64, 64), license="CC0", trained_on="drawn shapes")
+from tests.export.conftest import get_variants, make_job
 
 pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="a Mac verifies by running Core ML itself")
-
-
-@pytest.fixture(scope="module")
-def export_result(sketch_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
-    return export(sketch_checkpoint, parse_targets("coreml"), tmp_path_factory.mktemp("x") / "s.i2i", SIZE)
-
-
-def find_exported_package(export_result: ExportResult, precision: str) -> Path:
-    return export_result.bundle.path / f"coreml-{precision}-64x64.mlpackage"
 
 
 def load_spec(package: Path) -> Any:
@@ -49,25 +39,26 @@ def load_spec(package: Path) -> Any:
 # what is written
 
 
-def test_every_precision_is_checked_by_the_interpreter(export_result: ExportResult) -> None:
-    variants = {c.variant.precision: c.variant for c in export_result.variants}
+def test_every_precision_is_checked_by_the_interpreter(sketch_export: ExportResult) -> None:
+    variants = get_variants(sketch_export, "coreml")
     assert list(variants) == ["fp16", "w8", "palette6"]
     for precision, variant in variants.items():
-        assert variant.name == f"coreml-{precision}-64x64" and variant.precision_found == precision
-        assert (variant.max_batch, variant.height, variant.width) == (1, 64, 64)
+        assert variant.name == f"coreml-{precision}-64x96" and variant.precision_found == precision
+        assert (variant.max_batch, variant.height, variant.width) == (1, 64, 96)
         interpreter = f"MIL interpreter, torch {torch.__version__}"
         assert (variant.verified, variant.verified_by) == ("graph", interpreter)
         assert variant.requires.os == ("macos", "ios")
         assert variant.parity is not None and variant.parity.psnr >= PSNR_FLOORS[precision]
     assert variants["fp16"].parity.psnr > variants["w8"].parity.psnr > variants["palette6"].parity.psnr  # type: ignore[union-attr]
-    assert all(checked.timing is None for checked in export_result.variants)
+    assert {c.timing for c in sketch_export.variants if c.variant.verified == "graph"} == {None}
 
 
-def test_weights_take_the_bits_that_they_should(export_result: ExportResult) -> None:
-    sizes = {c.variant.precision: sum(f.bytes for f in c.variant.files) for c in export_result.variants}
+def test_weights_take_the_bits_that_they_should(sketch_export: ExportResult) -> None:
+    variants = get_variants(sketch_export, "coreml")
+    sizes = {precision: sum(f.bytes for f in variant.files) for precision, variant in variants.items()}
     assert sizes["palette6"] < 0.8 * sizes["w8"] < 0.5 * sizes["fp16"]
-    for variant in (c.variant for c in export_result.variants):
-        spec = load_spec(find_exported_package(export_result, variant.precision))
+    for variant in variants.values():
+        spec = load_spec(sketch_export.bundle.path / f"{variant.name}.mlpackage")
         assert find_weight_precision(spec) == variant.precision
         layers = read_layers(spec)
         assert sum(layer.macs for layer in layers) == variant.macs  # counted by PyTorch
@@ -78,9 +69,9 @@ def test_weights_take_the_bits_that_they_should(export_result: ExportResult) -> 
         assert variant.macs_in_precision == pytest.approx(1 - left, abs=1e-4)
 
 
-def test_the_bundle_lists_the_packages_files_one_by_one(export_result: ExportResult) -> None:
-    bundle = Bundle.read(export_result.bundle.path)
-    for variant in bundle.manifest.variants:
+def test_the_bundle_lists_the_packages_files_one_by_one(sketch_export: ExportResult) -> None:
+    bundle = sketch_export.bundle
+    for variant in get_variants(sketch_export, "coreml").values():
         package = f"{variant.name}.mlpackage"
         assert [f.path for f in variant.files] == [
             f"{package}/Manifest.json",
@@ -88,34 +79,41 @@ def test_the_bundle_lists_the_packages_files_one_by_one(export_result: ExportRes
             f"{package}/Data/com.apple.CoreML/weights/weight.bin",
         ]
         on_disk = {p for p in (bundle.path / package).rglob("*") if p.is_file()}
-        assert set(bundle.files_of(variant)) == on_disk
+        files = bundle.files_of(variant)
+        assert set(files) == on_disk
+        listing = json.loads(files[0].read_text())
+        assert listing["rootModelIdentifier"] in listing["itemInfoEntries"]
+        # coremltools writes this file anew when it opens a package; the bundle has its SHA-256.
+        MilEngine(files[0].parent).close()
+        assert bundle.files_of(variant) == files
 
 
-def test_the_package_says_what_it_is(export_result: ExportResult, sketch_checkpoint: Path) -> None:
+def test_the_package_says_what_it_is(sketch_export: ExportResult, sketch_checkpoint: Path) -> None:
     _, spec = load_generator(sketch_checkpoint)
-    for precision in coreml.PRECISIONS:
-        model = load_spec(find_exported_package(export_result, precision))
+    for variant in get_variants(sketch_export, "coreml").values():
+        model = load_spec(sketch_export.bundle.path / f"{variant.name}.mlpackage")
         assert model.specificationVersion == 7  # iOS 16, macOS 13
         description = model.description
         for feature, name in ((description.input[0], "image"), (description.output[0], "translated")):
             image = feature.type.imageType
             assert feature.name == name and feature.shortDescription
-            assert (image.height, image.width) == (64, 64)
+            assert (image.height, image.width) == (64, 96)
             assert image.ColorSpace.Name(image.colorSpace) == "RGB"
         metadata = description.metadata
         assert (metadata.author, metadata.license) == ("i2i-sdk", "CC0")
-        assert "64x64" in metadata.shortDescription
+        assert "64x96" in metadata.shortDescription
         assert metadata.userDefined["i2i.source_sha256"] == spec.source_sha256
         assert metadata.userDefined["i2i.trained_on"] == "drawn shapes"
         assert "rounding" in metadata.userDefined["i2i.contract"]
 
 
 def test_a_package_has_the_same_bytes_again(
-    export_result: ExportResult, sketch_checkpoint: Path, tmp_path: Path
+    sketch_export: ExportResult, sketch_checkpoint: Path, tmp_path: Path
 ) -> None:
-    job = make_job(sketch_checkpoint, tmp_path, options=SIZE)
-    for before in (c.variant for c in export_result.variants):
-        assert coreml.export(job, before.precision).files == before.files
+    options = ExportOptions(license="CC0", trained_on="drawn shapes")
+    job = make_job(sketch_checkpoint, tmp_path, (64, 96), options)
+    for precision, before in get_variants(sketch_export, "coreml").items():
+        assert coreml.export(job, precision).files == before.files
 
 
 def test_gray_images_in_color_out(checkpoints: dict[str, Path], tmp_path: Path) -> None:
@@ -127,6 +125,11 @@ def test_gray_images_in_color_out(checkpoints: dict[str, Path], tmp_path: Path) 
     spaces = [f.type.imageType for f in (description.input[0], description.output[0])]
     assert [s.ColorSpace.Name(s.colorSpace) for s in spaces] == ["GRAYSCALE", "RGB"]
     assert coreml.verify(variant, job).variant.verified == "graph"
+
+
+@pytest.fixture
+def job(sketch_checkpoint: Path, tmp_path: Path) -> Job:
+    return make_job(sketch_checkpoint, tmp_path)
 
 
 # what the check catches
@@ -171,60 +174,35 @@ def test_a_changed_package_is_caught(
         coreml.verify(variant, job)
 
 
-def test_missing_rounding_is_caught(
-    sketch_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_rounding_is_caught(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     def forward_unrounded(self: coreml.ImageTranslator, image: Tensor) -> Tensor:
         return self.generator(image / 127.5 - 1) * 127.5 + 127.5
 
     monkeypatch.setattr(coreml.ImageTranslator, "forward", forward_unrounded)
-    job = make_job(sketch_checkpoint, tmp_path)
     with pytest.raises(ExportError, match=r"not all of them whole numbers in 0\.\.255; .* rounding"):
         coreml.verify(coreml.export(job, "fp16"), job)
 
 
-def test_another_precision_is_caught(
-    sketch_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_precision_is_caught(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coreml, "_compress", lambda model, precision: model)
-    job = make_job(sketch_checkpoint, tmp_path)
     with pytest.raises(ExportError, match="coreml-w8-64x64: coremltools stored the weights as fp16"):
         coreml.verify(coreml.export(job, "w8"), job)
-
-
-def test_reading_a_package_leaves_it_as_it_is(export_result: ExportResult) -> None:
-    """coremltools writes a package's Manifest.json anew when it opens it; the bundle has its SHA-256."""
-    bundle = export_result.bundle
-    for variant in bundle.manifest.variants:
-        files = bundle.files_of(variant)
-        MilEngine(files[0].parent).close()
-        assert bundle.files_of(variant) == files
 
 
 # what is refused
 
 
-def test_other_channels_are_refused(tmp_path: Path) -> None:
-    config = ResnetConfig(width=8, blocks=1, out_channels=2)
-    path = save_network(tmp_path / "latest_net_G.safetensors", config)
-    job = make_job(path, tmp_path / "job", (32, 32))
+def test_other_channels_are_refused(job: Job) -> None:
+    job = replace(job, spec=replace(job.spec, config=replace(job.spec.config, out_channels=2)))
     with pytest.raises(ExportError, match=r"coreml: .*1 or 3 channels, this network maps 3 to 2.*leave"):
         coreml.export(job, "fp16")
     assert not any(job.folder.iterdir())
 
 
-def test_without_coremltools_its_extra_is_named(
-    sketch_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_coremltools_its_extra_is_named(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "coremltools", None)
     with pytest.raises(ExportError, match=r"coreml needs coremltools .*pip install 'i2i-sdk\[coreml\]'"):
-        coreml.export(make_job(sketch_checkpoint, tmp_path), "fp16")
-
-
-def test_precisions_are_those_of_the_target() -> None:
-    assert [w[:2] for w in parse_targets("coreml")] == [("coreml", p) for p in ("fp16", "w8", "palette6")]
-    with pytest.raises(ExportError, match="coreml has no precision 'fp32'; it has fp16, w8, palette6"):
-        parse_targets("coreml:fp32")
+        coreml.export(job, "fp16")
 
 
 # palettes
@@ -254,9 +232,3 @@ def test_palettes_of_few_numbers() -> None:
     for weights in (np.zeros((4, 600), np.float16), np.tile(np.float16([-1, 0, 2]), 1000)):
         palette, indices = coreml.compute_palette(weights)
         assert np.abs(palette[indices].astype(float) - weights.ravel()).max() < 1e-2
-
-
-def test_the_listing_keeps_its_references(export_result: ExportResult) -> None:
-    listing = json.loads((find_exported_package(export_result, "fp16") / "Manifest.json").read_text())
-    assert listing["rootModelIdentifier"] in listing["itemInfoEntries"]
-    assert len(listing["itemInfoEntries"]) == 2

@@ -11,8 +11,6 @@ from torch import nn
 
 from i2i_export.canonical import make_example_input, wrap_for_export
 from i2i_export.job import Job
-from i2i_export.options import ExportOptions
-from i2i_export.pipeline import export
 from i2i_export.targets import torch_trt
 from i2i_export.targets.torch_trt import RoundedEngine, convert_module_to_half, export_program
 from i2i_sdk import BackendError, ExportError, ParityError
@@ -97,12 +95,6 @@ def test_it_stops_at_the_compiler(job: Job) -> None:
     assert "pip install 'i2i-sdk[torch-tensorrt]'" in reason or "needs a CUDA GPU" in reason
     assert (job.scratch / "torch-trt-fp16-64x96-program.pt2").is_file()
     assert not list(job.folder.iterdir())
-
-
-def test_nothing_is_written(sketch_checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="cannot be compiled here"):
-        export(sketch_checkpoint, [("torch-trt", "fp16")], tmp_path / "x.i2i", ExportOptions(size=(64, 64)))
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_damaged_program_is_caught_before_compiling(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,50 +10,32 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from i2i_export.options import ExportOptions
-from i2i_export.pipeline import export
-from i2i_export.targets import parse_targets, web
-from i2i_sdk import BackendError, Bundle, ExportError, ParityError, Translator
+from i2i_export.job import Job
+from i2i_export.pipeline import ExportResult
+from i2i_export.targets import web
+from i2i_sdk import BackendError, ExportError, Translator
 from i2i_sdk.backends import explain_unsupported_variant
-from i2i_sdk.quality.floors import PSNR_FLOORS
-from tests.export.conftest import SMALL
-
-BOTH = [("web", "fp32"), ("web", "fp16")]
-SIZE = ExportOptions(size=(64, 64))
+from tests.export.conftest import get_variants
 
 
-@pytest.fixture(scope="module")
-def sketch(sketch_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sketch model, which is trained, with both variants."""
-    out, options = tmp_path_factory.mktemp("web") / "sketch.i2i", ExportOptions(size=(96, 128))
-    return export(sketch_checkpoint, [("ort", "fp32"), *BOTH], out, options).bundle.path
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_every_network_has_known_operators(name: str, checkpoints: dict[str, Path], tmp_path: Path) -> None:
-    exported = export(checkpoints[name], [("web", "fp16")], tmp_path / "x.i2i", SIZE)
-    (variant,) = (c.variant for c in exported.variants)
-    assert variant.parity is not None and variant.parity.psnr >= PSNR_FLOORS["fp16"]
-
-
-def test_a_bundle_says_how_far_it_was_verified(sketch: Path) -> None:
-    manifest = Bundle.read(sketch).manifest
-    variants = {v.precision: v for v in manifest.variants if v.backend == "web"}
+def test_a_bundle_says_how_far_it_was_verified(sketch_export: ExportResult) -> None:
+    variants = get_variants(sketch_export, "web")
     for variant in variants.values():
         assert (variant.verified, variant.verified_by) == ("graph", "ONNX Runtime, CPUExecutionProvider")
         assert variant.requires.engine.startswith("onnxruntime-web>=")
     full, half = variants["fp32"], variants["fp16"]
-    assert full.files == (manifest.references[0].file,)
+    assert full.files == (sketch_export.bundle.manifest.references[0].file,)
     assert (full.macs_in_precision, full.precision_kept) == (1.0, {})
     assert (half.macs_in_precision, half.precision_kept) == (0.0, {"arithmetic": "fp32"})
-    assert half.files[0].path == "web-fp16-96x128.onnx"
+    assert half.files[0].path == "web-fp16-64x96.onnx"
     assert half.files[0].bytes < 0.53 * full.files[0].bytes
     assert full.parity is not None and half.parity is not None
     assert full.parity.psnr > 80 > half.parity.psnr > 60
 
 
-def test_half_weights_are_stored_and_nothing_else_changes(sketch: Path) -> None:
-    full, half = (onnx.load(str(sketch / f"{n}.onnx")).graph for n in ("reference", "web-fp16-96x128"))
+def test_half_weights_are_stored_and_nothing_else_changes(sketch_export: ExportResult) -> None:
+    folder = sketch_export.bundle.path
+    full, half = (onnx.load(str(folder / f"{n}.onnx")).graph for n in ("reference", "web-fp16-64x96"))
     kernels = [t for t in full.initializer if len(t.dims) == 4]
     stored = {t.name: t for t in half.initializer}
     assert kernels and not {kernel.name for kernel in kernels} & stored.keys()
@@ -64,56 +46,29 @@ def test_half_weights_are_stored_and_nothing_else_changes(sketch: Path) -> None:
     assert (half.input, half.output) == (full.input, full.output)
 
 
-def test_it_runs_in_a_browser_not_here(sketch: Path) -> None:
-    variant = next(v for v in Bundle.read(sketch).manifest.variants if v.backend == "web")
+def test_it_runs_in_a_browser_not_here(sketch_export: ExportResult) -> None:
+    variant = get_variants(sketch_export, "web")["fp32"]
     assert explain_unsupported_variant(variant) == "it runs in a browser, see docs/mobile.md"
-    with pytest.raises(BackendError, match=r"web-fp32-96x128: it runs in a browser, see docs/mobile\.md"):
-        Translator(sketch, backend="web")
-    with Translator(sketch) as translate:  # passes it over
-        assert translate.variant is not None and translate.variant.backend == "ort"
-
-
-def test_the_small_file_is_the_default() -> None:
-    assert [w[:2] for w in parse_targets("web")] == [("web", "fp16")]
-    assert [w[:2] for w in parse_targets("web:fp32")] == [("web", "fp32")]
-
-
-def test_pictures_below_the_floor_write_nothing(checkpoints: dict[str, Path], tmp_path: Path) -> None:
-    options = ExportOptions(size=(64, 64), min_psnr=121.0)
-    with pytest.raises(ParityError, match=r"web-fp16-64x64: .*--min-psnr changes the floor"):
-        export(checkpoints["resnet"], [("web", "fp16")], tmp_path / "x.i2i", options)
-    assert not (tmp_path / "x.i2i").exists()
+    with pytest.raises(BackendError, match=r"web-fp32-64x96: it runs in a browser, see docs/mobile\.md"):
+        Translator(sketch_export.bundle.path, backend="web")
 
 
 # what a page cannot take
 
 
-def make_node_graph(kind: str, opset: int = 18, domain: str = "") -> onnx.ModelProto:
+def make_node_graph(kind: str) -> onnx.ModelProto:
     """One node between float tensors."""
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 8, 8]) for name in "xy")
-    node = helper.make_node(kind, ["x"], ["y"], name="layer_7", domain=domain)
+    node = helper.make_node(kind, ["x"], ["y"], name="layer_7")
     weights = numpy_helper.from_array(np.zeros((2, 2), np.float32), "w")
     graph = helper.make_graph([node], "g", [x], [y], [weights])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid(domain, opset)])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
 
 
 def test_operators_that_are_not_known_are_named() -> None:
     web.check_supported(make_node_graph("Relu"))
     with pytest.raises(ExportError, match=r"not known to run .*-web: Det \(layer_7\)\. Known: Add, "):
         web.check_supported(make_node_graph("Det"))
-
-
-@pytest.mark.parametrize(("opset", "domain"), [(6, ""), (99, ""), (1, "com.microsoft")])
-def test_opsets_that_are_not_known(opset: int, domain: str) -> None:
-    with pytest.raises(ExportError, match=rf"web: opsets \{{'{domain}': {opset}\}}; .* runs ONNX 7 to 23"):
-        web.check_supported(make_node_graph("Relu", opset, domain))
-
-
-def test_weights_beside_the_file_are_refused() -> None:
-    model = make_node_graph("Relu")
-    model.graph.initializer[0].data_location = TensorProto.EXTERNAL
-    with pytest.raises(ExportError, match=r"weights outside of the file, which a page cannot load: w"):
-        web.check_supported(model)
 
 
 def test_weights_that_half_precision_cannot_hold() -> None:
@@ -123,31 +78,24 @@ def test_weights_that_half_precision_cannot_hold() -> None:
         web.store_half_weights(model)
 
 
-def test_files_that_are_too_large(
-    sketch_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_that_are_too_large(sketch_job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At 0.8 and 0.4 MB the sketch model stands for a network fifty times as large."""
-    out = tmp_path / "x.i2i"
-    monkeypatch.setattr(web, "MAX_PAGE_BYTES", 600_000)
-    with pytest.raises(ExportError, match=r"the fp32 file has 0\.8 MB, a page may load 1 MB; take web:fp16"):
-        export(sketch_checkpoint, [("web", "fp32")], out, SIZE)
-    export(sketch_checkpoint, [("web", "fp16")], out, SIZE)
-    monkeypatch.setattr(web, "MAX_PAGE_BYTES", 300_000)
-    for precision in ("fp32", "fp16"):
-        with pytest.raises(ExportError, match=rf"the {precision} file has .*; train a narrower network"):
-            export(sketch_checkpoint, [("web", precision)], out, SIZE)
-    assert [v.name for v in Bundle.read(out).manifest.variants] == ["web-fp16-64x64"]
+    job = replace(sketch_job, folder=tmp_path)
+    for most, precision, message in (
+        (600_000, "fp32", r"the fp32 file has 0\.8 MB, a page may load 1 MB; take web:fp16"),
+        (300_000, "fp32", "the fp32 file has .*; train a narrower network"),
+        (300_000, "fp16", "the fp16 file has .*; train a narrower network"),
+    ):
+        monkeypatch.setattr(web, "MAX_PAGE_BYTES", most)
+        with pytest.raises(ExportError, match=message):
+            web.export(job, precision)
 
 
 def test_slow_networks_are_exported_and_say_so(
-    checkpoints: dict[str, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    sketch_job: Job, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING):
-        export(checkpoints["resnet"], [("web", "fp16")], tmp_path / "x.i2i", SIZE)
-        assert "live video" not in caplog.text
-        monkeypatch.setattr(web, "MACS_PER_SECOND", 1e6)
-        export(checkpoints["resnet"], [("web", "fp16")], tmp_path / "x.i2i", SIZE)
-    assert "web: no live video in WebAssembly: 0.0 GMACs make about" in caplog.text
+    web.export(sketch_job, "fp32")
+    assert not caplog.records
+    monkeypatch.setattr(web, "MACS_PER_SECOND", 1e6)
+    web.export(sketch_job, "fp32")
+    assert "web: no live video in WebAssembly: 0.1 GMACs make about" in caplog.text
