@@ -25,7 +25,6 @@ from i2i_sdk.cli.common import format_decibels, format_megabytes
 from i2i_sdk.cli.tables import print_table
 from i2i_sdk.device import read_peak_memory
 from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR, choose_floor
-from i2i_sdk.selection import parse_size
 from i2i_training.networks.spec import DIRECTIONS
 
 WORST_LAYERS = 6  # that are shown of a sensitivity sweep
@@ -93,7 +92,6 @@ def _build_parser(prog: str) -> argparse.ArgumentParser:
 
 
 def _export(args: argparse.Namespace, to: str) -> int:
-    args.size = parse_size(args.size) if args.size else None
     options = ExportOptions(**{f.name: getattr(args, f.name) for f in dataclasses.fields(ExportOptions)})
     targets = parse_targets(to, options)
     steps = StepReporter()

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from pathlib import Path
+
+from i2i_sdk.selection import Size
+
+StrPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
 class ExportOptions:
     """How `export` goes about it; None means what the checkpoint says or the default."""
 
-    size: tuple[int, int] | None = None  # height, width; default: the size it was trained at, else 256
-    frames: Path | None = None  # folder or video for parity; default: scikit-image's photos
+    size: Size | None = None  # 256, (height, width) or "HxW"; default: the size it was trained at, else 256
+    frames: StrPath | None = None  # folder or video for parity; default: scikit-image's photos
     min_psnr: float | None = None  # dB; default: the precision's floor
     force: bool = False  # replace a bundle of another checkpoint
     direction: str | None = None  # refused when the checkpoint says another one
     # int8
-    calibration: Path | None = None  # folder or video; default: those of `frames` that parity does not take
+    calibration: StrPath | None = (
+        None  # folder or video; default: those of `frames` that parity does not take
+    )
     ranges: str | None = None  # one of `calibrate.RANGE_METHODS`; default: what suits the engine
     # TensorRT
     flavor: str = "auto"  # "tensorrt", "rtx", or whichever is installed

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from i2i_export.canonical import make_example_input, wrap_for_export, write_onnx
 from i2i_export.job import Job
-from i2i_export.options import ExportOptions
+from i2i_export.options import ExportOptions, StrPath
 from i2i_export.targets import TARGETS, TargetRequest, parse_targets
 from i2i_export.verify_variant import VerifiedVariant, make_parity_case
 from i2i_sdk import __version__
@@ -27,13 +27,13 @@ from i2i_sdk.bundle.manifest import (
 )
 from i2i_sdk.errors import BackendError, ExportError
 from i2i_sdk.files import create_temporary_folder
+from i2i_sdk.selection import parse_size
 from i2i_training.checkpoint import LATEST, load_generator
 from i2i_training.networks import DcganConfig, GeneratorSpec, count_macs, count_parameters
 
 log = logging.getLogger(__name__)
 
 DEFAULT_TARGETS = "ort,openvino"
-StrPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ def export(
     out: StrPath | None = None,
     options: ExportOptions | None = None,
     progress: Callable[[str], None] = log.info,
+    **named: Any,
 ) -> ExportResult:
     """Export a generator to a bundle, as `i2i export` does; what fails leaves `out` as it was.
 
@@ -58,9 +59,10 @@ def export(
         checkpoint: `.safetensors`, upstream `.pth`, or the folder of a run.
         to: targets and precisions, "ort:fp32,openvino", or pairs of them; see `parse_targets`.
         out: the bundle to write or extend, NAME.i2i; None names it after the checkpoint.
-        options: size, frames, license and more.
+        options: of a call that says none of them by name.
         progress: is called with a few words on each step when it begins; what follows a comma says how far
             the same step has come.
+        named: fields of ExportOptions, which win over `options`: frames="photos", size=512 …
 
     Returns:
         The bundle, its new variants with their parity, and what was not required and could not be made.
@@ -72,21 +74,22 @@ def export(
         BundleError: for an `out` that is something else.
 
     Example:
-        >>> export("latest_net_G.pth", "ort:fp32", "zebra.i2i").bundle.path  # doctest: +SKIP
+        >>> export("latest_net_G.pth", out="zebra.i2i", frames="photos").bundle.path  # doctest: +SKIP
         PosixPath('zebra.i2i')
     """
-    options = options or ExportOptions()
+    options = replace(options or ExportOptions(), **named)
     file, out = find_checkpoint(Path(checkpoint), options), choose_bundle_path(checkpoint, out)
     progress(f"reading {file.name}")
     module, spec = _load_translator(file, options)
-    height, width = check_size(options.size or (spec.default_side, spec.default_side), spec)
+    height, width = check_size(parse_size(options.size or spec.default_side), spec)
     model = _describe_model(file, spec, count_parameters(module), options)
     old = find_existing_bundle(out, model, options.force)
     pairs = parse_targets(to, options) if isinstance(to, str) else to
     requests = [t if isinstance(t, TargetRequest) else TargetRequest(*t) for t in pairs]
     progress("translating the frames to compare with PyTorch")
     part = _choose_part(requests, options)
-    parity_case = make_parity_case(module, spec, options.frames, height, width, part=part)
+    frames = None if options.frames is None else Path(options.frames)
+    parity_case = make_parity_case(module, spec, frames, height, width, part=part)
 
     with create_temporary_folder(out) as parent:
         folder, scratch = parent / "bundle", parent / "scratch"

@@ -6,17 +6,24 @@ import doctest
 import importlib
 import pkgutil
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from skimage import data, io
 
 from benchmarks.__main__ import FULL, SHORT
-from i2i_sdk.cli.main import COMMANDS
+from i2i_sdk import Bundle
+from i2i_sdk.cli.main import COMMANDS, main
+from i2i_sdk.media.video_writer import VideoWriter
+from i2i_training.checkpoint import load_generator
 
 DOCS = (
     *("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "models/sketch/README.md"),
@@ -92,12 +99,59 @@ def test_the_reference_has_every_public_name(root: Path) -> None:
 
 def test_python_snippet_runs(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (root / "README.md").read_text(encoding="utf-8")
-    snippet = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
+    (snippet,) = [each for each in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "photo.jpg" in each]
     monkeypatch.chdir(tmp_path)
     io.imsave("photo.jpg", data.chelsea())
     names: dict[str, object] = {}
     exec(snippet, names)  # the README's own words
     assert getattr(names["drawing"], "shape", None) == data.chelsea().shape
+
+
+@pytest.fixture(scope="module")
+def inputs(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the README's tasks start from, under the names that they have there."""
+    folder = tmp_path_factory.mktemp("inputs")
+    model = root / "models" / "sketch" / "latest_net_G.safetensors"
+    torch.save(load_generator(model)[0].state_dict(), folder / "latest_net_G.pth")
+    photos = [data.astronaut(), data.chelsea(), data.coffee(), data.rocket()]
+    for name in ("photos", "maps/train", "maps/val"):
+        (folder / name).mkdir(parents=True)
+        for index in range(8):
+            photo = photos[index % 4][index * 8 :][:240, :320]
+            pair = np.hstack([photo, 255 - photo]) if "maps" in name else photo
+            io.imsave(folder / name / f"{index}.png", pair)
+    with VideoWriter(folder / "video.mp4", 320, 240, 25, None) as video:
+        for index in range(5):
+            video.write(photos[index % 4][:240, :320, ::-1], index * 40)
+    words = "--steps 4 --batch 4 --network.width 8 --discriminator-width 8 --load-size 64 --crop-size 64"
+    run = ["train", "dcgan", "--data", str(folder / "photos"), "--out", str(folder / "out" / "faces")]
+    assert main([*run, *words.split()]) == 0
+    return folder
+
+
+def test_the_shell_and_python_do_the_same(
+    root: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (root / "README.md").read_text(encoding="utf-8").split("## From the shell and from Python")[1]
+    rows = re.findall(r"^\| ([\w ]+) \| `i2i ([^`]+)` \| `([^`]+)` \|$", text, re.MULTILINE)
+    assert [task for task, *_ in rows] == ["export", "run a video", "verify", "train", "sample"]
+    names: dict[str, Any] = {}
+    exec(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0], names)
+    for side in ("shell", "python"):
+        monkeypatch.chdir(shutil.copytree(inputs, tmp_path / side))
+        for task, command, code in rows:
+            if side == "python":
+                exec(code, names)
+            else:
+                assert main(shlex.split(command)) == 0, task
+    shell, python = tmp_path / "shell", tmp_path / "python"
+    first, second = (Bundle.read(folder / "zebra.i2i").manifest for folder in (shell, python))
+    assert [v.name for v in first.variants] == [v.name for v in second.variants]
+    assert {v.precision for v in first.variants} >= {"fp32", "int8"} and first.model == second.model
+    for name in ("out.mp4", "out/maps/latest_net_G.safetensors"):
+        assert (shell / name).read_bytes() == (python / name).read_bytes()
+    grid = io.imread(shell / "faces.png")
+    assert (grid[: names["images"].shape[1], : names["images"].shape[2]] == names["images"][0]).all()
 
 
 def test_demo_leaves_a_video_and_a_picture(root: Path) -> None:

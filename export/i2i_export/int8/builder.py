@@ -299,7 +299,7 @@ def read_calibration_inputs(job: Job) -> tuple[NDArray[Any], ...]:
     part = "all" if options.calibration else "odd"
     size = job.height, job.width, job.spec.config.in_channels
     try:
-        return read_inputs(source, *size, part=part, max_inputs=CALIBRATION_FRAMES).arrays
+        return read_inputs(Path(source), *size, part=part, max_inputs=CALIBRATION_FRAMES).arrays
     except InputError as error:
         raise ExportError(f"int8: {error}") from error
 
