@@ -82,11 +82,11 @@ def export(
     progress(f"reading {file.name}")
     module, spec = _load_translator(file, options)
     height, width = check_size(parse_size(options.size or spec.default_side), spec)
-    model = _describe_model(file, spec, count_parameters(module), options)
+    model = _describe_model(out, spec, count_parameters(module), options)
     old = find_existing_bundle(out, model, options.force)
     pairs = parse_targets(to, options) if isinstance(to, str) else to
     requests = [t if isinstance(t, TargetRequest) else TargetRequest(*t) for t in pairs]
-    progress("translating the frames to compare with PyTorch")
+    progress("PyTorch: the pictures to compare with")
     part = _choose_part(requests, options)
     frames = None if options.frames is None else Path(options.frames)
     parity_case = make_parity_case(module, spec, frames, height, width, part=part)
@@ -150,15 +150,10 @@ def check_size(size: tuple[int, int], spec: GeneratorSpec) -> tuple[int, int]:
     return size
 
 
-def _describe_model(
-    checkpoint: Path, spec: GeneratorSpec, parameters: int, options: ExportOptions
-) -> ModelInfo:
-    """The manifest's page about the model."""
-    name = options.name or (
-        checkpoint.parent.name if checkpoint.stem.startswith("latest_net") else checkpoint.stem
-    )
+def _describe_model(bundle: Path, spec: GeneratorSpec, parameters: int, options: ExportOptions) -> ModelInfo:
+    """The manifest's page about the model, which is named like its bundle."""
     return ModelInfo(
-        name=name or checkpoint.stem,
+        name=options.name or bundle.stem,
         architecture=spec.config.architecture,
         options=asdict(spec.config),
         norm_mode=spec.norm_mode,

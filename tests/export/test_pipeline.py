@@ -252,7 +252,7 @@ def test_each_step_is_said_with_its_time_and_what_to_run_next(
     begun = [line.removesuffix(" …") for line in steps.splitlines() if line.endswith(" …")]
     assert begun[:5] == [
         "reading latest_net_G.safetensors",
-        "translating the frames to compare with PyTorch",
+        "PyTorch: the pictures to compare with",
         "writing the graph for 64x64",
         "ort fp32: building",
         "ort fp32: comparing 12 frames with PyTorch's",
