@@ -7,8 +7,10 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -118,6 +120,22 @@ def test_a_killed_first_export_leaves_no_bundle(sketch_checkpoint: Path, tmp_pat
     assert not out.exists() and not list(tmp_path.rglob("manifest.json"))
     export(sketch_checkpoint, [("ncnn", "fp32")], out, SIZE)
     assert [v.name for v in Bundle.read(out).manifest.variants] == ["ncnn-fp32-64x64"]
+
+
+@pytest.mark.trial
+def test_kills_at_any_moment_leave_a_whole_bundle(
+    sketch_checkpoint: Path, bundle: Path, tmp_path: Path
+) -> None:
+    """The old one or, after the last moment, the new one."""
+    words = ["export", str(sketch_checkpoint), "--size", "64x96", "--to", "ncnn:fp32", "-o", str(bundle)]
+    delays = Random(0)
+    for _ in range(60 if "I2I_TRIALS" in os.environ else 2):
+        pid = get_fork_server().start(words, tmp_path / "log")
+        time.sleep(delays.uniform(0, 6))
+        os.kill(pid, signal.SIGKILL)
+        get_fork_server().wait(pid)
+        found = Bundle.read(bundle)
+        assert all(found.files_of(variant) for variant in found.manifest.variants)
 
 
 # files that somebody changed

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import ModelProto, helper
@@ -57,7 +57,6 @@ def draw_frames(draw: st.DrawFn) -> list[NDArray[np.float32]]:
     return [v.astype(np.float32).reshape(shape) for v in values]
 
 
-@settings(max_examples=60, deadline=None)
 @given(draw_frames())
 def test_streamed_frames_show_what_all_at_once_would(frames: list[NDArray[Any]]) -> None:
     seen = observe(make_identity_graph(*frames[0].shape), ["y"], frames)["y"]
