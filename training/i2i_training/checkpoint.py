@@ -112,10 +112,12 @@ def save_generator(
             f"{path}: the module is not the {spec.config.architecture} that its spec describes: {wrong}"
         )
     state = pack(state, coarseness or {})
+    header = spec.to_json()
     try:
+        GeneratorSpec.from_json(header)  # what is written can be read: there may be odd characters in it
         with write_atomically(path) as temporary:
-            safetensors.torch.save_file(state, temporary, metadata={HEADER: json.dumps(spec.to_json())})
-    except (OSError, safetensors.SafetensorError) as error:
+            safetensors.torch.save_file(state, temporary, metadata={HEADER: json.dumps(header)})
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be written: {error}") from error
     return path
 

@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from i2i_sdk.bundle.decoding import decode
+
 Norm = Literal["instance", "batch", "none"]
 Padding = Literal["reflect", "replicate", "zero"]
 Upsample = Literal["transpose", "nearest", "bilinear"]
@@ -27,18 +29,17 @@ def check_choices(options: Any, error: type[Exception] = ValueError) -> None:
 
 
 def _check_options(config: TranslatorConfig | DcganConfig) -> None:
-    """Every option has its default's type, numbers count something, words are known ones."""
-    for each in dataclasses.fields(config):
-        name, kind, value = each.name, type(each.default), getattr(config, each.name)
-        if type(value) is not kind:
-            raise ValueError(f"{name} is {value!r}; needed: {kind.__name__}")
-        numbers = value if kind is tuple else (value,) if kind is int else ()
-        if kind is tuple and not 1 <= len(numbers) <= MAX_BLOCKS:
+    """Numbers count something, words are known ones."""
+    check_choices(config)
+    for name, value in vars(config).items():
+        if isinstance(value, str | bool):
+            continue
+        numbers = value if isinstance(value, tuple) else (value,)
+        if not 1 <= len(numbers) <= MAX_BLOCKS:
             raise ValueError(f"{name} has {len(numbers)} numbers; allowed: 1 to {MAX_BLOCKS}")
         most = MAX_BLOCKS if name == "blocks" else MAX_CHANNELS
-        if not all(type(n) is int and 1 <= n <= most for n in numbers):
+        if not all(1 <= n <= most for n in numbers):
             raise ValueError(f"{name} is {value!r}; allowed: whole numbers from 1 to {most}")
-    check_choices(config)
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,9 @@ class GeneratorSpec:
     assumptions: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        _check_history(self)
+        check_choices(self)
+        if min(self.steps or 0, self.size or 0) < 0:
+            raise ValueError(f"steps is {self.steps} and size {self.size}; needed: 0 or more, or none")
         has_batch_norm = self.config.norm == "batch"
         if has_batch_norm == (self.norm_mode == "none"):
             raise ValueError(
@@ -233,35 +236,12 @@ class GeneratorSpec:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> GeneratorSpec:
-        """Inverse of `to_json`. Raises ValueError for unknown architectures and options."""
+        """Inverse of `to_json`. Raises ValueError for unknown architectures, options and types."""
         data = dict(data)
         if "licence" in data:  # its name in files of before 0.3
             data["license"] = data.pop("licence")
         architecture = data.pop("architecture", None)
         if architecture not in CONFIGS:
             raise ValueError(f"architecture is {architecture!r}; supported: {', '.join(CONFIGS)}")
-        config = _from_dict(CONFIGS[architecture], data.pop("config", {}))
-        return _from_dict(cls, {**data, "config": config})
-
-
-def _check_history(spec: GeneratorSpec) -> None:
-    """Types of everything that a file's header may claim about its weights."""
-    check_choices(spec)
-    for name, kind in get_type_hints(GeneratorSpec).items():
-        value = getattr(spec, name)
-        if kind is str and not isinstance(value, str):
-            raise ValueError(f"{name} is {value!r}; needed: text")
-        if kind == (int | None) and not (value is None or (type(value) is int and value >= 0)):
-            raise ValueError(f"{name} is {value!r}; needed: a whole number, or none")
-        is_lines = isinstance(value, tuple) and all(isinstance(line, str) for line in value)
-        if get_origin(kind) is tuple and not is_lines:
-            raise ValueError(f"{name} is {value!r}; needed: lines of text")
-
-
-def _from_dict(kind: type, data: object) -> Any:
-    if not isinstance(data, dict):
-        raise ValueError(f"the options of {kind.__name__} are {data!r}; needed: names and values")
-    unknown = set(data) - {f.name for f in dataclasses.fields(kind)}
-    if unknown:
-        raise ValueError(f"unknown options of {kind.__name__}: {', '.join(sorted(unknown))}")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+        config = decode(CONFIGS[architecture], data.get("config", {}), "config")
+        return decode(cls, {**data, "config": config}, "header")
