@@ -199,15 +199,14 @@ def _read_upstream(
 ) -> tuple[dict[str, Tensor], GeneratorSpec]:
     state, repairs = upstream.repair_state_dict(read_state_dict(path))
     try:
-        inferred = upstream.infer_config({k: tuple(v.shape) for k, v in state.items()})
-        config = upstream.override_config(inferred.config, padding, upsample)
+        config, assumed = upstream.infer_config({k: tuple(v.shape) for k, v in state.items()})
+        config = upstream.override_config(config, padding, upsample)
     except upstream.UnknownArchitectureError as error:
         raise CheckpointError(
             f"{path}: not a supported generator: {error}. Supported: {upstream.SUPPORTED}"
         ) from error
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    assumed = dict(inferred.assumptions)
     if config.norm == "batch":
         assumed["norm_mode"] = (
             "BatchNorm uses the statistics of each image, as upstream's test script does; "
