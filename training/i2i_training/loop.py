@@ -16,7 +16,7 @@ from i2i_sdk.errors import TrainingError
 from i2i_sdk.imaging.geometry import swap_red_and_blue
 from i2i_sdk.media.images import write_image
 from i2i_training.checkpoint import LATEST, save_generator
-from i2i_training.data import open_training_data, read_held_out
+from i2i_training.data import TrainingData, read_held_out
 from i2i_training.networks import DcganConfig, GeneratorSpec
 from i2i_training.networks.spec import Direction
 from i2i_training.options import write_config
@@ -91,9 +91,7 @@ def run_training(recipe: Recipe, run: RunOptions, resume: bool = False) -> Train
     out, multiple = Path(run.out), compute_size_multiple(recipe)
     held_out = read_held_out(run, recipe.data, multiple, max(multiple, MIN_SIZE), run.eval_images)
     plan = plan_evaluation([g.direction for g in recipe.list_generators(recipe.networks)], held_out, run)
-    source = open_training_data(
-        run, recipe.data, run.batch, run.seed, rank=fabric.global_rank, world=fabric.world_size
-    )
+    source = TrainingData(run, recipe.data, run.batch, run.seed, fabric.global_rank, fabric.world_size)
     with closing(source) as data:
         if not resume:
             check_folder(out, run.overwrite)

@@ -15,7 +15,7 @@ from data_folders import make_located_image, make_noise, write_image, write_pair
 from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
-from i2i_training.data import Batch, DataOptions, TrainingData, open_training_data
+from i2i_training.data import Batch, DataOptions, TrainingData
 
 OPTIONS = DataOptions(load_size=None, crop_size=16)
 CACHE_ALL_GB, CACHE_NONE_GB = 4.0, 0.0
@@ -44,7 +44,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def open_data(root: Path, kind: str, batch: int = 2, seed: int = 0, **changes: object) -> TrainingData:
     options = replace(OPTIONS, data=str(root), **{"noise": 0.0, **changes})
-    return open_training_data(options, kind, batch, seed)
+    return TrainingData(options, kind, batch, seed)
 
 
 def to_levels(images: Tensor) -> Tensor:
@@ -211,15 +211,15 @@ def test_a_state_of_other_images_is_refused(pairs: Path, tmp_path: Path) -> None
 def test_processes_share_what_one_would_see(kind: str, world: int, photos: Path, pairs: Path) -> None:
     root = pairs if kind == "paired" else photos
     options = replace(OPTIONS, data=str(root), jitter=0.3)
-    alone = open_training_data(options, kind, 6, 4)
-    shares = [open_training_data(options, kind, 6, 4, rank, world) for rank in range(world)]
+    alone = TrainingData(options, kind, 6, 4)
+    shares = [TrainingData(options, kind, 6, 4, rank, world) for rank in range(world)]
     for _ in range(8):
         whole, parts = alone.next("cpu"), [share.next("cpu") for share in shares]
         assert all(len(part.b) == 6 // world for part in parts)
         a = torch.cat([part.a for part in parts])
         assert is_same_batch(whole, Batch(a, torch.cat([part.b for part in parts])))
     with pytest.raises(TrainingError, match="batch is 5; it must be a multiple"):
-        open_training_data(options, kind, 5, 0, 0, world)
+        TrainingData(options, kind, 5, 0, 0, world)
 
 
 def list_data_threads() -> list[threading.Thread]:

@@ -51,11 +51,11 @@ def make_maps(count: int) -> list[Image]:
 
 
 def make_pairs(inputs: list[Image], targets: list[Image]) -> HeldOutSet:
-    return HeldOutSet(inputs, targets, targets, [str(n) for n in range(len(inputs))])
+    return HeldOutSet(inputs, targets, targets)
 
 
 def make_unpaired(inputs: list[Image], others: list[Image]) -> HeldOutSet:
-    return HeldOutSet(inputs, None, others, [str(n) for n in range(len(inputs))])
+    return HeldOutSet(inputs, None, others)
 
 
 def list_directions(recipe: Recipe) -> list[str]:

@@ -182,10 +182,12 @@ def _write_upstream(path: Path, module: nn.Module) -> None:
 
 
 def _check_upstream_support(config: GeneratorConfig, path: Path) -> None:
-    if isinstance(config, UnetConfig) or (isinstance(config, ResnetConfig) and config.upsample == "transpose"):
+    if isinstance(config, UnetConfig) or (
+        isinstance(config, ResnetConfig) and config.upsample == "transpose"
+    ):
         return
     raise CheckpointError(
-        f"{path}: this {config.architecture} cannot become an upstream file: upstream has U-Nets, and ResNets "
+        f"{path}: this {config.architecture} cannot become an upstream file: upstream has U-Nets and ResNets "
         f"with transposed convolutions. Keep the {OWN_SUFFIX}, and make a bundle of it with i2i export"
     )
 
