@@ -82,6 +82,12 @@ def test_only_float32_is_saved(change: Callable[[nn.Module], nn.Module], tmp_pat
     assert not list_names(tmp_path)
 
 
+def test_texts_that_could_not_be_read_again_are_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"header\.license: '\\n' may not stand in a text"):
+        save_network(tmp_path / "net.safetensors", license="two\nlines")
+    assert not list_names(tmp_path)
+
+
 def test_generators_are_written_as_safetensors_only(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"written as \.safetensors, not '\.pth'"):
         save_network(tmp_path / "net.pth")

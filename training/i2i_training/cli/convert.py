@@ -67,7 +67,7 @@ def convert(
         Paths and specs of what was written.
 
     Raises:
-        CheckpointError: for files that cannot be read, written or replaced, and for networks upstream lacks.
+        CheckpointError: for files that cannot be read or replaced, and for networks upstream lacks.
             All files are read and checked before the first is written; each is written atomically.
     """
     known = known or {}
@@ -83,7 +83,9 @@ def convert(
         if path.suffix == OWN_SUFFIX:
             save_generator(path, module, spec)
         else:
-            _write_upstream(path, module)
+            # Keys, order and types are upstream's: no statistics of InstanceNorm, all five tensors of BatchNorm.
+            with write_atomically(path) as temporary, temporary.open("wb") as file:
+                torch.save(module.state_dict(), file)
     return [(path, spec) for path, _, spec in loaded]
 
 
@@ -167,18 +169,6 @@ def _plan_jobs(source: Path, target: Path, known: Mapping[str, str]) -> list[tup
     if not is_folder and not target.is_dir():
         return [(source, target)]
     return [(file, target / f"{file.stem}{wanted}") for file in files]
-
-
-def _write_upstream(path: Path, module: nn.Module) -> None:
-    """Write the bare state dict that upstream's `load_networks` reads, atomically.
-
-    Keys, order and types are upstream's: no statistics of InstanceNorm, all five tensors of BatchNorm.
-    """
-    try:
-        with write_atomically(path) as temporary, temporary.open("wb") as file:
-            torch.save(module.state_dict(), file)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written: {error}") from error
 
 
 def _check_upstream_support(config: GeneratorConfig, path: Path) -> None:
