@@ -63,7 +63,10 @@ def load_generator(
     path = Path(path)
     _check_file(path)
     if path.suffix == ".safetensors":
-        _reject_overrides(path, padding, upsample)
+        if padding or upsample:
+            raise CheckpointError(
+                f"{path}: padding and upsample cannot be replaced; the file's header says how it was trained"
+            )
         state, spec = _read_safetensors(path)
     else:
         state, spec = _read_upstream(path, padding, upsample, norm_mode)
@@ -184,14 +187,6 @@ def _describe_differences(state: Mapping[str, Tensor], config: GeneratorConfig) 
         for tensors in (state, upstream.build_meta_state(config))
     )
     return upstream.describe_differences(found, expected)
-
-
-def _reject_overrides(path: Path, padding: str | None, upsample: str | None) -> None:
-    names = [n for n, value in (("padding", padding), ("upsample", upsample)) if value is not None]
-    if names:
-        raise CheckpointError(
-            f"{path}: {' and '.join(names)} cannot be replaced; the file's header says how it was trained"
-        )
 
 
 def _read_upstream(

@@ -55,7 +55,7 @@ def _decode_value(hint: Any, value: object, where: str) -> Any:
     if dataclasses.is_dataclass(value):  # which JSON has none of: decoded before, as one of several kinds
         return value
     if origin is typing.Literal:
-        if value not in arguments:
+        if (type(value), value) not in [(type(allowed), allowed) for allowed in arguments]:  # True is not 1
             raise DecodeError(f"{where} is {value!r}; allowed: {', '.join(map(str, arguments))}")
         return value
     if hint is Any:

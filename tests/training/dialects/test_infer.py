@@ -137,7 +137,7 @@ def test_unets_of_other_depths_are_refused_by_depth() -> None:
     deep = list_shapes(UnetConfig(width=1, downs=8))
     inner = "model.model.1" + ".model.3" * 6 + ".model"
     deeper = {**deep, f"{inner}.3.model.1.weight": (8, 8, 4, 4)}
-    with pytest.raises(UnknownArchitectureError, match=r"U-Net with 9 downs; supported are 5 to 8"):
+    with pytest.raises(UnknownArchitectureError, match=r"downs is 9; allowed: 5, 6, 7, 8"):
         infer_config(deeper)
 
 

@@ -202,8 +202,8 @@ def test_counting_leaves_the_network_as_it_was() -> None:
     [
         (lambda: ResnetConfig(norm="bacth"), "'bacth'; allowed: instance, batch, none"),
         (lambda: UnetConfig(norm="bacth"), "'bacth'; allowed: instance, batch, none"),
-        (lambda: UnetConfig(downs=9), "downs is 9; allowed: 5 to 8"),
-        (lambda: UnetConfig(downs=4), "downs is 4; allowed: 5 to 8"),
+        (lambda: UnetConfig(downs=9), "downs is 9; allowed: 5, 6, 7, 8"),
+        (lambda: UnetConfig(downs=4), "downs is 4; allowed: 5, 6, 7, 8"),
         (lambda: ResnetConfig(padding="mirror"), "padding is 'mirror'; allowed: reflect, replicate, zero"),
         (lambda: ResnetConfig(upsample="pixel"), "upsample is 'pixel'; allowed: transpose, nearest, b"),
         (lambda: ResnetConfig(blocks=0), "blocks is 0; allowed: whole numbers from 1"),

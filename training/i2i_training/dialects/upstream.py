@@ -133,13 +133,11 @@ def _infer_unet(shapes: Shapes) -> Inferred:
     downs, prefix = 1, "model.model.1.model"
     while f"{prefix}.1.weight" in shapes:
         downs, prefix = downs + 1, f"{prefix}.3.model"
-    if not 5 <= downs <= 8:
-        raise UnknownArchitectureError(f"it is a U-Net with {downs} downs; supported are 5 to 8")
     config = UnetConfig(
         in_channels=_get_size(shapes, "model.model.0.weight", 1),
         out_channels=_get_size(shapes, "model.model.3.weight", 1),
         width=_get_size(shapes, "model.model.0.weight", 0),
-        downs=downs,
+        downs=downs,  # pyright: ignore[reportArgumentType]
         norm=_infer_norm(shapes, "model.model.0", "model.model.1.model.2"),
     )
     dropout = "dropout in the inner blocks: off, although upstream's test script without --eval leaves it on"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from i2i_sdk.bundle.decoding import decode
@@ -17,7 +17,6 @@ DIRECTIONS: tuple[str, ...] = get_args(Direction)
 # Far above any generator, and small enough to build from a hostile header.
 MAX_CHANNELS = 4096
 MAX_BLOCKS = 256
-DCGAN_SIZES = (32, 64, 128, 256)
 
 
 def check_choices(options: Any, error: type[Exception] = ValueError) -> None:
@@ -25,7 +24,7 @@ def check_choices(options: Any, error: type[Exception] = ValueError) -> None:
     for name, kind in get_type_hints(type(options)).items():
         value, allowed = getattr(options, name), get_args(kind)
         if get_origin(kind) is Literal and value not in allowed:
-            raise error(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
+            raise error(f"{name} is {value!r}; allowed: {', '.join(map(str, allowed))}")
 
 
 def _check_options(config: TranslatorConfig | DcganConfig) -> None:
@@ -100,14 +99,9 @@ class UnetConfig(TranslatorConfig):
     architecture: ClassVar[str] = "unet"
 
     width: int = 64  # channels of the outermost layers
-    downs: int = 8  # halvings, 5 to 8
+    downs: Literal[5, 6, 7, 8] = 8  # halvings
     norm: Norm = "batch"  # after the convolutions
     dropout: bool = True  # in the inner blocks; it leaves no trace in the keys
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 5 <= self.downs <= 8:
-            raise ValueError(f"downs is {self.downs}; allowed: 5 to 8")
 
 
 @dataclass(frozen=True)
@@ -140,13 +134,8 @@ class EncoderDecoderConfig(TranslatorConfig):
     architecture: ClassVar[str] = "encoder_decoder"
 
     width: int = 128  # of every layer
-    downs: int = 4  # halvings, 1 to 8
+    downs: Literal[1, 2, 3, 4, 5, 6, 7, 8] = 4  # halvings
     norm: Norm = "none"  # after the convolutions
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.downs > 8:
-            raise ValueError(f"downs is {self.downs}; allowed: 1 to 8")
 
 
 @dataclass(frozen=True)
@@ -158,13 +147,11 @@ class DcganConfig:
     latent: int = 100  # numbers, independent and N(0, 1), that one picture is made of
     out_channels: int = 3  # of the output
     width: int = 64  # channels before the last layer; they double toward the latent, up to 16 times
-    size: int = 64  # height and width of the pictures: a power of two, 32 to 256
+    size: Literal[32, 64, 128, 256] = 64  # height and width of the pictures
     norm: Norm = "batch"  # after the convolutions
 
     def __post_init__(self) -> None:
         _check_options(self)
-        if self.size not in DCGAN_SIZES:
-            raise ValueError(f"size is {self.size}; allowed: {', '.join(map(str, DCGAN_SIZES))}")
 
     @property
     def in_channels(self) -> int:
@@ -204,8 +191,8 @@ class GeneratorSpec:
     license: str = "unknown"
     source_sha256: str = ""
     # what was done and taken for granted while reading the file
-    repairs: tuple[str, ...] = field(default=())
-    assumptions: tuple[str, ...] = field(default=())
+    repairs: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_choices(self)
