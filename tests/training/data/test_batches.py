@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from data_folders import make_located_image, make_noise, write_image, write_pairs
+from data_folders import make_located_image, write_image, write_pairs
 from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
@@ -151,15 +151,6 @@ def test_label_maps_get_no_new_colors_when_they_are_stretched(tmp_path: Path) ->
     batch = open_data(tmp_path, "paired", load_size=40, crop_size=40, labels="B").next("cpu")
     assert set(to_levels(batch.b).unique().tolist()) == {0, 255}
     assert len(to_levels(batch.a).unique()) > 2
-
-
-def test_any_number_of_channels(tmp_path: Path) -> None:
-    for n in range(3):
-        array = np.random.default_rng(n).integers(0, 256, (20, 20, 5), np.uint8)
-        write_image(tmp_path / "A" / f"{n}.npy", array)
-        write_image(tmp_path / "B" / f"{n}.png", make_noise(20, 20, n))
-    batch = open_data(tmp_path, "paired", channels_a=5, channels_b=1, jitter=0.1).next("cpu")
-    assert (batch.a.shape, batch.b.shape) == ((2, 5, 16, 16), (2, 1, 16, 16))
 
 
 # ---------------------------------------------------------------- going on

@@ -212,7 +212,10 @@ HEADERS: dict[str, tuple[object, str]] = {
     "fraction": (make_header(width=2.0), "config.width: got float, expected int"),
     "truth": (make_header(width=True), "config.width: got bool, expected int"),
     "truthy": (make_header(dropout="no"), "config.dropout: got str, expected bool"),
-    "not a number": ({"architecture": "unet", "config": {"downs": 8.0}}, "config.downs is 8.0; allowed: 5, 6"),
+    "not a number": (
+        {"architecture": "unet", "config": {"downs": 8.0}},
+        "config.downs is 8.0; allowed: 5, 6",
+    ),
     "object": (make_header(norm={}), "norm is {}"),
     "config list": ({**make_header(), "config": []}, "config: got list, expected an object"),
     "mode": ({**make_header(), "norm_mode": "batch_stats"}, "norm_mode is 'batch_stats'"),

@@ -83,7 +83,7 @@ def convert(
         if path.suffix == OWN_SUFFIX:
             save_generator(path, module, spec)
         else:
-            # Keys, order and types are upstream's: no statistics of InstanceNorm, all five tensors of BatchNorm.
+            # Keys, order and types are upstream's: no statistics of InstanceNorm, five tensors of BatchNorm.
             with write_atomically(path) as temporary, temporary.open("wb") as file:
                 torch.save(module.state_dict(), file)
     return [(path, spec) for path, _, spec in loaded]
