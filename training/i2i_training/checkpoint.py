@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from i2i_sdk.errors import CheckpointError
 from i2i_sdk.files import hash_file, write_atomically
 from i2i_training.dialects import upstream
-from i2i_training.dialects.packed import is_packed, pack, unpack
+from i2i_training.dialects.packed import pack, unpack
 from i2i_training.dialects.pth_file import read_state_dict
 from i2i_training.networks import GeneratorConfig, GeneratorSpec, build_generator
 
@@ -171,8 +171,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], GeneratorSpec]:
         spec = GeneratorSpec.from_json(json.loads(metadata[HEADER]))
     except (ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path}: its header is not valid: {error}") from error
-    if is_packed(state):
-        state = unpack(state, {k: v.shape for k, v in upstream.build_meta_state(spec.config).items()})
+    state = unpack(state, {k: v.shape for k, v in upstream.build_meta_state(spec.config).items()})
     if wrong := _describe_differences(state, spec.config):
         raise CheckpointError(
             f"{path}: its tensors are not those of the {spec.config.architecture} in its header: {wrong}"

@@ -259,13 +259,10 @@ def compute_size_multiple(recipe: Recipe) -> int:
 
 def check_steps_left(steps_done: int, run: RunOptions) -> None:
     """Raise TrainingError for a run that has nothing to do: its folder then stays as it is."""
-    out = shlex.quote(run.out)
-    if steps_done > run.steps:
-        raise TrainingError(f"{run.out}: {steps_done} steps are done already, more than --steps {run.steps}")
-    if steps_done == run.steps:
+    if steps_done >= run.steps:
         raise TrainingError(
             f"{run.out}: finished, {steps_done} of {run.steps} steps; nothing was trained. "
-            f"To go on: i2i train --resume {out} --steps {2 * steps_done}"
+            f"To go on: i2i train --resume {shlex.quote(run.out)} --steps {2 * steps_done}"
         )
 
 
@@ -287,7 +284,6 @@ def _prepare_folder(recipe: Recipe, run: RunOptions, resume: bool) -> None:
     given once.
     """
     out = Path(run.out)
-    out.mkdir(parents=True, exist_ok=True)
     for path in (*([] if resume else _list_run_files(out)), *out.glob(".*.partial*")):
         path.unlink()
     write_config(out / CONFIG, recipe.name, replace(run, overwrite=False), recipe.options)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from i2i_training import networks
 from i2i_training.checkpoint import load_generator, save_generator
+from i2i_training.networks.init import INITS
 from i2i_training.networks.patch_features import PatchSampler, count_feature_channels, select_feature_layers
 from i2i_training.networks.spec import reverse_config
 
@@ -261,7 +262,7 @@ def test_spectral_norm_bounds_every_layer(make: type[nn.Module]) -> None:
     assert all("parametrizations" not in key for key in make(3, 4).state_dict())
 
 
-@pytest.mark.parametrize("kind", networks.INITS)
+@pytest.mark.parametrize("kind", INITS)
 @pytest.mark.parametrize(
     "net",
     [

@@ -167,7 +167,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["config.toml", "machine.json", "metrics.csv"])
+@pytest.mark.parametrize("name", ["config.toml", "metrics.csv"])
 def test_what_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "config.toml").write_text(CONFIG)
     (tmp_path / name).write_text("= [")

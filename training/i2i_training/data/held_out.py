@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.data.data_options import DataOptions, check_data_options
 from i2i_training.data.image_tensors import Image
-from i2i_training.data.layout import Split, find_layout, select_evenly
+from i2i_training.data.layout import find_layout, select_evenly
 from i2i_training.data.scan import read_split
 
 
@@ -57,13 +57,8 @@ def read_held_out(
         )
     layout = find_layout(Path(options.data), kind, options.direction)
     held, train = layout.held_out, layout.train
-    if held.is_paired:
-        pairs = select_evenly(list(zip(held.inputs, held.targets, strict=True)), max_images)
-        chosen = Split([a for a, _ in pairs], [b for _, b in pairs], True, held.problems)
-    else:
-        chosen = Split(
-            select_evenly(held.inputs, max_images), select_evenly(held.targets or train.targets, max_images)
-        )
+    inputs, targets = (select_evenly(x, max_images) for x in (held.inputs, held.targets or train.targets))
+    chosen = replace(held, inputs=inputs, targets=targets)  # both of a pair, since there are as many
     good, images = read_split(chosen, options, min_size, math.inf, multiple_of)
     inputs, others = ([images[s] for s in sources] for sources in (good.inputs, good.targets))
     return HeldOutSet(inputs, others if good.is_paired else None, others)

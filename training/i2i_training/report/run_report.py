@@ -85,10 +85,7 @@ def _drop_non_finite(curves: Curves) -> Curves:
 def _read_machine(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise TrainingError(f"{path} is not JSON: {error}. Move it away") from error
+    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     facts.pop("load_1min", None)  # of the moment when the run began: says nothing about the rest
     return facts
 

@@ -117,7 +117,6 @@ def open_journal(run: RunOptions, config: Mapping[str, Any], resumed_at: int = 0
         [(50, 0.5)]
     """
     out = Path(run.out)
-    out.mkdir(parents=True, exist_ok=True)
     seconds = _truncate_metrics(out / METRICS, resumed_at)
     with ExitStack() as opened:
         writers: list[LogWriter] = [opened.enter_context(closing(_CsvWriter(out / METRICS)))]
