@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -36,16 +35,14 @@ def load_state(out: Path) -> dict[str, Any]:
     return torch.load(out / "state.pt", weights_only=True)
 
 
-def make_interrupted_recipe(
-    name: str, at_step: int, interrupt: Callable[[], None] = lambda: signal.raise_signal(signal.SIGINT)
-) -> Recipe:
-    """The recipe in a process that gets Ctrl-C, or something else, at the start of this step."""
+def make_interrupted_recipe(name: str, at_step: int) -> Recipe:
+    """The recipe in a process that gets Ctrl-C at the start of this step."""
     recipe = make_seeded_recipe(name)
     step, steps = recipe.step, count(1)
 
     def interrupt_step(batch: Batch) -> dict[str, Tensor]:
         if next(steps) == at_step:
-            interrupt()
+            signal.raise_signal(signal.SIGINT)
         return step(batch)
 
     recipe.step = interrupt_step
@@ -103,27 +100,6 @@ def test_the_learning_rate_goes_on_where_it_was(schedule: str, pictures: Path, t
     assert rates[0] == rates[1] and len(rates[0]) == 12
     assert len({rate for _, rate in rates[0]}) > 2
     assert read_weights(Path(run.out)) == read_weights(Path(stopped.out))
-
-
-@bit_for_bit
-def test_a_killed_runs_last_steps_come_again(pictures: Path, tmp_path: Path) -> None:
-    """The state is older than the curves where a process died between two checkpoints."""
-
-    class KilledError(BaseException):
-        pass
-
-    def kill() -> None:
-        raise KilledError
-
-    run = make_run(pictures, tmp_path / "killed", log_every=1)
-    with pytest.raises(KilledError):
-        run_training(make_interrupted_recipe("pix2pix", 8, kill), run)
-    assert load_state(tmp_path / "killed")["step"] == 5
-    train_tiny(run, resume=True)
-    train_tiny(replace(run, out=str(tmp_path / "whole")))
-    assert read_weights(tmp_path / "killed") == read_weights(tmp_path / "whole")
-    curves = read_metrics(tmp_path / "killed" / "metrics.csv")
-    assert [step for step, _ in curves["loss", "D"]] == list(range(1, 13))
 
 
 # ---------------------------------------------------------------- what may change, and what may not
