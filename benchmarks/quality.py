@@ -31,7 +31,7 @@ from i2i_sdk.imaging.geometry import swap_red_and_blue
 from i2i_sdk.media.images import write_image
 from i2i_sdk.perf.machine import describe_machine
 from i2i_training.checkpoint import load_generator
-from i2i_training.data import DataOptions, HeldOutSet, normalize_images, open_training_data, read_held_out
+from i2i_training.data import DataOptions, HeldOutSet, TrainingData, normalize_images, read_held_out
 from i2i_training.metrics import compute_edge_similarity, compute_paired_scores, compute_sliced_wasserstein
 from i2i_training.networks import count_parameters
 from i2i_training.run.evaluation import resolve_palette, translate_images
@@ -150,7 +150,7 @@ def train_classifier(backward_options: DataOptions) -> nn.Module:
     net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.3), nn.Linear(128, 1))
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, CLASSIFIER_STEPS)
-    data = open_training_data(backward_options, "unpaired", CLASSIFIER_BATCH, seed=0)
+    data = TrainingData(backward_options, "unpaired", CLASSIFIER_BATCH, seed=0)
     for _ in range(CLASSIFIER_STEPS):
         batch = data.next("cpu")
         assert batch.a is not None

@@ -32,7 +32,7 @@ from benchmarks.reporting.publish import publish
 from i2i_sdk.perf.quiet import QuietMonitor
 from i2i_sdk.perf.record import Row
 from i2i_sdk.perf.timing import compute_median_ratio, compute_statistics, time_interleaved
-from i2i_training.data import Batch, TrainingData, open_training_data
+from i2i_training.data import Batch, TrainingData
 from i2i_training.losses.image_pool import ImagePool
 from i2i_training.options import apply_values
 from i2i_training.recipes import RECIPES, Recipe
@@ -160,7 +160,7 @@ def make_run_options(name: str, folder: Path, size: int, batch: int | None) -> t
 
 
 def open_data(name: str, run: RunOptions) -> TrainingData:
-    return open_training_data(run, RECIPES[name].recipe.data, run.batch, run.seed)
+    return TrainingData(run, RECIPES[name].recipe.data, run.batch, run.seed)
 
 
 def prepare_recipe(name: str, options: Any, precision: str, compiled: bool) -> tuple[Recipe, torch.device]:

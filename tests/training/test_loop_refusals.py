@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import RESNET, TINY, UNET, D, make_run, train_tiny
+from tiny_runs import RESNET, TINY, UNET, make_run, train_tiny
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.run.run_options import RunOptions
@@ -21,27 +21,15 @@ UNET_PIX2PIX = {"generator": "unet", "unet": UNET}
     [
         ("pix2pix", UNET_PIX2PIX, {"crop_size": 48, "load_size": 48}, "the unet needs multiples of 32"),
         ("pix2pix", {}, {"crop_size": 64}, "crop_size is 64; crops are cut from images of load_size 36"),
-        ("pix2pix", {"discriminator": replace(D, layers=4)}, {}, "4 layers needs at least 48"),
         ("cut", {}, {"load_size": None, "crop_size": 44}, "is 40x40 pixels; at least 44x44"),
         ("pix2pix", {"resnet": replace(RESNET, in_channels=1)}, {}, "is 3, but the network takes 1"),
         ("cyclegan", {}, {"channels_b": 1}, "channels_b is 1, but the network gives 3"),
         ("dcgan", {}, {"channels_b": 1}, "channels_b is 1, but the network gives 3"),
-        ("dcgan", {}, {"load_size": 72, "crop_size": 64}, "crop_size is 64, but pictures of network.size 32"),
         ("pix2pix", {}, {"data": "/nowhere"}, "there is no data set folder /nowhere"),
-        (
-            "pix2pix",
-            {},
-            {"best_by": "beauty"},
-            "best_by is 'beauty'; .* allowed: auto, l1, psnr, ssim, swd",
-        ),
+        ("pix2pix", {}, {"best_by": "beauty"}, "best_by is 'beauty'; .* allowed: auto, l1, psnr, ssim, swd"),
         ("pix2pix", {}, {"best_by": "miou"}, "best_by is 'miou', which need --palette; for these"),
         ("pix2pix", {}, {"best_by": "fid"}, "best_by is 'fid', which need --inception"),
-        (
-            "cyclegan",
-            {},
-            {"best_by": "edge_similarity"},
-            "best_by is 'edge_sim.*, ssim, swd$",
-        ),
+        ("cyclegan", {}, {"best_by": "edge_similarity"}, "best_by is 'edge_sim.*, ssim, swd$"),
         ("dcgan", {}, {"best_by": "l1"}, "best_by is 'l1'; for these images .*: auto, swd$"),
         ("pix2pix", {}, {"palette": "red"}, "palette entry 'red' is no color"),
         ("dcgan", {}, {"palette": "#ff0000"}, "palette is '#ff0000': pixel accuracy needs held-out pairs"),
@@ -73,21 +61,17 @@ def test_half_precision_without_a_gpu_is_refused_not_replaced(pictures: Path, tm
         ({"log_every": 0}, "log_every is 0"),
         ({"eval_images": 0}, "eval_images is 0"),
         ({"crop_size": 0}, "crop_size is 0; at least 1"),
-        ({"labels": "a"}, "labels is 'a'; allowed: none, A, B, both"),
         ({"jitter": 1.5}, "jitter is 1.5; it is a strength, 0 to 1"),
-        ({"jitter": float("nan")}, "jitter is nan"),
         ({"noise": -1.0}, "noise is -1.0; at least 0"),
         ({"channels_b": 17}, "channels_b is 17; allowed: 1 to 16"),
         ({"cache_gb": -1.0}, "cache_gb is -1.0; at least 0"),
         ({"minutes": 0.0}, "minutes is 0.0; more than 0, or none"),
         ({"minutes": float("nan")}, "minutes is nan"),
         ({"decay_from": 1.5}, "decay_from is 1.5; it is a share"),
-        ({"decay_from": float("nan")}, "decay_from is nan"),
         ({"ema": 1.0}, "ema is 1.0; it is a decay"),
         ({"seed": -1}, "seed is -1; allowed: 0 to"),
         ({"seed": 2**32}, "seed is 4294967296"),
-        ({"direction": "BtoC"}, "direction is 'BtoC'; allowed: AtoB, BtoA"),
-        ({"schedule": "never"}, "schedule is 'never'; allowed: constant, linear"),
+        ({"license": "two\nlines"}, "license is 'two.*; it must be one line"),
         ({"precision": "8-bit"}, "precision is '8-bit'; allowed: 32-true, bf16-mixed"),
     ],
 )

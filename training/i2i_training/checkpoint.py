@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from i2i_sdk.errors import CheckpointError
 from i2i_sdk.files import hash_file, write_atomically
 from i2i_training.dialects import upstream
-from i2i_training.dialects.packed import is_packed, pack, unpack
+from i2i_training.dialects.packed import pack, unpack
 from i2i_training.dialects.pth_file import read_state_dict
 from i2i_training.networks import GeneratorConfig, GeneratorSpec, build_generator
 
@@ -63,7 +63,10 @@ def load_generator(
     path = Path(path)
     _check_file(path)
     if path.suffix == ".safetensors":
-        _reject_overrides(path, padding, upsample)
+        if padding or upsample:
+            raise CheckpointError(
+                f"{path}: padding and upsample cannot be replaced; the file's header says how it was trained"
+            )
         state, spec = _read_safetensors(path)
     else:
         state, spec = _read_upstream(path, padding, upsample, norm_mode)
@@ -101,7 +104,7 @@ def save_generator(
 
     Raises:
         CheckpointError: when the module's layers are not those of `spec.config`, so that every file that
-            exists can be loaded; and where it cannot be written.
+            exists can be loaded, and for a text that no header may have.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -112,11 +115,13 @@ def save_generator(
             f"{path}: the module is not the {spec.config.architecture} that its spec describes: {wrong}"
         )
     state = pack(state, coarseness or {})
+    header = spec.to_json()
     try:
-        with write_atomically(path) as temporary:
-            safetensors.torch.save_file(state, temporary, metadata={HEADER: json.dumps(spec.to_json())})
-    except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{path}: cannot be written: {error}") from error
+        GeneratorSpec.from_json(header)
+    except ValueError as error:  # such as odd characters in a text
+        raise CheckpointError(f"{path}: its header could not be read again: {error}") from error
+    with write_atomically(path) as temporary:
+        temporary.write_bytes(safetensors.torch.save(state, {HEADER: json.dumps(header)}))
     return path
 
 
@@ -166,8 +171,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], GeneratorSpec]:
         spec = GeneratorSpec.from_json(json.loads(metadata[HEADER]))
     except (ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path}: its header is not valid: {error}") from error
-    if is_packed(state):
-        state = unpack(state, {k: v.shape for k, v in upstream.build_meta_state(spec.config).items()})
+    state = unpack(state, {k: v.shape for k, v in upstream.build_meta_state(spec.config).items()})
     if wrong := _describe_differences(state, spec.config):
         raise CheckpointError(
             f"{path}: its tensors are not those of the {spec.config.architecture} in its header: {wrong}"
@@ -184,28 +188,19 @@ def _describe_differences(state: Mapping[str, Tensor], config: GeneratorConfig) 
     return upstream.describe_differences(found, expected)
 
 
-def _reject_overrides(path: Path, padding: str | None, upsample: str | None) -> None:
-    names = [n for n, value in (("padding", padding), ("upsample", upsample)) if value is not None]
-    if names:
-        raise CheckpointError(
-            f"{path}: {' and '.join(names)} cannot be replaced; the file's header says how it was trained"
-        )
-
-
 def _read_upstream(
     path: Path, padding: str | None, upsample: str | None, norm_mode: str | None
 ) -> tuple[dict[str, Tensor], GeneratorSpec]:
     state, repairs = upstream.repair_state_dict(read_state_dict(path))
     try:
-        inferred = upstream.infer_config({k: tuple(v.shape) for k, v in state.items()})
-        config = upstream.override_config(inferred.config, padding, upsample)
+        config, assumed = upstream.infer_config({k: tuple(v.shape) for k, v in state.items()})
+        config = upstream.override_config(config, padding, upsample)
     except upstream.UnknownArchitectureError as error:
         raise CheckpointError(
             f"{path}: not a supported generator: {error}. Supported: {upstream.SUPPORTED}"
         ) from error
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    assumed = dict(inferred.assumptions)
     if config.norm == "batch":
         assumed["norm_mode"] = (
             "BatchNorm uses the statistics of each image, as upstream's test script does; "

@@ -16,7 +16,7 @@ from i2i_sdk.errors import TrainingError
 from i2i_sdk.imaging.geometry import swap_red_and_blue
 from i2i_sdk.media.images import write_image
 from i2i_training.checkpoint import LATEST, save_generator
-from i2i_training.data import open_training_data, read_held_out
+from i2i_training.data import TrainingData, read_held_out
 from i2i_training.networks import DcganConfig, GeneratorSpec
 from i2i_training.networks.spec import Direction
 from i2i_training.options import write_config
@@ -91,9 +91,7 @@ def run_training(recipe: Recipe, run: RunOptions, resume: bool = False) -> Train
     out, multiple = Path(run.out), compute_size_multiple(recipe)
     held_out = read_held_out(run, recipe.data, multiple, max(multiple, MIN_SIZE), run.eval_images)
     plan = plan_evaluation([g.direction for g in recipe.list_generators(recipe.networks)], held_out, run)
-    source = open_training_data(
-        run, recipe.data, run.batch, run.seed, rank=fabric.global_rank, world=fabric.world_size
-    )
+    source = TrainingData(run, recipe.data, run.batch, run.seed, fabric.global_rank, fabric.world_size)
     with closing(source) as data:
         if not resume:
             check_folder(out, run.overwrite)
@@ -261,13 +259,10 @@ def compute_size_multiple(recipe: Recipe) -> int:
 
 def check_steps_left(steps_done: int, run: RunOptions) -> None:
     """Raise TrainingError for a run that has nothing to do: its folder then stays as it is."""
-    out = shlex.quote(run.out)
-    if steps_done > run.steps:
-        raise TrainingError(f"{run.out}: {steps_done} steps are done already, more than --steps {run.steps}")
-    if steps_done == run.steps:
+    if steps_done >= run.steps:
         raise TrainingError(
             f"{run.out}: finished, {steps_done} of {run.steps} steps; nothing was trained. "
-            f"To go on: i2i train --resume {out} --steps {2 * steps_done}"
+            f"To go on: i2i train --resume {shlex.quote(run.out)} --steps {2 * steps_done}"
         )
 
 
@@ -289,7 +284,6 @@ def _prepare_folder(recipe: Recipe, run: RunOptions, resume: bool) -> None:
     given once.
     """
     out = Path(run.out)
-    out.mkdir(parents=True, exist_ok=True)
     for path in (*([] if resume else _list_run_files(out)), *out.glob(".*.partial*")):
         path.unlink()
     write_config(out / CONFIG, recipe.name, replace(run, overwrite=False), recipe.options)

@@ -186,26 +186,20 @@ def read_config(path: Path) -> dict[str, Any]:
 def write_config(path: Path, recipe: str, *options: Any) -> Path:
     """Write every option of the dataclasses as one TOML file, atomically, and return its path.
 
-    `read_config` and `apply_values` bring the same dataclasses back. Raises TrainingError when the file
-    cannot be written.
+    `read_config` and `apply_values` bring the same dataclasses back.
     """
     table = {RECIPE: recipe}
     for part in options:
-        table |= _spell_none(dataclasses.asdict(part))
+        table |= dataclasses.asdict(part, dict_factory=_spell_none)
     text = f"# i2i train --config {path.name} --out ANOTHER trains with these options again.\n\n"
-    try:
-        with write_atomically(path) as temporary:
-            temporary.write_bytes((text + tomli_w.dumps(table)).encode())
-    except OSError as error:
-        raise TrainingError(f"{path}: cannot be written: {error.strerror}") from error
+    with write_atomically(path) as temporary:
+        temporary.write_bytes((text + tomli_w.dumps(table)).encode())
     return path
 
 
-def _spell_none(table: dict[str, Any]) -> dict[str, Any]:
+def _spell_none(items: list[tuple[str, Any]]) -> dict[str, Any]:
     """TOML has no null."""
-    return {
-        k: _spell_none(v) if isinstance(v, dict) else "none" if v is None else v for k, v in table.items()
-    }
+    return {name: "none" if value is None else value for name, value in items}
 
 
 def _refuse_upstream_flags(flags: Sequence[str], known: set[str]) -> None:

@@ -52,6 +52,12 @@ def decode(kind: type[T], data: object, where: str) -> T:
 
 def _decode_value(hint: Any, value: object, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(value):  # which JSON has none of: decoded before, as one of several kinds
+        return value
+    if origin is typing.Literal:
+        if (type(value), value) not in [(type(allowed), allowed) for allowed in arguments]:  # True is not 1
+            raise DecodeError(f"{where} is {value!r}; allowed: {', '.join(map(str, arguments))}")
+        return value
     if hint is Any:
         _check_plain(value, where, 0)
         return value

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from tiny_runs import PIX2PIX, SMALL, make_path_arguments, parse_next_commands
-from warm import TIMEOUT_S, get_fork_server, wait_until
+from warm import get_fork_server, wait_until
 
 from i2i_training.checkpoint import load_generator
 from i2i_training.cli.train import EXIT_STOPPED, main
@@ -39,33 +37,6 @@ def test_signals_save_and_say_how_to_go_on(asked: signal.Signals, pictures: Path
     code, text = get_fork_server().run([*command, "--steps", str(step + 1)], log)
     assert code == 0, text
     assert parse_next_commands(text) == [["export", str(out)]]
-
-
-def test_ctrl_c_of_the_real_command(pictures: Path, tmp_path: Path) -> None:
-    """Started as people start it, with the signal to the whole group as a terminal sends it."""
-    out, log = tmp_path / "run", tmp_path / "log"
-    command = [
-        str(Path(sys.executable).with_name("i2i")),
-        "train",
-        *PIX2PIX.split(),
-        *make_path_arguments(pictures, out),
-    ]
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [*command, "--steps", "1000000", "--log_every", "1"],
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-    try:
-        wait_until(lambda: "step 2/" in log.read_text() or process.poll() is not None, log)
-        os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(TIMEOUT_S) == EXIT_STOPPED
-    finally:
-        process.kill()
-        process.wait()
-    assert f"next: i2i train --resume {out}\n" in log.read_text()
 
 
 def test_minutes_are_a_plan_not_an_interruption(

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from data_folders import make_located_image, make_noise, write_image, write_pairs
+from data_folders import make_located_image, write_image, write_pairs
 from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
-from i2i_training.data import Batch, DataOptions, TrainingData, open_training_data
+from i2i_training.data import Batch, DataOptions, TrainingData
 
 OPTIONS = DataOptions(load_size=None, crop_size=16)
 CACHE_ALL_GB, CACHE_NONE_GB = 4.0, 0.0
@@ -44,7 +44,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def open_data(root: Path, kind: str, batch: int = 2, seed: int = 0, **changes: object) -> TrainingData:
     options = replace(OPTIONS, data=str(root), **{"noise": 0.0, **changes})
-    return open_training_data(options, kind, batch, seed)
+    return TrainingData(options, kind, batch, seed)
 
 
 def to_levels(images: Tensor) -> Tensor:
@@ -153,15 +153,6 @@ def test_label_maps_get_no_new_colors_when_they_are_stretched(tmp_path: Path) ->
     assert len(to_levels(batch.a).unique()) > 2
 
 
-def test_any_number_of_channels(tmp_path: Path) -> None:
-    for n in range(3):
-        array = np.random.default_rng(n).integers(0, 256, (20, 20, 5), np.uint8)
-        write_image(tmp_path / "A" / f"{n}.npy", array)
-        write_image(tmp_path / "B" / f"{n}.png", make_noise(20, 20, n))
-    batch = open_data(tmp_path, "paired", channels_a=5, channels_b=1, jitter=0.1).next("cpu")
-    assert (batch.a.shape, batch.b.shape) == ((2, 5, 16, 16), (2, 1, 16, 16))
-
-
 # ---------------------------------------------------------------- going on
 
 
@@ -211,15 +202,15 @@ def test_a_state_of_other_images_is_refused(pairs: Path, tmp_path: Path) -> None
 def test_processes_share_what_one_would_see(kind: str, world: int, photos: Path, pairs: Path) -> None:
     root = pairs if kind == "paired" else photos
     options = replace(OPTIONS, data=str(root), jitter=0.3)
-    alone = open_training_data(options, kind, 6, 4)
-    shares = [open_training_data(options, kind, 6, 4, rank, world) for rank in range(world)]
+    alone = TrainingData(options, kind, 6, 4)
+    shares = [TrainingData(options, kind, 6, 4, rank, world) for rank in range(world)]
     for _ in range(8):
         whole, parts = alone.next("cpu"), [share.next("cpu") for share in shares]
         assert all(len(part.b) == 6 // world for part in parts)
         a = torch.cat([part.a for part in parts])
         assert is_same_batch(whole, Batch(a, torch.cat([part.b for part in parts])))
     with pytest.raises(TrainingError, match="batch is 5; it must be a multiple"):
-        open_training_data(options, kind, 5, 0, 0, world)
+        TrainingData(options, kind, 5, 0, 0, world)
 
 
 def list_data_threads() -> list[threading.Thread]:

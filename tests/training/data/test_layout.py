@@ -11,7 +11,7 @@ import pytest
 from data_folders import make_located_image, make_noise, write_image, write_pairs
 
 from i2i_sdk.errors import TrainingError
-from i2i_training.data import DataOptions, HeldOutSet, open_training_data, read_held_out
+from i2i_training.data import DataOptions, HeldOutSet, TrainingData, read_held_out
 from i2i_training.data.labels import score_label_likeness
 from i2i_training.data.layout import Split, find_layout, select_evenly
 
@@ -29,7 +29,7 @@ def load_held_out(root: Path, kind: str, max_images: int | None = None, **change
 def assert_refused(root: Path, *parts: str, kind: str = "paired", **changes: object) -> str:
     """With an error that says these parts."""
     with pytest.raises(TrainingError) as caught:
-        open_training_data(make_options(root, **changes), kind, 1, 0).close()
+        TrainingData(make_options(root, **changes), kind, 1, 0).close()
     message = str(caught.value)
     for part in parts:
         assert part in message
@@ -54,7 +54,7 @@ def test_left_half_is_a_and_colors_are_rgb(tmp_path: Path) -> None:
     for split in ("train", "val"):
         write_image(tmp_path / split / "one.png", np.hstack([left, right]))
     found = load_held_out(tmp_path, "paired")
-    assert found.names == ["one"] and found.references is found.targets
+    assert len(found.inputs) == 1 and found.references is found.targets
     assert np.array_equal(found.inputs[0], left) and np.array_equal(found.targets[0], right)
     back = load_held_out(tmp_path, "paired", direction="BtoA")
     assert np.array_equal(back.inputs[0], right) and np.array_equal(back.references[0], left)
@@ -71,14 +71,14 @@ def test_separate_folders_have_their_own_held_out_images(held: str, tmp_path: Pa
     back = find_layout(tmp_path, "unpaired", "BtoA")
     assert list_names(back.train) == (["c.png", "d.png", "e.png"], ["a.png", "b.png"])
     found = load_held_out(tmp_path, "unpaired")
-    assert (found.names, found.targets, len(found.references)) == (["f"], None, 2)
+    assert (len(found.inputs), found.targets, len(found.references)) == (1, None, 2)
 
 
 def test_examples_come_from_training_where_there_are_no_others(tmp_path: Path) -> None:
     for folder, stems in (("trainA", "ab"), ("trainB", "cde"), ("testA", "f")):
         fill_folder(tmp_path / folder, *stems)
     found = load_held_out(tmp_path, "unpaired")
-    assert (found.names, len(found.references)) == (["f"], 3)
+    assert (len(found.inputs), len(found.references)) == (1, 3)
     back = find_layout(tmp_path, "unpaired", "BtoA")  # whose inputs have none: every eighth is held out
     assert list_names(back.held_out) == (["c.png"], ["f.png"])
     assert list_names(back.train) == (["d.png", "e.png"], ["a.png", "b.png"])
@@ -124,15 +124,15 @@ def test_flat_layouts_give_up_every_eighth_image(tmp_path: Path, caplog: pytest.
     for root in (tmp_path / "folders", tmp_path / "beside"):
         caplog.clear()
         with caplog.at_level(logging.WARNING):
-            open_training_data(make_options(root), "paired", 1, 0).close()
-            open_training_data(make_options(root), "paired", 2, 0, rank=1, world=2).close()  # says nothing
+            TrainingData(make_options(root), "paired", 1, 0).close()
+            TrainingData(make_options(root), "paired", 2, 0, rank=1, world=2).close()  # says nothing
         assert [r.getMessage() for r in caplog.records if "every 8th is held out" in r.getMessage()]
         assert len(caplog.records) == 1
         for kind in ("paired", "unpaired"):
-            assert load_held_out(root, kind).names == ["00", "08", "16"]
-            train = find_layout(root, kind, "AtoB").train
-            assert len(train.inputs) == len(train.targets) == 15
-            assert not {"00.png", "08.png", "16.png"} & {*list_names(train)[0], *list_names(train)[1]}
+            layout = find_layout(root, kind, "AtoB")
+            assert list_names(layout.held_out) == (["00.png", "08.png", "16.png"],) * 2
+            rest = [f"{n:02}.png" for n in range(18) if n % 8]
+            assert list_names(layout.train) == (rest, rest)
 
 
 def test_folders_without_pairs_suit_unpaired_recipes(tmp_path: Path) -> None:
@@ -147,11 +147,11 @@ def test_folders_without_pairs_suit_unpaired_recipes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("folder", ["trainB", "B/train", "train", "B", "."])
 def test_a_single_domain(folder: str, tmp_path: Path) -> None:
     fill_folder(tmp_path / folder, "a", "b")
-    data = open_training_data(make_options(tmp_path), "single", 2, 0)
+    data = TrainingData(make_options(tmp_path), "single", 2, 0)
     batch = data.next("cpu")
     assert batch.a is None and batch.b.shape == (2, 3, 8, 8)
     found = load_held_out(tmp_path, "single")
-    assert (found.inputs, found.targets, found.names) == ([], None, ["a", "b"])
+    assert (found.inputs, found.targets, len(found.references)) == ([], None, 2)
     assert "2 images" in data.description
 
 
@@ -159,7 +159,8 @@ def test_a_single_domain(folder: str, tmp_path: Path) -> None:
 def test_the_single_domain_follows_the_direction(train: str, held: str, tmp_path: Path) -> None:
     fill_folder(tmp_path / train, "a", "b")
     fill_folder(tmp_path / held, "c")
-    assert load_held_out(tmp_path, "single", direction="BtoA").names == ["c"]
+    layout = find_layout(tmp_path, "single", "BtoA")
+    assert list_names(layout.held_out) == ([], ["c.png"])
 
 
 @pytest.mark.parametrize("kind", ["paired", "unpaired", "single"])
@@ -223,13 +224,13 @@ def test_bad_files_can_be_gone_without(kind: str, tmp_path: Path, caplog: pytest
     write_bad_pairs(tmp_path / "train")
     write_bad_pairs(tmp_path / "val")
     with caplog.at_level(logging.WARNING):
-        data = open_training_data(make_options(tmp_path, skip_bad=True), kind, 1, 0)
+        data = TrainingData(make_options(tmp_path, skip_bad=True), kind, 1, 0)
     assert data.description.startswith("3 ")
     assert "4 of 7 files" in caplog.text and "odd.png" in caplog.text
     with pytest.raises(TrainingError, match="4 of 7 files"):
         read_held_out(make_options(tmp_path), kind, 1, 8)
     found = read_held_out(make_options(tmp_path, skip_bad=True), kind, 1, 8)
-    assert found.names == ["image0", "image1", "image2"]
+    assert len(found.inputs) == len(found.targets) == 3
 
 
 def test_unpaired_and_unequal_files_are_listed(tmp_path: Path) -> None:
@@ -245,9 +246,9 @@ def test_unpaired_and_unequal_files_are_listed(tmp_path: Path) -> None:
         f"{Path('trainB', 'b.jpg')}: another file has the same name",
         *("big.png: is 8x8 pixels, but its partner", "12x10"),
     )
-    data = open_training_data(make_options(tmp_path, skip_bad=True), "paired", 1, 0)
+    data = TrainingData(make_options(tmp_path, skip_bad=True), "paired", 1, 0)
     assert data.description.startswith("2 pairs")
-    open_training_data(make_options(tmp_path), "unpaired", 1, 0).close()
+    TrainingData(make_options(tmp_path), "unpaired", 1, 0).close()
 
 
 def test_nothing_left_is_an_error_even_when_skipping(tmp_path: Path) -> None:
@@ -263,7 +264,7 @@ def test_nothing_left_is_an_error_even_when_skipping(tmp_path: Path) -> None:
 def test_options_that_do_not_work(changes: dict[str, object], text: str, tmp_path: Path) -> None:
     write_pairs(tmp_path, 2)
     bad = replace(make_options(tmp_path), **changes)
-    for read in (lambda: open_training_data(bad, "paired", 1, 0), lambda: read_held_out(bad, "paired", 1, 1)):
+    for read in (lambda: TrainingData(bad, "paired", 1, 0), lambda: read_held_out(bad, "paired", 1, 1)):
         with pytest.raises(TrainingError, match=text):
             read()
 
@@ -275,7 +276,6 @@ def test_held_out_images_are_whole_and_suit_the_network(tmp_path: Path) -> None:
     write_pairs(tmp_path / "train", 2)
     write_pairs(tmp_path / "val", 9)
     found = read_held_out(make_options(tmp_path), "paired", 16, 8, 3)
-    assert found.names == ["image0", "image3", "image6"]
     assert np.array_equal(found.inputs, [make_located_image(n)[:32, :48] for n in (0, 3, 6)])
     assert np.array_equal(found.targets, 255 - np.stack(found.inputs))
     stretched = read_held_out(make_options(tmp_path, load_size=39), "paired", 16, 8)
@@ -317,7 +317,7 @@ def link_some(folder: Path, out: Path, max_files: int = 50) -> None:
 def test_label_maps_on_the_other_side_are_recognized(name: str, shared_data: Path, tmp_path: Path) -> None:
     link_some(shared_data / name, tmp_path / "train")
     link_some(shared_data / name, tmp_path / "val", 1)
-    open_training_data(make_options(tmp_path, labels="B"), "paired", 1, 0).close()
+    TrainingData(make_options(tmp_path, labels="B"), "paired", 1, 0).close()
     for direction, back in (("AtoB", "BtoA"), ("BtoA", "AtoB")):
         parts = "Is the direction swapped", "--labels B", f"--direction {back}"
         assert_refused(tmp_path, *parts, kind="unpaired", labels="A", direction=direction)
@@ -328,7 +328,7 @@ def test_photos_and_paintings_are_not_taken_for_label_maps(shared_data: Path, tm
         link_some(shared_data / "monet2photo" / folder, tmp_path / folder)
     link_some(shared_data / "monet2photo" / "testA", tmp_path / "testA", 7)
     for labels in ("A", "B"):
-        open_training_data(make_options(tmp_path, labels=labels), "unpaired", 1, 0).close()
+        TrainingData(make_options(tmp_path, labels=labels), "unpaired", 1, 0).close()
     found = read_held_out(make_options(tmp_path), "unpaired", 4, 16, 5)
     assert (len(found.inputs), len(found.references), found.targets) == (5, 5, None)
 
@@ -351,7 +351,7 @@ def test_ordinary_photos_are_no_pairs(tmp_path: Path) -> None:
         write_image(tmp_path / f"{index}.png", np.full((height, width, 3), 10 * index, np.uint8))
     options = DataOptions(str(tmp_path), load_size=32, crop_size=32, skip_bad=True)
     with pytest.raises(TrainingError, match=r"like ordinary images, not like pairs.*trainA/ and trainB/"):
-        open_training_data(options, "unpaired", 1, seed=0)
+        TrainingData(options, "unpaired", 1, seed=0)
     for path in tmp_path.iterdir():  # of one size they may be pairs: that cannot be known
         write_image(path, np.zeros((64, 48, 3), np.uint8))
-    open_training_data(options, "unpaired", 1, seed=0).close()
+    TrainingData(options, "unpaired", 1, seed=0).close()

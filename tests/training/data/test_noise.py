@@ -9,7 +9,7 @@ import pytest
 import torch
 from data_folders import write_image
 
-from i2i_training.data import DataOptions, open_training_data
+from i2i_training.data import DataOptions, TrainingData
 from i2i_training.networks import ResnetConfig, build_generator, initialize_weights
 
 
@@ -24,7 +24,7 @@ def flat(tmp_path: Path) -> Path:
 
 def load_batch(root: Path, **options: object) -> torch.Tensor:
     data = DataOptions(str(root), load_size=None, crop_size=32, **options)  # pyright: ignore[reportArgumentType]
-    return open_training_data(data, "unpaired", 2, seed=3).next("cpu").a
+    return TrainingData(data, "unpaired", 2, seed=3).next("cpu").a
 
 
 def test_noise_stays_within_the_rounding_and_is_uniform(flat: Path) -> None:
@@ -59,6 +59,6 @@ def test_the_noise_of_a_pair_is_not_the_same(tmp_path: Path) -> None:
     for split in ("train", "val"):
         write_image(tmp_path / split / "0.png", np.full((40, 80, 3), 90, np.uint8))
     data = DataOptions(str(tmp_path), load_size=None, crop_size=32)
-    batch = open_training_data(data, "paired", 1, seed=3).next("cpu")
+    batch = TrainingData(data, "paired", 1, seed=3).next("cpu")
     noises = torch.stack([batch.a.flatten(), batch.b.flatten()])
     assert abs(float(torch.corrcoef(noises)[0, 1])) < 0.1

@@ -18,9 +18,9 @@ from i2i_sdk.quality.metrics import psnr, ssim
 from i2i_training.metrics import (
     compute_paired_scores,
     find_dominant_colors,
-    find_nearest_color,
     parse_palette,
 )
+from i2i_training.metrics.palette import find_nearest_color
 
 Image = NDArray[np.uint8]
 

@@ -79,11 +79,3 @@ def test_orthogonal_initialization_is_orthogonal() -> None:
     layer = initialize_weights(nn.Conv2d(8, 16, 3), "orthogonal", gain=0.5)
     rows = layer.weight.detach().flatten(1)
     torch.testing.assert_close(rows @ rows.T, 0.25 * torch.eye(16), atol=1e-5, rtol=0)
-
-
-def test_spectral_norm_begins_with_the_weights_that_are_trained() -> None:
-    """Its power iteration starts anew after the initialization, so the first norms are 1 already."""
-    torch.manual_seed(0)
-    net = initialize_weights(PatchDiscriminator(3, 16, 3, "instance", spectral_norm=True))
-    for layer in (m for m in net.modules() if isinstance(m, nn.Conv2d)):
-        assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1.0, abs=0.05)

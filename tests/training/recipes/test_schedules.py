@@ -94,14 +94,6 @@ def test_a_score_that_is_no_number_is_no_better() -> None:
     assert (rate.best, rate.num_bad_evals) == (1.0, 1)
 
 
-def test_other_schedules_do_not_mind_scores() -> None:
-    rate = LearningRateSchedule("linear", 100, 0.5)
-    before = rate.compute_factor(70)
-    for _ in range(50):
-        rate.observe(1.0)
-    assert rate.compute_factor(70) == before
-
-
 def test_plateau_goes_on_where_it_was() -> None:
     """Its state is plain numbers, infinity before the first score among them."""
     scores = [2.0, 1.0, *[1.5] * 8, 0.5, *[1.0] * 6]

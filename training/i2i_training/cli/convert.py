@@ -25,29 +25,22 @@ from i2i_training.networks.spec import DIRECTIONS
 
 log = logging.getLogger(__name__)
 
-OWN_SUFFIX, UPSTREAM_SUFFIX = ".safetensors", ".pth"
+SUFFIXES = OWN_SUFFIX, UPSTREAM_SUFFIX = ".safetensors", ".pth"
 LATEST_NAMES = (LATEST, f"{LATEST}_A", f"{LATEST}_B")  # the generators of a run's folder
 DIRECTION_OF_NAME = {"_net_G_A": "AtoB", "_net_G_B": "BtoA"}
-# What a `.pth` cannot say and its owner may know: direction of the data set, license and origin of the
-# weights; the others as in load_generator.
-KNOWABLE = ("direction", "license", "trained_on", "norm_mode", "padding", "upsample")
-NOT_UPSTREAM = {
-    "mobile_resnet": "its separable blocks are those of GAN Compression",
-    "unit": "UNIT's encoders and generators are another method's",
-    "encoder_decoder": "it is this project's plain baseline",
-    "dcgan": "it makes pictures of noise, and upstream translates images",
-}
+# What a `.pth` cannot say and its owner may know: of the data set and the weights; as in load_generator.
+HISTORY, READING = ("direction", "license", "trained_on"), ("norm_mode", "padding", "upsample")
 
 
 def main(argv: Sequence[str]) -> int:
     """Convert, and print what was written and what to run next. Raises CheckpointError."""
     args = _build_parser().parse_args(argv)
-    known = {name: vars(args)[name] for name in KNOWABLE if vars(args)[name] is not None}
+    known = {name: vars(args)[name] for name in (*HISTORY, *READING) if vars(args)[name] is not None}
     written = convert(args.source, args.target, known, force=args.force)
     for path, spec in written:
         print(f"wrote {path}: {spec.config.architecture}, {spec.direction} direction")
-    if left := _describe_skipped(args.source):
-        print(f"left out: {left}; only the latest generators of a folder are converted")
+    if args.source.is_dir():
+        print("only the latest generators of a folder are converted; give others one by one")
     if written[0][0].suffix == OWN_SUFFIX:
         first = written[0][0] if args.source.is_file() else args.target
         print(f"next: i2i export {shlex.quote(str(first))}")
@@ -67,18 +60,18 @@ def convert(
         source: a `.safetensors`, an upstream `.pth`, or a run's folder with the latest generators of one
             kind.
         target: a file of the other kind, or a folder, where files keep their names but for the suffix.
-        known: values of KNOWABLE. For a `.safetensors`, which says it, anything here is an error.
+        known: values of HISTORY and READING. For a `.safetensors`, which says it, anything here is an error.
         force: replace files that exist.
 
     Returns:
         Paths and specs of what was written.
 
     Raises:
-        CheckpointError: for files that cannot be read, written or replaced, and for networks upstream lacks.
+        CheckpointError: for files that cannot be read or replaced, and for networks upstream lacks.
             All files are read and checked before the first is written; each is written atomically.
     """
     known = known or {}
-    jobs = _plan_folder(source, target, known) if source.is_dir() else [_plan_file(source, target)]
+    jobs = _plan_jobs(source, target, known)
     existing = [path for _, path in jobs if path.exists()]
     if existing and not force:
         raise CheckpointError(f"{existing[0]} exists; choose another name, or replace it with --force")
@@ -90,15 +83,16 @@ def convert(
         if path.suffix == OWN_SUFFIX:
             save_generator(path, module, spec)
         else:
-            _write_upstream(path, module)
+            # Keys, order and types are upstream's: no statistics of InstanceNorm, five tensors of BatchNorm.
+            with write_atomically(path) as temporary, temporary.open("wb") as file:
+                torch.save(module.state_dict(), file)
     return [(path, spec) for path, _, spec in loaded]
 
 
 def format_upstream_hint(path: Path, spec: GeneratorSpec) -> str:
     """How to make our pictures with an upstream file in the upstream repository, in one line."""
-    assert isinstance(spec.config, ResnetConfig | UnetConfig)
-    if not _is_built_by_flags(spec.config):
-        kind = "UnetGenerator" if isinstance(spec.config, UnetConfig) else "ResnetGenerator"
+    if not _find_upstream_name(spec.config):
+        kind = f"{type(spec.config).__name__.removesuffix('Config')}Generator"
         return (
             f"next: upstream has no flag for this network; in its code, load {path} into a {kind} "
             f"as in our {spec.config}"
@@ -109,22 +103,31 @@ def format_upstream_hint(path: Path, spec: GeneratorSpec) -> str:
     place = f"checkpoints/{folder}/{path.name if name_fits else f'{LATEST}.pth'}"
     return (
         f"next: put {path} at {place} in the upstream repository and run there: python test.py --model test "
-        f"--name {shlex.quote(folder)}{model_suffix} --dataroot DIR {' '.join(list_upstream_flags(spec))}"
+        f"--name {shlex.quote(folder)}{model_suffix} --dataroot DIR {format_upstream_flags(spec)}"
     )
 
 
-def list_upstream_flags(spec: GeneratorSpec) -> list[str]:
+def format_upstream_flags(spec: GeneratorSpec) -> str:
     """The options of upstream's test.py that build this network and run it as we do, dropout off."""
     config = spec.config
     assert isinstance(config, ResnetConfig | UnetConfig)
-    is_unet = isinstance(config, UnetConfig)
-    net = f"unet_{2**config.downs}" if is_unet else f"resnet_{config.blocks}blocks"
-    flags = ["--netG", net, "--norm", config.norm, "--ngf", str(config.width)]
-    flags += ["--input_nc", str(config.in_channels), "--output_nc", str(config.out_channels)]
+    flags = (
+        f"--netG {_find_upstream_name(config)} --norm {config.norm} --ngf {config.width} "
+        f"--input_nc {config.in_channels} --output_nc {config.out_channels}"
+    )
     # A ResNet's dropout has a place among the keys, so it has to be built, and is off with --eval only.
-    slot = config.dropout and not is_unet
-    needs_eval = spec.norm_mode == "running_stats" or (slot and spec.norm_mode == "none")
-    return flags + ([] if slot else ["--no_dropout"]) + (["--eval"] if needs_eval else [])
+    has_slot = config.dropout and isinstance(config, ResnetConfig)
+    needs_eval = spec.norm_mode == "running_stats" or (has_slot and spec.norm_mode == "none")
+    return flags + " --no_dropout" * (not has_slot) + " --eval" * needs_eval
+
+
+def _find_upstream_name(config: GeneratorConfig) -> str:
+    """The value of --netG that builds this network; empty where there is none."""
+    if isinstance(config, UnetConfig) and config.downs in (7, 8):
+        return f"unet_{2**config.downs}"
+    if isinstance(config, ResnetConfig) and config.blocks in (6, 9) and config.padding == "reflect":
+        return f"resnet_{config.blocks}blocks"
+    return ""
 
 
 def _load_source(file: Path, known: Mapping[str, str]) -> tuple[nn.Module, GeneratorSpec]:
@@ -133,89 +136,50 @@ def _load_source(file: Path, known: Mapping[str, str]) -> tuple[nn.Module, Gener
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in known)
             raise CheckpointError(f"{file}: {flags} cannot be given: its header says it already")
         return load_generator(file)
-    reading = {name: known[name] for name in known if name in KNOWABLE[3:]}
-    module, spec = load_generator(file, **reading)
-    by_name = next((d for end, d in DIRECTION_OF_NAME.items() if file.stem.endswith(end)), None)
-    history = {name: value for name, value in known.items() if name not in reading}
+    module, spec = load_generator(file, **{name: known[name] for name in known if name in READING})
+    by_name = DIRECTION_OF_NAME.get(file.stem[-len("_net_G_A") :])
     if by_name and "direction" not in known:
-        other = {"AtoB": "BtoA", "BtoA": "AtoB"}[by_name]
-        line = f"direction: {by_name}, by its name; a BtoA run swaps them (--direction {other})"
+        line = f"direction: {by_name}, by its name; a BtoA run swaps them: then give --direction"
         log.warning("%s: assumed: %s", file.name, line)
         spec = replace(spec, direction=by_name, assumptions=(*spec.assumptions, line))
-    return module, replace(spec, **history)
+    return module, replace(spec, **{name: known[name] for name in known if name in HISTORY})
 
 
-def _plan_file(source: Path, target: Path) -> tuple[Path, Path]:
-    wanted = UPSTREAM_SUFFIX if source.suffix == OWN_SUFFIX else OWN_SUFFIX
-    if target.is_dir():
-        return source, target / f"{source.stem}{wanted}"
-    if target.suffix != wanted:
-        raise CheckpointError(
-            f"{target}: {source.name} becomes a {wanted} file; name it so, or give a folder"
-        )
-    return source, target
-
-
-def _plan_folder(source: Path, target: Path, known: Mapping[str, str]) -> list[tuple[Path, Path]]:
-    found = [
-        file
-        for stem in LATEST_NAMES
-        for s in (OWN_SUFFIX, UPSTREAM_SUFFIX)
-        if (file := source / f"{stem}{s}").is_file()
-    ]
-    suffixes = {file.suffix for file in found}
+def _plan_jobs(source: Path, target: Path, known: Mapping[str, str]) -> list[tuple[Path, Path]]:
+    """Which files become which."""
+    is_folder, files = source.is_dir(), [source]
+    if is_folder:
+        files = [path for stem in LATEST_NAMES for s in SUFFIXES if (path := source / f"{stem}{s}").is_file()]
+    kinds = {file.suffix for file in files}
+    wanted = UPSTREAM_SUFFIX if kinds == {OWN_SUFFIX} else OWN_SUFFIX
     problem = ""
-    if not found:
-        problem = f"no {', '.join(LATEST_NAMES)} ({OWN_SUFFIX}, {UPSTREAM_SUFFIX}) in it; give one file"
-    elif len(suffixes) > 1:
-        problem = f"it holds {OWN_SUFFIX} and {UPSTREAM_SUFFIX} generators; give one file"
-    elif target.is_file() or target.suffix in (OWN_SUFFIX, UPSTREAM_SUFFIX):
+    if not files:
+        problem = f"no {', '.join(LATEST_NAMES)} ({', '.join(SUFFIXES)}) in it; give one file"
+    elif len(kinds) > 1:
+        problem = f"it holds {' and '.join(SUFFIXES)} generators; give one file"
+    elif is_folder and (target.is_file() or target.suffix in SUFFIXES):
         problem = f"a folder is converted into a folder, not into the file {target}"
-    elif "direction" in known and len(found) > 1:
-        names = ", ".join(file.name for file in found)
+    elif not is_folder and not target.is_dir() and target.suffix != wanted:
+        problem = f"it becomes a {wanted} file, not {target}; name it so, or give a folder"
+    elif "direction" in known and len(files) > 1:
+        names = ", ".join(file.name for file in files)
         problem = f"--direction is of one generator, and there are {names}; give one file, or leave it out"
     if problem:
         raise CheckpointError(f"{source}: {problem}")
-    wanted = UPSTREAM_SUFFIX if suffixes == {OWN_SUFFIX} else OWN_SUFFIX
-    return [(file, target / f"{file.stem}{wanted}") for file in found]
-
-
-def _write_upstream(path: Path, module: nn.Module) -> None:
-    """Write the bare state dict that upstream's `load_networks` reads, atomically.
-
-    Keys, order and types are upstream's: no statistics of InstanceNorm, all five tensors of BatchNorm.
-    """
-    try:
-        with write_atomically(path) as temporary, temporary.open("wb") as file:
-            torch.save(module.state_dict(), file)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written: {error}") from error
+    if not is_folder and not target.is_dir():
+        return [(source, target)]
+    return [(file, target / f"{file.stem}{wanted}") for file in files]
 
 
 def _check_upstream_support(config: GeneratorConfig, path: Path) -> None:
-    why = NOT_UPSTREAM.get(config.architecture, "")
-    if isinstance(config, ResnetConfig) and config.upsample != "transpose":
-        why = f"its upsampling is {config.upsample} resizing, and upstream's is a transposed convolution"
-    if why:
-        raise CheckpointError(
-            f"{path}: a {config.architecture} cannot become an upstream file: {why}. Upstream has ResNets "
-            f"and U-Nets; for anything else keep the {OWN_SUFFIX}, and make a bundle of it with i2i export"
-        )
-
-
-def _is_built_by_flags(config: ResnetConfig | UnetConfig) -> bool:
-    if isinstance(config, UnetConfig):
-        return config.downs in (7, 8)
-    return config.blocks in (6, 9) and config.padding == "reflect"
-
-
-def _describe_skipped(source: Path) -> str:
-    """Networks of a folder that are not converted: discriminators, earlier epochs."""
-    if not source.is_dir():
-        return ""
-    networks = sorted(file for suffix in (OWN_SUFFIX, UPSTREAM_SUFFIX) for file in source.glob(f"*{suffix}"))
-    names = [file.name for file in networks if file.stem not in LATEST_NAMES]
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    if isinstance(config, UnetConfig) or (
+        isinstance(config, ResnetConfig) and config.upsample == "transpose"
+    ):
+        return
+    raise CheckpointError(
+        f"{path}: this {config.architecture} cannot become an upstream file: upstream has U-Nets and ResNets "
+        f"with transposed convolutions. Keep the {OWN_SUFFIX}, and make a bundle of it with i2i export"
+    )
 
 
 def _build_parser() -> argparse.ArgumentParser:

@@ -11,9 +11,8 @@ from i2i_training.api import PreparedRun, prepare_run, start_run
 from i2i_training.checkpoint import LATEST
 from i2i_training.data.layout import LAYOUTS, SINGLE_LAYOUTS
 from i2i_training.loop import BEST, TrainingResult
-from i2i_training.recipes import RECIPES, Recipe
-from i2i_training.report.run_report import REPORT
-from i2i_training.run.run_options import RunOptions
+from i2i_training.recipes import RECIPES
+from i2i_training.report.run_report import REPORT, list_next_commands
 
 EXIT_STOPPED = 130  # the exit code of a run that a signal ended; its state is saved
 USAGE = """\
@@ -55,10 +54,8 @@ def _print_result(result: TrainingResult, prepared: PreparedRun) -> int:
     if result.is_finished:
         better = [path.with_name(path.name.replace(LATEST, BEST)) for path in result.generator_paths]
         lines += [f"best:  {path}, by the held-out score" for path in better if path.is_file()]
-        lines += [
-            f"report: {Path(run.out) / REPORT}",
-            *_list_next_commands(result.generator_paths, run, recipe),
-        ]
+        lines += [f"report: {Path(run.out) / REPORT}"]
+        lines += ["next: " + "\n      ".join(list_next_commands(Path(run.out), recipe.name))]
     else:
         reason = f"--minutes {run.minutes:g}" if result.stop_reason == "minutes" else result.stop_reason
         lines += [f"stopped by {reason} after step {result.steps} of {run.steps}, with its state"]
@@ -66,15 +63,3 @@ def _print_result(result: TrainingResult, prepared: PreparedRun) -> int:
     if result.is_primary:
         print("\n".join(lines))
     return 0 if result.is_finished or result.stop_reason == "minutes" else EXIT_STOPPED
-
-
-def _list_next_commands(generators: Sequence[Path], run: RunOptions, recipe: type[Recipe]) -> list[str]:
-    """The commands that show what was trained."""
-    if recipe.data == "single":
-        return [f"next: i2i sample {shlex.quote(str(generators[0]))}"]
-    out = shlex.quote(run.out)
-    lines = [f"next: i2i export {out}"]
-    if recipe.trains_both_directions:
-        back = shlex.quote(f"{Path(run.out).resolve().name}_BtoA.i2i")
-        lines += [f"      i2i export {out} --direction BtoA -o {back}"]
-    return lines

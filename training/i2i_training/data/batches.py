@@ -24,7 +24,7 @@ from i2i_training.data.data_options import DataOptions, check_data_options
 from i2i_training.data.image_tensors import Image, decode, normalize_images
 from i2i_training.data.labels import check_labels
 from i2i_training.data.layout import HELD_OUT_EVERY, ImageFile, Split, find_layout
-from i2i_training.data.scan import THREADS, build_resizer, extract_part, read_split
+from i2i_training.data.scan import THREADS, extract_part, read_split, resize_part
 
 PREFETCH_BATCHES = 2  # batches that are prepared while the network trains, where images must be decoded
 GB = 10**9
@@ -46,46 +46,57 @@ class Batch:
 
 
 class TrainingData:
-    """Batches without end; made by `open_training_data`. For one thread; call `close` in the end.
+    """The training images of a recipe, as batches without end. For one thread; call `close` in the end.
 
     waited_s: seconds spent in `next` so far.
     description: what is read, in a few words.
     """
 
     def __init__(
-        self,
-        split: Split,
-        kept: dict[ImageFile, Image],
-        options: DataOptions,
-        batch: int,
-        seed: int,
-        share: range,
-        name: str,
+        self, options: DataOptions, kind: str, batch: int, seed: int, rank: int = 0, world: int = 1
     ) -> None:
-        """Begin at the first batch.
+        """Read and check the images, and begin at the first batch.
 
         Args:
-            split: the files.
-            kept: those of its images that are in memory, stretched: uint8 [H, W, C].
             options: of the data set.
-            batch: images per step over all processes.
+            kind: of the recipe, "paired", "unpaired" or "single".
+            batch: images per step over all processes; `rank` of `world` gets its share. All processes draw
+                the same plan, so that together they see what one alone would.
             seed: of the order, crops, flips and jitter.
-            share: which images of a batch are this process's.
-            name: of the layout, for people.
+            rank: number of this process, from 0.
+            world: processes in all.
+
+        Raises:
+            TrainingError: listing every file that cannot be used, for a layout that is not known, options
+                that do not work, and label maps that are on the other side.
         """
+        check_data_options(options)
+        if batch % world:
+            raise TrainingError(
+                f"batch is {batch}; it must be a multiple of the number of processes, {world}"
+            )
+        layout = find_layout(Path(options.data), kind, options.direction)
+        train = replace(layout.train, is_paired=kind == "paired")
+        max_bytes = options.cache_gb * GB
+        split, kept = read_split(train, options, options.crop_size, max_bytes, should_log=rank == 0)
+        check_labels([*split.inputs, *split.targets], options)
         self.wait_s = 0.0
-        kind = "pairs" if split.is_paired else "images"
-        counts = [len(x) for x in (split.inputs, split.targets) if x]
-        self.description = f"{counts[0] if split.is_paired else ' + '.join(map(str, counts))} {kind}: {name}"
         self._split, self._kept, self._options = split, kept, options
-        self._resize = build_resizer(options)
         self._planner = BatchPlanner(len(split.inputs), len(split.targets), split.is_paired, seed)
-        self._batch, self._share = batch, share
+        self._batch, share = batch, batch // world
+        self._share = range(rank * share, (rank + 1) * share)  # which images of a batch are this process's
         self._files = _compute_fingerprint(split)
         everything = all(s in kept for s in (*split.inputs, *split.targets))
         self._pool = None if everything else ThreadPoolExecutor(THREADS, "i2i-data")
         self._pending: deque[tuple[BatchPlan, Iterator[Crops], dict[str, Any]]] = deque()
         self._state = self._planner.state_dict()  # after the batch that was handed out last
+        counts = [len(x) for x in (split.inputs, split.targets) if x]
+        what = f"{counts[0]} pairs" if split.is_paired else f"{' + '.join(map(str, counts))} images"
+        self.description = f"{what}: {layout.name}"
+        if rank == 0:
+            log.info("training with %s", self.description)
+            if layout.is_divided:
+                log.warning("%s: every %dth is held out, since no others are", layout.name, HELD_OUT_EVERY)
 
     def next(self, device: torch.device | str) -> Batch:
         """The next batch, this process's share of it."""
@@ -156,7 +167,7 @@ class TrainingData:
                 part = extract_part(decoded[source.path], source, self._options)
             except ValueError as error:
                 raise TrainingError(f"{source.path}: {error}; it was good when training began") from error
-            images.append(self._resize(source, part))
+            images.append(resize_part(part, source, self._options))
         return images
 
     def _prepare_tensor(
@@ -179,44 +190,3 @@ def _compute_fingerprint(split: Split) -> int:
     """CRC-32 of the names of all images, in their order."""
     names = (f"{s.domain} {s.path.name}" for s in (*split.inputs, *split.targets))
     return zlib.crc32("\n".join(names).encode())
-
-
-def open_training_data(
-    options: DataOptions, kind: str, batch: int, seed: int, rank: int = 0, world: int = 1
-) -> TrainingData:
-    """Read and check the training images of a recipe of `kind` "paired", "unpaired" or "single".
-
-    Args:
-        options: of the data set.
-        kind: of the recipe.
-        batch: images per step over all processes; `rank` of `world` gets its share. All processes draw the
-            same plan, so that together they see what one alone would.
-        seed: of the order, crops, flips and jitter.
-        rank: number of this process, from 0.
-        world: processes in all.
-
-    Returns:
-        Batches without end; call its `close` in the end.
-
-    Raises:
-        TrainingError: listing every file that cannot be used, for a layout that is not known, options that
-            do not work, and label maps that are on the other side.
-    """
-    check_data_options(options)
-    if batch < 1 or batch % world:
-        raise TrainingError(f"batch is {batch}; it must be a multiple of the number of processes, {world}")
-    layout = find_layout(Path(options.data), kind, options.direction)
-    split = replace(layout.train, is_paired=kind == "paired")
-    smallest = options.crop_size if options.load_size is None else 1
-    good, kept = read_split(
-        split, options, smallest, build_resizer(options), options.cache_gb * GB, should_log=rank == 0
-    )
-    check_labels([*good.inputs, *good.targets], options)
-    share = batch // world
-    mine = range(rank * share, (rank + 1) * share)
-    data = TrainingData(good, kept, options, batch, seed, mine, layout.name)
-    if rank == 0:
-        log.info("training with %s", data.description)
-        if layout.is_divided:
-            log.warning("%s: every %dth is held out, since no others are", layout.name, HELD_OUT_EVERY)
-    return data

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.data.data_options import DataOptions, check_data_options
 from i2i_training.data.image_tensors import Image
-from i2i_training.data.layout import Split, find_layout, select_evenly
-from i2i_training.data.scan import build_resizer, read_split
+from i2i_training.data.layout import find_layout, select_evenly
+from i2i_training.data.scan import read_split
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,11 @@ class HeldOutSet:
     others: examples of the domain that is translated into, for comparing distributions; those of the
         training set if no others exist. Where there are targets it is the same list, so that the way back,
         from `others`, has its truth in `inputs`.
-    names: of the inputs, without suffix; for a single domain, of the others.
     """
 
     inputs: list[Image]
     targets: list[Image] | None
     references: list[Image]
-    names: list[str]
 
 
 def read_held_out(
@@ -48,7 +46,7 @@ def read_held_out(
         The images, and the truth where pairs exist.
 
     Raises:
-        TrainingError: listing every file that cannot be used, as `open_training_data` does.
+        TrainingError: listing every file that cannot be used, as `TrainingData` does.
     """
     check_data_options(options)
     min_size = math.ceil(min_size / multiple_of) * multiple_of
@@ -59,15 +57,8 @@ def read_held_out(
         )
     layout = find_layout(Path(options.data), kind, options.direction)
     held, train = layout.held_out, layout.train
-    if held.is_paired:
-        pairs = select_evenly(list(zip(held.inputs, held.targets, strict=True)), max_images)
-        chosen = Split([a for a, _ in pairs], [b for _, b in pairs], True, held.problems)
-    else:
-        chosen = Split(
-            select_evenly(held.inputs, max_images), select_evenly(held.targets or train.targets, max_images)
-        )
-    smallest = min_size if options.load_size is None else 1
-    good, images = read_split(chosen, options, smallest, build_resizer(options, multiple_of), math.inf)
+    inputs, targets = (select_evenly(x, max_images) for x in (held.inputs, held.targets or train.targets))
+    chosen = replace(held, inputs=inputs, targets=targets)  # both of a pair, since there are as many
+    good, images = read_split(chosen, options, min_size, math.inf, multiple_of)
     inputs, others = ([images[s] for s in sources] for sources in (good.inputs, good.targets))
-    names = [s.path.stem for s in good.inputs or good.targets]
-    return HeldOutSet(inputs, others if good.is_paired else None, others, names)
+    return HeldOutSet(inputs, others if good.is_paired else None, others)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +21,12 @@ MAX_PENDING_FILES = 4 * THREADS  # files whose decoded images wait in memory at 
 
 log = logging.getLogger(__name__)
 
-ImageTransform = Callable[[ImageFile, Image], Image]  # what is done to a decoded image, such as stretching
-
 
 @dataclass(frozen=True)
 class ScanResult:
-    """What a data set's files hold, after `shape`."""
+    """What a data set's files hold."""
 
-    images: dict[ImageFile, Image]  # as many as fit into the limit
+    images: dict[ImageFile, Image]  # resized, as many as fit into the limit
     sizes: dict[ImageFile, tuple[int, int]]  # height and width in the file
     problems: dict[Path, str]
 
@@ -37,20 +35,20 @@ def scan_files(
     sources: Sequence[ImageFile],
     options: DataOptions,
     min_size: int,
-    transform: ImageTransform,
     max_bytes: float,
+    multiple_of: int = 1,
 ) -> ScanResult:
     """Decode the files of all sources, each once, in threads.
 
     Args:
         sources: images of one data set; two halves of a file are of one size.
-        options: how many channels each domain has.
-        min_size: pixels that the shorter side of an image must have.
-        transform: what is done to each image before it is kept.
+        options: how many channels each domain has, and the size that images are brought to.
+        min_size: pixels that the shorter side of an image must have, where it is not stretched.
         max_bytes: of the images to keep, as many as fit.
+        multiple_of: as in `resize_part`.
 
     Returns:
-        The images, their sizes before the transform, and why files cannot be used.
+        The images, their sizes in the file, and why files cannot be used.
     """
     by_path: dict[Path, list[ImageFile]] = {}
     for source in sources:
@@ -62,9 +60,10 @@ def scan_files(
             decoded = decode(path)
             parts = {s: extract_part(decoded, s, options) for s in by_path[path]}
             height, width = next(iter(parts.values())).shape[:2]
-            if min(height, width) < min_size:
+            if options.load_size is None and min(height, width) < min_size:
                 return f"is {width}x{height} pixels; at least {min_size}x{min_size} are needed"
-            return {s: (transform(s, part), (height, width)) for s, part in parts.items()}
+            resized = {s: resize_part(part, s, options, multiple_of) for s, part in parts.items()}
+            return {s: (image, (height, width)) for s, image in resized.items()}
         except ValueError as error:
             return str(error)
 
@@ -111,29 +110,32 @@ def extract_part(decoded: Image, source: ImageFile, options: DataOptions) -> Ima
     return np.ascontiguousarray(image)  # not a view, which would keep the other half alive
 
 
-def build_resizer(options: DataOptions, multiple_of: int = 1) -> ImageTransform:
-    """Bring images to sides that are multiples of a number.
+def resize_part(image: Image, source: ImageFile, options: DataOptions, multiple_of: int = 1) -> Image:
+    """Bring an image to sides that are multiples of a number.
 
-    They are stretched to a square of `load_size`, or the next lower multiple; where that is none, they lose
-    rows at the bottom and columns at the right.
+    Args:
+        image: uint8 [H, W, C].
+        source: what it is; label maps get no new colors.
+        options: images are stretched to a square of `load_size`, or the next lower multiple; where that is
+            none, they lose rows at the bottom and columns at the right.
+        multiple_of: the number.
+
+    Returns:
+        uint8 [H, W, C].
     """
-
-    def resize(source: ImageFile, image: Image) -> Image:
-        if options.load_size is None:
-            height, width = (side - side % multiple_of for side in image.shape[:2])
-            return image[:height, :width]
-        side = options.load_size - options.load_size % multiple_of
-        return resize_image(image, side, side, options.are_labels(source.domain))
-
-    return resize
+    if options.load_size is None:
+        height, width = (side - side % multiple_of for side in image.shape[:2])
+        return image[:height, :width]
+    side = options.load_size - options.load_size % multiple_of
+    return resize_image(image, side, side, options.are_labels(source.domain))
 
 
 def read_split(
     split: Split,
     options: DataOptions,
     min_size: int,
-    transform: ImageTransform,
     max_bytes: float,
+    multiple_of: int = 1,
     should_log: bool = True,
 ) -> tuple[Split, dict[ImageFile, Image]]:
     """The images of a split that can be used: both of a pair or none.
@@ -141,9 +143,9 @@ def read_split(
     Args:
         split: the files.
         options: of the data set.
-        min_size: pixels that the shorter side of an image must have.
-        transform: as in `scan_files`.
+        min_size: as in `scan_files`.
         max_bytes: as in `scan_files`.
+        multiple_of: as in `resize_part`.
         should_log: whether to log what `skip_bad` goes on without, as one of several processes does.
 
     Returns:
@@ -153,7 +155,7 @@ def read_split(
         TrainingError: listing every file that cannot be used, unless `skip_bad`; where none is left.
     """
     sources = [*split.inputs, *split.targets]
-    found = scan_files(sources, options, min_size, transform, max_bytes)
+    found = scan_files(sources, options, min_size, max_bytes, multiple_of)
     _check_halves(sources, found, options)
     good, problems = _select_usable(split, found)
     total = len({s.path for s in sources}) + len(split.problems)

@@ -45,8 +45,9 @@ def pack(state: Mapping[str, Tensor], coarseness: Mapping[str, float]) -> dict[s
 
 
 def unpack(packed: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
-    """Inverse of `pack`, up to the rounding. `shapes` of all tensors, as the network has them.
+    """Inverse of `pack`, up to the rounding; what is not packed stays as it is.
 
+    shapes: of all tensors, as the network has them.
     Raises CheckpointError for data that is damaged or unpacks to more than its tensor holds.
     """
     parts = {name + part for name in shapes for part in (CODES, STEPS)}
@@ -63,8 +64,3 @@ def unpack(packed: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) ->
         except (lzma.LZMAError, ValueError, KeyError, RuntimeError) as error:
             raise CheckpointError(f"{name}: its packed weights are damaged: {error}") from error
     return state
-
-
-def is_packed(state: Mapping[str, Tensor]) -> bool:
-    """Whether `unpack` has something to do."""
-    return any(name.endswith(CODES) for name in state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from i2i_training.networks.spec import (
 )
 
 Shapes = Mapping[str, tuple[int, ...]]
+Inferred = tuple[GeneratorConfig, dict[str, str]]
 
 SUPPORTED = (
     "generators of the upstream CycleGAN/pix2pix repository (resnet_Nblocks; unet_256 and smaller), of "
@@ -31,37 +32,29 @@ class UnknownArchitectureError(ValueError):
     """The keys are not those of a supported generator; the message says what stands in the way."""
 
 
-@dataclass(frozen=True)
-class InferredConfig:
-    """The architecture, and what the keys could not tell."""
-
-    config: GeneratorConfig
-    assumptions: dict[str, str]  # option -> what was taken for granted
-
-
-def infer_config(shapes: Shapes) -> InferredConfig:
+def infer_config(shapes: Shapes) -> Inferred:
     """Architecture of a repaired state dict (see `repair_state_dict`), from {key: shape}.
 
+    Returns it with what the keys could not tell: what was taken for granted, by the name of the option.
     Raises UnknownArchitectureError, naming the first layers that do not fit.
     """
     try:
         if "model.model.0.weight" in shapes:
-            inferred = _infer_unet(shapes)
+            config, assumptions = _infer_unet(shapes)
         elif "model.1.weight" in shapes and any(BLOCK.match(k) for k in shapes):
-            inferred = _infer_resnet(shapes)
+            config, assumptions = _infer_resnet(shapes)
         else:
             some = ", ".join(list(shapes)[:4])
             raise UnknownArchitectureError(f"it has layers named {some} …")
     except ValueError as error:  # an option that no generator has, such as no channels at all
         raise UnknownArchitectureError(str(error)) from error
     # The final word: the network built from the inference has exactly the file's keys and shapes.
-    expected = {k: tuple(v.shape) for k, v in build_meta_state(inferred.config).items()}
+    expected = {k: tuple(v.shape) for k, v in build_meta_state(config).items()}
     if wrong := describe_differences(shapes, expected):
-        kind = inferred.config.architecture
         raise UnknownArchitectureError(
-            f"it looks like a {kind} generator, but these layers do not fit: {wrong}"
+            f"it looks like a {config.architecture} generator, but these layers do not fit: {wrong}"
         )
-    return inferred
+    return config, assumptions
 
 
 def repair_state_dict(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
@@ -98,7 +91,7 @@ def repair_state_dict(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], t
     return fixed, tuple(repairs)
 
 
-def _infer_resnet(shapes: Shapes) -> InferredConfig:
+def _infer_resnet(shapes: Shapes) -> Inferred:
     indices = sorted({int(m[1]) for k in shapes if (m := BLOCK.match(k))})
     first_up, last = indices[-1] + 1, max(int(m[1]) for k in shapes if (m := re.match(r"model\.(\d+)\.", k)))
     norm = _infer_norm(shapes, "model.1", "model.2")
@@ -125,7 +118,7 @@ def _infer_resnet(shapes: Shapes) -> InferredConfig:
     down = tuple(_get_size(shapes, f"model.{i}.weight", 0) for i in (1, 4, 7))
     separable = any(".conv_block." in k and ".conv.0.weight" in k for k in shapes)
     if not separable:
-        return InferredConfig(ResnetConfig(width=down[0], blocks=len(indices), **common), assumptions)
+        return ResnetConfig(width=down[0], blocks=len(indices), **common), assumptions
 
     first = _find_block_convs(shapes, f"model.{indices[0]}.conv_block")[0]
     inner = tuple(_get_size(shapes, f"model.{i}.conv_block.{first}.conv.2.weight", 0) for i in indices)
@@ -133,24 +126,22 @@ def _infer_resnet(shapes: Shapes) -> InferredConfig:
     ups, axis = ((0, 3), 1) if upsample == "transpose" else ((2, 7), 0)
     up = tuple(_get_size(shapes, f"model.{first_up + i}.weight", axis) for i in ups)
     config = MobileResnetConfig(down=down, inner=inner, up=up, **common)  # pyright: ignore[reportArgumentType]
-    return InferredConfig(config, assumptions)
+    return config, assumptions
 
 
-def _infer_unet(shapes: Shapes) -> InferredConfig:
+def _infer_unet(shapes: Shapes) -> Inferred:
     downs, prefix = 1, "model.model.1.model"
     while f"{prefix}.1.weight" in shapes:
         downs, prefix = downs + 1, f"{prefix}.3.model"
-    if not 5 <= downs <= 8:
-        raise UnknownArchitectureError(f"it is a U-Net with {downs} downs; supported are 5 to 8")
     config = UnetConfig(
         in_channels=_get_size(shapes, "model.model.0.weight", 1),
         out_channels=_get_size(shapes, "model.model.3.weight", 1),
         width=_get_size(shapes, "model.model.0.weight", 0),
-        downs=downs,
+        downs=downs,  # pyright: ignore[reportArgumentType]
         norm=_infer_norm(shapes, "model.model.0", "model.model.1.model.2"),
     )
     dropout = "dropout in the inner blocks: off, although upstream's test script without --eval leaves it on"
-    return InferredConfig(config, {"dropout": dropout})
+    return config, {"dropout": dropout}
 
 
 def _get_size(shapes: Shapes, key: str, axis: int) -> int:
@@ -220,15 +211,12 @@ def override_config(config: GeneratorConfig, padding: str | None, upsample: str 
     """
     changes = {k: v for k, v in (("padding", padding), ("upsample", upsample)) if v is not None}
     for name, value in changes.items():
-        now = getattr(config, name, None)
-        if now is None:
-            raise ValueError(
-                f"{name}={value!r} does not fit this file: a {config.architecture} has no {name}"
-            )
         free = {"padding": ("reflect", "replicate"), "upsample": ("nearest", "bilinear")}[name]
+        now = getattr(config, name, None)
         if now not in free or value not in free:
+            found = f"its keys say {name}={now!r}" if now else f"a {config.architecture} has no {name}"
             raise ValueError(
-                f"{name}={value!r} does not fit this file: its keys say {name}={now!r}"
-                + (f"; {' and '.join(free)} cannot be told apart by keys" if now in free else "")
+                f"{name}={value!r} does not fit this file: {found}; only {' and '.join(free)} cannot be told "
+                f"apart by keys"
             )
     return replace(config, **changes)

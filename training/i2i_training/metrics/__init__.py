@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from i2i_training.metrics.inception import compute_inception_scores
 from i2i_training.metrics.paired import compute_l1, compute_paired_scores
-from i2i_training.metrics.palette import find_dominant_colors, find_nearest_color, parse_palette
+from i2i_training.metrics.palette import find_dominant_colors, parse_palette
 from i2i_training.metrics.swd import compute_sliced_wasserstein
 from i2i_training.metrics.unpaired import compute_edge_similarity, detect_color_shift
 
@@ -54,6 +54,5 @@ __all__ = [
     "compute_sliced_wasserstein",
     "detect_color_shift",
     "find_dominant_colors",
-    "find_nearest_color",
     "parse_palette",
 ]

@@ -14,7 +14,7 @@ from torch import nn
 from i2i_training.networks.dcgan import DcganDiscriminator, DcganGenerator
 from i2i_training.networks.discriminators import PatchDiscriminator
 from i2i_training.networks.encoder_decoder import EncoderDecoderGenerator
-from i2i_training.networks.init import INITS, Init, initialize_weights
+from i2i_training.networks.init import Init, initialize_weights
 from i2i_training.networks.macs import count_macs, count_parameters
 from i2i_training.networks.mobile import MobileResnetGenerator
 from i2i_training.networks.resnet import ResnetGenerator
@@ -32,7 +32,6 @@ from i2i_training.networks.unet import UnetGenerator
 from i2i_training.networks.unit import UnitNetworks, build_translator
 
 __all__ = [
-    "INITS",
     "DcganConfig",
     "DcganDiscriminator",
     "EncoderDecoderConfig",

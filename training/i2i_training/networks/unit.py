@@ -64,18 +64,10 @@ class UnitNetworks(nn.Module):
         z_a, z_b = self._sample_latent(mean_a), self._sample_latent(mean_b)
         ab, ba = self.decoder_b(z_a), self.decoder_a(z_b)
         mean_ab, mean_ba = self.encoder_b(ab), self.encoder_a(ba)
-        return UnitOutputs(
-            mean_a=mean_a,
-            mean_b=mean_b,
-            aa=self.decoder_a(z_a),
-            bb=self.decoder_b(z_b),
-            ab=ab,
-            ba=ba,
-            mean_ab=mean_ab,
-            mean_ba=mean_ba,
-            aba=self.decoder_a(self._sample_latent(mean_ab)),
-            bab=self.decoder_b(self._sample_latent(mean_ba)),
-        )
+        aa, bb = self.decoder_a(z_a), self.decoder_b(z_b)
+        aba = self.decoder_a(self._sample_latent(mean_ab))
+        bab = self.decoder_b(self._sample_latent(mean_ba))
+        return UnitOutputs(mean_a, mean_b, aa, bb, ab, ba, mean_ab, mean_ba, aba, bab)
 
     def _sample_latent(self, mean: Tensor) -> Tensor:
         if not self.training:

@@ -53,12 +53,13 @@ def draw_curves(axes: Axes, curves: Mapping[str, Curve], unit: str = "", better:
         unit: of the vertical axis.
         better: 1 or -1 rings the highest or lowest value of each curve, 0 none.
     """
-    for curve, color in zip(curves.values(), COLORS * len(curves), strict=False):
-        _draw_curve(axes, curve, color, better)
+    for (name, curve), color in zip(curves.items(), COLORS * len(curves), strict=False):
+        _draw_curve(axes, curve, color, better, name)
     _style_axes(axes, unit)
     _fit_y_axis(axes, curves.values())
     if len(curves) > 1:
-        _add_legend(axes, list(curves))
+        style = {"frameon": False, "fontsize": 10, "handlelength": 1.2, "labelcolor": TEXT_COLOR}
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, **style)
 
 
 def downsample_curve(curve: Curve, points: int = MAX_POINTS) -> NDArray[np.float64]:
@@ -78,10 +79,10 @@ def find_best(curve: Curve, better: int) -> tuple[int, float]:
     return max(curve, key=lambda point: point[1] * better)
 
 
-def _draw_curve(axes: Axes, curve: Curve, color: str, better: int) -> None:
+def _draw_curve(axes: Axes, curve: Curve, color: str, better: int, name: str) -> None:
     steps, mean, low, high = downsample_curve(curve)
     marker = "o" if len(curve) <= 30 else ""
-    axes.plot(steps, mean, color=color, linewidth=1.6, marker=marker, markersize=3.2, zorder=3)
+    axes.plot(steps, mean, color=color, linewidth=1.6, marker=marker, markersize=3.2, zorder=3, label=name)
     if len(curve) > MAX_POINTS:
         axes.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0, zorder=2)
     if better:
@@ -110,16 +111,6 @@ def _fit_y_axis(axes: Axes, curves: Iterable[Curve]) -> None:
     top = max(max(mean.max(), np.percentile(high, 97)) for _, mean, _, high in few)
     margin = 0.08 * (top - bottom) or 0.05 * abs(top) or 1.0
     axes.set_ylim(bottom - margin, top + margin)
-
-
-def _add_legend(axes: Axes, names: Sequence[str]) -> None:
-    """A legend above. Names are nobody's mathematics, and one that begins with "_" is shown too."""
-    lines = [line for line in axes.lines if line.get_zorder() == 3]
-    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3}
-    style = {"frameon": False, "fontsize": 10, "handlelength": 1.2, "labelcolor": TEXT_COLOR}
-    legend = axes.legend(lines, [f" {name}" for name in names], **place, **style)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
 
 
 def _render_svg(figure: Figure, label: str) -> str:

@@ -31,10 +31,9 @@ REPORT = "report.html"
 CONFIG = "config.toml"
 MAX_SHEETS = 6  # at most; of the last step, and of those on the way
 MAX_SHEET_WIDTH = 1000  # pixels; wider ones are reduced, so that the page stays small enough to send
-SEPARATORS = r"[_/. ]"
-VARIANTS = ("A", "B", "AtoB", "BtoA")  # what tells two curves of one quantity apart
+VARIANT = re.compile(r"_(A|B|AtoB|BtoA)$")  # what tells two curves of one quantity apart
 
-RUN_QUANTITIES = {"lr": Score("Learning rate"), "rate": Score("Pace", "steps/s")}
+QUANTITIES = {**SCORES, "lr": Score("Learning rate"), "rate": Score("Pace", "steps/s")}
 
 
 def write_report(out: Path) -> Path:
@@ -71,7 +70,7 @@ def write_report(out: Path) -> Path:
         has_bands=any(kind == "loss" and len(curve) > MAX_POINTS for (kind, _), curve in curves.items()),
         machine=_read_machine(out / MACHINE),
         options=config,
-        commands=_list_next_commands(out),
+        commands=list_next_commands(out, config.get("recipe")),
     )
     with write_atomically(out / REPORT) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -86,10 +85,7 @@ def _drop_non_finite(curves: Curves) -> Curves:
 def _read_machine(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise TrainingError(f"{path} is not JSON: {error}. Move it away") from error
+    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     facts.pop("load_1min", None)  # of the moment when the run began: says nothing about the rest
     return facts
 
@@ -136,7 +132,7 @@ def _read_sheet(step: int, name: str, path: Path) -> dict[str, Any]:
     height, width = image.shape[:2]
     _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])
     source = f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode('ascii')}"
-    side = name if name in VARIANTS else ""
+    side = "" if name == "samples" else name
     return {"step": step, "side": side, "width": width, "height": height, "source": source}
 
 
@@ -151,17 +147,9 @@ def _collect_scores(curves: Curves) -> list[tuple[Score, str, str, int]]:
 
 
 def _describe_score(name: str) -> Score:
-    stem = _strip_variant(name)
-    score = SCORES.get(stem, Score(stem))
-    sides = [word for word in re.split(SEPARATORS, name) if word in VARIANTS]
+    stem, *sides = VARIANT.split(name)[:2]
+    score = QUANTITIES.get(stem, Score(stem))
     return replace(score, label=" ".join([score.label, *sides]))
-
-
-def _strip_variant(name: str) -> str:
-    """What a curve measures: "cycle" of cycle_A and cycle_B, "psnr" of psnr_BtoA."""
-    words = re.split(SEPARATORS, name)
-    kept = [word for word in words if word not in VARIANTS]
-    return "_".join(kept) if 0 < len(kept) < len(words) else name
 
 
 def _draw_figures(curves: Curves, kind: str) -> list[tuple[Score, Markup]]:
@@ -169,18 +157,21 @@ def _draw_figures(curves: Curves, kind: str) -> list[tuple[Score, Markup]]:
     groups: dict[str, dict[str, Curve]] = {}
     for (of_kind, name), curve in curves.items():
         if of_kind == kind and (kind, name) != ("run", "seconds"):
-            groups.setdefault(_strip_variant(name), {})[name] = curve
+            groups.setdefault(VARIANT.sub("", name), {})[name] = curve
     figures: list[tuple[Score, Markup]] = []
     for stem, group in groups.items():
-        score = _describe_score(stem) if kind == "score" else Score(stem)
-        score = RUN_QUANTITIES.get(stem, score) if kind == "run" else score
+        score = _describe_score(stem)
         axis = score.unit or ("loss" if kind == "loss" else score.label)
         figures.append((score, Markup(render_curves_svg(group, axis, score.better))))
     return figures
 
 
-def _list_next_commands(out: Path) -> list[str]:
-    command = f"i2i export {shlex.quote(str(out))}"
-    if not any(out.glob(f"{LATEST}_B.*")):
-        return [command]
-    return [command, f"{command} --direction BtoA -o {shlex.quote(f'{out.resolve().name}_BtoA.i2i')}"]
+def list_next_commands(out: Path, recipe: str | None) -> list[str]:
+    """The commands that show what was trained into a run's folder."""
+    run = shlex.quote(str(out))
+    if recipe == "dcgan":
+        return [f"i2i sample {run}"]
+    commands = [f"i2i export {run}"]
+    if any(out.glob(f"{LATEST}_B.*")):
+        commands.append(f"{commands[0]} --direction BtoA -o {shlex.quote(f'{out.resolve().name}_BtoA.i2i')}")
+    return commands

@@ -6,10 +6,10 @@ import csv
 import importlib
 import io
 import json
+import math
 import re
 import time
 import uuid
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import torch
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress
 from rich.text import Text
 
 from i2i_sdk.errors import TrainingError
@@ -117,7 +117,6 @@ def open_journal(run: RunOptions, config: Mapping[str, Any], resumed_at: int = 0
         [(50, 0.5)]
     """
     out = Path(run.out)
-    out.mkdir(parents=True, exist_ok=True)
     seconds = _truncate_metrics(out / METRICS, resumed_at)
     with ExitStack() as opened:
         writers: list[LogWriter] = [opened.enter_context(closing(_CsvWriter(out / METRICS)))]
@@ -295,7 +294,7 @@ class ProgressLine:
         >>> with closing(ProgressLine(100, plain_every=50, console=Console(width=80))) as line:
         ...     for step in range(1, 101):
         ...         line.advance(step, {"D": 0.5} if step % 50 == 0 else None)  # doctest: +ELLIPSIS
-        step 50/100  ... it/s  0:00:00 left  D 0.500
+        step 50/100  ... it/s  0:00:01 left  D 0.500
         step 100/100  ... it/s  0:00:00 left  D 0.500
     """
 
@@ -307,12 +306,11 @@ class ProgressLine:
         self._console = console or Console()
         self._losses = ""
         self._said = False
-        # Long enough for a steady figure, short enough to follow a machine that slows down.
-        self._marks = deque([(start, time.perf_counter())], maxlen=20)
-        self._bar = Progress(
-            BarColumn(bar_width=None), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"), expand=True
-        )
-        self._task = self._bar.add_task("", total=steps, completed=start, pace="")
+        # Measured over the last thousand steps: a steady figure that follows a machine which slows down.
+        columns = BarColumn(bar_width=None), MofNCompleteColumn()
+        self._bar = Progress(*columns, expand=True, speed_estimate_period=math.inf)
+        self._bar.add_task("", total=steps, completed=start)
+        (self._task,) = self._bar.tasks
         self._live = Live(console=self._console, get_renderable=self._render)
         if self._console.is_terminal:
             self._live.start()
@@ -322,29 +320,27 @@ class ProgressLine:
 
     @property
     def rate(self) -> float:
-        """Steps per second between the last losses shown, everything included; 0 before the first."""
-        (first, began), (last, ended) = self._marks[0], self._marks[-1]
-        return (last - first) / (ended - began) if ended > began else 0.0
+        """Steps per second, everything included; 0 before the second one."""
+        return self._task.speed or 0.0
 
     def advance(self, step: int, losses: Mapping[str, float] | None = None) -> None:
-        """`step` is done. losses: to show from now on, and to measure the pace by; None keeps the last."""
+        """`step` is done. losses: to show from now on; None keeps the last."""
         if losses is not None:
-            self._marks.append((step, time.perf_counter()))
             self._losses = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        self._bar.update(self._task, completed=step, pace=self._format_pace(step))
+        self._bar.update(self._task.id, completed=step)
         first = losses is not None and not self._said
         if not self._console.is_terminal and (first or step % self.plain_every == 0 or step == self.steps):
             self._said = True
-            self.print(f"step {step}/{self.steps}  {self._format_pace(step)}  {self._losses}")
+            self.print(f"step {step}/{self.steps}  {self._describe()}")
 
     def print(self, text: str) -> None:
         """Print a line of plain text that stays, above the bar where there is one."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def _format_pace(self, step: int) -> str:
-        left = timedelta(seconds=round((self.steps - step) / self.rate)) if self.rate else "?"
-        return f"{self.rate:.2f} it/s  {left} left"
+    def _describe(self) -> str:
+        seconds = self._task.time_remaining
+        left = "?" if seconds is None else timedelta(seconds=seconds)
+        return f"{self.rate:.2f} it/s  {left} left  {self._losses}"
 
     def _render(self) -> Group:
-        # Losses on a line of their own: with eight of them, no terminal has room for the bar as well.
-        return Group(self._bar, Text(self._losses, style="dim"))
+        return Group(self._bar, Text(self._describe(), style="dim"))

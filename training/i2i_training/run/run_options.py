@@ -42,6 +42,9 @@ class RunOptions(DataOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("trained_on", "license"):
+            value = getattr(self, name)
+            check_value(name, repr(value), len(value.splitlines()) <= 1, "it must be one line")
         for name in ("steps", "batch", "save_every", "log_every", "eval_images"):
             value = getattr(self, name)
             check_value(name, value, value >= 1, "at least 1")
