@@ -61,25 +61,18 @@ def iter_camera_frames() -> Iterator[Image]:
     """uint8 [480, 640, 3] RGB frames: a slow pan and zoom over each photo."""
     for name in PHOTOS:
         photo = getattr(data, name)()
-        frames = FPS * SECONDS_EACH
-        for index in range(frames):
-            yield render_view(photo, index / (frames - 1))
+        for time in np.linspace(0, 1, FPS * SECONDS_EACH):
+            yield render_view(photo, time)
 
 
 def render_view(photo: Image, time: float) -> Image:
     """The camera's view of a photo at `time` 0..1: it glides from left to right and comes nearer."""
     height, width = photo.shape[:2]
     scale = max(WIDTH / width, HEIGHT / height) * (1.05 + 0.25 * time)
-    center_x = width * (0.5 + 0.08 * np.sin(np.pi * (time - 0.5)))
-    center_y = height * (0.4 - 0.06 * time)
-    free_x, free_y = width - WIDTH / scale, height - HEIGHT / scale
-    left = np.clip(center_x - WIDTH / scale / 2, 0, free_x)
-    top = np.clip(center_y - HEIGHT / scale / 2, 0, free_y)
+    left = (width - WIDTH / scale) * (0.3 + 0.4 * time)
+    top = (height - HEIGHT / scale) * 0.3
     matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
-    turned = cv2.warpAffine(
-        photo, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
-    )
-    return np.asarray(turned, np.uint8)
+    return np.asarray(cv2.warpAffine(photo, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC), np.uint8)
 
 
 def write_sheet(bundle: Path, path: Path) -> None:
