@@ -6,9 +6,9 @@ moving over the photos that scikit-image ships, so nothing is downloaded.
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -52,17 +52,11 @@ def write_clip(path: Path) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(FPS), options={"crf": "18"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for image in iter_camera_frames():
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        photos = [getattr(data, name)() for name in PHOTOS]
+        for photo, time in itertools.product(photos, np.linspace(0, 1, FPS * SECONDS_EACH)):
+            view = render_view(photo, time)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(view, format="rgb24")))
         container.mux(stream.encode(None))
-
-
-def iter_camera_frames() -> Iterator[Image]:
-    """uint8 [480, 640, 3] RGB frames: a slow pan and zoom over each photo."""
-    for name in PHOTOS:
-        photo = getattr(data, name)()
-        for time in np.linspace(0, 1, FPS * SECONDS_EACH):
-            yield render_view(photo, time)
 
 
 def render_view(photo: Image, time: float) -> Image:
