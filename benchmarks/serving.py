@@ -31,12 +31,13 @@ from websockets.sync.client import ClientConnection, connect
 from benchmarks.reporting.publish import publish
 from benchmarks.support.identity import SLOW_S, SlowEngine, write_identity
 from i2i_sdk import Translator
+from i2i_sdk.live.sinks.mjpeg_server import open_socket
 from i2i_sdk.perf.quiet import QuietMonitor
 from i2i_sdk.perf.record import Row
 from i2i_sdk.perf.timing import compute_statistics
 from i2i_sdk.server.app import create_app
 from i2i_sdk.server.models import open_models
-from i2i_sdk.server.run import LiveServer, open_socket
+from i2i_sdk.server.run import LiveServer
 from i2i_sdk.server.settings import ServeOptions
 
 Image = NDArray[np.uint8]

@@ -20,10 +20,8 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 TOKEN = os.environ.get("I2I_TOKEN")
-FRAME_HEADER, RESULT_HEADER = (
-    struct.Struct("<IId"),
-    struct.Struct("<IIdffff"),
-)  # before each picture: see docs/live.md
+# Before each picture: see docs/live.md.
+FRAME_HEADER, RESULT_HEADER = struct.Struct("<IId"), struct.Struct("<IIdffff")
 
 
 def translate_picture(server: str, source: Path, out: Path) -> None:
@@ -48,16 +46,14 @@ def translate_video(server: str, video: cv2.VideoCapture, max_in_flight: int) ->
             sys.exit("error: the video or camera gives no frame")
         while more or under_way:
             if more:  # an id and a time may be sent along; here they are 0
-                socket.send(
-                    FRAME_HEADER.pack(0, 0, 0.0) + cv2.imencode(".jpg", np.asarray(frame))[1].tobytes()
-                )
+                jpeg = cv2.imencode(".jpg", np.asarray(frame))[1].tobytes()
+                socket.send(FRAME_HEADER.pack(0, 0, 0.0) + jpeg)
                 under_way, (more, frame) = under_way + 1, video.read()
             if under_way == max_in_flight or (under_way and not more):
                 under_way -= 1
                 if isinstance(answer := socket.recv(), bytes):  # a text says: dropped, or bad
-                    yield np.asarray(
-                        cv2.imdecode(np.frombuffer(answer, np.uint8, offset=RESULT_HEADER.size), 1)
-                    )
+                    picture = np.frombuffer(answer, np.uint8, offset=RESULT_HEADER.size)
+                    yield np.asarray(cv2.imdecode(picture, cv2.IMREAD_COLOR))
 
 
 def main(server: str, source: str, out: str = "") -> None:
@@ -67,9 +63,8 @@ def main(server: str, source: str, out: str = "") -> None:
     video, writer = cv2.VideoCapture(int(source) if source.isdigit() else source), None
     if not video.isOpened():
         sys.exit(f"error: {source} is no camera, picture or video that OpenCV can open")
-    for image in translate_video(
-        server, video, max_in_flight=1 if out else 2
-    ):  # 1: others' frames never replace ours
+    max_in_flight = 1 if out else 2  # 1: others' frames never replace ours
+    for image in translate_video(server, video, max_in_flight):
         if out and writer is None:
             size, fps = image.shape[1::-1], video.get(cv2.CAP_PROP_FPS)
             writer = cv2.VideoWriter(out, cv2.VideoWriter.fourcc(*"mp4v"), fps, size)

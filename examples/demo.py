@@ -6,9 +6,9 @@ moving over the photos that scikit-image ships, so nothing is downloaded.
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -52,34 +52,21 @@ def write_clip(path: Path) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(FPS), options={"crf": "18"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for image in iter_camera_frames():
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        photos = [getattr(data, name)() for name in PHOTOS]
+        for photo, time in itertools.product(photos, np.linspace(0, 1, FPS * SECONDS_EACH)):
+            view = render_view(photo, time)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(view, format="rgb24")))
         container.mux(stream.encode(None))
-
-
-def iter_camera_frames() -> Iterator[Image]:
-    """uint8 [480, 640, 3] RGB frames: a slow pan and zoom over each photo."""
-    for name in PHOTOS:
-        photo = getattr(data, name)()
-        frames = FPS * SECONDS_EACH
-        for index in range(frames):
-            yield render_view(photo, index / (frames - 1))
 
 
 def render_view(photo: Image, time: float) -> Image:
     """The camera's view of a photo at `time` 0..1: it glides from left to right and comes nearer."""
     height, width = photo.shape[:2]
     scale = max(WIDTH / width, HEIGHT / height) * (1.05 + 0.25 * time)
-    center_x = width * (0.5 + 0.08 * np.sin(np.pi * (time - 0.5)))
-    center_y = height * (0.4 - 0.06 * time)
-    free_x, free_y = width - WIDTH / scale, height - HEIGHT / scale
-    left = np.clip(center_x - WIDTH / scale / 2, 0, free_x)
-    top = np.clip(center_y - HEIGHT / scale / 2, 0, free_y)
+    left = (width - WIDTH / scale) * (0.3 + 0.4 * time)
+    top = (height - HEIGHT / scale) * 0.3
     matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
-    turned = cv2.warpAffine(
-        photo, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
-    )
-    return np.asarray(turned, np.uint8)
+    return np.asarray(cv2.warpAffine(photo, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC), np.uint8)
 
 
 def write_sheet(bundle: Path, path: Path) -> None:

@@ -30,9 +30,8 @@ class MotionMask:
 def main(source: str = "0", bundle: str = "sketch") -> None:
     """Show it until q is pressed."""
     with Translator(bundle) as translate:
-        camera = source.isdecimal()
         stream = translate.stream(
-            source, sinks=[WindowSink()], mask=MotionMask(), mirror=camera, realtime=True
+            source, sinks=[WindowSink()], mask=MotionMask(), mirror=source.isdecimal(), realtime=True
         )
         print(stream.run().format_line())
 

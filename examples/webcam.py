@@ -15,9 +15,8 @@ def main(bundle: str = "sketch", source: str = "0") -> None:
     """Show it until q is pressed."""
     with Translator(bundle) as translate:
         window = WindowSink("i2i: before and after")
-        camera = source.isdecimal()
         stream = translate.stream(
-            source, sinks=[window], view="split", mirror=camera, overlay=True, realtime=True
+            source, sinks=[window], view="split", mirror=source.isdecimal(), overlay=True, realtime=True
         )
         print(stream.run().format_line())
 

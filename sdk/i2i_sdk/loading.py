@@ -37,11 +37,6 @@ class LoadedSource:
     fit: str
     max_batch: int
 
-    @property
-    def fixed_batch(self) -> int | None:
-        """The only batch size that the engine takes, if there is one."""
-        return self.engine.input_shape[0]
-
 
 def open_source(source: str | os.PathLike[str], request: VariantRequest, contract: Contract) -> LoadedSource:
     """Find a source, choose a variant, load it, and check that it is a translator.

@@ -123,10 +123,8 @@ def choose_variant(
     else:
         chosen = max(runnable, key=lambda v: quality[v.name])
     if not good:
-        found = chosen.name, quality[chosen.name]
-        log.warning(
-            "no variant that runs here reaches %.0f dB; taking %s (%.1f dB)", request.min_psnr, *found
-        )
+        found = request.min_psnr, chosen.name, quality[chosen.name]
+        log.warning("no variant that runs here reaches %.0f dB; taking %s (%.1f dB)", *found)
     return chosen
 
 

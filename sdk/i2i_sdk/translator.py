@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk.backends.base import Engine, Stopwatch, Timings
+from i2i_sdk.backends.base import Stopwatch, Timings
 from i2i_sdk.backends.preference_table import AUTO_DEVICE
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.errors import BackendError, InputError
@@ -74,6 +74,12 @@ class Translator(Closing):
         layout: "nchw" or "nhwc".
         channel_order: "rgb" or "bgr".
 
+    Attributes:
+        engine: that is loaded: `engine.run(uint8 [N, height, width, C] RGB)` is the bare call.
+        max_batch: how many images one engine call takes at most.
+        bundle, variant: None for an ONNX file.
+        height, width: of the engine, in pixels.
+
     Thread safety: one Translator may be called from several threads; calls run one after another.
 
     Raises:
@@ -109,21 +115,15 @@ class Translator(Closing):
     ) -> None:
         contract = {"input_range": input_range, "output_range": output_range}
         contract |= {"layout": layout, "channel_order": channel_order}
-        asked = VariantRequest(
-            backend, precision, size, fit, threads, min_psnr, max_ms, provider, allow_fallback, device
-        )
+        choice = (min_psnr, max_ms, provider, allow_fallback, device)
+        asked = VariantRequest(backend, precision, size, fit, threads, *choice)
         opened = open_source(source, asked, contract)
         self.bundle, self.variant, self.fit = opened.bundle, opened.variant, opened.fit
         self.height, self.width = opened.height, opened.width
-        self._engine, self._channels = opened.engine, opened.channels
-        self._max_batch, self._fixed_batch = opened.max_batch, opened.fixed_batch
+        self.engine, self._channels = opened.engine, opened.channels
+        self.max_batch = opened.max_batch
         self._corrects_tiles = tiles.needs_correction(opened.bundle and opened.bundle.manifest.model)
         self._lock = threading.Lock()
-
-    @property
-    def engine(self) -> Engine:
-        """The loaded engine: `engine.run(uint8 [N, height, width, C] RGB)` is the bare call."""
-        return self._engine
 
     @property
     def name(self) -> str:
@@ -156,12 +156,8 @@ class Translator(Closing):
             shape = cast("NDArray[Any]", images).shape
             raise InputError(f"batch takes a list of images; got one array of shape {shape}")
         images = list(images)
-        arrays: list[Image] = []
-        orders: list[str] = []
-        for image in images:
-            array = from_pil(image) if is_pil(image) else image
-            arrays.append(geometry.check_image(array))
-            orders.append("rgb" if is_pil(image) else color)
+        arrays = [geometry.check_image(from_pil(i) if is_pil(i) else i) for i in images]
+        orders = ["rgb" if is_pil(i) else color for i in images]
         results = self._translate_batches(arrays, orders, Stopwatch())
         return [to_pil(r, i.mode) if is_pil(i) else r for r, i in zip(results, images, strict=True)]
 
@@ -179,11 +175,6 @@ class Translator(Closing):
         arrays = [geometry.check_image(image) for image in images]
         results = self._translate_batches(arrays, [color] * len(arrays), stopwatch)
         return results, stopwatch.stop()
-
-    @property
-    def max_batch(self) -> int:
-        """How many images one engine call takes at most."""
-        return self._max_batch
 
     def translate_file(
         self,
@@ -280,66 +271,62 @@ class Translator(Closing):
     def warmup(self, runs: int = 2) -> None:
         """Run on zeros until the engine's lazy initialization is done."""
         with self._lock:
-            self._engine.warmup(runs)
+            self.engine.warmup(runs)
 
     def close(self) -> None:
         """Free the engine. Calling it twice is allowed; translating afterwards raises BackendError."""
         with self._lock:
-            self._engine.close()
+            self.engine.close()
 
     def __repr__(self) -> str:
         name = self.variant.name if self.variant else f"ONNX file {self.height}x{self.width}"
-        return f"<Translator {name}, {self._engine.precision} on {self._engine.provider}, fit={self.fit}>"
+        return f"<Translator {name}, {self.engine.precision} on {self.engine.provider}, fit={self.fit}>"
 
     def _translate_batches(self, arrays: list[Image], orders: list[str], stopwatch: Stopwatch) -> list[Image]:
         for order in set(orders).difference(geometry.COLORS):
             raise InputError(f"color is {order!r}; allowed: {', '.join(geometry.COLORS)}")
         results: list[Image] = []
-        for start in range(0, len(arrays), self._max_batch):
-            end = start + self._max_batch
+        for start in range(0, len(arrays), self.max_batch):
+            end = start + self.max_batch
             results += self._translate_batch(arrays[start:end], orders[start:end], stopwatch)
         return results
 
     def _translate_batch(self, images: list[Image], orders: list[str], stopwatch: Stopwatch) -> list[Image]:
         colors = [geometry.extract_color(image) for image in images]
-        if self.fit == "tile":
-            outputs = self._translate_tiles(colors, orders, stopwatch)
-            return [
-                geometry.match_original(geometry.from_engine(output, order), image, order)
-                for output, order, image in zip(outputs, orders, images, strict=True)
-            ]
+        translate = self._translate_tiles if self.fit == "tile" else self._translate_canvases
+        results = zip(translate(colors, orders, stopwatch), images, orders, strict=True)
+        return [geometry.match_original(*result) for result in results]
+
+    def _translate_canvases(self, colors: list[Image], orders: list[str], watch: Stopwatch) -> list[Image]:
+        """[H, W, 3] of any size -> the same, by way of one canvas each."""
         height, width = self.height, self.width
         places = [geometry.compute_placement(c.shape[0], c.shape[1], height, width, self.fit) for c in colors]
         canvases = [
             geometry.to_engine(geometry.to_canvas(color, place, height, width), order, self._channels)
             for color, place, order in zip(colors, places, orders, strict=True)
         ]
-        parts = zip(self._run_engine(canvases, stopwatch), orders, places, colors, images, strict=True)
-        return [
-            geometry.match_original(
-                geometry.from_canvas(geometry.from_engine(output, order), place, color), image, order
-            )
-            for output, order, place, color, image in parts
-        ]
+        outputs = map(geometry.from_engine, self._run_engine(canvases, watch), orders)
+        return [*map(geometry.from_canvas, outputs, places, colors)]
 
-    def _translate_tiles(self, colors: list[Image], orders: list[str], stopwatch: Stopwatch) -> list[Image]:
-        """[H, W, 3] of any size -> [H, W, C] as the engine gives it, made of tiles."""
-        return tiles.translate_tiled(
+    def _translate_tiles(self, colors: list[Image], orders: list[str], watch: Stopwatch) -> list[Image]:
+        """[H, W, 3] of any size -> the same, made of tiles."""
+        outputs = tiles.translate_tiled(
             [geometry.to_engine(c, order, self._channels) for c, order in zip(colors, orders, strict=True)],
-            lambda pictures: self._run_engine(pictures, stopwatch),
+            lambda pictures: self._run_engine(pictures, watch),
             self.height,
             self.width,
-            batch=self._max_batch,
+            batch=self.max_batch,
             correct=self._corrects_tiles,
         )
+        return [*map(geometry.from_engine, outputs, orders)]
 
     def _run_engine(self, canvases: list[Image], stopwatch: Stopwatch) -> NDArray[np.uint8]:
         """One engine call for [H, W, C] canvases; an engine of fixed batch gets the last one repeated."""
         count = len(canvases)
-        spare = 0 if self._fixed_batch is None else self._fixed_batch - count
+        spare = (self.engine.input_shape[0] or count) - count
         batch = np.stack([*canvases, *canvases[-1:] * spare]) if count + spare > 1 else canvases[0][None]
         with self._lock, stopwatch.time_engine():
-            outputs = self._engine.run(np.ascontiguousarray(batch))[:count]
+            outputs = self.engine.run(np.ascontiguousarray(batch))[:count]
         if outputs.shape[:3] != (count, self.height, self.width) or outputs.shape[3:] not in ((1,), (3,)):
             raise BackendError(
                 f"the engine gave {outputs.shape} for {batch.shape}; a translator gives pictures of the size "

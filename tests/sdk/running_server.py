@@ -21,9 +21,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from i2i_sdk import Translator
+from i2i_sdk.live.sinks.mjpeg_server import open_socket
 from i2i_sdk.server.app import create_app
 from i2i_sdk.server.models import open_models
-from i2i_sdk.server.run import LiveServer, open_socket
+from i2i_sdk.server.run import LiveServer
 from i2i_sdk.server.settings import Limits, ServeOptions
 
 TIMEOUT_S = 30.0  # seconds; what takes longer hangs

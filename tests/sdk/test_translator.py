@@ -242,6 +242,11 @@ def test_engines_of_fixed_batch(tmp_path: Path, batch: int, backend: str) -> Non
                 results = translate.batch(images[:count])
                 assert len(results) == count
                 assert all((r == x[..., ::-1]).all() for r, x in zip(results, images, strict=False))
+        large = cv2.resize(images[0][:3, :3], (2 * WIDTH + 5, 3 * HEIGHT), interpolation=cv2.INTER_CUBIC)
+        with Translator(
+            source, backend=backend, fit="tile"
+        ) as translate:  # 12 tiles, of the file with the whole 13
+            np.testing.assert_allclose(translate(large), large[..., ::-1], atol=4)
 
 
 # threads, closing

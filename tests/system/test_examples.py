@@ -9,7 +9,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -105,25 +104,6 @@ def test_mask(root: Path, screen: Screen, clip: Path, tmp_path: Path) -> None:
         screen.press_keys("q")
         code, _, err = collect_output(process)
     assert (code, err) == (0, "")
-
-
-def test_image_folder(root: Path, tmp_path: Path) -> None:
-    image = np.full((90, 160, 3), BLUE[::-1], np.uint8)
-    image[30:60, 40:90] = ORANGE[::-1]
-    (tmp_path / "in").mkdir()
-    for name in ("a.png", "b.png"):
-        cv2.imwrite(str(tmp_path / "in" / name), image)
-    (tmp_path / "in" / "a damaged one.png").write_bytes(b"no image")  # before the others
-    words = [root / "examples" / "image_folder.py", tmp_path / "in", tmp_path / "new" / "out"]
-    with run_python(words, {}, tmp_path) as process:
-        code, out, err = collect_output(process)
-    assert code == 0 and len(out.splitlines()) == 2
-    assert "a damaged one.png" in err and len(err.splitlines()) == 1
-    assert sorted(path.name for path in (tmp_path / "new" / "out").iterdir()) == ["a.png", "b.png"]
-    made = cv2.imread(str(tmp_path / "new" / "out" / "a.png"))
-    assert made.shape == (90, 320, 3)
-    np.testing.assert_array_equal(made[:, :160], image)
-    assert measure_gray_share(made[:, 160:]) == 1.0  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["webcam", "two_cameras", "mask"])

@@ -79,14 +79,12 @@ def check_device(device: str, backend: str | None, provider: str | None) -> None
         raise InputError(f"device is {device!r}; allowed: {', '.join((AUTO_DEVICE, *DEVICES))}")
     row, engine = DEVICES[device], backend or "ort"
     if backend is not None and backend not in row:
-        allowed = f"{device} is served by {', '.join(row)}"
-        raise InputError(f"device={device!r} excludes backend={backend!r}: {allowed}; leave one of them out")
+        served = f"{device} is served by {', '.join(row)}; leave one of them out"
+        raise InputError(f"device={device!r} excludes backend={backend!r}: {served}")
     if provider is not None and provider not in row.get(engine, ()):
         allowed = ", ".join(name for name in row.get(engine, ()) if name) or "none"
-        allowed = f"for {device} the providers of {engine} are: {allowed}"
-        raise InputError(
-            f"device={device!r} excludes provider={provider!r}: {allowed}; leave one of them out"
-        )
+        served = f"for {device} the providers of {engine} are: {allowed}; leave one of them out"
+        raise InputError(f"device={device!r} excludes provider={provider!r}: {served}")
 
 
 def find_provider(

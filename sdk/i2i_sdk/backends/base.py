@@ -111,10 +111,8 @@ class Engine(Closing):
             self._check_batch(batch)
             return self._run(batch)
         except Exception as error:  # most libraries' errors share no base class
-            reason = self._summarize_error(error)
-            raise BackendError(
-                f"{self._engine_name} failed on {batch.dtype} {batch.shape}: {reason}"
-            ) from error
+            shown, reason = f"{batch.dtype} {batch.shape}", self._summarize_error(error)
+            raise BackendError(f"{self._engine_name} failed on {shown}: {reason}") from error
 
     def close(self) -> None:
         """Free the engine's memory. Calling it twice is allowed; running afterwards raises BackendError."""

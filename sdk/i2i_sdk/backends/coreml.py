@@ -66,36 +66,21 @@ class CoreMlEngine(Engine):
 
     @staticmethod
     def explain_unsupported(precision: str) -> str | None:
-        found = [name for name in ("coremltools", "PIL") if importlib.util.find_spec(name)]
-        return explain_unsupported_machine(sys.platform, platform.mac_ver()[0], found, precision)
+        system, macos = sys.platform, platform.mac_ver()[0]
+        if precision not in PRECISIONS:
+            return f"Core ML packages hold {', '.join(PRECISIONS)}, not {precision}"
+        if system != "darwin":
+            return f"Core ML runs on macOS and iOS only, this is {system}; take a variant of another backend"
+        if int(macos.split(".")[0]) < MIN_MACOS_VERSION:
+            return f"it needs macOS {MIN_MACOS_VERSION} or newer, this is {macos}"
+        if lacking := [name for name in ("PIL", "coremltools") if importlib.util.find_spec(name) is None]:
+            return f"{' and '.join(lacking)} missing: pip install 'i2i-sdk[coreml]'"
+        return None
 
     def _run(self, batch: NDArray[Any]) -> NDArray[Any]:
         source, target = self._input_port, self._output_port
         picture = self._native.predict({source.name: to_image(batch[0])})[target.name]
         return from_image(picture, target.channels)[None]
-
-
-def explain_unsupported_machine(system: str, macos: str, packages: list[str], precision: str) -> str | None:
-    """Why a precision cannot run on a machine.
-
-    Args:
-        system: as `sys.platform`.
-        macos: its version, "13.6.1"; "" elsewhere.
-        packages: those of coremltools and PIL that are installed.
-        precision: that is wanted.
-
-    Returns:
-        The reason, with what to do; None if it can.
-    """
-    if precision not in PRECISIONS:
-        return f"Core ML packages hold {', '.join(PRECISIONS)}, not {precision}"
-    if system != "darwin":
-        return f"Core ML runs on macOS and iOS only, this is {system}; take a variant of another backend"
-    if int(macos.split(".")[0]) < MIN_MACOS_VERSION:
-        return f"it needs macOS {MIN_MACOS_VERSION} or newer, this is {macos}"
-    if lacking := {"coremltools", "PIL"} - set(packages):
-        return f"{' and '.join(sorted(lacking))} missing: pip install 'i2i-sdk[coreml]'"
-    return None
 
 
 @contextmanager

@@ -113,8 +113,8 @@ def _compile_model(graph: Path, hint: str, threads: int | None) -> Any:
         raise BackendError(f"{graph}: OpenVINO cannot load it: {_get_last_line(error)}") from error
 
 
-def append_identity_convolution(model: Any) -> bool:
-    """Let BF16 reach the transposed convolutions at a network's end; True if that took a change.
+def append_identity_convolution(model: Any) -> None:
+    """Let BF16 reach the transposed convolutions at a network's end.
 
     OpenVINO keeps everything after the last ordinary convolution or matrix product in FP32. A transposed
     convolution does not count as one, so the whole decoder of a U-Net and all of a DCGAN stayed in FP32
@@ -124,11 +124,11 @@ def append_identity_convolution(model: Any) -> bool:
 
     last = next((op for op in reversed(model.get_ordered_ops()) if op.get_type_name() in MATRIX_OPS), None)
     if last is None or last.get_type_name() not in TRANSPOSED_CONVOLUTION_OPS:
-        return False
+        return
     output = last.output(0)
     shape = output.get_partial_shape()
     if len(shape) != 4 or not shape[1].is_static:
-        return False
+        return
     readers = list(output.get_target_inputs())
     channels, no_pads = shape[1].get_length(), [0, 0]
     weights = np.eye(channels, dtype=np.float32).reshape(channels, channels, 1, 1)
@@ -136,7 +136,6 @@ def append_identity_convolution(model: Any) -> bool:
     through = ops.convolution(output, same, [1, 1], no_pads, no_pads, dilations=[1, 1])
     for reader in readers:
         reader.replace_source_output(through.output(0))
-    return True
 
 
 def _count_layers(compiled_model: Any) -> dict[str, int]:

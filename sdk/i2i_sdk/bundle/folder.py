@@ -61,9 +61,7 @@ class Bundle:
         """The path of a file after its size and SHA-256 matched the manifest's. Raises BundleError."""
         path = self._locate(entry)
         if (size := path.stat().st_size) != entry.bytes:
-            raise BundleError(
-                f"{path}: has {size} bytes, the manifest says {entry.bytes}; copy the bundle again"
-            )
+            raise BundleError(f"{path}: has {size} bytes instead of {entry.bytes}; copy the bundle again")
         if hash_file(path) != entry.sha256:
             raise BundleError(f"{path}: its content is not what the manifest's SHA-256 says; do not use it")
         return path
@@ -86,9 +84,8 @@ class Bundle:
             problem = f"{entry.path!r} leaves the bundle; paths must be relative and inside"
             raise BundleError(f"{self.path}: {problem}")
         if not 0 <= entry.bytes <= MAX_FILE_BYTES:
-            raise BundleError(
-                f"{self.path}: {entry.path} claims {entry.bytes} bytes; at most {MAX_FILE_BYTES}"
-            )
+            problem = f"claims {entry.bytes} bytes; at most {MAX_FILE_BYTES}"
+            raise BundleError(f"{self.path}: {entry.path} {problem}")
         path = self.path
         try:
             for part in parts.parts:

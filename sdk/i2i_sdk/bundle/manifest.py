@@ -177,7 +177,7 @@ def read_manifest(data: object) -> Manifest:
     schema = entries.get("schema")
     if isinstance(schema, int) and SCHEMA < schema < MAX_NUMBER:
         raise BundleError(
-            f"the manifest has schema {schema}, this version reads up to {SCHEMA}: pip install -U i2i-sdk"
+            f"it has schema {schema}, this version reads up to {SCHEMA}: pip install -U i2i-sdk"
         )
     is_former = type(schema) is int and schema == 1  # True is no number
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,14 +17,9 @@ from i2i_sdk.loading import find_source
 from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR
 from i2i_sdk.translator import Translator
 
-# The arguments of Translator that commands have as options.
-ENGINE_OPTIONS = ("device", "backend", "precision", "size", "fit", "threads")
-CHOICE_OPTIONS = ("min_psnr", "max_ms", "provider", "allow_fallback")
-CONTRACT_OPTIONS = ("input_range", "output_range", "layout", "channel_order")
-
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """Those of `ENGINE_OPTIONS` and `CHOICE_OPTIONS`."""
+    """The arguments of Translator that choose an engine."""
     add = parser.add_argument
     devices = f"run there or say why not: {', '.join((AUTO_DEVICE, *DEVICES))} (default %(default)s)"
     add("--device", default=AUTO_DEVICE, help=devices)
@@ -41,7 +37,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 def open_translator(source: str, args: argparse.Namespace) -> Translator:
     """A Translator as the options ask for it. Raises I2IError."""
-    names = (*ENGINE_OPTIONS, *CHOICE_OPTIONS, *CONTRACT_OPTIONS)
+    names = set(inspect.signature(Translator).parameters) - {"source"}
     return Translator(source, **{name: value for name, value in vars(args).items() if name in names})
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -61,20 +62,20 @@ def _print_model(manifest: Manifest) -> None:
 def _print_variants(bundle: Bundle) -> None:
     variants, measured = bundle.manifest.variants, load_latencies(bundle)
     rows: list[list[str]] = []
-    refused: dict[str, list[str]] = {}  # reason -> variants
+    refused: dict[str, str] = {}  # variant -> reason
     for v in variants:
         worst = f"{v.parity.worst_psnr:.1f}" if v.parity else "-"
         tuned = f"{measured[v.name].median_ms:.1f}" if v.name in measured else "-"
         reason = explain_unsupported_variant(v)
         if reason is not None:
-            refused.setdefault(reason, []).append(v.name)
+            refused[v.name] = reason
         state = "runs" if reason is None else "no"
         share = f"{v.macs_in_precision:.0%}" if v.macs_in_precision else "weights"
         quality = format_decibels(v), worst, v.verified
         rows.append([v.name, f"{v.macs / 1e9:.2f}", share, format_megabytes(v), *quality, tuned, state])
     headings = ("variant", "GMACs", "in it", "MB", "PSNR", "worst", "verified", "tuned ms", "here")
     print_table("", headings, rows)
-    for reason, names in refused.items():
+    for reason, names in _group_names(refused).items():
         print(f"no: {', '.join(names)}: {reason}")
     if parity := variants[0].parity:
         print(f"PSNR: dB against PyTorch, mean of {parity.frames} frames ({parity.frames_from})")
@@ -85,19 +86,22 @@ def _print_variants(bundle: Bundle) -> None:
             print(f"{v.name} keeps {format_kept_precision(v)}")
         if v.verified_by:
             print(f"{v.name}: its {v.verified} was verified by {v.verified_by}")
-    by_needs: dict[str, list[str]] = {}
-    for v in variants:
-        by_needs.setdefault(format_requirements(v), []).append(v.name)
-    for text, names in by_needs.items():
+    for text, names in _group_names({v.name: format_requirements(v) for v in variants}).items():
         print(f"needs {text}: {', '.join(names)}")
 
 
 def format_kept_precision(variant: Variant) -> str:
     """What of a variant is in a higher precision: "in fp32: model.19, model.22"."""
-    groups: dict[str, list[str]] = {}
-    for name, precision in variant.precision_kept.items():
-        groups.setdefault(precision, []).append(name)
+    groups = _group_names(variant.precision_kept)
     return "; ".join(f"in {precision}: {_join_names(names)}" for precision, names in groups.items())
+
+
+def _group_names(values: Mapping[str, str]) -> dict[str, list[str]]:
+    """Value -> the names that have it."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name, value in values.items():
+        groups[value].append(name)
+    return groups
 
 
 def _join_names(names: Sequence[str]) -> str:

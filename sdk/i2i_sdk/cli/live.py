@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import socket
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -56,15 +56,15 @@ def main(argv: Sequence[str]) -> int:
                 stream.run()
         except I2IError:
             if stream.stats.presented:
-                _report(stream.stats, recordings, session.seen)
+                _report(stream.stats, recordings)
             raise
-        _report(stream.stats, recordings, session.seen)
+        _report(stream.stats, recordings)
     return 0
 
 
-def _report(stats: live.StreamStats, recordings: Recordings, seen: Container[int | None]) -> None:
+def _report(stats: live.StreamStats, recordings: Recordings) -> None:
     """What became of it. A recording of a source that gave nothing has left no file."""
-    print(format_summary(stats, [r.path for r in recordings if r.source in seen and r.path.exists()]))
+    print(format_summary(stats, [r.path for r in recordings if r.is_finished]))
     for note in dict.fromkeys(note for recording in recordings for note in recording.notes):
         print(f"note: {note}")
 
@@ -73,28 +73,16 @@ def format_summary(stats: live.StreamStats, recorded: Sequence[Path]) -> str:
     """One line about a stream that has ended."""
     if not stats.presented:
         return "no frames were received"
-    frames = "frame" if stats.presented == 1 else "frames"
-    reconnects = "reconnect" if stats.reconnects == 1 else "reconnects"
-    others = {"repeated": stats.repeated, "damaged": stats.undecodable}
-    counts = [f"{count} {name}" for name, count in others.items() if count]
+    frames = "1 frame" if stats.presented == 1 else f"{stats.presented} frames"
     files = f"; recorded {', '.join(map(str, recorded))}" if recorded else ""
-    return ", ".join(
-        [
-            f"{stats.presented} {frames}, {stats.fps:.1f} fps",
-            f"latency p50 {stats.p50_ms:.0f} ms, p95 {stats.p95_ms:.0f} ms",
-            f"{stats.dropped} dropped",
-            *counts,
-            f"{stats.reconnects} {reconnects}{files}",
-        ]
-    )
+    return f"{frames}, {stats.format_line()}{files}"
 
 
 class _SessionSink(live.Sink):
-    """Says where to look, remembers which sources gave something, and stops after so many results."""
+    """Says where to look, and stops after so many results."""
 
     def __init__(self, max_results: int | None, servers: Sequence[live.MjpegServerSink]) -> None:
         super().__init__()
-        self.seen: set[int | None] = set()
         self._max_results, self._servers, self._count = max_results, servers, 0
 
     def open(self, stream: live.Stream) -> None:
@@ -106,7 +94,6 @@ class _SessionSink(live.Sink):
 
     def take(self, result: live.Result) -> None:
         """Count."""
-        self.seen.add(result.source)
         self._count += 1
         if self._count == self._max_results:
             self._stream.close()
@@ -135,7 +122,7 @@ def _make_parser() -> argparse.ArgumentParser:
     out.add_argument("--snapshots", type=Path, default=".", metavar="DIR", help="for the window's key s")
     out.add_argument("--stop-after", type=int, metavar="N", help="end after N results")
     picture = parser.add_argument_group("the picture")
-    picture.add_argument("--view", choices=list(compose.VIEWS), default="output", help="v takes the next")
+    picture.add_argument("--view", choices=compose.VIEWS, default="output", help="v takes the next")
     strength: dict[str, Any] = {"type": _parse_strength, "nargs": "?", "const": True, "default": False}
     text = "less flicker; below 1, usually 0.7"
     picture.add_argument("--stabilize", **strength, metavar="STRENGTH", help=text)

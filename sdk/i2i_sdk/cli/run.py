@@ -43,13 +43,11 @@ def main(argv: Sequence[str]) -> int:
 
 def _check_source(bundle: str, source: str) -> None:
     """Raise InputError for live video, which another command reads."""
-    kind = "the address of a stream" if "://" in source else "a camera number" if source.isdecimal() else ""
-    if source.startswith("/dev/video"):
-        kind = "a camera"
-    if kind and not Path(source).is_file():
+    is_live = "://" in source or source.isdecimal() or source.startswith("/dev/video")
+    if is_live and not Path(source).is_file():
         shown = redact_credentials(source)
         advice = f"i2i live {shlex.quote(bundle)} --source {shlex.quote(shown)}"
-        raise InputError(f"{shown} is {kind}; i2i run reads files. For live video: {advice}")
+        raise InputError(f"{shown} is a camera or a stream; i2i run reads files. For live video: {advice}")
 
 
 def _parse_range(text: str) -> tuple[float, float]:

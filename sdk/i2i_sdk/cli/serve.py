@@ -5,24 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from i2i_sdk.cli.common import add_engine_options, open_translator
 from i2i_sdk.errors import InputError
+from i2i_sdk.live.sinks.mjpeg_server import open_socket
+from i2i_sdk.server.app import create_app
 from i2i_sdk.server.models import open_models
-from i2i_sdk.server.run import check_certificate, open_socket, serve
+from i2i_sdk.server.run import LiveServer, check_certificate, format_addresses, list_warnings
 from i2i_sdk.server.settings import Limits, ServeOptions
 from i2i_sdk.server.tls import ensure_self_signed
 
 TOKEN_VARIABLE = "I2I_TOKEN"
-LIMIT_HELP = {
-    "max_body_bytes": "of a picture sent by POST",
-    "max_frame_bytes": "of a frame of live video",
-    "max_pixels": "of any picture, decoded",
-    "max_clients": "live at once",
-    "max_pending": "POSTs waiting at once",
-    "idle_seconds": "without a frame until a live client is sent away",
-}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -38,7 +33,10 @@ def main(argv: Sequence[str]) -> int:
             server = model.description.server
             size = f"{server.height}x{server.width}"
             print(f"{model.name}: {server.backend} {server.precision} {size} on {server.provider}")
-        serve(models, options, listening, say=lambda text: print(text, flush=True))
+        addresses = format_addresses(options, listening.getsockname()[1])
+        lines = [*list_warnings(options), *addresses, "stop it with Ctrl-C"]
+        app = create_app(models, options)
+        LiveServer(app, options, lambda: print(*lines, sep="\n", flush=True)).run([listening])
     return 0
 
 
@@ -60,9 +58,10 @@ def _make_parser() -> argparse.ArgumentParser:
     text = "a name besides this machine's own by which browsers reach it"
     access.add_argument("--allow-host", action="append", default=[], metavar="NAME", help=text)
     limits = parser.add_argument_group("limits")
-    for name, default in vars(Limits()).items():
-        option, kind = f"--{name.replace('_', '-')}", float if isinstance(default, float) else int
-        text = f"{LIMIT_HELP[name]} (default {default:,})"
+    for limit in fields(Limits):
+        option, default = f"--{limit.name.replace('_', '-')}", limit.default
+        text = f"{limit.metadata['help']} (default {default:,})"
+        kind = float if isinstance(default, float) else int
         limits.add_argument(option, type=kind, default=default, metavar="N", help=text)
     add_engine_options(parser)
     return parser
@@ -70,7 +69,7 @@ def _make_parser() -> argparse.ArgumentParser:
 
 def _make_options(args: argparse.Namespace) -> ServeOptions:
     """Check what belongs together. Raises InputError."""
-    limits = Limits(**{name: getattr(args, name) for name in LIMIT_HELP})
+    limits = Limits(**{limit.name: getattr(args, limit.name) for limit in fields(Limits)})
     for name, value in vars(limits).items():
         if not value > 0:
             raise InputError(f"--{name.replace('_', '-')} is {value}; a number above 0 is needed")

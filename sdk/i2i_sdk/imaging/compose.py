@@ -6,7 +6,7 @@ not matter, only that both pictures have the same. Nothing that is given is chan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import cv2
@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from i2i_sdk.errors import InputError
 
 Image = NDArray[np.uint8]
-View = Callable[[Image, Image, float], Image]
 
-CORNERS = ("top-left", "top-right", "bottom-left", "bottom-right")
+VIEWS = ("output", "split", "side", "input")
 LIGHT, DARK = (240, 240, 240), (40, 40, 40)
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -70,65 +69,31 @@ def apply_mask(frame: Image, output: Image, mask: NDArray[Any]) -> Image:
     return np.asarray(cv2.blendLinear(output, frame, weights, 1 - weights), np.uint8)
 
 
-def view_output(frame: Image, output: Image, position: float = 0.5) -> Image:
-    """The translation alone.
+def compose_view(view: str, frame: Image, output: Image, position: float = 0.5) -> Image:
+    """What is shown of a frame and its translation.
 
     Args:
-        frame: ignored.
-        output: uint8 [H, W, 3].
-        position: ignored.
-
-    Returns:
-        `output` itself, not a copy.
-    """
-    return output
-
-
-def view_input(frame: Image, output: Image, position: float = 0.5) -> Image:
-    """The frame alone.
-
-    Args:
-        frame: uint8 [H, W, 3].
-        output: ignored.
-        position: ignored.
-
-    Returns:
-        `frame` itself, not a copy.
-    """
-    return frame
-
-
-def view_side_by_side(frame: Image, output: Image, position: float = 0.5) -> Image:
-    """The frame and its translation to the right of it.
-
-    Args:
-        frame, output: uint8 [H, W, 3] of one size.
-        position: ignored.
-
-    Returns:
-        uint8 [H, 2 W, 3].
-
-    Raises:
-        InputError: the two are not both [H, W, 3] and of one size.
-    """
-    _check_pair(frame, output)
-    return np.asarray(cv2.hconcat([frame, output]), np.uint8)
-
-
-def view_split(frame: Image, output: Image, position: float = 0.5) -> Image:
-    """The frame on the left of a line, its translation on the right, and a handle on the line.
-
-    Args:
+        view: one of `VIEWS`. "output" and "input" show one of the two; "side" the frame with its translation
+            to the right of it; "split" the frame on the left of a line, its translation on the right, and a
+            handle on the line.
         frame, output: uint8 [H, W, 3] of one size.
         position: of the line, 0 (left border) to 1 (right border).
 
     Returns:
-        uint8 [H, W, 3], a new array.
+        uint8 [H, W, 3], for "side" [H, 2 W, 3]; `output` or `frame` itself where it is shown alone.
 
     Raises:
         InputError: the two are not both [H, W, 3] and of one size.
     """
+    if view in ("output", "input"):
+        return output if view == "output" else frame
     _check_pair(frame, output)
+    if view == "side":
+        return np.asarray(cv2.hconcat([frame, output]), np.uint8)
+    return _draw_split(frame, output, position)
+
+
+def _draw_split(frame: Image, output: Image, position: float) -> Image:
     height, width = frame.shape[:2]
     x = round(position * width)
     picture = output.copy()
@@ -140,32 +105,19 @@ def view_split(frame: Image, output: Image, position: float = 0.5) -> Image:
     return picture
 
 
-VIEWS: dict[str, View] = {
-    "output": view_output,
-    "split": view_split,
-    "side": view_side_by_side,
-    "input": view_input,
-}
-
-
-def draw_overlay(image: Image, lines: Sequence[str], corner: str = "top-left") -> Image:
-    """A copy of `image` with light text on a translucent dark plate in one of its corners.
+def draw_overlay(image: Image, lines: Sequence[str], at_bottom: bool = False) -> Image:
+    """A copy of `image` with light text on a translucent dark plate in its corner at the top left.
 
     Args:
         image: uint8 [H, W, 3].
         lines: of any width; what does not fit is wrapped, where two spaces are if there are any, and lines
             for which there is no room are left out. The text's size follows the picture's. Only ASCII is
             drawn everywhere: OpenCV 4 shows "?" for the rest.
-        corner: "top-left", "top-right", "bottom-left" or "bottom-right".
+        at_bottom: in the corner at the bottom left instead.
 
     Returns:
         uint8 [H, W, 3], a new array.
-
-    Raises:
-        InputError: the corner is none of these.
     """
-    if corner not in CORNERS:
-        raise InputError(f"corner is {corner!r}; allowed: {', '.join(CORNERS)}")
     picture = image.copy()
     height, width = picture.shape[:2]
     capital = max(MIN_TEXT_HEIGHT, round(min(height, width) / 55))
@@ -178,8 +130,8 @@ def draw_overlay(image: Image, lines: Sequence[str], corner: str = "top-left") -
         return picture
     plate_width = min(width, 2 * gap + max(_measure_text_width(text, scale, thickness) for text in texts))
     plate_height = gap + len(texts) * (capital + gap)
-    left = min(gap, width - plate_width) if corner.endswith("left") else max(0, width - gap - plate_width)
-    top = min(gap, height - plate_height) if corner.startswith("top") else height - gap - plate_height
+    left = min(gap, width - plate_width)
+    top = height - gap - plate_height if at_bottom else min(gap, height - plate_height)
     plate = picture[top : top + plate_height, left : left + plate_width]
     cv2.convertScaleAbs(plate, plate, PLATE_BRIGHTNESS)
     for number, text in enumerate(texts, 1):

@@ -58,12 +58,8 @@ def check_image(image: object) -> Image:
         raise InputError(f"got {type(image).__name__}; accepted: {ACCEPTED_IMAGES}{hint}")
     array = cast("NDArray[Any]", image)
     if array.dtype != np.uint8:
-        hint = ""
-        if np.issubdtype(array.dtype, np.floating):
-            hint = "; for values 0..1 use (x * 255).round().astype('uint8')"
-        elif array.dtype == np.uint16:
-            hint = "; for 16-bit values use (x // 257).astype('uint8')"
-        raise InputError(f"got an array of {array.dtype}; accepted: {ACCEPTED_IMAGES}{hint}")
+        hint = "scale values 0..1 by 255, 16-bit ones by 1/257, and use x.round().astype('uint8')"
+        raise InputError(f"got an array of {array.dtype}; accepted: {ACCEPTED_IMAGES}; {hint}")
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise InputError(f"got an array of shape {array.shape}; accepted: {ACCEPTED_IMAGES}")
     if array.size == 0:

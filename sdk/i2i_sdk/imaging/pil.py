@@ -23,12 +23,11 @@ def from_pil(image: Any) -> NDArray[np.uint8]:
     if image.mode == "LA":
         image = image.convert("RGBA")
     if image.mode not in ("L", "RGB", "RGBA"):
-        hint = '; convert it first: image.convert("RGB")'
-        if image.mode in ("I", "F") or image.mode.startswith("I;16"):  # where convert would clip at 255
-            hint = "; scale its values to 0..255 first, and make them uint8"
-            if image.mode.startswith("I;16"):
-                hint = "; for 16-bit values use (np.asarray(image) // 257).astype('uint8')"
-        raise InputError(f"got a PIL image of mode {image.mode}; accepted: {geometry.ACCEPTED_IMAGES}{hint}")
+        advice = (
+            'use image.convert("RGB"); where it would clip at 255 (I, F), scale the values to 0..255 first'
+        )
+        accepted = f"accepted: {geometry.ACCEPTED_IMAGES}; {advice}"
+        raise InputError(f"got a PIL image of mode {image.mode}; {accepted}")
     return np.asarray(image)
 
 

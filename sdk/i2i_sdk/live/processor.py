@@ -44,8 +44,6 @@ class StreamOptions:
     def __post_init__(self) -> None:
         if not isinstance(self.blend, int | float) or not 0 <= self.blend <= 1:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InputError(f"blend is {self.blend}; allowed: 0 (the input) to 1 (the translation)")
-        if not isinstance(self.stabilize, bool) and not 0 <= self.stabilize < 1:
-            raise InputError(f"stabilize is {self.stabilize}; allowed: True, False, or 0 to less than 1")
         if self.reuse is not None and not 0 <= self.reuse <= 255:
             raise InputError(f"reuse is {self.reuse}; allowed: a difference of 0 to 255 gray levels, or None")
         if self.max_reuse < 1:
@@ -74,14 +72,12 @@ class FrameProcessor(Protocol):
 
 @dataclass(frozen=True)
 class ProcessedFrame:
-    """A frame (mirrored if asked), its finished picture, and where the time went in milliseconds."""
+    """A frame (mirrored if asked), its finished picture, and where the time went."""
 
     frame: Image
     output: Image
     repeated: bool
-    pre_ms: float
-    engine_ms: float
-    post_ms: float
+    timings: Timings
 
 
 class TranslatingProcessor:
@@ -121,13 +117,13 @@ class TranslatingProcessor:
         news = iter(made)
         outputs = [next(news) if old is None else old for old in reused]
         finished: list[ProcessedFrame] = []
-        pre_ms, engine_ms = before_ms + timings.pre_ms, timings.engine_ms
         for source, frame, output, old in zip(sources, frames, outputs, reused, strict=True):
             begun, repeated = time.perf_counter(), old is not None
             self._pasts[source].remember(output, repeated=repeated)
             picture = self._postprocess(source, frame, output, stabilize)
             post_ms = timings.post_ms + (time.perf_counter() - begun) * 1000
-            finished.append(ProcessedFrame(frame, picture, repeated, pre_ms, engine_ms, post_ms))
+            spent = Timings(before_ms + timings.pre_ms, timings.engine_ms, post_ms)
+            finished.append(ProcessedFrame(frame, picture, repeated, spent))
         return finished
 
     def forget(self, source: int) -> None:
@@ -162,7 +158,8 @@ class _SourceHistory:
 
     def __init__(self, options: StreamOptions) -> None:
         strength = options.stabilize
-        self.stabilizer = Stabilizer() if strength in (False, True) else Stabilizer(strength)
+        # True and False, or 0, say whether, not how much; a key may turn it on later.
+        self.stabilizer = Stabilizer() if isinstance(strength, bool) or not strength else Stabilizer(strength)
         self._options = options
         self._seen: Image | None = None  # what is compared of the newest frame, and of the translated one
         self._translated: Image | None = None

@@ -82,8 +82,9 @@ class Result:
     @cached_property
     def picture(self) -> Image:
         """What sinks show: the view that was asked for, with its text. uint8 [H, W, 3] or [H, 2 W, 3]."""
-        picture = compose.VIEWS[self.view_state.view](self.frame, self.output, self.view_state.position)
-        return compose.draw_overlay(picture, self.view_state.lines) if self.view_state.lines else picture
+        state = self.view_state
+        picture = compose.compose_view(state.view, self.frame, self.output, state.position)
+        return compose.draw_overlay(picture, state.lines) if state.lines else picture
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,8 @@ class StreamStats:
         """One line for people: "29.9 fps, 21 ms (p95 24), 3 dropped"."""
         parts = [f"{self.fps:.1f} fps", f"{self.p50_ms:.0f} ms (p95 {self.p95_ms:.0f})"]
         counts = {"dropped": self.dropped, "repeated": self.repeated, "damaged": self.undecodable}
-        parts += [f"{count} {name}" for name, count in counts.items() if count]
-        parts += [f"{self.reconnects} reconnects"] if self.reconnects else []
-        return ", ".join(parts)
+        counts["reconnected"] = self.reconnects
+        return ", ".join([*parts, *(f"{count} {name}" for name, count in counts.items() if count)])
 
 
 class Rate:

@@ -17,7 +17,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import astuple, replace
 from functools import partial
 
 from i2i_sdk.errors import InputError
@@ -108,7 +108,6 @@ class Stream(Closing):
         self.sources, self.sinks, self.options = tuple(sources), tuple(sinks), options
         self.translator, self.stabilize = translator, bool(options.stabilize)
         self.view_state = ViewState(options.view)
-        self._paused = False
         self._maker = TranslatingProcessor(options, len(sources))
         keep_all = [not source.live for source in sources]
         self._captured: LatestSlot[NumberedFrame] = LatestSlot(keep_all)
@@ -193,11 +192,10 @@ class Stream(Closing):
     @property
     def paused(self) -> bool:
         """Whether results are held back: a file waits, a camera goes on unseen."""
-        return self._paused
+        return self.sources[0].paused
 
     @paused.setter
     def paused(self, paused: bool) -> None:
-        self._paused = paused
         for source in self.sources:
             source.paused = paused
 
@@ -281,10 +279,9 @@ class Stream(Closing):
 
     def _make_result(self, source: int, picture: NumberedPicture) -> Result:
         index, captured, done = picture
-        capture_ms = (captured.ready - captured.arrived) * 1000
-        worked_ms = done.pre_ms + done.engine_ms + done.post_ms
-        wait_ms = (time.perf_counter() - captured.arrived) * 1000 - capture_ms - worked_ms
-        latency = Latency(capture_ms, wait_ms, done.pre_ms, done.engine_ms, done.post_ms)
+        capture_ms, spent = (captured.ready - captured.arrived) * 1000, astuple(done.timings)
+        wait_ms = (time.perf_counter() - captured.arrived) * 1000 - capture_ms - sum(spent)
+        latency = Latency(capture_ms, wait_ms, *spent)
         look = replace(self.view_state, lines=(*self._format_overlay(source), *self.view_state.lines))
         time_ms, name = captured.time_ms, captured.name
         return Result(done.frame, done.output, index, source, time_ms, latency, done.repeated, name, look)

@@ -88,13 +88,26 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
             f"{', '.join(ALPHA_SUFFIXES)} only. Use one of these, or give BGR"
         )
     options = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix in (".jpg", ".jpeg") else []
+    if (encoded := encode_image(image, suffix, options)) is None:
+        raise MediaError(f"cannot write {path}: OpenCV cannot encode {image.dtype} {image.shape} as {suffix}")
+    with convert_errors("write", path), write_atomically(path) as temporary:
+        # Not cv2.imwrite: on Windows it cannot write names that are not ASCII.
+        temporary.write_bytes(encoded)
+
+
+def encode_image(image: NDArray[np.uint8], suffix: str, options: list[int]) -> bytes | None:
+    """A picture as the bytes of a file.
+
+    Args:
+        image: uint8 BGR [H, W, 3], BGRA [H, W, 4] or gray [H, W].
+        suffix: of the format, ".png".
+        options: of `cv2.imencode`.
+
+    Returns:
+        The bytes; None where the format cannot hold the picture.
+    """
     try:
         done, encoded = cv2.imencode(suffix, image, options)
     except cv2.error:
-        done, encoded = False, None
-    if not done or encoded is None:
-        raise MediaError(f"cannot write {path}: OpenCV cannot encode {image.dtype} {image.shape} as {suffix}")
-    with convert_errors("write", path), write_atomically(path) as temporary:
-        # Not cv2.imwrite: on Windows it cannot write names that are not ASCII. Not encoded.tofile: its error
-        # does not say that the disk is full.
-        temporary.write_bytes(encoded)
+        return None
+    return encoded.tobytes() if done else None

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from i2i_sdk.errors import InputError, MediaError
 from i2i_sdk.media.images import IMAGE_SUFFIXES, read_image, write_image
 from i2i_sdk.media.video import VIDEO_SUFFIXES, VideoReader
-from i2i_sdk.media.video_writer import WRITABLE_VIDEO_SUFFIXES, VideoWriter
+from i2i_sdk.media.video_writer import VideoWriter
 
 Translate = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 Kind = Literal["image", "folder", "video"]
+# How many were translated, of which height and width (None if they differ), and notes.
+Pictures = tuple[int, tuple[int | None, int | None], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -85,18 +87,9 @@ def translate_path(
         pictures = _translate_folder(job, source, target, progress)
     else:
         pictures = _translate_video(job, source, target, progress, columns=2 if compare else 1)
-    height, width = pictures.size
+    count, (height, width), notes = pictures
     seconds = time.perf_counter() - start
-    return FileSummary(kind, source, target, pictures.count, seconds, width, height, pictures.notes)
-
-
-@dataclass(frozen=True)
-class _Pictures:
-    """What was translated: how many pictures, of which height and width (None if they differ), and notes."""
-
-    count: int
-    size: tuple[int | None, int | None]
-    notes: tuple[str, ...] = ()
+    return FileSummary(kind, source, target, count, seconds, width, height, notes)
 
 
 def _detect_kind(source: Path) -> Kind:
@@ -116,7 +109,6 @@ def _detect_kind(source: Path) -> Kind:
 
 def _choose_target(kind: Kind, source: Path, out: Path) -> Path:
     """The file or folder to write, or InputError."""
-    allowed = {"image": IMAGE_SUFFIXES, "video": WRITABLE_VIDEO_SUFFIXES, "folder": ()}[kind]
     if kind == "folder":
         if out.is_file() or out.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES):
             raise InputError(f"{source} is a folder, so out must be a folder; got the file {out}")
@@ -129,11 +121,6 @@ def _choose_target(kind: Kind, source: Path, out: Path) -> Path:
         out = out / source.name
     if out.exists() and out.samefile(source):
         raise InputError(f"out is the source itself, {source}; give another name or folder")
-    if kind != "folder" and out.suffix.lower() not in allowed:
-        raise InputError(
-            f"the {kind} {source.name} cannot become {out}: give a file ending in {', '.join(allowed)}"
-            f"{', or a folder' if source.suffix.lower() in allowed else ''}"
-        )
     return out
 
 
@@ -150,13 +137,13 @@ def _wrap_translate(translate: Translate, compare: bool) -> Translate:
     return translate_checked
 
 
-def _translate_image(translate: Translate, source: Path, out: Path) -> _Pictures:
+def _translate_image(translate: Translate, source: Path, out: Path) -> Pictures:
     image = read_image(source)
     write_image(out, translate(image))
-    return _Pictures(1, image.shape[:2])
+    return 1, image.shape[:2], ()
 
 
-def _translate_folder(translate: Translate, source: Path, out: Path, progress: bool) -> _Pictures:
+def _translate_folder(translate: Translate, source: Path, out: Path, progress: bool) -> Pictures:
     files = sorted(path for path in source.rglob("*") if path.is_file())
     images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
@@ -180,12 +167,10 @@ def _translate_folder(translate: Translate, source: Path, out: Path, progress: b
         )
     others = len(files) - len(images)
     notes = (f"{others} other file(s) left out, since they are not images",) if others else ()
-    return _Pictures(len(images), sizes.pop() if len(sizes) == 1 else (None, None), notes)
+    return len(images), sizes.pop() if len(sizes) == 1 else (None, None), notes
 
 
-def _translate_video(
-    translate: Translate, source: Path, out: Path, progress: bool, columns: int
-) -> _Pictures:
+def _translate_video(translate: Translate, source: Path, out: Path, progress: bool, columns: int) -> Pictures:
     frames = 0
     with VideoReader(source) as video:
         width, aspect = video.width * columns, video.sample_aspect
@@ -198,7 +183,7 @@ def _translate_video(
     notes = tuple(writer.notes)
     if video.undecodable:
         notes += (f"{video.undecodable} damaged frame(s) of {source.name} could not be decoded",)
-    return _Pictures(frames, (video.height, video.width), notes)
+    return frames, (video.height, video.width), notes
 
 
 @contextmanager

@@ -115,8 +115,7 @@ def _load_builtin() -> list[tuple[str, Image]]:
     try:
         from skimage import data
     except ImportError as error:
-        raise InputError(
-            "without --frames the photos of scikit-image are used: pip install scikit-image"
-        ) from error
+        advice = "pip install scikit-image"
+        raise InputError(f"without --frames the photos of scikit-image are used: {advice}") from error
     photos = {name: getattr(data, name)() for name in BUILTIN_PHOTOS}
     return [(name, cv2.cvtColor(photo[:, :, :3], cv2.COLOR_RGB2BGR)) for name, photo in photos.items()]

@@ -15,7 +15,5 @@ def choose_floor(precision: str, min_psnr: float | None) -> float:
         return min_psnr
     if precision not in PSNR_FLOORS:
         known = ", ".join(PSNR_FLOORS)
-        raise InputError(
-            f"precision {precision!r} has no floor; floors are known of {known}; give --min-psnr"
-        )
+        raise InputError(f"precision {precision!r} has no floor, but {known} have; give --min-psnr")
     return PSNR_FLOORS[precision]

@@ -60,6 +60,5 @@ def _compute_window_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _check_pair(a: Image, b: Image) -> None:
     if a.shape != b.shape or a.dtype != np.uint8 or b.dtype != np.uint8 or not a.size:
-        raise InputError(
-            f"two uint8 images of one shape are needed; got {a.dtype} {a.shape} and {b.dtype} {b.shape}"
-        )
+        found = f"{a.dtype} {a.shape} and {b.dtype} {b.shape}"
+        raise InputError(f"two uint8 images of one shape are needed; got {found}")

@@ -5,11 +5,11 @@ OpenAPI shows the docstrings of those that it lists.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, NoReturn
 
+import anyio
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, PlainTextResponse, Response
@@ -36,9 +36,7 @@ Live video goes over the WebSocket `/v1/stream`, which OpenAPI cannot describe: 
 # Checked in `security.py`; here it tells OpenAPI, where the server asks for a token.
 TOKEN = Depends(HTTPBearer(auto_error=False, description="What the server was started with: --token."))
 CODES = "; ".join(f"{status} {code}" for code, status in STATUS.items())
-ERRORS: dict[int | str, dict[str, Any]] = {
-    "default": {"model": schema.Error, "description": f"It was refused: {CODES}."}
-}
+REFUSED = {"model": schema.Error, "description": f"It was refused: {CODES}."}
 PICTURE = {"schema": {"type": "string", "format": "binary"}}
 
 
@@ -64,12 +62,11 @@ def create_app(models: Models, options: ServeOptions | None = None) -> FastAPI:
         docs_url=None,  # its pages load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
-        responses=ERRORS,
+        responses={"default": REFUSED},
     )
     app.state.service, app.state.streams = service, streams
     _add_open_routes(app)
     api = APIRouter(dependencies=[TOKEN] if options.token else [])
-    _add_metrics(api, service)
     _add_models(api, service)
     _add_translate(api, service)
     app.include_router(api)
@@ -93,22 +90,21 @@ def _add_open_routes(app: FastAPI) -> None:
         return send_file(name, request)
 
     @app.head("/healthz", include_in_schema=False)
-    @app.get("/healthz", summary="Does the server run?", response_model=schema.Health)
+    @app.get("/healthz", summary="Does the server run?")
     async def health() -> dict[str, str]:
+        """Status "ok", and the version of i2i-sdk."""
         return {"status": "ok", "version": __version__}
 
 
-def _add_metrics(api: APIRouter, service: Service) -> None:
+def _add_models(api: APIRouter, service: Service) -> None:
+    """What is served, and how it does."""
+    models, limits = service.models, service.limits
+
     @api.get("/metrics", summary="Figures for Prometheus", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Frames, time per stage, clients, dropped frames, errors per code."""
-        return Response(
-            generate_latest(service.metrics.registry), media_type="text/plain; version=0.0.4; charset=utf-8"
-        )
-
-
-def _add_models(api: APIRouter, service: Service) -> None:
-    models, limits = service.models, service.limits
+        figures = generate_latest(service.metrics.registry)
+        return Response(figures, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @api.get("/v1/models", summary="What is served")
     async def list_models() -> schema.ModelList:
@@ -181,20 +177,18 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
     if declared.isascii() and declared.isdigit() and int(declared) > max_bytes:
         raise too_large
 
-    async def read() -> bytes:
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > max_bytes:
-                raise too_large
-        return bytes(body)
-
+    body = bytearray()
     try:
-        return await asyncio.wait_for(read(), BODY_SECONDS)
+        with anyio.fail_after(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise too_large
     except ClientDisconnect:
         raise RefusedError("bad_request", "the client left before its picture was here") from None
-    except asyncio.TimeoutError:
+    except TimeoutError:
         raise RefusedError("timeout", f"the body was not here after {BODY_SECONDS:g} seconds") from None
+    return bytes(body)
 
 
 # The guard answers what these raise, in the one form that errors have.
@@ -204,10 +198,8 @@ def _refuse_query(_: Request, error: Exception) -> NoReturn:
     assert isinstance(error, RequestValidationError)
     wrong = error.errors()[0]
     if wrong["type"] == "extra_forbidden":
-        allowed = ", ".join(schema.TranslateOptions.model_fields)
-        raise RefusedError(
-            "bad_option", f"there is no option {quote_value(wrong['loc'][-1])}; allowed: {allowed}"
-        )
+        message = f"there is no option {quote_value(wrong['loc'][-1])}; allowed: "
+        raise RefusedError("bad_option", message + ", ".join(schema.TranslateOptions.model_fields))
     raise refuse_option(wrong)
 
 

@@ -14,7 +14,7 @@ import struct
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, cast
 
 from pydantic import ValidationError
@@ -129,9 +129,8 @@ class ClientSession:
             try:
                 message = await asyncio.wait_for(self._receive(), deadline - time.monotonic())
             except asyncio.TimeoutError:
-                raise RefusedError(
-                    "idle", f"no frame was received for {idle:g} seconds: connect again"
-                ) from None
+                message = f"no frame was received for {idle:g} seconds: connect again"
+                raise RefusedError("idle", message) from None
             except WebSocketDisconnect:
                 return
             if (data := message.get("bytes")) is None:
@@ -186,25 +185,18 @@ class ClientSession:
 
     async def _use_model(self, name: object) -> None:
         self._model = model = self._service.models.find(name)
-        server, limits = model.description.server, self._service.limits
-        await _send_json(
-            self._socket,
-            type="ready",
-            model=model.name,
-            engine={"backend": server.backend, "precision": server.precision, "provider": server.provider},
-            height=server.height,
-            width=server.width,
-            credit=CREDIT,
-            max_frame_bytes=limits.max_frame_bytes,
-            max_pixels=limits.max_pixels,
-        )
+        engine, limits = model.description.server.model_dump(), self._service.limits
+        size = {"height": engine.pop("height"), "width": engine.pop("width")}
+        bounds = {"max_frame_bytes": limits.max_frame_bytes, "max_pixels": limits.max_pixels}
+        ready = {"model": model.name, "engine": engine, **size, "credit": CREDIT, **bounds}
+        await _send_json(self._socket, type="ready", **ready)
 
     async def _translate_frames(self) -> None:
         """Translate the newest frame, again and again, until none waits."""
         while self._waiting:
             model, frame = self._model, self._waiting[0]
             try:
-                async with self._service.lock_engine(model):
+                async with self._service.turns[model.name]:
                     if not self._waiting:  # the client has left
                         return
                     frame = self._waiting.pop()
@@ -216,12 +208,8 @@ class ClientSession:
                 continue
             timings = StageTimings(wait, decode, engine, encode)
             self._service.metrics.count_translated(model.name, "websocket", timings)
-            await self._send_result(frame, timings, encoded)
-
-    async def _send_result(self, frame: ClientFrame, timings: StageTimings, encoded: bytes) -> None:
-        stages = (timings.wait, timings.decode, timings.engine, timings.encode)
-        header = RESULT_HEADER.pack(frame.id, self._dropped, frame.time, *stages)
-        await _send(self._socket, {"type": "websocket.send", "bytes": header + encoded})
+            header = RESULT_HEADER.pack(frame.id, self._dropped, frame.time, *astuple(timings))
+            await _send(self._socket, {"type": "websocket.send", "bytes": header + encoded})
 
     async def _refuse(self, number: int | None, refused: RefusedError) -> None:
         self._service.metrics.errors.labels(refused.code).inc()

@@ -14,20 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2i_sdk.errors import MediaError
-from i2i_sdk.media.images import decode_image
+from i2i_sdk.media.images import decode_image, encode_image
 from i2i_sdk.server.refusals import RefusedError
 from i2i_sdk.server.schema import Encoding
 
 Image = NDArray[np.uint8]
 
 MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "bmp": "image/bmp"}
-SIGNATURES = {  # and where they stand
-    "jpeg": (0, b"\xff\xd8\xff"),
-    "png": (0, b"\x89PNG\r\n\x1a\n"),
-    "webp": (8, b"WEBP"),
-    "bmp": (0, b"BM"),
-}
-READABLE_FORMATS = "JPEG, PNG, WebP and BMP are read"
 
 # Progressive JPEGs come in about ten scans. Each costs a pass over the whole picture and may have 20 bytes,
 # so without a limit one small file would occupy a decoder for hours.
@@ -44,7 +37,7 @@ def inspect(data: bytes, max_pixels: int) -> None:
     """
     kind = _detect_format(data)
     try:
-        width, height = SIZE_READERS[kind](data)
+        width, height = FORMATS[kind][2](data)
     except (struct.error, IndexError):
         width = height = 0
     if width < 1 or height < 1:
@@ -84,25 +77,20 @@ def encode(image: Image, encoding: Encoding) -> bytes:
         options, image = [cv2.IMWRITE_JPEG_QUALITY, encoding.quality], image[:, :, :3]
     elif encoding.format == "webp":
         options = [cv2.IMWRITE_WEBP_QUALITY, encoding.quality]
-    try:
-        done, encoded = cv2.imencode(f".{encoding.format}", image, options)
-    except cv2.error:
-        done, encoded = False, None
-    if not done or encoded is None:
+    if (encoded := encode_image(image, f".{encoding.format}", options)) is None:
         size = f"{image.shape[1]}x{image.shape[0]}"
         message = f"a picture of {size} cannot be written as {encoding.format}: ask for png"
         raise RefusedError("bad_option", message)
-    return encoded.tobytes()
+    return encoded
 
 
 def _detect_format(data: bytes) -> str:
-    for name, (start, signature) in SIGNATURES.items():
+    for name, (start, signature, _) in FORMATS.items():
         if data.startswith(signature, start):
             return name
     begin = f"these bytes begin with {data[:8].hex(' ')}" if data else "there are no bytes"
-    raise RefusedError(
-        "unsupported_format", f"{begin}, which is not a known picture format; {READABLE_FORMATS}"
-    )
+    message = f"{begin}, which is no known format; JPEG, PNG, WebP and BMP are read"
+    raise RefusedError("unsupported_format", message)
 
 
 def _read_jpeg_size(data: bytes) -> tuple[int, int]:
@@ -147,11 +135,12 @@ def _read_bmp_size(data: bytes) -> tuple[int, int]:
     return width, abs(height)  # negative: the first row is the top one
 
 
-SIZE_READERS = {
-    "jpeg": _read_jpeg_size,
-    "png": _read_png_size,
-    "webp": _read_webp_size,
-    "bmp": _read_bmp_size,
+# Where its signature stands, the signature, and what reads its size.
+FORMATS = {
+    "jpeg": (0, b"\xff\xd8\xff", _read_jpeg_size),
+    "png": (0, b"\x89PNG\r\n\x1a\n", _read_png_size),
+    "webp": (8, b"WEBP", _read_webp_size),
+    "bmp": (0, b"BM", _read_bmp_size),
 }
 
 

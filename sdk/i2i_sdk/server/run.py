@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 import ssl
 from collections.abc import Callable, Generator
@@ -17,8 +16,6 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from i2i_sdk.errors import InputError
 from i2i_sdk.live.sinks.mjpeg_server import is_loopback
 from i2i_sdk.live.stop_signals import INTERRUPT, TERMINATE, handle_signals
-from i2i_sdk.server.app import create_app
-from i2i_sdk.server.models import Models
 from i2i_sdk.server.settings import MAX_CONNECTIONS, PING_SECONDS, ServeOptions
 from i2i_sdk.server.tls import list_own_addresses
 
@@ -63,49 +60,9 @@ class LiveServer(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(models: Models, options: ServeOptions, listener: socket.socket, say: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM.
-
-    Args:
-        models: to be served; the caller closes them.
-        options: who may ask for what.
-        listener: a socket from `open_socket`.
-        say: called with warnings and where to open it, once it can be.
-    """
-    port = listener.getsockname()[1]
-    lines = [*list_warnings(options), *format_addresses(options, port), "stop it with Ctrl-C"]
-    server = LiveServer(create_app(models, options), options, lambda: say("\n".join(lines)))
-    server.run([listener])
-
-
-def open_socket(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises InputError if the address is not ours or the port is taken."""
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        both = host == "::" and socket.has_dualstack_ipv6()
-        listening = socket.create_server(
-            (host, port), family=family, backlog=MAX_CONNECTIONS, dualstack_ipv6=both
-        )
-    except OSError as error:
-        reasons = {
-            errno.EADDRINUSE: "the port is taken, perhaps by another i2i serve; choose another with --port",
-            errno.EADDRNOTAVAIL: "no address of this machine; 0.0.0.0 listens on all it has",
-            socket.EAI_NONAME: "no address of this machine; 0.0.0.0 listens on all it has",
-            errno.EACCES: "ports below 1024 need more rights; choose another with --port",
-        }
-        reason = reasons.get(error.errno or 0, error.strerror or str(error))
-        raise InputError(f"cannot listen on {host} port {port}: {reason}") from error
-    # Connections inherit it; asyncio sets it only where the protocol's number was named. Else the body of an
-    # answer waits 40 ms for the client to acknowledge the head.
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: give up clients that take nothing any more; else minutes
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(2000 * PING_SECONDS))
-    return listening
-
-
 def format_addresses(options: ServeOptions, port: int) -> list[str]:
     """What to tell the user to open: here, and on a phone."""
-    scheme = "https" if options.uses_tls else "http"
+    scheme = "https" if options.tls_cert else "http"
     secret = f"#token={quote(options.token, '')}" if options.token else ""
 
     def url(host: str) -> str:
@@ -124,7 +81,7 @@ def list_warnings(options: ServeOptions) -> list[str]:
     lines: list[str] = []
     if options.token is None:
         lines.append("warning: everyone who can reach this machine can use this server; --token asks for one")
-    if not options.uses_tls:
+    if options.tls_cert is None:
         lines.append(
             "warning: without TLS pictures travel in the clear, and browsers on other devices give no page "
             "their camera; --tls-self-signed makes a certificate"

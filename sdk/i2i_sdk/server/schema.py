@@ -74,13 +74,6 @@ class ModelList(BaseModel):
     limits: FrameLimits
 
 
-class Health(BaseModel):
-    """The server runs."""
-
-    status: Annotated[str, Field(description='Always "ok".')]
-    version: Annotated[str, Field(description="Of i2i-sdk.")]
-
-
 class ErrorDetail(BaseModel):
     """What went wrong."""
 

@@ -9,8 +9,6 @@ rebinding", and would count as our own.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import re
 import secrets
 import socket
 import time
@@ -22,6 +20,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from i2i_sdk.live.sinks.mjpeg_server import is_own_host
 from i2i_sdk.server.prometheus import Metrics
 from i2i_sdk.server.refusals import RefusedError, quote_value
 from i2i_sdk.server.settings import DRAIN_SECONDS, ServeOptions
@@ -29,7 +28,6 @@ from i2i_sdk.server.settings import DRAIN_SECONDS, ServeOptions
 ANSWERS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 OPEN_PATHS = ("/", "/healthz", "/v1/stream")  # the WebSocket shows its token in its first message
-HOST_PATTERN = re.compile(r"(?ai)(\[[0-9a-f:.]{2,45}\]|[a-z0-9_.-]{1,253})(?::[0-9]{1,5})?")
 
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -67,9 +65,8 @@ class Guard:
         headers = Headers(scope=scope)
         own_host = ""
         # Who expects "100 Continue" sends nothing before that.
-        body = RequestBody(
-            receive, scope.get("method", "GET") not in SAFE_METHODS and "expect" not in headers
-        )
+        has_body = scope.get("method", "GET") not in SAFE_METHODS and "expect" not in headers
+        body = RequestBody(receive, has_body)
         receive = body.receive
 
         async def with_headers(message: Message) -> None:
@@ -132,9 +129,8 @@ class RequestBody:
 def make_error_response(refused: RefusedError) -> JSONResponse:
     """The HTTP answer to what was refused."""
     extra = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
-    return JSONResponse(
-        refused.to_json(), refused.status, {**extra.get(refused.status, {}), **refused.headers}
-    )
+    headers = extra.get(refused.status, {}) | refused.headers
+    return JSONResponse(refused.to_json(), refused.status, headers)
 
 
 def make_security_headers(own_host: str) -> dict[str, str]:
@@ -144,19 +140,11 @@ def make_security_headers(own_host: str) -> dict[str, str]:
 
 
 def check_host(host: str, names: Set[str]) -> None:
-    """Raise RefusedError unless `host` is an address, which needs no resolving, or one of `names`."""
-    match = HOST_PATTERN.fullmatch(host)
-    name = match[1].strip("[]").lower().rstrip(".") if match else ""
-    if name in names:
-        return
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        raise RefusedError(
-            "forbidden_host",
-            f"Host is {quote_value(host)}, which is not a name of this server; open it by its address, or "
-            "start it with --allow-host NAME",
-        ) from None
+    """Raise RefusedError unless `host` is an address or one of `names`."""
+    if not is_own_host(host, names):
+        problem = f"Host is {quote_value(host)}, which is not a name of this server"
+        advice = "open it by its address, or start it with --allow-host NAME"
+        raise RefusedError("forbidden_host", f"{problem}; {advice}")
 
 
 def check_origin(origin: str | None, host: str) -> None:

@@ -34,7 +34,8 @@ class Service:
 
     def __init__(self, models: Models, limits: Limits) -> None:
         self.models, self.limits, self.metrics = models, limits, Metrics()
-        self._turns = {model.name: asyncio.Lock() for model in models}
+        # `async with service.turns[model.name]:` the engine is the caller's.
+        self.turns = {model.name: asyncio.Lock() for model in models}
         self._posts = {model.name: asyncio.Lock() for model in models}
         self.pending = asyncio.Semaphore(limits.max_pending)  # POSTs that are here
         # One per engine, which is busy for long, and some for encoding meanwhile.
@@ -44,14 +45,10 @@ class Service:
         """Wait for the engine calls under way and end the threads."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def lock_engine(self, model: ServedModel) -> asyncio.Lock:
-        """`async with service.lock_engine(model):` the engine is the caller's."""
-        return self._turns[model.name]
-
     async def translate(self, model: ServedModel, data: bytes) -> tuple[Image, float, float]:
         """An encoded picture -> the translated one, uint8 BGR(A); milliseconds of decoding and of the engine.
 
-        To be called within `lock_engine`. Raises RefusedError.
+        To be called in the model's turn. Raises RefusedError.
         """
 
         def work() -> tuple[Image, float, float]:
@@ -89,7 +86,7 @@ class Service:
             RefusedError: it cannot be read, translated or written.
         """
         arrived = time.perf_counter()
-        async with self._posts[model.name], self.lock_engine(model):
+        async with self._posts[model.name], self.turns[model.name]:
             wait = (time.perf_counter() - arrived) * 1000
             image, decode, engine = await self.translate(model, data)
         encoded, encode = await self.encode(image, encoding)

@@ -16,14 +16,19 @@ MAX_CONNECTIONS = 256  # open at once, idle ones of browsers included
 
 @dataclass(frozen=True)
 class Limits:
-    """What one client may cost. Bytes are of encoded pictures, pixels of decoded ones."""
+    """What one client may cost. Bytes are of encoded pictures, pixels (width times height) of decoded ones.
 
-    max_body_bytes: int = 32_000_000  # of POST /v1/translate
-    max_frame_bytes: int = 4_000_000  # of one frame on the WebSocket
-    max_pixels: int = 25_000_000  # width times height
-    max_clients: int = 16  # WebSockets at once
-    max_pending: int = 8  # POSTs at once, the one being translated included
-    idle_seconds: float = 300.0  # without a frame, until a WebSocket is closed
+    Of the pending POSTs one is being translated. help: of the command's options.
+    """
+
+    max_body_bytes: int = field(default=32_000_000, metadata={"help": "of a picture sent by POST"})
+    max_frame_bytes: int = field(default=4_000_000, metadata={"help": "of a frame of live video"})
+    max_pixels: int = field(default=25_000_000, metadata={"help": "of any picture, decoded"})
+    max_clients: int = field(default=16, metadata={"help": "live at once"})
+    max_pending: int = field(default=8, metadata={"help": "POSTs waiting at once"})
+    idle_seconds: float = field(
+        default=300.0, metadata={"help": "without a frame until a live client is sent away"}
+    )
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,3 @@ class ServeOptions:
     token: str | None = None
     hosts: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
-
-    @property
-    def uses_tls(self) -> bool:
-        """Is it served over https?"""
-        return self.tls_cert is not None

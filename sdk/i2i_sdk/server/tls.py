@@ -74,9 +74,8 @@ def _read_names(certificate: Path, key: Path) -> set[str]:
 def _write_certificate(certificate: Path, key: Path, names: list[str]) -> None:
     secret = ec.generate_private_key(ec.SECP256R1())
     signed = _sign_certificate(secret, names).public_bytes(serialization.Encoding.PEM)
-    private = secret.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    pkcs8, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    private = secret.private_bytes(serialization.Encoding.PEM, pkcs8, plain)
     key.parent.mkdir(parents=True, exist_ok=True)
     with write_atomically(key) as temporary:
         temporary.touch(0o600)  # before there is anything to read
@@ -88,6 +87,7 @@ def _write_certificate(certificate: Path, key: Path, names: list[str]) -> None:
 def _sign_certificate(secret: ec.EllipticCurvePrivateKey, names: list[str]) -> x509.Certificate:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "i2i-sdk on this machine")])
     now = datetime.now(timezone.utc)
+    alternatives = x509.SubjectAlternativeName([_to_general_name(name) for name in names])
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -96,12 +96,9 @@ def _sign_certificate(secret: ec.EllipticCurvePrivateKey, names: list[str]) -> x
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_MARGIN)
         .not_valid_after(now - CLOCK_MARGIN + VALIDITY)
-        .add_extension(
-            x509.SubjectAlternativeName([_to_general_name(name) for name in names]), critical=False
-        )
+        .add_extension(alternatives, critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(secret.public_key()), critical=False)
         .sign(secret, hashes.SHA256())
     )
 

@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,10 @@ import pytest
 from known_bundles import make_noise
 from PIL import Image
 
-from i2i_sdk.backends import EngineOptions, explain_unsupported_variant, open_variant
+from i2i_sdk.backends import EngineOptions, coreml, explain_unsupported_variant, open_variant
 from i2i_sdk.backends.coreml import (
     CoreMlEngine,
     ImagePort,
-    explain_unsupported_machine,
     find_package,
     from_image,
     read_image_ports,
@@ -59,8 +59,13 @@ def test_this_machine_cannot_and_says_why() -> None:
         ("14.0", BOTH, "int8", "Core ML packages hold fp16, w8, palette6, not int8"),
     ],
 )
-def test_what_a_mac_needs(version: str, packages: list[str], precision: str, reason: str | None) -> None:
-    assert explain_unsupported_machine("darwin", version, packages, precision) == reason
+def test_what_a_mac_needs(
+    monkeypatch: pytest.MonkeyPatch, version: str, packages: list[str], precision: str, reason: str | None
+) -> None:
+    monkeypatch.setattr(coreml, "sys", SimpleNamespace(platform="darwin"))
+    monkeypatch.setattr(coreml.platform, "mac_ver", lambda: (version, ("", "", ""), "arm64"))
+    monkeypatch.setattr(coreml.importlib.util, "find_spec", lambda name: name if name in packages else None)
+    assert CoreMlEngine.explain_unsupported(precision) == reason
 
 
 def test_an_unknown_provider_lists_the_known() -> None:

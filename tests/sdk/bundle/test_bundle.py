@@ -46,7 +46,7 @@ def test_one_flipped_bit_is_refused(folder: Path, position: int) -> None:
 def test_wrong_size_is_refused(folder: Path) -> None:
     with (folder / "reference.onnx").open("ab") as file:
         file.write(b"\0")
-    with pytest.raises(BundleError, match=r"has \d+ bytes, the manifest says \d+; copy the bundle again"):
+    with pytest.raises(BundleError, match=r"has \d+ bytes instead of \d+; copy the bundle again"):
         Translator(folder)
 
 

@@ -223,19 +223,11 @@ def test_run_translates_an_image(known: FindBundle, tmp_path: Path, run_command:
     assert re.search(rf"wrote {out}: 1 frame in \d+\.\d\d s with ", output)
 
 
-@pytest.mark.parametrize(
-    ("source", "kind"),
-    [
-        ("rtsp://me:secret@host/x", "the address of a stream"),
-        ("http://host/x", "the address of a stream"),
-        ("0", "a camera number"),
-        ("/dev/video0", "a camera"),
-    ],
-)
-def test_run_names_the_command_for_live_video(run_command: RunCommand, source: str, kind: str) -> None:
+@pytest.mark.parametrize("source", ["rtsp://me:secret@host/x", "http://host/x", "0", "/dev/video0"])
+def test_run_names_the_command_for_live_video(run_command: RunCommand, source: str) -> None:
     message = run_command("run", "sketch", source, "-o", "out.mp4", code=2).err
     shown = source.replace("me:secret@", "")
-    assert f"{shown} is {kind}" in message and f"i2i live sketch --source {shown}" in message
+    assert f"{shown} is a camera or a stream" in message and f"i2i live sketch --source {shown}" in message
 
 
 def test_run_takes_what_fits_the_time(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,12 @@ from known_bundles import make_noise
 
 from i2i_sdk.errors import InputError
 from i2i_sdk.imaging.compose import (
-    CORNERS,
     VIEWS,
     apply_mask,
     blend_images,
+    compose_view,
     draw_overlay,
     mirror_image,
-    view_side_by_side,
-    view_split,
 )
 
 HEIGHT, WIDTH = 90, 130
@@ -90,7 +89,10 @@ def test_other_masks_are_refused(mask: Any, message: str) -> None:
         apply_mask(FRAME, OUTPUT, mask)
 
 
-@pytest.mark.parametrize("function", [view_side_by_side, view_split, lambda f, o: blend_images(f, o, 0.5)])
+@pytest.mark.parametrize(
+    "function",
+    [partial(compose_view, "side"), partial(compose_view, "split"), partial(blend_images, weight=0.5)],
+)
 def test_both_pictures_have_one_size(function: Any) -> None:
     with pytest.raises(InputError, match=re.escape(f"({HEIGHT}, {WIDTH}, 3) and a translation of shape")):
         function(FRAME, OUTPUT[:-1])
@@ -99,18 +101,17 @@ def test_both_pictures_have_one_size(function: Any) -> None:
 
 
 def test_the_views_by_name() -> None:
-    assert list(VIEWS) == ["output", "split", "side", "input"]
-    assert (VIEWS["output"](FRAME, OUTPUT, 0.2) == OUTPUT).all()
-    assert (VIEWS["input"](FRAME, OUTPUT, 0.2) == FRAME).all()
-    assert (VIEWS["side"](FRAME, OUTPUT, 0.2) == np.hstack([FRAME, OUTPUT])).all()
-    assert (VIEWS["split"](FRAME, OUTPUT, 0.2) == view_split(FRAME, OUTPUT, 0.2)).all()
+    assert VIEWS == ("output", "split", "side", "input")
+    assert compose_view("output", FRAME, OUTPUT) is OUTPUT
+    assert compose_view("input", FRAME, OUTPUT) is FRAME
+    assert (compose_view("side", FRAME, OUTPUT) == np.hstack([FRAME, OUTPUT])).all()
 
 
 @pytest.mark.parametrize(("height", "width"), [*SIZES, (1, 1), (3, 200), (200, 2)])
 @pytest.mark.parametrize("position", [0, 0.3, 0.5, 1])
 def test_split_shows_the_input_left_of_its_line(height: int, width: int, position: float) -> None:
     frame, output = np.full((height, width, 3), 90, np.uint8), np.full((height, width, 3), 160, np.uint8)
-    result = view_split(frame, output, position)
+    result = compose_view("split", frame, output, position)
     line, reach = round(position * width), round(min(height, width) / 20) + 15  # of line and handle
     assert (result[:, : max(0, line - reach)] == 90).all()
     assert (result[:, line + reach :] == 160).all()
@@ -143,21 +144,19 @@ def test_text_is_legible_on_any_background(height: int, width: int, level: int) 
     assert text.any(axis=1).sum() > min(height, width) / 60 * 2  # letters grow with the picture
 
 
-@pytest.mark.parametrize("corner", CORNERS)
+@pytest.mark.parametrize("at_bottom", [False, True])
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_the_plate_is_in_its_corner_and_inside(corner: str, height: int, width: int) -> None:
+def test_the_plate_is_in_its_corner_and_inside(at_bottom: bool, height: int, width: int) -> None:
     image = np.full((height, width, 3), 200, np.uint8)
-    result = draw_overlay(image, ["24.3 fps"], corner)
+    result = draw_overlay(image, ["24.3 fps"], at_bottom)
     rows, columns = _find_change(image, result)
     assert min(rows.start, columns.start) > 0 and rows.stop < height and columns.stop < width
-    assert (rows.start + rows.stop < height) == corner.startswith("top")
-    assert (columns.start + columns.stop < width) == corner.endswith("left")
+    assert (rows.start + rows.stop > height) == at_bottom
+    assert columns.start + columns.stop < width
     # nothing is cut off: the plate has a border without letters
     plate = result[rows, columns, 0]
     border = np.concatenate([plate[0], plate[-1], plate[:, 0], plate[:, -1]])
     assert (border == border[0]).all()
-    with pytest.raises(InputError, match="corner is 'middle'; allowed: top-left, top-right"):
-        draw_overlay(image, TEXT, "middle")
 
 
 def test_long_lines_are_wrapped_where_two_spaces_are() -> None:
@@ -175,12 +174,12 @@ def test_long_lines_are_wrapped_where_two_spaces_are() -> None:
 @given(
     *(st.integers(1, 60), st.integers(1, 60), st.floats(0, 1)),
     st.text(max_size=30) | st.sampled_from(["x" * 400, "wide words " * 60, "", " "]),
-    st.sampled_from(CORNERS),
+    st.booleans(),
 )
-def test_any_size_and_text(height: int, width: int, position: float, text: str, corner: str) -> None:
+def test_any_size_and_text(height: int, width: int, position: float, text: str, at_bottom: bool) -> None:
     frame, output = make_noise(height, width, 3, seed=1), make_noise(height, width, 3, seed=2)
-    for view in VIEWS.values():
-        picture = view(frame, output, position)
-        result = draw_overlay(picture, [text] * 50, corner)
+    for view in VIEWS:
+        picture = compose_view(view, frame, output, position)
+        result = draw_overlay(picture, [text] * 50, at_bottom)
         assert result.shape == picture.shape and not np.shares_memory(result, picture)
-        assert (draw_overlay(picture, [], corner) == picture).all()
+        assert (draw_overlay(picture, [], at_bottom) == picture).all()

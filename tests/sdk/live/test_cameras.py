@@ -128,11 +128,8 @@ def test_a_list_is_several_sources_unless_it_holds_frames(clip: Path) -> None:
 def test_an_http_address_is_asked_for_what_it_is() -> None:
     with serve_camera() as camera:
         assert isinstance(as_source(camera.url), MjpegStream)
-    answers = {
-        "text/html; charset=utf-8": "is a web page, not a stream; give the address of the stream",
-        "image/jpeg": "is one image, not a stream",
-    }
-    for content, message in answers.items():
+    for content in ("text/html; charset=utf-8", "image/jpeg"):
+        message = f"gives {content}, not a stream; give the address of the stream"
         page = format_response("200 OK", [f"Content-Type: {content}"], b"x")
         with RawServer(lambda _, page=page: iter([page])) as server, pytest.raises(MediaError, match=message):
             as_source(server.url)
@@ -203,8 +200,8 @@ class ScriptedCapture:
         self._script: Iterator[str] = iter(script)
         self._now = ""
 
-    def isOpened(self) -> bool:  # noqa: N802  # OpenCV's name
-        return True
+    def set(self, *_: object) -> None:
+        pass
 
     def grab(self) -> bool:
         self._now = next(self._script)
@@ -219,7 +216,7 @@ class ScriptedCapture:
 
 def open_scripted_camera(monkeypatch: pytest.MonkeyPatch, *scripts: str) -> Camera:
     camera, left = Camera(0), iter(scripts)
-    monkeypatch.setattr(camera, "open_capture", lambda: ScriptedCapture(next(left)))
+    monkeypatch.setattr(cameras, "open_capture", lambda *_: ScriptedCapture(next(left)))
     monkeypatch.setattr(camera, "_wait_s", 0.0)
     monkeypatch.setattr(reconnecting, "MIN_RETRY_WAIT_S", 0.01)
     camera.open()

@@ -146,7 +146,7 @@ def test_steadying_can_be_turned_on_later_and_starts_anew(invert: Translator) ->
     ("options", "message"),
     [
         ({"blend": 1.5}, "blend is 1.5"),
-        ({"stabilize": 1.0}, "stabilize is 1.0"),
+        ({"stabilize": 1.0}, "strength is 1.0"),
         ({"reuse": -1}, "reuse is -1"),
         ({"max_reuse": 0}, "max_reuse is 0"),
         ({"mask": np.zeros((2, 2))}, "mask is ndarray"),

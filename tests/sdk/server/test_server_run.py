@@ -24,8 +24,9 @@ from running_server import TIMEOUT_S, connect_stream, decode_image, encode_image
 
 from i2i_sdk.cli.main import main
 from i2i_sdk.errors import InputError
+from i2i_sdk.live.sinks.mjpeg_server import is_loopback, open_socket
 from i2i_sdk.server import tls
-from i2i_sdk.server.run import format_addresses, is_loopback, list_warnings, open_socket
+from i2i_sdk.server.run import format_addresses, list_warnings
 from i2i_sdk.server.settings import ServeOptions
 
 Capture = pytest.CaptureFixture[str]
@@ -94,8 +95,8 @@ def test_a_taken_port_is_named_before_anything_is_loaded(capsys: Capture) -> Non
         assert main(["serve", "no-such-bundle.i2i", "--port", str(port)]) == 2
     error = capsys.readouterr().err
     assert error == (
-        f"error: cannot listen on 127.0.0.1 port {port}: the port is taken, perhaps by another i2i serve; "
-        "choose another with --port\n"
+        f"error: cannot listen on 127.0.0.1 port {port}: the port is taken, perhaps by another i2i; "
+        "choose another\n"
     )
 
 

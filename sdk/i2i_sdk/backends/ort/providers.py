@@ -22,7 +22,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from i2i_sdk.device import get_os_name
 from i2i_sdk.errors import BackendError, InputError
 
 log = logging.getLogger(__name__)
@@ -38,7 +37,6 @@ class Provider:
     name: str  # as ONNX Runtime calls it
     install_hint: str  # what to do to get it
     precisions: tuple[str, ...]  # types of graphs that it computes as they are typed
-    os: tuple[str, ...] = ()  # none named: any
     options: Mapping[str, str] = field(default_factory=dict[str, str])
     plugin: str | None = None  # module of a library that has to be registered first
     fixed_batch: bool = False  # does it need to know every size?
@@ -48,37 +46,32 @@ PROVIDERS: dict[str, Provider] = {
     "cpu": Provider("CPUExecutionProvider", "pip install onnxruntime", ("fp32", "int8")),
     "cuda": Provider(
         "CUDAExecutionProvider",
-        "pip install 'onnxruntime-gpu[cuda,cudnn]', in place of onnxruntime",
+        "on Linux or Windows: pip install 'onnxruntime-gpu[cuda,cudnn]', in place of onnxruntime",
         ("fp32", "fp16"),  # it has no INT8 convolutions and would compute them in floats
-        os=("linux", "windows"),
         options={"use_tf32": "0"},  # on by default: 10 bits of mantissa would pass for FP32
     ),
     "tensorrt-rtx": Provider(
         "NvTensorRTRTXExecutionProvider",
-        "pip install onnxruntime-ep-nv-tensorrt-rtx",
+        "on Linux or Windows: pip install onnxruntime-ep-nv-tensorrt-rtx",
         ("fp32", "fp16"),  # TensorRT's INT8 is symmetric; the ONNX Runtime variants' activations are not
-        os=("linux", "windows"),
         plugin="onnxruntime_ep_nv_tensorrt_rtx",
     ),
     "coreml": Provider(
         "CoreMLExecutionProvider",
-        "pip install onnxruntime on a Mac",
+        "on a Mac: pip install onnxruntime",
         ("fp32", "fp16"),
-        os=("macos",),
         options={"ModelFormat": "MLProgram"},  # the older format would compute FP32 in FP16
         fixed_batch=True,
     ),
     "directml": Provider(
         "DmlExecutionProvider",
-        "pip install onnxruntime-directml, in place of onnxruntime",
+        "on Windows: pip install onnxruntime-directml, in place of onnxruntime",
         ("fp32", "fp16"),
-        os=("windows",),
     ),
     "qnn": Provider(
         "QNNExecutionProvider",
-        "pip install onnxruntime-qnn",
+        "on Linux or Windows: pip install onnxruntime-qnn",
         ("fp16", "int8"),  # the Hexagon processor computes floats in FP16
-        os=("linux", "windows"),
         options={"backend_type": "htp"},
         plugin="onnxruntime_qnn",
         fixed_batch=True,
@@ -117,8 +110,6 @@ def explain_unsupported_provider(name: str, precision: str) -> str | None:
     Raises InputError for a provider that is not known.
     """
     provider = find_provider(name)
-    if provider.os and get_os_name() not in provider.os:
-        return f"provider {name} is for {' and '.join(provider.os)}; this is {get_os_name()}"
     try:
         here = list_available()
     except ImportError:

@@ -175,9 +175,7 @@ def require_precision(layers: Layers, precision: str, where: str) -> None:
             f"something else: {_format_layers(wrong)}"
         )
     if precision not in layers.values():
-        raise BackendError(
-            f"{where}: asked for {precision}, but none of {len(layers)} convolutions computes in it"
-        )
+        raise BackendError(f"{where}: asked for {precision}, but no convolution computes in it")
 
 
 def require_unchanged(network: Layers, engine: Layers, where: str) -> None:

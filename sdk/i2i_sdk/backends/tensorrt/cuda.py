@@ -109,9 +109,8 @@ class GraphReplay:
     def _prepare(self, input_spec: ArraySpec, output_spec: ArraySpec) -> None:
         from cuda.bindings import runtime as cuda
 
-        stream = self._stream = self._own(
-            cuda.cudaStreamCreateWithFlags(cuda.cudaStreamNonBlocking), cuda.cudaStreamDestroy
-        )
+        created = cuda.cudaStreamCreateWithFlags(cuda.cudaStreamNonBlocking)
+        stream = self._stream = self._own(created, cuda.cudaStreamDestroy)
         specs = input_spec, output_spec
         self._input, self._output = map(self._allocate_page_locked, specs)
         source, target = (self._own(cuda.cudaMalloc(s.bytes), cuda.cudaFree) for s in specs)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import errno
 import ipaddress
 import logging
+import re
 import socket
 import sys
 import threading
+from collections.abc import Set
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
 from typing import Any
-from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
 
-from i2i_sdk.errors import InputError, MediaError
+from i2i_sdk.errors import InputError
 from i2i_sdk.live.results import Result
 from i2i_sdk.live.stream import Sink, Stream
 
@@ -28,6 +28,9 @@ BOUNDARY = "frame"
 SEND_TIMEOUT_S = 2.0  # a client that takes nothing for so long is let go
 MAX_CLIENTS = 16  # that look; each costs a thread and what is sent to it
 MAX_CONNECTIONS = 64  # those included that only ask for the page
+BACKLOG = 128  # connections that wait to be accepted
+UNHEARD_MS = 20_000  # ms: a client that acknowledges nothing for so long is given up; else it is minutes
+HOST_PATTERN = re.compile(r"(?ai)(\[[0-9a-f:.]{2,45}\]|[a-z0-9_.-]{1,253})(?::[0-9]{1,5})?")
 PAGE = b"""<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>i2i-sdk</title><body style="margin:0;background:#111;display:grid;place-items:center;min-height:100vh">
 <img src="stream.mjpg" alt="live picture" style="max-width:100%;max-height:100vh">"""
@@ -39,7 +42,7 @@ class MjpegServerSink(Sink):
     Each client gets the newest picture when it is ready for one, so that a slow one never holds up the
     stream; a picture is encoded once, and only while somebody looks. Anybody who reaches the port can look:
     it is this machine alone unless host says otherwise. On this machine alone it answers to localhost and
-    loopback addresses only, so that no web page can look under a name of its own ("DNS rebinding"). At most
+    addresses only, so that no web page can look under a name of its own ("DNS rebinding"). At most
     16 look at once; the next one gets 503. For cameras in phones and translation on request see `i2i serve`.
 
     Args:
@@ -71,19 +74,12 @@ class MjpegServerSink(Sink):
         return 0 if server is None else server.clients
 
     def open(self, stream: Stream) -> None:
-        """Start to listen, also once more after `close`. Raises MediaError, and InputError while it serves
+        """Start to listen, also once more after `close`. Raises InputError: it cannot listen there, or serves
         another stream.
         """
         if self._server is not None:
             raise InputError(f"this sink serves another stream at port {self.port}; give each its own")
-        try:
-            self._server = _MjpegServer((self.host, self.port))
-        except OSError as error:
-            advice = "another port"
-            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-                advice = "an address of this machine, or 0.0.0.0 for all of them"
-            reason = f"{error.strerror or error}; give {advice}"
-            raise MediaError(f"cannot serve at {self.host}:{self.port}: {reason}") from error
+        self._server = _MjpegServer(open_socket(self.host, self.port))
         self.port = self._server.server_address[1]
         serve = self._server.serve_forever
         self._thread = threading.Thread(target=serve, args=(0.1,), name="i2i-mjpeg-server")
@@ -109,16 +105,16 @@ class MjpegServerSink(Sink):
 class _MjpegServer(ThreadingHTTPServer):
     """Holds the newest JPEG, for any number of waiting clients."""
 
-    daemon_threads = False  # none survives `close`
-    block_on_close = True
-    allow_reuse_address = sys.platform != "win32"  # there it would take a port that another program serves
+    daemon_threads = False  # none survives `close`, which waits for them
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, listening: socket.socket) -> None:
         self.clients = 0
         self._jpeg, self._number, self._closed = b"", 0, False
         self._connections: set[socket.socket] = set()
         self._changed = threading.Condition()  # of all these
-        super().__init__(address, _MjpegHandler)
+        super().__init__(listening.getsockname()[:2], _MjpegHandler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listening
         self.local = is_loopback(str(self.server_address[0]))
 
     def show(self, jpeg: bytes) -> None:
@@ -169,10 +165,6 @@ class _MjpegServer(ThreadingHTTPServer):
             self._connections.discard(request)
         super().shutdown_request(request)
 
-    def server_bind(self) -> None:
-        """Without http.server's look-up of the own name, which may take seconds without a network."""
-        TCPServer.server_bind(self)
-
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away is no error; anything else is one of ours."""
         if not isinstance(sys.exc_info()[1], OSError):
@@ -181,12 +173,11 @@ class _MjpegServer(ThreadingHTTPServer):
 
 class _MjpegHandler(BaseHTTPRequestHandler):
     timeout = SEND_TIMEOUT_S
-    disable_nagle_algorithm = True  # else the end of a picture waits until the client has its beginning
     server: _MjpegServer  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def do_GET(self) -> None:  # the name that http.server looks for
         path = self.path.partition("?")[0]
-        if self.server.local and not is_own_name(self.headers.get("Host", "localhost")):
+        if self.server.local and not is_own_host(self.headers.get("Host", "localhost")):
             self.send_error(HTTPStatus.FORBIDDEN, f"open http://localhost:{self.server.server_address[1]}/")
         elif path == "/":
             self._send_headers("text/html; charset=utf-8")
@@ -226,6 +217,29 @@ class _MjpegHandler(BaseHTTPRequestHandler):
         super().end_headers()
 
 
+def open_socket(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises InputError if the address is not ours or the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
+    try:
+        listening = socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
+    except OSError as error:
+        reasons = {
+            errno.EADDRINUSE: "the port is taken, perhaps by another i2i; choose another",
+            errno.EADDRNOTAVAIL: "no address of this machine; 0.0.0.0 listens on all it has",
+            socket.EAI_NONAME: "no address of this machine; 0.0.0.0 listens on all it has",
+            errno.EACCES: "ports below 1024 need more rights; choose another",
+        }
+        reason = reasons.get(error.errno or 0, error.strerror or str(error))
+        raise InputError(f"cannot listen on {host} port {port}: {reason}") from error
+    # Connections inherit it; asyncio sets it only where the protocol's number was named. Else the body of an
+    # answer waits 40 ms for the client to acknowledge the head.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNHEARD_MS)
+    return listening
+
+
 def is_loopback(host: str) -> bool:
     """Whether an address, or the name localhost, is this machine's for itself."""
     try:
@@ -234,11 +248,12 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def is_own_name(host: str) -> bool:
-    """Whether a Host header, with or without a port, names this machine as only itself can; "DNS rebinding"
-    comes under a foreign name.
+def is_own_host(host: str, names: Set[str] = frozenset({"localhost"})) -> bool:
+    """Whether a Host header, with or without a port, is an address, which needs no resolving, or one of
+    `names`; "DNS rebinding" comes under a foreign name.
     """
-    try:
-        return is_loopback(urlsplit(f"//{host}").hostname or "")
-    except ValueError:
-        return False
+    match = HOST_PATTERN.fullmatch(host)
+    name = match[1].strip("[]").lower().rstrip(".") if match else ""
+    with suppress(ValueError):
+        return name in names or bool(ipaddress.ip_address(name))
+    return False

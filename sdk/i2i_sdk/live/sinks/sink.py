@@ -75,7 +75,7 @@ class VideoSink(Sink):
     A recording of a camera keeps the times at which frames came, so a varying rate stays one. The file
     appears when the stream ends, however it ends; a recording that got no frame leaves none. A picture of
     another size than the first is scaled to it. Several sources are several files: VideoSink("left.mp4",
-    source=0).
+    source=0). is_finished: the file is there.
 
     Raises MediaError if writing fails.
     """
@@ -86,6 +86,7 @@ class VideoSink(Sink):
         super().__init__(source)
         self.path = Path(path)
         self.notes: tuple[str, ...] = ()
+        self.is_finished = False
         self._writer: VideoWriter | None = None
         self._fps = LIVE_FPS
         self._started_ms = 0.0
@@ -112,7 +113,7 @@ class VideoSink(Sink):
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.__exit__(None, None, None)
-            self.notes = tuple(writer.notes)
+            self.notes, self.is_finished = tuple(writer.notes), True
 
 
 class VirtualCameraSink(Sink):

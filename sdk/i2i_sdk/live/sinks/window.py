@@ -149,7 +149,7 @@ class WindowSink(Sink):
 
     def _act(self, action: str) -> None:
         """Do what a key asks for."""
-        stream, look, views = self._stream, self._stream.view_state, list(compose.VIEWS)
+        stream, look, views = self._stream, self._stream.view_state, compose.VIEWS
         match action:
             case "quit":
                 stream.close()
@@ -157,10 +157,8 @@ class WindowSink(Sink):
                 stream.paused = not stream.paused
             case "view":
                 stream.view_state = replace(look, view=views[(views.index(look.view) + 1) % len(views)])
-            case "left":
-                self._move_split(look.position - SPLIT_STEP)
-            case "right":
-                self._move_split(look.position + SPLIT_STEP)
+            case "left" | "right":
+                self._move_split(look.position + (SPLIT_STEP if action == "right" else -SPLIT_STEP))
             case "steady":
                 stream.stabilize = not stream.stabilize
                 self.show_message(f"steady {'on' if stream.stabilize else 'off'}")
@@ -266,7 +264,7 @@ def draw_result(result: Result, caption: str, screen: tuple[int, int]) -> Image:
     canvas = geometry.resize(picture, down, across)
     if look.lines:
         canvas = compose.draw_overlay(canvas, look.lines)
-    return compose.draw_overlay(canvas, [caption], "bottom-left") if caption else canvas
+    return compose.draw_overlay(canvas, [caption], at_bottom=True) if caption else canvas
 
 
 def fit_window(width: int, height: int, screen: tuple[int, int]) -> tuple[int, int]:

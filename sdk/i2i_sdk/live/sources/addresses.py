@@ -72,9 +72,8 @@ def _resolve_redirect(url: str, location: str) -> str:
     try:
         old, new = urlsplit(url), urlsplit(urljoin(url, location))
     except ValueError:
-        raise MediaError(
-            f"{redact_credentials(url)} sends us to {location!r}, which is not an address"
-        ) from None
+        problem = f"sends us to {location!r}, which is not an address"
+        raise MediaError(f"{redact_credentials(url)} {problem}") from None
     same = (old.scheme, old.netloc.rpartition("@")[2]) == (new.scheme, new.netloc)
     return urlunsplit(new._replace(netloc=old.netloc) if same else new)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,27 +59,11 @@ class CameraOptions:
 
 
 class CaptureSource(LiveSource):
-    """What `cv2.VideoCapture` opens. A subclass says how."""
+    """What `cv2.VideoCapture` reads. A subclass opens it."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._capture: cv2.VideoCapture | None = None
-
-    def open_capture(self) -> cv2.VideoCapture:
-        """A new capture, opened or not."""
-        raise NotImplementedError
-
-    def explain_failure(self) -> str:
-        """What to tell a user when it did not open."""
-        raise NotImplementedError
-
-    def open(self) -> None:
-        """Open it. Raises MediaError."""
-        capture = self.open_capture()
-        if not capture.isOpened():
-            capture.release()
-            raise MediaError(self.explain_failure())
-        self._capture = capture
 
     def read(self) -> Iterator[Captured]:
         """Frames until it is lost. Raises ConnectionLostError."""
@@ -113,21 +97,19 @@ class Camera(CaptureSource):
         self.index, self.options = index, options or CameraOptions()
         self._parameters = self.options.to_parameters()
 
-    def open_capture(self) -> cv2.VideoCapture:
-        """With everything asked for at once: setting it afterwards restarts the device, or does nothing."""
-        capture = _open_quietly(self.index, cv2.CAP_ANY, self._parameters)
-        if capture.isOpened():
-            capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        return capture
-
-    def explain_failure(self) -> str:
-        """With the devices that are there."""
+    def open(self) -> None:
+        """Open it. Raises MediaError, which names the devices that are there."""
+        # Everything is asked for at once: setting it afterwards restarts the device, or does nothing.
+        self._capture = open_capture(self.index, cv2.CAP_ANY, self._parameters)
+        if self._capture is not None:
+            self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+            return
         there = ", ".join(map(str, list_cameras())) or "none"
         tried = f"; of the numbers 0 to {PROBE_COUNT - 1}, {there} can be opened"
         if sys.platform == "linux":
             listed = ", ".join(sorted(map(str, Path("/dev").glob("video*"))))
             tried += f"; devices: {listed or 'no /dev/video*'}"
-        return (
+        raise MediaError(
             f"camera {self.index} cannot be opened: it is not there, in use by another program, or not "
             f"allowed{tried}. Give a video file or an address (rtsp://…) instead, or another number"
         )
@@ -140,28 +122,37 @@ class GStreamer(CaptureSource):
         super().__init__(pipeline if len(pipeline) <= 60 else f"{pipeline[:57]}…")
         self.pipeline = pipeline
 
-    def open_capture(self) -> cv2.VideoCapture:
-        """Where this OpenCV has GStreamer."""
-        return _open_quietly(self.pipeline, cv2.CAP_GSTREAMER, [])
-
-    def explain_failure(self) -> str:
-        """Mostly: pip's OpenCV has no GStreamer."""
-        if not has_gstreamer():
-            return (
+    def open(self) -> None:
+        """Start it. Raises MediaError; mostly: pip's OpenCV has no GStreamer."""
+        self._capture = open_capture(self.pipeline, cv2.CAP_GSTREAMER)
+        if self._capture is None and not has_gstreamer():
+            raise MediaError(
                 "this OpenCV is built without GStreamer, as every opencv-python from pip. Jetson's and "
                 "Debian's python3-opencv have it; without it use a camera number, a file or an address"
             )
-        return f"GStreamer cannot start {self.pipeline!r}; try it with gst-launch-1.0. It must end in appsink"
+        if self._capture is None:
+            advice = "try it with gst-launch-1.0. It must end in appsink"
+            raise MediaError(f"GStreamer cannot start {self.pipeline!r}; {advice}")
 
 
-def _open_quietly(target: int | str, api: int, parameters: list[int]) -> cv2.VideoCapture:
-    """A capture, opened or not, without OpenCV's own warnings: the caller says it better."""
+def open_capture(target: int | str, api: int, parameters: Sequence[int] = ()) -> cv2.VideoCapture | None:
+    """Open a capture without OpenCV's own warnings: the caller says it better.
+
+    Args:
+        target: a camera's number, or a pipeline.
+        api: one of OpenCV's CAP_ values.
+        parameters: properties and their values, in turn.
+
+    Returns:
+        The capture, which the caller releases; None where it did not open.
+    """
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        return cv2.VideoCapture(target, api, parameters)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        capture = cv2.VideoCapture(target, api, parameters)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        return capture if capture.isOpened() else None
     except cv2.error:
-        return cv2.VideoCapture()
+        return None
     finally:
         cv2.utils.logging.setLogLevel(level)
 
@@ -170,10 +161,9 @@ def list_cameras() -> list[int]:
     """The numbers of cameras that can be opened now, of the first few."""
     found: list[int] = []
     for index in range(PROBE_COUNT):
-        capture = _open_quietly(index, cv2.CAP_ANY, [])
-        if capture.isOpened():
+        if (capture := open_capture(index, cv2.CAP_ANY)) is not None:
             found.append(index)
-        capture.release()
+            capture.release()
     return found
 
 

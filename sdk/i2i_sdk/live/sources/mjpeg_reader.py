@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from http.client import HTTPException, HTTPResponse
 
-import cv2
 import numpy as np
 
 from i2i_sdk.errors import MediaError
 from i2i_sdk.live.sources.addresses import open_url, redact_credentials
 from i2i_sdk.live.sources.reconnecting import ConnectionLostError, LiveSource
-from i2i_sdk.live.sources.source import Captured
+from i2i_sdk.live.sources.source import Captured, Image
+from i2i_sdk.media.images import decode_image
 
 STALL_TIMEOUT_S = 5.0  # without a byte: the connection is taken for lost
 READ_BYTES = 1 << 22  # bytes: more than a socket's buffer holds, so that one read empties it
@@ -112,7 +112,7 @@ class MjpegStream(LiveSource):
             bodies = self._parts.feed(self._receive())
             arrived = time.perf_counter()
             while bodies:
-                image = decode_jpeg(bodies.pop())
+                image = _decode_jpeg(bodies.pop())
                 if image is not None:
                     self.skipped += len(bodies)
                     yield self.make_captured(image, arrived)
@@ -158,13 +158,10 @@ class MjpegStream(LiveSource):
         return data
 
 
-def decode_jpeg(jpeg: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
+def _decode_jpeg(jpeg: bytes) -> Image | None:
     """uint8 [H, W, 3] BGR, or None for a damaged one."""
     # Versions of OpenCV differ in whether one that is cut off decodes, with a gray rest.
-    if END_OF_JPEG not in jpeg[-MAX_PADDING_BYTES:]:
-        return None
-    try:
-        image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        return None
-    return None if image is None else np.asarray(image, np.uint8)  # pyright: ignore[reportUnnecessaryComparison]
+    if END_OF_JPEG in jpeg[-MAX_PADDING_BYTES:]:
+        with suppress(MediaError):
+            return decode_image(np.frombuffer(jpeg, np.uint8), "a picture")[:, :, :3]
+    return None

@@ -50,8 +50,13 @@ class NetworkVideo(LiveSource):
         try:
             self._container = av.open(self.url, options=options, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S))
         except (FFmpegError, UnicodeError) as error:
-            late = time.perf_counter() - begun >= CONNECT_TIMEOUT_S  # FFmpeg has many names for it
-            raise MediaError(self._explain_failure(error, late)) from None  # FFmpeg's text has the password
+            reason = getattr(error, "strerror", None) or "this is not an address"
+            if time.perf_counter() - begun >= CONNECT_TIMEOUT_S:  # FFmpeg has many names for it
+                reason = f"no answer within {CONNECT_TIMEOUT_S:.0f} s"
+            raise MediaError(  # without FFmpeg's own text, which has the password
+                f"cannot open {self.name}: {reason}. Is the address right, does a player such as VLC show "
+                "it? Name and password go into the address: rtsp://NAME:PASSWORD@HOST/…"
+            ) from None
         if not self._container.streams.video:
             self.release()
             raise MediaError(f"{self.name} has no video")
@@ -98,12 +103,3 @@ class NetworkVideo(LiveSource):
     def _check_stalled(self, last_packet_at: float) -> None:
         if time.perf_counter() - last_packet_at > STALL_TIMEOUT_S:
             raise ConnectionLostError(f"no data for {STALL_TIMEOUT_S:.0f} s")
-
-    def _explain_failure(self, error: Exception, timed_out: bool) -> str:
-        """With FFmpeg's reason, which does not name what to do."""
-        error_text = getattr(error, "strerror", None) or "this is not an address"
-        reason = f"no answer within {CONNECT_TIMEOUT_S:.0f} s" if timed_out else error_text
-        return (
-            f"cannot open {self.name}: {reason}. Is the address right, does a player such as VLC show it? "
-            "Name and password go into the address: rtsp://NAME:PASSWORD@HOST/…"
-        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,12 +41,13 @@ def as_sources(source: Any, *, camera: CameraOptions | None = None, realtime: bo
         InputError: the list is empty, or an entry means none.
         MediaError: a server does not answer.
     """
-    several = cast("list[Any]", source) if isinstance(source, list | tuple) else []
-    if isinstance(source, list | tuple) and not several:
+    one: list[Any] = [source]
+    items = cast("Sequence[Any]", source) if isinstance(source, list | tuple) else one
+    if not items:
         raise InputError(f"got an empty list; a source is {ACCEPTED_SOURCES}")
-    if several and not any(isinstance(item, np.ndarray) for item in several):
-        return [as_source(item, camera=camera, realtime=realtime) for item in several]
-    return [as_source(source, camera=camera, realtime=realtime)]
+    if any(isinstance(item, np.ndarray) for item in items):
+        items = one
+    return [as_source(item, camera=camera, realtime=realtime) for item in items]
 
 
 def as_source(source: Any, *, camera: CameraOptions | None = None, realtime: bool = False) -> Source:
@@ -123,9 +124,6 @@ def _from_http(url: str) -> Source:
     if content.startswith("multipart/"):
         return MjpegStream(url)
     if content.startswith(("text/html", "image/")):
-        what = "a web page" if content.startswith("text/html") else "one image"
-        raise MediaError(
-            f"{redact_credentials(url)} is {what}, not a stream; give the address of the stream, which the "
-            "camera's manual tells"
-        )
+        advice = "give the address of the stream, which the camera's manual tells"
+        raise MediaError(f"{redact_credentials(url)} gives {content}, not a stream; {advice}")
     return NetworkVideo(url)
