@@ -35,7 +35,7 @@ def main() -> None:
     bundle, clip = OUT / "sketch.i2i", OUT / "demo_input.mp4"
     run_i2i("export", CHECKPOINT, "--size", "512", "-o", bundle, "--force", "--name", "sketch")
     write_clip(clip)
-    run_i2i("run", bundle, clip, "-o", OUT / "demo.mp4", "--compare")
+    run_i2i("run", bundle, clip, "-o", OUT / "demo.mp4", "--side-by-side")
     write_sheet(bundle, OUT / "demo.png")
     print(f"look at {OUT / 'demo.mp4'} and {OUT / 'demo.png'}")
 

@@ -21,11 +21,16 @@ from i2i_export.pipeline import DEFAULT_TARGETS, ExportResult, export
 from i2i_export.targets import TARGETS, TargetRequest, parse_targets
 from i2i_sdk.backends import explain_unsupported_variant
 from i2i_sdk.bundle.manifest import Variant
-from i2i_sdk.cli.common import format_decibels, format_megabytes
+from i2i_sdk.cli.common import (
+    UPSTREAM_GROUP,
+    UPSTREAM_OPTIONS,
+    add_options,
+    format_decibels,
+    format_megabytes,
+)
 from i2i_sdk.cli.tables import print_table
 from i2i_sdk.device import read_peak_memory
 from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR, choose_floor
-from i2i_training.networks.spec import DIRECTIONS
 
 WORST_LAYERS = 6  # that are shown of a sensitivity sweep
 MIN_SECONDS = 0.1  # of a step whose time is shown
@@ -58,13 +63,11 @@ def _build_parser(prog: str) -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("checkpoint", type=Path, help=".safetensors, upstream .pth, or the folder of a run")
-    add("-o", "--out", type=Path, help="the bundle, NAME.i2i; default: the checkpoint's name")
-    add("--size", help="N or HxW; default: the training size, else 256")
-    compared = "image, folder of images or video for the comparison; default: scikit-image's photos"
-    add("--frames", type=Path, help=f"{compared}. INT8 needs {CALIBRATION_ADVICE}")
-    add("--direction", choices=DIRECTIONS, help="of a run with two generators")
-    add("--min-psnr", type=float, help="floor in dB instead of the precision's own")
-    add("--force", action="store_true", help="replace a bundle of another checkpoint")
+    frames = f"scikit-image's photos, and no INT8. INT8 needs {CALIBRATION_ADVICE}"
+    name, size = "the checkpoint's name, NAME.i2i", "the training size, else 256"
+    add_options(
+        parser.add_argument, out=name, size=size, frames=frames, min_psnr="the precision's floor", force=""
+    )
     add = parser.add_argument_group("int8").add_argument
     calibrated = "folder of images or video for the ranges; default: what the comparison leaves of --frames"
     add("--calibration", type=Path, help=calibrated)
@@ -79,15 +82,8 @@ def _build_parser(prog: str) -> argparse.ArgumentParser:
         default=(),
         help="of an RTX engine, for example 75,86,89,120; default: all that the builder offers",
     )
-    add = parser.add_argument_group("what an upstream .pth cannot say of itself").add_argument
-    modes = ("batch_stats", "running_stats")
-    upstream = "of BatchNorm; default batch_stats, as upstream tests without --eval"
-    add("--norm-mode", choices=modes, help=upstream)
-    add("--padding", choices=("reflect", "replicate"), help="inside the blocks; default reflect")
-    add("--upsample", choices=("nearest", "bilinear"), help="of resizing networks; default nearest")
-    add("--name", help="the model's name in the manifest")
-    add("--license", help="of the weights, for the manifest")
-    add("--trained-on", help="a few words for the manifest")
+    add_options(parser.add_argument_group(UPSTREAM_GROUP).add_argument, **UPSTREAM_OPTIONS)
+    parser.add_argument("--name", help="of the model; default: the bundle's")
     return parser
 
 

@@ -182,7 +182,7 @@ class Translator(Closing):
         out: str | os.PathLike[str],
         *,
         progress: bool = True,
-        compare: bool = False,
+        side_by_side: bool = False,
     ) -> FileSummary:
         """Translate an image, a folder of images, or a video; see `i2i_sdk.media.translate_path`.
 
@@ -192,7 +192,7 @@ class Translator(Closing):
             source: an image, a folder of images, or a video.
             out: a file of the same kind, or a folder.
             progress: show a progress bar.
-            compare: put input and output side by side.
+            side_by_side: put input and output side by side.
 
         Returns:
             What was written, how many frames, in how many seconds, and notes for the user.
@@ -203,7 +203,7 @@ class Translator(Closing):
         """
         from i2i_sdk.media.translate_path import translate_path
 
-        return translate_path(self, Path(source), Path(out), progress=progress, compare=compare)
+        return translate_path(self, Path(source), Path(out), progress=progress, side_by_side=side_by_side)
 
     def stream(
         self,

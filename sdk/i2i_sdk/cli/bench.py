@@ -8,7 +8,7 @@ from pathlib import Path
 
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import Parity, Variant
-from i2i_sdk.cli.common import format_run_command, parse_measuring, read_bundle
+from i2i_sdk.cli.common import add_options, format_run_command, parse_measuring, read_bundle
 from i2i_sdk.cli.tables import print_table
 from i2i_sdk.errors import InputError
 from i2i_sdk.perf import bench
@@ -37,9 +37,9 @@ def main(argv: Sequence[str]) -> int:
     if not 0 <= args.seconds < float("inf"):
         raise InputError(f"--seconds {args.seconds}: 0 or more are needed")
     bundle = read_bundle(args.bundle)
-    out = args.output or Path(f"{bundle.path.stem}.bench.json")
+    out = args.out or Path(f"{bundle.path.stem}.bench.json")
     if not out.parent.is_dir():
-        raise InputError(f"--output {out}: there is no folder {out.parent}")
+        raise InputError(f"--out {out}: there is no folder {out.parent}")
     variants = select_variants(bundle, args.size)
     batches = parse_batches(args.batch, max(variant.max_batch for variant in variants))
     options = BenchOptions(args.rounds, args.seconds, args.threads, args.provider)
@@ -59,15 +59,14 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "and its figures are marked.",
     )
     add = parser.add_argument
-    add("--size", help="N or HxW: variants of this size only")
     add("--batch", default="1", metavar="N,…", help="frames a call, such as 1,4 (default 1)")
-    add("--rounds", type=int, default=10, help="turns of each variant at least (default 10)")
     add("--seconds", type=float, default=10, help="for each size and batch at least (default 10)")
-    add("--provider", help="of ONNX Runtime's variants: cuda, coreml …; default: the CPU")
-    add("-o", "--output", type=Path, help="default NAME.bench.json here")
+    add_options(
+        parser.add_argument, size="every size", rounds="10", provider="cpu", out="NAME.bench.json here"
+    )
     text = "two such files: what changed beyond the noise; exits with 1 where something is slower or lost"
     add("--compare", nargs=2, type=Path, metavar=("BEFORE", "AFTER"), help=text)
-    return parse_measuring(parser, argv, "measure the quality here too, on a folder or a video", nargs="?")
+    return parse_measuring(parser, argv, "the quality is not measured here", nargs="?")
 
 
 def run_with_progress(work: Callable[[Progress], Record]) -> Record:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import inspect
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from i2i_sdk.backends import check_threads
 from i2i_sdk.backends.ort.providers import PROVIDERS
@@ -17,6 +18,51 @@ from i2i_sdk.loading import find_source
 from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR
 from i2i_sdk.translator import Translator
 
+# Options that more than one command has: spelled and explained here alone.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "direction": {"choices": ("AtoB", "BtoA"), "help": "of the data set, what this generator translates"},
+    "force": {"action": "store_true", "help": "replace what is there"},
+    "frames": {"type": Path, "help": "image, folder of images or video that pictures are compared on"},
+    "json": {"action": "store_true", "help": "print JSON"},
+    "license": {"help": "of the weights"},
+    "min_psnr": {"type": float, "metavar": "DB", "help": "accept no variant below this"},
+    "norm_mode": {"choices": ("batch_stats", "running_stats"), "help": "of BatchNorm at test time"},
+    "out": {"type": Path, "help": "where to"},
+    "padding": {"choices": ("reflect", "replicate"), "help": "inside the blocks of a ResNet"},
+    "provider": {"help": f"of ONNX Runtime: {', '.join(PROVIDERS)}"},
+    "rounds": {"type": int, "default": 10, "help": "turns of each variant at least"},
+    "size": {"metavar": "N|HxW", "help": "of the engine, in pixels"},
+    "threads": {"type": int, "help": "of an engine"},
+    "trained_on": {"help": "what it was trained on, in a few words"},
+    "upsample": {"choices": ("nearest", "bilinear"), "help": "of a ResNet that resizes"},
+}
+
+# Those that say what an upstream .pth cannot say of itself, and what is taken without them.
+UPSTREAM_GROUP = "what an upstream .pth cannot say of itself"
+UPSTREAM_OPTIONS = {
+    "direction": "by the file's name, else AtoB",
+    "norm_mode": "batch_stats, as upstream tests without --eval",
+    "padding": "reflect",
+    "upsample": "nearest",
+    "license": "unknown",
+    "trained_on": "unknown",
+}
+
+
+def add_options(add: Callable[..., object], **defaults: str | None) -> None:
+    """Add some of `OPTIONS` to a command.
+
+    Args:
+        add: `add_argument` of the command's parser, or of a group of its options.
+        defaults: option -> what is taken without it, for its help; "" says nothing, None means that it must
+            be given.
+    """
+    for name, default in defaults.items():
+        how = OPTIONS[name]
+        flags = (*(("-o",) if name == "out" else ()), f"--{name.replace('_', '-')}")
+        said = f"{how['help']}; default: {default}" if default else how["help"]
+        add(*flags, **how | {"help": said} | ({"required": True} if default is None else {}))
+
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """The arguments of Translator that choose an engine."""
@@ -25,32 +71,41 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     add("--device", default=AUTO_DEVICE, help=devices)
     add("--backend", help="ort, openvino … instead of the fastest that runs here")
     add("--precision", help="fp32, bf16, int8 …")
-    add("--size", help="of the engine, N or HxW, where the bundle has several")
     add("--fit", help="resize, letterbox, crop, pad or tile; default: as the bundle says")
-    add("--threads", type=int, help="of the engine; default: its own choice")
-    lowest = f"take no variant below this (default {DEFAULT_MIN_PSNR:.0f})"
-    add("--min-psnr", type=float, default=DEFAULT_MIN_PSNR, metavar="DB", help=lowest)
     add("--max-ms", type=float, metavar="MS", help="take the best variant this fast; after i2i tune")
-    add("--provider", help=f"of ONNX Runtime: {', '.join(PROVIDERS)}")
     add("--allow-fallback", action="store_true", help="let the CPU run what the provider cannot")
+    floor = f"{DEFAULT_MIN_PSNR:.0f}"
+    add_options(
+        add, size="the bundle's first", threads="its own choice", min_psnr=floor, provider="as --device says"
+    )
 
 
 def open_translator(source: str, args: argparse.Namespace) -> Translator:
     """A Translator as the options ask for it. Raises I2IError."""
     names = set(inspect.signature(Translator).parameters) - {"source"}
-    return Translator(source, **{name: value for name, value in vars(args).items() if name in names})
+    options = {name: value for name, value in vars(args).items() if name in names and value is not None}
+    return Translator(source, **options)
 
 
 def parse_measuring(
-    parser: argparse.ArgumentParser, argv: Sequence[str], frames: str, *, nargs: str | None = None
+    parser: argparse.ArgumentParser, argv: Sequence[str], frames: str, nargs: str | None = None
 ) -> argparse.Namespace:
-    """Parse the arguments of a command that measures a bundle; it has its own options in `parser` already.
+    """Parse the arguments of a command that measures a bundle.
 
-    frames: what it needs them for. nargs: of the bundle. Raises InputError.
+    Args:
+        parser: with the command's own options.
+        argv: the arguments.
+        frames: what is taken without `--frames`.
+        nargs: of the bundle, as argparse has it.
+
+    Returns:
+        The options; threads is checked.
+
+    Raises:
+        InputError: for less than one thread.
     """
     parser.add_argument("bundle", nargs=nargs, help="a bundle (x.i2i) or a zoo name")
-    parser.add_argument("--frames", type=Path, help=frames)
-    parser.add_argument("--threads", type=int, help="of the engines; default: their own choice")
+    add_options(parser.add_argument, frames=frames, threads="its own choice")
     args = parser.parse_args(argv)
     check_threads(args.threads)
     return args

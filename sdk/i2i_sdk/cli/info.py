@@ -11,7 +11,7 @@ from pathlib import Path
 from i2i_sdk.backends import explain_unsupported_variant
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import Manifest, Variant
-from i2i_sdk.cli.common import format_decibels, format_megabytes, format_run_command, read_bundle
+from i2i_sdk.cli.common import add_options, format_decibels, format_megabytes, format_run_command, read_bundle
 from i2i_sdk.cli.main import INSPECTORS, run
 from i2i_sdk.cli.tables import print_table
 from i2i_sdk.errors import InputError
@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
     """Print what a bundle or a checkpoint is. Raises I2IError."""
     parser = argparse.ArgumentParser(prog="i2i info", description="What a bundle or a checkpoint is.")
     parser.add_argument("source", help="a bundle (x.i2i), a zoo name, a .safetensors or .pth checkpoint")
-    parser.add_argument("--json", action="store_true", help="print the bundle's manifest")
+    add_options(parser.add_argument, json="")
     args = parser.parse_args(argv)
     if inspector := INSPECTORS.get(Path(args.source).suffix):
         return run(inspector, [args.source])

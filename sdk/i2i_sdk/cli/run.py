@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from i2i_sdk.cli.common import add_engine_options, open_translator
+from i2i_sdk.cli.common import add_engine_options, add_options, open_translator
 from i2i_sdk.errors import InputError
 from i2i_sdk.live.sources.addresses import redact_credentials
 
@@ -17,8 +17,8 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="i2i run", description="Translate an image, a folder or a video.")
     parser.add_argument("bundle", help="a bundle (x.i2i), a zoo name, or an ONNX file")
     parser.add_argument("source", help="an image, a folder of images, or a video")
-    parser.add_argument("-o", "--out", required=True, help="where to: the same kind as the source")
-    parser.add_argument("--compare", action="store_true", help="put input and output side by side")
+    add_options(parser.add_argument, out=None)
+    parser.add_argument("--side-by-side", action="store_true", help="show the input beside the output")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     add_engine_options(parser)
     group = parser.add_argument_group("for ONNX files made by others")
@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     group.add_argument("--channel-order", choices=("rgb", "bgr"))
     args = parser.parse_args(_join_negative_values(argv))
     _check_source(args.bundle, args.source)
-    shown = {"progress": not args.quiet, "compare": args.compare}
+    shown = {"progress": not args.quiet, "side_by_side": args.side_by_side}
     with open_translator(args.bundle, args) as translate:
         summary = translate.translate_file(args.source, args.out, **shown)
         where = translate.engine.provider

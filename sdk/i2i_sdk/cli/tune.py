@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from i2i_sdk.bundle.folder import Bundle
-from i2i_sdk.cli.common import format_decibels, format_run_command, parse_measuring, read_bundle
+from i2i_sdk.cli.common import add_options, format_decibels, format_run_command, parse_measuring, read_bundle
 from i2i_sdk.cli.tables import print_table
 from i2i_sdk.errors import InputError
 from i2i_sdk.perf.bench import BenchOptions, collect_candidates, make_none_runs_error
@@ -66,11 +66,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         description="Measure latency and quality of every variant here; Translator then takes the fastest "
         "that is good enough. Leave the machine alone meanwhile.",
     )
-    parser.add_argument("--rounds", type=int, default=10, help="turns of each variant (default 10)")
+    add_options(parser.add_argument, rounds="10")
     plot = "draw the front of latency and quality, default NAME.front.png here; behind the bundle"
     parser.add_argument("--plot", nargs="?", const="", metavar="FILE.png", help=plot)
-    frames = "an image, a folder of images or a video for the quality; default: scikit-image's photos"
-    return parse_measuring(parser, argv, frames)
+    return parse_measuring(parser, argv, "scikit-image's photos")
 
 
 def tune_bundle(bundle: Bundle, frames: Path | None, rounds: int, threads: int | None) -> TuningResult:

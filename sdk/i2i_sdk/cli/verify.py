@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import Variant
-from i2i_sdk.cli.common import format_decibels, parse_measuring, read_bundle
+from i2i_sdk.cli.common import add_options, format_decibels, parse_measuring, read_bundle
 from i2i_sdk.cli.tables import print_table
 from i2i_sdk.perf.bench import make_none_runs_error
 from i2i_sdk.quality.floors import choose_floor
@@ -18,10 +18,8 @@ def main(argv: Sequence[str]) -> int:
     """Compare, print a table; 1 if a variant misses its floor or is broken. Raises I2IError."""
     text = "Compare every variant that runs here with the bundle's FP32 reference."
     parser = argparse.ArgumentParser(prog="i2i verify", description=text)
-    parser.add_argument("--min-psnr", type=float, help="floor in dB instead of each precision's own")
-    args = parse_measuring(
-        parser, argv, "an image, a folder of images or a video; default: scikit-image's photos"
-    )
+    add_options(parser.add_argument, min_psnr="each precision's floor")
+    args = parse_measuring(parser, argv, "scikit-image's photos")
     bundle = read_bundle(args.bundle)
     found = verify_bundle(bundle, args.frames, args.threads)
     if not any(outcome.parity or outcome.is_broken for outcome in found.values()):

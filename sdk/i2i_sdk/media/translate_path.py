@@ -50,7 +50,7 @@ class FileSummary:
 
 
 def translate_path(
-    translate: Translate, source: Path, out: Path, *, progress: bool = True, compare: bool = False
+    translate: Translate, source: Path, out: Path, *, progress: bool = True, side_by_side: bool = False
 ) -> FileSummary:
     """Translate an image, a folder of images, or a video, and write the result.
 
@@ -64,7 +64,7 @@ def translate_path(
         out: a file of the same kind; or a folder, existing or without a suffix, for a file of the source's
             name.
         progress: show a bar on stderr, if that is a terminal.
-        compare: write input and output side by side.
+        side_by_side: write input and output side by side.
 
     Returns:
         What was written, how many pictures, in how many seconds, and notes for the user.
@@ -80,13 +80,13 @@ def translate_path(
     start = time.perf_counter()
     kind = _detect_kind(source)
     target = _choose_target(kind, source, out)
-    job = _wrap_translate(translate, compare)
+    job = _wrap_translate(translate, side_by_side)
     if kind == "image":
         pictures = _translate_image(job, source, target)
     elif kind == "folder":
         pictures = _translate_folder(job, source, target, progress)
     else:
-        pictures = _translate_video(job, source, target, progress, columns=2 if compare else 1)
+        pictures = _translate_video(job, source, target, progress, columns=2 if side_by_side else 1)
     count, (height, width), notes = pictures
     seconds = time.perf_counter() - start
     return FileSummary(kind, source, target, count, seconds, width, height, notes)
@@ -124,15 +124,15 @@ def _choose_target(kind: Kind, source: Path, out: Path) -> Path:
     return out
 
 
-def _wrap_translate(translate: Translate, compare: bool) -> Translate:
-    """`translate` with its result checked, beside its input if `compare`."""
+def _wrap_translate(translate: Translate, side_by_side: bool) -> Translate:
+    """`translate` with its result checked, beside its input if `side_by_side`."""
 
     def translate_checked(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         result = translate(image)
         if result.shape != image.shape or result.dtype != np.uint8:
             found = f"{result.dtype} {result.shape}"
             raise InputError(f"translate must give uint8 of the input's shape {image.shape}; it gave {found}")
-        return np.hstack([image, result]) if compare else result
+        return np.hstack([image, result]) if side_by_side else result
 
     return translate_checked
 

@@ -117,7 +117,7 @@ def test_a_video_with_sound(tmp_path: Path, suffix: str) -> None:
 
 def test_a_video_side_by_side(tmp_path: Path) -> None:
     source = make_short_video(tmp_path / "in.mp4")
-    summary = translate_path(invert_colors, source, tmp_path / "o.mp4", compare=True)
+    summary = translate_path(invert_colors, source, tmp_path / "o.mp4", side_by_side=True)
     frame = read_all(tmp_path / "o.mp4")[5].image
     wanted = np.hstack([draw_picture(index=5), 255 - draw_picture(index=5)])
     assert np.abs(frame.astype(int) - wanted).mean() < 6

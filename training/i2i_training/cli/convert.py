@@ -17,11 +17,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from i2i_sdk.cli.common import UPSTREAM_GROUP, UPSTREAM_OPTIONS, add_options
 from i2i_sdk.errors import CheckpointError
 from i2i_sdk.files import write_atomically
 from i2i_training.checkpoint import LATEST, load_generator, save_generator
 from i2i_training.networks import GeneratorConfig, GeneratorSpec, ResnetConfig, UnetConfig
-from i2i_training.networks.spec import DIRECTIONS
 
 log = logging.getLogger(__name__)
 
@@ -188,12 +188,6 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("source", type=Path, help=".safetensors, upstream .pth, or the folder of a run")
     parser.add_argument("target", type=Path, help="file of the other kind, or a folder")
-    parser.add_argument("--force", action="store_true", help="replace files that exist")
-    group = parser.add_argument_group("what an upstream .pth cannot say of itself")
-    group.add_argument("--direction", choices=DIRECTIONS, help="of the data set; default: by the file's name")
-    group.add_argument("--license", help="of the weights")
-    group.add_argument("--trained-on", help="a few words")
-    group.add_argument("--norm-mode", choices=("batch_stats", "running_stats"))
-    group.add_argument("--padding", choices=("reflect", "replicate"))
-    group.add_argument("--upsample", choices=("nearest", "bilinear"))
+    add_options(parser.add_argument, force="")
+    add_options(parser.add_argument_group(UPSTREAM_GROUP).add_argument, **UPSTREAM_OPTIONS)
     return parser

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from i2i_sdk.cli.common import add_options
 from i2i_sdk.errors import InputError
 from i2i_sdk.media.images import write_image
 from i2i_training.sampling import Images, sample
@@ -23,14 +24,15 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("checkpoint", type=Path, help="of a DCGAN (.safetensors), or the folder of its run")
     parser.add_argument("--count", type=int, default=64, help="images (default 64)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default 0)")
-    parser.add_argument("-o", "--out", type=Path, default=Path("grid.png"), help="default grid.png")
+    add_options(parser.add_argument, out="grid.png")
     parser.add_argument("--columns", type=int, default=8, help="of the grid (default 8)")
     args = parser.parse_args(argv)
+    out = args.out or Path("grid.png")
     images = sample(args.checkpoint, args.count, args.seed)
     grid = arrange_grid(images, args.columns)
-    write_image(args.out, np.ascontiguousarray(grid[..., ::-1]))  # OpenCV writes BGR; gray stays gray
+    write_image(out, np.ascontiguousarray(grid[..., ::-1]))  # OpenCV writes BGR; gray stays gray
     noun = "image" if len(images) == 1 else "images"
-    print(f"wrote {args.out}: {len(images)} {noun} of {images.shape[1]}x{images.shape[2]}")
+    print(f"wrote {out}: {len(images)} {noun} of {images.shape[1]}x{images.shape[2]}")
     return 0
 
 
