@@ -38,9 +38,7 @@ FULL: dict[str, tuple[str, ...]] = {
 def main(argv: Sequence[str]) -> int:
     """Run the parts one after the other, then the report; 1 if one failed or its promises do not hold."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "parts", nargs="*", metavar="PART", help=f"of {', '.join(FULL)}; default: {', '.join(SHORT)}"

@@ -28,7 +28,7 @@ import psutil
 from benchmarks.reporting.publish import publish
 from benchmarks.support.loopback import Loopback
 from i2i_sdk import Translator
-from i2i_sdk.live import MjpegServerSink, NullSink, Result, Stream, StreamStats, VideoSink
+from i2i_sdk.live import MjpegServerSink, Stream, StreamStats, VideoSink
 from i2i_sdk.perf.quiet import QuietMonitor
 from i2i_sdk.perf.record import Row
 
@@ -46,7 +46,6 @@ class SoakObservations:
 
     memory: list[tuple[float, float]] = field(default_factory=list)  # seconds, MiB
     events: Counter[str] = field(default_factory=Counter)
-    presented: int = 0
     vanished: int = 0
     camera: dict[str, int] = field(default_factory=dict)
     stats: StreamStats | None = None
@@ -62,18 +61,6 @@ class ProcessResources:
         process = psutil.Process()
         self.threads = sorted(thread.name for thread in threading.enumerate())
         self.native, self.files = process.num_threads(), process.num_fds()
-
-
-class CountingSink(NullSink):
-    """How many results were shown."""
-
-    def __init__(self, seen: SoakObservations) -> None:
-        super().__init__()
-        self._seen = seen
-
-    def take(self, result: Result) -> None:
-        """Count."""
-        self._seen.presented += 1
 
 
 def main(argv: Sequence[str]) -> int:
@@ -128,7 +115,7 @@ def run_soak(translate: Translator, camera: Loopback, seconds: float, recording:
     """
     seen = SoakObservations()
     server = MjpegServerSink(port=0)
-    sinks = [VideoSink(recording), server, CountingSink(seen)]
+    sinks = [VideoSink(recording), server]
     stream = translate.stream(
         camera.urls, sinks=sinks, on_event=lambda event: seen.events.update([event.kind])
     )
@@ -225,7 +212,7 @@ def check_promises(
     # When several pictures wait, only the newest is looked at, so that some damage may go by unseen.
     unseen = min(damaged, seen.stats.dropped)
     growth, left = compute_growth(seen.memory), set(after.threads) - set(before.threads) or "none"
-    recorded = f"{seen.recorded} pictures recorded of {seen.presented} shown, {seen.recorded_s:.1f} s"
+    recorded = f"{seen.recorded} pictures recorded of {seen.stats.presented} shown, {seen.recorded_s:.1f} s"
     reconnects = (source.reconnects, lost, seen.events["reconnected"])
     promises = [
         (f"memory after the warm-up grew by {growth:+.1%}; at most {MAX_GROWTH:.0%}", growth <= MAX_GROWTH),
@@ -244,7 +231,7 @@ def check_promises(
             f"{source.captured} captured of {camera['sent']} sent whole",
             source.captured >= MIN_FPS_SHARE * camera["sent"],
         ),
-        (recorded, seen.recorded == seen.presented),
+        (recorded, seen.recorded == seen.stats.presented),
     ]
     return dict(promises)
 
@@ -261,7 +248,7 @@ def make_row(seen: SoakObservations, seconds: float) -> Row:
     """As a row of a record."""
     assert seen.stats is not None
     values = {
-        "fps": seen.presented / seconds,
+        "fps": seen.stats.presented / seconds,
         "dropped": seen.stats.dropped,
         "rss_growth": compute_growth(seen.memory),
         "losses": seen.camera["cut"],

@@ -128,9 +128,8 @@ def measure_saturated(
     """
     pictures = make_photos(SIZE, PICTURE_COUNT)
     translate.warmup()
-    cases = {
-        str(count): SaturatedCase(translate, pictures, count, seconds / TURN_COUNT) for count in STREAM_COUNTS
-    }
+    turn_s = seconds / TURN_COUNT
+    cases = {str(count): SaturatedCase(translate, pictures, count, turn_s) for count in STREAM_COUNTS}
     turns = {name: case.run_turn for name, case in cases.items()}
     rounds = take_turns(turns, TURN_COUNT, check_steady=check_steady).rounds
     return [case.to_row(subject, rounds[name]) for name, case in cases.items()]

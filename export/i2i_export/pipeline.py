@@ -17,14 +17,7 @@ from i2i_export.targets import TARGETS, TargetRequest, parse_targets
 from i2i_export.verify_variant import VerifiedVariant, make_parity_case
 from i2i_sdk import __version__
 from i2i_sdk.bundle.folder import Bundle, find_existing_bundle, make_file_entry, write_bundle
-from i2i_sdk.bundle.manifest import (
-    SAMPLER_ADVICE,
-    SCHEMA,
-    InputContract,
-    Manifest,
-    ModelInfo,
-    Reference,
-)
+from i2i_sdk.bundle.manifest import SAMPLER_ADVICE, SCHEMA, InputContract, Manifest, ModelInfo, Reference
 from i2i_sdk.errors import BackendError, ExportError
 from i2i_sdk.files import create_temporary_folder
 from i2i_sdk.selection import parse_size

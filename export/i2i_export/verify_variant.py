@@ -23,13 +23,7 @@ from i2i_training.networks import GeneratorSpec
 
 
 def make_parity_case(
-    module: nn.Module,
-    spec: GeneratorSpec,
-    frames: Path | None,
-    height: int,
-    width: int,
-    *,
-    part: str = "all",
+    module: nn.Module, spec: GeneratorSpec, frames: Path | None, height: int, width: int, *, part: str = "all"
 ) -> ParityCase:
     """Read frames and run the unrewritten module on them.
 

@@ -27,7 +27,7 @@ def make_observations(**changes: Any) -> SoakObservations:
     source: dict[str, Any] = {"captured": 900, "dropped": 2, "undecodable": 3, "reconnects": 2}
     source |= {name: changes.pop(name) for name in list(changes) if name in source}
     stats = SourceStats("camera", fps=30.0, width=640, height=480, **source)
-    seen: dict[str, Any] = {"memory": MEMORY, "events": Counter(lost=2, reconnected=2), "presented": 890}
+    seen: dict[str, Any] = {"memory": MEMORY, "events": Counter(lost=2, reconnected=2)}
     seen |= {"vanished": 5, "camera": {"sent": 903, "cut": 2, "damage": 2, "break": 1}}
     seen |= {"stats": StreamStats(30.0, 10.0, 20.0, 30.0, 890, 0, 30.0, (stats,))}
     return SoakObservations(**{**seen, "recorded": 890, "recorded_s": 30.0, **changes})

@@ -61,9 +61,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--batch", default="1", metavar="N,…", help="frames a call, such as 1,4 (default 1)")
     add("--seconds", type=float, default=10, help="for each size and batch at least (default 10)")
-    add_options(
-        parser.add_argument, size="every size", rounds="10", provider="cpu", out="NAME.bench.json here"
-    )
+    add_options(add, size="every size", rounds="10", provider="cpu", out="NAME.bench.json here")
     text = "two such files: what changed beyond the noise; exits with 1 where something is slower or lost"
     add("--compare", nargs=2, type=Path, metavar=("BEFORE", "AFTER"), help=text)
     return parse_measuring(parser, argv, "the quality is not measured here", nargs="?")

@@ -76,7 +76,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     add("--allow-fallback", action="store_true", help="let the CPU run what the provider cannot")
     floor = f"{DEFAULT_MIN_PSNR:.0f}"
     add_options(
-        add, size="the bundle's first", threads="its own choice", min_psnr=floor, provider="as --device says"
+        add, size="the bundle's first", threads="its own choice", min_psnr=floor, provider="by --device"
     )
 
 

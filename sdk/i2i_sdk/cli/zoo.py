@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from i2i_sdk.bundle.folder import Bundle
-from i2i_sdk.zoo import ZOO, describe_checkpoints, find_zoo_bundle
+from i2i_sdk.cli.common import read_bundle
+from i2i_sdk.zoo import ZOO, describe_checkpoints
 
 
 def main(argv: Sequence[str]) -> int:
@@ -14,9 +14,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="i2i zoo", description="The bundles that come with i2i-sdk.")
     parser.parse_args(argv)
     for name, text in ZOO.items():
-        path = find_zoo_bundle(name)
-        assert path is not None
-        manifest = Bundle.read(path).manifest
+        manifest = read_bundle(name).manifest
         size = sum(entry.bytes for entry in manifest.collect_files().values()) / 1e6
         shapes = sorted({f"{v.height}x{v.width}" for v in manifest.variants})
         print(f"{name:<10} {text}; {size:.2f} MB, {', '.join(shapes)}, {manifest.model.license}")

@@ -112,14 +112,7 @@ def test_colors_are_those_of_the_file(tmp_path: Path) -> None:
             assert (engine.run(batch) == answer).all(), colors
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda x: x * 0.5,
-        lambda x: (x * 2).round(),
-        lambda x: x.round() - 1,
-    ],
-)
+@pytest.mark.parametrize("change", [lambda x: x * 0.5, lambda x: (x * 2).round(), lambda x: x.round() - 1])
 def test_what_is_no_pixel_is_refused(change: Callable[[Tensor], Tensor], tmp_path: Path) -> None:
     engine = MilEngine(save_package(tmp_path / "a.mlpackage", PixelFunction(change)))
     with pytest.raises(ExportError, match=r"a\.mlpackage: gives pixels from .* so rounding and clipping"):

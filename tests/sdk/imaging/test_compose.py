@@ -13,14 +13,7 @@ from hypothesis import strategies as st
 from known_bundles import make_noise
 
 from i2i_sdk.errors import InputError
-from i2i_sdk.imaging.compose import (
-    VIEWS,
-    apply_mask,
-    blend_images,
-    compose_view,
-    draw_overlay,
-    mirror_image,
-)
+from i2i_sdk.imaging.compose import VIEWS, apply_mask, blend_images, compose_view, draw_overlay, mirror_image
 
 HEIGHT, WIDTH = 90, 130
 FRAME, OUTPUT = make_noise(HEIGHT, WIDTH, 3, seed=1), make_noise(HEIGHT, WIDTH, 3, seed=2)

@@ -107,9 +107,7 @@ def test_any_upstream_file_becomes_ours(config: MobileResnetConfig, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("config", "mode"),
-    [(c, m) for c in FLAG_CONFIGS for m in NORM_MODES[c.norm == "batch"]],
-    ids=str,
+    ("config", "mode"), [(c, m) for c in FLAG_CONFIGS for m in NORM_MODES[c.norm == "batch"]], ids=str
 )
 def test_upstreams_test_script_makes_our_pictures(config: ResnetConfig, mode: str, tmp_path: Path) -> None:
     path = convert_to_upstream(tmp_path, config, mode)

@@ -15,11 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardInd
 import i2i_training.metrics as metrics
 from i2i_sdk.errors import TrainingError
 from i2i_sdk.quality.metrics import psnr, ssim
-from i2i_training.metrics import (
-    compute_paired_scores,
-    find_dominant_colors,
-    parse_palette,
-)
+from i2i_training.metrics import compute_paired_scores, find_dominant_colors, parse_palette
 from i2i_training.metrics.palette import find_nearest_color
 
 Image = NDArray[np.uint8]

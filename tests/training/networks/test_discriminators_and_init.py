@@ -8,12 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from i2i_training.networks import (
-    PatchDiscriminator,
-    ResnetConfig,
-    build_generator,
-    initialize_weights,
-)
+from i2i_training.networks import PatchDiscriminator, ResnetConfig, build_generator, initialize_weights
 
 
 @pytest.mark.parametrize(("layers", "field"), [(1, 16), (2, 34), (3, 70)])

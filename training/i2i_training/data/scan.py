@@ -32,11 +32,7 @@ class ScanResult:
 
 
 def scan_files(
-    sources: Sequence[ImageFile],
-    options: DataOptions,
-    min_size: int,
-    max_bytes: float,
-    multiple_of: int = 1,
+    sources: Sequence[ImageFile], options: DataOptions, min_size: int, max_bytes: float, multiple_of: int = 1
 ) -> ScanResult:
     """Decode the files of all sources, each once, in threads.
 

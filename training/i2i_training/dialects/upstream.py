@@ -10,13 +10,7 @@ import torch
 from torch import Tensor
 
 from i2i_training.networks import build_generator
-from i2i_training.networks.spec import (
-    GeneratorConfig,
-    MobileResnetConfig,
-    Norm,
-    ResnetConfig,
-    UnetConfig,
-)
+from i2i_training.networks.spec import GeneratorConfig, MobileResnetConfig, Norm, ResnetConfig, UnetConfig
 
 Shapes = Mapping[str, tuple[int, ...]]
 Inferred = tuple[GeneratorConfig, dict[str, str]]

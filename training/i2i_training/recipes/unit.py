@@ -35,10 +35,7 @@ class UnitOptions(GanOptions):
     optim: OptimOptions = field(default_factory=lambda: OptimOptions(lr=1e-4))
 
 
-PRESETS = {
-    "256": {},
-    "small": {**SMALL, "network.width": 32, "steps": 8000},
-}
+PRESETS = {"256": {}, "small": {**SMALL, "network.width": 32, "steps": 8000}}
 
 
 class Unit(Recipe):

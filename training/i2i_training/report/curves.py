@@ -115,10 +115,7 @@ def _fit_y_axis(axes: Axes, curves: Iterable[Curve]) -> None:
 
 def _render_svg(figure: Figure, label: str) -> str:
     """The figure without what only a file needs, and with text as text, for the page's own font."""
-    with (
-        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "i2i"}),
-        io.StringIO() as file,
-    ):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "i2i"}), io.StringIO() as file:
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         text = file.getvalue()
     text = text[text.index("<svg") :]
