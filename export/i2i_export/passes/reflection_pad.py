@@ -21,7 +21,17 @@ class SlicedReflectionPad2d(nn.Module):
 
 
 def mirror(x: Tensor, axis: int, before: int, after: int) -> Tensor:
-    """`x` with so many lines more on both ends of an axis; the outermost line itself is not repeated."""
+    """Mirror an image at both ends of an axis; the outermost line itself is not repeated.
+
+    Args:
+        x: float32 [N, C, H, W].
+        axis: that becomes longer.
+        before: lines more at its beginning, fewer than it has.
+        after: lines more at its end, likewise.
+
+    Returns:
+        The longer image.
+    """
     size = x.shape[axis]
     head = [x.narrow(axis, i, 1) for i in range(before, 0, -1)]
     tail = [x.narrow(axis, size - 2 - i, 1) for i in range(after)]

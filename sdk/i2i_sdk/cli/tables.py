@@ -11,6 +11,11 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str
     """Print rows under headings; the first column is text, the others are set to the right.
 
     A terminal's width is kept to. A file or a pipe has none: there the table is as wide as its cells need.
+
+    Args:
+        title: above the table; "" for none.
+        headings: one for each column.
+        rows: cells, as many as there are headings.
     """
     from rich.console import Console
     from rich.table import Table

@@ -271,7 +271,7 @@ def test_info_on_an_onnx_file_says_what_it_is(run_command: RunCommand) -> None:
 def test_zoo_lists_what_ships(
     known: FindBundle, monkeypatch: pytest.MonkeyPatch, run_command: RunCommand
 ) -> None:
-    monkeypatch.setattr("i2i_sdk.cli.zoo.find_zoo_bundle", lambda _: known("invert"))
+    monkeypatch.setattr("i2i_sdk.loading.find_zoo_bundle", lambda _: known("invert"))
     output = run_command("zoo").out
     assert output.startswith("sketch ") and "24x40" in output and "Apache-2.0" in output
 
