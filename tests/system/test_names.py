@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from i2i_sdk.cli.common import OPTIONS
+
 FOLDERS = ("sdk", "export", "training", "benchmarks", "examples", "docs", "tests")
 
 # Whole identifiers: private words, and those with another meaning elsewhere.
@@ -106,6 +108,21 @@ def test_no_two_classes_share_a_name(root: Path) -> None:
                         twice.append(f"{node.name}: {seen[node.name]} and {path}")
                     seen[node.name] = path
     assert not twice, "\n".join(twice)
+
+
+def test_an_option_is_defined_once(root: Path) -> None:
+    """`--precision` alone is two: of an engine, and of a launcher's target."""
+    files = [
+        *root.glob("sdk/i2i_sdk/cli/*.py"),
+        *root.glob("training/*/cli/*.py"),
+        *root.glob("export/*/cli.py"),
+    ]
+    found: list[str] = []
+    for path in files:
+        found += re.findall(r'(?:add|add_argument)\(\s*"(--[a-z-]+)"', path.read_text(encoding="utf-8"))
+    assert len(found) > 40
+    assert {option for option in found if found.count(option) > 1} == {"--precision"}
+    assert not {option.strip("-").replace("-", "_") for option in found} & set(OPTIONS)
 
 
 @pytest.mark.parametrize("name", ["colour_of", "taken", "MOST_FRAMES", "Laps", "--licence=x"])
