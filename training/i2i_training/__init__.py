@@ -23,4 +23,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `i2i_training.networks` alone needs no Lightning."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'checkpoint')}"), name)
+    try:
+        return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'checkpoint')}"), name)
+    except ModuleNotFoundError as error:
+        raise ImportError(f"{name} needs {error.name}: pip install 'i2i-sdk[train]'") from error

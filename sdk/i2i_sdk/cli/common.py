@@ -20,19 +20,19 @@ from i2i_sdk.translator import Translator
 
 # Options that more than one command has: spelled and explained here alone.
 OPTIONS: dict[str, dict[str, Any]] = {
-    "direction": {"choices": ("AtoB", "BtoA"), "help": "of the data set, what this generator translates"},
+    "direction": {"choices": ("AtoB", "BtoA"), "help": "which domain it translates to which"},
     "force": {"action": "store_true", "help": "replace what is there"},
     "frames": {"type": Path, "help": "image, folder of images or video that pictures are compared on"},
     "json": {"action": "store_true", "help": "print JSON"},
     "license": {"help": "of the weights"},
     "min_psnr": {"type": float, "metavar": "DB", "help": "accept no variant below this"},
     "norm_mode": {"choices": ("batch_stats", "running_stats"), "help": "of BatchNorm at test time"},
-    "out": {"type": Path, "help": "where to"},
+    "out": {"type": Path, "help": "what to write"},
     "padding": {"choices": ("reflect", "replicate"), "help": "inside the blocks of a ResNet"},
     "provider": {"help": f"of ONNX Runtime: {', '.join(PROVIDERS)}"},
     "rounds": {"type": int, "default": 10, "help": "turns of each variant at least"},
-    "size": {"metavar": "N|HxW", "help": "of the engine, in pixels"},
-    "threads": {"type": int, "help": "of an engine"},
+    "size": {"metavar": "N|HxW", "help": "size of the network's input in pixels"},
+    "threads": {"type": int, "help": "CPU threads of an engine"},
     "trained_on": {"help": "what it was trained on, in a few words"},
     "upsample": {"choices": ("nearest", "bilinear"), "help": "of a ResNet that resizes"},
 }
@@ -72,7 +72,12 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     add("--backend", help="ort, openvino … instead of the fastest that runs here")
     add("--precision", help="fp32, bf16, int8 …")
     add("--fit", help="resize, letterbox, crop, pad or tile; default: as the bundle says")
-    add("--max-ms", type=float, metavar="MS", help="take the best variant this fast; after i2i tune")
+    add(
+        "--max-ms",
+        type=float,
+        metavar="MS",
+        help="the best variant that needs at most MS ms; run i2i tune first",
+    )
     add("--allow-fallback", action="store_true", help="let the CPU run what the provider cannot")
     floor = f"{DEFAULT_MIN_PSNR:.0f}"
     add_options(

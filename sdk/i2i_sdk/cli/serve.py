@@ -53,7 +53,7 @@ def _make_parser() -> argparse.ArgumentParser:
     tls.add_argument("--tls-key", type=Path, metavar="PEM")
     tls.add_argument("--tls-self-signed", action="store_true", help="make a certificate and keep it")
     access = parser.add_argument_group("who may use it")
-    text = f"what clients must show; better given as ${TOKEN_VARIABLE}, which other users do not see"
+    text = f"a secret that clients must send; better given as ${TOKEN_VARIABLE}, which other users do not see"
     access.add_argument("--token", default=os.environ.get(TOKEN_VARIABLE), help=text)
     text = "a name besides this machine's own by which browsers reach it"
     access.add_argument("--allow-host", action="append", default=[], metavar="NAME", help=text)
