@@ -71,9 +71,7 @@ def _build_parser(prog: str) -> argparse.ArgumentParser:
     add = parser.add_argument_group("int8").add_argument
     calibrated = "folder of images or video for the ranges; default: what the comparison leaves of --frames"
     add("--calibration", type=Path, help=calibrated)
-    add(
-        "--ranges", choices=tuple(RANGE_METHODS), help="how ranges are chosen; default: what suits the engine"
-    )
+    add("--ranges", choices=tuple(RANGE_METHODS), help="how they are found; default: what suits the engine")
     add = parser.add_argument_group("TensorRT").add_argument
     flavors = ("auto", "tensorrt", "rtx")
     add("--flavor", choices=flavors, default="auto", help="which TensorRT; default: what is installed")

@@ -72,12 +72,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     add("--backend", help="ort, openvino … instead of the fastest that runs here")
     add("--precision", help="fp32, bf16, int8 …")
     add("--fit", help="resize, letterbox, crop, pad or tile; default: as the bundle says")
-    add(
-        "--max-ms",
-        type=float,
-        metavar="MS",
-        help="the best variant that needs at most MS ms; run i2i tune first",
-    )
+    add("--max-ms", type=float, metavar="MS", help="best variant within MS ms; run i2i tune first")
     add("--allow-fallback", action="store_true", help="let the CPU run what the provider cannot")
     floor = f"{DEFAULT_MIN_PSNR:.0f}"
     add_options(
