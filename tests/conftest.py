@@ -12,6 +12,9 @@ from hypothesis import settings
 settings.register_profile("sample", max_examples=40, deadline=None, derandomize=True)
 settings.register_profile("trials", max_examples=2000, deadline=None)
 settings.load_profile("trials" if "I2I_TRIALS" in os.environ else "sample")
+# For what reads the bytes of strangers: @settings(settings.get_profile("strangers"))
+count = 10_000 if "I2I_TRIALS" in os.environ else settings.default.max_examples
+settings.register_profile("strangers", settings.default, max_examples=count)
 
 ROOT = Path(__file__).resolve().parents[1]
 
