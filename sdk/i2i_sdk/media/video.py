@@ -4,48 +4,61 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
-import cv2
+import av
 import numpy as np
+from av.error import FFmpegError, InvalidDataError
+from av.packet import Packet
+from av.video.frame import VideoFrame as DecodedFrame
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from i2i_sdk.errors import MediaError
-from i2i_sdk.files import Closing
+from i2i_sdk.files import Closing, convert_errors
+from i2i_sdk.media.decoded_frames import PictureMaker
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts"),
     *(".mpg", ".mpeg", ".wmv", ".flv", ".3gp"),
 )
 
-MAX_FAILED_READS = 100  # failing reads in a row that end a video whose header promises no more frames
+TIMED_CONTAINERS = ("matroska,webm", "flv", "asf")  # they say how long, not how many frames
+MAX_MISSING_S = 1.0  # seconds by which they may be wrong
 
 
 @dataclass(frozen=True)
 class VideoFrame:
     """One frame of a video.
 
-    index: 0, 1, 2 … in the order of decoding. image: uint8 [H, W, 3] BGR, 0..255, upright.
+    index: 0, 1, 2 … in the order of decoding. image: uint8 [H, W, 3] BGR, 0..255, upright, progressive.
     time_ms: when it is shown, in milliseconds after the first frame. It is what the container says;
     damaged and very old files have frames whose time is not after that of the frame before.
+    duration_ms: for how long, in milliseconds, as the container says; 0 where it does not.
     """
 
     index: int
     image: NDArray[np.uint8]
     time_ms: float
+    duration_ms: float = 0.0
 
 
 class VideoReader(Closing):
     """Every frame of a video file that decodes, in order, one at a time. For one thread.
 
+    Interlaced video is deinterlaced: as many frames come out as are in the file.
+
     width, height: of the frames as delivered, in pixels, after the rotation that the file asks for. Should
-    the size change on the way, OpenCV scales to that of the first frame.
+    the size change on the way, frames are scaled to that of the first.
     fps: frames per second as the container says; an average when the frame rate varies.
     frame_count_hint: number of frames as the container says, often off by a few; None when unknown.
     sample_aspect: width of a pixel / its height; 1 nearly always.
     undecodable: number of damaged frames passed over so far.
+    damaged: number of frames delivered so far that show blocks or smears.
 
     Raises MediaError if the file is missing or holds no frame that can be decoded.
 
@@ -59,67 +72,145 @@ class VideoReader(Closing):
         self.path = path
         if not path.is_file():
             raise MediaError(f"there is no video file {path}")
-        # An absolute path, since FFmpeg takes "12:30.mp4" for a protocol called 12.
-        self._capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
-        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.frame_count_hint = int(count) if count > 0 else None
-        self.undecodable = 0
-        self._index = 0
-        self._start_ms = 0.0
-        first = self._decode()
-        if first is None:
-            self._capture.release()
-            raise MediaError(
-                f"no frame of {path} can be decoded: it is damaged, holds no video, or uses a codec that "
-                "this OpenCV does not have. `ffmpeg -i IN -c:v libx264 OUT.mp4` converts most files"
-            )
-        # The first frame is decoded here, so that what is reported is what comes, not what a header claims.
-        self._first: VideoFrame | None = replace(first, time_ms=0.0)
-        self._start_ms = first.time_ms  # not always 0, and not always what the header says
-        self.height, self.width = first.image.shape[:2]
+        self.undecodable = self.damaged = self._frames_read = self._packets_read = 0
+        self._end_s = 0.0  # of what was read, in seconds of the file's clock
+        self._is_at_end = False
+        self._rotation = 0  # degrees
+        try:
+            # An absolute path, since FFmpeg takes "12:30.mp4" for a protocol called 12. Titles in old files
+            # are not always UTF-8.
+            self._file = av.open(path.absolute(), metadata_errors="replace")
+        except FFmpegError:
+            raise self._make_unreadable_error() from None
+        try:
+            self._open_track()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open_track(self) -> None:
+        track = self._file.streams.best("video")  # the film, not its cover picture
+        if not isinstance(track, VideoStream):
+            raise self._make_unreadable_error()
+        self._track = track
+        self._track.thread_type = "AUTO"
         self.fps = self._read_frame_rate()
+        self._packet_count = self._read_packet_count()
+        self.frame_count_hint = self._packet_count or round(self._read_duration() * self.fps) or None
+        self._frames = self._read_frames()
+        # The first frame is decoded here, so that what is reported is what comes, not what a header claims.
+        self._first = next(self._frames, None)
+        if self._first is None:
+            raise self._make_unreadable_error()
+        self.height, self.width = self._first.image.shape[:2]
         self.sample_aspect = self._read_sample_aspect()
 
     def __iter__(self) -> Iterator[VideoFrame]:
         return iter(self.read, None)
 
     def read(self) -> VideoFrame | None:
-        """The next frame, or None at the end."""
-        frame, self._first = self._first or self._decode(), None
+        """The next frame, or None at the end. Raises MediaError if one cannot be converted."""
+        frame, self._first = self._first or next(self._frames, None), None
         return frame
 
     def close(self) -> None:
         """Close the file. Reading afterwards gives None."""
-        self._first = None
-        self._capture.release()
+        self._first, self._frames = None, cast("Iterator[VideoFrame]", iter(()))
+        self._file.close()
 
-    def _decode(self) -> VideoFrame | None:
-        # OpenCV gives False for a packet it cannot decode as well as at the end, and goes on after it. So
-        # the end is where as many reads in a row fail as packets can be left.
-        left = (self.frame_count_hint or 0) - self._index - self.undecodable
-        for failed in range(max(left, MAX_FAILED_READS)):
-            found, image = self._capture.read()
-            if found:
-                time_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC) - self._start_ms
-                frame = VideoFrame(self._index, np.asarray(image, np.uint8), time_ms)
-                self._index += 1
-                self.undecodable += failed
-                return frame
-        return None
+    def collect_notes(self) -> list[str]:
+        """What the user should know about the file; complete at its end."""
+        notes: list[str] = []
+        if self.undecodable:
+            notes.append(f"{self.undecodable} damaged frame(s) of {self.path.name} could not be decoded")
+        if self.damaged:
+            notes.append(
+                f"{self.damaged} frame(s) of {self.path.name} are damaged and may show blocks or smears"
+            )
+        if self._breaks_off():
+            found, promised = self._frames_read, self.frame_count_hint
+            notes.append(f"{self.path.name} breaks off: {found} of {promised} frames are there")
+        return notes
+
+    def _read_frames(self) -> Iterator[VideoFrame]:
+        maker, step_ms = PictureMaker(), 1000 / self.fps
+        start_ms, time_ms = math.nan, -step_ms
+        with convert_errors("convert a frame of", self.path, (FFmpegError,)):
+            for decoded in self._decode():
+                for frame, image in maker.push(decoded):
+                    # A frame without a time comes one frame after the one before.
+                    time_ms = time_ms + step_ms if frame.pts is None else frame.time * 1000
+                    start_ms = (
+                        time_ms if math.isnan(start_ms) else start_ms
+                    )  # not always what the header says
+                    duration_ms = float((frame.duration or 0) * (frame.time_base or 0) * 1000)
+                    self._rotation = frame.rotation
+                    self._frames_read += 1
+                    yield VideoFrame(self._frames_read - 1, image, time_ms - start_ms, duration_ms)
+
+    def _decode(self) -> Iterator[DecodedFrame | None]:
+        """Every frame that decodes, then None."""
+        for packet in self._demux():
+            try:
+                frames = self._track.decode(packet)  # pyright: ignore[reportUnknownMemberType]
+            except InvalidDataError:
+                self.undecodable += 1
+                continue
+            for frame in frames:
+                frame.time_base = self._track.time_base
+                self.damaged += frame.is_corrupt
+                yield frame
+        yield None
+
+    def _demux(self) -> Iterator[Packet[VideoStream] | None]:
+        """The packets of the picture, then None, which makes the decoder give the rest."""
+        with suppress(FFmpegError):  # where the file breaks off
+            # Of all tracks: a file is whole if any of them reaches its end.
+            for packet in self._file.demux():
+                if packet.pts is not None:
+                    end_s = (packet.pts + (packet.duration or 0)) * packet.time_base
+                    self._end_s = max(self._end_s, float(end_s))
+                if packet.stream_index == self._track.index and packet.size:
+                    self._packets_read += 1
+                    yield cast("Packet[VideoStream]", packet)
+        self._is_at_end = True
+        yield None
+
+    def _breaks_off(self) -> bool:
+        if not self._is_at_end:
+            return False
+        if self._file.format.name in TIMED_CONTAINERS:
+            return self._end_s < self._read_duration() - MAX_MISSING_S
+        return self._packets_read < self._packet_count
+
+    def _read_packet_count(self) -> int:
+        """How many frames the container says there are; 0 where it does not."""
+        if self._file.format.name.startswith("mov"):
+            return len(self._track.index_entries)  # fewer than `frames`, where an editor left some out
+        return self._track.frames
+
+    def _read_duration(self) -> float:
+        """What the container says, in seconds; 0 where it does not."""
+        if self._track.duration and self._track.time_base:
+            return float(self._track.duration * self._track.time_base)
+        return (self._file.duration or 0) / av.time_base
 
     def _read_frame_rate(self) -> float:
-        fps = self._capture.get(cv2.CAP_PROP_FPS)
-        if not (math.isfinite(fps) and fps > 0):
+        rate = self._track.average_rate or self._track.guessed_rate
+        if not rate or rate < 0:
             raise MediaError(
-                f"{self.path} does not say its frame rate (it reads as {fps}). "
-                "`ffmpeg -i IN -r 30 OUT.mp4` makes a copy that does"
+                f"{self.path} says no frame rate. `ffmpeg -i IN -r 30 OUT.mp4` makes a copy that does"
             )
-        return fps
+        return float(rate)
 
     def _read_sample_aspect(self) -> Fraction:
-        across = int(self._capture.get(cv2.CAP_PROP_SAR_NUM))
-        down = int(self._capture.get(cv2.CAP_PROP_SAR_DEN))
-        if across <= 0 or down <= 0:  # 0:1 is FFmpeg's "not said", which everyone shows as square
+        aspect = self._track.sample_aspect_ratio
+        if not aspect or aspect < 0:  # FFmpeg's "not said", which everyone shows as square
             return Fraction(1)
-        quarter_turn = int(self._capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 180 != 0
-        return Fraction(down, across) if quarter_turn else Fraction(across, down)
+        return 1 / aspect if self._rotation % 180 else Fraction(aspect)
+
+    def _make_unreadable_error(self) -> MediaError:
+        return MediaError(
+            f"no frame of {self.path} can be decoded: it is damaged, holds no video, or uses a codec that "
+            "this FFmpeg does not have. `ffmpeg -i IN -c:v libx264 OUT.mp4` converts most files"
+        )

@@ -11,11 +11,9 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import av
-import numpy as np
 from av.container import InputContainer
 from av.error import ExitError, FFmpegError, InvalidDataError
 from av.packet import Packet
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from i2i_sdk.errors import MediaError
@@ -23,6 +21,7 @@ from i2i_sdk.live.sources.addresses import CONNECT_TIMEOUT_S, redact_credentials
 from i2i_sdk.live.sources.mjpeg_reader import STALL_TIMEOUT_S
 from i2i_sdk.live.sources.reconnecting import ConnectionLostError, LiveSource
 from i2i_sdk.live.sources.source import Captured
+from i2i_sdk.media.decoded_frames import PictureMaker
 
 READ_TIMEOUT_S = 0.9  # how long a read may wait for data: closing a stream waits for it
 # RTSP's pictures come over TCP where the server can: over UDP, lost packets smear the picture.
@@ -41,7 +40,7 @@ class NetworkVideo(LiveSource):
         self.url = url
         self._container: InputContainer | None = None
         self._stream: VideoStream | None = None
-        self._reformatter = VideoReformatter()
+        self._maker = PictureMaker()
 
     def open(self) -> None:
         """Ask for the stream. Raises MediaError."""
@@ -60,7 +59,7 @@ class NetworkVideo(LiveSource):
         if not self._container.streams.video:
             self.release()
             raise MediaError(f"{self.name} has no video")
-        self._stream = self._container.streams.video[0]
+        self._stream, self._maker = self._container.streams.video[0], PictureMaker()
         # Decoding several frames at once would hold back as many.
         self._stream.thread_type = "SLICE"
 
@@ -97,8 +96,8 @@ class NetworkVideo(LiveSource):
             self.undecodable += 1
             return
         for picture in pictures:
-            image = self._reformatter.reformat(picture, format="bgr24").to_ndarray()
-            yield self.make_captured(np.asarray(image, np.uint8), arrived)
+            for _, image in self._maker.push(picture):
+                yield self.make_captured(image, arrived)
 
     def _check_stalled(self, last_packet_at: float) -> None:
         if time.perf_counter() - last_packet_at > STALL_TIMEOUT_S:
