@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
 from i2i_sdk.cli.common import add_engine_options, add_options, open_translator
 from i2i_sdk.errors import InputError
 from i2i_sdk.live.sources.addresses import redact_credentials
+from i2i_sdk.live.stop_signals import TERMINATE, handle_signals
 
 
 def main(argv: Sequence[str]) -> int:
@@ -30,7 +32,9 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(_join_negative_values(argv))
     _check_source(args.bundle, args.source)
     shown = {"progress": not args.quiet, "side_by_side": args.side_by_side}
-    with open_translator(args.bundle, args) as translate:
+    # `kill` and a closed terminal are interrupts too: what is finished is kept.
+    interrupted = handle_signals(TERMINATE, signal.default_int_handler)
+    with open_translator(args.bundle, args) as translate, interrupted:
         summary = translate.translate_file(args.source, args.out, **shown)
         where = translate.engine.provider
         name = f"{translate.variant.name} on {where}" if translate.variant else where

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer, OutputContainer
-from av.error import InvalidDataError
+from av.error import FFmpegError, InvalidDataError
 
 # What players read from these containers; FFmpeg's own lists name codecs that it then refuses to write.
 SOUND_IN_MP4 = {"aac", "mp2", "mp3", "ac3", "eac3", "alac", "opus", "flac"}
 SOUND_IN_MOV = SOUND_IN_MP4 - {"opus", "flac"} | {"pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be"}
 AAC_BITS_PER_CHANNEL = 96_000  # per second
+# Seconds by which a packet may lie after the one before: where damage is marked, and after the picture.
+MAX_DAMAGED_JUMP_S, MAX_GAP_S = 1.0, 10.0
 AAC_MAX_RATE = 48_000  # samples per second that every AAC player knows
 
 
@@ -33,38 +35,79 @@ class SoundTracks:
     def __init__(self, source: InputContainer, sink: OutputContainer, video_start: Fraction) -> None:
         self._sink = sink
         self._notes: list[str] = []
-        self._damaged = 0
-        self._last: dict[int, int] = {}
+        self._damaged = self._repaired = 0
         tracks = source.streams.audio
         self._outputs = {track.index: self._add_output(track) for track in tracks}
+        self._last = {track.index: -math.inf for track in tracks}  # by track, the last time stamp
+        self._ends = {track.index: track.start_time or 0 for track in tracks}  # and the end of its packet
         # Times count from whatever starts first: sound before the first picture is kept, and so is sync.
         # Negative times are the run-up of an audio encoder, which players skip.
         audio_starts = [Fraction(t.start_time or 0) * (t.time_base or 0) for t in tracks]
         self._origin = min([video_start, *(max(Fraction(0), start) for start in audio_starts)])
         self.video_delay = video_start - self._origin
         self._packets = source.demux(tracks) if tracks else iter(())
-        self._next = next(self._packets, None)
+        self._next = self._read_packet()
         if subtitles := len(source.streams.subtitles):
             self._notes.append(f"{subtitles} subtitle track(s) not copied")
 
     def copy_until(self, seconds: float | Fraction) -> None:
         """Move the packets that start by `seconds`, so that picture and sound lie side by side."""
         while (packet := self._next) is not None:
-            track = packet.stream.index
             if packet.dts is not None and packet.dts * packet.time_base - self._origin > seconds:
                 return
-            if packet.dts is None and packet.size == 0:  # the end of a track
-                self._move(packet, self._outputs[track])
-            elif packet.dts is None or packet.dts <= self._last.get(track, -math.inf):
-                self._damaged += 1
-            else:
-                self._last[track] = packet.dts
-                self._move(packet, self._outputs[track])
-            self._next = next(self._packets, None)
+            self._copy(packet)
+
+    def copy_rest(self) -> None:
+        """Move what is left when the picture has ended."""
+        while (packet := self._next) is not None:
+            if self._compute_jump(packet) > MAX_GAP_S:
+                self._repair_time(packet)
+            self._copy(packet)
 
     def collect_notes(self) -> list[str]:
-        lost = [f"{self._damaged} damaged packet(s) of sound left out"] if self._damaged else []
-        return self._notes + lost
+        """What the user should know about the sound."""
+        notes = list(self._notes)
+        if self._repaired:
+            notes.append(f"{self._repaired} packet(s) of sound had wrong times: each follows the one before")
+        if self._damaged:
+            notes.append(f"{self._damaged} damaged packet(s) of sound left out")
+        return notes
+
+    def _read_packet(self) -> av.Packet[av.AudioStream] | None:
+        try:
+            packet = next(self._packets, None)
+        except FFmpegError:
+            self._notes.append("the sound breaks off")
+            return None
+        if packet is not None and packet.dts is not None:
+            is_late = packet.dts <= self._last[packet.stream.index]
+            # Damage makes hours of milliseconds; a sound that pauses has whole packets.
+            if is_late or (packet.is_corrupt and abs(self._compute_jump(packet)) > MAX_DAMAGED_JUMP_S):
+                self._repair_time(packet)
+        return packet
+
+    def _compute_jump(self, packet: av.Packet[av.AudioStream]) -> float:
+        """Seconds from the end of the track's last packet to the start of this one."""
+        if packet.dts is None:
+            return 0.0
+        return float((packet.dts - self._ends[packet.stream.index]) * packet.time_base)
+
+    def _repair_time(self, packet: av.Packet[av.AudioStream]) -> None:
+        packet.dts = packet.pts = self._ends[packet.stream.index]
+        self._repaired += 1
+
+    def _copy(self, packet: av.Packet[av.AudioStream]) -> None:
+        track = packet.stream.index
+        if packet.dts is not None:
+            self._last[track], self._ends[track] = packet.dts, packet.dts + (packet.duration or 1)
+        try:
+            if packet.dts is not None or packet.size == 0:  # an empty one ends a track
+                self._move(packet, self._outputs[track])
+            else:
+                self._damaged += 1
+        except InvalidDataError:  # what the muxer cannot read
+            self._damaged += 1
+        self._next = self._read_packet()
 
     def _add_output(self, track: av.AudioStream) -> av.AudioStream:
         codec, container = track.codec_context.codec.canonical_name, self._sink.format.name
@@ -95,9 +138,9 @@ class SoundTracks:
     def _encode(self, packet: av.Packet[av.AudioStream], output: av.AudioStream) -> None:
         try:
             frames = packet.decode()
-        except InvalidDataError:
+        except FFmpegError:
             self._damaged += 1
-            return
+            frames = []
         for frame in frames:
             if frame.pts is not None and frame.time_base is not None:
                 frame.pts -= round(self._origin / frame.time_base)
@@ -112,7 +155,8 @@ def find_video_start(path: Path) -> Fraction:
     Headers are no help: a recording may start with frames whose reference is missing.
     """
     with av.open(path.absolute(), "r", metadata_errors="replace") as file:
-        for packet in file.demux(file.streams.video[0]) if file.streams.video else ():
+        track = file.streams.best("video")
+        for packet in file.demux(track) if isinstance(track, av.VideoStream) else ():
             with suppress(InvalidDataError):
                 for frame in packet.decode():
                     return (frame.pts or 0) * (frame.time_base or Fraction(0))

@@ -173,17 +173,15 @@ def _translate_folder(translate: Translate, source: Path, out: Path, progress: b
 def _translate_video(translate: Translate, source: Path, out: Path, progress: bool, columns: int) -> Pictures:
     frames = 0
     with VideoReader(source) as video:
-        width, aspect = video.width * columns, video.sample_aspect
-        writer = VideoWriter(out, width, video.height, video.fps, source, sample_aspect=aspect)
+        size, aspect = (video.width * columns, video.height), video.sample_aspect
+        is_variable = video.has_variable_rate
+        writer = VideoWriter(out, *size, video.fps, source, sample_aspect=aspect, variable_rate=is_variable)
         with writer, _show_progress(progress, source.name, video.frame_count_hint) as advance:
             for frame in video:
-                writer.write(translate(frame.image), frame.time_ms)
+                writer.write(translate(frame.image), frame.time_ms, frame.duration_ms)
                 frames += 1
                 advance()
-    notes = tuple(writer.notes)
-    if video.undecodable:
-        notes += (f"{video.undecodable} damaged frame(s) of {source.name} could not be decoded",)
-    return frames, (video.height, video.width), notes
+    return frames, (video.height, video.width), (*writer.notes, *video.collect_notes())
 
 
 @contextmanager

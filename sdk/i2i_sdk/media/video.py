@@ -28,6 +28,7 @@ VIDEO_SUFFIXES = (
 )
 
 TIMED_CONTAINERS = ("matroska,webm", "flv", "asf")  # they say how long, not how many frames
+MAX_RATE_ERROR = 0.02  # of rates that are the same
 MAX_MISSING_S = 1.0  # seconds by which they may be wrong
 
 
@@ -55,6 +56,7 @@ class VideoReader(Closing):
     width, height: of the frames as delivered, in pixels, after the rotation that the file asks for. Should
     the size change on the way, frames are scaled to that of the first.
     fps: frames per second as the container says; an average when the frame rate varies.
+    has_variable_rate: whether frames seem to be shown for different times.
     frame_count_hint: number of frames as the container says, often off by a few; None when unknown.
     sample_aspect: width of a pixel / its height; 1 nearly always.
     undecodable: number of damaged frames passed over so far.
@@ -95,6 +97,7 @@ class VideoReader(Closing):
         self._track = track
         self._track.thread_type = "AUTO"
         self.fps = self._read_frame_rate()
+        self.has_variable_rate = abs((self._track.base_rate or 0) / self.fps - 1) > MAX_RATE_ERROR
         self._packet_count = self._read_packet_count()
         self.frame_count_hint = self._packet_count or round(self._read_duration() * self.fps) or None
         self._frames = self._read_frames()

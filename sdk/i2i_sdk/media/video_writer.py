@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,11 +22,16 @@ from i2i_sdk.errors import InputError, MediaError
 from i2i_sdk.files import convert_errors, write_atomically
 from i2i_sdk.media.audio import SoundTracks, encode, find_video_start
 
+log = logging.getLogger(__name__)
+
 ERRORS = (FFmpegError, OSError)
 WRITABLE_VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov")
 
+# Tags of a file that say how it was written; the others, such as its title and date, are kept.
+CONTAINER_TAGS = ("encoder", "major_brand", "minor_version", "compatible_brands")
+
 # For live and long videos on small CPUs: visually lossless, several times faster than the default preset.
-H264_OPTIONS = {"preset": "veryfast", "crf": "18"}
+H264_OPTIONS = {"preset": "veryfast", "crf": "18", "flags": "+frame_duration"}
 # Numbers of FFmpeg, for which PyAV has names only since version 18, which needs Python 3.11.
 BT709, LIMITED_RANGE = 1, 1
 # SWS_AREA, SWS_FULL_CHR_H_INP, SWS_ACCURATE_RND: without the last two, swscale rounds down, and every
@@ -36,18 +42,21 @@ SCALE_FLAGS = 0x20 | 0x4000 | 0x40000
 class VideoWriter:
     """An H.264 video with the sound of another file. A context manager, for one thread.
 
-    The file appears when the `with` block ends without an exception; after one, an interrupt included,
-    nothing is left and an existing file stays as it was.
+    The file appears when the `with` block ends without an exception. After one, an interrupt included, an
+    existing file stays as it was, and what was written so far is kept in `partial_path`, a video that plays.
 
     Args:
         path: .mp4, .mkv or .mov.
         width, height: of the frames that `write` takes, in pixels; an odd side is padded by one pixel.
         fps: nominal frames per second, above 0, at most 1000.
-        audio_from: a file whose audio tracks are kept, in sync with its first video frame.
+        audio_from: a file whose audio tracks are kept, in sync with its first video frame, and its title.
         sample_aspect: width of a pixel / its height.
+        variable_rate: times will differ from those of fps. MP4 counts a video's duration from the times at
+            which frames are decoded; only without B-frames, in larger files, these are those of showing.
 
     Attributes:
         notes: what the user should know about the file (padding, sound); complete after the `with` block.
+        partial_path: "out.partial.mp4" beside "out.mp4".
 
     Raises:
         InputError: another suffix, size or fps.
@@ -67,17 +76,19 @@ class VideoWriter:
         audio_from: Path | None,
         *,
         sample_aspect: Fraction = Fraction(1),
+        variable_rate: bool = False,
     ) -> None:
         if path.suffix.lower() not in WRITABLE_VIDEO_SUFFIXES:
             allowed = ", ".join(WRITABLE_VIDEO_SUFFIXES)
             raise InputError(f"cannot write {path}: videos are written as {allowed}")
         if width < 1 or height < 1 or not 0 < fps <= 1000:
             raise InputError(f"a video needs a size and 0 < fps <= 1000; got {width}x{height} at {fps} fps")
-        self.path = path
+        self.path, self.partial_path = path, path.with_suffix(f".partial{path.suffix}")
         self.width, self.height = width, height
         self.notes: list[str] = []
         self._audio_from = audio_from
         self._sample_aspect = sample_aspect
+        self._encoder_options = H264_OPTIONS | ({"bf": "0"} if variable_rate else {})
         self._clock = _Clock(fps)
         self._reformatter = VideoReformatter()
         self._lifetime = self._open()
@@ -91,9 +102,10 @@ class VideoWriter:
         with convert_errors("write", self.path, ERRORS):
             self._lifetime.__exit__(*error)
 
-    def write(self, image: NDArray[np.uint8], time_ms: float) -> None:
+    def write(self, image: NDArray[np.uint8], time_ms: float, duration_ms: float = 0.0) -> None:
         """Append a frame, uint8 [height, width, 3] BGR 0..255, shown `time_ms` after the first.
 
+        duration_ms counts for the last frame, since others are shown until the next; 0 is one frame of fps.
         Times within a tenth of a frame of a multiple of 1/fps are moved onto it, so that a constant
         frame rate stays one; others are kept. A time that is not after the one before is replaced by
         one frame after it, and a note says so.
@@ -107,7 +119,7 @@ class VideoWriter:
             frame = self._to_yuv(image)
             frame.pts = self._clock.compute_pts(time_ms)
             frame.time_base = self._clock.time_base
-            frame.duration = self._clock.frame_ticks
+            frame.duration = self._clock.compute_duration(duration_ms)
             encode(self._sink, self._stream, frame)
             if self._sound is not None:
                 self._sound.copy_until(frame.pts * frame.time_base)
@@ -135,18 +147,31 @@ class VideoWriter:
             opened.callback(_close_quietly, self._sink)
             self._stream = self._add_h264_stream()
             self._sound = self._open_sound_tracks(self._audio_from, opened) if self._audio_from else None
-            yield
+            try:
+                yield
+            except BaseException:
+                if self._clock.has_frames:
+                    self._keep_part(temporary)
+                raise
             if not self._clock.has_frames:
                 raise MediaError(f"cannot write {self.path}: not one frame was given")
             encode(self._sink, self._stream, None)
             self.notes += self._clock.collect_notes()
             if self._sound is not None:
-                self._sound.copy_until(math.inf)
+                self._sound.copy_rest()
                 self.notes += self._sound.collect_notes()
             self._sink.close()
 
+    def _keep_part(self, temporary: Path) -> None:
+        """Finish what was written so far, unless writing is what failed."""
+        with suppress(FFmpegError, OSError):
+            encode(self._sink, self._stream, None)
+            self._sink.close()
+            temporary.replace(self.partial_path)
+            log.warning("the part that is finished is kept: %s", self.partial_path)
+
     def _add_h264_stream(self) -> av.VideoStream:
-        stream = self._sink.add_stream("libx264", self._clock.rate, dict(H264_OPTIONS))  # pyright: ignore[reportUnknownMemberType]
+        stream = self._sink.add_stream("libx264", self._clock.rate, self._encoder_options)  # pyright: ignore[reportUnknownMemberType]
         stream.width, stream.height = self.width + self.width % 2, self.height + self.height % 2
         if (stream.width, stream.height) != (self.width, self.height):
             self.notes.append(
@@ -165,6 +190,8 @@ class VideoWriter:
         with convert_errors("read the sound of", source, ERRORS):
             # Titles in old files are not always UTF-8.
             file = stack.enter_context(av.open(source.absolute(), "r", metadata_errors="replace"))
+            kept = {k: v for k, v in file.metadata.items() if k.lower() not in CONTAINER_TAGS}
+            self._sink.metadata.update(kept)
             tracks = SoundTracks(file, self._sink, find_video_start(source))
         self._clock.start_later(tracks.video_delay)
         return tracks
@@ -203,6 +230,12 @@ class _Clock:
             self._out_of_order += 1
         self._last = pts
         return pts
+
+    def compute_duration(self, milliseconds: float) -> int:
+        """In units of `time_base`: one frame unless it differs from it by more than rounding."""
+        ticks = round(milliseconds / 1000 / self.time_base)
+        is_usual = ticks <= 0 or abs(ticks - self.frame_ticks) <= self._tolerance * self.frame_ticks
+        return self.frame_ticks if is_usual else ticks
 
     def collect_notes(self) -> list[str]:
         if not self._out_of_order:

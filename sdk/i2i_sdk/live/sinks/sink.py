@@ -102,7 +102,7 @@ class VideoSink(Sink):
         picture = result.picture
         if self._writer is None:
             height, width = picture.shape[:2]
-            self._writer = VideoWriter(self.path, width, height, self._fps, audio_from=None)
+            self._writer = VideoWriter(self.path, width, height, self._fps, None, variable_rate=True)
             self._writer.__enter__()
             self._started_ms = result.time_ms
         picture = geometry.resize(picture, self._writer.height, self._writer.width)

@@ -125,6 +125,8 @@ class VideoFile(Source):
             frame = self._reader.read()
             self.undecodable = self._reader.undecodable
             if frame is None:
+                for note in self._reader.collect_notes():
+                    log.warning("%s", note)
                 return
             if self.live and (arrived := self.wait_until_due(frame.time_ms)) is None:
                 return
