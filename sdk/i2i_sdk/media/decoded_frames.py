@@ -70,7 +70,7 @@ def _build_graph(frame: VideoFrame) -> Graph:
     return graph
 
 
-class PictureMaker:
+class FrameConverter:
     """Frames of a decoder as uint8 [H, W, 3] BGR, 0..255, upright, scaled to the size of the first.
 
     swscale, which converts colors, refuses interlaced frames. For one thread.

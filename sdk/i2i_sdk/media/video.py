@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 
 from i2i_sdk.errors import MediaError
 from i2i_sdk.files import Closing, convert_errors
-from i2i_sdk.media.decoded_frames import PictureMaker
+from i2i_sdk.media.decoded_frames import FrameConverter
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts"),
     *(".mpg", ".mpeg", ".wmv", ".flv", ".3gp"),
 )
 
-TIMED_CONTAINERS = ("matroska,webm", "flv", "asf")  # they say how long, not how many frames
+TIMED_CONTAINERS = ("matroska,webm", "flv")  # they say how long, not how many frames
+UNKNOWN_FPS, MAX_FPS = 25.0, 1000  # where a file does not say it; where it says nonsense
 MAX_RATE_ERROR = 0.02  # of rates that are the same
 MAX_MISSING_S = 1.0  # seconds by which they may be wrong
 
@@ -98,8 +99,9 @@ class VideoReader(Closing):
         self._track.thread_type = "AUTO"
         self.fps = self._read_frame_rate()
         self.has_variable_rate = abs((self._track.base_rate or 0) / self.fps - 1) > MAX_RATE_ERROR
-        self._packet_count = self._read_packet_count()
-        self.frame_count_hint = self._packet_count or round(self._read_duration() * self.fps) or None
+        self._is_timed = self._file.format.name in TIMED_CONTAINERS
+        self._packet_count, self._duration_s = self._read_packet_count(), self._read_duration()
+        self.frame_count_hint = self._packet_count or round(self._duration_s * self.fps) or None
         self._frames = self._read_frames()
         # The first frame is decoded here, so that what is reported is what comes, not what a header claims.
         self._first = next(self._frames, None)
@@ -136,11 +138,11 @@ class VideoReader(Closing):
         return notes
 
     def _read_frames(self) -> Iterator[VideoFrame]:
-        maker, step_ms = PictureMaker(), 1000 / self.fps
+        converter, step_ms = FrameConverter(), 1000 / self.fps
         start_ms, time_ms = math.nan, -step_ms
         with convert_errors("convert a frame of", self.path, (FFmpegError,)):
             for decoded in self._decode():
-                for frame, image in maker.push(decoded):
+                for frame, image in converter.push(decoded):
                     # A frame without a time comes one frame after the one before.
                     time_ms = time_ms + step_ms if frame.pts is None else frame.time * 1000
                     start_ms = (
@@ -182,8 +184,8 @@ class VideoReader(Closing):
     def _breaks_off(self) -> bool:
         if not self._is_at_end:
             return False
-        if self._file.format.name in TIMED_CONTAINERS:
-            return self._end_s < self._read_duration() - MAX_MISSING_S
+        if self._is_timed:
+            return self._end_s < self._duration_s - MAX_MISSING_S
         return self._packets_read < self._packet_count
 
     def _read_packet_count(self) -> int:
@@ -199,12 +201,9 @@ class VideoReader(Closing):
         return (self._file.duration or 0) / av.time_base
 
     def _read_frame_rate(self) -> float:
-        rate = self._track.average_rate or self._track.guessed_rate
-        if not rate or rate < 0:
-            raise MediaError(
-                f"{self.path} says no frame rate. `ffmpeg -i IN -r 30 OUT.mp4` makes a copy that does"
-            )
-        return float(rate)
+        """Of what the container says, the first that can be meant."""
+        rates = (self._track.average_rate, self._track.guessed_rate)
+        return next((float(rate) for rate in rates if rate and 0 < rate <= MAX_FPS), UNKNOWN_FPS)
 
     def _read_sample_aspect(self) -> Fraction:
         aspect = self._track.sample_aspect_ratio

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from unittest.mock import Mock
 
 import av
 import cv2
@@ -290,15 +289,6 @@ def test_frames_keep_the_size_of_the_first(tmp_path: Path) -> None:
     for frame in frames:
         assert frame.image.shape == (48, 64, 3)
         assert np.abs(frame.image.astype(int) - draw_picture()).mean() < 4  # scaled, not cropped
-
-
-def test_a_video_without_frame_rate_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = make_video(tmp_path / "a.mp4", [draw_picture()])
-
-    capture = Mock(read=lambda: (True, draw_picture()), get=lambda _: 0.0)
-    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: capture)
-    with pytest.raises(MediaError, match="frame rate"):
-        VideoReader(path)
 
 
 def test_closing_ends_reading(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
-from test_reading import draw_picture, make_beep, make_constant_times, make_video, read_all
+from test_reading import draw_picture, make_beep, make_constant_times, read_all
 
 from i2i_sdk.errors import InputError, MediaError
 from i2i_sdk.media.images import read_image, write_image
@@ -211,24 +211,6 @@ def test_the_index_is_at_the_front(tmp_path: Path, suffix: str) -> None:
 
 
 # Sound
-
-
-@pytest.mark.parametrize(
-    ("suffix", "written", "error"),
-    [(".mp4", 0, RuntimeError("x")), (".mkv", 1, KeyboardInterrupt()), (".mov", 30, SystemExit(1))],
-)
-def test_an_interrupted_video_leaves_nothing(
-    tmp_path: Path, suffix: str, written: int, error: BaseException
-) -> None:
-    source = make_video(tmp_path / "in.mkv", make_flashing_frames(15), sound={"aac": ONE_BEEP})
-    out = tmp_path / f"out{suffix}"
-    out.write_text("an older file")
-    with pytest.raises(type(error)), VideoWriter(out, 64, 48, 30, audio_from=source) as writer:
-        for i in range(written):
-            writer.write(draw_picture(index=i % 50), i / 0.03)
-        raise error
-    assert out.read_text() == "an older file"
-    assert {path.name for path in tmp_path.iterdir()} == {"in.mkv", out.name}
 
 
 def test_what_a_video_cannot_be(tmp_path: Path) -> None:

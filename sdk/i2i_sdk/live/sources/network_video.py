@@ -21,7 +21,7 @@ from i2i_sdk.live.sources.addresses import CONNECT_TIMEOUT_S, redact_credentials
 from i2i_sdk.live.sources.mjpeg_reader import STALL_TIMEOUT_S
 from i2i_sdk.live.sources.reconnecting import ConnectionLostError, LiveSource
 from i2i_sdk.live.sources.source import Captured
-from i2i_sdk.media.decoded_frames import PictureMaker
+from i2i_sdk.media.decoded_frames import FrameConverter
 
 READ_TIMEOUT_S = 0.9  # how long a read may wait for data: closing a stream waits for it
 # RTSP's pictures come over TCP where the server can: over UDP, lost packets smear the picture.
@@ -40,7 +40,7 @@ class NetworkVideo(LiveSource):
         self.url = url
         self._container: InputContainer | None = None
         self._stream: VideoStream | None = None
-        self._maker = PictureMaker()
+        self._converter = FrameConverter()
 
     def open(self) -> None:
         """Ask for the stream. Raises MediaError."""
@@ -59,7 +59,7 @@ class NetworkVideo(LiveSource):
         if not self._container.streams.video:
             self.release()
             raise MediaError(f"{self.name} has no video")
-        self._stream, self._maker = self._container.streams.video[0], PictureMaker()
+        self._stream, self._converter = self._container.streams.video[0], FrameConverter()
         # Decoding several frames at once would hold back as many.
         self._stream.thread_type = "SLICE"
 
@@ -96,7 +96,7 @@ class NetworkVideo(LiveSource):
             self.undecodable += 1
             return
         for picture in pictures:
-            for _, image in self._maker.push(picture):
+            for _, image in self._converter.push(picture):
                 yield self.make_captured(image, arrived)
 
     def _check_stalled(self, last_packet_at: float) -> None:

@@ -1,0 +1,314 @@
+"""Videos as people have them: interlaced, broken off, damaged, of varying rate, interrupted."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.filter import Graph
+from skimage import data
+from test_audio import copy_with_sound
+from test_reading import count_decodable_frames, draw_picture, make_beep, make_video, read_all
+from test_translate_path import invert_colors
+
+from i2i_sdk.live import NetworkVideo
+from i2i_sdk.live.sources.reconnecting import ConnectionLostError
+from i2i_sdk.media.decoded_frames import Deinterlacer
+from i2i_sdk.media.translate_path import translate_path
+from i2i_sdk.media.video import VideoReader
+from i2i_sdk.media.video_writer import VideoWriter
+
+PHOTO = np.ascontiguousarray(data.astronaut()[:288, :360, ::-1])  # BGR
+
+
+def move_photo(index: int) -> np.ndarray:
+    """The picture of a field: the photo, three pixels further to the right with each."""
+    return np.roll(PHOTO, 3 * index, axis=1)
+
+
+def weave(first: str, pixel_format: str, count: int) -> Iterator[av.VideoFrame]:
+    """`count` interlaced frames, each of two moments, flagged as such."""
+    graph = Graph()
+    source = graph.add_buffer(width=360, height=288, format=pixel_format, time_base=Fraction(1, 25))
+    graph.link_nodes(source, graph.add("setfield", first), graph.add("buffersink")).configure()
+    for index in range(count):
+        moments = (move_photo(2 * index), move_photo(2 * index + 1))
+        early, late = (
+            av.VideoFrame.from_ndarray(p, format="bgr24").reformat(format=pixel_format) for p in moments
+        )
+        for plane, other in zip(early.planes, late.planes, strict=True):
+            lines = [np.frombuffer(p, np.uint8).reshape(p.height, p.line_size) for p in (plane, other)]
+            start = 1 if first == "tff" else 0
+            lines[0][start::2] = lines[1][start::2]
+        early.pts, early.time_base = index, Fraction(1, 25)
+        graph.vpush(early)
+        yield graph.vpull()
+
+
+def make_interlaced_video(
+    path: Path, codec: str, pixel_format: str = "yuv420p", first: str = "tff", count: int = 12
+) -> Path:
+    with av.open(path, "w") as file:
+        options = {"flags": "+ildct+ilme", "crf": "10"} if codec == "libx264" else {"flags": "+ildct+ilme"}
+        video = file.add_stream(codec, 25, options)
+        video.width, video.height, video.pix_fmt, video.bit_rate = 360, 288, pixel_format, 8_000_000
+        for frame in weave(first, pixel_format, count):
+            file.mux(video.encode(frame))
+        file.mux(video.encode(None))
+    return path
+
+
+def measure_psnr(picture: np.ndarray, truth: np.ndarray) -> float:
+    """dB, off the sides, where the photo's ends meet."""
+    difference = picture[:, 48:-48].astype(float) - truth[:, 48:-48]
+    return float(10 * np.log10(255**2 / np.mean(difference**2)))
+
+
+INTERLACED = [
+    (".mp4", "libx264", "yuv420p", "tff"),
+    (".ts", "libx264", "yuv420p", "bff"),
+    (".mkv", "libx264", "yuv422p10le", "tff"),
+    (".mpg", "mpeg2video", "yuv420p", "tff"),
+    (".avi", "mpeg4", "yuv420p", "tff"),
+    (".mov", "prores_ks", "yuv422p10le", "tff"),
+    (".mkv", "ffv1", "yuv444p", "bff"),
+]
+
+
+@pytest.mark.parametrize(("suffix", "codec", "pixel_format", "first"), INTERLACED)
+def test_interlaced_video_is_deinterlaced(
+    tmp_path: Path, suffix: str, codec: str, pixel_format: str, first: str
+) -> None:
+    path = make_interlaced_video(tmp_path / f"a{suffix}", codec, pixel_format, first)
+    with av.open(path) as file:
+        assert all(frame.interlaced_frame for frame in file.decode(video=0))
+    frames = read_all(path)
+    assert len(frames) == 12
+    np.testing.assert_allclose([frame.time_ms for frame in frames], 40 * np.arange(12), atol=0.6)
+    for index, frame in enumerate(frames):
+        # One of the two moments, whole: the two are 22 dB apart, and combed 25 from either.
+        assert measure_psnr(frame.image, move_photo(2 * index)) > 29
+
+
+def test_the_interlaced_case_is_the_test_pattern(shared_data: Path) -> None:
+    path = shared_data / "cases" / "interlaced.mp4"
+    with av.open(path) as file:
+        lumas = [frame.to_ndarray()[:240].astype(float) for frame in file.decode(video=0)]
+    frames = read_all(path)
+    assert len(frames) == len(lumas) == 50
+    for frame, luma in zip(frames, lumas, strict=True):
+        gray = frame.image @ np.array([0.114, 0.587, 0.299]) * 219 / 255 + 16
+        assert np.abs(gray - luma).mean() < 4
+
+
+def test_interlaced_network_video_is_deinterlaced(tmp_path: Path) -> None:
+    source = NetworkVideo(str(make_interlaced_video(tmp_path / "a.ts", "libx264")))
+    source.open()
+    pictures: list[np.ndarray] = []
+    with pytest.raises(ConnectionLostError):
+        pictures.extend(captured.image for captured in source.read())
+    source.release()
+    assert len(pictures) >= 8  # of a stream that is cut the last ones are lost
+    assert all(measure_psnr(picture, move_photo(2 * i)) > 29 for i, picture in enumerate(pictures))
+
+
+def test_progressive_and_interlaced_parts_of_two_sizes(tmp_path: Path) -> None:
+    interlaced = make_interlaced_video(tmp_path / "a.ts", "mpeg2video").read_bytes()
+    large = [np.full((576, 720, 3), 90, np.uint8)] * 9
+    progressive = make_video(tmp_path / "b.ts", large, fps=25, codec="mpeg2video").read_bytes()
+    for parts in (interlaced + progressive + interlaced, progressive + interlaced):
+        (tmp_path / "joined.ts").write_bytes(parts)
+        frames = read_all(tmp_path / "joined.ts")
+        assert (
+            len(frames) == count_decodable_frames(tmp_path / "joined.ts") > 20 - 2
+        )  # at the joints some fail
+        assert len({frame.image.shape for frame in frames}) == 1
+        assert np.abs(frames[15].image.astype(int) - 90).mean() < 3 or not parts.startswith(interlaced)
+
+
+@pytest.mark.parametrize("times", [[None] * 5, [0, 0, 0, 0, 0], [9, 3, 50, 1, 2], [0]])
+def test_as_many_frames_come_out_as_go_in(times: list[int | None]) -> None:
+    frames = list(weave("tff", "yuv420p", len(times)))
+    for frame, pts in zip(frames, times, strict=True):
+        frame.pts = pts
+    deinterlacer = Deinterlacer()
+    done = [out for frame in [*frames, None] for out in deinterlacer.push(frame)]
+    assert [frame.pts for frame in done] == times
+    assert not any(frame.interlaced_frame for frame in done)
+
+
+# Files that break off
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm", ".avi", ".flv"])
+@pytest.mark.parametrize("share", [0.6, 1.0])
+def test_a_file_that_breaks_off_says_so(tmp_path: Path, suffix: str, share: float) -> None:
+    codec = {".avi": "mpeg4", ".webm": "libvpx"}.get(suffix, "libx264")
+    images = list(np.random.default_rng(0).integers(0, 255, (90, 48, 64, 3), np.uint8))
+    path = make_video(tmp_path / f"a{suffix}", images, codec=codec)
+    if suffix in (".mp4", ".mov"):  # with its index in front
+        copied = translate_path(invert_colors, path, tmp_path / f"copy{suffix}")
+        path = copied.out
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with VideoReader(path) as video:
+        count = len(list(video))
+    assert 30 < count < 75 if share < 1 else count == 90
+    # FLV says a duration that is some frames longer.
+    pattern = rf"{path.name} breaks off: {count} of 9\d frames are there"
+    assert any(re.fullmatch(pattern, note) for note in video.collect_notes()) == (share < 1)
+
+
+def test_the_truncated_case(shared_data: Path, tmp_path: Path) -> None:
+    source = shared_data / "cases" / "truncated_faststart.mp4"
+    summary = translate_path(invert_colors, source, tmp_path / "out.mp4")
+    assert summary.frames == len(read_all(summary.out)) == 45
+    assert summary.notes == ("truncated_faststart.mp4 breaks off: 45 of 75 frames are there",)
+
+
+def test_a_film_that_is_left_early_does_not_break_off(tmp_path: Path) -> None:
+    with VideoReader(make_video(tmp_path / "a.mp4", [draw_picture()] * 20)) as video:
+        assert video.read() is not None
+    assert video.collect_notes() == []
+
+
+# Times and tags
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("last_ms", [33, 100, 400])
+def test_the_last_frame_keeps_its_duration(tmp_path: Path, suffix: str, last_ms: int) -> None:
+    times = [0, 33, 66, 300, 533, 566, 600, 700, 800, 1000]
+    path = tmp_path / f"a{suffix}"
+    with VideoWriter(path, 64, 48, 15, None, variable_rate=True) as writer:
+        for index, time in enumerate(times):
+            writer.write(draw_picture(index=index), time, last_ms)
+    frames = read_all(path)
+    assert frames[-1].time_ms + frames[-1].duration_ms == pytest.approx(1000 + last_ms, abs=1.1)
+    with av.open(path) as file:
+        assert file.duration / av.time_base == pytest.approx((1000 + last_ms) / 1000, abs=0.0015)
+
+
+def test_the_case_of_variable_rate_keeps_its_end(shared_data: Path, tmp_path: Path) -> None:
+    source = shared_data / "cases" / "vfr.mp4"
+    out = translate_path(invert_colors, source, tmp_path / "out.mp4").out
+    with av.open(source) as a, av.open(out) as b:
+        for before, after in zip(a.streams, b.streams, strict=True):
+            assert after.duration * after.time_base == pytest.approx(
+                before.duration * before.time_base, abs=1e-3
+            )
+    np.testing.assert_allclose(
+        [f.time_ms for f in read_all(out)], [f.time_ms for f in read_all(source)], atol=0.1
+    )
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_title_and_date_of_a_film_are_kept(tmp_path: Path, suffix: str) -> None:
+    source = make_video(tmp_path / "in.mp4", [draw_picture()] * 3)
+    with av.open(source) as a, av.open(tmp_path / "named.mkv", "w") as b:
+        b.metadata.update({"title": "Ein Ausflug ü", "date": "1999", "encoder": "of another program"})
+        track = b.add_stream_from_template(a.streams.video[0])
+        for packet in a.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = track
+                b.mux(packet)
+    out = translate_path(invert_colors, tmp_path / "named.mkv", tmp_path / f"out{suffix}").out
+    with av.open(out) as file:
+        tags = {key.lower(): value for key, value in file.metadata.items()}
+    assert (tags["title"], tags["date"]) == ("Ein Ausflug ü", "1999")
+    assert "another" not in tags["encoder"]
+
+
+# Damaged sound
+
+
+def make_damaged_stream(path: Path, codec: str, seed: int, hole: int) -> Path:
+    """A transport stream of 3 s with forty damaged places, `hole` bytes each."""
+    noise = np.random.default_rng(seed).integers(-9000, 9000, 3 * 48_000, np.int16)
+    images = [draw_picture(index=i % 40) for i in range(90)]
+    content = bytearray(make_video(path, images, codec="mpeg2video", sound={codec: noise}).read_bytes())
+    chance = random.Random(seed)
+    for _ in range(40):
+        at = chance.randrange(4000, len(content) - hole)
+        content[at : at + hole] = chance.randbytes(hole)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+@pytest.mark.parametrize("codec", ["aac", "mp2", "libopus"])
+@pytest.mark.parametrize(("seed", "hole"), [(0, 8), (1, 40), (2, 400)])
+def test_damaged_sound_costs_no_picture(
+    tmp_path: Path, suffix: str, codec: str, seed: int, hole: int
+) -> None:
+    source = make_damaged_stream(tmp_path / "in.ts", codec, seed, hole)
+    notes = copy_with_sound(source, tmp_path / f"out{suffix}")
+    assert len(read_all(tmp_path / f"out{suffix}")) == len(read_all(source)) > 60
+    assert codec != "aac" or any("of sound" in note for note in notes)  # others are not looked into
+    with av.open(tmp_path / f"out{suffix}") as file:
+        sound = [packet for packet in file.demux(audio=0) if packet.size]
+    times = [packet.dts for packet in sound]
+    assert all(a < b for a, b in itertools.pairwise(times))
+    assert len(sound) > 60  # of 125 to 150
+    assert float(times[-1] * sound[-1].time_base) < 4
+
+
+def test_the_damaged_case(shared_data: Path, tmp_path: Path) -> None:
+    summary = translate_path(invert_colors, shared_data / "cases" / "damaged.ts", tmp_path / "out.mp4")
+    assert summary.frames == len(read_all(summary.out)) == 72
+    with av.open(summary.out) as file:
+        assert file.streams.audio[0].frames >= 115  # of 126
+        assert file.duration / av.time_base == pytest.approx(3, abs=0.1)
+    notes = "\n".join(summary.notes)
+    for said in ("of sound had wrong times", "of sound left out", "damaged and may show blocks"):
+        assert said in notes
+
+
+# Interrupted
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+@pytest.mark.parametrize(("frames", "error"), [(0, RuntimeError), (1, KeyboardInterrupt), (30, SystemExit)])
+def test_what_is_finished_is_kept(
+    tmp_path: Path, suffix: str, frames: int, error: type[BaseException]
+) -> None:
+    source = make_video(tmp_path / "in.mkv", [draw_picture()] * 90, sound={"aac": make_beep(3, 1)})
+    out, part = tmp_path / f"out{suffix}", tmp_path / f"out.partial{suffix}"
+    out.write_text("an older file")
+    with pytest.raises(error), VideoWriter(out, 64, 48, 30, audio_from=source) as writer:
+        for index in range(frames):
+            writer.write(draw_picture(index=index), index / 0.03)
+        raise error
+    assert out.read_text() == "an older file"
+    assert sorted(tmp_path.iterdir()) == sorted([source, out, *([part] if frames else [])])
+    if frames:
+        assert len(read_all(part)) == frames
+        with av.open(part) as file:
+            assert file.duration / av.time_base < frames / 30 + 0.1  # the sound ends with the picture
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupting_run_keeps_what_is_finished(tmp_path: Path, number: signal.Signals) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (900, 96, 128, 3), np.uint8)
+    source = make_video(tmp_path / "in.mp4", list(noise))
+    command = [sys.executable, "-m", "i2i_sdk", "run", "sketch", str(source), "-o", str(tmp_path / "out.mp4")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
+        while sum(path.stat().st_size for path in tmp_path.glob(".out.partial*")) < 100_000:
+            assert run.poll() is None
+            time.sleep(0.02)
+        run.send_signal(number)
+        said = run.communicate()[1]
+    assert run.returncode == 130
+    assert f"kept: {tmp_path / 'out.partial.mp4'}" in said
+    assert {path.name for path in tmp_path.iterdir()} == {"in.mp4", "out.partial.mp4"}
+    assert 0 < len(read_all(tmp_path / "out.partial.mp4")) < 900
