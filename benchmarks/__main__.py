@@ -30,7 +30,9 @@ SHORT: dict[str, tuple[str, ...]] = {
 }
 FULL: dict[str, tuple[str, ...]] = {
     "engines": ("--full",),
-    **dict.fromkeys(("overhead", "cold", "streams", "live", "serving", "steadiness", "training", "soak"), ()),
+    **dict.fromkeys(
+        ("overhead", "cold", "reading", "streams", "live", "serving", "steadiness", "training", "soak"), ()
+    ),
     "streams": ("--seconds", "20"),
 }
 

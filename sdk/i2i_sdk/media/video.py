@@ -24,7 +24,7 @@ from i2i_sdk.media.decoded_frames import FrameConverter
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts"),
-    *(".mpg", ".mpeg", ".wmv", ".flv", ".3gp"),
+    *(".mpg", ".mpeg", ".vob", ".mxf", ".wmv", ".flv", ".3gp"),
 )
 
 TIMED_CONTAINERS = ("matroska,webm", "flv")  # they say how long, not how many frames

@@ -187,7 +187,8 @@ def test_tiffs_whose_colors_would_be_wrong_are_refused(tmp_path: Path) -> None:
 
 # Videos
 
-CODECS = {".avi": "mpeg4", ".webm": "libvpx", ".wmv": "wmv2", ".mpg": "mpeg2video", ".mpeg": "mpeg2video"}
+CODECS = {".avi": "mpeg4", ".webm": "libvpx", ".wmv": "wmv2"}
+CODECS |= dict.fromkeys((".mpg", ".mpeg", ".vob", ".mxf"), "mpeg2video")
 
 
 @pytest.mark.parametrize("suffix", VIDEO_SUFFIXES)
