@@ -17,7 +17,7 @@ from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.errors import BackendError, InputError
 from i2i_sdk.files import Closing
 from i2i_sdk.imaging import geometry, tiles
-from i2i_sdk.imaging.pil import from_pil, is_pil, to_pil
+from i2i_sdk.imaging.pil import from_pil, is_pil, prepare_pil, to_pil
 from i2i_sdk.loading import find_source, open_source
 from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR
 from i2i_sdk.selection import Size, VariantRequest
@@ -135,11 +135,15 @@ class Translator(Closing):
     @overload
     def __call__(self, image: PilImage) -> PilImage: ...
     def __call__(self, image: Any, color: str = "bgr") -> Any:
-        """Translate one image; the result has its kind, size and channels, and its alpha untouched.
+        """Translate one image; the result has its kind and size, and its alpha untouched.
+
+        Whether it has colors is up to the network: one that gives colors makes [H, W, 3] of a gray array and
+        RGB of L, RGBA of LA. One that gives gray makes three equal channels of an image with colors.
 
         Args:
             image: uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], contiguous or not; or a PIL image of mode
-                L, LA, RGB, RGBA or P (a palette gives RGB or RGBA).
+                L, LA, RGB, RGBA or P (a palette gives RGB or RGBA), which is turned upright as its EXIF data
+                say, and converted to sRGB from its color profile.
             color: channel order of an array, in and out: "bgr" (OpenCV's) or "rgb". PIL images need none.
 
         Raises InputError for anything else, saying what is accepted.
@@ -155,11 +159,11 @@ class Translator(Closing):
         if isinstance(images, np.ndarray) and images.ndim < 4:
             shape = cast("NDArray[Any]", images).shape
             raise InputError(f"batch takes a list of images; got one array of shape {shape}")
-        images = list(images)
+        images = [prepare_pil(i) if is_pil(i) else i for i in images]
         arrays = [geometry.check_image(from_pil(i) if is_pil(i) else i) for i in images]
         orders = ["rgb" if is_pil(i) else color for i in images]
         results = self._translate_batches(arrays, orders, Stopwatch())
-        return [to_pil(r, i.mode) if is_pil(i) else r for r, i in zip(results, images, strict=True)]
+        return [to_pil(r, i) if is_pil(i) else r for r, i in zip(results, images, strict=True)]
 
     def timed(self, images: Sequence[NDArray[Any]], color: str = "bgr") -> tuple[list[Image], Timings]:
         """As `batch`, for arrays, and how many milliseconds (ms) passed before, in and after the engine.
@@ -294,22 +298,28 @@ class Translator(Closing):
     def _translate_batch(self, images: list[Image], orders: list[str], stopwatch: Stopwatch) -> list[Image]:
         colors = [geometry.extract_color(image) for image in images]
         translate = self._translate_tiles if self.fit == "tile" else self._translate_canvases
-        results = zip(translate(colors, orders, stopwatch), images, orders, strict=True)
-        return [geometry.match_original(*result) for result in results]
+        outputs, channels = translate(colors, orders, stopwatch)
+        results = zip(outputs, images, orders, strict=True)
+        return [geometry.match_original(*result, channels) for result in results]
 
-    def _translate_canvases(self, colors: list[Image], orders: list[str], watch: Stopwatch) -> list[Image]:
-        """[H, W, 3] of any size -> the same, by way of one canvas each."""
+    def _translate_canvases(
+        self, colors: list[Image], orders: list[str], watch: Stopwatch
+    ) -> tuple[list[Image], int]:
+        """[H, W, 3] of any size -> the same, by way of one canvas each; and the network's output channels."""
         height, width = self.height, self.width
         places = [geometry.compute_placement(c.shape[0], c.shape[1], height, width, self.fit) for c in colors]
         canvases = [
             geometry.to_engine(geometry.to_canvas(color, place, height, width), order, self._channels)
             for color, place, order in zip(colors, places, orders, strict=True)
         ]
-        outputs = map(geometry.from_engine, self._run_engine(canvases, watch), orders)
-        return [*map(geometry.from_canvas, outputs, places, colors)]
+        outputs = self._run_engine(canvases, watch)
+        frames = map(geometry.from_engine, outputs, orders)
+        return [*map(geometry.from_canvas, frames, places, colors)], outputs.shape[3]
 
-    def _translate_tiles(self, colors: list[Image], orders: list[str], watch: Stopwatch) -> list[Image]:
-        """[H, W, 3] of any size -> the same, made of tiles."""
+    def _translate_tiles(
+        self, colors: list[Image], orders: list[str], watch: Stopwatch
+    ) -> tuple[list[Image], int]:
+        """[H, W, 3] of any size -> the same, made of tiles; and the network's output channels."""
         outputs = tiles.translate_tiled(
             [geometry.to_engine(c, order, self._channels) for c, order in zip(colors, orders, strict=True)],
             lambda pictures: self._run_engine(pictures, watch),
@@ -318,7 +328,7 @@ class Translator(Closing):
             batch=self.max_batch,
             correct=self._corrects_tiles,
         )
-        return [*map(geometry.from_engine, outputs, orders)]
+        return [*map(geometry.from_engine, outputs, orders)], outputs[0].shape[2]
 
     def _run_engine(self, canvases: list[Image], stopwatch: Stopwatch) -> NDArray[np.uint8]:
         """One engine call for [H, W, C] canvases; an engine of fixed batch gets the last one repeated."""

@@ -69,11 +69,27 @@ def test_an_order_of_colors_that_does_not_exist(open_known: OpenKnown) -> None:
         open_known("invert")(make_noise(HEIGHT, WIDTH, 3), "BGR")
 
 
-def test_gray_and_alpha_stay_what_they_are(open_known: OpenKnown) -> None:
+@pytest.mark.parametrize("fit", ["resize", "crop", "pad", "tile"])
+@pytest.mark.parametrize("order", ["bgr", "rgb"])
+@pytest.mark.parametrize("name", KNOWN_MODELS)
+def test_the_network_decides_on_colors(open_known: OpenKnown, name: str, order: str, fit: str) -> None:
+    """Of gray arrays it makes [H, W, 3] where it gives colors; `timed` and `batch` say the same."""
+    translate, gray = open_known(name, fit=fit), make_noise(HEIGHT, WIDTH)
+    expected = compute_expected(name, np.dstack([gray] * 3), order)
+    for image in (gray, gray[:, :, None]):
+        result = translate(image, order)
+        if KNOWN_MODELS[name].out_channels == 3:
+            assert result.shape == (HEIGHT, WIDTH, 3) and (result == expected).all()
+        else:
+            assert result.shape == image.shape and (result.squeeze() == expected[..., 0]).all()
+        (timed,), _ = translate.timed([image], order)
+        first, second = translate.batch([image, np.dstack([gray] * 3)], order)
+        assert np.array_equal(timed, result) and np.array_equal(first, result)
+        assert (second == expected).all()
+
+
+def test_alpha_stays_what_it_is(open_known: OpenKnown) -> None:
     translate = open_known("invert")
-    gray = make_noise(HEIGHT, WIDTH)
-    assert (translate(gray) == 255 - gray).all() and translate(gray).shape == (HEIGHT, WIDTH)
-    assert (translate(gray[:, :, None]) == 255 - gray[:, :, None]).all()
     bgra = make_noise(HEIGHT, WIDTH, 4)
     result = translate(bgra)
     assert (result[..., :3] == 255 - bgra[..., :3]).all() and (result[..., 3] == bgra[..., 3]).all()
@@ -113,7 +129,8 @@ def test_views_and_read_only_arrays(
     assert (result == translate(np.ascontiguousarray(image), order)).all()
     assert (image == before).all()
     if image.shape[:2] == (HEIGHT, WIDTH):
-        assert (result[: HEIGHT // 2] == image[: HEIGHT // 2]).all()
+        shown = image if image.ndim == 3 else image[:, :, None]
+        assert (result[: HEIGHT // 2] == shown[: HEIGHT // 2]).all()
     if view != "every other":  # alpha is not darkened
         assert result[-1].mean() < 0.6 * image[-1].mean()
 
@@ -139,7 +156,7 @@ def test_results_are_the_callers_own(open_known: OpenKnown, fit: str, shape: tup
 )
 def test_any_size_comes_back(open_known: OpenKnown, fit: str, shape: tuple[int, ...]) -> None:
     image = np.full(shape, 200, np.uint8)
-    result = open_known("invert", fit=fit)(image)
+    result = open_known("gray" if shape[2:] in ((), (1,)) else "invert", fit=fit)(image)
     assert result.shape == shape
     color = result[..., :3] if len(shape) == 3 else result
     if fit == "crop":

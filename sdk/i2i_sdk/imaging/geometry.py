@@ -58,16 +58,34 @@ def check_image(image: object) -> Image:
         raise InputError(f"got {type(image).__name__}; accepted: {ACCEPTED_IMAGES}{hint}")
     array = cast("NDArray[Any]", image)
     if array.dtype != np.uint8:
-        hint = "scale values 0..1 by 255, 16-bit ones by 1/257, and use x.round().astype('uint8')"
+        hint = "scale values 0..1 by 255, and use x.round().astype('uint8')"
+        if array.dtype.kind in "iu" and array.itemsize > 1:
+            hint = "divide 10-bit values by 4, 12-bit by 16, 16-bit by 256, as in (x // 16).astype('uint8')"
         raise InputError(f"got an array of {array.dtype}; accepted: {ACCEPTED_IMAGES}; {hint}")
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
-        raise InputError(f"got an array of shape {array.shape}; accepted: {ACCEPTED_IMAGES}")
+        hint = "; reshape a flat one to its rows: x.reshape(height, width, 3)" if array.ndim == 1 else ""
+        raise InputError(f"got an array of shape {array.shape}; accepted: {ACCEPTED_IMAGES}{hint}")
     if array.size == 0:
         raise InputError(f"got an empty array of shape {array.shape}; accepted: {ACCEPTED_IMAGES}")
     if array.shape[0] * array.shape[1] > MAX_PIXELS:
         pixels, limit = array.shape[0] * array.shape[1] / 1e6, MAX_PIXELS / 1e6
         raise InputError(f"got {pixels:.0f} megapixels; at most {limit:.0f} are translated at once")
     return array
+
+
+def check_frame(frame: object) -> Image:
+    """A camera's frame as uint8 [H, W, 3], in its own color order; alpha is left out.
+
+    Raises InputError as `check_image`, and for a single gray row or column: a camera's bytes, as they come
+    from a driver that does not convert them.
+    """
+    image = check_image(frame)
+    if 1 in image.shape[:2] and image.shape[2:] in ((), (1,)) and image.size > 1:
+        raise InputError(
+            f"got a frame of shape {image.shape}, a flat array of a camera's bytes; a frame is [H, W, 3]. "
+            "Let the driver convert it, or reshape it; for MJPEG use cv2.imdecode"
+        )
+    return extract_color(image)
 
 
 def compute_placement(frame_height: int, frame_width: int, height: int, width: int, fit: str) -> Placement:
@@ -187,20 +205,21 @@ def extract_color(image: Image) -> Image:
     return image[:, :, :3]
 
 
-def match_original(color: Image, original: Image, order: str) -> Image:
-    """A translation as the kind of image that it was made of, with that one's alpha.
+def match_original(color: Image, original: Image, order: str, channels: int) -> Image:
+    """A translation as an image like the one that it was made of, with that one's alpha.
 
     Args:
         color: uint8 [H, W, 3].
         original: uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4].
         order: of the colors of both, "bgr" or "rgb".
+        channels: that the network gives, 3 or 1.
 
     Returns:
-        uint8 of the shape of `original`.
+        uint8 of the shape of `original`; [H, W, 3] of a gray one where the network gives colors.
     """
-    if original.ndim == 2 or original.shape[2] == 1:
+    if channels == 1 and (original.ndim == 2 or original.shape[2] == 1):
         return to_engine(color, order, 1).reshape(original.shape)
-    if original.shape[2] == 4:
+    if original.shape[2:] == (4,):
         return np.dstack([color, original[:, :, 3]])
     return np.ascontiguousarray(color)  # with fit="pad" it is a view of the canvas
 

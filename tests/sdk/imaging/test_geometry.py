@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from i2i_sdk.imaging import geometry
 from i2i_sdk.imaging.geometry import (
     PLACEMENTS,
     Placement,
+    check_frame,
     check_image,
     compute_placement,
     from_canvas,
@@ -225,15 +228,16 @@ def test_gray_survives_the_way_through_three_channels(order: str) -> None:
     for gray in (every, every[:, :, None]):
         color = geometry.extract_color(gray)
         assert color.shape == (16, 16, 3)
-        assert (geometry.match_original(color, gray, order) == gray).all()
-        assert geometry.match_original(color, gray, order).shape == gray.shape
+        assert (geometry.match_original(color, gray, order, 1) == gray).all()
+        assert geometry.match_original(color, gray, order, 1).shape == gray.shape
+        assert geometry.match_original(color, gray, order, 3).shape == (16, 16, 3)
 
 
 def test_alpha_is_kept_bit_exact() -> None:
     image = make_noise(9, 11, 4)
     color = geometry.extract_color(image)
     assert (color == image[..., :3]).all()
-    result = geometry.match_original(255 - color, image, "bgr")
+    result = geometry.match_original(255 - color, image, "bgr", 3)
     assert (result[..., 3] == image[..., 3]).all() and (result[..., :3] == 255 - image[..., :3]).all()
 
 
@@ -248,7 +252,8 @@ def test_accepted_as_it_is(shape: tuple[int, ...]) -> None:
 
 REFUSED = [
     (np.zeros((4, 4, 3), np.float32), r"array of float32.*scale.*x\.round\(\)\.astype\('uint8'\)"),
-    (np.zeros((4, 4, 3), np.uint16), r"array of uint16.*scale.*16-bit ones by 1/257"),
+    (np.zeros((4, 4, 3), np.uint16), r"array of uint16.*10-bit values by 4, 12-bit by 16, 16-bit by 256"),
+    (np.zeros((4, 4), np.int32), r"array of int32.*\(x // 16\)\.astype\('uint8'\)"),
     (np.zeros((4, 4, 3), np.int8), r"array of int8"),
     (np.zeros((4, 4), bool), r"array of bool"),
     (np.zeros((0, 4, 3), np.uint8), r"empty array of shape \(0, 4, 3\)"),
@@ -256,7 +261,7 @@ REFUSED = [
     (np.zeros((4, 4, 5), np.uint8), r"array of shape \(4, 4, 5\)"),
     (np.zeros((4, 4, 2), np.uint8), r"array of shape \(4, 4, 2\)"),
     (np.zeros((3, 4, 4, 3), np.uint8), r"array of shape \(3, 4, 4, 3\)"),
-    (np.zeros(16, np.uint8), r"array of shape \(16,\)"),
+    (np.zeros(16, np.uint8), r"array of shape \(16,\).*x\.reshape\(height, width, 3\)"),
     (np.uint8(3), r"got uint8"),
     ([[1, 2], [3, 4]], r"got list"),
     (None, r"got NoneType"),  # what cv2.imread returns for a file that is not there
@@ -271,6 +276,25 @@ def test_refused_saying_what_is_accepted(image: object, message: str) -> None:
         check_image(image)
     accepted = "accepted: a uint8 array of shape [H, W] (gray), [H, W, 1], [H, W, 3] or [H, W, 4]"
     assert accepted in str(caught.value)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_the_advice_for_deep_values_holds(bits: int) -> None:
+    """The division that the message gives for these bits keeps black and white, and nothing wraps."""
+    deep = np.arange(2**bits).reshape(4, -1).astype(np.uint16)
+    with pytest.raises(InputError, match=rf"{bits}-bit[^,]* by (\d+)") as caught:
+        check_image(deep)
+    found = re.search(rf"{bits}-bit[^,]* by (\d+)", str(caught.value))
+    assert found is not None
+    scaled = (deep // int(found[1])).astype("uint8")
+    assert scaled.min() == 0 and scaled.max() == 255 and (np.diff(scaled.ravel().astype(int)) >= 0).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 900), (900, 1), (1, 900, 1)])
+def test_flat_frames_are_a_cameras_bytes(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"flat array of a camera's bytes; a frame is \[H, W, 3\]"):
+        check_frame(np.zeros(shape, np.uint8))
+    assert check_frame(np.zeros((1, 900, 3), np.uint8)).shape == (1, 900, 3)  # one line of a line camera
 
 
 def test_huge_images_are_refused_before_anything_is_allocated() -> None:

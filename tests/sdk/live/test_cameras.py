@@ -196,6 +196,8 @@ def test_gstreamer_says_when_this_opencv_has_none(monkeypatch: pytest.MonkeyPatc
 class ScriptedCapture:
     """Stands for a USB camera, which is not here: "." is a picture, "x" a damaged one, "-" none at all."""
 
+    picture = PICTURE
+
     def __init__(self, script: Sequence[str]) -> None:
         self._script: Iterator[str] = iter(script)
         self._now = ""
@@ -208,7 +210,7 @@ class ScriptedCapture:
         return self._now != "-"
 
     def retrieve(self) -> tuple[bool, Any]:
-        return (True, PICTURE) if self._now == "." else (False, None)
+        return (True, self.picture) if self._now == "." else (False, None)
 
     def release(self) -> None:
         pass
@@ -236,6 +238,39 @@ def test_what_a_camera_gives_despite_damage_and_losses(
     camera = open_scripted_camera(monkeypatch, *scripts)
     assert len(list(itertools.islice(camera.frames(), pictures))) == pictures
     assert (camera.undecodable, camera.reconnects) == (undecodable, reconnects)
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (
+            np.full((24, 32), 1000, np.uint16),
+            r"array of uint16.*10-bit values by 4, 12-bit by 16, 16-bit by 256",
+        ),
+        (np.full((24, 32, 3), 300, np.int32), "array of int32.*16-bit by 256"),
+        (
+            np.zeros((1, 24 * 32 * 2), np.uint8),
+            r"frame of shape \(1, 1536\), a flat array of a camera's bytes",
+        ),
+        (np.zeros(24 * 32, np.uint8), r"array of shape \(768,\).*x\.reshape\(height, width, 3\)"),
+        (np.zeros((24, 32, 2), np.uint8), r"array of shape \(24, 32, 2\)"),  # YUYV that was not converted
+    ],
+)
+def test_frames_that_are_no_pictures_are_refused(
+    monkeypatch: pytest.MonkeyPatch, picture: np.ndarray, message: str
+) -> None:
+    """Nothing wraps modulo 256, from a driver or from a camera of the user's own."""
+    monkeypatch.setattr(ScriptedCapture, "picture", picture)
+    for source in (open_scripted_camera(monkeypatch, "."), Frames([picture])):
+        with pytest.raises(InputError, match=message):
+            next(source.frames())
+
+
+def test_gray_and_transparent_frames_are_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    for shape in ((24, 32), (24, 32, 1), (24, 32, 4)):
+        monkeypatch.setattr(ScriptedCapture, "picture", make_noise(*shape))
+        for source in (open_scripted_camera(monkeypatch, "."), Frames([ScriptedCapture.picture])):
+            assert next(source.frames()).image.shape == (24, 32, 3)
 
 
 def test_a_camera_that_gives_only_damage_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from i2i_sdk.errors import InputError, MediaError
+from i2i_sdk.imaging.geometry import check_frame
 from i2i_sdk.live.sources.mjpeg_reader import STALL_TIMEOUT_S
 from i2i_sdk.live.sources.reconnecting import ConnectionLostError, LiveSource
 from i2i_sdk.live.sources.source import Captured
@@ -76,7 +76,7 @@ class CaptureSource(LiveSource):
             found, image = self._capture.retrieve() if grabbed else (False, None)
             if found:
                 good = arrived
-                yield self.make_captured(np.asarray(image, np.uint8), arrived)
+                yield self.make_captured(check_frame(image), arrived)
             elif arrived - good > STALL_TIMEOUT_S or (not grabbed and arrived - begun < IMMEDIATE_FAILURE_S):
                 raise ConnectionLostError("reading a frame failed")
             else:  # one damaged picture, or a pause
