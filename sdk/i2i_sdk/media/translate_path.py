@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 import time
@@ -15,9 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2i_sdk.errors import InputError, MediaError
-from i2i_sdk.media.images import IMAGE_SUFFIXES, read_image, write_image
+from i2i_sdk.imaging import geometry
+from i2i_sdk.media.images import (
+    ALPHA_SUFFIXES,
+    IMAGE_SUFFIXES,
+    WRITABLE_IMAGE_SUFFIXES,
+    is_meant,
+    list_files,
+    read_image,
+    write_image,
+)
+from i2i_sdk.media.pillow_files import count_frames, iterate_frames
 from i2i_sdk.media.video import VIDEO_SUFFIXES, VideoReader
-from i2i_sdk.media.video_writer import VideoWriter
+from i2i_sdk.media.video_writer import WRITABLE_VIDEO_SUFFIXES, VideoWriter
 
 Translate = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 Kind = Literal["image", "folder", "video"]
@@ -54,15 +65,18 @@ def translate_path(
 ) -> FileSummary:
     """Translate an image, a folder of images, or a video, and write the result.
 
-    A folder's images keep their relative names; its other files are left out and counted in the notes. Videos
-    keep size, frame rate, frames and sound.
+    A folder's images keep their relative names; its other files, and images that cannot be read, are left out
+    and counted in the notes. Images keep their resolution and date, and are written upright in sRGB. Videos
+    keep size, frame rate, frames and sound. All frames of an animation (GIF, WebP, PNG, pages of a TIFF) go
+    into a video where `out` is one, else the first is translated.
 
     Args:
         translate: uint8 BGR [H, W, 3] (or BGRA [H, W, 4] for images with alpha) to the same shape and dtype,
             such as a `Translator`.
         source: an image, a folder of images, or a video.
-        out: a file of the same kind; or a folder, existing or without a suffix, for a file of the source's
-            name.
+        out: a file of the same kind, or a video of an animation; or a folder, existing or without a suffix,
+            for a file of the source's name, with ".png" after it where its own format is not written or keeps
+            no alpha.
         progress: show a bar on stderr, if that is a terminal.
         side_by_side: write input and output side by side.
 
@@ -71,8 +85,7 @@ def translate_path(
 
     Raises:
         InputError: source or out cannot be used.
-        MediaError: a file cannot be read or written. In a folder all other images are translated first, and
-            the error lists those that could not be read.
+        MediaError: a file cannot be read or written; of a folder, none of the images can be read.
 
     Example:
         summary = translate_path(Translator("horse2zebra.i2i"), Path("ride.mp4"), Path("zebra.mp4"))
@@ -81,12 +94,13 @@ def translate_path(
     kind = _detect_kind(source)
     target = _choose_target(kind, source, out)
     job = _wrap_translate(translate, side_by_side)
+    columns = 2 if side_by_side else 1
     if kind == "image":
-        pictures = _translate_image(job, source, target)
+        target, pictures = _translate_image(job, source, target, progress, columns, is_named=target == out)
     elif kind == "folder":
         pictures = _translate_folder(job, source, target, progress)
     else:
-        pictures = _translate_video(job, source, target, progress, columns=2 if side_by_side else 1)
+        pictures = _translate_video(job, source, target, progress, columns)
     count, (height, width), notes = pictures
     seconds = time.perf_counter() - start
     return FileSummary(kind, source, target, count, seconds, width, height, notes)
@@ -137,19 +151,74 @@ def _wrap_translate(translate: Translate, side_by_side: bool) -> Translate:
     return translate_checked
 
 
-def _translate_image(translate: Translate, source: Path, out: Path) -> Pictures:
+def _translate_image(
+    translate: Translate, source: Path, out: Path, progress: bool, columns: int, is_named: bool
+) -> tuple[Path, Pictures]:
+    """What was written, and the pictures. is_named: the user chose `out` to the letter."""
+    frames = _count_frames(source)
+    if frames > 1 and out.suffix.lower() in WRITABLE_VIDEO_SUFFIXES:
+        return out, _translate_animation(translate, source, out, progress, columns, frames)
     image = read_image(source)
-    write_image(out, translate(image))
-    return 1, image.shape[:2], ()
+    result = translate(image)
+    out = out if is_named else _suit_name(out, result)
+    write_image(out, result, like=source)
+    advice = "for all of them give a video as output, such as -o out.mp4"
+    notes = (f"{source.name} has {frames} frames or pages, of which the first is translated; {advice}",)
+    return out, (1, image.shape[:2], notes if frames > 1 else ())
+
+
+def _translate_animation(
+    translate: Translate, source: Path, out: Path, progress: bool, columns: int, count: int
+) -> Pictures:
+    frames = iterate_frames(source.read_bytes())
+    first = next(frames, None)
+    if first is None:
+        raise MediaError(f"cannot decode {source}: it is damaged")
+    (height, width), time_ms, done, has_alpha = first[0].shape[:2], 0.0, 0, False
+    writer = VideoWriter(out, width * columns, height, 1000 / first[1], None)
+    with writer, _show_progress(progress, source.name, count) as advance:
+        for image, duration_ms in itertools.chain([first], frames):
+            has_alpha |= image.shape[2] == 4
+            image = geometry.resize(_lay_on_white(image), height, width)  # pages of a TIFF may differ
+            writer.write(translate(image), time_ms, duration_ms)
+            time_ms, done = time_ms + duration_ms, done + 1
+            advance()
+    notes = list(writer.notes)
+    if has_alpha:
+        notes.append("what is transparent is white, since a video has no alpha")
+    if done < count:
+        notes.append(f"{source.name} is damaged: {done} of its {count} frames could be read")
+    return done, (height, width), tuple(notes)
+
+
+def _lay_on_white(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if image.shape[2] == 3:
+        return image
+    alpha = image[:, :, 3:].astype(np.uint16)
+    return ((image[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _count_frames(path: Path) -> int:
+    """1 where they cannot be counted; `read_image` says why."""
+    try:
+        return count_frames(path.read_bytes())
+    except OSError:
+        return 1
+
+
+def _suit_name(out: Path, image: NDArray[np.uint8]) -> Path:
+    """`out`, with ".png" after it where its format cannot be written or has no alpha, which the image has."""
+    allowed = WRITABLE_IMAGE_SUFFIXES if image.shape[2] == 3 else ALPHA_SUFFIXES
+    return out if out.suffix.lower() in allowed else out.with_name(f"{out.name}.png")
 
 
 def _translate_folder(translate: Translate, source: Path, out: Path, progress: bool) -> Pictures:
-    files = sorted(path for path in source.rglob("*") if path.is_file())
-    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    images = list_files(source, deep=True)
     if not images:
         raise InputError(f"no image in {source}; readable are {', '.join(IMAGE_SUFFIXES)}")
-    sizes: set[tuple[int, int]] = set()
+    sizes: list[tuple[int, int]] = []
     unreadable: list[str] = []
+    animated = 0
     with _show_progress(progress, source.name, len(images)) as advance:
         for path in images:
             try:
@@ -157,17 +226,24 @@ def _translate_folder(translate: Translate, source: Path, out: Path, progress: b
             except MediaError as error:
                 unreadable.append(str(error))
             else:
-                write_image(out / path.relative_to(source), translate(image))
-                sizes.add(image.shape[:2])
+                result = translate(image)
+                write_image(_suit_name(out / path.relative_to(source), result), result, like=path)
+                sizes.append(image.shape[:2])
+                animated += _count_frames(path) > 1
             advance()
+    failures = "\n  ".join(unreadable)
+    if not sizes:
+        raise MediaError(f"none of the {len(images)} image(s) in {source} can be read:\n  {failures}")
+    notes: list[str] = []
     if unreadable:
-        raise MediaError(
-            f"{len(unreadable)} of {len(images)} images in {source} could not be read, the others are in "
-            f"{out}:\n  " + "\n  ".join(unreadable)
-        )
-    others = len(files) - len(images)
-    notes = (f"{others} other file(s) left out, since they are not images",) if others else ()
-    return len(images), sizes.pop() if len(sizes) == 1 else (None, None), notes
+        count = f"{len(unreadable)} of {len(images)} images"
+        notes.append(f"{count} in {source} cannot be read and are left out:\n  {failures}")
+    if animated:
+        notes.append(f"of {animated} file(s) with several frames or pages, the first is translated")
+    files = [path for path in source.rglob("*") if path.is_file() and is_meant(path, source)]
+    if others := len(files) - len(images):
+        notes.append(f"{others} other file(s) left out, since they are not images")
+    return len(sizes), sizes[0] if len(set(sizes)) == 1 else (None, None), tuple(notes)
 
 
 def _translate_video(translate: Translate, source: Path, out: Path, progress: bool, columns: int) -> Pictures:

@@ -6,14 +6,12 @@ read from the header first, and no decoder sees a picture that is too large.
 
 from __future__ import annotations
 
-import re
-import struct
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from i2i_sdk.errors import MediaError
+from i2i_sdk.media.image_headers import find_format, read_size
 from i2i_sdk.media.images import decode_image, encode_image
 from i2i_sdk.server.refusals import RefusedError
 from i2i_sdk.server.schema import Encoding
@@ -26,8 +24,7 @@ MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "
 # so without a limit one small file would occupy a decoder for hours.
 MAX_SCANS = 64
 START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
-MAX_MARKERS = 1000  # before the size is said; photos have up to a few hundred, for color profiles
-MARKER = re.compile(rb"\xff+([^\xff])", re.DOTALL)
+ALLOWED_FORMATS = ("jpeg", "png", "webp", "bmp")
 
 
 def inspect(data: bytes, max_pixels: int) -> None:
@@ -35,12 +32,13 @@ def inspect(data: bytes, max_pixels: int) -> None:
 
     Raises RefusedError: another format, a damaged header, or more than `max_pixels`.
     """
-    kind = _detect_format(data)
-    try:
-        width, height = FORMATS[kind][2](data)
-    except (struct.error, IndexError):
-        width = height = 0
-    if width < 1 or height < 1:
+    kind = find_format(data)
+    if kind not in ALLOWED_FORMATS:
+        begin = f"these bytes begin with {data[:8].hex(' ')}" if data else "there are no bytes"
+        message = f"{begin}, which is no known format; JPEG, PNG, WebP and BMP are read"
+        raise RefusedError("unsupported_format", message)
+    width, height = read_size(data)
+    if not width:
         message = f"the header of this {kind} is damaged or incomplete: send a whole picture"
         raise RefusedError("bad_image", message)
     if width * height > max_pixels:
@@ -53,7 +51,7 @@ def inspect(data: bytes, max_pixels: int) -> None:
 def decode(data: bytes, max_pixels: int) -> Image:
     """An encoded picture -> uint8 [H, W, 3] BGR, or [H, W, 4] BGRA where it has alpha; 0..255.
 
-    As `decode_image`: the EXIF orientation is applied (not with alpha), 16 bits become 8, gray BGR.
+    As `decode_image`: orientation and color profile are applied, 16 bits become 8, gray BGR.
     Raises RefusedError as `inspect` does, and for pictures that do not decode.
     """
     inspect(data, max_pixels)
@@ -82,66 +80,6 @@ def encode(image: Image, encoding: Encoding) -> bytes:
         message = f"a picture of {size} cannot be written as {encoding.format}: ask for png"
         raise RefusedError("bad_option", message)
     return encoded
-
-
-def _detect_format(data: bytes) -> str:
-    for name, (start, signature, _) in FORMATS.items():
-        if data.startswith(signature, start):
-            return name
-    begin = f"these bytes begin with {data[:8].hex(' ')}" if data else "there are no bytes"
-    message = f"{begin}, which is no known format; JPEG, PNG, WebP and BMP are read"
-    raise RefusedError("unsupported_format", message)
-
-
-def _read_jpeg_size(data: bytes) -> tuple[int, int]:
-    """From the first frame header, as libjpeg finds it: a marker is any number of FFs and a code."""
-    position = 2
-    for _ in range(MAX_MARKERS):
-        marker = MARKER.search(data, position)
-        if marker is None or marker[1] in b"\xd9\xda":
-            return 0, 0  # the picture begins or ends before its size was said
-        code, position = marker[1][0], marker.end()
-        if code <= 0x01 or 0xD0 <= code <= 0xD8:  # no segment follows these
-            continue
-        if 0xC0 <= code <= 0xCF and code not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, position + 3)
-            return width, height
-        position += struct.unpack_from(">H", data, position)[0]
-    return 0, 0
-
-
-def _read_png_size(data: bytes) -> tuple[int, int]:
-    name, width, height = struct.unpack_from(">4sII", data, 12)
-    return (width, height) if name == b"IHDR" else (0, 0)
-
-
-def _read_webp_size(data: bytes) -> tuple[int, int]:
-    kind = data[12:16]
-    if kind == b"VP8X":
-        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
-    if kind == b"VP8L":
-        bits = struct.unpack_from("<I", data, 21)[0]
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    if kind == b"VP8 ":
-        width, height = struct.unpack_from("<HH", data, 26)
-        return width & 0x3FFF, height & 0x3FFF
-    return 0, 0
-
-
-def _read_bmp_size(data: bytes) -> tuple[int, int]:
-    if struct.unpack_from("<I", data, 14)[0] == 12:  # the header of OS/2
-        return struct.unpack_from("<HH", data, 18)
-    width, height = struct.unpack_from("<ii", data, 18)
-    return width, abs(height)  # negative: the first row is the top one
-
-
-# Where its signature stands, the signature, and what reads its size.
-FORMATS = {
-    "jpeg": (0, b"\xff\xd8\xff", _read_jpeg_size),
-    "png": (0, b"\x89PNG\r\n\x1a\n", _read_png_size),
-    "webp": (8, b"WEBP", _read_webp_size),
-    "bmp": (0, b"BM", _read_bmp_size),
-}
 
 
 def _check_scans(data: bytes) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 from test_reading import (
     count_decodable_frames,
     draw_picture,
@@ -80,18 +81,162 @@ def test_a_folder(tmp_path: Path) -> None:
     assert len(summary.notes) == 1 and "2 other file(s)" in summary.notes[0]
 
 
-def test_unreadable_images_are_listed_after_the_good_ones(tmp_path: Path) -> None:
-    source, out = tmp_path / "in", tmp_path / "out"
-    for name in ("a.png", "c.png"):
+UNREADABLE = ("b.png", "cut.jpg", "d.jpg", "page.webp", "zero.tif")
+
+
+def add_junk(folder: Path) -> None:
+    """What systems leave behind, and what cannot be read though it is called an image."""
+    (folder / "__MACOSX").mkdir()
+    (folder / ".hidden").mkdir()
+    for name in ("._a.png", ".DS_Store", "Thumbs.db", "__MACOSX/x.png", ".hidden/x.png", ".trashed-1.jpg"):
+        (folder / name).write_bytes(b"\0\5\x16\7")
+    (folder / "b.png").write_text("not a picture")
+    (folder / "d.jpg").write_text("<!DOCTYPE html><title>404</title>")
+    (folder / "page.webp").write_bytes(b"RIFF\x10\0\0\0WEBPVP8 ")
+    (folder / "zero.tif").touch()
+    write_image(folder / "cut.jpg", draw_picture(640, 480))
+    (folder / "cut.jpg").write_bytes((folder / "cut.jpg").read_bytes()[:900])
+
+
+def test_junk_is_passed_over_and_unreadable_images_are_named(tmp_path: Path) -> None:
+    source, out = tmp_path / ".in", tmp_path / "out"  # whoever names a hidden folder means it
+    for name in ("a.png", "sub.png/c.png"):
         write_image(source / name, draw_picture())
-    for name in ("b.png", "d.jpg"):
-        (source / name).write_text("not a picture")
-    with pytest.raises(MediaError, match=r"2 of 4 images") as error:
-        translate_path(invert_colors, source, out)
-    assert "b.png" in str(error.value) and "d.jpg" in str(error.value) and "a.png" not in str(error.value)
-    assert {path.name for path in out.iterdir()} == {"a.png", "c.png"}
-    summary = translate_path(invert_colors, out, tmp_path / "again")  # of one size each
-    assert (summary.frames, summary.width, summary.height, summary.notes) == (2, 64, 48, ())
+    add_junk(source)
+    summary = translate_path(invert_colors, source, out)
+    assert (summary.frames, summary.width, summary.height) == (2, 64, 48)
+    assert {path.relative_to(out).as_posix() for path in out.rglob("*.*") if path.is_file()} == {
+        "a.png",
+        "sub.png/c.png",
+    }
+    (note,) = summary.notes
+    assert note.startswith(f"5 of 7 images in {source} cannot be read and are left out:\n  cannot decode")
+    assert [name for name in UNREADABLE if f"{name} as an image" in note] == list(UNREADABLE)
+    assert translate_path(invert_colors, out, tmp_path / "again").notes == ()
+
+
+def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
+    add_junk(tmp_path)
+    with pytest.raises(MediaError, match=r"none of the 5 image\(s\) in .* can be read:\n  cannot") as error:
+        translate_path(invert_colors, tmp_path, tmp_path.with_name("out"))
+    assert "others" not in str(error.value)
+    for name in UNREADABLE:
+        (tmp_path / name).unlink()
+    with pytest.raises(InputError, match="no image in"):  # nothing but junk
+        translate_path(invert_colors, tmp_path, tmp_path.with_name("out"))
+
+
+def test_images_whose_own_format_does_not_fit_become_png(tmp_path: Path) -> None:
+    source, rgba = tmp_path / "in", np.dstack([draw_picture(), draw_picture()[:, :, 0]])
+    write_image(source / "x.png", rgba)
+    (source / "x.png").rename(source / "alpha.jpg")  # as downloads often are
+    Image.fromarray(draw_picture()).save(source / "a.gif")
+    summary = translate_path(invert_colors, source, tmp_path / "out")
+    assert {path.name for path in summary.out.iterdir()} == {"alpha.jpg.png", "a.gif.png"}
+    np.testing.assert_array_equal(read_image(summary.out / "alpha.jpg.png"), invert_colors(rgba))
+    for name in ("alpha.jpg", "a.gif"):
+        assert translate_path(invert_colors, source / name, tmp_path).out == tmp_path / f"{name}.png"
+    with pytest.raises(MediaError, match=r"b\.gif: images are written as"):
+        translate_path(invert_colors, source / "a.gif", tmp_path / "b.gif")
+
+
+# Animations
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".tif"])
+def test_every_frame_of_an_animation(tmp_path: Path, suffix: str) -> None:
+    durations = [100, 200, 40, 500]
+    pictures = [Image.fromarray(draw_picture(index=9 * i)[:, :, ::-1]) for i in range(4)]
+    source, options = tmp_path / f"a{suffix}", {} if suffix == ".tif" else {"duration": durations}
+    options |= {"lossless": True} if suffix == ".webp" else {}
+    pictures[0].save(source, save_all=True, append_images=pictures[1:], **options)
+    durations = [1000] * 4 if suffix == ".tif" else durations
+    summary = translate_path(invert_colors, source, tmp_path / "out.mp4", side_by_side=True)
+    assert (summary.kind, summary.frames, summary.width, summary.height) == ("image", 4, 64, 48)
+    assert summary.notes == ()
+    frames = read_all(summary.out)
+    assert [f.time_ms for f in frames] == pytest.approx(np.cumsum([0, *durations[:-1]]), abs=1)
+    with av.open(summary.out) as file:
+        assert float(file.streams.video[0].duration * file.streams.video[0].time_base) == pytest.approx(
+            sum(durations) / 1000, abs=0.002
+        )
+    for index, frame in enumerate(frames):
+        before = draw_picture(index=9 * index)
+        expected = np.hstack([before, 255 - before]).astype(int)
+        assert np.abs(frame.image - expected).mean() < (12 if suffix == ".gif" else 6)
+    still = translate_path(invert_colors, source, tmp_path / "still.png")
+    assert still.frames == 1 and f"a{suffix} has 4 frames or pages, of which the first" in still.notes[0]
+    assert "-o out.mp4" in still.notes[0]
+    assert np.abs(read_image(still.out).astype(int) - (255 - draw_picture())).mean() < 8
+    (tmp_path / "in").mkdir()
+    source.rename(tmp_path / "in" / source.name)
+    (note,) = translate_path(invert_colors, tmp_path / "in", tmp_path / "out").notes
+    assert note == "of 1 file(s) with several frames or pages, the first is translated"
+
+
+def test_animations_that_are_odd(tmp_path: Path) -> None:
+    """Transparency, no durations, pages of other sizes, previews, and a file that breaks off."""
+    white = np.full((48, 64, 4), 255, np.uint8)
+    clear = np.dstack([draw_picture()[:, :, ::-1], np.zeros((48, 64), np.uint8)])
+    pages = [Image.fromarray(clear), Image.fromarray(white)]
+    pages[0].save(tmp_path / "clear.png", save_all=True, append_images=pages[1:], duration=0)
+    summary = translate_path(invert_colors, tmp_path / "clear.png", tmp_path / "clear.mp4")
+    assert [round(frame.time_ms) for frame in read_all(summary.out)] == [0, 100]
+    assert max(frame.image.max() for frame in read_all(summary.out)) < 6  # white, inverted
+    assert summary.notes == ("what is transparent is white, since a video has no alpha",)
+
+    large, small = (Image.fromarray(draw_picture(w, h)[:, :, ::-1]) for w, h in ((64, 48), (128, 96)))
+    preview = Image.new("RGB", (16, 12))
+    preview.encoderinfo = {"tiffinfo": {254: 1}}
+    large.save(tmp_path / "pages.tif", save_all=True, append_images=[preview, small])
+    summary = translate_path(invert_colors, tmp_path / "pages.tif", tmp_path / "pages.mp4")
+    assert summary.frames == 2 and summary.notes == ()
+    for frame in read_all(summary.out):
+        assert np.abs(frame.image.astype(int) - (255 - draw_picture())).mean() < 6
+
+    noise = [
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (48, 64, 3), np.uint8)) for i in range(6)
+    ]
+    noise[0].save(tmp_path / "cut.png", save_all=True, append_images=noise[1:], duration=50)
+    whole = (tmp_path / "cut.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    summary = translate_path(invert_colors, tmp_path / "cut.png", tmp_path / "cut.mp4")
+    assert 1 < summary.frames < 6
+    assert summary.notes == (f"cut.png is damaged: {summary.frames} of its 6 frames could be read",)
+
+
+# What is kept of a file
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("out", [".jpg", ".png", ".webp", ".tif", ".bmp"])
+@pytest.mark.parametrize("source", [".jpg", ".png", ".tif"])
+def test_resolution_and_date_are_kept(tmp_path: Path, source: str, out: str, orientation: int) -> None:
+    exif, date = Image.Exif(), "2024:05:06 07:08:09"
+    exif[0x0112], exif[0x0132], exif[0x010E] = orientation, date, "a secret"
+    exif.get_ifd(0x8769).update({0x9003: date, 0x9291: "12"})
+    path = tmp_path / f"a{source}"
+    Image.fromarray(draw_picture()[:, :, ::-1]).save(path, exif=exif.tobytes(), dpi=(300, 300))
+    summary = translate_path(invert_colors, path, tmp_path / f"out{out}")
+    expected = 255 - (np.rot90(draw_picture(), -1) if orientation == 6 else draw_picture())
+    found = read_image(summary.out)  # turned once, not twice
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(int) - expected).mean() < 6
+    with Image.open(summary.out) as image:
+        tags = image.getexif()
+        dpi = (tags.get(0x011A), tags.get(0x011B)) if out == ".webp" else image.info["dpi"]
+        assert [float(value) for value in dpi] == pytest.approx([300, 300], abs=0.1)
+        if out != ".bmp":
+            assert tags[0x0132] == date and 0x010E not in tags and tags.get(0x0112, 1) == 1
+            assert dict(tags.get_ifd(0x8769)) == ({0x9003: date, 0x9291: "12"} if out != ".tif" else {})
+
+
+def test_alpha_is_kept_with_the_resolution(tmp_path: Path) -> None:
+    rgba = np.dstack([draw_picture(), np.arange(48 * 64, dtype=np.uint8).reshape(48, 64) | 1])
+    Image.fromarray(rgba[:, :, [2, 1, 0, 3]]).save(tmp_path / "a.png", dpi=(300, 300))
+    for suffix in (".png", ".webp", ".bmp", ".tif"):
+        out = translate_path(invert_colors, tmp_path / "a.png", tmp_path / f"out{suffix}").out
+        np.testing.assert_array_equal(read_image(out), invert_colors(rgba))
 
 
 # Videos

@@ -47,8 +47,6 @@ def make_flashing_frames(flash: int, count: int = 40) -> list[np.ndarray]:
 def test_lossless_formats_give_back_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, size: tuple[int, int], channels: int, suffix: str, seed: int
 ) -> None:
-    if channels == 4 and suffix == ".tif":
-        return  # refused, see below
     shape = size if channels == 1 else (*size, channels)
     image = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
     if channels == 4:
@@ -67,7 +65,7 @@ def test_jpeg_is_close_and_bgr(tmp_path: Path) -> None:
         assert written.quantization[0][0] == 2  # quality 95
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".tif", ".tiff"])
+@pytest.mark.parametrize("suffix", [".jpg", ".jpeg"])
 def test_alpha_needs_a_format_that_keeps_it(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(MediaError, match=r"alpha.*\.png, \.webp"):
         write_image(tmp_path / f"a{suffix}", np.zeros((4, 4, 4), np.uint8))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import threading
+import time
 import urllib.error
 import urllib.request
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ import cv2
 import httpx
 import numpy as np
 import pytest
+from icc_profiles import make_p3_profile
 from known_bundles import FindBundle, make_noise
 from PIL import Image as PilImage
 from running_server import (
@@ -30,6 +34,7 @@ from running_server import (
 from streams import wait_until
 
 from i2i_sdk import Translator
+from i2i_sdk.media.image_headers import may_hold_metadata
 from i2i_sdk.media.images import read_image
 from i2i_sdk.server.settings import Limits
 
@@ -65,11 +70,16 @@ def test_pictures_are_read_as_files_are(server: RunningServer, known: FindBundle
     cv2.imwrite(str(tmp_path / "alpha16.png"), make_noise(20, 30, 4).astype(np.uint16) << 8)
     cv2.imwrite(str(tmp_path / "gray.png"), make_noise(20, 30))
     cv2.imwrite(str(tmp_path / "deep.png"), make_noise(20, 30, 3).astype(np.uint16) * 257)
+    rgba = PilImage.fromarray(make_noise(30, 50, 4))
+    rgba.save(tmp_path / "turned_alpha.png", exif=exif)
+    rgba.save(tmp_path / "turned.webp", exif=exif, icc_profile=make_p3_profile(), lossless=True)
+    wide = PilImage.fromarray(make_gradient(20, 30))
+    wide.save(tmp_path / "wide.jpg", icc_profile=make_p3_profile())
     with Translator(known("invert"), backend="ort") as translate:
         for path in sorted(tmp_path.iterdir()):
             answer = decode_image(server.post(path.read_bytes(), format="png").content)
             assert (answer == translate(read_image(path))).all(), path.name
-            assert answer.shape[:2] == ((50, 30) if path.stem == "turned" else (20, 30))
+            assert answer.shape[:2] == ((50, 30) if path.stem.startswith("turned") else (20, 30))
 
 
 def test_alpha_is_kept_where_the_format_has_it(server: RunningServer) -> None:
@@ -171,6 +181,20 @@ def test_bad_pictures_are_refused(server: RunningServer, data: bytes, expected: 
 def test_many_scans_would_otherwise_decode() -> None:
     """The picture that is refused for its scans is one that a decoder would work on."""
     assert decode_image(make_many_scans()).shape == make_gradient().shape
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png"])
+def test_floods_of_segments_cost_nothing(kind: str) -> None:
+    """Pillow, which reads profiles, takes more than a second for these, and holds Python's lock meanwhile."""
+    file = io.BytesIO()
+    PilImage.fromarray(make_gradient()).save(file, kind, icc_profile=make_p3_profile())
+    data = file.getvalue()
+    at, flood = (33, b"\0\0\0\0teST\xaa\xaa\xaa\xaa") if kind == "png" else (2, b"\xff\xe5\0\2")
+    chunk = flood[:8] + struct.pack(">I", zlib.crc32(flood[4:8])) if kind == "png" else flood
+    assert may_hold_metadata(data) and may_hold_metadata(data[:at] + 900 * chunk + data[at:])
+    start = time.perf_counter()
+    assert not may_hold_metadata(data[:at] + 300_000 * chunk + data[at:])
+    assert time.perf_counter() - start < 0.1
 
 
 @pytest.mark.parametrize("chunked", [False, True])
