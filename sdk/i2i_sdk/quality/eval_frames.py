@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -12,10 +14,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk.errors import InputError
+from i2i_sdk.errors import InputError, MediaError
 from i2i_sdk.imaging import geometry
-from i2i_sdk.media.images import IMAGE_SUFFIXES, read_image
+from i2i_sdk.media.images import IMAGE_SUFFIXES, list_files, read_image
 from i2i_sdk.media.video import VIDEO_SUFFIXES, VideoReader
+
+log = logging.getLogger(__name__)
 
 Image = NDArray[np.uint8]
 T = TypeVar("T")
@@ -58,7 +62,7 @@ def read_inputs(
 
     Raises:
         InputError: the source is empty, missing or of another kind.
-        MediaError: a file cannot be read.
+        MediaError: the video, or not one of the images, can be read; some that cannot are warned of.
     """
 
     def resize(image: Image) -> Image:
@@ -69,10 +73,9 @@ def read_inputs(
     if source is None:
         found = [(name, resize(photo)) for name, photo in _load_builtin()[first::step]]
     elif source.is_dir() or (source.is_file() and source.suffix.lower() in IMAGE_SUFFIXES):
-        files = sorted(source.iterdir()) if source.is_dir() else [source]
-        paths = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-        chosen = select_spread(paths[first::step], max_inputs)
-        found = [(path.name, resize(read_image(path))) for path in chosen]
+        paths = list_files(source) if source.is_dir() else [source]
+        images = _read_readable(select_spread(paths[first::step], max_inputs))
+        found = [(name, resize(image)) for name, image in images]
     elif source.suffix.lower() in VIDEO_SUFFIXES:
         with VideoReader(source) as video:
             frames = ((f"{source.name}#{f.index}", resize(f.image)) for f in islice(video, first, None, step))
@@ -91,6 +94,27 @@ def read_inputs(
         )
     names, arrays = zip(*found, strict=True)
     return ParityInputs(names, arrays, "builtin" if source is None else "user")
+
+
+def _read_readable(paths: list[Path]) -> list[tuple[str, Image]]:
+    """Names and pictures of the files that can be read. Raises MediaError where no file can."""
+    found: list[tuple[str, Image]] = []
+    reasons: list[str] = []
+    for path in paths:
+        try:
+            found.append((path.name, read_image(path)))
+        except MediaError as error:
+            reasons.append(str(error))
+    if reasons and not found:
+        raise MediaError("not one image can be read:\n  " + "\n  ".join(reasons))
+    if reasons:
+        _warn_once(f"{len(reasons)} of {len(paths)} images are left out:\n  " + "\n  ".join(reasons))
+    return found
+
+
+@lru_cache(maxsize=64)  # frames are read again for each size of engine
+def _warn_once(message: str) -> None:
+    log.warning("%s", message)
 
 
 def select_spread(items: Iterable[T], max_items: int) -> list[T]:

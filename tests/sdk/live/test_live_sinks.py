@@ -11,7 +11,7 @@ import pytest
 from known_bundles import make_noise
 from streams import make_flat_image
 
-from i2i_sdk import BackendError, InputError, Translator
+from i2i_sdk import BackendError, InputError, MediaError, Translator
 from i2i_sdk.live import FolderSink, Frames, MemorySink, MjpegServerSink, Sink, VideoSink, VirtualCameraSink
 
 
@@ -69,12 +69,21 @@ def test_a_recording_of_a_folder_shows_each_image_for_a_second(invert: Translato
         cv2.imwrite(str(tmp_path / "in" / f"{level:03d}.png"), make_flat_image(level))
     (tmp_path / "in" / "050.png").write_bytes(b"damaged")
     (tmp_path / "in" / "notes.txt").write_text("no picture")
+    (tmp_path / "in" / "._010.png").write_bytes(b"\0\5\x16\7")  # what macOS leaves behind is no image
     memory = MemorySink()
     stats = invert.stream(tmp_path / "in", sinks=[memory, VideoSink(tmp_path / "x.mp4")]).run()
     assert stats.undecodable == 1
     assert [result.name for result in memory.results] == ["010.png", "120.png", "240.png"]
     with av.open(str(tmp_path / "x.mp4")) as container:
         assert container.duration == pytest.approx(3e6, abs=1e5)  # microseconds
+
+
+def test_a_folder_without_a_readable_image(invert: Translator, tmp_path: Path) -> None:
+    (tmp_path / "sub.png").mkdir()
+    for name in ("a.png", "b.gif"):
+        (tmp_path / name).write_text("<html>")
+    with pytest.raises(MediaError, match=r"none of the 3 image\(s\) in .* can be read"):
+        list(invert.stream(tmp_path))
 
 
 def test_a_video_refuses_its_name_before_anything_is_captured(tmp_path: Path) -> None:

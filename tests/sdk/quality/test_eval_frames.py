@@ -41,8 +41,28 @@ def test_missing_and_unreadable_frames_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=message):
             read_inputs(path, 16, 16, 3)
     (tmp_path / "broken.jpg").write_bytes(b"not a jpeg")
-    with pytest.raises(MediaError, match=r"broken\.jpg"):
+    (tmp_path / "sub.png").mkdir()
+    with pytest.raises(MediaError, match=r"not one image can be read:\n.*broken\.jpg.*\n.*sub\.png") as error:
         read_inputs(tmp_path, 16, 16, 3)
+    assert "others" not in str(error.value)
+
+
+def test_junk_is_passed_over_and_unreadable_frames_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for index in range(2):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((20, 30, 3), 60 * index, np.uint8))
+    for name in ("._0.png", ".hidden.jpg", "Thumbs.db"):
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    (tmp_path / "sub.png").mkdir()
+    (tmp_path / "a.webp").touch()
+    (tmp_path / "page.jpg").write_text("<html>")
+    for size in (16, 24):  # read for each size of engine, said once
+        assert read_inputs(tmp_path, size, size, 3).names == ("0.png", "1.png")
+    (message,) = caplog.messages
+    assert message.startswith("3 of 5 images are left out:\n")
+    assert all(name in message for name in ("a.webp", "page.jpg", "sub.png"))
+    assert read_inputs(tmp_path, 16, 16, 3, part="even").names == ("0.png",)
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 31, 32, 33, 64, 65, 100, 1000])

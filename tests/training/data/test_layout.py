@@ -233,6 +233,28 @@ def test_bad_files_can_be_gone_without(kind: str, tmp_path: Path, caplog: pytest
     assert len(found.inputs) == len(found.targets) == 3
 
 
+@pytest.mark.parametrize("kind", ["paired", "unpaired"])
+def test_junk_is_passed_over_and_unreadable_files_are_named(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As everywhere; what can be read and does not fit is still an error."""
+    for name in ("trainA", "trainB", "testA", "testB"):
+        fill_folder(tmp_path / name, "a", "b", "c", "d")
+        for junk in ("._a.png", "Thumbs.db", ".hidden.jpg"):
+            (tmp_path / name / junk).write_bytes(b"\0\5\x16\7")
+    (tmp_path / "trainA" / "b.png").write_bytes(b"")
+    (tmp_path / "trainB" / "c.png").write_text("<html>")
+    (tmp_path / "trainA" / "d.png").unlink()
+    (tmp_path / "trainA" / "d.png").mkdir()
+    with caplog.at_level(logging.WARNING):
+        data = TrainingData(make_options(tmp_path), kind, 1, 0)
+    assert data.description.startswith("1 pairs" if kind == "paired" else "2 + 3 images")
+    assert "3 of 8 files cannot be used" in caplog.text and "._a.png" not in caplog.text
+    assert all(str(Path(name)) in caplog.text for name in ("trainA/b.png", "trainB/c.png", "trainA/d.png"))
+    write_image(tmp_path / "trainA" / "a.png", make_noise(7, 8))
+    assert_refused(tmp_path, "4 of 8 files cannot be used", "a.png: is 8x7 pixels", "--skip-bad", kind=kind)
+
+
 def test_unpaired_and_unequal_files_are_listed(tmp_path: Path) -> None:
     fill_folder(tmp_path / "trainA", "a", "b", "c", "big")
     fill_folder(tmp_path / "trainB", "a", "b", "d", "big")

@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from i2i_sdk.media.images import IMAGE_SUFFIXES
+from i2i_sdk.errors import MediaError
+from i2i_sdk.imaging.geometry import swap_red_and_blue
+from i2i_sdk.media.images import IMAGE_SUFFIXES, decode_image
 
 SUFFIXES = (*IMAGE_SUFFIXES, ".npy")
 
@@ -28,15 +30,14 @@ def decode(path: Path) -> Image:
 
 def _decode_image(path: Path) -> Image:
     try:
-        # Not cv2.imread: on Windows it cannot open names that are not ASCII.
-        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR_RGB)
+        encoded = np.fromfile(path, np.uint8)
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror or error}") from error
-    except cv2.error:  # an empty file, or more pixels than OpenCV allows
-        image = None
-    if image is None:
-        raise ValueError("cannot be read as an image: it is damaged, empty or of another format")
-    return np.asarray(image, np.uint8)
+    try:
+        image = decode_image(encoded, "it")[:, :, :3]
+    except MediaError as error:
+        raise ValueError(f"cannot be read: {error}") from error
+    return swap_red_and_blue(image)
 
 
 def _decode_array(path: Path) -> Image:

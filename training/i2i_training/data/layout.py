@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from i2i_sdk.errors import TrainingError
+from i2i_sdk.media.images import list_files
 from i2i_training.data.image_tensors import SUFFIXES
 
 T = TypeVar("T")
@@ -214,8 +215,8 @@ def _list_images(folder: Path, domain: str) -> list[ImageFile]:
 
 
 def _list_paths(folder: Path) -> list[Path]:
-    """Images of a folder in the order of their names; files whose name begins with a dot are not meant."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    """Images of a folder in the order of their names, without what systems leave behind."""
+    return list_files(folder, SUFFIXES)
 
 
 def _make_layout_error(root: Path, layouts: tuple[str, ...]) -> TrainingError:

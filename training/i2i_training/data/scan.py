@@ -29,6 +29,7 @@ class ScanResult:
     images: dict[ImageFile, Image]  # resized, as many as fit into the limit
     sizes: dict[ImageFile, tuple[int, int]]  # height and width in the file
     problems: dict[Path, str]
+    unreadable: set[Path]  # those of the problems that are no images at all
 
 
 def scan_files(
@@ -49,11 +50,15 @@ def scan_files(
     by_path: dict[Path, list[ImageFile]] = {}
     for source in sources:
         by_path.setdefault(source.path, []).append(source)
-    result = ScanResult({}, {}, {})
+    result = ScanResult({}, {}, {}, set())
 
     def scan_file(path: Path) -> dict[ImageFile, tuple[Image, tuple[int, int]]] | str:
         try:
             decoded = decode(path)
+        except ValueError as error:
+            result.unreadable.add(path)
+            return str(error)
+        try:
             parts = {s: extract_part(decoded, s, options) for s in by_path[path]}
             height, width = next(iter(parts.values())).shape[:2]
             if options.load_size is None and min(height, width) < min_size:
@@ -142,13 +147,14 @@ def read_split(
         min_size: as in `scan_files`.
         max_bytes: as in `scan_files`.
         multiple_of: as in `resize_part`.
-        should_log: whether to log what `skip_bad` goes on without, as one of several processes does.
+        should_log: whether to log what is gone on without, as one of several processes does.
 
     Returns:
         The good part of the split, and as many of its images as fit into `max_bytes`: uint8 [H, W, C].
 
     Raises:
-        TrainingError: listing every file that cannot be used, unless `skip_bad`; where none is left.
+        TrainingError: listing every file that cannot be used, unless `skip_bad` or these are just files that
+            cannot be read; where none is left.
     """
     sources = [*split.inputs, *split.targets]
     found = scan_files(sources, options, min_size, max_bytes, multiple_of)
@@ -158,7 +164,7 @@ def read_split(
     if problems:
         listed = "\n  ".join(problems)
         what = f"{options.data}: {len(problems)} of {total} files cannot be used:\n  {listed}"
-        if not options.skip_bad:
+        if not options.skip_bad and len(problems) > len(found.unreadable):
             raise TrainingError(f"{what}\nRepair or remove them, or go on without them: --skip-bad")
         if should_log:
             log.warning("going on without bad files; %s", what)

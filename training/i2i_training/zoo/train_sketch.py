@@ -15,7 +15,7 @@ import numpy as np
 
 from i2i_sdk.errors import TrainingError
 from i2i_sdk.files import create_temporary_folder, hash_file
-from i2i_sdk.media.images import IMAGE_SUFFIXES, write_image
+from i2i_sdk.media.images import list_files, write_image
 from i2i_training.cli.train import main as train_main
 from i2i_training.zoo.pencil import degrade, draw_pencil
 
@@ -61,7 +61,7 @@ def make_pairs(photos: Path, out: Path) -> None:
 
 
 def _list_photos(photos: Path) -> list[Path]:
-    paths = sorted(p for p in photos.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    paths = list_files(photos)
     if len(paths) < 2 * HELD_OUT_EVERY:
         raise TrainingError(f"{photos}: {len(paths)} photos; at least {2 * HELD_OUT_EVERY} are needed")
     return paths

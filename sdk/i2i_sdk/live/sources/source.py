@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from i2i_sdk.errors import InputError, MediaError
 from i2i_sdk.imaging import geometry
 from i2i_sdk.live.results import Rate
-from i2i_sdk.media.images import IMAGE_SUFFIXES, read_image
+from i2i_sdk.media.images import IMAGE_SUFFIXES, list_files, read_image
 from i2i_sdk.media.video import VideoReader
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ class ImageFolder(Source):
     """The images directly in a folder, by name, one a second; transparency is left out.
 
     Every one counts; `realtime` shows each for its second. A file that cannot be read is passed over with a
-    warning.
+    warning; where none can be, that is a MediaError.
     """
 
     fps = 1.0
@@ -154,8 +154,7 @@ class ImageFolder(Source):
 
     def open(self) -> None:
         """List the folder. Raises InputError if no image is in it."""
-        files = sorted(path for path in self.path.iterdir() if path.is_file())
-        self.paths = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+        self.paths = list_files(self.path)
         if not self.paths:
             raise InputError(f"no image in {self.path}; readable are {', '.join(IMAGE_SUFFIXES)}")
 
@@ -177,6 +176,8 @@ class ImageFolder(Source):
                 return
             yield Captured(image[:, :, :3], time_ms, arrived, time.perf_counter(), path.name)
             shown += 1
+        if not shown:
+            raise MediaError(f"none of the {len(self.paths)} image(s) in {self.path} can be read")
         if self.realtime:
             self.wait_until_due(shown * 1000 / self.fps)  # the last one is shown for as long as the others
 
@@ -210,7 +211,7 @@ class Frames(Source):
             if self.stopped.is_set():
                 return
             arrived = time.perf_counter()
-            image = geometry.extract_color(geometry.check_image(item))
+            image = geometry.check_frame(item)
             first = arrived if first is None else first
             time_ms = index * 1000 / self.fps if self.fps else (arrived - first) * 1000
             # Many an iterable fills one and the same array again and again.
