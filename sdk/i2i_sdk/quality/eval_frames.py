@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from i2i_sdk.errors import InputError, MediaError
 from i2i_sdk.imaging import geometry
 from i2i_sdk.media.images import IMAGE_SUFFIXES, list_files, read_image
-from i2i_sdk.media.video import VIDEO_SUFFIXES, VideoReader
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +63,7 @@ def read_inputs(
         InputError: the source is empty, missing or of another kind.
         MediaError: the video, or not one of the images, can be read; some that cannot are warned of.
     """
+    from i2i_sdk.media.video import VIDEO_SUFFIXES, VideoReader  # loads FFmpeg
 
     def resize(image: Image) -> Image:
         color = geometry.resize(geometry.extract_color(image), height, width)
