@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk.errors import InputError, MediaError
+from i2i_sdk.errors import InputError, MediaError, redact_credentials
 from i2i_sdk.media.images import IMAGE_SUFFIXES, read_image, write_image
 from i2i_sdk.media.video import VIDEO_SUFFIXES, VideoReader
 from i2i_sdk.media.video_writer import VideoWriter
@@ -94,7 +94,7 @@ def translate_path(
 
 def _detect_kind(source: Path) -> Kind:
     if not source.exists():
-        raise InputError(f"there is no file or folder {source}")
+        raise InputError(f"there is no file or folder {redact_credentials(str(source))}")
     if source.is_dir():
         return "folder"
     if source.suffix.lower() in IMAGE_SUFFIXES:
