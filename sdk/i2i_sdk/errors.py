@@ -16,6 +16,13 @@ a traceback and exits with 2.
 
 from __future__ import annotations
 
+import re
+
+# A password among the fields of an address, or among the properties of a pipeline.
+SECRET_FIELD = re.compile(
+    r"""(?i)((?:pas\w*|pw|pwd|psw|token|secret|key|auth)\s*=\s*)("[^"]*"|'[^']*'|[^&\s]+)"""
+)
+
 
 class I2IError(Exception):
     """Base of all errors raised on purpose by i2i-sdk."""
@@ -56,3 +63,17 @@ class TrainingError(I2IError):
 def get_first_line(error: Exception) -> str:
     """Of what another library's error says; its type where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def redact_credentials(text: str) -> str:
+    """`text` as it may be shown: nothing before the last "@" of an address, and no password field.
+
+    Where it is not clear what stands there, since an "@" can also be part of a path, "…@" says so.
+    """
+    scheme, mark, rest = text.partition("://")
+    if not mark or re.search(r":(?! )|@", scheme):
+        scheme, mark, rest = "", "", text
+    before, at, after = rest.rpartition("@")
+    if at and (mark or ":" in before):
+        rest = f"…@{after}" if re.search(r"[/?#\s]", before) else after
+    return SECRET_FIELD.sub(r"\1…", scheme + mark + rest)

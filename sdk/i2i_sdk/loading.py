@@ -16,7 +16,7 @@ from i2i_sdk.backends.external import ExternalContract, ExternalEngine
 from i2i_sdk.backends.preference_table import AUTO_DEVICE, DEVICES
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import DEFAULT_FIT, MAX_BATCH, Variant
-from i2i_sdk.errors import BackendError, InputError
+from i2i_sdk.errors import BackendError, InputError, redact_credentials
 from i2i_sdk.imaging import geometry
 from i2i_sdk.selection import Sides, TunedLatency, VariantRequest, choose_variant, load_latencies, parse_size
 from i2i_sdk.zoo import ZOO, describe_checkpoints, find_zoo_bundle
@@ -95,7 +95,8 @@ def find_source(source: str | os.PathLike[str]) -> Path:
         return path
     if not path.exists():
         hint = f". {checkpoints}" if (checkpoints := describe_checkpoints()) else ""
-        raise InputError(f"{source}: no such bundle, and not in the zoo ({', '.join(ZOO)}){hint}")
+        shown = redact_credentials(str(source))
+        raise InputError(f"{shown}: no such bundle, and not in the zoo ({', '.join(ZOO)}){hint}")
     if path.suffix in (".pth", ".pt", ".safetensors", ".ckpt", ".tar"):
         raise InputError(f"{path} is a checkpoint; make a bundle of it first: i2i export {path}")
     raise InputError(f"{path}: a bundle (.i2i), an .onnx file or a zoo name is needed")

@@ -7,13 +7,14 @@ import inspect
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from i2i_sdk.backends import check_threads
 from i2i_sdk.backends.ort.providers import PROVIDERS
 from i2i_sdk.backends.preference_table import AUTO_DEVICE, DEVICES
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import Variant
+from i2i_sdk.errors import redact_credentials
 from i2i_sdk.loading import find_source
 from i2i_sdk.quality.floors import DEFAULT_MIN_PSNR
 from i2i_sdk.translator import Translator
@@ -47,6 +48,14 @@ UPSTREAM_OPTIONS = {
     "license": "unknown",
     "trained_on": "unknown",
 }
+
+
+class Parser(argparse.ArgumentParser):
+    """Of a command that takes addresses: it shows no password."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the arguments, and exit."""
+        super().error(redact_credentials(message))
 
 
 def add_options(add: Callable[..., object], **defaults: str | None) -> None:

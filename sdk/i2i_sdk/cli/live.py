@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import socket
 from collections.abc import Sequence
@@ -11,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from i2i_sdk import live
-from i2i_sdk.cli.common import add_engine_options, open_translator
-from i2i_sdk.errors import I2IError, InputError
+from i2i_sdk.cli.common import Parser, add_engine_options, open_translator
+from i2i_sdk.errors import I2IError, InputError, redact_credentials
 from i2i_sdk.imaging import compose
 from i2i_sdk.live.stop_signals import TERMINATE, handle_signals
 
@@ -100,7 +101,7 @@ class _SessionSink(live.Sink):
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="i2i live",
         description="Translate live video: a camera, a network stream or a file; in a window, into a file, "
         "onto a page. q in the window or Ctrl-C ends it.",
@@ -162,12 +163,15 @@ def _check_args(args: argparse.Namespace, sources: Sequence[str]) -> None:
         raise InputError(f"--stop-after is {args.stop_after}; allowed: 1 or more")
     asked = [f"--{name}" for name in CAMERA_OPTIONS if getattr(args, name) is not None]
     if asked and not any(source.isdecimal() for source in sources):
-        raise InputError(f"{', '.join(asked)}: for camera numbers only; the source is {', '.join(sources)}")
+        shown = ", ".join(map(redact_credentials, sources))
+        raise InputError(f"{', '.join(asked)}: for camera numbers only; the source is {shown}")
     if len(sources) > 1 and (args.mjpeg is not None or args.virtual_camera):
         raise InputError(f"--mjpeg and --virtual-camera show one source; there are {len(sources)}")
     record: Path | None = args.record
-    for path in map(Path, sources):
-        if record is not None and record.exists() and path.exists() and record.samefile(path):
+    if record is not None and record.exists():
+        # As os.path has it: Path's own method raises for what is too long for a name, as addresses can be.
+        found = [path for path in sources if os.path.exists(path)]  # noqa: PTH110
+        if any(map(record.samefile, found)):
             raise InputError(f"--record {record} would replace its source; give another file")
 
 

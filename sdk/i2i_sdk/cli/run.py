@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import signal
 from collections.abc import Sequence
-from pathlib import Path
 
-from i2i_sdk.cli.common import add_engine_options, add_options, open_translator
-from i2i_sdk.errors import InputError
-from i2i_sdk.live.sources.addresses import redact_credentials
+from i2i_sdk.cli.common import Parser, add_engine_options, add_options, open_translator
+from i2i_sdk.errors import InputError, redact_credentials
 from i2i_sdk.live.stop_signals import TERMINATE, handle_signals
 
 
 def main(argv: Sequence[str]) -> int:
     """Translate a file or folder and say what was made. Raises I2IError."""
-    parser = argparse.ArgumentParser(prog="i2i run", description="Translate an image, a folder or a video.")
+    parser = Parser(prog="i2i run", description="Translate an image, a folder or a video.")
     parser.add_argument("bundle", help="a bundle (x.i2i), a zoo name, or an ONNX file")
     parser.add_argument("source", help="an image, a folder of images, or a video")
     add_options(parser.add_argument, out=None)
@@ -48,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
 def _check_source(bundle: str, source: str) -> None:
     """Raise InputError for live video, which another command reads."""
     is_live = "://" in source or source.isdecimal() or source.startswith("/dev/video")
-    if is_live and not Path(source).is_file():
+    if is_live and not os.path.isfile(source):  # noqa: PTH113  # Path's own raises for a long address
         shown = redact_credentials(source)
         advice = f"i2i live {shlex.quote(bundle)} --source {shlex.quote(shown)}"
         raise InputError(f"{shown} is a camera or a stream; i2i run reads files. For live video: {advice}")

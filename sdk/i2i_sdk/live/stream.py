@@ -4,6 +4,7 @@
     a thread                a thread                 the caller's thread
     each
 
+A source is opened, read and released in its own thread, which the caller can leave behind if it hangs.
 A live source's newest frame wins; a file's frames all count, and wait. What goes wrong anywhere reaches the
 caller.
 """
@@ -117,6 +118,8 @@ class Stream(Closing):
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._started = self._closed = False
+        self._unopened = len(sources)
+        self._opened = threading.Event()  # all sources are, or the stream is closed
         self._final_stats: StreamStats | None = None
 
     def __iter__(self) -> Iterator[Result]:
@@ -144,6 +147,8 @@ class Stream(Closing):
         opened.callback(self.close)
         try:
             self._start()
+            if self._closed:
+                return self.stats
             for sink in self.sinks:
                 sink.open(self)
                 opened.callback(sink.close)
@@ -205,10 +210,11 @@ class Stream(Closing):
             self._closed = True
             threads, self._threads = self._threads, []
         self._final_stats = self.stats
+        self._captured.close()  # before the sources: an error that closing causes is none
+        self._made.close()
+        self._opened.set()
         for source in self.sources:
             source.close()
-        self._captured.close()
-        self._made.close()
         deadline = time.perf_counter() + JOIN_TIMEOUT_S
         for thread in threads:
             if thread is not threading.current_thread():
@@ -225,28 +231,31 @@ class Stream(Closing):
             self._started = True
 
     def _start(self) -> None:
-        """Connect every source in the caller's thread, then let the stages run."""
+        """Let the stages run, and wait until every source is open. Raises what went wrong with one."""
         for index, source in enumerate(self.sources):
             source.tell = partial(self._tell, index)
-        with ExitStack() as opened:
-            for source in self.sources:
-                opened.callback(source.release)
-                source.open()
-            opened.pop_all()  # each thread releases its own
         stages = [(f"i2i-capture-{i}", self._capture, (i, s)) for i, s in enumerate(self.sources)]
         with self._lock:
-            if self._closed:  # while a source was being opened
-                for source in self.sources:
-                    source.release()
+            if self._closed:
                 return
             for name, stage, arguments in [*stages, ("i2i-translate", self._translate, ())]:
                 thread = threading.Thread(target=stage, args=arguments, name=name, daemon=True)
                 self._threads.append(thread)
                 thread.start()
+        while not self._opened.wait(IDLE_INTERVAL_S):
+            self._made.take(0, 0)
 
     def _capture(self, number: int, source: Source) -> None:
         try:
             try:
+                source.open()
+                with self._lock:
+                    self._unopened -= 1
+                    if not self._unopened:
+                        self._opened.set()
+                self._opened.wait()  # no result before it is known that all are there
+                if self._closed:
+                    return
                 for index, captured in enumerate(source.frames()):
                     source.captured += 1
                     source.height, source.width = captured.image.shape[:2]

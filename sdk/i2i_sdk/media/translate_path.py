@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk.errors import InputError, MediaError
+from i2i_sdk.errors import InputError, MediaError, redact_credentials
 from i2i_sdk.imaging import geometry
 from i2i_sdk.media.images import (
     ALPHA_SUFFIXES,
@@ -108,7 +108,7 @@ def translate_path(
 
 def _detect_kind(source: Path) -> Kind:
     if not source.exists():
-        raise InputError(f"there is no file or folder {source}")
+        raise InputError(f"there is no file or folder {redact_credentials(str(source))}")
     if source.is_dir():
         return "folder"
     if source.suffix.lower() in IMAGE_SUFFIXES:

@@ -136,6 +136,41 @@ def test_user_errors(known: FindBundle, capsys: Capture, arguments: str, message
     assert Path("clip.mp4").read_bytes() == clip and len(list(Path().iterdir())) == 1
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "live MODEL --no-window --width 640 --source ADDRESS",
+        "live MODEL --no-window --source ADDRESS",
+        "live MODEL --no-window --source x --sorce ADDRESS",
+        "live ADDRESS --no-window",
+        "serve ADDRESS",
+        "run MODEL ADDRESS -o out.mp4",
+        "run MODEL a.png ADDRESS -o out.mp4",
+        "run ADDRESS a.png -o out.mp4",
+    ],
+)
+@pytest.mark.parametrize(
+    "address",
+    [
+        "htp://me:sec@r/et?1#2@h/x",
+        "me:sec/ret@h/x",
+        "rtsp:/me:sec@ret@h/x",
+        "http://me:sec/ret@127.0.0.1:1/x",
+    ],
+)
+def test_no_command_prints_a_password(
+    known: FindBundle, capsys: Capture, caplog: pytest.LogCaptureFixture, arguments: str, address: str
+) -> None:
+    words = arguments.replace("MODEL", str(known("invert"))).replace("ADDRESS", address).split()
+    try:
+        code: object = main(words)
+    except SystemExit as left:  # argparse
+        code = left.code
+    captured = capsys.readouterr()
+    assert code == 2 and re.search(r"error: .*\bh/x|127\.0\.0\.1:1/x", captured.err)
+    assert not re.search("sec|ret|me:", captured.err + captured.out + caplog.text)
+
+
 @pytest.mark.parametrize("address", ["page", "host:", "70000", "0.0.0.0:http"])
 def test_an_address_that_is_none(known: FindBundle, capsys: Capture, address: str) -> None:
     with pytest.raises(SystemExit):

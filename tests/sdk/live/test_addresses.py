@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import logging
 import re
+import socketserver
 import ssl
+import threading
+import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from loopback_camera import (
     JPEG,
     RawServer,
@@ -22,8 +30,11 @@ from streams import assert_no_threads_left
 
 from benchmarks.support.loopback import CameraServer, read_number
 from i2i_sdk import MediaError, Translator
-from i2i_sdk.live import MjpegStream
-from i2i_sdk.live.sources.addresses import redact_credentials
+from i2i_sdk.errors import redact_credentials
+from i2i_sdk.live import MjpegStream, NetworkVideo
+from i2i_sdk.live.sources import addresses
+from i2i_sdk.live.sources.addresses import encode_credentials
+from i2i_sdk.live.sources.opening import as_source
 from i2i_sdk.server.tls import ensure_self_signed
 
 
@@ -209,14 +220,124 @@ def test_https_is_read_and_ended_as_http_is(
     ("url", "shown"),
     [
         ("http://h/x", "http://h/x"),
-        ("rtsp://me:secret@h:554/x@2", "rtsp://h:554/x@2"),
         ("http://me:p@ss@h/", "http://h/"),
-        ("http://me:p/ss@h/", "http://h/"),
         ("http://me@h/", "http://h/"),
-        ("http://h:8080/a@b", "http://h:8080/a@b"),
+        # What stands before an "@" that may belong to a path can be a password.
+        ("rtsp://me:secret@h:554/x@2", "rtsp://…@2"),
+        ("http://me:p/ss@h/", "http://…@h/"),
+        ("http://h:8080/a@b", "http://…@b"),
+        ("rtsps://me:12?3#4@h/", "rtsps://…@h/"),
+        ("//me:p ss@h/", "…@h/"),
+        ("rtsp:/me:secret@h/", "…@h/"),
+        ("me:secret://x@h/", "…@h/"),
+        ("rtspsrc location=rtsp://me:secret@h/x ! appsink", "rtspsrc location=rtsp://h/x ! appsink"),
+        ("rtspsrc location=rtsp://h/ user-pw='my secret' ! x", "rtspsrc location=rtsp://h/ user-pw=… ! x"),
         ("http://h/v.cgi?user=me&pwd=secret&size=1", "http://h/v.cgi?user=me&pwd=…&size=1"),
         ("rtsp://h/user=me_password=secret_channel=1", "rtsp://h/user=me_password=…"),
+        ("srt://h:9000?passphrase=secret&mode=caller", "srt://h:9000?passphrase=…&mode=caller"),
+        ("clip@2x.mp4", "clip@2x.mp4"),
     ],
 )
 def test_what_is_shown_of_an_address(url: str, shown: str) -> None:
     assert redact_credentials(url) == shown
+
+
+names = st.text("ab", min_size=1)
+passwords = st.text(":/?#[]@!$&'()*+,;=%-._~ \\\"`|^<>{}0129xyzß", min_size=1)
+hosts = st.sampled_from(["cam", "cam.local:8080", "10.0.0.7", "10.0.0.7:554", "[::1]:80"])
+schemes = st.sampled_from(["rtsp", "rtsps", "http", "https", "rtmp", "srt", "HTTP"])
+paths = st.sampled_from(["", "/", "/live/ch1", "/v.mjpg?size=1&n=2"])
+
+
+@settings(settings.get_profile("strangers"))
+@given(names, passwords, hosts, schemes, paths)
+def test_no_piece_of_a_password_is_shown(name: str, password: str, host: str, scheme: str, path: str) -> None:
+    bare = f"{name}:{password}@{host}{path}"
+    for text in (f"{scheme}://{bare}", bare, f"{scheme}:/{bare}", f"x location={scheme}://{bare} ! appsink"):
+        shown = redact_credentials(text)
+        pieces = {password[start : start + 3] for start in range(len(password) - 2)}
+        harmless = f"x location={scheme}://…@{host}{path} ! appsink"
+        assert not [piece for piece in pieces if piece in shown and piece not in harmless]
+        assert shown.endswith((f"{host}{path}", f"{host}{path} ! appsink"))
+
+
+@settings(settings.get_profile("strangers"))
+@given(names, passwords, hosts, schemes, paths)
+def test_an_address_leads_to_its_host_or_is_refused(
+    name: str, password: str, host: str, scheme: str, path: str
+) -> None:
+    quoted = f"{scheme}://{name}:{quote(password, safe='')}@{host}{path}"
+    assert encode_credentials(quoted) == quoted  # valid: it stays
+    try:
+        read = urlsplit(encode_credentials(f"{scheme}://{name}:{password}@{host}{path}"))
+    except MediaError as error:
+        assert "percent-encoded" in str(error) and "@" in password
+        return
+    if read.netloc.endswith(f"@{host}"):
+        assert (read.username, unquote(read.password or "")) == (name, unquote(password))
+        assert read.path + (f"?{read.query}" if read.query else "") == path
+    else:  # a valid address, too: NAME:1/…, or NAME:PASS@WORD/…
+        assert re.match(r"\d{1,5}[/?#]|.*@.*[/?#]", password, re.DOTALL)
+
+
+def test_unencoded_passwords_reach_an_http_camera() -> None:
+    def answer(request: str) -> Iterator[bytes]:
+        right = base64.b64encode(b"me:p@s/s:w?o#r%d").decode()
+        if f"Authorization: Basic {right}\r\n" in request and request.startswith("GET /cam "):
+            yield from (format_multipart_head(), format_part(JPEG), format_part(JPEG))
+        else:
+            yield format_response("401 Unauthorized", ["WWW-Authenticate: Basic realm=x"])
+
+    with RawServer(answer) as server:
+        source = MjpegStream(f"http://me:p@s/s:w?o#r%d@127.0.0.1:{server.port}/cam")
+        with pytest.raises(MediaError, match=r"^cannot reach http://…@127\S*/cam: .* percent-encoded, as"):
+            source.open()  # it begins as a valid address of the host "s"
+        for password in ("p%40s/s:w?o#r%d", "p@s%2Fs:w%3Fo%23r%d"):
+            source = MjpegStream(f"http://me:{password}@127.0.0.1:{server.port}/cam")
+            assert read_first_numbers(source) == [5]
+        wrong = MjpegStream(f"http://me:sec/ret@127.0.0.1:{server.port}/cam")
+        with pytest.raises(MediaError, match=r"answers 401 .*password is wrong; .*percent-enc") as raised:
+            wrong.open()
+        assert "sec" not in str(raised.value) + wrong.name
+
+
+class RtspGuard(socketserver.StreamRequestHandler):
+    """Lets nobody in; keeps what it was sent in the server's `heard`."""
+
+    timeout = 5.0
+
+    def handle(self) -> None:
+        number = b""
+        for line in self.rfile:
+            self.server.heard += line.decode()  # type: ignore[attr-defined]
+            number = line if line.startswith(b"CSeq") else number
+            if line == b"\r\n":
+                challenge = b'WWW-Authenticate: Basic realm="x"\r\n\r\n'
+                self.wfile.write(b"RTSP/1.0 401 Unauthorized\r\n" + number + challenge)
+
+
+@pytest.mark.parametrize("password", ["sec/ret", "sec@ret", "sec?ret#:%5", "sec%2Fret", "se:cret"])
+def test_an_rtsp_camera_gets_the_whole_password_and_nobody_else_does(password: str) -> None:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), RtspGuard) as server:
+        server.heard = ""  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+        source = NetworkVideo(f"rtsp://me:{password}@127.0.0.1:{server.server_address[1]}/x")
+        with pytest.raises(MediaError, match=r"401 .*percent-encoded, as %25 %40") as raised:
+            source.open()
+        server.shutdown()
+    sent = base64.b64encode(f"me:{unquote(password)}".encode()).decode()
+    assert f"Authorization: Basic {sent}" in server.heard  # type: ignore[attr-defined]
+    shown = "".join(traceback.format_exception(raised.value)) + source.name
+    assert "sec" not in shown and "ret@" not in shown
+
+
+def test_an_answer_that_drips_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(_: str) -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\nX: "
+        while True:
+            yield b"x"
+            time.sleep(0.05)
+
+    monkeypatch.setattr(addresses, "ANSWER_TIMEOUT_S", 0.3)
+    with RawServer(answer) as server, pytest.raises(MediaError, match="takes longer than"):
+        as_source(server.url)

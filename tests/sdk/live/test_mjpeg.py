@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from known_bundles import make_noise
 from loopback_camera import (
@@ -65,7 +68,7 @@ def test_any_cutting_of_the_stream_gives_the_same_bodies(
         b"--frame\nContent-Length: 4\n\n\xff\xd8\xff\xd9\n--frame",
         b"--frame\r\ncontent-length:4\r\n\r\n\xff\xd8\xff\xd9--frame",
         b"--frame\r\n\r\n\xff\xd8\xff\xd9\r\n--frame--\r\n",
-        b"frame%s\r\n--frame\r\nContent-Length: 4\r\n\r\n\xff\xd8\xff\xd9" % (b"?" * (2 * MAX_HEADER_BYTES)),
+        b"frame%s\r\n--frame\r\nContent-Length: 4\r\n\r\n\xff\xd8\xff\xd9" % (b"?" * (MAX_HEADER_BYTES // 4)),
         b"--frame\r\nContent-Length: 2\r\n\r\n\xff\xd8\xff\xd9\r\n--frame\r\n",
     ],
     ids=[
@@ -75,6 +78,72 @@ def test_any_cutting_of_the_stream_gives_the_same_bodies(
 )
 def test_odd_streams_are_understood(stream: bytes) -> None:
     assert MultipartParser("frame").feed(stream) == [b"\xff\xd8\xff\xd9"]
+
+
+WRONG_LENGTHS: dict[str, Callable[[int], object]] = {
+    "too small": lambda size: size // 2,
+    "too big by less than a header": lambda size: size + 30,
+    "too big by less than a picture": lambda size: size + 900,
+    "twice as big": lambda size: 2 * size,
+    "huge": lambda size: 10**9 - 1,
+    "longer than any number": lambda size: "9" * 5000,
+    "negative": lambda size: -size,
+    "nothing": lambda size: "",
+    "text": lambda size: "a lot",
+    "a float": lambda size: "1e9",
+    "none, and a header line of 100 kB": lambda size: f"9\r\nX-Junk: {'x' * 100_000}",
+    "none, and 100 kB of header lines": lambda size: "9" + "\r\nX-Junk: x" * 10_000,
+}
+
+
+@pytest.mark.parametrize("make_length", WRONG_LENGTHS.values(), ids=WRONG_LENGTHS)
+@pytest.mark.parametrize("boundary", ["frame", "--frame", ""])
+def test_a_wrong_length_costs_no_picture(make_length: Callable[[int], object], boundary: str) -> None:
+    head = f"--{boundary.lstrip('-')}\r\nContent-Length: {make_length(len(JPEG))}\r\n\r\n"
+    parts, found, counts = MultipartParser(boundary), list[bytes](), list[int]()
+    for _ in range(4):
+        found += parts.feed(head.encode() + JPEG + b"\r\n")
+        counts.append(len(found))
+    assert found == [JPEG] * len(found)
+    assert counts in ([1, 2, 3, 4], [0, 1, 2, 3])  # at once, or with the boundary of the next
+
+
+def test_a_boundary_that_is_a_word_in_a_picture_does_not_end_it() -> None:
+    body = b"\xff\xd8 frame \xff\xd9 and then, much later, " + b"x" * 80 + b"--frame\r\n no header \xff\xd9"
+    for has_length in (True, False):
+        sent = format_part(body, has_length=has_length) * 2 + b"--frame"
+        assert MultipartParser("frame").feed(sent) == [body] * 2
+
+
+lengths = st.integers(-9, 99) | st.integers() | st.text()
+
+
+@settings(settings.get_profile("strangers"))
+@given(
+    garbage=st.lists(
+        st.binary(max_size=60)
+        | st.sampled_from([b"--frame", b"\r\n", b"\r\n\r\n", b"\xff\xd8", b"\xff\xd9", b"x" * 700])
+        | lengths.map(lambda length: f"Content-Length: {length}\r\n\r\n".encode()),
+        max_size=12,
+    ),
+    wrong=st.lists(lengths, min_size=4, max_size=4),
+    places=st.lists(st.integers(0, 5000), max_size=8),
+)
+def test_after_any_garbage_a_whole_picture_is_found(
+    garbage: list[bytes], wrong: list[int | str], places: list[int]
+) -> None:
+    whole = b"\xff\xd8 a picture \xff\xd9"
+    heads = [f"--frame\r\nContent-Length: {length}\r\n\r\n".encode() for length in wrong]
+    sent = b"".join([*garbage, *(head + whole + b"\r\n" for head in heads), b"--frame"])
+    parts, found = MultipartParser("frame"), list[bytes]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mjpeg_reader, "MAX_PART_BYTES", 2000)
+        patch.setattr(mjpeg_reader, "MAX_HEADER_BYTES", 500)
+        for piece in split_at(sent, places):
+            with suppress(MediaError):
+                found += parts.feed(piece)
+            assert len(parts._buffer) <= 2000
+    assert whole in found
 
 
 def test_a_stream_without_end_of_picture_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,6 +246,43 @@ def test_chunked_transfer_is_understood() -> None:
 
     with RawServer(answer) as server:
         assert read_first_numbers(MjpegStream(server.url), 3) == [5, 5, 5]
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"x" * 5000,
+        b"\r\n--frame\r\n\r\n" + JPEG[: len(JPEG) // 2],
+        b"--frame\r\nX: x\r\n",
+        b"--frame\r\n" + b"x" * 90,
+    ],
+    ids=["a part without end", "damaged pictures", "headers without end", "a header line without end"],
+)
+def test_bytes_that_make_no_picture_are_a_loss_that_is_told(
+    identity: Translator, monkeypatch: pytest.MonkeyPatch, piece: bytes
+) -> None:
+    monkeypatch.setattr(mjpeg_reader, "PICTURE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(mjpeg_reader, "MAX_PART_BYTES", 1 << 14)  # mostly reached sooner than the time
+
+    def answer(_: str) -> Iterator[bytes]:
+        yield format_multipart_head()
+        yield b"--frame\r\nContent-Type: image/jpeg\r\n" + b"\r\n" * (b"head" not in piece)
+        while True:
+            yield piece
+            time.sleep(0.02)
+
+    events: list[Event] = []
+    with RawServer(answer) as server:
+        stream = identity.stream(MjpegStream(server.url), on_event=events.append)
+        reader = threading.Thread(target=lambda: list(stream))
+        reader.start()
+        wait_until(lambda: bool(events))
+        stream.close()
+        reader.join()
+    assert re.search(
+        r"has never sent a frame: no picture (for 0 s, though|ended within 16384)", events[0].message
+    )
+    assert bool(stream.stats.undecodable) is (b"JFIF" in piece)
 
 
 # Losses and returns

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from streams import DEADLINE_S, Image, TickingSource, generate_frames, list_sdk_threads, make_flat_image
+from streams import (
+    DEADLINE_S,
+    Image,
+    TickingSource,
+    generate_frames,
+    list_sdk_threads,
+    make_flat_image,
+    wait_until,
+)
 
 from i2i_sdk import BackendError, InputError, MediaError, Translator
-from i2i_sdk.live import Frames, MemorySink, NullSink, Result, Sink, VideoSink
+from i2i_sdk.live import (
+    Frames,
+    MemorySink,
+    MjpegStream,
+    NetworkVideo,
+    NullSink,
+    Result,
+    Sink,
+    Source,
+    VideoSink,
+)
 from i2i_sdk.live.stream import Stream
 from i2i_sdk.media.video_writer import VideoWriter
 
@@ -44,6 +65,89 @@ def test_close_returns_within_a_second_while_a_source_blocks(invert: Translator,
     stream.close()
     assert time.perf_counter() - start < 1.0
     go_on.set()  # what blocks in a caller's own code ends with its next frame; a source of ours has ended
+
+
+class BlockedSource(TickingSource):
+    """Its driver hangs when it is opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on, self.calls = threading.Event(), list[str]()
+
+    def open(self) -> None:
+        assert self.go_on.wait(DEADLINE_S)
+        self.calls.append("opened")
+
+    def release(self) -> None:
+        self.calls.append("released")
+
+
+@pytest.fixture
+def blocked() -> Iterator[dict[str, Callable[[], Source]]]:
+    """Sources whose opening takes for ever, or seconds; they end with the test."""
+    driver = BlockedSource()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        there = f"127.0.0.1:{silent.getsockname()[1]}/"
+        yield {
+            "driver": lambda: driver,
+            "http": lambda: MjpegStream(f"http://{there}"),
+            "rtsp": lambda: NetworkVideo(f"rtsp://{there}"),
+        }
+    driver.go_on.set()
+
+
+@pytest.mark.parametrize("kind", ["driver", "http", "rtsp"])
+@pytest.mark.parametrize("how", ["iterate", "run", "Ctrl-C"])
+def test_a_source_whose_opening_blocks_is_left(
+    invert: Translator, blocked: dict[str, Callable[[], Source]], kind: str, how: str
+) -> None:
+    stream = invert.stream(
+        [Frames(generate_frames()), blocked[kind]()], sinks=[MemorySink()] * (how != "iterate")
+    )
+    moment = time.perf_counter()
+    if how == "Ctrl-C":
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            stream.run()
+    else:
+        threading.Timer(0.3, stream.close).start()
+        assert how == "run" or list(stream) == []  # type: ignore[comparison-overlap]
+        assert how != "run" or stream.run().presented == 0
+    assert time.perf_counter() - moment < 0.3 + 1.2
+
+
+def test_a_source_that_opens_too_late_is_released(invert: Translator) -> None:
+    source = BlockedSource()
+    stream = invert.stream(source)
+    threading.Timer(0.2, stream.close).start()
+    assert list(stream) == []
+    assert source.calls == []
+    source.go_on.set()
+    wait_until(lambda: source.calls == ["opened", "released"])
+
+
+def test_an_error_of_opening_does_not_wait_for_a_source_that_blocks(
+    invert: Translator, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    source, sink = BlockedSource(), MemorySink()
+    with pytest.raises(MediaError, match=r"broken\.mp4"):
+        invert.stream([source, tmp_path / "broken.mp4"], sinks=[sink]).run()
+    source.go_on.set()
+    assert not sink.results
+
+
+def test_sinks_are_opened_after_the_sources(invert: Translator) -> None:
+    source, order = BlockedSource(), list[str]()
+
+    class NotingSink(MemorySink):
+        def open(self, stream: Stream) -> None:
+            order.extend(source.calls)
+            stream.close()
+
+    threading.Timer(0.2, source.go_on.set).start()
+    invert.stream(source, sinks=[NotingSink()]).run()
+    assert order == ["opened"]
 
 
 def test_a_sources_error_reaches_the_caller_after_the_frames_before_it(invert: Translator) -> None:

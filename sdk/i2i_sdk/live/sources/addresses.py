@@ -5,16 +5,52 @@ from __future__ import annotations
 import base64
 import re
 import socket
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, InvalidURL
 from urllib import request
 from urllib.error import URLError
-from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
-from i2i_sdk.errors import MediaError
+from i2i_sdk.errors import MediaError, redact_credentials
 
-CONNECT_TIMEOUT_S = 5.0  # for a connection, and for an answer
+CONNECT_TIMEOUT_S = 5.0  # for a connection, and for each piece of an answer
+ANSWER_TIMEOUT_S = 10.0  # for the head of an answer, however slowly it drips
 MAX_REDIRECTS = 5
+
+NOT_IN_CREDENTIALS = re.compile(r"(?a)%(?![0-9a-fA-F]{2})|[^%\w.~!$&'()*+,;=:-]")
+HOST = r"(?:\[[^\s/?#@\[\]]+\]|[^\s/?#@:\[\]]+)(?::\d{1,5})?"
+ENCODING_ADVICE = (
+    "in a name or password write % @ : / ? # percent-encoded, as %25 %40 %3A %2F %3F %23: p@ss becomes p%40ss"
+)
+
+
+def encode_credentials(url: str) -> str:
+    """`url` with what is not allowed in its name and password percent-encoded: then libraries find the host.
+
+    A valid address stays as it is. In others the host stands after the only "@" that a host can follow.
+    Raises MediaError where there are several of these.
+    """
+    scheme, _, rest = url.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if re.fullmatch(f"(?s)(?:.*@)?{HOST}", authority):
+        end = authority.rfind("@")
+    else:
+        ends = [at.start() for at in re.finditer(rf"@(?={HOST}(?:[/?#]|\Z))", rest)]
+        if len(ends) > 1:
+            problem = "has several places where its host may begin"
+            raise MediaError(f"{redact_credentials(url)} {problem}: {ENCODING_ADVICE}")
+        end = ends[0] if ends else -1
+    if end < 0:
+        return url
+    encoded = NOT_IN_CREDENTIALS.sub(lambda found: quote(found[0], safe="", errors="replace"), rest[:end])
+    return f"{scheme}://{encoded}{rest[end:]}"
+
+
+def advise_encoding(url: str) -> str:
+    """What to do if an address leads nowhere: "" for one without a name and password."""
+    return f"; {ENCODING_ADVICE}" if "@" in url else ""
 
 
 def open_url(url: str, on_connect: Callable[[socket.socket], None] = lambda connected: None) -> HTTPResponse:
@@ -22,6 +58,7 @@ def open_url(url: str, on_connect: Callable[[socket.socket], None] = lambda conn
 
     on_connect: gets every socket as soon as it is connected; shutting it ends the wait for an answer.
     """
+    url = encode_credentials(url)
     response = _send_get(url, on_connect)
     for _ in range(MAX_REDIRECTS):
         if response.status not in (301, 302, 303, 307, 308):
@@ -48,7 +85,7 @@ def _send_get(url: str, on_connect: Callable[[socket.socket], None], authorizati
             raise ValueError
         connection = kind(parts.hostname, parts.port, timeout=CONNECT_TIMEOUT_S)
     except (ValueError, KeyError, HTTPException):
-        raise MediaError(f"{name} is not an http address") from None
+        raise MediaError(f"{name} is not an http address{advise_encoding(url)}") from None
     headers = {"Accept": "multipart/x-mixed-replace, */*", "Connection": "close"}
     if authorization:
         headers["Authorization"] = authorization
@@ -56,7 +93,7 @@ def _send_get(url: str, on_connect: Callable[[socket.socket], None], authorizati
         connection.connect()
         on_connect(connection.sock)
         connection.request("GET", _format_path(url), headers=headers)
-        response = connection.getresponse()
+        response = _await_answer(connection)
         if connection.sock is not None:  # left open by a server that wants to go on; now the response's alone
             connection.sock.close()
         return response
@@ -64,7 +101,32 @@ def _send_get(url: str, on_connect: Callable[[socket.socket], None], authorizati
         raise MediaError(f"{name} is not an http address: spaces are written %20") from None
     except (OSError, HTTPException, ValueError) as error:
         connection.close()
-        raise MediaError(f"cannot reach {name}: {error or type(error).__name__}") from error
+        # Where the address is misread, a text can name a piece of the password as the host.
+        cause = None if "…@" in name else error
+        reason = f"{cause or type(error).__name__}{advise_encoding(url)}"
+        raise MediaError(f"cannot reach {name}: {reason}") from cause
+
+
+def _await_answer(connection: HTTPConnection) -> HTTPResponse:
+    """The head of the answer. A socket's own timeout is for each piece of it only."""
+    waiting, is_late = connection.sock, threading.Event()
+
+    def end_wait() -> None:
+        is_late.set()
+        with suppress(OSError):
+            waiting.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(ANSWER_TIMEOUT_S, end_wait)
+    timer.daemon = True
+    timer.start()
+    try:
+        response = connection.getresponse()
+    finally:
+        timer.cancel()
+    if is_late.is_set():  # for http.client, what came until then is all of it
+        response.close()
+        raise TimeoutError(f"its answer takes longer than {ANSWER_TIMEOUT_S:.0f} s")
+    return response
 
 
 def _resolve_redirect(url: str, location: str) -> str:
@@ -72,7 +134,7 @@ def _resolve_redirect(url: str, location: str) -> str:
     try:
         old, new = urlsplit(url), urlsplit(urljoin(url, location))
     except ValueError:
-        problem = f"sends us to {location!r}, which is not an address"
+        problem = f"sends us to {redact_credentials(location)!r}, which is not an address"
         raise MediaError(f"{redact_credentials(url)} {problem}") from None
     same = (old.scheme, old.netloc.rpartition("@")[2]) == (new.scheme, new.netloc)
     return urlunsplit(new._replace(netloc=old.netloc) if same else new)
@@ -124,12 +186,5 @@ def _explain_unauthorized(url: str, response: HTTPResponse) -> str:
         schemes = " or ".join(kind.capitalize() for kind in kinds)
         return f"; it wants {schemes} authentication, supported are Basic and Digest: change it in the camera"
     if urlsplit(url).username is not None:
-        return "; name or password is wrong"
+        return f"; name or password is wrong{advise_encoding(url)}"
     return "; put the name and password into the address: http://NAME:PASSWORD@HOST/"
-
-
-def redact_credentials(url: str) -> str:
-    """`url` as it may be shown: without a name and password before the host or a password in the query."""
-    # The second form is a password that has a "/" and ought to be quoted.
-    named = r"(?<=://)(?:[^/?#\s]*@|[^/?#\s@]*:(?!\d*(?:[/?#]|$))\S*@)"
-    return re.sub(r"(?i)((?:pwd|pass|passwd|password|token)=)[^&\s]+", r"\1…", re.sub(named, "", url))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 
-from i2i_sdk.errors import InputError, MediaError
+from i2i_sdk.errors import InputError, MediaError, redact_credentials
 from i2i_sdk.imaging.geometry import check_frame
 from i2i_sdk.live.sources.mjpeg_reader import STALL_TIMEOUT_S
 from i2i_sdk.live.sources.reconnecting import ConnectionLostError, LiveSource
@@ -74,7 +76,7 @@ class CaptureSource(LiveSource):
             grabbed = self._capture.grab()
             arrived = time.perf_counter()
             found, image = self._capture.retrieve() if grabbed else (False, None)
-            if found:
+            if found and image is not None:  # OpenCV 5 finds an empty picture where converting failed
                 good = arrived
                 yield self.make_captured(check_frame(image), arrived)
             elif arrived - good > STALL_TIMEOUT_S or (not grabbed and arrived - begun < IMMEDIATE_FAILURE_S):
@@ -119,7 +121,8 @@ class GStreamer(CaptureSource):
     """A GStreamer pipeline that ends in an appsink."""
 
     def __init__(self, pipeline: str) -> None:
-        super().__init__(pipeline if len(pipeline) <= 60 else f"{pipeline[:57]}…")
+        shown = redact_credentials(pipeline)
+        super().__init__(shown if len(shown) <= 60 else f"{shown[:57]}…")
         self.pipeline = pipeline
 
     def open(self) -> None:
@@ -132,7 +135,7 @@ class GStreamer(CaptureSource):
             )
         if self._capture is None:
             advice = "try it with gst-launch-1.0. It must end in appsink"
-            raise MediaError(f"GStreamer cannot start {self.pipeline!r}; {advice}")
+            raise MediaError(f"GStreamer cannot start {redact_credentials(self.pipeline)!r}; {advice}")
 
 
 def open_capture(target: int | str, api: int, parameters: Sequence[int] = ()) -> cv2.VideoCapture | None:
@@ -146,15 +149,32 @@ def open_capture(target: int | str, api: int, parameters: Sequence[int] = ()) ->
     Returns:
         The capture, which the caller releases; None where it did not open.
     """
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
+    with _silence, suppress(cv2.error):
         capture = cv2.VideoCapture(target, api, parameters)  # pyright: ignore[reportCallIssue, reportArgumentType]
         return capture if capture.isOpened() else None
-    except cv2.error:
-        return None
-    finally:
-        cv2.utils.logging.setLogLevel(level)
+    return None
+
+
+class _Silence:
+    """OpenCV logs nothing meanwhile. Its level is one for all threads: the last that leaves restores it."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = threading.Lock(), 0, 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                cv2.utils.logging.setLogLevel(self._before)
+
+
+_silence = _Silence()
 
 
 def list_cameras() -> list[int]:

@@ -16,66 +16,90 @@ from http.client import HTTPException, HTTPResponse
 
 import numpy as np
 
-from i2i_sdk.errors import MediaError
-from i2i_sdk.live.sources.addresses import open_url, redact_credentials
+from i2i_sdk.errors import MediaError, redact_credentials
+from i2i_sdk.live.sources.addresses import open_url
 from i2i_sdk.live.sources.reconnecting import ConnectionLostError, LiveSource
 from i2i_sdk.live.sources.source import Captured, Image
 from i2i_sdk.media.images import decode_image
 
 STALL_TIMEOUT_S = 5.0  # without a byte: the connection is taken for lost
+PICTURE_TIMEOUT_S = 10.0  # without a picture, though bytes come
 READ_BYTES = 1 << 22  # bytes: more than a socket's buffer holds, so that one read empties it
 MAX_PART_BYTES = 1 << 26  # bytes of one picture with its header
-MAX_HEADER_BYTES = 4096  # bytes, at most, from a boundary to the picture
+MAX_HEADER_BYTES = 1 << 18  # bytes, at most, from a boundary to the picture
 END_OF_JPEG = b"\xff\xd9"
 MAX_PADDING_BYTES = 64  # after it: some cameras pad
+BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+CONTENT_LENGTH = re.compile(rb"(?i)content-length:[ \t]*(\d{1,9})(?!\d)")
 
 
 class MultipartParser:
     """Cuts a multipart stream into its JPEGs, whatever the pieces in which it comes.
 
-    It finds its way back to the next boundary after garbage. A body ends where its length says, if a JPEG
-    ends there: waiting for what follows would cost a frame's time. Else it ends at the next boundary.
+    A body ends where its length says, if a JPEG ends there: waiting for what follows would cost a frame's
+    time. Else, and where a boundary comes sooner, it ends at that. After garbage it finds the next part.
     """
 
     def __init__(self, boundary: str) -> None:
         # Some cameras declare "--frame" and send "--frame", others declare "frame": look for what is common.
-        self._boundary = (boundary.strip('"').lstrip("-") or "--").encode()
+        self._boundary = (boundary.strip('"').lstrip("-") or "--").encode(errors="replace")
+        header = rb"(?:--)?[ \t]*\r?\n(?:[!-9;-~]+:[^\r\n]*\r?\n)*\r?\n"
+        self._part = re.compile(re.escape(self._boundary) + header)
         self._buffer = bytearray()
+        self._searched = 0  # no boundary begins before this place in the first body
 
     def feed(self, data: bytes) -> list[bytes]:
         """The bodies that are complete with `data`. Raises MediaError if one grows beyond all bounds."""
         self._buffer += data
-        bodies: list[bytes] = []
-        while (body := self._next_body()) is not None:
-            bodies.append(body)
+        bodies = list(iter(self._take_body, None))
         if len(self._buffer) > MAX_PART_BYTES:
+            self._cut(len(self._buffer))
             raise MediaError(f"no picture ended within {MAX_PART_BYTES} bytes: this is no MJPEG stream")
         return bodies
 
-    def _next_body(self) -> bytes | None:
+    def _take_body(self) -> bytes | None:
+        if (found := self._find_body()) is None or (end := self._find_end(*found)) is None:
+            return None
+        body = bytes(self._buffer[found[0] : end])
+        self._cut(end)
+        return body
+
+    def _find_body(self) -> tuple[int, int] | None:
+        """Where the first body begins, and where it ends by its header: there too if no length is said."""
         while (start := self._buffer.find(self._boundary)) >= 0:
-            head = re.search(rb"\r?\n\r?\n", self._buffer[start : start + MAX_HEADER_BYTES])
-            if head is not None:
-                break
-            if len(self._buffer) < start + MAX_HEADER_BYTES:
+            if (blank := BLANK_LINE.search(self._buffer, start)) is None:
+                self._cut(max(start, len(self._buffer) - MAX_HEADER_BYTES))
                 return None
-            del self._buffer[: start + 1]  # what looks like a boundary, and is none
-        else:
-            del self._buffer[: max(0, len(self._buffer) - len(self._boundary) + 1)]  # it may have begun
-            return None
-        body = start + head.end()
-        length = re.search(rb"(?i)content-length:\s*(\d+)", self._buffer[start:body])
-        end = body + int(length[1]) if length else body
-        if end > len(self._buffer):
-            return None
-        if END_OF_JPEG in self._buffer[max(body, end - MAX_PADDING_BYTES) : end]:
-            found = bytes(self._buffer[body:end])
-        elif (end := self._buffer.find(self._boundary, body)) >= 0:  # no length was said, or a wrong one
-            found = bytes(self._buffer[body:end]).rstrip(b"-").rstrip(b"\r\n")
-        else:
-            return None
+            start = self._buffer.find(
+                self._boundary, max(start, blank.start() - MAX_HEADER_BYTES), blank.start()
+            )
+            if start >= 0:
+                lengths = CONTENT_LENGTH.findall(self._buffer, start, blank.end())
+                return blank.end(), blank.end() + int(lengths[-1] if lengths else 0)
+            self._cut(blank.start())
+        self._cut(max(0, len(self._buffer) - len(self._boundary) + 1))  # it may have begun
+        return None
+
+    def _find_end(self, body: int, by_length: int) -> int | None:
+        at, places = max(body, self._searched) - 1, list[int]()
+        while (at := self._buffer.find(self._boundary, at + 1)) >= 0:
+            places.append(at)
+        self._searched = places[0] if places else max(body, len(self._buffer) - len(self._boundary) + 1)
+        if body < by_length <= len(self._buffer):
+            places.append(by_length)
+        for place in sorted(places):
+            end = self._buffer.rfind(END_OF_JPEG, max(body, place - MAX_PADDING_BYTES), place)
+            if end >= 0:
+                return end + len(END_OF_JPEG)
+            # A damaged one, unless the boundary is a word in the picture: no header follows that.
+            if self._part.match(self._buffer, place, place + MAX_HEADER_BYTES):
+                return place
+        return None
+
+    def _cut(self, end: int) -> None:
+        """Forget what stands before `end`."""
         del self._buffer[:end]
-        return found
+        self._searched = 0
 
 
 class MjpegStream(LiveSource):
@@ -108,6 +132,7 @@ class MjpegStream(LiveSource):
 
     def read(self) -> Iterator[Captured]:
         """Frames until the connection is lost. Raises ConnectionLostError."""
+        good = time.perf_counter()
         while not self.stopped.is_set():
             bodies = self._parts.feed(self._receive())
             arrived = time.perf_counter()
@@ -116,8 +141,11 @@ class MjpegStream(LiveSource):
                 if image is not None:
                     self.skipped += len(bodies)
                     yield self.make_captured(image, arrived)
+                    good = time.perf_counter()
                     break
                 self.undecodable += 1
+            if arrived - good > PICTURE_TIMEOUT_S:
+                raise ConnectionLostError(f"no picture for {PICTURE_TIMEOUT_S:.0f} s, though it sends data")
 
     def _shut(self) -> None:
         """Shut the socket, which also ends a read that waits in another thread."""

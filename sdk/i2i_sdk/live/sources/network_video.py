@@ -16,13 +16,14 @@ from av.error import ExitError, FFmpegError, InvalidDataError
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from i2i_sdk.errors import MediaError
-from i2i_sdk.live.sources.addresses import CONNECT_TIMEOUT_S, redact_credentials
+from i2i_sdk.errors import MediaError, redact_credentials
+from i2i_sdk.live.sources.addresses import CONNECT_TIMEOUT_S, advise_encoding, encode_credentials
 from i2i_sdk.live.sources.mjpeg_reader import STALL_TIMEOUT_S
 from i2i_sdk.live.sources.reconnecting import ConnectionLostError, LiveSource
 from i2i_sdk.live.sources.source import Captured
 from i2i_sdk.media.decoded_frames import FrameConverter
 
+PICTURE_TIMEOUT_S = 30.0  # without a picture, though packets come: some cameras send key frames that seldom
 READ_TIMEOUT_S = 0.9  # how long a read may wait for data: closing a stream waits for it
 # RTSP's pictures come over TCP where the server can: over UDP, lost packets smear the picture.
 RTSP_OPTIONS = {"rtsp_flags": "prefer_tcp"}
@@ -45,16 +46,18 @@ class NetworkVideo(LiveSource):
     def open(self) -> None:
         """Ask for the stream. Raises MediaError."""
         options = RTSP_OPTIONS if self.url.lower().startswith("rtsp") else {}
+        url, timeouts = encode_credentials(self.url), (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
         begun = time.perf_counter()
         try:
-            self._container = av.open(self.url, options=options, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S))
-        except (FFmpegError, UnicodeError) as error:
+            self._container = av.open(url, options=options, timeout=timeouts)
+        except (FFmpegError, UnicodeError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "this is not an address"
             if time.perf_counter() - begun >= CONNECT_TIMEOUT_S:  # FFmpeg has many names for it
                 reason = f"no answer within {CONNECT_TIMEOUT_S:.0f} s"
             raise MediaError(  # without FFmpeg's own text, which has the password
                 f"cannot open {self.name}: {reason}. Is the address right, does a player such as VLC show "
                 "it? Name and password go into the address: rtsp://NAME:PASSWORD@HOST/…"
+                f"{advise_encoding(url)}"
             ) from None
         if not self._container.streams.video:
             self.release()
@@ -66,14 +69,19 @@ class NetworkVideo(LiveSource):
     def read(self) -> Iterator[Captured]:
         """Frames until it is lost. Raises ConnectionLostError."""
         assert self._container is not None and self._stream is not None
-        heard = time.perf_counter()
+        heard = good = time.perf_counter()
         while not self.stopped.is_set():
             try:
                 # All of its streams: sound alone must not keep this thread from being stopped.
                 for packet in self._container.demux():
                     if packet.stream_index == self._stream.index:
                         heard = time.perf_counter()
-                        yield from self._decode(packet, heard)
+                        for captured in self._decode(packet, heard):
+                            yield captured
+                            good = time.perf_counter()
+                        if heard - good > PICTURE_TIMEOUT_S:
+                            problem = f"no picture for {PICTURE_TIMEOUT_S:.0f} s, though it sends data"
+                            raise ConnectionLostError(problem)
                     if self.stopped.is_set():
                         return
                     self._check_stalled(heard)

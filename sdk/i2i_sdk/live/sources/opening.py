@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from i2i_sdk.errors import InputError, MediaError
-from i2i_sdk.live.sources.addresses import open_url, redact_credentials
+from i2i_sdk.errors import InputError, MediaError, redact_credentials
+from i2i_sdk.live.sources.addresses import open_url
 from i2i_sdk.live.sources.cameras import Camera, CameraOptions, GStreamer
 from i2i_sdk.live.sources.mjpeg_reader import MjpegStream
 from i2i_sdk.live.sources.network_video import NetworkVideo
@@ -93,9 +93,10 @@ def _from_text(text: str, realtime: bool) -> Source:
     if " ! " in text:
         return GStreamer(text)
     path = Path(text)
-    if path.is_dir():
+    # An address can be too long for a name, for which Path's own methods raise.
+    if os.path.isdir(text):  # noqa: PTH112
         return ImageFolder(path, realtime=realtime)
-    if not path.exists():
+    if not os.path.exists(text):  # noqa: PTH110
         raise _make_missing_error(text)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         raise InputError(f"{path} is one image: i2i run translates it; a stream takes a folder of images")
@@ -106,14 +107,14 @@ def _from_text(text: str, realtime: bool) -> Source:
 
 def _make_missing_error(text: str) -> InputError:
     """No file or folder: often an address whose first part is missing or mistyped."""
-    if "://" not in text and ADDRESS_PATTERN.match(text):
-        text = redact_credentials(f"http://{text}").removeprefix("http://")
-        advice = "if it is an address, http:// or rtsp:// is missing before it"
-        return InputError(f"there is no file or folder {text}; {advice}")
+    shown = redact_credentials(text)
     if "://" in text:
         schemes = ", ".join(("http://", "https://", *NETWORK_SCHEMES))
-        return InputError(f"{redact_credentials(text)} is not a known address; they begin with {schemes}")
-    return InputError(f"there is no file or folder {text}; a source is {ACCEPTED_SOURCES}")
+        return InputError(f"{shown} is not a known address; they begin with {schemes}")
+    if ADDRESS_PATTERN.match(text):
+        advice = "if it is an address, http:// or rtsp:// is missing before it"
+        return InputError(f"there is no file or folder {shown}; {advice}")
+    return InputError(f"there is no file or folder {shown}; a source is {ACCEPTED_SOURCES}")
 
 
 def _from_http(url: str) -> Source:
