@@ -121,14 +121,16 @@ def choose_bundle_path(checkpoint: StrPath, out: StrPath | None) -> Path:
 
 
 def _load_translator(checkpoint: Path, options: ExportOptions) -> tuple[nn.Module, GeneratorSpec]:
-    """The generator and its spec. Raises ExportError for one that no Translator could use, or goes elsewhere."""
+    """The generator and its spec. Raises ExportError for one that no Translator runs, or goes elsewhere."""
     module, spec = load_generator(
         checkpoint, norm_mode=options.norm_mode, padding=options.padding, upsample=options.upsample
     )
     if problem := spec.explain_no_bundle():
         raise ExportError(f"{checkpoint}: {problem}")
     if broken := [name for name, value in module.state_dict().items() if not value.isfinite().all()]:
-        raise ExportError(f"{checkpoint}: {broken[0]} is not finite, so its training failed; take an earlier one")
+        raise ExportError(
+            f"{checkpoint}: {broken[0]} is not finite, so its training failed; take an earlier one"
+        )
     if options.direction not in (None, spec.direction) and spec.direction != "unknown":
         raise ExportError(f"{checkpoint}: was trained {spec.direction}, not {options.direction}")
     return module, spec
@@ -152,8 +154,8 @@ def _count_macs(module: nn.Module, spec: GeneratorSpec, height: int, width: int)
         return count_macs(module, *spec.get_input_shape(height, width))
     except (RuntimeError, ValueError) as error:  # a border as wide as the map, or a norm over one pixel
         raise ExportError(
-            f"size {height}x{width}: too small for this {spec.config.architecture} ({get_first_line(error)}); "
-            f"try --size {4 * max(height, width)}"
+            f"size {height}x{width}: too small for this {spec.config.architecture} "
+            f"({get_first_line(error)}); try --size {4 * max(height, width)}"
         ) from error
 
 

@@ -71,7 +71,10 @@ def test_every_network_keeps_its_pictures(name: str, tmp_path: Path) -> None:
 NO_TRANSLATORS: list[tuple[GeneratorConfig, str]] = [
     (DcganConfig(latent=12, width=8, size=32), r"makes images of noise.*i2i sample CHECKPOINT"),
     *(
-        (ResnetConfig(*channels, width=4, blocks=1), r"takes {} and gives {} channels, and .* 1 \(gray\) or 3")
+        (
+            ResnetConfig(*channels, width=4, blocks=1),
+            r"takes {} and gives {} channels, and .* 1 \(gray\) or 3",
+        )
         for channels in ((2, 3), (4, 3), (6, 3), (3, 2), (3, 4), (3, 6), (16, 16), (1, 2))
     ),
     (UnetConfig(5, 1, width=4, downs=5), "takes 5 and gives 1 channels"),

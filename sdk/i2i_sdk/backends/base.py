@@ -200,7 +200,7 @@ def check_translator(engine: Engine, source: object, size: tuple[int, int] | Non
     suits = len(output_shape) == 4 and all(map(operator.contains, allowed, output_shape[1:]))
     if output_shape and not suits:
         raise InputError(
-            f"{source}: the engine gives {output_shape} for {input_shape}; a translator gives pictures of the "
-            f"size it takes, with 1 or 3 channels"
+            f"{source}: the engine gives {output_shape} for {input_shape}; a translator gives pictures of "
+            f"the size it takes, with 1 or 3 channels"
         )
     return height, width, channels

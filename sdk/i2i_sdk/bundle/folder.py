@@ -39,8 +39,8 @@ class Bundle:
     def read(cls, path: str | os.PathLike[str]) -> Bundle:
         """Read and check `path/manifest.json`.
 
-        Raises BundleError: no such folder, not valid, newer than this version, paths that leave the folder, or
-        no variant has all of its files.
+        Raises BundleError: no such folder, not valid, newer than this version, paths that leave the folder,
+        or no variant has all of its files.
         """
         folder = Path(path)
         file = folder / MANIFEST
@@ -58,7 +58,7 @@ class Bundle:
         except (BundleError, OSError, ValueError) as error:
             raise BundleError(f"{folder}: {error}") from error
         bundle = cls(folder, manifest)
-        files = {path: bundle._locate(entry) for path, entry in manifest.collect_files().items()}
+        files = {path: bundle.locate(entry) for path, entry in manifest.collect_files().items()}
         missing = {path: file for path, (file, is_there) in files.items() if not is_there}
         if all(any(entry.path in missing for entry in v.files) for v in manifest.variants):
             raise BundleError("; ".join(map(_describe_missing, missing.values())))
@@ -66,7 +66,7 @@ class Bundle:
 
     def file(self, entry: FileEntry) -> Path:
         """The path of a file after its size and SHA-256 matched the manifest's. Raises BundleError."""
-        path, is_there = self._locate(entry)
+        path, is_there = self.locate(entry)
         if not is_there:
             raise BundleError(_describe_missing(path))
         try:
@@ -99,7 +99,7 @@ class Bundle:
                 return self.file(reference.file)
         raise BundleError(f"{self.path}: no reference for {variant.height}x{variant.width}")
 
-    def _locate(self, entry: FileEntry) -> tuple[Path, bool]:
+    def locate(self, entry: FileEntry) -> tuple[Path, bool]:
         """Where a file has to be, and is it there? Raises BundleError for what no bundle may claim."""
         parts = PurePosixPath(entry.path)
         leaves = parts.is_absolute() or ".." in parts.parts or not parts.name
@@ -174,9 +174,9 @@ def write_bundle(out: Path, manifest: Manifest, source_folder: Path, *, force: b
 
 
 def trim_bundle(bundle: Bundle, names: Collection[str]) -> int:
-    """Remove variants from a bundle. Files that others need stay, and so do references of sizes that are left.
+    """Remove variants from a bundle. Files that others need stay, and so do references of the sizes left.
 
-    The new manifest replaces the old one in one step, then files go: whatever interrupts, the bundle is whole.
+    The new manifest replaces the old one in one step, then files go: an interrupt leaves a whole bundle.
 
     Args:
         bundle: that was read.
@@ -201,18 +201,18 @@ def trim_bundle(bundle: Bundle, names: Collection[str]) -> int:
     sizes = {(v.height, v.width) for v in left}
     references = tuple(r for r in old.references if (r.height, r.width) in sizes) or old.references
     manifest = replace(old, variants=left, references=references)
-    with write_atomically(bundle.path / MANIFEST, durable=True) as temporary:
+    with write_atomically(bundle.path / MANIFEST) as temporary:
         temporary.write_text(_serialize(manifest), encoding="utf-8")
     # By identity: two paths of a manifest may be one file, "a" and "./a", or "a" and "A" on some disks.
-    needed = [file for file, is_there in map(bundle._locate, manifest.collect_files().values()) if is_there]
+    needed = [file for file, is_there in map(bundle.locate, manifest.collect_files().values()) if is_there]
     kept = set(map(_identify_file, (bundle.path / MANIFEST, *needed)))
     freed = 0
     for entry in old.collect_files().values():
-        file, is_there = bundle._locate(entry)
+        file, is_there = bundle.locate(entry)
         if is_there and _identify_file(file) not in kept:
             freed += file.stat().st_size
             file.unlink()
-            for folder in file.relative_to(bundle.path).parents:
+            for folder in file.relative_to(bundle.path).parents[:-1]:  # the last is the bundle's own
                 with suppress(OSError):  # it holds other files
                     (bundle.path / folder).rmdir()
     return freed

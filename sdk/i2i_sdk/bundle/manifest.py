@@ -213,8 +213,8 @@ def explain_channels(in_channels: int, out_channels: int) -> str | None:
     if {in_channels, out_channels} <= PICTURE_CHANNELS:
         return None
     return (
-        f"its network takes {in_channels} and gives {out_channels} channels, and bundles hold those that make "
-        f"pictures of pictures: 1 (gray) or 3 (RGB) on either side"
+        f"its network takes {in_channels} and gives {out_channels} channels, and bundles hold those that "
+        f"make pictures of pictures: 1 (gray) or 3 (RGB) on either side"
     )
 
 

@@ -79,7 +79,7 @@ def open_models(sources: Sequence[str], open_one: Callable[[str], Translator] = 
 
 
 def make_served_model(name: str, translator: Translator) -> ServedModel:
-    """Describe a loaded Translator, and check the files that browsers may fetch: damaged ones are left out."""
+    """Describe a loaded Translator, and check the files that browsers may fetch: without damaged ones."""
     bundle, engine, variant = translator.bundle, translator.engine, translator.variant
     on_device, files = _list_on_device(name, bundle) if bundle else ([], {})
     server = OnServer(

@@ -25,7 +25,6 @@ from known_bundles import (
 from i2i_sdk import Bundle, BundleError, Translator, verify
 from i2i_sdk.bundle.folder import trim_bundle
 from i2i_sdk.errors import InputError
-from i2i_sdk.errors import InputError
 from i2i_sdk.server.models import open_models
 
 ORT, FP32, BF16 = (f"{name}-24x40" for name in ("ort-fp32", "openvino-fp32", "openvino-bf16"))
@@ -86,9 +85,7 @@ def test_two_damaged_variants_leave_the_third(owned: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["missing", "one bit"])
 @pytest.mark.parametrize("options", [{"backend": "ort"}, {"precision": "fp32", "backend": "ort"}])
-def test_a_damaged_variant_that_is_named_is_an_error(
-    options: dict[str, str], kind: str, owned: Path
-) -> None:
+def test_a_damaged_variant_that_is_named_is_an_error(options: dict[str, str], kind: str, owned: Path) -> None:
     damage(owned, ORT, kind=kind)
     with pytest.raises(BundleError, match=rf"^{ORT} is damaged: .*{DAMAGE[kind][1]}.*the bundle has: open"):
         Translator(owned, **options)  # type: ignore[arg-type]
@@ -100,7 +97,9 @@ def test_where_none_is_left_every_reason_is_said(kind: str, owned: Path) -> None
     with pytest.raises(BundleError) as caught:
         Translator(owned)
     for file in FILES.values():
-        assert re.search(rf"{re.escape(str(owned / file))}: (its content )?{DAMAGE[kind][1][:12]}", str(caught.value))
+        assert re.search(
+            rf"{re.escape(str(owned / file))}: (its content )?{DAMAGE[kind][1][:12]}", str(caught.value)
+        )
 
 
 def test_reasons_of_those_that_cannot_run_here_are_said_too(owned: Path) -> None:
@@ -141,9 +140,10 @@ def test_a_damaged_reference_leaves_nothing_to_compare_with(
     (owned / "reference.onnx").unlink()
     said = f"{owned / 'reference.onnx'}: {DAMAGE['missing'][1]}"
     assert said in run_command("verify", owned, "--frames", photos, code=2).err
-    assert f"damaged: the reference of 24x40, which i2i verify compares with: {said}" in run_command(
-        "info", owned
-    ).out
+    assert (
+        f"damaged: the reference of 24x40, which i2i verify compares with: {said}"
+        in run_command("info", owned).out
+    )
     assert "PSNR: as at export, since" in run_command("tune", owned, "--frames", photos, "--rounds", 3).out
     quick = "--rounds", 6, "--seconds", 0, "--out", owned.parent / "x.json", "--frames", photos
     assert "quality: as at export" in run_command("bench", owned, *quick).out
