@@ -109,7 +109,7 @@ def check_side_by_side(root: Path, shapes: Mapping[Path, tuple[int, int]]) -> No
         root: the data set's folder.
         shapes: height and width of the files.
     """
-    others = [p for p, (h, w) in shapes.items() if not MIN_PAIR_ASPECT <= w / h <= MAX_PAIR_ASPECT]
+    others = sorted(p for p, (h, w) in shapes.items() if not MIN_PAIR_ASPECT <= w / h <= MAX_PAIR_ASPECT)
     if not others:
         return
     first, (height, width) = others[0], shapes[others[0]]
