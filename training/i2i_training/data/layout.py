@@ -116,7 +116,7 @@ def check_side_by_side(root: Path, shapes: Mapping[Path, tuple[int, int]]) -> No
     raise TrainingError(
         f"{root}: {len(others)} of {len(shapes)} images read so far are not about twice as wide as high "
         f"({first.name} is {width}x{height}), so they are not taken for pairs side by side (A left, B "
-        f"right): if they are, say --layout {SIDE_BY_SIDE}; else put two domains into trainA/ and trainB/, or "
+        f"right): if they are, say --layout {SIDE_BY_SIDE}; else two domains go into trainA/ and trainB/, or "
         f"pairs into A/ and B/ under equal names"
     )
 
