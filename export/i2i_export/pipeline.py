@@ -16,13 +16,14 @@ from i2i_export.options import ExportOptions, StrPath
 from i2i_export.targets import TARGETS, TargetRequest, parse_targets
 from i2i_export.verify_variant import VerifiedVariant, make_parity_case
 from i2i_sdk import __version__
+from i2i_sdk.bundle.decoding import DecodeError, decode
 from i2i_sdk.bundle.folder import Bundle, find_existing_bundle, make_file_entry, write_bundle
-from i2i_sdk.bundle.manifest import SAMPLER_ADVICE, SCHEMA, InputContract, Manifest, ModelInfo, Reference
-from i2i_sdk.errors import BackendError, ExportError
+from i2i_sdk.bundle.manifest import SCHEMA, InputContract, Manifest, ModelInfo, Reference
+from i2i_sdk.errors import BackendError, ExportError, get_first_line
 from i2i_sdk.files import create_temporary_folder
 from i2i_sdk.selection import parse_size
 from i2i_training.checkpoint import LATEST, load_generator
-from i2i_training.networks import DcganConfig, GeneratorSpec, count_macs, count_parameters
+from i2i_training.networks import GeneratorSpec, count_macs, count_parameters
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ def export(
     progress(f"reading {file.name}")
     module, spec = _load_translator(file, options)
     height, width = check_size(parse_size(options.size or spec.default_side), spec)
+    macs = _count_macs(module, spec, height, width)
     model = _describe_model(out, spec, count_parameters(module), options)
     old = find_existing_bundle(out, model, options.force)
     pairs = parse_targets(to, options) if isinstance(to, str) else to
@@ -91,7 +93,6 @@ def export(
         progress(f"writing the graph for {height}x{width}")
         ready, graph = wrap_for_export(module, spec), folder / _choose_reference_name(old, height, width)
         write_onnx(ready, make_example_input(spec, height, width, batch=2), graph)
-        macs = count_macs(module, *spec.get_input_shape(height, width))
         job = Job(ready, spec, graph, folder, scratch, height, width, macs, parity_case, options, progress)
         checked, left_out = _build_variants(requests, job)
         bundle = write_bundle(out, _make_manifest(model, job, checked), job.folder, force=options.force)
@@ -120,12 +121,16 @@ def choose_bundle_path(checkpoint: StrPath, out: StrPath | None) -> Path:
 
 
 def _load_translator(checkpoint: Path, options: ExportOptions) -> tuple[nn.Module, GeneratorSpec]:
-    """The generator and its spec. Raises ExportError for one that makes images of noise or goes elsewhere."""
+    """The generator and its spec. Raises ExportError for one that no Translator runs, or goes elsewhere."""
     module, spec = load_generator(
         checkpoint, norm_mode=options.norm_mode, padding=options.padding, upsample=options.upsample
     )
-    if isinstance(spec.config, DcganConfig):
-        raise ExportError(f"{checkpoint}: {SAMPLER_ADVICE}")
+    if problem := spec.explain_no_bundle():
+        raise ExportError(f"{checkpoint}: {problem}")
+    if broken := [name for name, value in module.state_dict().items() if not value.isfinite().all()]:
+        raise ExportError(
+            f"{checkpoint}: {broken[0]} is not finite, so its training failed; take an earlier one"
+        )
     if options.direction not in (None, spec.direction) and spec.direction != "unknown":
         raise ExportError(f"{checkpoint}: was trained {spec.direction}, not {options.direction}")
     return module, spec
@@ -143,9 +148,23 @@ def check_size(size: tuple[int, int], spec: GeneratorSpec) -> tuple[int, int]:
     return size
 
 
+def _count_macs(module: nn.Module, spec: GeneratorSpec, height: int, width: int) -> int:
+    """Multiply-accumulates of one picture. Raises ExportError where the network has nothing left of it."""
+    try:
+        return count_macs(module, *spec.get_input_shape(height, width))
+    except (RuntimeError, ValueError) as error:  # a border as wide as the map, or a norm over one pixel
+        raise ExportError(
+            f"size {height}x{width}: too small for this {spec.config.architecture} "
+            f"({get_first_line(error)}); try --size {4 * max(height, width)}"
+        ) from error
+
+
 def _describe_model(bundle: Path, spec: GeneratorSpec, parameters: int, options: ExportOptions) -> ModelInfo:
-    """The manifest's page about the model, which is named like its bundle."""
-    return ModelInfo(
+    """The manifest's page about the model, which is named like its bundle.
+
+    Raises ExportError for a text that no manifest may have.
+    """
+    model = ModelInfo(
         name=options.name or bundle.stem,
         architecture=spec.config.architecture,
         options=asdict(spec.config),
@@ -160,6 +179,10 @@ def _describe_model(bundle: Path, spec: GeneratorSpec, parameters: int, options:
         repairs=spec.repairs,
         assumptions=spec.assumptions,
     )
+    try:
+        return decode(ModelInfo, asdict(model), "model")
+    except DecodeError as error:
+        raise ExportError(str(error)) from error
 
 
 def _choose_reference_name(old: Bundle | None, height: int, width: int) -> str:

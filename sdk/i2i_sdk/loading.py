@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import math
-import operator
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from i2i_sdk import backends
-from i2i_sdk.backends.base import Engine
+from i2i_sdk.backends.base import Engine, Files, check_translator
 from i2i_sdk.backends.external import ExternalContract, ExternalEngine
 from i2i_sdk.backends.preference_table import AUTO_DEVICE, DEVICES
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import DEFAULT_FIT, MAX_BATCH, Variant
-from i2i_sdk.errors import BackendError, InputError, redact_credentials
+from i2i_sdk.errors import BackendError, BundleError, InputError, redact_credentials
 from i2i_sdk.imaging import geometry
 from i2i_sdk.selection import Sides, TunedLatency, VariantRequest, choose_variant, load_latencies, parse_size
 from i2i_sdk.zoo import ZOO, describe_checkpoints, find_zoo_bundle
+
+log = logging.getLogger(__name__)
 
 Contract = dict[str, Any]  # the four conventions of a foreign ONNX file, None where not given
 
@@ -51,7 +54,7 @@ def open_source(source: str | os.PathLike[str], request: VariantRequest, contrac
 
     Raises:
         InputError: an option is wrong, the source is not there, or is no translator of images.
-        BundleError: the bundle is invalid, tampered with or too new.
+        BundleError: the bundle is invalid, tampered with or too new, or all variants that suit are damaged.
         BackendError: no variant can run here, or the engine is not what was asked for.
     """
     if request.fit is not None and request.fit not in geometry.FITS:
@@ -71,14 +74,14 @@ def open_source(source: str | os.PathLike[str], request: VariantRequest, contrac
         if options := [name for name, value in contract.items() if value is not None]:
             raise InputError(f"{', '.join(options)}: only for foreign ONNX files; a bundle says this itself")
         bundle = Bundle.read(path)
-        variant, request = _choose_variant(bundle, request)
+        variant, files, request = _choose_variant(bundle, request)
         fit, max_batch, size = bundle.manifest.input.fit, variant.max_batch, (variant.height, variant.width)
         if (fit := request.fit or fit) not in geometry.FITS:
             raise InputError(f"{path}: its fit is {fit!r}; choose one: {', '.join(geometry.FITS)}")
         open_engine = backends.load_backend_class(variant.backend)
-        engine = open_engine(bundle.files_of(variant), variant.precision, request.engine_options)
+        engine = open_engine(files, variant.precision, request.engine_options)
     try:
-        height, width, channels = _check_shape(engine, path, size)
+        height, width, channels = check_translator(engine, path, size)
     except InputError:
         engine.close()
         raise
@@ -102,9 +105,13 @@ def find_source(source: str | os.PathLike[str]) -> Path:
     raise InputError(f"{path}: a bundle (.i2i), an .onnx file or a zoo name is needed")
 
 
-def _choose_variant(bundle: Bundle, request: VariantRequest) -> tuple[Variant, VariantRequest]:
-    """The variant to load, and the request with its provider. Raises InputError, BackendError."""
+def _choose_variant(bundle: Bundle, request: VariantRequest) -> tuple[Variant, Files, VariantRequest]:
+    """The variant to load, its files, and the request with its provider; damaged variants are passed over.
+
+    Raises InputError, BackendError, BundleError.
+    """
     chosen: dict[str, str | None] = {}
+    damaged: dict[str, str] = {}  # variant -> reason
 
     def explain_unsupported(variant: Variant) -> str | None:
         explain = partial(backends.explain_unsupported_variant, variant)
@@ -112,9 +119,31 @@ def _choose_variant(bundle: Bundle, request: VariantRequest) -> tuple[Variant, V
         chosen[variant.name] = provider
         return reason
 
-    latencies = _load_latencies(bundle, request)
-    variant = choose_variant(bundle.manifest.variants, request, latencies, explain_unsupported)
-    return variant, replace(request, provider=chosen[variant.name])
+    latencies, variants = _load_latencies(bundle, request), bundle.manifest.variants
+    first = variants[0]  # whose size is the default as long as any of that size is left
+    left = sorted(variants, key=lambda v: (v.height, v.width) != (first.height, first.width))
+    while True:
+        try:
+            variant = choose_variant(left, request, latencies, explain_unsupported)
+        except (InputError, BackendError) as error:
+            if damaged:
+                raise BundleError(f"{_describe_damage(damaged)}. Of the others: {error}") from error
+            raise
+        try:
+            files = bundle.files_of(variant)
+            break
+        except BundleError as error:
+            damaged[variant.name] = str(error)
+            left.remove(variant)
+            if not left:
+                raise BundleError(f"{_describe_damage(damaged)}. No variant is left") from error
+    if damaged:
+        log.warning("%s; taking %s", _describe_damage(damaged), variant.name)
+    return variant, files, replace(request, provider=chosen[variant.name])
+
+
+def _describe_damage(damaged: Mapping[str, str]) -> str:
+    return "; ".join(f"{name} is damaged: {reason}" for name, reason in damaged.items())
 
 
 def _load_latencies(bundle: Bundle, request: VariantRequest) -> dict[str, TunedLatency]:
@@ -168,28 +197,3 @@ def _open_onnx(path: Path, request: VariantRequest, size: Sides | None, contract
     except BaseException:
         engine.close()
         raise
-
-
-def _check_shape(engine: Engine, path: Path, size: Sides | None) -> tuple[int, int, int]:
-    """The engine's height, width and input channels. Raises InputError unless it keeps the engine contract.
-
-    Files come from strangers: what a manifest or a caller says of one need not be true.
-    """
-    input_shape, output_shape = engine.input_shape, engine.output_shape
-    height, width, channels = input_shape[1:] if len(input_shape) == 4 else (None, None, None)
-    if height is None or width is None or channels not in (1, 3):
-        needed = "a fixed size with 1 or 3 channels is needed"
-        raise InputError(f"{path}: the engine takes {input_shape}; {needed}")
-    if size not in (None, (height, width)):
-        raise InputError(f"{path}: the engine works at {height}x{width} only, not at {size[0]}x{size[1]}")
-    if (engine.input_dtype, engine.output_dtype) != ("uint8", "uint8"):
-        types = f"takes {engine.input_dtype} and gives {engine.output_dtype}"
-        raise InputError(f"{path}: the engine {types}; pictures are uint8 on both sides")
-    allowed = ((None, height), (None, width), (None, 1, 3))
-    suits = len(output_shape) == 4 and all(map(operator.contains, allowed, output_shape[1:]))
-    if output_shape and not suits:
-        raise InputError(
-            f"{path}: the engine gives {output_shape} for {input_shape}; a translator gives pictures of the "
-            f"size it takes, with 1 or 3 channels"
-        )
-    return height, width, channels

@@ -6,6 +6,7 @@ import copy
 import io
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,16 @@ from i2i_sdk.cli.main import main as i2i
 from i2i_sdk.media.images import write_image
 from i2i_sdk.quality.floors import PSNR_FLOORS
 from i2i_sdk.quality.metrics import psnr
-from i2i_training.checkpoint import load_generator
-from i2i_training.networks import DcganConfig, EncoderDecoderConfig, GeneratorConfig, UnetConfig, UnitConfig
+from i2i_training.checkpoint import load_generator, save_generator
+from i2i_training.networks import (
+    DcganConfig,
+    EncoderDecoderConfig,
+    GeneratorConfig,
+    GeneratorSpec,
+    ResnetConfig,
+    UnetConfig,
+    UnitConfig,
+)
 from tests.export.conftest import SMALL, get_variants, make_generator, save_network
 
 ALL = [("ort", "fp32"), ("openvino", "fp32")]
@@ -59,11 +68,62 @@ def test_every_network_keeps_its_pictures(name: str, tmp_path: Path) -> None:
         assert translate(np.zeros((50, 70, 3), np.uint8)).shape == (50, 70, 3)
 
 
-def test_a_network_of_noise_is_refused(tmp_path: Path) -> None:
-    path = save_network(tmp_path / "latest_net_G.safetensors", DcganConfig(latent=12, width=8, size=32))
-    with pytest.raises(ExportError, match=r"makes images of noise.*i2i sample CHECKPOINT"):
-        export(path, ALL, tmp_path / "x.i2i")
+NO_TRANSLATORS: list[tuple[GeneratorConfig, str]] = [
+    (DcganConfig(latent=12, width=8, size=32), r"makes images of noise.*i2i sample CHECKPOINT"),
+    *(
+        (
+            ResnetConfig(*channels, width=4, blocks=1),
+            r"takes {} and gives {} channels, and .* 1 \(gray\) or 3",
+        )
+        for channels in ((2, 3), (4, 3), (6, 3), (3, 2), (3, 4), (3, 6), (16, 16), (1, 2))
+    ),
+    (UnetConfig(5, 1, width=4, downs=5), "takes 5 and gives 1 channels"),
+]
+
+
+@pytest.mark.parametrize(("config", "message"), NO_TRANSLATORS)
+def test_what_no_translator_could_run_is_refused_first(
+    config: GeneratorConfig, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save_network(tmp_path / "latest_net_G.safetensors", config)
+    message = message.format(config.in_channels, config.out_channels)
+    done: list[str] = []
+    with pytest.raises(ExportError, match=message):
+        export(path, ALL, tmp_path / "x.i2i", progress=done.append)
+    assert done == [f"reading {path.name}"] and list(tmp_path.iterdir()) == [path]
+    assert i2i(["info", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert re.search(rf"no bundle can be made of it: .*{message}", said) and "i2i export" not in said
+
+
+@pytest.mark.parametrize("name", ["name", "license", "trained_on"])
+@pytest.mark.parametrize("text", ["two\nlines", "red \x1b[31m", "\ud800"])
+def test_texts_that_no_manifest_may_have_are_refused_first(
+    name: str, text: str, checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    done: list[str] = []
+    with pytest.raises(ExportError, match=rf"^model\.{name}: .* may not stand in a text"):
+        export(checkpoints["resnet"], ALL, tmp_path / "x.i2i", SIZE, done.append, **{name: text})
+    assert done == ["reading resnet.safetensors"] and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["resnet", "mobile", "unit", "encoder_decoder", "resnet_gray"])
+def test_sizes_that_leave_nothing_are_refused_first(name: str, tmp_path: Path) -> None:
+    config = NETWORKS[name]
+    path = save_network(tmp_path / "net.safetensors", replace(config, norm="instance"))
+    side = config.multiple_of
+    with pytest.raises(ExportError, match=rf"size {side}x{side}: too small for this .*--size {4 * side}"):
+        export(path, ALL, tmp_path / "x.i2i", size=side)
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_first(value: float, tmp_path: Path) -> None:
+    module = make_generator(SMALL["resnet"])
+    next(module.parameters()).data[0] = value
+    path = save_generator(tmp_path / "net.safetensors", module, GeneratorSpec(SMALL["resnet"]))
+    with pytest.raises(ExportError, match=r"model\.1\.weight is not finite, so its training failed"):
+        export(path, ALL, tmp_path / "x.i2i", SIZE)
 
 
 def test_reference_graph_obeys_the_uint8_contract(checkpoints: dict[str, Path], tmp_path: Path) -> None:

@@ -222,6 +222,12 @@ def edit_manifest(folder: Path, change: Callable[[Any], object]) -> Path:
     return folder
 
 
+def list_file_entries(data: Any) -> list[dict[str, Any]]:
+    """Every file entry of a manifest's JSON: the references', then the variants'."""
+    references = [reference["file"] for reference in data["references"]]
+    return references + [file for variant in data["variants"] for file in variant["files"]]
+
+
 def give_own_graph(folder: Path, graph: Path) -> Path:
     """The second variant gets a copy of `graph` that no other shares."""
     other = Path(shutil.copy(graph, folder / "other.onnx"))

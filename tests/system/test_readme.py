@@ -120,7 +120,7 @@ def inputs(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).mkdir(parents=True)
         for index in range(8):
             photo = photos[index % 4][index * 8 :][:240, :320]
-            pair = np.hstack([photo, 255 - photo]) if "maps" in name else photo
+            pair = np.hstack([photo[:, :240], 255 - photo[:, :240]]) if "maps" in name else photo
             io.imsave(folder / name / f"{index}.png", pair)
     with VideoWriter(folder / "video.mp4", 320, 240, 25, None) as video:
         for index in range(5):

@@ -30,7 +30,7 @@ def make_located_image(number: int, height: int = 40, width: int = 48) -> Image:
     return np.stack([rows, columns, np.full_like(rows, number)], axis=2).astype(np.uint8)
 
 
-def write_pairs(folder: Path, count: int, height: int = 40, width: int = 48) -> None:
+def write_pairs(folder: Path, count: int, height: int = 46, width: int = 48) -> None:
     """Side-by-side images: the right half is 255 - the left one."""
     for number in range(count):
         a = make_located_image(number, height, width)

@@ -33,6 +33,8 @@ from i2i_training.run.stopping import StopSignals
 Step = Callable[[Batch], dict[str, Tensor]]
 TWO_WAY_RECIPES = ("cyclegan", "unit")
 PIX2PIX = TINY["pix2pix"]
+DIVERGING = [(name, mode) for name in ("pix2pix", "cyclegan", "cut", "unit") for mode in ("lsgan",)]
+DIVERGING += [("encdec", "wgan-gp"), ("dcgan", "vanilla"), ("pix2pix", "vanilla")]
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
@@ -184,6 +186,50 @@ def test_a_loss_that_is_not_finite_is_named_before_anything_was_saved(pictures: 
         train_tiny(run, options=options)
     assert "no checkpoint was written. Begin again with a lower --optim.lr" in str(caught.value)
     assert not read_snapshot(tmp_path)
+
+
+@pytest.mark.parametrize("lr", [1e2, 1e6])
+@pytest.mark.parametrize(("name", "gan_mode"), DIVERGING)
+def test_a_run_that_diverges_is_ended(
+    name: str, gan_mode: str, lr: float, pictures: Path, tmp_path: Path
+) -> None:
+    """Numbers all the way, and of no use; a run of three steps says so, too."""
+    options = replace(TINY[name], optim=OptimOptions(lr=lr), gan_mode=gan_mode)
+    with pytest.raises(TrainingError, match=r"^loss \S+ grew to \d\.\de\+\d+ at step \d, so") as caught:
+        train_tiny(make_run(pictures, tmp_path, steps=3), name, options=options)
+    assert "no checkpoint was written. Begin again with a lower --optim.lr" in str(caught.value)
+    assert not read_snapshot(tmp_path)
+
+
+@pytest.mark.parametrize(("size", "is_over"), [(9.9e3, False), (1.1e4, True), (-5e14, True)])
+def test_losses_beyond_any_use_keep_the_last_good_checkpoint(
+    size: float, is_over: bool, pictures: Path, tmp_path: Path
+) -> None:
+    steps = count(1)
+
+    def growing(batch: Batch, step: Step) -> dict[str, Tensor]:
+        factor = 0.0 if next(steps) != 7 else size  # in this step alone, between two looks
+        return {name: loss * 0 + factor * (name == "D") for name, loss in step(batch).items()}
+
+    run = make_run(pictures, tmp_path, log_every=3)
+    if not is_over:
+        assert run_training(make_changed_recipe(growing), run).is_finished
+        return
+    with pytest.raises(
+        TrainingError, match=rf"^loss D grew to {abs(size):.1e} at step 7, so the t".replace("+", r"\+")
+    ) as caught:
+        run_training(make_changed_recipe(growing), run)
+    assert f"the checkpoint of step 5 in {tmp_path} is good. Go on from there: i2i train" in str(caught.value)
+    assert load_generator(tmp_path / "latest_net_G.safetensors")[1].steps == 5
+
+
+def test_the_penalty_of_a_critic_may_begin_high(pictures: Path, tmp_path: Path) -> None:
+    """Its first steps reach tens of thousands in runs that end well."""
+    recipe = make_seeded_recipe("encdec")
+    step, steps = recipe.step, count(1)
+    recipe.step = lambda batch: step(batch) | ({"D": torch.tensor(4.4e4)} if next(steps) == 1 else {})
+    assert recipe.options.gan_mode == "wgan-gp"
+    assert run_training(recipe, make_run(pictures, tmp_path, steps=2)).is_finished
 
 
 def test_a_good_checkpoint_is_never_replaced_by_a_broken_one(pictures: Path, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def train(
         The generators' paths, the steps done, and why it stopped where it is not finished.
 
     Raises:
-        TrainingError: for options or data that cannot be used, and for a loss that is not finite.
+        TrainingError: for options or data that cannot be used, and for losses that diverge.
         CheckpointError: for a state that cannot be resumed.
 
     Example:

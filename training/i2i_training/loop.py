@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
 from contextlib import closing, nullcontext
@@ -32,7 +33,7 @@ from i2i_training.run.evaluation import (
     plan_evaluation,
     value_to_minimize,
 )
-from i2i_training.run.finite import NonFiniteTracker
+from i2i_training.run.finite import MAX_LOSS, MAX_PENALIZED_LOSS, LossTracker
 from i2i_training.run.journal import RunJournal, open_journal
 from i2i_training.run.run_options import RunOptions
 from i2i_training.run.schedules import LearningRateSchedule
@@ -41,6 +42,7 @@ from i2i_training.run.stopping import StopSignals
 
 SAMPLES = "samples"
 BEST = "best_net_G"
+MIN_ADVICE_STEPS = 1000  # before, pictures look wrong in any run
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class RunContext:
     plan: EvalPlan
     journal: RunJournal | None  # of the first process
     signals: StopSignals
-    non_finite: NonFiniteTracker
+    losses: LossTracker
 
 
 def run_training(recipe: Recipe, run: RunOptions, resume: bool = False) -> TrainingResult:
@@ -83,7 +85,7 @@ def run_training(recipe: Recipe, run: RunOptions, resume: bool = False) -> Train
         How it ended.
 
     Raises:
-        TrainingError: when options or data cannot be used or a loss is not finite.
+        TrainingError: when options or data cannot be used, or the run diverges.
         CheckpointError: for a state that cannot be resumed.
     """
     check_options(recipe, run)
@@ -108,7 +110,8 @@ def run_training(recipe: Recipe, run: RunOptions, resume: bool = False) -> Train
         config = {**asdict(run), **asdict(recipe.options)}
         opened = open_journal(run, config, session.step) if fabric.is_global_zero else nullcontext()
         with opened as journal, StopSignals() as signals:
-            context = RunContext(run, fabric, plan, journal, signals, NonFiniteTracker())
+            limit = MAX_PENALIZED_LOSS if recipe.options.gan_mode == "wgan-gp" else MAX_LOSS
+            context = RunContext(run, fabric, plan, journal, signals, LossTracker(limit))
             stopped_by = _run_steps(session, context)
     paths = tuple(out / f"{LATEST}{g.suffix}.safetensors" for g in recipe.list_generators(recipe.networks))
     return TrainingResult(session.step, session.step >= run.steps, stopped_by, paths, fabric.is_global_zero)
@@ -124,7 +127,7 @@ def _run_steps(state: RunState, context: RunContext) -> str:
         factor = state.learning_rate.compute_factor(step)
         state.recipe.set_learning_rate(factor)
         losses = state.recipe.step(state.data.next(fabric.device))
-        context.non_finite.update(step, losses)
+        context.losses.update(step, losses)
         state.averages.update()
         state.step = step
         late = "minutes" if time.monotonic() > deadline else ""
@@ -155,7 +158,7 @@ def _evaluate_and_keep_best(state: RunState, context: RunContext) -> None:
     if context.journal is not None:
         result = evaluate(state.recipe.list_generators(state.averages.get_networks()), plan, fabric)
         # Early on, colors that are wrong say nothing yet.
-        warnings = result.warnings if 4 * state.step >= run.steps else []
+        warnings = result.warnings if state.step >= max(MIN_ADVICE_STEPS, run.steps / 4) else []
         context.journal.log_scores(state.step, result.scores, warnings)
         for name, grid in result.grids.items():
             path = Path(run.out) / SAMPLES / f"step_{state.step:06d}_{name}.jpg"
@@ -212,22 +215,29 @@ def _check_weights(state: RunState, run: RunOptions) -> None:
 
 
 def _check_losses(state: RunState, context: RunContext) -> None:
-    """Raise TrainingError if a loss was not finite in any step so far."""
-    step, names = context.non_finite.find_first(context.fabric)
-    if names:
-        _raise_non_finite([f"loss {name}" for name in names], step, state, context.run)
+    """Raise TrainingError if a loss was not finite, or beyond any use, in any step so far."""
+    step, broken = context.losses.find_first(context.fabric)
+    if not broken:
+        return
+    if names := [f"loss {name}" for name, value in broken.items() if not math.isfinite(value)]:
+        _raise_non_finite(names, step, state, context.run)
+    name, value = next(iter(broken.items()))
+    problem = f"loss {name} grew to {value:.1e} at step {step}, so the training has diverged"
+    _raise_diverged(problem, state, context.run, "a lower --optim.lr")
 
 
 def _raise_non_finite(names: list[str], step: int, state: RunState, run: RunOptions) -> NoReturn:
-    """Raise TrainingError naming what is not finite, and the last good checkpoint."""
+    problem = f"{', '.join(names[:3])} is not finite at step {step}"
+    _raise_diverged(problem, state, run, "a lower --optim.lr or --precision 32-true")
+
+
+def _raise_diverged(problem: str, state: RunState, run: RunOptions, advice: str) -> NoReturn:
+    """Raise TrainingError with what went wrong, and the last good checkpoint."""
     kept, start = "no checkpoint was written", "Begin again with"
     if state.saved_step:
         kept = f"the checkpoint of step {state.saved_step} in {run.out} is good"
         start = f"Go on from there: i2i train --resume {shlex.quote(run.out)}, with"
-    raise TrainingError(
-        f"{', '.join(names[:3])} is not finite at step {step}; {kept}. "
-        f"{start} a lower --optim.lr or --precision 32-true"
-    )
+    raise TrainingError(f"{problem}; {kept}. {start} {advice}")
 
 
 def check_options(recipe: Recipe, run: RunOptions) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk.errors import BackendError, get_first_line
+from i2i_sdk.errors import BackendError, InputError, get_first_line
 from i2i_sdk.files import Closing
 
 CLOSED_MESSAGE = "this engine is closed: make a new Translator"
@@ -170,3 +171,36 @@ class Backend(Protocol):
     def explain_unsupported(self, precision: str) -> str | None:
         """Why this engine cannot run here with `precision`, with what to do; None if it can."""
         ...
+
+
+def check_translator(engine: Engine, source: object, size: tuple[int, int] | None) -> tuple[int, int, int]:
+    """The engine's height, width and input channels, if it maps pictures to pictures of their size.
+
+    Files come from strangers: what a manifest or a caller says of one need not be true.
+
+    Args:
+        engine: that is loaded.
+        source: what it was loaded from, for the error.
+        size: height and width that it has to have, where somebody says so.
+
+    Raises:
+        InputError: it is no translator, or has another size.
+    """
+    input_shape, output_shape = engine.input_shape, engine.output_shape
+    height, width, channels = input_shape[1:] if len(input_shape) == 4 else (None, None, None)
+    if height is None or width is None or channels not in (1, 3):
+        needed = "a fixed size with 1 or 3 channels is needed"
+        raise InputError(f"{source}: the engine takes {input_shape}; {needed}")
+    if size not in (None, (height, width)):
+        raise InputError(f"{source}: the engine works at {height}x{width} only, not at {size[0]}x{size[1]}")
+    if (engine.input_dtype, engine.output_dtype) != ("uint8", "uint8"):
+        types = f"takes {engine.input_dtype} and gives {engine.output_dtype}"
+        raise InputError(f"{source}: the engine {types}; pictures are uint8 on both sides")
+    allowed = ((None, height), (None, width), (None, 1, 3))
+    suits = len(output_shape) == 4 and all(map(operator.contains, allowed, output_shape[1:]))
+    if output_shape and not suits:
+        raise InputError(
+            f"{source}: the engine gives {output_shape} for {input_shape}; a translator gives pictures of "
+            f"the size it takes, with 1 or 3 channels"
+        )
+    return height, width, channels

@@ -1,7 +1,8 @@
 """A bundle: the folder `name.i2i/` with a manifest and the files of its variants.
 
 The only contract between export and sdk. Bundles come from strangers: paths stay inside the folder,
-links are refused, sizes are bounded, and a file is used only after its SHA-256 matched.
+links are refused, sizes are bounded, and a file is used only after its SHA-256 matched. A missing or damaged
+file costs the variants that need it, no others.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import shutil
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from i2i_sdk.bundle.manifest import FileEntry, Manifest, ModelInfo, Variant, read_manifest
-from i2i_sdk.errors import BundleError
-from i2i_sdk.files import create_temporary_folder, hash_file
+from i2i_sdk.errors import BundleError, InputError
+from i2i_sdk.files import create_temporary_folder, hash_file, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +39,8 @@ class Bundle:
     def read(cls, path: str | os.PathLike[str]) -> Bundle:
         """Read and check `path/manifest.json`.
 
-        Raises BundleError: no such folder, not valid, newer than this version, paths that leave the folder.
+        Raises BundleError: no such folder, not valid, newer than this version, paths that leave the folder,
+        or no variant has all of its files.
         """
         folder = Path(path)
         file = folder / MANIFEST
@@ -50,25 +55,42 @@ class Bundle:
             manifest = read_manifest(json.loads(file.read_text(encoding="utf-8")))
         except RecursionError:
             raise BundleError(f"{folder}: {MANIFEST} is nested too deep") from None
-        except (BundleError, ValueError) as error:
+        except (BundleError, OSError, ValueError) as error:
             raise BundleError(f"{folder}: {error}") from error
         bundle = cls(folder, manifest)
-        for entry in manifest.collect_files().values():
-            bundle._locate(entry)
+        files = {path: bundle.locate(entry) for path, entry in manifest.collect_files().items()}
+        missing = {path: file for path, (file, is_there) in files.items() if not is_there}
+        if all(any(entry.path in missing for entry in v.files) for v in manifest.variants):
+            raise BundleError("; ".join(map(_describe_missing, missing.values())))
         return bundle
 
     def file(self, entry: FileEntry) -> Path:
         """The path of a file after its size and SHA-256 matched the manifest's. Raises BundleError."""
-        path = self._locate(entry)
-        if (size := path.stat().st_size) != entry.bytes:
+        path, is_there = self.locate(entry)
+        if not is_there:
+            raise BundleError(_describe_missing(path))
+        try:
+            size = path.stat().st_size
+            sha256 = hash_file(path) if size == entry.bytes else ""  # not gigabytes of something else
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read: {error.strerror}; copy the bundle again") from error
+        if size != entry.bytes:
             raise BundleError(f"{path}: has {size} bytes instead of {entry.bytes}; copy the bundle again")
-        if hash_file(path) != entry.sha256:
+        if sha256 != entry.sha256:
             raise BundleError(f"{path}: its content is not what the manifest's SHA-256 says; do not use it")
         return path
 
     def files_of(self, variant: Variant) -> tuple[Path, ...]:
         """All files of a variant, each checked as by `file`."""
         return tuple(self.file(entry) for entry in variant.files)
+
+    def explain_damage(self, variant: Variant) -> str | None:
+        """What is wrong with a variant's files, each of which is read; None if nothing is."""
+        try:
+            self.files_of(variant)
+        except BundleError as error:
+            return str(error)
+        return None
 
     def reference_for(self, variant: Variant) -> Path:
         """The FP32 graph that a variant is compared with, checked as by `file`."""
@@ -77,7 +99,8 @@ class Bundle:
                 return self.file(reference.file)
         raise BundleError(f"{self.path}: no reference for {variant.height}x{variant.width}")
 
-    def _locate(self, entry: FileEntry) -> Path:
+    def locate(self, entry: FileEntry) -> tuple[Path, bool]:
+        """Where a file has to be, and is it there? Raises BundleError for what no bundle may claim."""
         parts = PurePosixPath(entry.path)
         leaves = parts.is_absolute() or ".." in parts.parts or not parts.name
         if leaves or not {"\\", ":"}.isdisjoint(entry.path):
@@ -92,12 +115,13 @@ class Bundle:
                 path = path / part
                 if path.is_symlink():
                     raise BundleError(f"{path}: is a link; bundles hold plain files only")
-            found = path.is_file()
+            return path, path.is_file()
         except OSError as error:  # a name longer than the file system allows
             raise BundleError(f"{self.path}: a path in the manifest cannot be opened: {error}") from error
-        if not found:
-            raise BundleError(f"{path}: is listed in the manifest but not there; copy the bundle again")
-        return path
+
+
+def _describe_missing(file: Path) -> str:
+    return f"{file}: is listed in the manifest but not there; copy the bundle again"
 
 
 def make_file_entry(folder: Path, path: Path) -> FileEntry:
@@ -135,7 +159,7 @@ def write_bundle(out: Path, manifest: Manifest, source_folder: Path, *, force: b
         for path, source in files.items():
             (fresh / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, fresh / path)
-        (fresh / MANIFEST).write_text(json.dumps(manifest.to_json(), indent=1) + "\n", encoding="utf-8")
+        (fresh / MANIFEST).write_text(_serialize(manifest), encoding="utf-8")
         Bundle.read(fresh)
         aside = folder / "old"
         try:
@@ -147,6 +171,56 @@ def write_bundle(out: Path, manifest: Manifest, source_folder: Path, *, force: b
                 aside.rename(out)
             raise
     return Bundle.read(out)
+
+
+def trim_bundle(bundle: Bundle, names: Collection[str]) -> int:
+    """Remove variants from a bundle. Files that others need stay, and so do references of the sizes left.
+
+    The new manifest replaces the old one in one step, then files go: an interrupt leaves a whole bundle.
+
+    Args:
+        bundle: that was read.
+        names: of its variants; damaged ones may be removed, too.
+
+    Returns:
+        The bytes that were freed.
+
+    Raises:
+        InputError: a variant is not there, or none would be left whose files are whole.
+        BundleError: the bundle claims what none may claim.
+    """
+    old, all_names = bundle.manifest, [v.name for v in bundle.manifest.variants]
+    if unknown := [name for name in names if name not in all_names]:
+        raise InputError(f"{bundle.path}: no variant {unknown[0]!r}; it has: {', '.join(all_names)}")
+    left = tuple(v for v in old.variants if v.name not in names)
+    if all(map(bundle.explain_damage, left)):
+        raise InputError(
+            f"{bundle.path}: of {', '.join(all_names)} none that is whole would be left; to remove all of "
+            f"them, delete the folder"
+        )
+    sizes = {(v.height, v.width) for v in left}
+    references = tuple(r for r in old.references if (r.height, r.width) in sizes) or old.references
+    manifest = replace(old, variants=left, references=references)
+    with write_atomically(bundle.path / MANIFEST) as temporary:
+        temporary.write_text(_serialize(manifest), encoding="utf-8")
+    # By identity: two paths of a manifest may be one file, "a" and "./a", or "a" and "A" on some disks.
+    needed = [file for file, is_there in map(bundle.locate, manifest.collect_files().values()) if is_there]
+    kept = set(map(_identify_file, (bundle.path / MANIFEST, *needed)))
+    freed = 0
+    for entry in old.collect_files().values():
+        file, is_there = bundle.locate(entry)
+        if is_there and _identify_file(file) not in kept:
+            freed += file.stat().st_size
+            file.unlink()
+            for folder in file.relative_to(bundle.path).parents[:-1]:  # the last is the bundle's own
+                with suppress(OSError):  # it holds other files
+                    (bundle.path / folder).rmdir()
+    return freed
+
+
+def _identify_file(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_dev, status.st_ino
 
 
 def find_existing_bundle(out: Path, model: ModelInfo, force: bool) -> Bundle | None:
@@ -175,13 +249,26 @@ def find_existing_bundle(out: Path, model: ModelInfo, force: bool) -> Bundle | N
             return None
         raise BundleError(f"{error}. --force replaces it") from error
     if _serialize_identity(old.manifest.model) == _serialize_identity(model):
-        return old
+        try:
+            for entry in old.manifest.collect_files().values():
+                old.file(entry)
+        except BundleError as error:
+            if not force:
+                damaged = " ".join(v.name for v in old.manifest.variants if old.explain_damage(v))
+                trim = f"remove what is damaged: i2i bundle trim {shlex.quote(str(out))} {damaged}; or "
+                raise BundleError(f"{error}. First {trim * bool(damaged)}--force replaces it") from error
+        else:
+            return old
     if force:
         return None
     raise BundleError(
         f"{out}: was made from another checkpoint or with other options ({old.manifest.model.name}); "
         f"choose another name with -o, or --force to replace it"
     )
+
+
+def _serialize(manifest: Manifest) -> str:
+    return json.dumps(manifest.to_json(), indent=1) + "\n"
 
 
 def _serialize_identity(model: ModelInfo) -> str:

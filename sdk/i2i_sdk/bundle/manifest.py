@@ -21,6 +21,7 @@ SAMPLER_ADVICE = (
 )
 SCHEMA = 2  # raised when older readers would misunderstand a manifest
 DEFAULT_FIT = "resize"  # how frames of other sizes are brought to the engine's size
+PICTURE_CHANNELS = frozenset((1, 3))  # gray and RGB
 MAX_SIDE = 16384  # pixels of a variant's height or width
 MAX_BATCH = 8  # images at once that graphs and engines are made for
 MAX_PAGE_BYTES = 30 * 10**6  # of one file in a web page: 12 s at 20 Mbit/s, twice onnxruntime-web's own 14 MB
@@ -121,7 +122,7 @@ class InputContract:
     """
 
     in_channels: int  # 1 or 3
-    out_channels: int
+    out_channels: int  # 1 or 3
     multiple_of: int  # sides of an exported size divide by this
     fit: str = DEFAULT_FIT  # where the user says nothing
 
@@ -188,6 +189,9 @@ def read_manifest(data: object) -> Manifest:
     _require(bool(manifest.variants and manifest.references), "manifest: it has no variants or no reference")
     for index, reference in enumerate(manifest.references):
         _check_size(reference, f"manifest.references[{index}]")
+    channels = manifest.input.in_channels, manifest.input.out_channels
+    if problem := explain_channels(*channels):
+        raise BundleError(f"manifest.input: {problem}")
     levels = ", ".join(VERIFICATION_LEVELS)
     for index, variant in enumerate(manifest.variants):
         where, verified, batch = f"manifest.variants[{index}]", variant.verified, variant.max_batch
@@ -202,6 +206,16 @@ def read_manifest(data: object) -> Manifest:
         problem = f"manifest: {entry.path} is listed with two different hashes or sizes"
         _require(files[entry.path] == entry, problem)
     return manifest
+
+
+def explain_channels(in_channels: int, out_channels: int) -> str | None:
+    """Why no translator can be made of a network with these channels; None if one can."""
+    if {in_channels, out_channels} <= PICTURE_CHANNELS:
+        return None
+    return (
+        f"its network takes {in_channels} and gives {out_channels} channels, and bundles hold those that "
+        f"make pictures of pictures: 1 (gray) or 3 (RGB) on either side"
+    )
 
 
 def _require(holds: bool, problem: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import Parity, Variant
 from i2i_sdk.cli.common import add_options, format_run_command, parse_measuring, read_bundle
 from i2i_sdk.cli.tables import print_table
-from i2i_sdk.errors import InputError
+from i2i_sdk.errors import BundleError, InputError
 from i2i_sdk.perf import bench
 from i2i_sdk.perf.bench import ORT_DEFAULT, BenchOptions, Progress
+from i2i_sdk.perf.candidates import Candidate
 from i2i_sdk.perf.compare import find_changes, find_machine_differences, find_unmatched_rows
 from i2i_sdk.perf.energy import NOT_AVAILABLE, EnergyMeter, open_meters
 from i2i_sdk.perf.machine import describe_machine
@@ -21,6 +23,8 @@ from i2i_sdk.perf.record import Record, Row, make_record, read_record, write_rec
 from i2i_sdk.perf.tables import build_tables, format_conditions
 from i2i_sdk.quality.verify_bundle import verify_bundle
 from i2i_sdk.selection import parse_size
+
+log = logging.getLogger(__name__)
 
 MIN_ROUNDS = 6
 
@@ -122,7 +126,7 @@ def bench_bundle(
 
     Raises:
         BackendError: no variant runs here.
-        InputError, MediaError, BundleError: the frames or the reference cannot be had.
+        InputError, MediaError: the frames cannot be had.
     """
     sizes = dict.fromkeys((v.height, v.width) for v in variants)
     rows: list[Row] = []
@@ -131,8 +135,11 @@ def bench_bundle(
     try:
         if frames is not None:
             progress("comparing pictures with the reference's")
-            outcomes = verify_bundle(bundle, frames, options.threads)
-            parities = {name: outcome.parity for name, outcome in outcomes.items() if outcome.parity}
+            try:
+                outcomes = verify_bundle(bundle, frames, options.threads)
+                parities = {name: outcome.parity for name, outcome in outcomes.items() if outcome.parity}
+            except BundleError as error:
+                log.warning("the quality is as at export, since there is nothing to compare with: %s", error)
         with QuietMonitor() as quiet:
             for size in sizes:
                 same = [v for v in variants if (v.height, v.width) == size]
@@ -140,7 +147,7 @@ def bench_bundle(
                     found, comparison = bench.bench_variants(
                         bundle,
                         same,
-                        [bench.make_reference_candidate(bundle, same[0], batch)],
+                        _list_baselines(bundle, same[0], batch),
                         ORT_DEFAULT,
                         batch=batch,
                         options=options,
@@ -156,14 +163,23 @@ def bench_bundle(
             meter.close()
     if not any("size" in row.values for row in rows):
         raise bench.make_none_runs_error(bundle, {row.name: note for row in rows for note in row.notes})
-    facts = _describe_run(bundle, frames, options, meters)
+    facts = _describe_run(bundle, bool(parities), options, meters)
     title, measured = f"{bundle.manifest.model.name}: one call of each variant", quiet.conditions
     machine = describe_machine()
     return make_record("engines", title, tuple(rows), machine, measured, baseline=ORT_DEFAULT, facts=facts)
 
 
+def _list_baselines(bundle: Bundle, variant: Variant, batch: int) -> list[Candidate]:
+    """The reference of a variant's size in plain ONNX Runtime; nothing where its file is damaged."""
+    try:
+        return [bench.make_reference_candidate(bundle, variant, batch)]
+    except BundleError as error:
+        log.warning("%s is not measured: %s", ORT_DEFAULT, error)
+        return []
+
+
 def _describe_run(
-    bundle: Bundle, frames: Path | None, options: BenchOptions, meters: Sequence[EnergyMeter]
+    bundle: Bundle, has_parities: bool, options: BenchOptions, meters: Sequence[EnergyMeter]
 ) -> dict[str, str | int]:
     return {
         "bundle": bundle.path.name,
@@ -171,7 +187,7 @@ def _describe_run(
         "threads": bench.format_threads(options.threads),
         "provider": options.provider or "cpu",
         "rounds": options.rounds,
-        "quality": "measured here" if frames else "as at export",
+        "quality": "measured here" if has_parities else "as at export",
         "energy": ", ".join(meter.name for meter in meters) or NOT_AVAILABLE,
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -14,7 +15,7 @@ from i2i_sdk.bundle.manifest import Manifest, Variant
 from i2i_sdk.cli.common import add_options, format_decibels, format_megabytes, format_run_command, read_bundle
 from i2i_sdk.cli.main import INSPECTORS, run
 from i2i_sdk.cli.tables import print_table
-from i2i_sdk.errors import InputError
+from i2i_sdk.errors import BundleError, InputError
 from i2i_sdk.selection import load_latencies
 
 MAX_NAMES = 4  # of layers that are listed one by one
@@ -62,21 +63,31 @@ def _print_model(manifest: Manifest) -> None:
 def _print_variants(bundle: Bundle) -> None:
     variants, measured = bundle.manifest.variants, load_latencies(bundle)
     rows: list[list[str]] = []
-    refused: dict[str, str] = {}  # variant -> reason
+    damaged, refused = dict[str, str](), dict[str, str]()  # variant -> reason
     for v in variants:
         worst = f"{v.parity.worst_psnr:.1f}" if v.parity else "-"
         tuned = f"{measured[v.name].median_ms:.1f}" if v.name in measured else "-"
-        reason = explain_unsupported_variant(v)
-        if reason is not None:
-            refused[v.name] = reason
-        state = "runs" if reason is None else "no"
+        state = "runs"
+        if (reason := bundle.explain_damage(v)) is not None:
+            state, damaged[v.name] = "damaged", reason
+        elif (reason := explain_unsupported_variant(v)) is not None:
+            state, refused[v.name] = "no", reason
         share = f"{v.macs_in_precision:.0%}" if v.macs_in_precision else "weights"
         quality = format_decibels(v), worst, v.verified
         rows.append([v.name, f"{v.macs / 1e9:.2f}", share, format_megabytes(v), *quality, tuned, state])
     headings = ("variant", "GMACs", "in it", "MB", "PSNR", "worst", "verified", "tuned ms", "here")
     print_table("", headings, rows)
-    for reason, names in _group_names(refused).items():
-        print(f"no: {', '.join(names)}: {reason}")
+    for state, reasons in (("damaged", damaged), ("no", refused)):
+        for reason, names in _group_names(reasons).items():
+            print(f"{state}: {', '.join(names)}: {reason}")
+    for r in bundle.manifest.references:
+        try:
+            bundle.file(r.file)
+        except BundleError as error:
+            print(f"damaged: the reference of {r.height}x{r.width}, which i2i verify compares with: {error}")
+    if damaged and len(damaged) < len(variants):
+        path = shlex.quote(str(bundle.path))
+        print(f"without the damaged: i2i bundle trim {path} {' '.join(map(shlex.quote, damaged))}")
     if parity := variants[0].parity:
         print(f"PSNR: dB against PyTorch, mean of {parity.frames} frames ({parity.frames_from})")
     if any(v.macs_in_precision < 1 for v in variants):

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tune": ("i2i_sdk.cli.tune:main", "measure a bundle's variants here and remember the fastest"),
     "bench": ("i2i_sdk.cli.bench:main", "time a bundle's variants here; compare two such runs"),
     "verify": ("i2i_sdk.cli.verify:main", "compare a bundle's variants with its reference, here"),
+    "bundle": ("i2i_sdk.cli.bundle:main", "remove variants from a bundle: i2i bundle trim"),
     "zoo": ("i2i_sdk.cli.zoo:main", "the bundles that come with i2i-sdk"),
     "doctor": ("i2i_sdk.cli.doctor:main", "engines, CPU, display, cameras: what a bug report needs"),
     "export": ("i2i_export.cli:main", "make a bundle from a checkpoint, every variant checked"),

@@ -11,7 +11,7 @@ from pathlib import Path
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.cli.common import add_options, format_decibels, format_run_command, parse_measuring, read_bundle
 from i2i_sdk.cli.tables import print_table
-from i2i_sdk.errors import InputError
+from i2i_sdk.errors import BundleError, InputError
 from i2i_sdk.perf.bench import BenchOptions, collect_candidates, make_none_runs_error
 from i2i_sdk.perf.candidates import compare
 from i2i_sdk.perf.machine import describe_machine
@@ -75,8 +75,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 def tune_bundle(bundle: Bundle, frames: Path | None, rounds: int, threads: int | None) -> TuningResult:
     """Measure every variant that runs here: the quality, and the time of one frame.
 
-    Quality is PSNR against the bundle's reference, as `i2i verify` finds it; without frames and without
-    scikit-image's it is what was found at export.
+    Quality is PSNR against the bundle's reference, as `i2i verify` finds it; with a damaged reference, or
+    without frames and without scikit-image's, it is what was found at export.
 
     Args:
         bundle: that was read.
@@ -89,17 +89,19 @@ def tune_bundle(bundle: Bundle, frames: Path | None, rounds: int, threads: int |
 
     Raises:
         BackendError: no variant runs here.
-        InputError, MediaError, BundleError: the frames or the reference cannot be had.
+        InputError, MediaError: the frames cannot be had.
     """
-    if frames is not None or importlib.util.find_spec("skimage") is not None:
-        found = verify_bundle(bundle, frames, threads)
-        parities = {name: outcome.parity for name, outcome in found.items()}
-        refused = {name: outcome.reason for name, outcome in found.items() if outcome.parity is None}
-        counts = {p.frames: p.frames_from for p in parities.values() if p}
-        said = "; ".join(f"against the reference, {n} frames ({source})" for n, source in counts.items())
-    else:
-        parities = {v.name: v.parity for v in bundle.manifest.variants}
-        refused, said = {}, "as at export; --frames DIR measures it here"
+    parities = {v.name: v.parity for v in bundle.manifest.variants}
+    refused, said = {}, "as at export; --frames DIR measures it here"
+    try:
+        if frames is not None or importlib.util.find_spec("skimage") is not None:
+            found = verify_bundle(bundle, frames, threads)
+            parities = {name: outcome.parity for name, outcome in found.items()}
+            refused = {name: outcome.reason for name, outcome in found.items() if outcome.parity is None}
+            counts = {p.frames: p.frames_from for p in parities.values() if p}
+            said = "; ".join(f"against the reference, {n} frames ({source})" for n, source in counts.items())
+    except BundleError as error:
+        said = f"as at export, since there is nothing to compare with: {error}"
     timings, not_timed = measure_timings(bundle, set(refused), rounds, threads)
     reasons = refused | not_timed
     if not timings:

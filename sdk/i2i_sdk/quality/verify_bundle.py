@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from i2i_sdk.backends import explain_unsupported_variant, open_variant
-from i2i_sdk.backends.base import EngineOptions
+from i2i_sdk.backends.base import EngineOptions, check_translator
 from i2i_sdk.backends.ort.ort_engine import OrtEngine
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import Parity, Variant
-from i2i_sdk.errors import BackendError, BundleError
+from i2i_sdk.errors import BackendError, BundleError, I2IError, InputError
 from i2i_sdk.quality.eval_frames import read_inputs
 from i2i_sdk.quality.parity import ParityCase, measure_parity
 
@@ -37,10 +37,10 @@ def verify_bundle(bundle: Bundle, frames: Path | None, threads: int | None) -> d
 
     Raises:
         InputError, MediaError: the frames cannot be had.
-        BundleError: the reference was changed.
-        BackendError: the reference does not run.
+        BundleError: every reference that is needed was changed.
+        BackendError, InputError: it does not run, or is no translator.
     """
-    trials: dict[tuple[int, int], ParityCase] = {}
+    trials: dict[tuple[int, int], ParityCase | I2IError] = {}  # by size: what to compare with, or why not
     found: dict[str, VerifyOutcome] = {}
     for variant in bundle.manifest.variants:
         if reason := explain_unsupported_variant(variant):
@@ -48,12 +48,23 @@ def verify_bundle(bundle: Bundle, frames: Path | None, threads: int | None) -> d
             continue
         size = (variant.height, variant.width)
         if size not in trials:
-            trials[size] = make_reference_case(bundle, variant, frames, threads)
+            try:
+                trials[size] = make_reference_case(bundle, variant, frames, threads)
+            except (BackendError, BundleError) as error:
+                trials[size] = error
+        case = trials[size]
+        if isinstance(case, I2IError):
+            found[variant.name] = VerifyOutcome(None, f"nothing to compare with: {case}", is_broken=True)
+            continue
         try:
             with open_variant(variant, bundle.files_of(variant), EngineOptions(threads)) as engine:
-                found[variant.name] = VerifyOutcome(measure_parity(engine, trials[size]))
-        except (BackendError, BundleError) as error:  # a changed file is that variant's fault alone
+                check_translator(engine, variant.name, size)
+                found[variant.name] = VerifyOutcome(measure_parity(engine, case))
+        except (BackendError, BundleError, InputError) as error:  # that variant's fault alone
             found[variant.name] = VerifyOutcome(None, str(error), is_broken=True)
+    problems = [case for case in trials.values() if isinstance(case, I2IError)]
+    if problems and len(problems) == len(trials):
+        raise problems[0]
     return found
 
 
@@ -74,6 +85,9 @@ def make_reference_case(
     Raises:
         InputError, MediaError, BundleError, BackendError: as `verify_bundle`.
     """
-    inputs = read_inputs(frames, variant.height, variant.width, bundle.manifest.input.in_channels)
-    with OrtEngine((bundle.reference_for(variant),), "fp32", EngineOptions(threads)) as reference:
+    size = variant.height, variant.width
+    graph = bundle.reference_for(variant)
+    inputs = read_inputs(frames, *size, bundle.manifest.input.in_channels)
+    with OrtEngine((graph,), "fp32", EngineOptions(threads)) as reference:
+        check_translator(reference, graph, size)
         return ParityCase(inputs, tuple(reference.run(values[None])[0] for values in inputs.arrays))

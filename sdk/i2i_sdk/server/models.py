@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ from urllib.parse import quote
 
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import MAX_PAGE_BYTES
-from i2i_sdk.errors import InputError
+from i2i_sdk.errors import BundleError, InputError
 from i2i_sdk.files import Closing
 from i2i_sdk.server.refusals import RefusedError, quote_value
 from i2i_sdk.server.schema import Model, OnDevice, OnServer
 from i2i_sdk.translator import Translator
 from i2i_sdk.zoo import ZOO
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def open_models(sources: Sequence[str], open_one: Callable[[str], Translator] = 
 
 
 def make_served_model(name: str, translator: Translator) -> ServedModel:
-    """Describe a loaded Translator, and check the files that browsers may fetch. Raises BundleError."""
+    """Describe a loaded Translator, and check the files that browsers may fetch: without damaged ones."""
     bundle, engine, variant = translator.bundle, translator.engine, translator.variant
     on_device, files = _list_on_device(name, bundle) if bundle else ([], {})
     server = OnServer(
@@ -111,7 +114,12 @@ def _list_on_device(name: str, bundle: Bundle) -> tuple[list[OnDevice], dict[str
     small = [r for r in manifest.references if r.file.bytes <= MAX_PAGE_BYTES]
     found = [(v.precision, v, v.files[0]) for v in manifest.variants if v.backend == "web"]
     graphs = found or [("fp32", r, r.file) for r in small]
-    files = {file.sha256: bundle.file(file) for _, _, file in graphs}
+    files: dict[str, Path] = {}
+    for _, _, file in graphs:
+        try:
+            files[file.sha256] = bundle.file(file)
+        except BundleError as error:
+            log.warning("browsers are not offered a damaged file: %s", error)
     described = [
         OnDevice(
             url=f"/v1/models/{quote(name, safe='')}/files/{file.sha256}.onnx",
@@ -124,5 +132,6 @@ def _list_on_device(name: str, bundle: Bundle) -> tuple[list[OnDevice], dict[str
             macs=macs.get((graph.height, graph.width)),
         )
         for precision, graph, file in graphs
+        if file.sha256 in files
     ]
     return sorted(described, key=lambda o: (o.height * o.width, o.bytes)), files

@@ -6,10 +6,9 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from known_bundles import edit_manifest, flip_bit
+from known_bundles import edit_manifest, flip_bit, list_file_entries
 
 from i2i_sdk import Bundle, BundleError, Translator
 from i2i_sdk.bundle.folder import MAX_FILE_BYTES, MAX_MANIFEST_BYTES
@@ -17,12 +16,7 @@ from i2i_sdk.bundle.folder import MAX_FILE_BYTES, MAX_MANIFEST_BYTES
 
 def _set_file_entry(folder: Path, **entry: object) -> None:
     """Change the file entry of the reference and of every variant alike."""
-
-    def change(data: Any) -> None:
-        for holder in [data["references"][0]["file"], *(v["files"][0] for v in data["variants"])]:
-            holder.update(entry)
-
-    edit_manifest(folder, change)
+    edit_manifest(folder, lambda data: [found.update(entry) for found in list_file_entries(data)])
 
 
 def test_an_untouched_bundle_gives_its_files(folder: Path) -> None:

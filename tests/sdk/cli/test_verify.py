@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
-from known_bundles import HEIGHT, WIDTH, FindBundle, RunCommand, edit_manifest, flip_bit, give_own_graph
+from known_bundles import (
+    HEIGHT,
+    WIDTH,
+    FindBundle,
+    RunCommand,
+    edit_manifest,
+    flip_bit,
+    give_own_graph,
+    list_file_entries,
+    make_file_entry,
+    save_text,
+)
 
 from i2i_sdk import Bundle
 from i2i_sdk.quality.verify_bundle import verify_bundle
@@ -102,3 +114,15 @@ def test_a_variant_that_is_not_what_it_claims_is_broken(
     out = run_command("verify", folder, "--frames", photos, code=1).out
     assert "false broken: " in out and "asked ONNX Runtime for int8, it would compute in fp32" in out
     assert "holds 50 dB" in out
+
+
+def test_a_reference_that_is_no_translator_is_refused(
+    folder: Path, photos: Path, run_command: RunCommand
+) -> None:
+    """Whatever the manifest says: every variant agrees with it, and none can be run."""
+    four = "<int64[4] order = {0, 1, 2, 0}> { y = Gather <axis = 3> (x, order) }"
+    text = f"(uint8[n, 24, 40, 3] x) => (uint8[n, 24, 40, 4] y) {four}"
+    entry = asdict(make_file_entry(folder, save_text(folder / "reference.onnx", text)))
+    edit_manifest(folder, lambda data: [f.update(entry) for f in list_file_entries(data)])
+    error = run_command("verify", folder, "--frames", photos, code=2).err
+    assert "the engine gives (None, 24, 40, 4) for (None, 24, 40, 3); a translator gives pictures" in error

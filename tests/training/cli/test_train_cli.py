@@ -7,7 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from data_folders import write_image
 from tiny_runs import SMALL, make_path_arguments, parse_next_commands
 
 from i2i_sdk.cli import main as i2i
@@ -264,3 +266,16 @@ def test_dcgan_starts_with_its_defaults(pictures: Path, tmp_path: Path) -> None:
     assert main(["dcgan", *flags, *make_path_arguments(pictures, tmp_path / "run")]) == 0
     config = read_config(tmp_path / "run" / "config.toml")
     assert (config["load_size"], config["crop_size"]) == (72, 64)
+
+
+def test_a_network_that_no_bundle_can_hold_is_not_offered_for_export(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(0)
+    for domain, channels in (("A", 3), ("B", 4)):
+        for n in range(3):
+            write_image(tmp_path / domain / f"{n}.npy", random.integers(0, 256, (40, 40, channels), np.uint8))
+    out, words = tmp_path / "run", ["--channels_b", "4", "--resnet.out_channels", "4"]
+    assert main([*SMALL, *words, *make_path_arguments(tmp_path, out)]) == 0
+    assert parse_next_commands(capsys.readouterr().out) == [["info", str(out / "latest_net_G.safetensors")]]
+    assert f"i2i info {out}" in (out / "report.html").read_text()

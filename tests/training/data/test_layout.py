@@ -53,10 +53,10 @@ def test_left_half_is_a_and_colors_are_rgb(tmp_path: Path) -> None:
     left, right = np.full((20, 15, 3), (200, 100, 0), np.uint8), make_noise(20, 15)
     for split in ("train", "val"):
         write_image(tmp_path / split / "one.png", np.hstack([left, right]))
-    found = load_held_out(tmp_path, "paired")
+    found = load_held_out(tmp_path, "paired", layout="side-by-side")
     assert len(found.inputs) == 1 and found.references is found.targets
     assert np.array_equal(found.inputs[0], left) and np.array_equal(found.targets[0], right)
-    back = load_held_out(tmp_path, "paired", direction="BtoA")
+    back = load_held_out(tmp_path, "paired", direction="BtoA", layout="side-by-side")
     assert np.array_equal(back.inputs[0], right) and np.array_equal(back.references[0], left)
 
 
@@ -215,6 +215,7 @@ def test_all_bad_files_are_listed_at_once(kind: str, tmp_path: Path) -> None:
         *("4 of 7 files", "--skip-bad", "odd.png: is 15 pixels wide", "text.jpg: cannot be read"),
         *("small.png: is 16x7 pixels; at least 8x8", "channels.npy: has 4 channels, not 3, which --channels"),
         kind=kind,
+        layout="side-by-side",
     )
     assert "image0" not in message and message.count("\n") == 5
 
@@ -223,13 +224,14 @@ def test_all_bad_files_are_listed_at_once(kind: str, tmp_path: Path) -> None:
 def test_bad_files_can_be_gone_without(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_bad_pairs(tmp_path / "train")
     write_bad_pairs(tmp_path / "val")
+    options = make_options(tmp_path, layout="side-by-side")
     with caplog.at_level(logging.WARNING):
-        data = TrainingData(make_options(tmp_path, skip_bad=True), kind, 1, 0)
+        data = TrainingData(replace(options, skip_bad=True), kind, 1, 0)
     assert data.description.startswith("3 ")
     assert "4 of 7 files" in caplog.text and "odd.png" in caplog.text
     with pytest.raises(TrainingError, match="4 of 7 files"):
-        read_held_out(make_options(tmp_path), kind, 1, 8)
-    found = read_held_out(make_options(tmp_path, skip_bad=True), kind, 1, 8)
+        read_held_out(options, kind, 1, 8)
+    found = read_held_out(replace(options, skip_bad=True), kind, 1, 8)
     assert len(found.inputs) == len(found.targets) == 3
 
 
@@ -302,12 +304,12 @@ def test_held_out_images_are_whole_and_suit_the_network(tmp_path: Path) -> None:
     assert np.array_equal(found.targets, 255 - np.stack(found.inputs))
     stretched = read_held_out(make_options(tmp_path, load_size=39), "paired", 16, 8)
     assert stretched.inputs[0].shape == (32, 32, 3)
-    assert stretched.inputs[0][:, :, 0].max() == 39  # the last row is still there
+    assert stretched.inputs[0][:, :, 0].max() == 45  # the last row is still there
     for load_size in (None, 63):
         with pytest.raises(TrainingError, match="64"):
             read_held_out(make_options(tmp_path, load_size=load_size), "paired", 64, 8)
-    with pytest.raises(TrainingError, match="at least 42x42"):  # 40 rows would leave 28 of 30
-        read_held_out(make_options(tmp_path), "paired", 14, 30)
+    with pytest.raises(TrainingError, match="at least 48x48"):  # 46 rows would leave 24 of 30
+        read_held_out(make_options(tmp_path), "paired", 24, 30)
 
 
 # ---------------------------------------------------------------- label maps
@@ -367,13 +369,70 @@ def test_real_pairs_are_photo_and_label(shared_data: Path) -> None:
     assert measure_building_share(found.targets[0]) > 0.05
 
 
-def test_ordinary_photos_are_no_pairs(tmp_path: Path) -> None:
-    """A folder of photos of many sizes is not cut into left and right halves."""
-    for index, (height, width) in enumerate([(48, 64), (64, 48), (40, 60), (50, 50)] * 3):
-        write_image(tmp_path / f"{index}.png", np.full((height, width, 3), 10 * index, np.uint8))
-    options = DataOptions(str(tmp_path), load_size=32, crop_size=32, skip_bad=True)
-    with pytest.raises(TrainingError, match=r"like ordinary images, not like pairs.*trainA/ and trainB/"):
-        TrainingData(options, "unpaired", 1, seed=0)
-    for path in tmp_path.iterdir():  # of one size they may be pairs: that cannot be known
-        write_image(path, np.zeros((64, 48, 3), np.uint8))
-    TrainingData(options, "unpaired", 1, seed=0).close()
+# ---------------------------------------------------------------- side by side, or ordinary photos
+
+SHAPES = {  # height, width of images that look like no pairs
+    "square": [(64, 64)],
+    "odd square": [(65, 65)],
+    "tall": [(64, 48)],
+    "very tall": [(90, 32)],
+    "photos": [(48, 64)],
+    "wide screen": [(36, 64)],
+    "panoramas": [(32, 80)],
+    "just too narrow": [(40, 75)],
+    "just too wide": [(40, 85)],
+    "many": [(48, 64), (64, 48), (40, 60), (50, 50)],
+}
+
+
+def write_shapes(folder: Path, shapes: list[tuple[int, int]], count: int = 12) -> Path:
+    for index in range(count):
+        write_image(folder / f"{index}.png", make_noise(*shapes[index % len(shapes)], seed=index))
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["paired", "unpaired"])
+@pytest.mark.parametrize("name", SHAPES)
+def test_ordinary_photos_are_no_pairs(name: str, kind: str, tmp_path: Path) -> None:
+    """Neither with a split nor without, and whatever is bad about them."""
+    for folder in ("flat", "split/train", "split/val"):
+        write_shapes(tmp_path / folder, SHAPES[name])
+    parts = "not about twice as wide as high", "--layout side-by-side", "trainA/ and trainB/"
+    for root, count in ((tmp_path / "flat", 10), (tmp_path / "split", 12)):
+        for skip_bad in (False, True):
+            said = assert_refused(root, f"{count} of {count} images", *parts, kind=kind, skip_bad=skip_bad)
+            assert "\n" not in said
+        with pytest.raises(TrainingError, match="--layout side-by-side"):
+            load_held_out(root, kind)
+
+
+@pytest.mark.parametrize("shape", [(40, 76), (40, 80), (40, 84), (41, 80)])
+def test_images_about_twice_as_wide_as_high_are_pairs(shape: tuple[int, int], tmp_path: Path) -> None:
+    write_shapes(tmp_path, [shape], 4)
+    TrainingData(make_options(tmp_path), "paired", 1, 0).close()
+
+
+def test_mixed_shapes_are_counted(tmp_path: Path) -> None:
+    write_shapes(tmp_path / "train", [(40, 80), (40, 80), (40, 40)])
+    assert_refused(tmp_path, "4 of 10 images read so far", "is 40x40)")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in SHAPES if name not in ("odd square", "just too narrow", "just too wide")]
+)
+def test_any_shape_may_be_named_side_by_side(name: str, tmp_path: Path) -> None:
+    write_shapes(tmp_path, SHAPES[name])
+    write_shapes(tmp_path / "trainA", [(40, 40)])
+    write_shapes(tmp_path / "trainB", [(40, 40)])
+    options = make_options(tmp_path, layout="side-by-side")
+    data = TrainingData(options, "paired", 1, 0)
+    assert data.description == f"10 pairs: side-by-side images of {tmp_path}"
+    height, width = SHAPES[name][0]
+    assert read_held_out(options, "paired", 1, 1).inputs[0].shape == (height, width // 2, 3)
+    assert TrainingData(make_options(tmp_path), "paired", 1, 0).description.startswith("10 pairs: folders")
+
+
+def test_a_single_domain_is_not_side_by_side(tmp_path: Path) -> None:
+    write_shapes(tmp_path, [(40, 40)])
+    TrainingData(make_options(tmp_path), "single", 1, 0).close()
+    assert_refused(tmp_path, "this recipe takes one domain", kind="single", layout="side-by-side")

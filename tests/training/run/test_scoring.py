@@ -15,6 +15,7 @@ from tiny_runs import TINY, make_run, make_seeded_recipe, train_tiny, write_pict
 from torch import nn
 
 from i2i_sdk.errors import TrainingError
+from i2i_training import loop
 from i2i_training.checkpoint import load_generator
 from i2i_training.data import HeldOutSet
 from i2i_training.loop import run_training
@@ -256,8 +257,14 @@ def make_photos(count: int) -> list[Image]:
     return list(np.repeat(rows[:, :, None], 32, axis=2))
 
 
-def test_inverted_colors_reach_the_screen(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("steps", "enough", "is_said"), [(1, 1, True), (20, 1000, False), (8, 5, True)])
+def test_inverted_colors_reach_the_screen_when_that_means_something(
+    steps: int,
+    enough: int,
+    is_said: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for folder in ("trainA", "trainB", "testA"):
         for n, photo in enumerate(make_photos(12)):
@@ -265,10 +272,13 @@ def test_inverted_colors_reach_the_screen(
     monkeypatch.setattr(
         evaluation, "translate_images", lambda module, images, fabric: [255 - x for x in images]
     )
-    run = make_run(tmp_path / "data", tmp_path / "run", steps=1, load_size=32, eval_images=12)
-    train_tiny(run, "encdec")
+    assert loop.MIN_ADVICE_STEPS == 1000
+    monkeypatch.setattr(loop, "MIN_ADVICE_STEPS", enough)
+    changes = {"steps": steps, "save_every": 4, "load_size": 32, "eval_images": 12}
+    train_tiny(make_run(tmp_path / "data", tmp_path / "run", **changes), "encdec")
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("warning: AtoB: light and dark are inverted (-") for line in lines), lines
+    said = [line for line in lines if line.startswith("warning: AtoB: light and dark are inverted (-")]
+    assert len(said) == is_said, lines  # of 8 steps, those before the fifth say nothing
 
 
 def test_pairs_and_label_maps_are_not_suspected() -> None:

@@ -43,7 +43,8 @@ def main(argv: Sequence[str]) -> int:
         print("only the latest generators of a folder are converted; give others one by one")
     if written[0][0].suffix == OWN_SUFFIX:
         first = written[0][0] if args.source.is_file() else args.target
-        print(f"next: i2i export {shlex.quote(str(first))}")
+        if not written[0][1].explain_no_bundle():
+            print(f"next: i2i export {shlex.quote(str(first))}")
         return 0
     print("these hold weights only; recipe, direction, steps and license stay in the .safetensors")
     for path, spec in written:

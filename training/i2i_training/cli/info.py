@@ -31,5 +31,8 @@ def main(argv: Sequence[str]) -> int:
     }
     for name, value in rows.items():
         print(f"{name:<22}{value}")
-    print(f"next: i2i export {shlex.quote(str(path))}")
+    if problem := spec.explain_no_bundle():
+        print(f"no bundle can be made of it: {problem}")
+    else:
+        print(f"next: i2i export {shlex.quote(str(path))}")
     return 0

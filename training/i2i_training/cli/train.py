@@ -55,7 +55,8 @@ def _print_result(result: TrainingResult, prepared: PreparedRun) -> int:
         better = [path.with_name(path.name.replace(LATEST, BEST)) for path in result.generator_paths]
         lines += [f"best:  {path}, by the held-out score" for path in better if path.is_file()]
         lines += [f"report: {Path(run.out) / REPORT}"]
-        lines += ["next: " + "\n      ".join(list_next_commands(Path(run.out), recipe.name))]
+        config = {"recipe": recipe.name, **vars(run)}
+        lines += ["next: " + "\n      ".join(list_next_commands(Path(run.out), config))]
     else:
         reason = f"--minutes {run.minutes:g}" if result.stop_reason == "minutes" else result.stop_reason
         lines += [f"stopped by {reason} after step {result.steps} of {run.steps}, with its state"]

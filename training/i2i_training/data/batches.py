@@ -75,7 +75,7 @@ class TrainingData:
             raise TrainingError(
                 f"batch is {batch}; it must be a multiple of the number of processes, {world}"
             )
-        layout = find_layout(Path(options.data), kind, options.direction)
+        layout = find_layout(Path(options.data), kind, options.direction, options.layout)
         train = replace(layout.train, is_paired=kind == "paired")
         max_bytes = options.cache_gb * GB
         split, kept = read_split(train, options, options.crop_size, max_bytes, should_log=rank == 0)

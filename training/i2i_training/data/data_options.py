@@ -10,6 +10,7 @@ from i2i_training.networks.spec import Direction, check_choices
 from i2i_training.options import check_value, or_none
 
 LabelDomains = Literal["none", "A", "B", "both"]
+DataLayout = Literal["auto", "side-by-side"]
 MAX_CHANNELS = 16
 
 
@@ -18,6 +19,7 @@ class DataOptions:
     """A and B are the data set's own names: trainA and trainB, or the left and the right half."""
 
     data: str = ""  # data set folder
+    layout: DataLayout = "auto"  # side-by-side takes images of any shape for pairs, A left and B right
     direction: Direction = "AtoB"  # BtoA translates from the data set's B to its A
     load_size: Annotated[int | None, or_none(int)] = 286  # images are scaled to that side; none: as they are
     crop_size: int = 256  # side of the random crops

@@ -55,7 +55,7 @@ def read_held_out(
             f"load_size is {options.load_size}; held-out images need at least {min_size} pixels, in "
             f"multiples of {multiple_of}"
         )
-    layout = find_layout(Path(options.data), kind, options.direction)
+    layout = find_layout(Path(options.data), kind, options.direction, options.layout)
     held, train = layout.held_out, layout.train
     inputs, targets = (select_evenly(x, max_images) for x in (held.inputs, held.targets or train.targets))
     chosen = replace(held, inputs=inputs, targets=targets)  # both of a pair, since there are as many

@@ -4,11 +4,13 @@
     separate         trainA/ trainB/, and testA/ testB/ or valA/ valB/
     paired folders   A/train/ B/train/ A/val/ B/val/, or A/ B/; equal names make pairs
 
+Pairs side by side are about twice as wide as high; others have to be named so (`--layout side-by-side`).
 What has no held-out images gives up every eighth of its training images.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -20,9 +22,12 @@ from i2i_training.data.image_tensors import SUFFIXES
 T = TypeVar("T")
 
 HELD_OUT_EVERY = 8  # every eighth image is held out where the data set has none
+SIDE_BY_SIDE = "side-by-side"
+MIN_PAIR_ASPECT, MAX_PAIR_ASPECT = 1.9, 2.1  # width / height of two squares side by side
 HELD_OUT_NAMES = ("val", "test")
 LAYOUTS = (
-    "side-by-side images (A left, B right) in train/ and val/ or test/",
+    "side-by-side images (A left, B right) in train/ and val/ or test/; width/height 1.9 to 2.1, else say\n"
+    "      --layout side-by-side",
     "side-by-side images without a split, right in the folder",
     "trainA/ and trainB/, with testA/ and testB/ or valA/ and valB/",
     "A/train/ and B/train/, with val/ or test/ beside train/; equal names make pairs",
@@ -63,7 +68,7 @@ class Layout:
     is_divided: bool = False  # the held-out images come from the training images
 
 
-def find_layout(root: Path, kind: str, direction: str) -> Layout:
+def find_layout(root: Path, kind: str, direction: str, wanted: str = "auto") -> Layout:
     """Recognize the layout of a data set.
 
     Args:
@@ -72,6 +77,7 @@ def find_layout(root: Path, kind: str, direction: str) -> Layout:
             A when the direction is BtoA. An unpaired recipe may have pairs: training does not use them,
             held-out images are scored with them.
         direction: "AtoB" or "BtoA".
+        wanted: "auto", or SIDE_BY_SIDE, which it has to be.
 
     Returns:
         The files to train on and those held out.
@@ -83,7 +89,11 @@ def find_layout(root: Path, kind: str, direction: str) -> Layout:
         raise TrainingError(f"there is no data set folder {root}")
     domains = ("A", "B") if direction == "AtoB" else ("B", "A")
     if kind == "single":
+        if wanted == SIDE_BY_SIDE:
+            raise TrainingError(f"layout is {SIDE_BY_SIDE!r}, but this recipe takes one domain; leave it out")
         return _find_single(root, domains[1])
+    if wanted == SIDE_BY_SIDE:
+        return _find_side_by_side(root, domains)
     if (root / "trainA").is_dir() and (root / "trainB").is_dir():
         return _find_separate(root, domains, kind == "paired")
     if (root / "A").is_dir() and (root / "B").is_dir():
@@ -91,6 +101,25 @@ def find_layout(root: Path, kind: str, direction: str) -> Layout:
     if (root / "train").is_dir() or _list_paths(root):
         return _find_side_by_side(root, domains)
     raise _make_layout_error(root, LAYOUTS)
+
+
+def check_side_by_side(root: Path, shapes: Mapping[Path, tuple[int, int]]) -> None:
+    """Raise TrainingError unless images look like two squares side by side.
+
+    Args:
+        root: the data set's folder.
+        shapes: height and width of the files.
+    """
+    others = sorted(p for p, (h, w) in shapes.items() if not MIN_PAIR_ASPECT <= w / h <= MAX_PAIR_ASPECT)
+    if not others:
+        return
+    first, (height, width) = others[0], shapes[others[0]]
+    raise TrainingError(
+        f"{root}: {len(others)} of {len(shapes)} images read so far are not about twice as wide as high "
+        f"({first.name} is {width}x{height}), so they are not taken for pairs side by side (A left, B "
+        f"right): if they are, say --layout {SIDE_BY_SIDE}; else two domains go into trainA/ and trainB/, or "
+        f"pairs into A/ and B/ under equal names"
+    )
 
 
 def select_evenly(items: list[T], max_items: int | None) -> list[T]:

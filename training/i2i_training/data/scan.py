@@ -14,7 +14,7 @@ import numpy as np
 from i2i_sdk.errors import TrainingError
 from i2i_training.data.data_options import DataOptions
 from i2i_training.data.image_tensors import Image, convert_channels, decode, resize_image
-from i2i_training.data.layout import ImageFile, Split
+from i2i_training.data.layout import ImageFile, Split, check_side_by_side
 
 THREADS = min(8, os.cpu_count() or 1)  # OpenCV decodes without holding Python's lock
 MAX_PENDING_FILES = 4 * THREADS  # files whose decoded images wait in memory at the same time
@@ -30,6 +30,7 @@ class ScanResult:
     sizes: dict[ImageFile, tuple[int, int]]  # height and width in the file
     problems: dict[Path, str]
     unreadable: set[Path]  # those of the problems that are no images at all
+    shapes: dict[Path, tuple[int, int]]  # height and width of whole files
 
 
 def scan_files(
@@ -50,7 +51,7 @@ def scan_files(
     by_path: dict[Path, list[ImageFile]] = {}
     for source in sources:
         by_path.setdefault(source.path, []).append(source)
-    result = ScanResult({}, {}, {}, set())
+    result = ScanResult({}, {}, {}, set(), {})
 
     def scan_file(path: Path) -> dict[ImageFile, tuple[Image, tuple[int, int]]] | str:
         try:
@@ -58,6 +59,7 @@ def scan_files(
         except ValueError as error:
             result.unreadable.add(path)
             return str(error)
+        result.shapes[path] = decoded.shape[:2]
         try:
             parts = {s: extract_part(decoded, s, options) for s in by_path[path]}
             height, width = next(iter(parts.values())).shape[:2]
@@ -175,18 +177,11 @@ def read_split(
 
 
 def _check_halves(sources: Sequence[ImageFile], result: ScanResult, options: DataOptions) -> None:
-    """Raise TrainingError for ordinary photos that are taken for side-by-side pairs.
-
-    Pairs mostly have one size, and their halves are no tall strips.
-    """
-    sizes = [result.sizes[s] for s in sources if s.is_half and s in result.sizes]
-    strips = [width < 0.85 * height for height, width in sizes]
-    if len(set(sizes)) > 1 and 2 * sum(strips) > len(strips):
-        raise TrainingError(
-            f"{options.data}: these look like ordinary images, not like pairs side by side (A left, B "
-            f"right): their sizes differ and their halves are tall. Two domains go into trainA/ and trainB/, "
-            f"pairs of such a shape into A/ and B/ under equal names"
-        )
+    """Raise TrainingError for ordinary photos that are taken for side-by-side pairs."""
+    if options.layout == "auto":
+        halves = {source.path for source in sources if source.is_half}
+        shapes = {path: shape for path, shape in result.shapes.items() if path in halves}
+        check_side_by_side(Path(options.data), shapes)
 
 
 def _select_usable(split: Split, result: ScanResult) -> tuple[Split, list[str]]:

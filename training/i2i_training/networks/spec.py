@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from i2i_sdk.bundle.decoding import decode
+from i2i_sdk.bundle.manifest import SAMPLER_ADVICE, explain_channels
 
 Norm = Literal["instance", "batch", "none"]
 Padding = Literal["reflect", "replicate", "zero"]
@@ -216,6 +217,12 @@ class GeneratorSpec:
         """What one input looks like, without the batch: (channels, height, width), or (latent,)."""
         config = self.config
         return (config.latent,) if isinstance(config, DcganConfig) else (config.in_channels, height, width)
+
+    def explain_no_bundle(self) -> str | None:
+        """Why a bundle cannot hold such a network; None if it can."""
+        if isinstance(self.config, DcganConfig):
+            return SAMPLER_ADVICE
+        return explain_channels(self.config.in_channels, self.config.out_channels)
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict for JSON; `from_json` reads it back."""

@@ -18,6 +18,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from i2i_sdk.bundle.manifest import explain_channels
 from i2i_sdk.errors import TrainingError
 from i2i_sdk.files import write_atomically
 from i2i_sdk.media.images import read_image
@@ -70,7 +71,7 @@ def write_report(out: Path) -> Path:
         has_bands=any(kind == "loss" and len(curve) > MAX_POINTS for (kind, _), curve in curves.items()),
         machine=_read_machine(out / MACHINE),
         options=config,
-        commands=list_next_commands(out, config.get("recipe")),
+        commands=list_next_commands(out, config),
     )
     with write_atomically(out / REPORT) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -166,11 +167,17 @@ def _draw_figures(curves: Curves, kind: str) -> list[tuple[Score, Markup]]:
     return figures
 
 
-def list_next_commands(out: Path, recipe: str | None) -> list[str]:
-    """The commands that show what was trained into a run's folder."""
+def list_next_commands(out: Path, config: Mapping[str, Any]) -> list[str]:
+    """The commands that show what was trained into a run's folder.
+
+    config: the run's options, "recipe" among them. Of a network that is no translator of pictures, `i2i info`
+    says so.
+    """
     run = shlex.quote(str(out))
-    if recipe == "dcgan":
+    if config.get("recipe") == "dcgan":
         return [f"i2i sample {run}"]
+    if explain_channels(config.get("channels_a", 3), config.get("channels_b", 3)):
+        return [f"i2i info {shlex.quote(str(path))}" for path in sorted(out.glob(f"{LATEST}*.safetensors"))]
     commands = [f"i2i export {run}"]
     if any(out.glob(f"{LATEST}_B.*")):
         commands.append(f"{commands[0]} --direction BtoA -o {shlex.quote(f'{out.resolve().name}_BtoA.i2i')}")

@@ -26,7 +26,8 @@ VARIANTS = {"clean": (False, False), "dark": (True, False), "noisy": (False, Tru
 
 # A small, fast generator: BatchNorm folds away in export, resize + convolution leaves no checkerboard.
 TRAIN_ARGS = (
-    "pix2pix --load-size none --crop-size 192 --batch 4 --steps 8000 --precision bf16-mixed "
+    "pix2pix --layout side-by-side --load-size none --crop-size 192 --batch 4 --steps 8000 "
+    "--precision bf16-mixed "
     "--generator resnet --resnet.width 12 --resnet.blocks 4 --resnet.norm batch --resnet.upsample nearest "
     "--resnet.no-dropout --norm-mode running_stats --discriminator.width 24 --discriminator.layers 2 "
     "--gan-mode lsgan --optim.lr 1e-3 --decay-from 0.4"
