@@ -22,12 +22,13 @@ from test_audio import copy_with_sound
 from test_reading import count_decodable_frames, draw_picture, make_beep, make_video, read_all
 from test_translate_path import invert_colors
 
-from i2i_sdk.live import NetworkVideo
+from i2i_sdk.live import NetworkVideo, VideoFile
 from i2i_sdk.live.sources.reconnecting import ConnectionLostError
 from i2i_sdk.media.decoded_frames import Deinterlacer
 from i2i_sdk.media.translate_path import translate_path
 from i2i_sdk.media.video import VideoReader
 from i2i_sdk.media.video_writer import VideoWriter
+from i2i_sdk.quality.eval_frames import read_inputs
 
 PHOTO = np.ascontiguousarray(data.astronaut()[:288, :360, ::-1])  # BGR
 
@@ -121,6 +122,18 @@ def test_interlaced_network_video_is_deinterlaced(tmp_path: Path) -> None:
     source.release()
     assert len(pictures) >= 8  # of a stream that is cut the last ones are lost
     assert all(measure_psnr(picture, move_photo(2 * i)) > 29 for i, picture in enumerate(pictures))
+
+
+def test_interlaced_video_for_calibration_and_live(tmp_path: Path) -> None:
+    path = make_interlaced_video(tmp_path / "a.mp4", "libx264")
+    source = VideoFile(path)
+    source.open()
+    live = [captured.image for captured in source.frames()]
+    source.release()
+    frames = [array[:, :, ::-1] for array in read_inputs(path, 288, 360, 3).arrays]  # RGB
+    for pictures in (live, frames):
+        assert len(pictures) == 12
+        assert all(measure_psnr(picture, move_photo(2 * i)) > 29 for i, picture in enumerate(pictures))
 
 
 def test_progressive_and_interlaced_parts_of_two_sizes(tmp_path: Path) -> None:
