@@ -19,7 +19,7 @@ from i2i_sdk import __version__
 from i2i_sdk.bundle.decoding import DecodeError, decode
 from i2i_sdk.bundle.folder import Bundle, find_existing_bundle, make_file_entry, write_bundle
 from i2i_sdk.bundle.manifest import SCHEMA, InputContract, Manifest, ModelInfo, Reference
-from i2i_sdk.errors import BackendError, ExportError, get_first_line
+from i2i_sdk.errors import BackendError, ExportError, InputError, get_first_line, redact_credentials
 from i2i_sdk.files import create_temporary_folder
 from i2i_sdk.selection import parse_size
 from i2i_training.checkpoint import LATEST, load_generator
@@ -66,12 +66,16 @@ def export(
         ExportError: for a variant that cannot be built; ParityError, which is one, for a missed floor.
         BackendError: for an engine that is missing or fails.
         BundleError: for an `out` that is something else.
+        InputError: for frames that are not there.
 
     Example:
         >>> export("latest_net_G.pth", out="zebra.i2i", frames="photos").bundle.path  # doctest: +SKIP
         PosixPath('zebra.i2i')
     """
     options = replace(options or ExportOptions(), **named)
+    for folder in (options.frames, options.calibration):
+        if folder is not None and not Path(folder).exists():
+            raise InputError(f"{redact_credentials(str(folder))}: no such file or folder")
     file, out = find_checkpoint(Path(checkpoint), options), choose_bundle_path(checkpoint, out)
     progress(f"reading {file.name}")
     module, spec = _load_translator(file, options)

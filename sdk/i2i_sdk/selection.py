@@ -109,7 +109,8 @@ def choose_variant(
     ]
     where = "" if served is None else f"device={request.device} ({', '.join(served)})"
     if not matching:
-        asked = f"backend={backend}, precision={precision}, size={size[0]}x{size[1]}"
+        named = {"backend": backend, "precision": precision, "size": f"{size[0]}x{size[1]}"}
+        asked = ", ".join(f"{name}={value}" for name, value in named.items() if value is not None)
         asked = f"{where}, {asked}" if where else asked
         raise InputError(f"no variant for {asked}; the bundle has: {', '.join(v.name for v in variants)}")
     runnable = _keep_runnable(matching, explain_unsupported, where)

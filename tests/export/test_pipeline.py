@@ -339,6 +339,16 @@ def test_a_bundle_for_other_devices_says_where_to_go(
     )
 
 
+@pytest.mark.parametrize("option", ["--frames", "--calibration"])
+def test_frames_that_are_not_there_end_an_export_at_once(
+    checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    words = ["export", str(checkpoints["resnet"]), "--size", "32", "-o", str(tmp_path / "x.i2i")]
+    assert i2i([*words, option, str(tmp_path / "nowhere")]) == 2
+    captured = capsys.readouterr()
+    assert captured.err == f"error: {tmp_path / 'nowhere'}: no such file or folder\n" and captured.out == ""
+
+
 def test_the_steps_of_a_terminal_take_one_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """What follows a comma is the same step; one that took no time is not worth a line."""
     clock = iter([0.0, 0.0, 0.01, 0.01, 0.01, 3.01])

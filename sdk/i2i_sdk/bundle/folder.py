@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from i2i_sdk.bundle.manifest import FileEntry, Manifest, ModelInfo, Variant, read_manifest
-from i2i_sdk.errors import BundleError, InputError
+from i2i_sdk.errors import BundleError, InputError, redact_credentials
 from i2i_sdk.files import create_temporary_folder, hash_file, write_atomically
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,9 @@ class Bundle:
             raise BundleError(f"{file}: is a link; bundles hold plain files only")
         if not file.is_file():
             problem = f"not a bundle: it has no {MANIFEST}" if folder.exists() else "no such folder"
-            raise BundleError(f"{folder}: {problem}. Make a bundle with: i2i export CHECKPOINT")
+            raise BundleError(
+                f"{redact_credentials(str(folder))}: {problem}. Make a bundle with: i2i export CHECKPOINT"
+            )
         if file.stat().st_size > MAX_MANIFEST_BYTES:
             raise BundleError(f"{file}: larger than {MAX_MANIFEST_BYTES // 2**20} MB")
         try:
@@ -194,10 +196,8 @@ def trim_bundle(bundle: Bundle, names: Collection[str]) -> int:
         raise InputError(f"{bundle.path}: no variant {unknown[0]!r}; it has: {', '.join(all_names)}")
     left = tuple(v for v in old.variants if v.name not in names)
     if all(map(bundle.explain_damage, left)):
-        raise InputError(
-            f"{bundle.path}: of {', '.join(all_names)} none that is whole would be left; to remove all of "
-            f"them, delete the folder"
-        )
+        others = f"only damaged ones: {', '.join(v.name for v in left)}" if left else "none"
+        raise InputError(f"{bundle.path}: of its variants {others} would be left. Delete the folder instead")
     sizes = {(v.height, v.width) for v in left}
     references = tuple(r for r in old.references if (r.height, r.width) in sizes) or old.references
     manifest = replace(old, variants=left, references=references)
@@ -255,8 +255,9 @@ def find_existing_bundle(out: Path, model: ModelInfo, force: bool) -> Bundle | N
         except BundleError as error:
             if not force:
                 damaged = " ".join(v.name for v in old.manifest.variants if old.explain_damage(v))
-                trim = f"remove what is damaged: i2i bundle trim {shlex.quote(str(out))} {damaged}; or "
-                raise BundleError(f"{error}. First {trim * bool(damaged)}--force replaces it") from error
+                trim = f"i2i bundle trim {shlex.quote(str(out))} {damaged} removes what is damaged; "
+                advice = f"{trim * bool(damaged)}--force replaces the whole bundle"
+                raise BundleError(f"{error}. {advice}") from error
         else:
             return old
     if force:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from i2i_sdk.bundle.folder import Bundle, trim_bundle
+from i2i_sdk.errors import InputError
+from i2i_sdk.zoo import ZOO
 
 
 def main(argv: Sequence[str]) -> int:
@@ -17,7 +20,9 @@ def main(argv: Sequence[str]) -> int:
     trim.add_argument("bundle", help="a bundle (x.i2i)")
     trim.add_argument("variants", nargs="+", metavar="VARIANT", help="its name, such as ort-int8-256x256")
     args = parser.parse_args(argv)
-    bundle = Bundle.read(args.bundle)  # no zoo name: what was installed stays as it is
+    if args.bundle in ZOO and not Path(args.bundle).exists():
+        raise InputError(f"{args.bundle} is a model of the zoo, which stays as it was installed")
+    bundle = Bundle.read(args.bundle)
     freed = trim_bundle(bundle, args.variants)
     left = ", ".join(variant.name for variant in Bundle.read(args.bundle).manifest.variants)
     print(f"removed {', '.join(dict.fromkeys(args.variants))}: {freed / 1e6:.2f} MB freed; left: {left}")

@@ -85,6 +85,7 @@ def _print_variants(bundle: Bundle) -> None:
             bundle.file(r.file)
         except BundleError as error:
             print(f"damaged: the reference of {r.height}x{r.width}, which i2i verify compares with: {error}")
+            print("a new reference: i2i export CHECKPOINT with --force, which replaces the whole bundle")
     if damaged and len(damaged) < len(variants):
         path = shlex.quote(str(bundle.path))
         print(f"without the damaged: i2i bundle trim {path} {' '.join(map(shlex.quote, damaged))}")

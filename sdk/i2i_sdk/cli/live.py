@@ -13,6 +13,7 @@ from typing import Any
 
 from i2i_sdk import live
 from i2i_sdk.cli.common import Parser, add_engine_options, open_translator
+from i2i_sdk.cli.main import refuse_addresses
 from i2i_sdk.errors import I2IError, InputError, redact_credentials
 from i2i_sdk.imaging import compose
 from i2i_sdk.live.stop_signals import TERMINATE, handle_signals
@@ -168,6 +169,7 @@ def _check_args(args: argparse.Namespace, sources: Sequence[str]) -> None:
     if len(sources) > 1 and (args.mjpeg is not None or args.virtual_camera):
         raise InputError(f"--mjpeg and --virtual-camera show one source; there are {len(sources)}")
     record: Path | None = args.record
+    refuse_addresses([str(record)])
     if record is not None and record.exists():
         # As os.path has it: Path's own method raises for what is too long for a name, as addresses can be.
         found = [path for path in sources if os.path.exists(path)]  # noqa: PTH110

@@ -6,11 +6,13 @@ import errno
 import importlib
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from i2i_sdk import __version__
-from i2i_sdk.errors import I2IError
+from i2i_sdk.errors import I2IError, InputError, redact_credentials
 
 # command -> (module:function, what it does). Functions take the remaining arguments, return the exit code.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -72,6 +74,8 @@ def run(target: str, argv: Sequence[str]) -> int:
     """Import "module:function", call it, and turn expected errors into one line and an exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
+        if target not in (COMMANDS["live"][0], COMMANDS["run"][0]):  # they know what to do with an address
+            refuse_addresses(argv)
         return load(target)(replace_underscores(argv))
     except BrokenPipeError:  # `i2i info x.i2i | head`: nobody reads any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -79,7 +83,7 @@ def run(target: str, argv: Sequence[str]) -> int:
     except (I2IError, OSError) as error:  # OSError: a full disk, a folder that may not be written
         is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
         hint = ": the disk is full; free some space, or write to another disk" if is_full else ""
-        print(f"error: {error}{hint}", file=sys.stderr)
+        print(f"error: {hide_credentials(str(error), argv)}{hint}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
         extra = next((extra for package, extra in EXTRAS.items() if target.startswith(package)), None)
@@ -90,6 +94,23 @@ def run(target: str, argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def refuse_addresses(values: Sequence[str]) -> None:
+    """Raise InputError for an address with a name and password where a file is expected."""
+    for value in values:
+        if re.search(r"(?:^|=)[A-Za-z][\w+.-]*:/", value) and (shown := redact_credentials(value)) != value:
+            advice = "i2i live BUNDLE --source ADDRESS translates live video"
+            raise InputError(f"{shown} is an address; here a file or folder is needed. {advice}")
+
+
+def hide_credentials(text: str, argv: Sequence[str]) -> str:
+    """`text` without the passwords that stand in the arguments."""
+    for word in argv:
+        value = word.partition("=")[2] if word.startswith("--") and "=" in word else word
+        if (shown := redact_credentials(value)) != value:
+            text = text.replace(value, shown).replace(str(Path(value)), shown)
+    return text
 
 
 def load(target: str) -> Callable[[Sequence[str]], int]:

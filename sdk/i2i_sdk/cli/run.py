@@ -9,6 +9,7 @@ import signal
 from collections.abc import Sequence
 
 from i2i_sdk.cli.common import Parser, add_engine_options, add_options, open_translator
+from i2i_sdk.cli.main import refuse_addresses
 from i2i_sdk.errors import InputError, redact_credentials
 from i2i_sdk.live.stop_signals import TERMINATE, handle_signals
 
@@ -30,6 +31,7 @@ def main(argv: Sequence[str]) -> int:
     group.add_argument("--channel-order", choices=("rgb", "bgr"))
     args = parser.parse_args(_join_negative_values(argv))
     _check_source(args.bundle, args.source)
+    refuse_addresses([str(args.out)])
     shown = {"progress": not args.quiet, "side_by_side": args.side_by_side}
     # `kill` and a closed terminal are interrupts too: what is finished is kept.
     interrupted = handle_signals(TERMINATE, signal.default_int_handler)

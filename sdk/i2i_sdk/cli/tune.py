@@ -50,7 +50,10 @@ def main(argv: Sequence[str]) -> int:
         p95 = {name: timing.p95_ms for name, timing in tuned.timings.items()}
         save_figure(draw_pareto(groups, p95, bundle.manifest.model.name, note=machine), plot)
         print(f"drawn in {plot}")
-    if args.threads is None:
+    if damaged := [v.name for v in bundle.manifest.variants if bundle.explain_damage(v)]:
+        # The whole bundle would take nothing else than what was measured of the damaged one.
+        print(f"not remembered, since {', '.join(damaged)} could not be measured: its files are damaged")
+    elif args.threads is None:
         psnr, timings = tuned.psnr, tuned.timings.items()
         latencies = {name: TunedLatency(t.median_ms, t.p95_ms, psnr[name]) for name, t in timings}
         print(f"remembered in {save_latencies(bundle, latencies)}")

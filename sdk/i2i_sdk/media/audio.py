@@ -9,14 +9,15 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer, OutputContainer
-from av.error import FFmpegError, InvalidDataError
+from av.error import ArgumentError, FFmpegError, InvalidDataError, PatchWelcomeError
 
 # What players read from these containers; FFmpeg's own lists name codecs that it then refuses to write.
 SOUND_IN_MP4 = {"aac", "mp2", "mp3", "ac3", "eac3", "alac", "opus", "flac"}
 SOUND_IN_MOV = SOUND_IN_MP4 - {"opus", "flac"} | {"pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be"}
 AAC_BITS_PER_CHANNEL = 96_000  # per second
-# Seconds by which a packet may lie after the one before: where damage is marked, and after the picture.
-MAX_DAMAGED_JUMP_S, MAX_GAP_S = 1.0, 10.0
+# Seconds from packet to packet: from where damage explains a jump, and a clock begins anew.
+MAX_DAMAGED_JUMP_S, MAX_JUMP_S = 1.0, 10.0
+RESTARTING_CONTAINERS = ("mpegts", "mpeg")  # their clock may begin anew on the way
 AAC_MAX_RATE = 48_000  # samples per second that every AAC player knows
 
 
@@ -36,10 +37,13 @@ class SoundTracks:
         self._sink = sink
         self._notes: list[str] = []
         self._damaged = self._repaired = 0
-        tracks = source.streams.audio
+        # Damage can make up a track.
+        tracks = tuple(track for track in source.streams.audio if track.sample_rate and track.channels)
         self._outputs = {track.index: self._add_output(track) for track in tracks}
         self._last = {track.index: -math.inf for track in tracks}  # by track, the last time stamp
         self._ends = {track.index: track.start_time or 0 for track in tracks}  # and the end of its packet
+        self._shifts = dict.fromkeys(self._ends, 0)  # by which packets are moved, in their track's units
+        self._restarts = source.format.name in RESTARTING_CONTAINERS
         # Times count from whatever starts first: sound before the first picture is kept, and so is sync.
         # Negative times are the run-up of an audio encoder, which players skip.
         audio_starts = [Fraction(t.start_time or 0) * (t.time_base or 0) for t in tracks]
@@ -49,6 +53,9 @@ class SoundTracks:
         self._next = self._read_packet()
         if subtitles := len(source.streams.subtitles):
             self._notes.append(f"{subtitles} subtitle track(s) not copied")
+        if len(source.streams.video) > 1:
+            others = len(source.streams.video) - 1
+            self._notes.append(f"{others} other picture track(s), such as a cover, not copied")
 
     def copy_until(self, seconds: float | Fraction) -> None:
         """Move the packets that start by `seconds`, so that picture and sound lie side by side."""
@@ -60,15 +67,14 @@ class SoundTracks:
     def copy_rest(self) -> None:
         """Move what is left when the picture has ended."""
         while (packet := self._next) is not None:
-            if self._compute_jump(packet) > MAX_GAP_S:
-                self._repair_time(packet)
+            self._repair_time(packet, MAX_JUMP_S)
             self._copy(packet)
 
     def collect_notes(self) -> list[str]:
         """What the user should know about the sound."""
         notes = list(self._notes)
         if self._repaired:
-            notes.append(f"{self._repaired} packet(s) of sound had wrong times: each follows the one before")
+            notes.append(f"{self._repaired} packet(s) of sound had wrong times, which were repaired")
         if self._damaged:
             notes.append(f"{self._damaged} damaged packet(s) of sound left out")
         return notes
@@ -76,25 +82,34 @@ class SoundTracks:
     def _read_packet(self) -> av.Packet[av.AudioStream] | None:
         try:
             packet = next(self._packets, None)
+        except IndexError:  # PyAV's at the end, where damage made a track up on the way
+            return None
         except FFmpegError:
             self._notes.append("the sound breaks off")
             return None
         if packet is not None and packet.dts is not None:
-            is_late = packet.dts <= self._last[packet.stream.index]
-            # Damage makes hours of milliseconds; a sound that pauses has whole packets.
-            if is_late or (packet.is_corrupt and abs(self._compute_jump(packet)) > MAX_DAMAGED_JUMP_S):
-                self._repair_time(packet)
+            shift = self._shifts[packet.stream.index]
+            packet.pts = (packet.dts if packet.pts is None else packet.pts) + shift
+            packet.dts += shift
+            # Elsewhere the sound may pause for as long as it likes.
+            max_jump = MAX_DAMAGED_JUMP_S if packet.is_corrupt else MAX_JUMP_S if self._restarts else math.inf
+            self._repair_time(packet, max_jump)
         return packet
 
-    def _compute_jump(self, packet: av.Packet[av.AudioStream]) -> float:
-        """Seconds from the end of the track's last packet to the start of this one."""
-        if packet.dts is None:
-            return 0.0
-        return float((packet.dts - self._ends[packet.stream.index]) * packet.time_base)
+    def _repair_time(self, packet: av.Packet[av.AudioStream], max_jump: float) -> None:
+        """Where a packet lies before the one before, or more than `max_jump` seconds after it, it follows it.
 
-    def _repair_time(self, packet: av.Packet[av.AudioStream]) -> None:
-        packet.dts = packet.pts = self._ends[packet.stream.index]
-        self._repaired += 1
+        After a far jump all packets are moved as far: damage passes, and a clock that begins anew goes on.
+        """
+        if packet.dts is None:
+            return
+        track = packet.stream.index
+        ticks = self._ends[track] - packet.dts
+        is_far = not -max_jump <= ticks * packet.time_base <= MAX_DAMAGED_JUMP_S
+        if is_far or packet.dts <= self._last[track]:
+            packet.dts = packet.pts = self._ends[track]
+            self._shifts[track] += ticks * is_far
+            self._repaired += 1
 
     def _copy(self, packet: av.Packet[av.AudioStream]) -> None:
         track = packet.stream.index
@@ -105,7 +120,7 @@ class SoundTracks:
                 self._move(packet, self._outputs[track])
             else:
                 self._damaged += 1
-        except InvalidDataError:  # what the muxer cannot read
+        except (InvalidDataError, PatchWelcomeError, ArgumentError):  # what the muxer cannot read
             self._damaged += 1
         self._next = self._read_packet()
 

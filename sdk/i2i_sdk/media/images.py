@@ -6,6 +6,7 @@ color profiles, and decodes GIF, CMYK, and TIFF with alpha.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,19 @@ from i2i_sdk.media.pillow_files import (
     read_header,
 )
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-WRITABLE_IMAGE_SUFFIXES = IMAGE_SUFFIXES[:-1]  # a GIF has at most 256 colors
+WRITABLE_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (*WRITABLE_IMAGE_SUFFIXES, ".gif", ".jfif", ".jpe", ".avif", ".jp2")
 ALPHA_SUFFIXES = (".png", ".webp", ".bmp", ".tif", ".tiff")  # of formats that keep it
 PLAIN_MODES = ("1", "L", "P", "RGB")  # Pillow's, of TIFFs that OpenCV reads right
+# What is often found under the name of an image, by how its bytes begin.
+FOREIGN = {
+    rb"\Z": "empty",
+    rb".{4}ftyp(?:hei|mif1|msf1)": "HEIC, a photo of a phone: save it as JPEG there",
+    rb"(?i)\s*<(?:!doctype html|html)": "a web page: the download failed",
+    rb"(?i)\s*<(?:\?xml|svg)": "XML, such as SVG: save it as PNG",
+    rb"version https://git-lfs": "a pointer of Git LFS: run `git lfs pull`",
+    rb"%PDF": "a PDF: save its pages as PNG",
+}
 JUNK_NAMES = ("Thumbs.db", "desktop.ini", "__MACOSX")  # beside names that begin with a dot, as ._a.png does
 
 
@@ -89,10 +99,11 @@ def decode_image(encoded: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
     if image is None and (width or kind is None):
         image = decode_by_pillow(data)
     if image is None:
-        raise MediaError(
-            f"cannot decode {name} as an image: it is damaged, empty or of another format. "
-            f"Readable are {', '.join(IMAGE_SUFFIXES)}"
+        problem = next(
+            (what for start, what in FOREIGN.items() if re.match(start, data)), "damaged or another format"
         )
+        readable = ", ".join(IMAGE_SUFFIXES)
+        raise MediaError(f"cannot decode {name} as an image: it is {problem}. Readable are {readable}")
     return image
 
 
@@ -181,7 +192,7 @@ def write_image(path: Path, image: NDArray[np.uint8], *, like: Path | None = Non
     if has_alpha and suffix not in ALPHA_SUFFIXES:
         raise MediaError(
             f"cannot write {path}: the image has an alpha channel, which is kept in "
-            f"{', '.join(ALPHA_SUFFIXES)} only. Use one of these, or give BGR"
+            f"{', '.join(ALPHA_SUFFIXES)} only. Use one of these, or leave the alpha out"
         )
     with convert_errors("read", path):
         header = read_header(like.read_bytes()) if like else None

@@ -174,16 +174,20 @@ def _translate_animation(
     first = next(frames, None)
     if first is None:
         raise MediaError(f"cannot decode {source}: it is damaged")
-    (height, width), time_ms, done, has_alpha = first[0].shape[:2], 0.0, 0, False
-    writer = VideoWriter(out, width * columns, height, 1000 / first[1], None)
+    (height, width), time_ms, done, resized, has_alpha = first[0].shape[:2], 0.0, 0, 0, False
+    writer = VideoWriter(out, width * columns, height, 1000 / first[1], None, variable_rate=True)
     with writer, _show_progress(progress, source.name, count) as advance:
         for image, duration_ms in itertools.chain([first], frames):
             has_alpha |= image.shape[2] == 4
-            image = geometry.resize(_lay_on_white(image), height, width)  # pages of a TIFF may differ
-            writer.write(translate(image), time_ms, duration_ms)
+            resized += image.shape[:2] != (height, width)
+            image = _lay_on_white(image)
+            place = geometry.compute_placement(image.shape[0], image.shape[1], height, width, "letterbox")
+            writer.write(translate(geometry.to_canvas(image, place, height, width)), time_ms, duration_ms)
             time_ms, done = time_ms + duration_ms, done + 1
             advance()
     notes = list(writer.notes)
+    if resized:
+        notes.append(f"{resized} page(s) of another size are fitted into that of the first, {width}x{height}")
     if has_alpha:
         notes.append("what is transparent is white, since a video has no alpha")
     if done < count:
@@ -241,7 +245,7 @@ def _translate_folder(translate: Translate, source: Path, out: Path, progress: b
     if animated:
         notes.append(f"of {animated} file(s) with several frames or pages, the first is translated")
     files = [path for path in source.rglob("*") if path.is_file() and is_meant(path, source)]
-    if others := len(files) - len(images):
+    if others := len(set(files) - set(images)):
         notes.append(f"{others} other file(s) left out, since they are not images")
     return len(sizes), sizes[0] if len(set(sizes)) == 1 else (None, None), tuple(notes)
 

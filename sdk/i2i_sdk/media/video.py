@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -20,16 +21,21 @@ from numpy.typing import NDArray
 
 from i2i_sdk.errors import MediaError
 from i2i_sdk.files import Closing, convert_errors
+from i2i_sdk.media.audio import RESTARTING_CONTAINERS
 from i2i_sdk.media.decoded_frames import FrameConverter
 
 VIDEO_SUFFIXES = (
-    *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts"),
-    *(".mpg", ".mpeg", ".vob", ".mxf", ".wmv", ".flv", ".3gp"),
+    *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".m2t"),
+    *(".mpg", ".mpeg", ".vob", ".mxf", ".dv", ".wmv", ".flv", ".3gp"),
 )
 
 TIMED_CONTAINERS = ("matroska,webm", "flv")  # they say how long, not how many frames
 UNKNOWN_FPS, MAX_FPS = 25.0, 1000  # where a file does not say it; where it says nonsense
 MAX_RATE_ERROR = 0.02  # of rates that are the same
+# Milliseconds from frame to frame: from where a frame ahead of the next is damaged, and a clock begins anew.
+MAX_DAMAGED_JUMP_MS, MAX_JUMP_MS = 1000.0, 10_000.0
+HDR_TRANSFERS = (16, 18)  # FFmpeg's numbers of PQ and HLG
+ALPHA_FORMAT = re.compile(r"yuva|ya\d|gbrap|rgba|bgra|argb|abgr")  # in FFmpeg's names of pixel formats
 MAX_MISSING_S = 1.0  # seconds by which they may be wrong
 
 
@@ -77,14 +83,17 @@ class VideoReader(Closing):
             raise MediaError(f"there is no video file {path}")
         self.undecodable = self.damaged = self._frames_read = self._packets_read = 0
         self._end_s = 0.0  # of what was read, in seconds of the file's clock
-        self._is_at_end = False
-        self._rotation = 0  # degrees
+        self._is_at_end, self._jumps = False, 0
+        self._rotation, self._is_hdr = 0, False  # degrees; of the newest frame
         try:
             # An absolute path, since FFmpeg takes "12:30.mp4" for a protocol called 12. Titles in old files
             # are not always UTF-8.
             self._file = av.open(path.absolute(), metadata_errors="replace")
-        except FFmpegError:
-            raise self._make_unreadable_error() from None
+        except FFmpegError as error:
+            raise MediaError(
+                f"{path} cannot be opened as a video: {error.strerror}. It is damaged, empty or something else, "
+                "or it breaks off before its index, as a recording that did not end well"
+            ) from None
         try:
             self._open_track()
         except BaseException:
@@ -99,10 +108,13 @@ class VideoReader(Closing):
         self._track.thread_type = "AUTO"
         self.fps = self._read_frame_rate()
         self.has_variable_rate = abs((self._track.base_rate or 0) / self.fps - 1) > MAX_RATE_ERROR
+        # VP9 and VP8 have it in data of their own, which FFmpeg's decoders pass over.
+        has_alpha = self._track.pix_fmt is not None and ALPHA_FORMAT.match(self._track.pix_fmt) is not None
+        self._has_alpha = has_alpha or self._track.metadata.get("alpha_mode") == "1"
         self._is_timed = self._file.format.name in TIMED_CONTAINERS
         self._packet_count, self._duration_s = self._read_packet_count(), self._read_duration()
         self.frame_count_hint = self._packet_count or round(self._duration_s * self.fps) or None
-        self._frames = self._read_frames()
+        self._frames = self._repair_times(self._read_frames())
         # The first frame is decoded here, so that what is reported is what comes, not what a header claims.
         self._first = next(self._frames, None)
         if self._first is None:
@@ -125,16 +137,20 @@ class VideoReader(Closing):
 
     def collect_notes(self) -> list[str]:
         """What the user should know about the file; complete at its end."""
-        notes: list[str] = []
+        notes, name = list[str](), self.path.name
         if self.undecodable:
-            notes.append(f"{self.undecodable} damaged frame(s) of {self.path.name} could not be decoded")
+            notes.append(f"{self.undecodable} damaged frame(s) of {name} could not be decoded")
         if self.damaged:
-            notes.append(
-                f"{self.damaged} frame(s) of {self.path.name} are damaged and may show blocks or smears"
-            )
+            notes.append(f"{self.damaged} frame(s) of {name} are damaged and may show blocks or smears")
+        if self._is_hdr:
+            notes.append(f"{name} is HDR (PQ or HLG), whose colors are read as if it were not: pale")
+        if self._has_alpha:
+            notes.append(f"the alpha of {name} is left out")
+        if self._jumps:
+            notes.append(f"the clock of {name} jumps {self._jumps} time(s): frames are shown without the gap")
         if self._breaks_off():
             found, promised = self._frames_read, self.frame_count_hint
-            notes.append(f"{self.path.name} breaks off: {found} of {promised} frames are there")
+            notes.append(f"{name} breaks off: {found} of {promised} frames are there")
         return notes
 
     def _read_frames(self) -> Iterator[VideoFrame]:
@@ -149,9 +165,28 @@ class VideoReader(Closing):
                         time_ms if math.isnan(start_ms) else start_ms
                     )  # not always what the header says
                     duration_ms = float((frame.duration or 0) * (frame.time_base or 0) * 1000)
-                    self._rotation = frame.rotation
+                    self._rotation, self._is_hdr = frame.rotation, frame.color_trc in HDR_TRANSFERS
                     self._frames_read += 1
                     yield VideoFrame(self._frames_read - 1, image, time_ms - start_ms, duration_ms)
+
+    def _repair_times(self, frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+        """After a jump that damage or a new clock explains, a frame follows the one before."""
+        restarts, step_ms = self._file.format.name in RESTARTING_CONTAINERS, 1000 / self.fps
+        shift_ms = last_ms = 0.0
+        frame = next(frames, None)
+        while frame is not None:
+            following = next(frames, None)
+            jump_ms = frame.time_ms + shift_ms - last_ms
+            returns = following is not None and following.time_ms < frame.time_ms
+            if frame.index and (
+                (jump_ms > MAX_DAMAGED_JUMP_MS and returns)
+                or (restarts and not -MAX_DAMAGED_JUMP_MS <= jump_ms <= MAX_JUMP_MS)
+            ):
+                shift_ms += step_ms - jump_ms
+                self._jumps += 1
+            last_ms = frame.time_ms + shift_ms
+            yield replace(frame, time_ms=last_ms)
+            frame = following
 
     def _decode(self) -> Iterator[DecodedFrame | None]:
         """Every frame that decodes, then None."""
@@ -169,7 +204,8 @@ class VideoReader(Closing):
 
     def _demux(self) -> Iterator[Packet[VideoStream] | None]:
         """The packets of the picture, then None, which makes the decoder give the rest."""
-        with suppress(FFmpegError):  # where the file breaks off
+        # Where the file breaks off; PyAV's IndexError at the end, where damage made a track up on the way.
+        with suppress(FFmpegError, IndexError):
             # Of all tracks: a file is whole if any of them reaches its end.
             for packet in self._file.demux():
                 if packet.pts is not None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from i2i_sdk.device import read_peak_memory
+from i2i_sdk.errors import I2IError
 from i2i_sdk.perf.timing import time_turn, warm_up
 
 
@@ -40,7 +41,8 @@ def main() -> None:
                 answer = {"ms": call() if reports else time_turn(call)}
             answer["memory"] = read_peak_memory()
         except Exception as error:  # told to the leader, whatever it is
-            answer = {"error": f"{type(error).__name__}: {error}"}
+            kind = "" if isinstance(error, I2IError) else f"{type(error).__name__}: "
+            answer = {"error": f"{kind}{error}"}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 

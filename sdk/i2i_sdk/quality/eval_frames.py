@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i_sdk.errors import InputError, MediaError
+from i2i_sdk.errors import InputError, MediaError, redact_credentials
 from i2i_sdk.imaging import geometry
 from i2i_sdk.media.images import IMAGE_SUFFIXES, list_files, read_image
 
@@ -81,7 +81,7 @@ def read_inputs(
             frames = ((f"{source.name}#{f.index}", resize(f.image)) for f in islice(video, first, None, step))
             found = select_spread(frames, max_inputs)
     elif not source.exists():
-        raise InputError(f"{source}: no such file or folder")
+        raise InputError(f"{redact_credentials(str(source))}: no such file or folder")
     else:
         raise InputError(f"{source}: an image, a folder of images or a video is needed")
     if not found:

@@ -25,6 +25,7 @@ from known_bundles import (
 from i2i_sdk import Bundle, BundleError, Translator, verify
 from i2i_sdk.bundle.folder import trim_bundle
 from i2i_sdk.errors import InputError
+from i2i_sdk.selection import load_latencies
 from i2i_sdk.server.models import open_models
 
 ORT, FP32, BF16 = (f"{name}-24x40" for name in ("ort-fp32", "openvino-fp32", "openvino-bf16"))
@@ -218,6 +219,16 @@ def test_trim_of_a_whole_size_takes_its_reference_along(tmp_path: Path, photos: 
     assert [o.parity.psnr for o in verify(out, frames=photos).values() if o.parity] == [120.0]
 
 
+def test_what_was_tuned_of_a_damaged_bundle_is_not_remembered(owned: Path, run_command: RunCommand) -> None:
+    whole = hash_files(owned)
+    content = (owned / FILES[BF16]).read_bytes()
+    damage(owned, BF16)
+    said = run_command("tune", owned, "--rounds", 3).out
+    assert f"not remembered, since {BF16} could not be measured: its files are damaged" in said
+    (owned / FILES[BF16]).write_bytes(content)
+    assert hash_files(owned) == whole and load_latencies(Bundle.read(owned)) == {}
+
+
 def test_trim_leaves_files_that_are_not_the_bundles(owned: Path) -> None:
     (owned / "sub" / "notes.txt").write_text("mine")
     trim_bundle(Bundle.read(owned), [FP32, BF16])
@@ -228,9 +239,9 @@ def test_trim_leaves_files_that_are_not_the_bundles(owned: Path) -> None:
     ("words", "message"),
     [
         (["{x}", "ort"], "no variant 'ort'; it has: ort-fp32-24x40, openvino-fp32-24x40, openvino-bf16"),
-        (["{x}", ORT, FP32, BF16], f"of {ORT}, {FP32}, {BF16} none that is whole would be left"),
-        (["{x}", ORT, FP32], "none that is whole would be left"),  # the third is damaged
-        (["sketch", "ort-fp32-256x256"], "sketch: no such folder"),  # what was installed stays as it is
+        (["{x}", ORT, FP32, BF16], "of its variants none would be left. Delete the folder instead"),
+        (["{x}", ORT, FP32], f"of its variants only damaged ones: {BF16} would be left"),
+        (["sketch", "ort-fp32-256x256"], "sketch is a model of the zoo, which stays as it was installed"),
         (["nowhere.i2i", ORT], "nowhere.i2i: no such folder"),
     ],
 )

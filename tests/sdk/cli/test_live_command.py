@@ -147,6 +147,16 @@ def test_user_errors(known: FindBundle, capsys: Capture, arguments: str, message
         "run MODEL ADDRESS -o out.mp4",
         "run MODEL a.png ADDRESS -o out.mp4",
         "run ADDRESS a.png -o out.mp4",
+        "run MODEL a.png -o ADDRESS",
+        "live MODEL --no-window --source a.mp4 --record ADDRESS",
+        "verify MODEL --frames ADDRESS",
+        "bench MODEL --frames=ADDRESS",
+        "tune MODEL --frames ADDRESS",
+        "bundle trim ADDRESS ort-fp32-24x40",
+        "export ADDRESS -o out.i2i",
+        "train pix2pix --data ADDRESS --out out",
+        "sample ADDRESS -o a.png",
+        "convert ADDRESS a.pth",
     ],
 )
 @pytest.mark.parametrize(

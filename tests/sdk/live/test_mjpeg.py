@@ -307,6 +307,25 @@ def test_a_server_that_restarts_is_found_again_and_both_are_told(
             stream.close()
 
 
+def test_a_camera_that_never_sent_a_frame_is_not_back(
+    identity: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes every connection, and then says nothing."""
+    monkeypatch.setattr(mjpeg_reader, "STALL_TIMEOUT_S", 0.2)
+
+    def answer(request: str) -> Iterator[bytes]:
+        yield format_multipart_head()
+        time.sleep(0.5)
+
+    events: list[Event] = []
+    with RawServer(answer) as server:
+        stream = identity.stream(server.url, on_event=events.append)
+        threading.Timer(2.5, stream.close).start()
+        assert list(stream) == []
+        assert len(server.requests) > 2
+    assert {event.kind for event in events} == {"lost"} and stream.stats.reconnects == 0
+
+
 def test_silence_is_taken_for_a_loss(
     identity: Translator, camera: CameraServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

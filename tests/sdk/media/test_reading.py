@@ -56,7 +56,7 @@ def make_video(
 
     times: in seconds, in place of those that `fps` gives.
     """
-    with av.open(path, "w") as file:
+    with av.open(path, "w", format="mpegts" if path.suffix == ".m2t" else None) as file:
         video = file.add_stream(codec, rate=fps)
         video.height, video.width = images[0].shape[:2]
         video.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
@@ -174,6 +174,32 @@ def test_unreadable_images_are_named(tmp_path: Path) -> None:
             read_image(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it is empty"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "it is HEIC"),
+        (b"\n<!DOCTYPE html><title>404</title>", "it is a web page"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "it is XML"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"%PDF-1.7\n", "it is a PDF"),
+        (b"nothing known", "it is damaged or another format"),
+    ],
+)
+def test_what_else_is_called_an_image(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(MediaError, match=said):
+        read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"), [(".jfif", "JPEG"), (".jpe", "JPEG"), (".avif", "AVIF"), (".jp2", "JPEG2000")]
+)
+def test_less_usual_names(tmp_path: Path, suffix: str, kind: str) -> None:
+    Image.fromarray(data.astronaut()).save(tmp_path / f"a{suffix}", format=kind)
+    assert np.abs(read_image(tmp_path / f"a{suffix}").astype(int) - data.astronaut()[:, :, ::-1]).mean() < 6
+
+
 def test_tiffs_of_floats_are_refused(tmp_path: Path) -> None:
     for channels in (1, 3, 4):
         cv2.imwrite(str(tmp_path / "float.tif"), np.zeros((8, 9, channels), np.float32))
@@ -187,7 +213,14 @@ CODECS = {".avi": "mpeg4", ".webm": "libvpx", ".wmv": "wmv2"}
 CODECS |= dict.fromkeys((".mpg", ".mpeg", ".vob", ".mxf"), "mpeg2video")
 
 
-@pytest.mark.parametrize("suffix", VIDEO_SUFFIXES)
+def test_frames_of_dv(tmp_path: Path) -> None:
+    path = make_video(
+        tmp_path / "a.dv", [draw_picture(720, 576, index=i) for i in range(5)], fps=25, codec="dvvideo"
+    )
+    assert [frame.image.shape for frame in read_all(path)] == [(576, 720, 3)] * 5
+
+
+@pytest.mark.parametrize("suffix", sorted({*VIDEO_SUFFIXES} - {".dv"}))  # which has sizes of its own
 def test_every_frame_of_every_container(tmp_path: Path, suffix: str) -> None:
     images = [draw_picture(index=i) for i in range(20)]
     codec = CODECS.get(suffix, "libx264")

@@ -190,7 +190,8 @@ def test_animations_that_are_odd(tmp_path: Path) -> None:
     preview.encoderinfo = {"tiffinfo": {254: 1}}
     large.save(tmp_path / "pages.tif", save_all=True, append_images=[preview, small])
     summary = translate_path(invert_colors, tmp_path / "pages.tif", tmp_path / "pages.mp4")
-    assert summary.frames == 2 and summary.notes == ()
+    note = "1 page(s) of another size are fitted into that of the first, 64x48"
+    assert summary.frames == 2 and summary.notes == (note,)
     for frame in read_all(summary.out):
         assert np.abs(frame.image.astype(int) - (255 - draw_picture())).mean() < 6
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from i2i_sdk.errors import TrainingError
+from i2i_sdk.errors import TrainingError, redact_credentials
 from i2i_sdk.media.images import list_files
 from i2i_training.data.image_tensors import SUFFIXES
 
@@ -86,7 +86,7 @@ def find_layout(root: Path, kind: str, direction: str, wanted: str = "auto") -> 
         TrainingError: with what was found and which layouts there are.
     """
     if not root.is_dir():
-        raise TrainingError(f"there is no data set folder {root}")
+        raise TrainingError(f"there is no data set folder {redact_credentials(str(root))}")
     domains = ("A", "B") if direction == "AtoB" else ("B", "A")
     if kind == "single":
         if wanted == SIDE_BY_SIDE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -88,21 +89,24 @@ class VideoSink(Sink):
         self.notes: tuple[str, ...] = ()
         self.is_finished = False
         self._writer: VideoWriter | None = None
-        self._fps = LIVE_FPS
+        self._fps, self._aspect = LIVE_FPS, Fraction(1)
         self._started_ms = 0.0
         # Refuses a suffix that cannot be written before anything is captured.
         VideoWriter(self.path, 2, 2, LIVE_FPS, audio_from=None)
 
     def open(self, stream: Stream) -> None:
         """Learn the frame rate, where the source has one as `fps`."""
-        self._fps = getattr(stream.sources[self.source or 0], "fps", None) or LIVE_FPS
+        source = stream.sources[self.source or 0]
+        self._fps = getattr(source, "fps", None) or LIVE_FPS
+        self._aspect = getattr(source, "sample_aspect", self._aspect)
 
     def take(self, result: Result) -> None:
         """Append the picture."""
         picture = result.picture
         if self._writer is None:
             height, width = picture.shape[:2]
-            self._writer = VideoWriter(self.path, width, height, self._fps, None, variable_rate=True)
+            how = (self.path, width, height, self._fps, None)
+            self._writer = VideoWriter(*how, sample_aspect=self._aspect, variable_rate=True)
             self._writer.__enter__()
             self._started_ms = result.time_ms
         picture = geometry.resize(picture, self._writer.height, self._writer.width)

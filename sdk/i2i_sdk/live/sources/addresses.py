@@ -103,7 +103,8 @@ def _send_get(url: str, on_connect: Callable[[socket.socket], None], authorizati
         connection.close()
         # Where the address is misread, a text can name a piece of the password as the host.
         cause = None if "…@" in name else error
-        reason = f"{cause or type(error).__name__}{advise_encoding(url)}"
+        kind = "there is no such host" if isinstance(error, socket.gaierror) else type(error).__name__
+        reason = f"{cause or kind}{advise_encoding(url)}"
         raise MediaError(f"cannot reach {name}: {reason}") from cause
 
 

@@ -88,6 +88,8 @@ class NetworkVideo(LiveSource):
                 raise ConnectionLostError("the sender ended it")
             except ExitError:  # nothing for READ_TIMEOUT_S; the next read goes on where this one stopped
                 self._check_stalled(heard)
+            except IndexError:  # PyAV's at the end, where a track appeared on the way
+                raise ConnectionLostError("the sender ended it") from None
             except FFmpegError as error:
                 raise ConnectionLostError(error.strerror or type(error).__name__) from None
 

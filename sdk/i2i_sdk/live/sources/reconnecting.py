@@ -29,6 +29,7 @@ class LiveSource(Source):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._first: float | None = None
+        self._lost: float | None = None  # since when
         self._wait_s = MIN_RETRY_WAIT_S
 
     @abstractmethod
@@ -40,8 +41,12 @@ class LiveSource(Source):
         while not self.stopped.is_set():
             try:
                 for captured in self.read():
-                    # Of the next loss; a server that only accepts is no return.
-                    self._wait_s = MIN_RETRY_WAIT_S
+                    # A server that only accepts is no return.
+                    self._wait_s = MIN_RETRY_WAIT_S  # of the next loss
+                    if self._lost is not None:
+                        seconds, self._lost = time.perf_counter() - self._lost, None
+                        self.reconnects += 1
+                        self.tell("reconnected", f"{self.name} is back after {seconds:.1f} s")
                     yield captured
             except (ConnectionLostError, MediaError) as error:
                 self.release()
@@ -56,11 +61,9 @@ class LiveSource(Source):
         return Captured(image, (arrived - self._first) * 1000, arrived, time.perf_counter())
 
     def _reconnect(self) -> None:
-        lost = time.perf_counter()
+        self._lost = self._lost or time.perf_counter()
         while not self.stopped.wait(self._wait_s):
             self._wait_s = min(2 * self._wait_s, MAX_RETRY_WAIT_S)
             with suppress(MediaError):
                 self.open()
-                self.reconnects += 1
-                self.tell("reconnected", f"{self.name} is back after {time.perf_counter() - lost:.1f} s")
                 return

@@ -8,6 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -111,11 +112,12 @@ class VideoFile(Source):
         self.path, self.live = path, realtime
         self._reader: VideoReader | None = None
         self.fps: float | None = None
+        self.sample_aspect = Fraction(1)
 
     def open(self) -> None:
         """Open the file. Raises MediaError."""
         self._reader = VideoReader(self.path)
-        self.fps = self._reader.fps
+        self.fps, self.sample_aspect = self._reader.fps, self._reader.sample_aspect
 
     def frames(self) -> Iterator[Captured]:
         """As decoded; times are the file's."""
