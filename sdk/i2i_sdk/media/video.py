@@ -91,8 +91,8 @@ class VideoReader(Closing):
             self._file = av.open(path.absolute(), metadata_errors="replace")
         except FFmpegError as error:
             raise MediaError(
-                f"{path} cannot be opened as a video: {error.strerror}. It is damaged, empty or something else, "
-                "or it breaks off before its index, as a recording that did not end well"
+                f"{path} cannot be opened as a video: {error.strerror}. It is damaged, empty or "
+                "something else, or it breaks off before its index, as a recording that did not end well"
             ) from None
         try:
             self._open_track()

@@ -177,7 +177,7 @@ def test_no_command_prints_a_password(
     except SystemExit as left:  # argparse
         code = left.code
     captured = capsys.readouterr()
-    assert code == 2 and re.search(r"error: .*\bh/x|127\.0\.0\.1:1/x", captured.err)
+    assert code == 2 and re.search(r"error: .*(\bh/x|127\.0\.0\.1:1/x|a\.png)", captured.err)
     assert not re.search("sec|ret|me:", captured.err + captured.out + caplog.text)
 
 
