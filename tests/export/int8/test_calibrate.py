@@ -113,7 +113,7 @@ def test_a_grid_hits_zero_and_covers_its_limits(below: float, above: float, sign
     values = np.linspace(low, high, 1001)
     found = round_to_grid(grid, -below, above, np.append(values, 0.0))
     assert found[-1] == 0
-    step = max(high - low, 2e-12) / 255  # no range is narrower than 1e-12 on a side
+    step = max(high - low, 2e-12) / (254 if signed else 255)  # no range is narrower than 1e-12 on a side
     assert np.abs(found[:-1] - values).max() <= 0.501 * step
     if signed:
         assert grid.compute_scale_and_zero(-below, above)[1] == 0
