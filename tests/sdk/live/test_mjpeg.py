@@ -307,6 +307,18 @@ def test_a_server_that_restarts_is_found_again_and_both_are_told(
             stream.close()
 
 
+def test_a_picture_that_is_cut_off_is_counted_though_a_newer_one_waits() -> None:
+    parts = [format_part(JPEG), format_part(JPEG[: len(JPEG) // 2]), format_part(JPEG), format_part(JPEG)]
+    with RawServer(lambda _: iter([format_multipart_head() + b"".join(parts)])) as server:
+        source = MjpegStream(server.url)
+        source.open()
+        time.sleep(0.3)  # so that all of it is there
+        next(source.read())
+        source.close()
+        source.release()
+    assert source.undecodable == 1
+
+
 def test_a_camera_that_never_sent_a_frame_is_not_back(
     identity: Translator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,7 +139,9 @@ class MjpegStream(LiveSource):
             while bodies:
                 image = _decode_jpeg(bodies.pop())
                 if image is not None:
-                    self.skipped += len(bodies)
+                    whole = sum(map(_is_whole, bodies))  # those that are cut off never were to be skipped
+                    self.skipped += whole
+                    self.undecodable += len(bodies) - whole
                     yield self.make_captured(image, arrived)
                     good = time.perf_counter()
                     break
@@ -186,10 +188,14 @@ class MjpegStream(LiveSource):
         return data
 
 
+def _is_whole(jpeg: bytes) -> bool:
+    return END_OF_JPEG in jpeg[-MAX_PADDING_BYTES:]
+
+
 def _decode_jpeg(jpeg: bytes) -> Image | None:
     """uint8 [H, W, 3] BGR, or None for a damaged one."""
     # Versions of OpenCV differ in whether one that is cut off decodes, with a gray rest.
-    if END_OF_JPEG in jpeg[-MAX_PADDING_BYTES:]:
+    if _is_whole(jpeg):
         with suppress(MediaError):
             return decode_image(np.frombuffer(jpeg, np.uint8), "a picture")[:, :, :3]
     return None
