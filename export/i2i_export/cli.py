@@ -24,6 +24,7 @@ from i2i_sdk.bundle.manifest import Variant
 from i2i_sdk.cli.common import (
     UPSTREAM_GROUP,
     UPSTREAM_OPTIONS,
+    Parser,
     add_options,
     format_decibels,
     format_megabytes,
@@ -58,7 +59,7 @@ def launch(argv: Sequence[str]) -> int:
 
 
 def _build_parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog, description="Make a bundle: every variant is run on real frames and compared with PyTorch."
     )
     add = parser.add_argument

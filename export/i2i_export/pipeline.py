@@ -73,9 +73,7 @@ def export(
         PosixPath('zebra.i2i')
     """
     options = replace(options or ExportOptions(), **named)
-    for folder in (options.frames, options.calibration):
-        if folder is not None and not Path(folder).exists():
-            raise InputError(f"{redact_credentials(str(folder))}: no such file or folder")
+    _check_frames(options)
     file, out = find_checkpoint(Path(checkpoint), options), choose_bundle_path(checkpoint, out)
     progress(f"reading {file.name}")
     module, spec = _load_translator(file, options)
@@ -101,6 +99,13 @@ def export(
         checked, left_out = _build_variants(requests, job)
         bundle = write_bundle(out, _make_manifest(model, job, checked), job.folder, force=options.force)
     return ExportResult(bundle, tuple(checked), tuple(left_out))
+
+
+def _check_frames(options: ExportOptions) -> None:
+    """Raise InputError for frames that are not there, before any work is done."""
+    for source in (options.frames, options.calibration):
+        if source is not None and not Path(source).exists():
+            raise InputError(f"{redact_credentials(str(source))}: no such file or folder")
 
 
 def find_checkpoint(path: Path, options: ExportOptions) -> Path:

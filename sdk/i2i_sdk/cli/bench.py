@@ -9,7 +9,7 @@ from pathlib import Path
 
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import Parity, Variant
-from i2i_sdk.cli.common import add_options, format_run_command, parse_measuring, read_bundle
+from i2i_sdk.cli.common import Parser, add_options, format_run_command, parse_measuring, read_bundle
 from i2i_sdk.cli.tables import print_table
 from i2i_sdk.errors import BundleError, InputError
 from i2i_sdk.perf import bench
@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="i2i bench",
         description="Time every variant of a bundle on this device, beside plain ONNX Runtime. Each has a "
         "process of its own, and they take turns. Leave the machine alone meanwhile: a busy one is noticed, "
@@ -130,16 +130,9 @@ def bench_bundle(
     """
     sizes = dict.fromkeys((v.height, v.width) for v in variants)
     rows: list[Row] = []
-    parities: dict[str, Parity] = {}
+    parities = {} if frames is None else _measure_parities(bundle, frames, options, progress)
     meters = open_meters()
     try:
-        if frames is not None:
-            progress("comparing pictures with the reference's")
-            try:
-                outcomes = verify_bundle(bundle, frames, options.threads)
-                parities = {name: outcome.parity for name, outcome in outcomes.items() if outcome.parity}
-            except BundleError as error:
-                log.warning("the quality is as at export, since there is nothing to compare with: %s", error)
         with QuietMonitor() as quiet:
             for size in sizes:
                 same = [v for v in variants if (v.height, v.width) == size]
@@ -167,6 +160,19 @@ def bench_bundle(
     title, measured = f"{bundle.manifest.model.name}: one call of each variant", quiet.conditions
     machine = describe_machine()
     return make_record("engines", title, tuple(rows), machine, measured, baseline=ORT_DEFAULT, facts=facts)
+
+
+def _measure_parities(
+    bundle: Bundle, frames: Path, options: BenchOptions, progress: Progress
+) -> dict[str, Parity]:
+    """By variant; nothing where the reference's file is damaged."""
+    progress("comparing pictures with the reference's")
+    try:
+        outcomes = verify_bundle(bundle, frames, options.threads)
+    except BundleError as error:
+        log.warning("the quality is as at export, since there is nothing to compare with: %s", error)
+        return {}
+    return {name: outcome.parity for name, outcome in outcomes.items() if outcome.parity}
 
 
 def _list_baselines(bundle: Bundle, variant: Variant, batch: int) -> list[Candidate]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from i2i_sdk.bundle.folder import Bundle, trim_bundle
+from i2i_sdk.cli.common import Parser
 from i2i_sdk.errors import InputError
 from i2i_sdk.zoo import ZOO
 
 
 def main(argv: Sequence[str]) -> int:
     """Remove variants and say what that freed. Raises InputError, BundleError."""
-    parser = argparse.ArgumentParser(prog="i2i bundle", description="Change what is in a bundle.")
+    parser = Parser(prog="i2i bundle", description="Change what is in a bundle.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     text = "remove variants and the files that no other needs; i2i info BUNDLE lists them"
     trim = commands.add_parser("trim", help=text, description=f"{text[0].upper()}{text[1:]}.")

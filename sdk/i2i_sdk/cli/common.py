@@ -51,7 +51,7 @@ UPSTREAM_OPTIONS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """Of a command that takes addresses: it shows no password."""
+    """Of every command: what it says of its arguments shows no password."""
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the arguments, and exit."""

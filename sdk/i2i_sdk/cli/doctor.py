@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from i2i_sdk.backends.base import EngineOptions
 from i2i_sdk.backends.ort.providers import PROVIDERS
 from i2i_sdk.backends.preference_table import BACKENDS
 from i2i_sdk.backends.tensorrt import cuda
-from i2i_sdk.cli.common import add_options
+from i2i_sdk.cli.common import Parser, add_options
 from i2i_sdk.device import get_cache_dir
 from i2i_sdk.errors import BackendError
 from i2i_sdk.live.sinks.display import find_display
@@ -23,7 +22,7 @@ from i2i_sdk.zoo import ZOO, find_zoo_bundle
 
 def main(argv: Sequence[str]) -> int:
     """Print the facts. Returns 1 when no engine works here."""
-    parser = argparse.ArgumentParser(prog="i2i doctor", description="What a bug report needs.")
+    parser = Parser(prog="i2i doctor", description="What a bug report needs.")
     add_options(parser.add_argument, json="")
     args = parser.parse_args(argv)
     engines = probe_engines()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,14 @@ from pathlib import Path
 from i2i_sdk.backends import explain_unsupported_variant
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import Manifest, Variant
-from i2i_sdk.cli.common import add_options, format_decibels, format_megabytes, format_run_command, read_bundle
+from i2i_sdk.cli.common import (
+    Parser,
+    add_options,
+    format_decibels,
+    format_megabytes,
+    format_run_command,
+    read_bundle,
+)
 from i2i_sdk.cli.main import INSPECTORS, run
 from i2i_sdk.cli.tables import print_table
 from i2i_sdk.errors import BundleError, InputError
@@ -23,7 +29,7 @@ MAX_NAMES = 4  # of layers that are listed one by one
 
 def main(argv: Sequence[str]) -> int:
     """Print what a bundle or a checkpoint is. Raises I2IError."""
-    parser = argparse.ArgumentParser(prog="i2i info", description="What a bundle or a checkpoint is.")
+    parser = Parser(prog="i2i info", description="What a bundle or a checkpoint is.")
     parser.add_argument("source", help="a bundle (x.i2i), a zoo name, a .safetensors or .pth checkpoint")
     add_options(parser.add_argument, json="")
     args = parser.parse_args(argv)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from i2i_sdk.cli.common import add_engine_options, open_translator
+from i2i_sdk.cli.common import Parser, add_engine_options, open_translator
 from i2i_sdk.errors import InputError
 from i2i_sdk.live.sinks.mjpeg_server import open_socket
 from i2i_sdk.server.app import create_app
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _make_parser() -> argparse.ArgumentParser:
     text = "Serve models to browsers and programs: live video and pictures."
-    parser = argparse.ArgumentParser(prog="i2i serve", description=text)
+    parser = Parser(prog="i2i serve", description=text)
     parser.add_argument("bundles", nargs="+", metavar="BUNDLE", help="a bundle, a zoo name or an ONNX file")
     text = "address to listen on; 0.0.0.0 is all of them (default %(default)s)"
     parser.add_argument("--host", default="127.0.0.1", help=text)

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from i2i_sdk.bundle.folder import Bundle
-from i2i_sdk.cli.common import add_options, format_decibels, format_run_command, parse_measuring, read_bundle
+from i2i_sdk.cli.common import (
+    Parser,
+    add_options,
+    format_decibels,
+    format_run_command,
+    parse_measuring,
+    read_bundle,
+)
 from i2i_sdk.cli.tables import print_table
 from i2i_sdk.errors import BundleError, InputError
 from i2i_sdk.perf.bench import BenchOptions, collect_candidates, make_none_runs_error
@@ -64,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="i2i tune",
         description="Measure latency and quality of every variant here; Translator then takes the fastest "
         "that is good enough. Leave the machine alone meanwhile.",

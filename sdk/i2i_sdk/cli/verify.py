@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.bundle.manifest import Variant
-from i2i_sdk.cli.common import add_options, format_decibels, parse_measuring, read_bundle
+from i2i_sdk.cli.common import Parser, add_options, format_decibels, parse_measuring, read_bundle
 from i2i_sdk.cli.tables import print_table
 from i2i_sdk.perf.bench import make_none_runs_error
 from i2i_sdk.quality.floors import choose_floor
@@ -17,7 +16,7 @@ from i2i_sdk.quality.verify_bundle import VerifyOutcome, verify_bundle
 def main(argv: Sequence[str]) -> int:
     """Compare, print a table; 1 if a variant misses its floor or is broken. Raises I2IError."""
     text = "Compare every variant that runs here with the bundle's FP32 reference."
-    parser = argparse.ArgumentParser(prog="i2i verify", description=text)
+    parser = Parser(prog="i2i verify", description=text)
     add_options(parser.add_argument, min_psnr="each precision's floor")
     args = parse_measuring(parser, argv, "scikit-image's photos")
     bundle = read_bundle(args.bundle)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-from i2i_sdk.cli.common import read_bundle
+from i2i_sdk.cli.common import Parser, read_bundle
 from i2i_sdk.zoo import ZOO, describe_checkpoints
 
 
 def main(argv: Sequence[str]) -> int:
     """List the zoo. Raises I2IError."""
-    parser = argparse.ArgumentParser(prog="i2i zoo", description="The bundles that come with i2i-sdk.")
+    parser = Parser(prog="i2i zoo", description="The bundles that come with i2i-sdk.")
     parser.parse_args(argv)
     for name, text in ZOO.items():
         manifest = read_bundle(name).manifest

@@ -20,7 +20,6 @@ from i2i_sdk.imaging.geometry import MAX_PIXELS
 from i2i_sdk.imaging.pil import apply_profile, find_transform
 from i2i_sdk.media.image_headers import find_format, may_hold_metadata, read_size
 from i2i_sdk.media.pillow_files import (
-    JPEG_QUALITY,
     Header,
     decode_by_pillow,
     encode_by_pillow,
@@ -199,11 +198,13 @@ def write_image(path: Path, image: NDArray[np.uint8], *, like: Path | None = Non
     facts = make_save_options(header, suffix) if header else {}
     if has_alpha and suffix == ".bmp":
         facts = {}  # Pillow writes them, but loses the alpha
-    if facts or (has_alpha and suffix in (".tif", ".tiff")):
+    if suffix in (".jpg", ".jpeg"):
+        exif = facts["exif"].tobytes().removeprefix(b"Exif\0\0") if facts else b""
+        encoded = encode_image(image, suffix, [cv2.IMWRITE_JPEG_QUALITY, 95], exif)
+    elif facts or (has_alpha and suffix in (".tif", ".tiff")):
         encoded = encode_by_pillow(image, suffix, facts)
     else:
-        jpeg = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix in (".jpg", ".jpeg") else []
-        encoded = encode_image(image, suffix, jpeg)
+        encoded = encode_image(image, suffix, [])
     if encoded is None:
         raise MediaError(f"cannot write {path}: {image.dtype} {image.shape} cannot be encoded as {suffix}")
     with convert_errors("write", path), write_atomically(path) as temporary:
@@ -211,19 +212,26 @@ def write_image(path: Path, image: NDArray[np.uint8], *, like: Path | None = Non
         temporary.write_bytes(encoded)
 
 
-def encode_image(image: NDArray[np.uint8], suffix: str, options: list[int]) -> bytes | None:
+def encode_image(
+    image: NDArray[np.uint8], suffix: str, options: list[int], exif: bytes = b""
+) -> bytes | None:
     """A picture as the bytes of a file.
 
     Args:
         image: uint8 BGR [H, W, 3], BGRA [H, W, 4] or gray [H, W].
         suffix: of the format, ".png".
         options: of `cv2.imencode`.
+        exif: data that the file is to have.
 
     Returns:
         The bytes; None where the format cannot hold the picture.
     """
     try:
-        done, encoded = cv2.imencode(suffix, image, options)
+        if exif:
+            kinds, data = [cv2.IMAGE_METADATA_EXIF], [np.frombuffer(exif, np.uint8)]
+            done, encoded = cv2.imencodeWithMetadata(suffix, image, kinds, data, options)
+        else:
+            done, encoded = cv2.imencode(suffix, image, options)
     except cv2.error:
         return None
     return encoded.tobytes() if done else None

@@ -29,17 +29,16 @@ DATE, TAKEN = 0x0132, 0x9003  # tags: of the file, which is in the main folder, 
 DATE_TAGS = (DATE, TAKEN, 0x9004, *range(0x9010, 0x9013), *range(0x9290, 0x9293))  # time zones, split seconds
 SUBFILE_TYPE, PREVIEW_OR_MASK = 254, 1 | 4  # of a page of a TIFF
 
-JPEG_QUALITY = 95
 # How Pillow is asked for what OpenCV writes: level 1 and run lengths for PNG, which is fast.
 SAVE_OPTIONS = {
-    ".jpg": {"format": "JPEG", "quality": JPEG_QUALITY},
-    ".jpeg": {"format": "JPEG", "quality": JPEG_QUALITY},
     ".png": {"format": "PNG", "compress_level": 1, "compress_type": 3},
     ".webp": {"format": "WEBP", "lossless": True},
     ".bmp": {"format": "BMP"},
     ".tif": {"format": "TIFF", "compression": "tiff_lzw"},
     ".tiff": {"format": "TIFF", "compression": "tiff_lzw"},
 }
+
+EXIF_SUFFIXES = (".jpg", ".jpeg", ".webp")  # of formats whose resolution stands in EXIF as well
 
 MIN_DURATION_MS, DEFAULT_DURATION_MS = 10, 100  # shorter ones are 100 ms, as in every browser
 PAGE_DURATION_MS = 1000  # pages of a TIFF have no times
@@ -118,6 +117,8 @@ def iterate_frames(data: bytes) -> Iterator[tuple[NDArray[np.uint8], float]]:
 def make_save_options(header: Header, suffix: str) -> dict[str, Any]:
     """Resolution and dates of a header for Pillow's `save`; empty where there are none that the format keeps.
 
+    For JPEG it is "exif" alone, which OpenCV writes, too.
+
     Args:
         header: of the file whose facts are kept.
         suffix: of the file to write, such as ".png".
@@ -131,7 +132,7 @@ def make_save_options(header: Header, suffix: str) -> dict[str, Any]:
         dates = {DATE: date} if date else {}
     for tag, date in dates.items():
         (exif if tag == DATE else exif.get_ifd(EXIF_FOLDER))[tag] = date
-    if header.dpi and suffix == ".webp":  # which has no other place for it
+    if header.dpi and suffix in EXIF_SUFFIXES:
         exif.update({0x011A: header.dpi[0], 0x011B: header.dpi[1], 0x0128: 2})
     elif header.dpi:
         options["dpi"] = header.dpi

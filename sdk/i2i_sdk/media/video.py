@@ -109,8 +109,8 @@ class VideoReader(Closing):
         self.fps = self._read_frame_rate()
         self.has_variable_rate = abs((self._track.base_rate or 0) / self.fps - 1) > MAX_RATE_ERROR
         # VP9 and VP8 have it in data of their own, which FFmpeg's decoders pass over.
-        has_alpha = self._track.pix_fmt is not None and ALPHA_FORMAT.match(self._track.pix_fmt) is not None
-        self._has_alpha = has_alpha or self._track.metadata.get("alpha_mode") == "1"
+        said = self._track.metadata.get("alpha_mode") == "1"
+        self._has_alpha = said or ALPHA_FORMAT.match(self._track.pix_fmt or "") is not None
         self._is_timed = self._file.format.name in TIMED_CONTAINERS
         self._packet_count, self._duration_s = self._read_packet_count(), self._read_duration()
         self.frame_count_hint = self._packet_count or round(self._duration_s * self.fps) or None
@@ -161,9 +161,8 @@ class VideoReader(Closing):
                 for frame, image in converter.push(decoded):
                     # A frame without a time comes one frame after the one before.
                     time_ms = time_ms + step_ms if frame.pts is None else frame.time * 1000
-                    start_ms = (
-                        time_ms if math.isnan(start_ms) else start_ms
-                    )  # not always what the header says
+                    # The first one's is not always what the header says.
+                    start_ms = time_ms if math.isnan(start_ms) else start_ms
                     duration_ms = float((frame.duration or 0) * (frame.time_base or 0) * 1000)
                     self._rotation, self._is_hdr = frame.rotation, frame.color_trc in HDR_TRANSFERS
                     self._frames_read += 1

@@ -150,6 +150,8 @@ def test_user_errors(known: FindBundle, capsys: Capture, arguments: str, message
         "run MODEL a.png -o ADDRESS",
         "live MODEL --no-window --source a.mp4 --record ADDRESS",
         "verify MODEL --frames ADDRESS",
+        "verify MODEL surplus ADDRESS",
+        "info ADDRESS",
         "bench MODEL --frames=ADDRESS",
         "tune MODEL --frames ADDRESS",
         "bundle trim ADDRESS ort-fp32-24x40",

@@ -1,9 +1,9 @@
 """Losses and weights that are no longer numbers, or beyond any use: found, named, kept out of checkpoints.
 
 A run has diverged when a loss is above a limit that healthy ones stay far below in every single step.
-Measured at the default learning rate on real images, with every recipe and objective: losses are scores,
-distances and cross-entropies of at most 35, but for a gradient penalty, whose first steps reach 44,000. A
-learning rate of 100 gives 10,000 and more at once.
+Measured at the default learning rate on real images, with every recipe (hinge not for CUT, UNIT and DCGAN):
+losses are scores, distances and cross-entropies of at most 35, but for a gradient penalty, whose first steps
+reach 44,000. A learning rate of 100 gives 10,000 and more at once.
 """
 
 from __future__ import annotations
