@@ -31,3 +31,22 @@ def handle_signals(numbers: tuple[signal.Signals, ...], handler: Handler) -> Gen
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+@contextmanager
+def delay_signals(numbers: tuple[signal.Signals, ...]) -> Generator[None]:
+    """Handle the first of these signals at the end, and a second one at once, as KeyboardInterrupt.
+
+    Those that no Python function handles stay as they are.
+    """
+    arrived: list[int] = []
+
+    def remember(number: int, _frame: FrameType | None) -> None:
+        if arrived:
+            raise KeyboardInterrupt
+        arrived.append(number)
+
+    with handle_signals(tuple(n for n in numbers if callable(signal.getsignal(n))), remember):
+        yield
+    if arrived:
+        signal.raise_signal(arrived[0])

@@ -27,7 +27,7 @@ from i2i_sdk.live.processor import FrameProcessor, ProcessedFrame, StreamOptions
 from i2i_sdk.live.results import Latency, Recorder, Result, SourceStats, StreamStats, ViewState
 from i2i_sdk.live.slot import LatestSlot
 from i2i_sdk.live.sources.source import Captured, Event, Source
-from i2i_sdk.live.stop_signals import INTERRUPT, TERMINATE, handle_signals
+from i2i_sdk.live.stop_signals import INTERRUPT, TERMINATE, delay_signals, handle_signals
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +153,9 @@ class Stream(Closing):
                 sink.open(self)
                 opened.callback(sink.close)
             while not self._made.is_finished:
-                self._present()
+                # What is counted is in every sink, so that a recording has as many frames as are said.
+                with delay_signals(INTERRUPT + TERMINATE):
+                    self._present()
         finally:
             # A second Ctrl-C must not cost the recording.
             with handle_signals(INTERRUPT + TERMINATE, signal.SIG_IGN):

@@ -116,6 +116,29 @@ def test_a_source_whose_opening_blocks_is_left(
     assert time.perf_counter() - moment < 0.3 + 1.2
 
 
+class InterruptingSink(Sink):
+    """Someone presses Ctrl-C, once or twice, while it takes a result."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def take(self, result: Result) -> None:
+        for _ in range(self.times):
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupted_result_is_in_every_sink(invert: Translator, times: int) -> None:
+    """A recording has as many frames as are counted; a sink that hangs is left at the second Ctrl-C."""
+    sink = MemorySink()
+    stream = invert.stream(Frames(generate_frames()), sinks=[InterruptingSink(times), sink])
+    with pytest.raises(KeyboardInterrupt):
+        stream.run()
+    assert stream.stats.presented == 1
+    assert len(sink.results) == (times == 1)
+
+
 def test_a_source_that_opens_too_late_is_released(invert: Translator) -> None:
     source = BlockedSource()
     stream = invert.stream(source)
