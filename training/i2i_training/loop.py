@@ -93,7 +93,8 @@ def run_training(recipe: Recipe, run: RunOptions, resume: bool = False) -> Train
     out, multiple = Path(run.out), compute_size_multiple(recipe)
     held_out = read_held_out(run, recipe.data, multiple, max(multiple, MIN_SIZE), run.eval_images)
     plan = plan_evaluation([g.direction for g in recipe.list_generators(recipe.networks)], held_out, run)
-    source = TrainingData(run, recipe.data, run.batch, run.seed, fabric.global_rank, fabric.world_size)
+    process = fabric.global_rank, fabric.world_size
+    source = TrainingData(run, recipe.data, run.batch, run.seed, *process, recipe.overview_stride)
     with closing(source) as data:
         if not resume:
             check_folder(out, run.overwrite)
@@ -126,6 +127,7 @@ def _run_steps(state: RunState, context: RunContext) -> str:
         step = state.step + 1
         factor = state.learning_rate.compute_factor(step)
         state.recipe.set_learning_rate(factor)
+        state.recipe.progress = state.step / run.steps
         losses = state.recipe.step(state.data.next(fabric.device))
         context.losses.update(step, losses)
         state.averages.update()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from i2i_training.data.batch_plan import FLIP, JITTER, LEFT, NOISE, TOP
-from i2i_training.data.image_tensors import Image
+from i2i_training.data.image_tensors import Image, resize_image
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -27,6 +27,15 @@ def crop(image: Image, size: int, draws: Tensor) -> Image:
         for column, side in zip((TOP, LEFT), image.shape, strict=False)
     )
     return image[top : top + size, left : left + size]
+
+
+def shrink(image: Image, stride: int) -> Image:
+    """Means of `stride` x `stride` pixels; what is left over at the bottom and the right is dropped.
+
+    uint8 [H, W, C] -> uint8 [H / stride, W / stride, C], rounded down.
+    """
+    height, width = (side // stride for side in image.shape[:2])
+    return resize_image(image[: height * stride, : width * stride], height, width, is_label_map=False)
 
 
 def flip_randomly(images: Tensor, draws: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from i2i_sdk.errors import TrainingError
-from i2i_training.data.augment import add_noise, crop, flip_randomly, jitter_colors
+from i2i_training.data.augment import add_noise, crop, flip_randomly, jitter_colors, shrink
 from i2i_training.data.batch_plan import BatchPlan, BatchPlanner
 from i2i_training.data.data_options import DataOptions, check_data_options
 from i2i_training.data.image_tensors import Image, decode, normalize_images
@@ -31,7 +31,7 @@ GB = 10**9
 
 log = logging.getLogger(__name__)
 
-Crops = tuple[Image | None, Image]  # of one sample
+Crops = tuple[Image | None, Image, Image | None]  # of one sample: input, target, overview of the input
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Batch:
 
     a: Tensor | None
     b: Tensor
+    overviews: tuple[Tensor, ...] | None = None  # of the images that `a` was cut from: [C, h, w], shrunken
 
 
 class TrainingData:
@@ -53,7 +54,14 @@ class TrainingData:
     """
 
     def __init__(
-        self, options: DataOptions, kind: str, batch: int, seed: int, rank: int = 0, world: int = 1
+        self,
+        options: DataOptions,
+        kind: str,
+        batch: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        overview_stride: int = 0,
     ) -> None:
         """Read and check the images, and begin at the first batch.
 
@@ -65,6 +73,7 @@ class TrainingData:
             seed: of the order, crops, flips and jitter.
             rank: number of this process, from 0.
             world: processes in all.
+            overview_stride: pixels of an input that one of its overview is the mean of; 0 for no overviews.
 
         Raises:
             TrainingError: listing every file that cannot be used, for a layout that is not known, options
@@ -82,6 +91,7 @@ class TrainingData:
         check_labels([*split.inputs, *split.targets], options)
         self.wait_s = 0.0
         self._split, self._kept, self._options = split, kept, options
+        self._overview_stride = overview_stride
         self._planner = BatchPlanner(len(split.inputs), len(split.targets), split.is_paired, seed)
         self._batch, share = batch, batch // world
         self._share = range(rank * share, (rank + 1) * share)  # which images of a batch are this process's
@@ -106,15 +116,22 @@ class TrainingData:
             plan = self._planner.next(self._batch)
             self._pending.append((plan, self._crop_share(plan), self._planner.state_dict()))
         plan, cuts, state = self._pending.popleft()
-        inputs, targets = zip(*cuts, strict=True)
+        inputs, targets, overviews = zip(*cuts, strict=True)
         mine = slice(self._share.start, self._share.stop)
         a = None
         if plan.inputs:
             a = self._prepare_tensor(inputs, self._split.inputs[0].domain, plan.input_draws[mine], device)
         b = self._prepare_tensor(targets, self._split.targets[0].domain, plan.target_draws[mine], device)
+        seen = None
+        if self._overview_stride:
+            draws = plan.input_draws[mine].split(1)
+            parts = [
+                self._prepare_tensor([o], "A", d, device)[0] for o, d in zip(overviews, draws, strict=True)
+            ]
+            seen = tuple(parts)
         self._state = state
         self.wait_s += time.perf_counter() - start
-        return Batch(a, b)
+        return Batch(a, b, seen)
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and whole numbers: what comes after the batch that was handed out last."""
@@ -149,9 +166,10 @@ class TrainingData:
         target = self._split.targets[plan.targets[i]]
         if not plan.inputs:
             (b,) = self._read([target])
-            return None, crop(b, size, plan.target_draws[i]).copy()
+            return None, crop(b, size, plan.target_draws[i]).copy(), None
         a, b = self._read([self._split.inputs[plan.inputs[i]], target])
-        return crop(a, size, plan.input_draws[i]).copy(), crop(b, size, plan.target_draws[i]).copy()
+        cut = crop(a, size, plan.input_draws[i]).copy(), crop(b, size, plan.target_draws[i]).copy()
+        return *cut, shrink(a, self._overview_stride) if self._overview_stride else None
 
     def _read(self, sources: Sequence[ImageFile]) -> list[Image]:
         """uint8 [H, W, C] of each source: from memory, or its file, decoded once for both halves."""

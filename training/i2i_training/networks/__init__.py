@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from i2i_training.networks.compact import CompactGenerator
 from i2i_training.networks.dcgan import DcganDiscriminator, DcganGenerator
 from i2i_training.networks.discriminators import PatchDiscriminator
 from i2i_training.networks.encoder_decoder import EncoderDecoderGenerator
@@ -19,6 +20,7 @@ from i2i_training.networks.macs import count_macs, count_parameters
 from i2i_training.networks.mobile import MobileResnetGenerator
 from i2i_training.networks.resnet import ResnetGenerator
 from i2i_training.networks.spec import (
+    CompactConfig,
     DcganConfig,
     EncoderDecoderConfig,
     GeneratorConfig,
@@ -32,6 +34,7 @@ from i2i_training.networks.unet import UnetGenerator
 from i2i_training.networks.unit import UnitNetworks, build_translator
 
 __all__ = [
+    "CompactConfig",
     "DcganConfig",
     "DcganDiscriminator",
     "EncoderDecoderConfig",
@@ -57,6 +60,7 @@ GENERATORS: dict[type[GeneratorConfig], Callable[[Any], nn.Module]] = {
     UnetConfig: UnetGenerator,
     UnitConfig: build_translator,
     EncoderDecoderConfig: EncoderDecoderGenerator,
+    CompactConfig: CompactGenerator,
     DcganConfig: DcganGenerator,
 }
 

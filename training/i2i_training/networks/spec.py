@@ -37,9 +37,10 @@ def _check_options(config: TranslatorConfig | DcganConfig) -> None:
         numbers = value if isinstance(value, tuple) else (value,)
         if not 1 <= len(numbers) <= MAX_BLOCKS:
             raise ValueError(f"{name} has {len(numbers)} numbers; allowed: 1 to {MAX_BLOCKS}")
+        least = 0 if name == "global_places" else 1
         most = MAX_BLOCKS if name == "blocks" else MAX_CHANNELS
-        if not all(1 <= n <= most for n in numbers):
-            raise ValueError(f"{name} is {value!r}; allowed: whole numbers from 1 to {most}")
+        if not all(least <= n <= most for n in numbers):
+            raise ValueError(f"{name} is {value!r}; allowed: whole numbers from {least} to {most}")
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,25 @@ class EncoderDecoderConfig(TranslatorConfig):
 
 
 @dataclass(frozen=True)
+class CompactConfig(TranslatorConfig):
+    """A generator made for the device, to be a student: everything at half resolution and below."""
+
+    architecture: ClassVar[str] = "compact"
+
+    width: int = 48  # channels of the blocks, at a quarter of the resolution; half as many around them
+    blocks: int = 6  # residual blocks
+    norm: Literal["batch", "none"] = "batch"  # after the convolutions; BatchNorm folds away in export
+    global_places: int = 2  # blocks that get gains and biases from the frame as a whole; 0 for none
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % 2:
+            raise ValueError(f"width is {self.width}; it must be even")
+        if self.global_places > self.blocks:
+            raise ValueError(f"global_places is {self.global_places}; there are {self.blocks} blocks")
+
+
+@dataclass(frozen=True)
 class DcganConfig:
     """DCGAN generator (Radford et al. 2016): a sampler, which makes a picture of `latent` random numbers."""
 
@@ -166,7 +186,13 @@ class DcganConfig:
 
 
 GeneratorConfig = (
-    ResnetConfig | MobileResnetConfig | UnetConfig | UnitConfig | EncoderDecoderConfig | DcganConfig
+    ResnetConfig
+    | MobileResnetConfig
+    | UnetConfig
+    | UnitConfig
+    | EncoderDecoderConfig
+    | CompactConfig
+    | DcganConfig
 )
 CONFIGS: dict[str, type[GeneratorConfig]] = {kind.architecture: kind for kind in get_args(GeneratorConfig)}
 ConfigT = TypeVar("ConfigT", bound=TranslatorConfig)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from i2i_training.recipes import cut, cyclegan, dcgan, encdec, pix2pix, unit
+from i2i_training.recipes import cut, cyclegan, dcgan, distill, encdec, pix2pix, unit
 from i2i_training.recipes.base import Recipe, TrainedGenerator
 
 __all__ = ["RECIPES", "Recipe", "RecipeSpec", "TrainedGenerator"]
@@ -41,6 +41,13 @@ RECIPES: dict[str, RecipeSpec] = {
         encdec.EncoderDecoderOptions,
         encdec.PRESETS,
         "no pairs, no cycle: the baseline",
+    ),
+    "distill": RecipeSpec(
+        distill.Distill,
+        distill.DistillOptions,
+        distill.PRESETS,
+        "pairs of a teacher's, into a small network; i2i distill makes them",
+        distill.DEFAULTS,
     ),
     "dcgan": RecipeSpec(dcgan.Dcgan, dcgan.DcganOptions, dcgan.PRESETS, "noise to image", dcgan.DEFAULTS),
 }

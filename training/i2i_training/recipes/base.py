@@ -46,7 +46,11 @@ class Recipe:
     data: ClassVar[str]  # "paired", "unpaired" or "single": what a batch holds
     trains_both_directions: ClassVar[bool] = False
     norm_mode: ClassVar[TestNormMode] = "batch_stats"  # of BatchNorm at test time, where no option says it
+    overview_stride: ClassVar[int] = (
+        0  # pixels of the whole input that one of its overview stands for; 0: none
+    )
     config: Any  # the generator's, of the way from A to B
+    progress: float = 0.0  # share of the run that is done, 0 to 1; the loop says it before each step
 
     def __init__(self, options: Any, networks: dict[str, nn.Module], seed: int, pool_size: int = 0):
         """Give each network its optimizer.

@@ -1,0 +1,191 @@
+"""Teachers: whatever makes a picture of a picture, with what is known of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from i2i_sdk import Translator
+from i2i_sdk.errors import InputError, TrainingError
+from i2i_sdk.files import hash_file
+from i2i_training.checkpoint import LATEST, load_generator
+from i2i_training.data import normalize_images, to_images, to_tensor
+from i2i_training.data.image_tensors import Image
+from i2i_training.networks import GeneratorSpec
+
+MAX_MIRROR_DIFFERENCE = 2.0  # gray levels: below, mirroring before or after is the same
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A picture function, and what is known of it.
+
+    translate: uint8 [H, W, 3] RGB, 0..255 -> the same. multiple_of: of the sides that it takes. size: the
+    only (height, width) that it takes, None for any. checkpoint: its file, where its feature maps can be had.
+    """
+
+    name: str
+    translate: Callable[[Image], Image]
+    multiple_of: int = 1
+    size: tuple[int, int] | None = None
+    checkpoint: Path | None = None
+    license: str = "unknown"
+    trained_on: str = "unknown"
+    fingerprint: str = ""  # SHA-256 of its file
+
+
+def open_teacher(text: str, **contract: Any) -> Teacher:
+    """Find out what a teacher is, and open it.
+
+    Args:
+        text: a checkpoint (`.safetensors`, `.pth`) or the folder of a run, a bundle (`.i2i`), an ONNX file, or
+            FILE.py:FUNCTION, a function of uint8 [H, W, 3] RGB -> the same. The code of such a file is run,
+            with all rights of whoever calls.
+        contract: of an ONNX file: input_range, output_range, layout, channel_order, size; as `Translator`.
+
+    Returns:
+        The teacher.
+
+    Raises:
+        TrainingError: for something else, and what is no picture function.
+        I2IError: as the reader of its kind of file.
+    """
+    path, _, function = text.rpartition(":")
+    if path.endswith(".py") and function:
+        return _open_function(Path(path), function)
+    file = Path(text)
+    if file.is_dir() and (file / f"{LATEST}.safetensors").is_file():
+        file = file / f"{LATEST}.safetensors"
+    if file.suffix in (".safetensors", ".pth", ".pt"):
+        return _open_checkpoint(file)
+    if file.suffix in (".i2i", ".onnx"):
+        return _open_translator(file, contract)
+    raise TrainingError(
+        f"teacher {text}: give a checkpoint (.safetensors, .pth, or a run's folder), a bundle (.i2i), an ONNX "
+        f"file, or FILE.py:FUNCTION"
+    )
+
+
+def is_mirror_safe(teacher: Teacher, image: Image) -> bool:
+    """Whether the teacher's picture of a mirrored image is its picture, mirrored.
+
+    Args:
+        teacher: any.
+        image: uint8 [H, W, 3] RGB that it takes.
+    """
+    mirrored = teacher.translate(np.ascontiguousarray(image[:, ::-1]))[:, ::-1]
+    difference = np.abs(mirrored.astype(np.int16) - teacher.translate(image))
+    return float(difference.mean()) <= MAX_MIRROR_DIFFERENCE
+
+
+def _open_checkpoint(file: Path) -> Teacher:
+    module, spec = load_generator(file)
+    _check_channels(file, spec)
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    module = module.to(device or "cpu")
+
+    def translate(image: Image) -> Image:
+        with torch.no_grad():
+            return to_images(module(normalize_images(to_tensor([image])).to(device or "cpu")))[0]
+
+    known = {"license": spec.license, "trained_on": spec.trained_on, "fingerprint": spec.source_sha256}
+    return Teacher(file.name, translate, spec.config.multiple_of, checkpoint=file, **known)
+
+
+def _check_channels(file: Path, spec: GeneratorSpec) -> None:
+    channels = spec.config.in_channels, spec.config.out_channels
+    if channels != (3, 3):
+        raise TrainingError(
+            f"teacher {file}: maps {channels[0]} to {channels[1]} channels; students are of RGB pictures, 3 to 3"
+        )
+
+
+def _open_translator(file: Path, contract: dict[str, Any]) -> Teacher:
+    try:
+        translator = Translator(file, **contract)
+    except InputError as error:
+        raise TrainingError(f"teacher {error}") from error
+    known = {}
+    if translator.bundle:
+        model = translator.bundle.manifest.model
+        known = {"license": model.license, "trained_on": model.trained_on, "fingerprint": model.source_sha256}
+    elif file.is_file():
+        known = {"fingerprint": hash_file(file)}
+
+    def translate(image: Image) -> Image:
+        return translator(image, color="rgb")
+
+    return Teacher(file.name, translate, size=(translator.height, translator.width), **known)
+
+
+def _open_function(file: Path, name: str) -> Teacher:
+    if not file.is_file():
+        raise TrainingError(f"teacher {file}:{name}: there is no file {file}")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(file.parent.resolve()))  # as when it is run, so that it finds its own modules
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.pop(0)
+    function = getattr(module, name, None)
+    if not callable(function):
+        found = ", ".join(key for key, value in vars(module).items() if callable(value) and key[0] != "_")
+        raise TrainingError(f"teacher {file}:{name}: no such function; in the file: {found or 'none'}")
+
+    def translate(image: Image) -> Image:
+        picture = function(image.copy())
+        given = getattr(picture, "dtype", type(picture).__name__), getattr(picture, "shape", "")
+        if not isinstance(picture, np.ndarray) or given != (np.uint8, image.shape):
+            raise TrainingError(
+                f"teacher {file}:{name} gave {given[0]} {given[1]} for uint8 {image.shape}; a teacher gives "
+                f"uint8 RGB of the picture's own size"
+            )
+        return picture
+
+    return Teacher(f"{file.name}:{name}", translate, fingerprint=hash_file(file))
+
+
+def fit_to_teacher(image: Image, teacher: Teacher, side: int, multiple_of: int) -> Image | None:
+    """Bring a photo to the size at which the teacher and, later, the student see it.
+
+    It is never enlarged: that would teach the student a softness which real frames do not have.
+
+    Args:
+        image: uint8 [H, W, 3].
+        teacher: decides the shape where it takes one size only.
+        side: pixels that the shorter side has at most.
+        multiple_of: what the sides are multiples of, besides the teacher's.
+
+    Returns:
+        uint8 [h, w, 3], of the image's aspect, or cut to the teacher's; None where it is too small.
+    """
+    height, width = image.shape[:2]
+    if teacher.size is not None:
+        high, wide = teacher.size
+        scale = max(high / height, wide / width)
+        if scale > 1:
+            return None
+        image = _shrink(image, scale, (high, wide))
+        top, left = (image.shape[0] - high) // 2, (image.shape[1] - wide) // 2
+        return np.ascontiguousarray(image[top : top + high, left : left + wide])
+    image = _shrink(image, min(1.0, side / min(height, width)), (1, 1))
+    multiple = int(np.lcm(teacher.multiple_of, multiple_of))
+    height, width = (length - length % multiple for length in image.shape[:2])
+    return np.ascontiguousarray(image[:height, :width]) if min(height, width) else None
+
+
+def _shrink(image: Image, scale: float, at_least: tuple[int, int]) -> Image:
+    if scale == 1:
+        return image
+    sides = [max(low, round(length * scale)) for low, length in zip(at_least, image.shape[:2], strict=True)]
+    return np.asarray(cv2.resize(image, (sides[1], sides[0]), interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,0 +1,190 @@
+"""Distillation: a small generator learns to make the pictures that a teacher has made (pairs x, y).
+
+    L_G = sum over the losses below of lambda_k * L_k(G(x), y)
+
+Hinton et al. 2015 (https://arxiv.org/abs/1503.02531) had the idea; how it goes for generators: Li et al. 2020
+(https://arxiv.org/abs/2003.08936), Ren et al. 2021, "Online Multi-Granularity Distillation"
+(https://arxiv.org/abs/2108.06908). A regression alone blurs what it cannot foresee, so details have losses of
+their own, and a discriminator, which tells the teacher's pictures of x from the student's, comes in late: once
+there is a picture to judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from i2i_sdk.errors import TrainingError
+from i2i_training.checkpoint import load_generator
+from i2i_training.data import Batch
+from i2i_training.losses.adapters import FeatureAdapters, count_channels
+from i2i_training.losses.gan import GanMode
+from i2i_training.losses.haar import compute_haar_loss
+from i2i_training.losses.perceptual import compute_feature_loss, compute_gram_loss
+from i2i_training.losses.ssim import WINDOW, compute_ssim_loss
+from i2i_training.networks import CompactConfig, Init, build_generator, initialize_weights
+from i2i_training.networks.compact import OVERVIEW_STRIDE
+from i2i_training.networks.encoder import FrozenEncoder, find_residual_blocks
+from i2i_training.options import check_value
+from i2i_training.recipes.base import Recipe
+from i2i_training.recipes.parts import DiscriminatorOptions, GanOptions, OptimOptions, TestNormMode
+
+HAAR_LEVELS = 3
+ADAPTED_BLOCKS = 3  # of the teacher, evenly spaced, the last one included
+
+
+@dataclass(frozen=True)
+class DistillOptions(GanOptions):
+    student: CompactConfig = field(default_factory=CompactConfig)  # the network that learns
+    teacher: str = ""  # the teacher's checkpoint, whose feature maps lambda_adapter is for
+    encoder: str = ""  # checkpoint of a ResNet, whose first layers see for lambda_feature and lambda_gram
+    lambda_l1: float = 10.0  # weight of the L1 distance
+    lambda_ssim: float = 3.0  # weight of 1 - SSIM
+    lambda_haar: float = 20.0  # weight of the L1 distance of wavelet bands: detail
+    lambda_feature: float = 1.0  # weight of the encoder's features
+    lambda_gram: float = 1.0  # weight of how often its features go together: texture
+    lambda_adapter: float = 1.0  # weight of the teacher's feature maps
+    lambda_gan: float = 0.3  # weight of the GAN loss
+    gan_from: float = 0.15  # share of the run after which the discriminator comes in
+    discriminator: DiscriminatorOptions = field(
+        default_factory=lambda: DiscriminatorOptions(width=32, norm="none", spectral_norm=True)
+    )
+    gan_mode: GanMode = "hinge"  # the GAN's objective
+    optim: OptimOptions = field(default_factory=lambda: OptimOptions(lr=1e-3))
+    norm_mode: TestNormMode = "running_stats"  # how BatchNorm runs at test time; running_stats folds away
+    init: Init = "kaiming"  # how weights start
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_value("gan_from", self.gan_from, 0 <= self.gan_from <= 1, "it is a share of the run, 0 to 1")
+
+
+PRESETS = {
+    "nano": {"student.width": 32, "student.blocks": 4},
+    "small": {"student.width": 48, "student.blocks": 6},
+    "medium": {"student.width": 64, "student.blocks": 6},
+}
+DEFAULTS = {
+    "load_size": "none",
+    "crop_size": 224,
+    "batch": 4,
+    "steps": 4000,
+    "decay_from": 0.4,
+    "ema": 0.998,
+    "noise": 0.0,
+}
+
+
+class Distill(Recipe):
+    """G: the student, x -> the teacher's y; D judges pairs (x, y); A adapts G's feature maps."""
+
+    name = "distill"
+    data = "paired"
+    overview_stride = OVERVIEW_STRIDE
+
+    def __init__(self, options: DistillOptions, seed: int = 0) -> None:
+        self.config = options.student
+        networks = {"G": build_student(self.config, options.init)}
+        if options.lambda_gan:
+            channels = self.config.in_channels + self.config.out_channels
+            networks["D"] = options.discriminator.build(channels, options.init)
+        self.encoder = self.teacher = None
+        if options.lambda_feature or options.lambda_gram:
+            self.encoder = load_encoder(options.encoder or options.teacher)
+        if options.lambda_adapter and options.teacher:
+            self.teacher = load_teacher_blocks(options.teacher)
+        if self.teacher is not None:
+            with torch.no_grad():
+                maps = self.teacher(torch.zeros(1, self.config.in_channels, 64, 64))
+            networks["A"] = FeatureAdapters(self.config.width, count_channels(maps))
+        super().__init__(options, networks, seed)
+        self.frozen = [each for each in (self.encoder, self.teacher) if each is not None]
+
+    def check_crop(self, size: int) -> None:
+        super().check_crop(size)
+        multiple = 2**HAAR_LEVELS
+        if size % multiple or size < WINDOW:
+            raise TrainingError(f"crop_size is {size}; the losses need multiples of {multiple} from 16 on")
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Update D once it is its time, then G, on x = batch.a and y = batch.b."""
+        assert batch.a is not None
+        x, y, o = batch.a, batch.b, self.options
+        for network in self.frozen:
+            network.to(x.device)
+        fake, features = self.run["G"](x, batch.overviews, with_features=True)
+        losses = self._compute_losses(x, y, fake, features)
+        if o.lambda_gan and self.progress >= o.gan_from:
+            losses["D"] = self.update_discriminator("D", (x, y), (x, fake))
+            with self.freeze("D"):
+                losses["gan"] = self.objective.generator(self.run["D"](x, fake))
+        weights = {name: getattr(o, f"lambda_{name}") for name in losses if name != "D"}
+        total = torch.stack([weight * losses[name] for name, weight in weights.items()]).sum()
+        self.update(total, *(name for name in self.networks if name != "D"))
+        known = ["D", *["gan"]] if o.lambda_gan else []
+        losses = {name: total.new_zeros(()) for name in known} | losses
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _compute_losses(
+        self, x: Tensor, y: Tensor, fake: Tensor, features: Sequence[Tensor]
+    ) -> dict[str, Tensor]:
+        """All but the GAN's whose weight is not 0, by name."""
+        o, losses = self.options, dict[str, Tensor]()
+        if o.lambda_l1:
+            losses["l1"] = F.l1_loss(fake, y)
+        if o.lambda_ssim:
+            losses["ssim"] = compute_ssim_loss(fake, y)
+        if o.lambda_haar:
+            losses["haar"] = compute_haar_loss(fake, y, HAAR_LEVELS)
+        if self.encoder is not None:
+            seen = self.encoder(fake)
+            with torch.no_grad():
+                wanted = self.encoder(y)
+            if o.lambda_feature:
+                losses["feature"] = compute_feature_loss(seen, wanted)
+            if o.lambda_gram:
+                losses["gram"] = compute_gram_loss(seen, wanted)
+        if self.teacher is not None:
+            with torch.no_grad():
+                thought = self.teacher(x)
+            losses["adapter"] = self.run["A"](features, thought)
+        return losses
+
+
+def build_student(config: CompactConfig, init: Init) -> nn.Module:
+    """With fresh weights, and the identity's share of the picture as it begins."""
+    student = build_generator(config)
+    style = {k: v.clone() for k, v in student.state_dict().items() if k.startswith("branch.styles")}
+    initialize_weights(student, init)
+    student.load_state_dict(style, strict=False)
+    return student
+
+
+def load_encoder(checkpoint: str) -> FrozenEncoder | None:
+    """The first layers of a ResNet, to see with; None where there is no checkpoint."""
+    if not checkpoint:
+        return None
+    module, _ = load_generator(Path(checkpoint))
+    blocks = find_residual_blocks(module)
+    if not blocks:
+        raise TrainingError(
+            f"encoder {checkpoint}: is no ResNet; give one, or --lambda-feature 0 --lambda-gram 0"
+        )
+    first = blocks[0]
+    # After the 7x7 convolution, each of the two strided ones, and the second block.
+    return FrozenEncoder(module, [first - 7, first - 4, first - 1, blocks[min(1, len(blocks) - 1)]])
+
+
+def load_teacher_blocks(checkpoint: str) -> FrozenEncoder | None:
+    """The teacher's residual blocks whose maps the student says again; None where it has none."""
+    module, _ = load_generator(Path(checkpoint))
+    blocks = find_residual_blocks(module)
+    if not blocks:
+        return None
+    count = min(ADAPTED_BLOCKS, len(blocks))
+    return FrozenEncoder(module, [blocks[(n + 1) * len(blocks) // count - 1] for n in range(count)])
