@@ -78,6 +78,11 @@ def open_source(source: str | os.PathLike[str], request: VariantRequest, contrac
         fit, max_batch, size = bundle.manifest.input.fit, variant.max_batch, (variant.height, variant.width)
         if (fit := request.fit or fit) not in geometry.FITS:
             raise InputError(f"{path}: its fit is {fit!r}; choose one: {', '.join(geometry.FITS)}")
+        if fit == "tile" and bundle.manifest.model.options.get("global_places"):
+            others = ", ".join(name for name in geometry.FITS if name != "tile")
+            raise InputError(
+                f"{path}: looks at the whole frame, so its tiles would not fit each other; fit: {others}"
+            )
         open_engine = backends.load_backend_class(variant.backend)
         engine = open_engine(files, variant.precision, request.engine_options)
     try:

@@ -92,7 +92,8 @@ def run_training(recipe: Recipe, run: RunOptions, resume: bool = False) -> Train
     fabric = launch_fabric(run.precision)
     out, multiple = Path(run.out), compute_size_multiple(recipe)
     held_out = read_held_out(run, recipe.data, multiple, max(multiple, MIN_SIZE), run.eval_images)
-    plan = plan_evaluation([g.direction for g in recipe.list_generators(recipe.networks)], held_out, run)
+    directions = [g.direction for g in recipe.list_generators(recipe.networks)]
+    plan = plan_evaluation(directions, held_out, run, recipe.has_teacher)
     process = fabric.global_rank, fabric.world_size
     source = TrainingData(run, recipe.data, run.batch, run.seed, *process, recipe.overview_stride)
     with closing(source) as data:

@@ -1,4 +1,4 @@
-"""`i2i bench BUNDLE`: how fast every variant is on this device; `--compare` says what changed."""
+"""`i2i bench BUNDLE`, or a folder of them: how fast every variant is here; `--compare` says what changed."""
 
 from __future__ import annotations
 
@@ -40,14 +40,15 @@ def main(argv: Sequence[str]) -> int:
         raise InputError(f"--rounds {args.rounds}: at least {MIN_ROUNDS} are needed for a spread")
     if not 0 <= args.seconds < float("inf"):
         raise InputError(f"--seconds {args.seconds}: 0 or more are needed")
-    bundle = read_bundle(args.bundle)
-    out = args.out or Path(f"{bundle.path.stem}.bench.json")
+    bundles = read_bundles(args.bundle)
+    out = args.out or Path(f"{Path(args.bundle).stem}.bench.json")
     if not out.parent.is_dir():
         raise InputError(f"--out {out}: there is no folder {out.parent}")
-    variants = select_variants(bundle, args.size)
-    batches = parse_batches(args.batch, max(variant.max_batch for variant in variants))
+    variants = [select_variants(bundle, args.size) for bundle in bundles]
+    batches = parse_batches(args.batch, max(v.max_batch for each in variants for v in each))
     options = BenchOptions(args.rounds, args.seconds, args.threads, args.provider)
-    record = run_with_progress(lambda say: bench_bundle(bundle, args.frames, variants, batches, options, say))
+    pairs = list(zip(bundles, variants, strict=True))
+    record = run_with_progress(lambda say: bench_bundles(pairs, args.frames, batches, options, say))
     print_record(record)
     write_record(out, record)
     print(f"written to {out}; later: i2i bench --compare {out} NEWER.json")
@@ -103,20 +104,24 @@ def parse_batches(text: str, max_batch: int) -> list[int]:
     return found
 
 
-def bench_bundle(
-    bundle: Bundle,
+def read_bundles(source: str) -> list[Bundle]:
+    """A bundle, or all of a folder that holds some. Raises InputError, BundleError."""
+    inside = sorted(Path(source).glob("*.i2i")) if not source.endswith(".i2i") else []
+    return [read_bundle(str(path)) for path in inside] or [read_bundle(source)]
+
+
+def bench_bundles(
+    bundles: Sequence[tuple[Bundle, Sequence[Variant]]],
     frames: Path | None,
-    variants: Sequence[Variant],
     batch_sizes: Sequence[int],
     options: BenchOptions,
     progress: Progress,
 ) -> Record:
-    """Measure variants, size by size and batch by batch.
+    """Measure variants, bundle by bundle, size by size and batch by batch.
 
     Args:
-        bundle: that was read.
+        bundles: that were read, each with those of its variants that are measured.
         frames: a folder of images or a video for the quality; None takes that of the export.
-        variants: of the bundle.
         batch_sizes: frames of a call, from 1.
         options: of the measurement.
         progress: told in a few words what is done.
@@ -125,41 +130,64 @@ def bench_bundle(
         A record of the part "engines".
 
     Raises:
-        BackendError: no variant runs here.
+        BackendError: no variant of a bundle runs here.
         InputError, MediaError: the frames cannot be had.
     """
-    sizes = dict.fromkeys((v.height, v.width) for v in variants)
     rows: list[Row] = []
-    parities = {} if frames is None else _measure_parities(bundle, frames, options, progress)
+    has_parities = False
     meters = open_meters()
     try:
         with QuietMonitor() as quiet:
-            for size in sizes:
-                same = [v for v in variants if (v.height, v.width) == size]
-                for batch in batch_sizes:
-                    found, comparison = bench.bench_variants(
-                        bundle,
-                        same,
-                        _list_baselines(bundle, same[0], batch),
-                        ORT_DEFAULT,
-                        batch=batch,
-                        options=options,
-                        parities=parities,
-                        meters=meters,
-                        check_steady=quiet.check_steady,
-                        progress=progress,
-                    )
-                    rows += found
-                    quiet.count_turns(comparison.turns)
+            for bundle, variants in bundles:
+                parities = {} if frames is None else _measure_parities(bundle, frames, options, progress)
+                has_parities |= bool(parities)
+                found = _bench_variants(
+                    bundle, variants, batch_sizes, options, parities, meters, quiet, progress
+                )
+                if not any("size" in row.values for row in found):
+                    notes = {row.name: note for row in found for note in row.notes}
+                    raise bench.make_none_runs_error(bundle, notes)
+                rows += found
     finally:
         for meter in meters:
             meter.close()
-    if not any("size" in row.values for row in rows):
-        raise bench.make_none_runs_error(bundle, {row.name: note for row in rows for note in row.notes})
-    facts = _describe_run(bundle, bool(parities), options, meters)
-    title, measured = f"{bundle.manifest.model.name}: one call of each variant", quiet.conditions
+    names = ", ".join(bundle.manifest.model.name for bundle, _ in bundles)
+    facts = _describe_run([bundle for bundle, _ in bundles], has_parities, options, meters)
+    title, measured = f"{names}: one call of each variant", quiet.conditions
     machine = describe_machine()
     return make_record("engines", title, tuple(rows), machine, measured, baseline=ORT_DEFAULT, facts=facts)
+
+
+def _bench_variants(
+    bundle: Bundle,
+    variants: Sequence[Variant],
+    batch_sizes: Sequence[int],
+    options: BenchOptions,
+    parities: dict[str, Parity],
+    meters: Sequence[EnergyMeter],
+    quiet: QuietMonitor,
+    progress: Progress,
+) -> list[Row]:
+    """The rows of one bundle."""
+    rows: list[Row] = []
+    for size in dict.fromkeys((v.height, v.width) for v in variants):
+        same = [v for v in variants if (v.height, v.width) == size]
+        for batch in batch_sizes:
+            found, comparison = bench.bench_variants(
+                bundle,
+                same,
+                _list_baselines(bundle, same[0], batch),
+                ORT_DEFAULT,
+                batch=batch,
+                options=options,
+                parities=parities,
+                meters=meters,
+                check_steady=quiet.check_steady,
+                progress=progress,
+            )
+            rows += found
+            quiet.count_turns(comparison.turns)
+    return rows
 
 
 def _measure_parities(
@@ -185,11 +213,11 @@ def _list_baselines(bundle: Bundle, variant: Variant, batch: int) -> list[Candid
 
 
 def _describe_run(
-    bundle: Bundle, has_parities: bool, options: BenchOptions, meters: Sequence[EnergyMeter]
+    bundles: Sequence[Bundle], has_parities: bool, options: BenchOptions, meters: Sequence[EnergyMeter]
 ) -> dict[str, str | int]:
     return {
-        "bundle": bundle.path.name,
-        "checkpoint": bundle.manifest.model.source_sha256,
+        "bundle": ", ".join(bundle.path.name for bundle in bundles),
+        "checkpoint": ", ".join(bundle.manifest.model.source_sha256 for bundle in bundles),
         "threads": bench.format_threads(options.threads),
         "provider": options.provider or "cpu",
         "rounds": options.rounds,

@@ -89,6 +89,35 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_contract_options(parser: argparse.ArgumentParser) -> None:
+    """What `Translator` must know of an ONNX file made by others; for arguments of `join_negative_values`."""
+    group = parser.add_argument_group("for ONNX files made by others")
+    text = "what black and white are: 0,255 or 0,1 or -1,1"
+    group.add_argument("--input-range", type=_parse_range, help=text)
+    group.add_argument("--output-range", type=_parse_range)
+    group.add_argument("--layout", choices=("nchw", "nhwc"))
+    group.add_argument("--channel-order", choices=("rgb", "bgr"))
+
+
+def _parse_range(text: str) -> tuple[float, float]:
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"got {text!r}; give black and white as 0,255 or -1,1") from None
+    return low, high
+
+
+def join_negative_values(argv: Sequence[str]) -> list[str]:
+    """argparse takes `-1,1` for an option; `--input-range=-1,1` it understands."""
+    joined: list[str] = []
+    for argument in argv:
+        if joined and joined[-1] in ("--input-range", "--output-range"):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
 def open_translator(source: str, args: argparse.Namespace) -> Translator:
     """A Translator as the options ask for it. Raises I2IError."""
     names = set(inspect.signature(Translator).parameters) - {"source"}

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("i2i_export.cli:main", "make a bundle from a checkpoint, every variant checked"),
     "convert": ("i2i_training.cli.convert:main", "generators between .safetensors and upstream's .pth"),
     "train": ("i2i_training.cli.train:main", "train a generator"),
+    "distill": ("i2i_training.cli.distill:main", "teach a small network what another one does"),
     "sample": ("i2i_training.cli.sample:main", "a grid of images that a trained DCGAN makes of noise"),
 }
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import signal
 from collections.abc import Sequence
 
-from i2i_sdk.cli.common import Parser, add_engine_options, add_options, open_translator
+from i2i_sdk.cli.common import (
+    Parser,
+    add_contract_options,
+    add_engine_options,
+    add_options,
+    join_negative_values,
+    open_translator,
+)
 from i2i_sdk.cli.main import refuse_addresses
 from i2i_sdk.errors import InputError, redact_credentials
 from i2i_sdk.live.stop_signals import TERMINATE, handle_signals
@@ -23,13 +29,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--side-by-side", action="store_true", help="show the input beside the output")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     add_engine_options(parser)
-    group = parser.add_argument_group("for ONNX files made by others")
-    text = "what black and white are: 0,255 or 0,1 or -1,1"
-    group.add_argument("--input-range", type=_parse_range, help=text)
-    group.add_argument("--output-range", type=_parse_range)
-    group.add_argument("--layout", choices=("nchw", "nhwc"))
-    group.add_argument("--channel-order", choices=("rgb", "bgr"))
-    args = parser.parse_args(_join_negative_values(argv))
+    add_contract_options(parser)
+    args = parser.parse_args(join_negative_values(argv))
     _check_source(args.bundle, args.source)
     refuse_addresses([str(args.out)])
     shown = {"progress": not args.quiet, "side_by_side": args.side_by_side}
@@ -53,22 +54,3 @@ def _check_source(bundle: str, source: str) -> None:
         shown = redact_credentials(source)
         advice = f"i2i live {shlex.quote(bundle)} --source {shlex.quote(shown)}"
         raise InputError(f"{shown} is a camera or a stream; i2i run reads files. For live video: {advice}")
-
-
-def _parse_range(text: str) -> tuple[float, float]:
-    try:
-        low, high = map(float, text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"got {text!r}; give black and white as 0,255 or -1,1") from None
-    return low, high
-
-
-def _join_negative_values(argv: Sequence[str]) -> list[str]:
-    """argparse takes `-1,1` for an option; `--input-range=-1,1` it understands."""
-    joined: list[str] = []
-    for argument in argv:
-        if joined and joined[-1] in ("--input-range", "--output-range"):
-            joined[-1] += f"={argument}"
-        else:
-            joined.append(argument)
-    return joined

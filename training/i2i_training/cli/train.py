@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--preset", default="")
     args, flags = parser.parse_known_args(rest)
     prepared = prepare_run(name, flags, **vars(args))
-    return _print_result(start_run(prepared), prepared)
+    return print_result(start_run(prepared), prepared)
 
 
 def format_recipes() -> str:
@@ -47,7 +47,7 @@ def format_recipes() -> str:
     return "\n".join([USAGE, *lines, "", "i2i train RECIPE --help lists its options and presets."])
 
 
-def _print_result(result: TrainingResult, prepared: PreparedRun) -> int:
+def print_result(result: TrainingResult, prepared: PreparedRun) -> int:
     """Print what there is now and what to run next; the exit code. Only one of several processes prints."""
     run, recipe = prepared.run, prepared.spec.recipe
     lines = [f"wrote {path}" for path in result.generator_paths]

@@ -3,31 +3,55 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from i2i_sdk.errors import TrainingError
+from i2i_sdk.imaging.geometry import swap_red_and_blue
+from i2i_sdk.media.images import write_image
 from i2i_training.api import PreparedRun, prepare_run, start_run
-from i2i_training.distillation.pairs import PairOptions, PairSet, make_pairs
-from i2i_training.distillation.teachers import Teacher, open_teacher
-from i2i_training.loop import TrainingResult
+from i2i_training.checkpoint import LATEST
+from i2i_training.distillation.gates import (
+    Judgment,
+    judge_checkpoint,
+    read_pairs,
+    translate,
+    write_judgment,
+)
+from i2i_training.distillation.pairs import PairOptions, make_pairs
+from i2i_training.distillation.teachers import open_teacher
+from i2i_training.loop import SAMPLES, TrainingResult
 from i2i_training.options import make_flags
 from i2i_training.recipes.distill import PRESETS
+from i2i_training.report.run_report import GATES, HELD_OUT_GRID, write_report
+from i2i_training.run.sample_grids import draw_sample_grid
 
 StrPath = str | os.PathLike[str]
+Progress = Callable[[str], None]
+
+CONTRACT = ("input_range", "output_range", "layout", "channel_order")  # of an ONNX file
 PAIRS = "pairs"  # in the run's folder, where no other is named
-CONTRACT = ("input_range", "output_range", "layout", "channel_order", "size")  # of an ONNX file
+GRID_PICTURES, GRID_COLUMNS = 24, 2
 
 
 @dataclass(frozen=True)
-class PreparedDistillation:
-    """A teacher's pairs, and the run that is ready to learn from them."""
+class DistillRequest:
+    """What a distillation is asked to do.
 
-    teacher: Teacher
-    pairs: PairSet
-    prepared: PreparedRun
+    teacher: as `open_teacher`. contract: of an ONNX file, as `Translator`. student: a name of PRESETS.
+    cache: folder of the teacher's pictures; None is `pairs` in `out`.
+    """
+
+    teacher: str
+    pairs: PairOptions
+    out: Path
+    student: str = "small"
+    cache: Path | None = None
+    contract: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def distill(
@@ -39,8 +63,8 @@ def distill(
     held_out: StrPath | Sequence[StrPath] = (),
     cache: StrPath | None = None,
     side: int = 512,
-    contract: dict[str, Any] | None = None,
-    progress: Callable[[str], None] = print,
+    contract: Mapping[str, Any] | None = None,
+    progress: Progress = print,
     **options: Any,
 ) -> TrainingResult:
     """Teach a small network what a picture function does, as `i2i distill` does.
@@ -60,7 +84,8 @@ def distill(
         options: of the run and the recipe `distill`, by the names of their flags.
 
     Returns:
-        The student's paths, the steps done, and why it stopped where it is not finished.
+        The student's paths, the steps done, and why it stopped where it is not finished. `judge_run` says
+        how close it came.
 
     Raises:
         TrainingError: for a teacher, photos or options that cannot be used.
@@ -70,41 +95,68 @@ def distill(
         TrainingResult(steps=4000, is_finished=True, …)
     """
     pairs = PairOptions(_list_paths(data), _list_paths(held_out), side)
-    flags = make_flags(options)
-    return start_run(
-        prepare_distillation(
-            os.fspath(teacher), student, pairs, Path(out), cache, flags, contract or {}, progress
-        ).prepared
-    )
+    where = None if cache is None else Path(cache)
+    request = DistillRequest(os.fspath(teacher), pairs, Path(out), student, where, contract or {})
+    return start_run(prepare_distillation(request, make_flags(options), progress))
 
 
-def prepare_distillation(
-    text: str,
-    student: str,
-    options: PairOptions,
-    out: Path,
-    cache: StrPath | None,
-    flags: Sequence[str],
-    contract: dict[str, Any],
-    progress: Callable[[str], None],
-) -> PreparedDistillation:
-    """Everything before the first step: the teacher's pictures, and the run's options. Raises as `distill`."""
-    if student not in PRESETS:
-        raise TrainingError(f"student {student!r} is not known; known: {', '.join(PRESETS)}")
-    teacher = open_teacher(text, **contract)
-    folder = out / PAIRS if cache is None else Path(cache)
-    pairs = make_pairs(teacher, options, folder, progress)
-    progress(f"{pairs.train} pairs to learn from, {pairs.held_out} held out: {pairs.folder}")
+def prepare_distillation(request: DistillRequest, flags: Sequence[str], progress: Progress) -> PreparedRun:
+    """Everything before the first step: the teacher's pictures, and the run's options.
+
+    Args:
+        request: who teaches whom with what.
+        flags: of the run and the recipe.
+        progress: is told what is going on.
+
+    Raises:
+        TrainingError: as `distill`.
+    """
+    if request.student not in PRESETS:
+        raise TrainingError(f"student {request.student!r} is not known; known: {', '.join(PRESETS)}")
+    teacher = open_teacher(request.teacher, **request.contract)
+    names = [Path(each).name for each in dict.fromkeys(request.pairs.data)]
     known = {
-        "data": str(pairs.folder),
-        "out": str(out),
-        "flip": pairs.is_mirror_safe,
-        "teacher": str(teacher.checkpoint or ""),
-        "trained_on": f"pictures by {teacher.name} of {', '.join(Path(each).name for each in options.data)}",
+        "data": str(request.cache or request.out / PAIRS),
+        "out": str(request.out),
+        "trained_on": f"pictures by {teacher.name} ({teacher.fingerprint[:12]}) of {', '.join(names)}",
         "license": teacher.license,
     }
-    own = [*make_flags({name: value for name, value in known.items() if value != ""}), *flags]
-    return PreparedDistillation(teacher, pairs, prepare_run("distill", own, preset=student))
+    if teacher.checkpoint is not None:
+        known["teacher"] = str(teacher.checkpoint)
+    prepared = prepare_run("distill", [*make_flags(known), *flags], preset=request.student)
+    run = prepared.run
+    options = replace(request.pairs, min_side=run.crop_size)
+    pairs = make_pairs(teacher, options, Path(run.data), progress)
+    progress(f"{pairs.train} pairs to learn from, {pairs.held_out} held out: {pairs.folder}")
+    return replace(prepared, run=replace(run, flip=run.flip and pairs.is_mirror_safe))
+
+
+def judge_run(prepared: PreparedRun, baseline: Path | None = None) -> Judgment:
+    """Measure a finished run's student on the held-out pairs, and put that into its report.
+
+    Args:
+        prepared: the run.
+        baseline: as `judge_checkpoint`.
+
+    Returns:
+        What was measured; it is in `gates.json`, too, beside a grid of 24 pictures to look at.
+    """
+    out, pairs = Path(prepared.run.out), Path(prepared.run.data)
+    student = out / f"{LATEST}.safetensors"
+    judgment = judge_checkpoint(student, pairs, baseline)
+    write_judgment(out / GATES, judgment)
+    photos, teachers = read_pairs(pairs, "val", GRID_PICTURES)
+    columns = {"input": photos, "teacher": teachers, "student": translate(student, photos)}
+    half = -(-len(photos) // GRID_COLUMNS)
+    parts = [
+        {name: images[i : i + half] for name, images in columns.items()} for i in range(0, len(photos), half)
+    ]
+    grids = [draw_sample_grid(part) for part in parts]
+    height = max(grid.shape[0] for grid in grids)
+    padded = [np.pad(g, ((0, height - len(g)), (0, 0), (0, 0)), constant_values=255) for g in grids]
+    write_image(out / SAMPLES / HELD_OUT_GRID, swap_red_and_blue(np.hstack(padded)))
+    write_report(out)
+    return judgment
 
 
 def _list_paths(paths: StrPath | Sequence[StrPath]) -> tuple[str, ...]:

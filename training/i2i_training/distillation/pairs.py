@@ -74,7 +74,7 @@ def make_pairs(
         return _reopen(out, origin)
     with create_temporary_folder(out) as parent:
         folder = parent / "pairs"
-        counts = dict.fromkeys(("train", "val"), 0)
+        counts: dict[str, int] = {"train": 0, "val": 0}
         safe: list[bool] = []
         for photo in _read_photos(options):
             image = fit_to_teacher(photo.pixels, teacher, options.side, options.multiple_of)
@@ -89,8 +89,9 @@ def make_pairs(
                 progress(f"the teacher's pictures: {sum(counts.values())}")
         if min(counts.values()) < 1:
             raise TrainingError(
-                f"{', '.join(options.data)}: {counts['train']} photos to train on and {counts['val']} held out "
-                f"have at least {options.min_side} pixels a side{_explain_size(teacher)}; photos are never enlarged"
+                f"{', '.join(options.data)}: {counts['train']} photos to train on and {counts['val']} held "
+                f"out have at least {options.min_side} pixels a side{_explain_size(teacher)}; photos are "
+                f"never enlarged"
             )
         found = {"counts": counts, "is_mirror_safe": all(safe)}
         (folder / ORIGIN).write_text(json.dumps({"origin": origin, **found}, indent=1), encoding="utf-8")
@@ -114,7 +115,8 @@ def _reopen(out: Path, origin: dict[str, object]) -> PairSet:
         if known["origin"] != origin:
             before = known["origin"]["teacher"]
             raise TrainingError(
-                f"{out} holds pairs by {before} or of other photos or sizes; choose another --cache, or remove it"
+                f"{out} holds pairs by {before}, or of other photos or sizes; choose another --cache, or "
+                f"remove it"
             )
         return PairSet(out, counts["train"], counts["val"], safe)
     except (OSError, ValueError, KeyError, TypeError) as error:

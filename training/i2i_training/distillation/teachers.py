@@ -38,7 +38,6 @@ class Teacher:
     size: tuple[int, int] | None = None
     checkpoint: Path | None = None
     license: str = "unknown"
-    trained_on: str = "unknown"
     fingerprint: str = ""  # SHA-256 of its file
 
 
@@ -46,9 +45,9 @@ def open_teacher(text: str, **contract: Any) -> Teacher:
     """Find out what a teacher is, and open it.
 
     Args:
-        text: a checkpoint (`.safetensors`, `.pth`) or the folder of a run, a bundle (`.i2i`), an ONNX file, or
-            FILE.py:FUNCTION, a function of uint8 [H, W, 3] RGB -> the same. The code of such a file is run,
-            with all rights of whoever calls.
+        text: a checkpoint (`.safetensors`, `.pth`) or the folder of a run, a bundle (`.i2i`), an ONNX file,
+            or FILE.py:FUNCTION, a function of uint8 [H, W, 3] RGB -> the same. The code of such a file is
+            run, with all rights of whoever calls.
         contract: of an ONNX file: input_range, output_range, layout, channel_order, size; as `Translator`.
 
     Returns:
@@ -69,8 +68,8 @@ def open_teacher(text: str, **contract: Any) -> Teacher:
     if file.suffix in (".i2i", ".onnx"):
         return _open_translator(file, contract)
     raise TrainingError(
-        f"teacher {text}: give a checkpoint (.safetensors, .pth, or a run's folder), a bundle (.i2i), an ONNX "
-        f"file, or FILE.py:FUNCTION"
+        f"teacher {text}: give a checkpoint (.safetensors, .pth, or a run's folder), a bundle (.i2i), an "
+        f"ONNX file, or FILE.py:FUNCTION"
     )
 
 
@@ -96,7 +95,7 @@ def _open_checkpoint(file: Path) -> Teacher:
         with torch.no_grad():
             return to_images(module(normalize_images(to_tensor([image])).to(device or "cpu")))[0]
 
-    known = {"license": spec.license, "trained_on": spec.trained_on, "fingerprint": spec.source_sha256}
+    known: dict[str, Any] = {"license": spec.license, "fingerprint": spec.source_sha256}
     return Teacher(file.name, translate, spec.config.multiple_of, checkpoint=file, **known)
 
 
@@ -104,7 +103,7 @@ def _check_channels(file: Path, spec: GeneratorSpec) -> None:
     channels = spec.config.in_channels, spec.config.out_channels
     if channels != (3, 3):
         raise TrainingError(
-            f"teacher {file}: maps {channels[0]} to {channels[1]} channels; students are of RGB pictures, 3 to 3"
+            f"teacher {file}: maps {channels[0]} to {channels[1]} channels; students map RGB to RGB, 3 to 3"
         )
 
 
@@ -113,10 +112,10 @@ def _open_translator(file: Path, contract: dict[str, Any]) -> Teacher:
         translator = Translator(file, **contract)
     except InputError as error:
         raise TrainingError(f"teacher {error}") from error
-    known = {}
+    known: dict[str, Any] = {}
     if translator.bundle:
         model = translator.bundle.manifest.model
-        known = {"license": model.license, "trained_on": model.trained_on, "fingerprint": model.source_sha256}
+        known = {"license": model.license, "fingerprint": model.source_sha256}
     elif file.is_file():
         known = {"fingerprint": hash_file(file)}
 

@@ -1,7 +1,8 @@
 """Whether a student does to a picture what its teacher does: measures of the edit, output - input.
 
-A copy of the input has a high PSNR against most teachers, and a blurred regression the highest: both have lost
-the effect. What counts is how strong the edit is at each size of detail, and whether it is at the same places.
+A copy of the input has a high PSNR against most teachers, and a blurred regression the highest: both have
+lost the effect. What counts is how strong the edit is at each size of detail, and whether it is at the same
+places.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from i2i_training.data.image_tensors import Image
 
 OCTAVES = 5  # of detail: about 1-2, 2-4, 4-8, 8-16 and 16-32 pixels
 BLURS = (0, 4, 16)  # pixels (sigma): fine texture has no fixed place, so it is blurred away before comparing
+GATE_BLUR = 4  # of these, the one that a student must pass at
 
 Floats = NDArray[np.float32]
 
@@ -72,6 +74,19 @@ def compare_edits(
     correlation = {blur: found.correlate() for blur, found in moments.items()}
     color, spread = (float(value) for value in np.mean(colors, axis=0))
     return EffectScores(energy, correlation, color, spread)
+
+
+def compute_effect_scores(
+    inputs: Sequence[Image], outputs: Sequence[Image], targets: Sequence[Image]
+) -> dict[str, float]:
+    """Two figures for the curve of a run, from pictures as `compare_edits` takes them.
+
+    "edit_energy": of the octave that is farthest off, the smaller of the student's and the teacher's energy
+    / the larger; "edit_correlation": after blurring by 4 pixels. Both are 1 at best.
+    """
+    scores = compare_edits(inputs, outputs, targets)
+    worst = min(min(energy, 1 / energy if energy else 0.0) for energy in scores.energy)
+    return {"edit_energy": worst, "edit_correlation": scores.correlation[GATE_BLUR]}
 
 
 class _Moments:

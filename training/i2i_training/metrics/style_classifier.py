@@ -7,7 +7,7 @@ was trained for the mean alone. It may judge once it is right about held-out one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -41,11 +41,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class PictureSet:
-    """Photos, the teacher's pictures of them, and other pictures of them: uint8 [H, W, 3] RGB, in one order."""
+    """Photos, the teacher's pictures of them, and others' pictures: uint8 [H, W, 3] RGB, in one order."""
 
     photos: Sequence[Image]
     teacher: Sequence[Image]
-    others: dict[str, Sequence[Image]]  # such as those of a student that was trained with L1 and SSIM alone
+    others: Mapping[str, Sequence[Image]]  # such as those of a student by L1 and SSIM alone
 
 
 def judge_student(
@@ -120,7 +120,7 @@ def _train(
     steps: int,
     random: np.random.Generator,
 ) -> None:
-    """Each batch has as many of the teacher's as of all others, and as many of each of these as chance gives."""
+    """Half of each batch is the teacher's; the other half is of any of the other kinds."""
     optimizer = torch.optim.AdamW(judge.parameters(), lr=2e-3, weight_decay=1e-2)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
     others, half = list(kinds.values()), BATCH // 2

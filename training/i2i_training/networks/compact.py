@@ -77,7 +77,7 @@ class CompactGenerator(nn.Module):
 
 
 class CompactBlock(nn.Module):
-    """x + conv(relu(gain * conv(x) + bias)), both 3x3; gain and bias are the frame's, where there is a branch.
+    """x + conv(relu(gain * conv(x) + bias)), both 3x3; gain and bias are those of the frame, or 1 and 0.
 
     Args:
         channels: of the maps.

@@ -24,7 +24,8 @@ class FrozenEncoder(nn.Module):
         model = getattr(generator, "model", None)
         if not isinstance(model, nn.Sequential) or max(layers) >= len(model):
             raise ValueError("its layers do not follow one another; a ResNet's do")
-        self.layers, self.wanted = model[: max(layers) + 1], tuple(layers)
+        self.layers = nn.Sequential(*list(model)[: max(layers) + 1])
+        self.wanted = tuple(layers)
         self.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> FrozenEncoder:

@@ -46,6 +46,7 @@ class Recipe:
     data: ClassVar[str]  # "paired", "unpaired" or "single": what a batch holds
     trains_both_directions: ClassVar[bool] = False
     norm_mode: ClassVar[TestNormMode] = "batch_stats"  # of BatchNorm at test time, where no option says it
+    has_teacher: ClassVar[bool] = False  # whether targets are a teacher's pictures of the inputs
     overview_stride: ClassVar[int] = (
         0  # pixels of the whole input that one of its overview stands for; 0: none
     )

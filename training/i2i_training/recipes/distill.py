@@ -4,9 +4,9 @@
 
 Hinton et al. 2015 (https://arxiv.org/abs/1503.02531) had the idea; how it goes for generators: Li et al. 2020
 (https://arxiv.org/abs/2003.08936), Ren et al. 2021, "Online Multi-Granularity Distillation"
-(https://arxiv.org/abs/2108.06908). A regression alone blurs what it cannot foresee, so details have losses of
-their own, and a discriminator, which tells the teacher's pictures of x from the student's, comes in late: once
-there is a picture to judge.
+(https://arxiv.org/abs/2108.06908). A regression alone blurs what it cannot foresee, so details have losses
+of their own, and a discriminator, which tells the teacher's pictures of x from the student's, comes in late:
+once there is a picture to judge.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ class Distill(Recipe):
 
     name = "distill"
     data = "paired"
+    has_teacher = True
     overview_stride = OVERVIEW_STRIDE
 
     def __init__(self, options: DistillOptions, seed: int = 0) -> None:

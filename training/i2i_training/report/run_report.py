@@ -30,6 +30,8 @@ from i2i_training.run.journal import MACHINE, METRICS, Curves, parse_grid_name, 
 
 REPORT = "report.html"
 CONFIG = "config.toml"
+GATES = "gates.json"  # how close a student came to its teacher
+HELD_OUT_GRID = "held_out.jpg"  # and its pictures
 MAX_SHEETS = 6  # at most; of the last step, and of those on the way
 MAX_SHEET_WIDTH = 1000  # pixels; wider ones are reduced, so that the page stays small enough to send
 VARIANT = re.compile(r"_(A|B|AtoB|BtoA)$")  # what tells two curves of one quantity apart
@@ -66,6 +68,8 @@ def write_report(out: Path) -> Path:
         subtitle=_format_subtitle(out),
         tiles=_collect_tiles(config, curves),
         sheets=_read_sheets(out / "samples"),
+        gates=_read_gates(out / GATES),
+        held_out=_read_held_out_grid(out / "samples" / HELD_OUT_GRID),
         scores=_collect_scores(curves),
         figures={kind: _draw_figures(curves, kind) for kind in ("score", "loss", "run")},
         has_bands=any(kind == "loss" and len(curve) > MAX_POINTS for (kind, _), curve in curves.items()),
@@ -89,6 +93,14 @@ def _read_machine(path: Path) -> dict[str, Any] | None:
     facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     facts.pop("load_1min", None)  # of the moment when the run began: says nothing about the rest
     return facts
+
+
+def _read_gates(path: Path) -> list[dict[str, Any]]:
+    return json.loads(path.read_text(encoding="utf-8"))["gates"] if path.is_file() else []
+
+
+def _read_held_out_grid(path: Path) -> dict[str, Any] | None:
+    return _read_sheet(0, "", path) if path.is_file() else None
 
 
 def _format_subtitle(out: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,7 @@ class EvalSet:
     palette: NDArray[np.uint8] | None  # [K, 3] RGB of the classes, where the targets are label maps
     keeps_colors: bool  # turning colors round would be wrong; where truth exists, the scores tell
     inception: str  # file, or ""
+    measures_edits: bool = False  # whether the truth is a teacher's picture, whose effect counts
 
     @property
     def score_names(self) -> list[str]:
@@ -46,6 +47,7 @@ class EvalSet:
         names = ["l1"] if self.targets is not None else []
         if pictures:
             names += ["psnr", "ssim"] * (self.targets is not None)
+            names += ["edit_energy", "edit_correlation"] * self.measures_edits
             names += ["pixel_accuracy", "miou"] * (self.palette is not None)
             names += ["swd", *["fid", "kid"] * bool(self.inception)]
             names += ["edge_similarity"] * self.has_same_kind
@@ -76,13 +78,16 @@ class Evaluation:
     warnings: list[str]  # what looks wrong, in sentences
 
 
-def plan_evaluation(directions: Sequence[str], held_out: HeldOutSet, run: RunOptions) -> EvalPlan:
+def plan_evaluation(
+    directions: Sequence[str], held_out: HeldOutSet, run: RunOptions, measures_edits: bool = False
+) -> EvalPlan:
     """Decide what is scored for generators of `directions`, AtoB first.
 
     Args:
         directions: of the generators.
         held_out: the images.
         run: says the palette, the Inception file and the score to go by.
+        measures_edits: whether targets are a teacher's pictures of the inputs, both RGB.
 
     Returns:
         The plan, for `evaluate`.
@@ -92,6 +97,8 @@ def plan_evaluation(directions: Sequence[str], held_out: HeldOutSet, run: RunOpt
             not exist or is not computed for these images.
     """
     eval_sets = {direction: _build_eval_set(direction, held_out, run) for direction in directions}
+    if measures_edits:
+        eval_sets = {direction: replace(each, measures_edits=True) for direction, each in eval_sets.items()}
     scores = [name for name in eval_sets["AtoB"].score_names if metrics.SCORES[name].better]
     allowed = ", ".join(["auto", *scores])
     if run.palette != "none" and all(eval_set.palette is None for eval_set in eval_sets.values()):
@@ -235,6 +242,8 @@ def _compute_scores(outputs: Sequence[Image], eval_set: EvalSet, device: torch.d
     scores: dict[str, float] = {}
     if eval_set.targets is not None:
         scores |= metrics.compute_paired_scores(outputs, eval_set.targets, eval_set.palette)
+        if eval_set.measures_edits:
+            scores |= metrics.compute_effect_scores(eval_set.inputs, outputs, eval_set.targets)
     side = min(min(image.shape[:2]) for image in [*outputs, *eval_set.references])
     left, right = (
         [_crop_center(image, side) for image in images] for images in (outputs, eval_set.references)

@@ -1,0 +1,119 @@
+"""`i2i distill TEACHER --student small --data PHOTOS…`: a small network learns what another one does."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from i2i_sdk.cli.common import Parser, add_contract_options, add_options, join_negative_values
+from i2i_sdk.cli.tables import print_table
+from i2i_sdk.errors import TrainingError
+from i2i_sdk.selection import parse_size
+from i2i_training.api import PreparedRun, prepare_run, start_run
+from i2i_training.cli.train import print_result
+from i2i_training.distillation.api import CONTRACT, DistillRequest, judge_run, prepare_distillation
+from i2i_training.distillation.family import choose_student, measure_family, write_family
+from i2i_training.distillation.gates import Judgment
+from i2i_training.distillation.pairs import PairOptions
+from i2i_training.recipes.distill import PRESETS
+
+EXIT_GATES_MISSED = 1
+DEFAULT_SIZE = "512"
+MARKS = {True: "holds", False: "MISSED", None: "not judged"}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Train a student and judge it. Returns 1 where a gate is missed; raises I2IError."""
+    args, flags = _build_parser().parse_known_args(join_negative_values(argv))
+    if args.write_family is not None:
+        write_family(args.write_family, args.size, args.data[0] if args.data else None, print)
+        print(
+            f"next: i2i bench {args.write_family} --out family.json on the device, then --table family.json"
+        )
+        return 0
+    prepared = _prepare(args, flags)
+    if args.judge is None:
+        result = start_run(prepared)
+        code = print_result(result, prepared)
+        if not result.is_finished or not result.is_primary:
+            return code
+    judgment = judge_run(prepared, args.baseline)
+    print_gates(judgment)
+    return 0 if judgment.passed else EXIT_GATES_MISSED
+
+
+def print_gates(judgment: Judgment) -> None:
+    """Each measure, what was found and what is needed."""
+    rows = [[gate.name, gate.found, gate.needed, MARKS[gate.passed]] for gate in judgment.list_gates()]
+    print_table("", ["on held-out photos", "found", "needed", ""], rows)
+    print(
+        f"{judgment.pictures} pictures; against the teacher's: PSNR {judgment.psnr:.1f} dB, "
+        f"SSIM {judgment.ssim:.2f}"
+    )
+
+
+def _prepare(args: argparse.Namespace, flags: Sequence[str]) -> PreparedRun:
+    if args.resume or args.judge:
+        return prepare_run("distill", flags, resume=args.resume or args.judge)
+    if args.teacher is None or not args.data:
+        raise TrainingError("say who teaches and with what: i2i distill TEACHER --data PHOTOS; see --help")
+    student = _choose_student(args)
+    sides = parse_size(args.size)
+    contract = {name: vars(args)[name] for name in CONTRACT if vars(args)[name] is not None}
+    pairs = PairOptions(tuple(map(str, args.data)), tuple(map(str, args.held_out)), min(sides))
+    out = args.out or Path("out") / f"{Path(args.teacher.rpartition(':')[0] or args.teacher).stem}_{student}"
+    return prepare_distillation(
+        DistillRequest(args.teacher, pairs, out, student, args.cache, contract), flags, print
+    )
+
+
+def _choose_student(args: argparse.Namespace) -> str:
+    """The one that was named, or the largest that fits into the time."""
+    if args.max_ms is None:
+        return args.student or "small"
+    if args.student is not None:
+        raise TrainingError(f"--student {args.student} or --max-ms {args.max_ms:g}, not both")
+    record = args.table or measure_family(Path("out") / "family", args.size, args.data[0], print)
+    name, milliseconds = choose_student(record, args.max_ms)
+    print(f"student {name}: {milliseconds:.1f} ms a frame, by {record}")
+    return name
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="i2i distill",
+        description="Teach a small network, made for the device, what a picture function does. Further "
+        "options are those of i2i train distill, such as --steps, --minutes and --lambda-gan. Exit code 1: a "
+        "gate is missed.",
+    )
+    add = parser.add_argument
+    kinds = "a checkpoint, a run's folder, a bundle, an ONNX file, or FILE.py:FUNCTION, whose code is run"
+    add("teacher", nargs="?", help=f"{kinds}: uint8 [H, W, 3] RGB -> the same")
+    photos = {"nargs": "+", "type": Path, "default": [], "metavar": "PHOTOS"}
+    add("--data", **photos, help="folders of photos, and videos; one that is named twice counts twice")
+    add("--held-out", **photos, help="folders never trained on; default: every eighth photo of --data")
+    add("--student", choices=tuple(PRESETS), help="of the family (default small)")
+    add_options(add, out="out/TEACHER_STUDENT", size=f"{DEFAULT_SIZE}, and photos are never enlarged")
+    parser.set_defaults(size=DEFAULT_SIZE)
+    add("--cache", type=Path, metavar="DIR", help="keeps the teacher's pictures (default: pairs in --out)")
+    add(
+        "--baseline",
+        type=Path,
+        metavar="CKPT",
+        help="student by L1 and SSIM alone, which the judge must know",
+    )
+    add("--resume", type=Path, metavar="DIR", help="go on with a run where it stopped")
+    add("--judge", type=Path, metavar="DIR", help="only judge the latest student of a run")
+    group = parser.add_argument_group("the student by the time it may take")
+    group.add_argument(
+        "--max-ms", type=float, metavar="MS", help="the largest student that takes at most MS a frame"
+    )
+    group.add_argument(
+        "--table", type=Path, metavar="RECORD", help="times of another device, by i2i bench there"
+    )
+    group.add_argument(
+        "--write-family", type=Path, metavar="DIR", help="write what i2i bench DIR measures there"
+    )
+    add_contract_options(parser)
+    return parser
