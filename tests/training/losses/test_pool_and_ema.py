@@ -94,9 +94,12 @@ def test_a_pool_goes_on_where_it_was(cut: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["cyclegan", "unit", "dcgan"])
 def test_averages_follow_the_formula(name: str) -> None:
-    """w_avg <- 0.7 w_avg + 0.3 w, from the first step's weights on; buffers are the latest."""
+    """w_avg <- d w_avg + (1 - d) w, from the first step's weights on; buffers are the latest.
+
+    d is 2/11 and 3/12 at the next two steps, and 0.3 from then on.
+    """
     recipe = make_recipe(name)
-    averages, expected = WeightAverages(recipe, 0.7), dict[str, dict[str, Tensor]]()
+    averages, expected = WeightAverages(recipe, 0.3), dict[str, dict[str, Tensor]]()
     for seed in range(4):
         recipe.step(make_batch(recipe, seed))
         averages.update()
@@ -104,7 +107,8 @@ def test_averages_follow_the_formula(name: str) -> None:
             latest = copy_state(recipe.networks[n])
             weights = {key for key, _ in recipe.networks[n].named_parameters(remove_duplicate=False)}
             before = expected.get(n, latest)
-            expected[n] = {k: 0.7 * before[k] + 0.3 * v if k in weights else v for k, v in latest.items()}
+            d = min(0.3, (1 + seed) / (10 + seed))
+            expected[n] = {k: d * before[k] + (1 - d) * v if k in weights else v for k, v in latest.items()}
     for n in (n for n in recipe.networks if n.startswith("G")):
         found = averages.get_networks()[n].state_dict()
         torch.testing.assert_close(found, expected[n])

@@ -5,16 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from i2i_training.recipes.base import Recipe
+
+WARM_UP_STEPS = 10
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class WeightAverages:
     """w_avg <- decay * w_avg + (1 - decay) * w of the recipe's generators; buffers are copied.
 
-    They begin as the weights of the first step. Nothing here waits for the device.
+    They begin as the weights of the first step. At step n the decay is at most (1 + n) / (10 + n), so that
+    a short run is not the average of its random beginning. Nothing here waits for the device.
     """
 
     def __init__(self, recipe: Recipe, decay: float) -> None:
@@ -46,6 +51,14 @@ class WeightAverages:
 
 
 def _make_average(network: nn.Module, decay: float) -> AveragedModel:
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    @torch.no_grad()
+    def update(averages: Tensors, weights: Tensors, steps: Tensor | int) -> None:
+        assert isinstance(steps, Tensor)
+        share = 1 - ((1 + steps) / (WARM_UP_STEPS + steps)).clamp(max=decay)
+        changes = torch._foreach_sub(weights, averages)
+        torch._foreach_mul_(changes, share)
+        torch._foreach_add_(averages, changes)
+
+    average = AveragedModel(network, multi_avg_fn=update)
     average.requires_grad_(False)
     return average
