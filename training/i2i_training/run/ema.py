@@ -55,9 +55,8 @@ def _make_average(network: nn.Module, decay: float) -> AveragedModel:
     def update(averages: Tensors, weights: Tensors, steps: Tensor | int) -> None:
         assert isinstance(steps, Tensor)
         share = 1 - ((1 + steps) / (WARM_UP_STEPS + steps)).clamp(max=decay)
-        changes = torch._foreach_sub(weights, averages)
-        torch._foreach_mul_(changes, share)
-        torch._foreach_add_(averages, changes)
+        for average, weight in zip(averages, weights, strict=True):
+            average.lerp_(weight, share.to(average))
 
     average = AveragedModel(network, multi_avg_fn=update)
     average.requires_grad_(False)
