@@ -29,7 +29,14 @@ from i2i_training.checkpoint import load_generator
 
 DOCS = (
     *("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "models/sketch/README.md"),
-    *("docs/export.md", "docs/live.md", "docs/mobile.md", "docs/training.md", "docs/benchmarks.md"),
+    *(
+        "docs/export.md",
+        "docs/live.md",
+        "docs/mobile.md",
+        "docs/training.md",
+        "docs/distillation.md",
+        "docs/benchmarks.md",
+    ),
     "docs/architecture.md",
     "docs/index.md",
     "docs/upstream_flags.md",

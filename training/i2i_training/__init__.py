@@ -1,4 +1,4 @@
-"""Train image-to-image GANs: `from i2i_training import train, sample, load_generator`.
+"""Train image-to-image GANs: `from i2i_training import train, distill, sample, load_generator`.
 
 Start at `recipes/` for a method, `loop.py` for how a run goes.
 """
@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from i2i_training.api import train
     from i2i_training.checkpoint import load_generator, save_generator
+    from i2i_training.distillation.api import distill
     from i2i_training.loop import TrainingResult
     from i2i_training.sampling import sample
 
-__all__ = ["TrainingResult", "load_generator", "sample", "save_generator", "train"]
+__all__ = ["TrainingResult", "distill", "load_generator", "sample", "save_generator", "train"]
 
-_HOMES = {"train": "api", "sample": "sampling", "TrainingResult": "loop"}  # the others: checkpoint
+_HOMES = {
+    "train": "api",
+    "distill": "distillation.api",
+    "sample": "sampling",
+    "TrainingResult": "loop",
+}  # the others: checkpoint
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,17 @@ def test_a_table_and_a_file(bundle: Bundle, run_command: RunCommand) -> None:
     assert record.conditions.seconds > 0
     quiet = "the machine was quiet: these figures can be a reference"
     assert (quiet in said) == record.is_trusted != ("NOT TO BE RELIED ON" in said)
+
+
+def test_a_folder_of_bundles_is_measured_in_one_record(bundle: Bundle, run_command: RunCommand) -> None:
+    for name in ("first", "second"):
+        copy = Path(shutil.copytree(bundle.path, Path("both") / f"{name}.i2i"))
+        edit_manifest(copy, lambda data, name=name: data["model"].update(name=name))
+        edit_manifest(copy, lambda data: data.update(variants=data["variants"][:1]))
+    run_command("bench", "both", *BRIEF_OPTIONS)
+    record = read_record(Path("both.bench.json"))
+    assert {row.subject for row in record.rows if row.times} == {"first", "second"}
+    assert record.facts["bundle"] == "first.i2i, second.i2i"
 
 
 def test_quality_can_be_measured_here(bundle: Bundle, photos: Path, run_command: RunCommand) -> None:

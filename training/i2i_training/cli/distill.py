@@ -16,6 +16,7 @@ from i2i_training.distillation.api import CONTRACT, DistillRequest, judge_run, p
 from i2i_training.distillation.family import choose_student, measure_family, write_family
 from i2i_training.distillation.gates import Judgment
 from i2i_training.distillation.pairs import PairOptions
+from i2i_training.metrics.style_classifier import JUDGE_STEPS
 from i2i_training.recipes.distill import PRESETS
 
 EXIT_GATES_MISSED = 1
@@ -25,9 +26,10 @@ MARKS = {True: "holds", False: "MISSED", None: "not judged"}
 
 def main(argv: Sequence[str]) -> int:
     """Train a student and judge it. Returns 1 where a gate is missed; raises I2IError."""
-    args, flags = _build_parser().parse_known_args(join_negative_values(argv))
+    args, flags = _parse(argv)
     if args.write_family is not None:
-        write_family(args.write_family, args.size, args.data[0] if args.data else None, print)
+        members = [args.student] if args.student else list(PRESETS)
+        write_family(args.write_family, members, args.size, args.data[0] if args.data else None, print)
         print(
             f"next: i2i bench {args.write_family} --out family.json on the device, then --table family.json"
         )
@@ -38,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
         code = print_result(result, prepared)
         if not result.is_finished or not result.is_primary:
             return code
-    judgment = judge_run(prepared, args.baseline)
+    judgment = judge_run(prepared, args.baseline, args.judge_steps)
     print_gates(judgment)
     return 0 if judgment.passed else EXIT_GATES_MISSED
 
@@ -80,16 +82,28 @@ def _choose_student(args: argparse.Namespace) -> str:
     return name
 
 
+def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The options of this command, and those of the run.
+
+    The teacher comes first, as the recipe does in `i2i train`: argparse would take the value of an option
+    that it does not know for the teacher.
+    """
+    has_teacher = bool(argv) and not argv[0].startswith("-")
+    args, flags = _build_parser().parse_known_args(join_negative_values(argv[has_teacher:]))
+    args.teacher = argv[0] if has_teacher else None
+    return args, flags
+
+
 def _build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="i2i distill",
+        usage="i2i distill TEACHER --data PHOTOS … [--option value …]",
         description="Teach a small network, made for the device, what a picture function does. Further "
         "options are those of i2i train distill, such as --steps, --minutes and --lambda-gan. Exit code 1: a "
-        "gate is missed.",
+        "gate is missed. TEACHER: a checkpoint, a run's folder, a bundle, an ONNX file, or FILE.py:FUNCTION, "
+        "uint8 [H, W, 3] RGB -> the same, whose code is run.",
     )
     add = parser.add_argument
-    kinds = "a checkpoint, a run's folder, a bundle, an ONNX file, or FILE.py:FUNCTION, whose code is run"
-    add("teacher", nargs="?", help=f"{kinds}: uint8 [H, W, 3] RGB -> the same")
     photos = {"nargs": "+", "type": Path, "default": [], "metavar": "PHOTOS"}
     add("--data", **photos, help="folders of photos, and videos; one that is named twice counts twice")
     add("--held-out", **photos, help="folders never trained on; default: every eighth photo of --data")
@@ -103,6 +117,7 @@ def _build_parser() -> argparse.ArgumentParser:
         metavar="CKPT",
         help="student by L1 and SSIM alone, which the judge must know",
     )
+    add("--judge-steps", type=int, default=JUDGE_STEPS, help="of the judge's training (default %(default)s)")
     add("--resume", type=Path, metavar="DIR", help="go on with a run where it stopped")
     add("--judge", type=Path, metavar="DIR", help="only judge the latest student of a run")
     group = parser.add_argument_group("the student by the time it may take")

@@ -25,6 +25,7 @@ from i2i_training.distillation.gates import (
 from i2i_training.distillation.pairs import PairOptions, make_pairs
 from i2i_training.distillation.teachers import open_teacher
 from i2i_training.loop import SAMPLES, TrainingResult
+from i2i_training.metrics.style_classifier import JUDGE_STEPS
 from i2i_training.options import make_flags
 from i2i_training.recipes.distill import PRESETS
 from i2i_training.report.run_report import GATES, HELD_OUT_GRID, write_report
@@ -131,19 +132,22 @@ def prepare_distillation(request: DistillRequest, flags: Sequence[str], progress
     return replace(prepared, run=replace(run, flip=run.flip and pairs.is_mirror_safe))
 
 
-def judge_run(prepared: PreparedRun, baseline: Path | None = None) -> Judgment:
+def judge_run(
+    prepared: PreparedRun, baseline: Path | None = None, judge_steps: int = JUDGE_STEPS
+) -> Judgment:
     """Measure a finished run's student on the held-out pairs, and put that into its report.
 
     Args:
         prepared: the run.
         baseline: as `judge_checkpoint`.
+        judge_steps: of the judge's training.
 
     Returns:
         What was measured; it is in `gates.json`, too, beside a grid of 24 pictures to look at.
     """
     out, pairs = Path(prepared.run.out), Path(prepared.run.data)
     student = out / f"{LATEST}.safetensors"
-    judgment = judge_checkpoint(student, pairs, baseline)
+    judgment = judge_checkpoint(student, pairs, baseline, judge_steps)
     write_judgment(out / GATES, judgment)
     photos, teachers = read_pairs(pairs, "val", GRID_PICTURES)
     columns = {"input": photos, "teacher": teachers, "student": translate(student, photos)}

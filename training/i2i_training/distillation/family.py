@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -27,11 +27,14 @@ def list_members() -> dict[str, CompactConfig]:
     return {name: CompactConfig(width=width, blocks=blocks) for name, (width, blocks) in sizes.items()}
 
 
-def write_family(folder: Path, size: str, frames: Path | None, progress: Callable[[str], None]) -> None:
-    """Write a bundle of every member, with weights that mean nothing, for `i2i bench FOLDER` on a device.
+def write_family(
+    folder: Path, members: Sequence[str], size: str, frames: Path | None, progress: Callable[[str], None]
+) -> None:
+    """Write a bundle of each member, with weights that mean nothing, for `i2i bench FOLDER` on a device.
 
     Args:
         folder: where they go, NAME.i2i each.
+        members: names of the family.
         size: as `parse_size` takes it.
         frames: photos to calibrate INT8 on; None leaves INT8 out.
         progress: is told which is made.
@@ -41,7 +44,8 @@ def write_family(folder: Path, size: str, frames: Path | None, progress: Callabl
     """
     height, width = parse_size(size)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, config in list_members().items():
+    for name in members:
+        config = list_members()[name]
         progress(f"{name}: exporting at {height}x{width}")
         checkpoint = folder / f"{name}.safetensors"
         torch.manual_seed(0)
@@ -80,7 +84,7 @@ def measure_family(folder: Path, size: str, frames: Path | None, progress: Calla
     """The record of this device, made in `folder` if it is not there yet. Raises TrainingError."""
     record = folder / f"{size}_{RECORD}"
     if not record.is_file():
-        write_family(folder / size, size, frames, progress)
+        write_family(folder / size, list(list_members()), size, frames, progress)
         progress("measuring the family on this device; leave it alone meanwhile")
         _run_command("bench", str(folder / size), "--out", str(record))
     return record

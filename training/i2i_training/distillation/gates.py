@@ -17,7 +17,7 @@ from i2i_training.data.image_tensors import Image, decode
 from i2i_training.data.layout import select_evenly
 from i2i_training.metrics import compute_paired_scores
 from i2i_training.metrics.effect import GATE_BLUR, EffectScores, compare_edits
-from i2i_training.metrics.style_classifier import PictureSet, Verdict, judge_student
+from i2i_training.metrics.style_classifier import JUDGE_STEPS, PictureSet, Verdict, judge_student
 
 ENERGY = 0.8, 1.25  # of the teacher's, in every octave
 MIN_CORRELATION = 0.8
@@ -84,7 +84,9 @@ class Judgment:
         return all(gate.passed for gate in self.list_gates())
 
 
-def judge_checkpoint(student: Path, pairs: Path, baseline: Path | None = None) -> Judgment:
+def judge_checkpoint(
+    student: Path, pairs: Path, baseline: Path | None = None, steps: int = JUDGE_STEPS
+) -> Judgment:
     """Measure a student's checkpoint on the held-out pairs of its teacher.
 
     Args:
@@ -92,6 +94,7 @@ def judge_checkpoint(student: Path, pairs: Path, baseline: Path | None = None) -
         pairs: the folder of `make_pairs`.
         baseline: a student of the same pairs that was trained with L1 and SSIM alone: the hardest of the
             pictures that the judge learns to tell from the teacher's.
+        steps: of the judge's training.
 
     Returns:
         What was measured.
@@ -107,20 +110,23 @@ def judge_checkpoint(student: Path, pairs: Path, baseline: Path | None = None) -
         else [{"L1 and SSIM alone": translate(baseline, photos)} for photos, _ in (train, held_out)]
     )
     sets = [PictureSet(*pair, more) for pair, more in zip((train, held_out), others, strict=True)]
-    return judge_pictures(sets[0], sets[1], outputs)
+    return judge_pictures(sets[0], sets[1], outputs, steps)
 
 
-def judge_pictures(train: PictureSet, held_out: PictureSet, outputs: Sequence[Image]) -> Judgment:
+def judge_pictures(
+    train: PictureSet, held_out: PictureSet, outputs: Sequence[Image], steps: int = JUDGE_STEPS
+) -> Judgment:
     """The same of pictures.
 
     Args:
         train: what the judge learns from.
         held_out: what everything is measured on.
         outputs: the student's pictures of the held-out photos.
+        steps: of the judge's training.
     """
     effect: EffectScores = compare_edits(held_out.photos, outputs, held_out.teacher)
     paired = compute_paired_scores(outputs, held_out.teacher)
-    verdict: Verdict = judge_student(train, held_out, outputs)
+    verdict: Verdict = judge_student(train, held_out, outputs, steps)
     return Judgment(
         pictures=len(outputs),
         **asdict(effect),

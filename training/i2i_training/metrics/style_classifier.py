@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from i2i_training.data import normalize_images, to_tensor
 from i2i_training.data.image_tensors import Image
 
+JUDGE_STEPS = 400
 CROP = 128  # pixels
 BATCH = 16  # half of it the teacher's
 CROPS_JUDGED = 6  # of a picture, whose mean score decides
@@ -49,7 +50,7 @@ class PictureSet:
 
 
 def judge_student(
-    train: PictureSet, held_out: PictureSet, student: Sequence[Image], steps: int = 400, seed: int = 0
+    train: PictureSet, held_out: PictureSet, student: Sequence[Image], steps: int = JUDGE_STEPS, seed: int = 0
 ) -> Verdict:
     """Train a judge, examine it, and let it judge.
 

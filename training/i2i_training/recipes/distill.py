@@ -75,7 +75,6 @@ DEFAULTS = {
     "batch": 4,
     "steps": 4000,
     "decay_from": 0.4,
-    "ema": 0.998,
     "noise": 0.0,
 }
 
