@@ -11,11 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from i2i_training.data import Batch
-from i2i_training.networks import DcganConfig, EncoderDecoderConfig, ResnetConfig, UnitConfig
+from i2i_training.networks import CompactConfig, DcganConfig, EncoderDecoderConfig, ResnetConfig, UnitConfig
 from i2i_training.recipes import RECIPES, Recipe
 from i2i_training.recipes.cut import CutOptions
 from i2i_training.recipes.cyclegan import CycleGANOptions
 from i2i_training.recipes.dcgan import DcganOptions
+from i2i_training.recipes.distill import DistillOptions
 from i2i_training.recipes.encdec import EncoderDecoderOptions
 from i2i_training.recipes.parts import DiscriminatorOptions, OptimOptions
 from i2i_training.recipes.pix2pix import Pix2pixOptions
@@ -27,6 +28,8 @@ FAST = OptimOptions(lr=1e-3)
 # The smallest pix2pix that still learns.
 TINY = Pix2pixOptions(generator="resnet", resnet=TINY_RESNET, discriminator=TINY_D, optim=FAST)
 TINY_DCGAN = DcganConfig(latent=3, width=2, size=32)
+# Without the global branch, whose first layers learn from the second step on.
+TINY_STUDENT = CompactConfig(width=4, blocks=2, global_places=0)
 
 OPTIONS: dict[str, Any] = {
     "pix2pix": TINY,
@@ -36,6 +39,7 @@ OPTIONS: dict[str, Any] = {
     "encdec": EncoderDecoderOptions(
         network=EncoderDecoderConfig(width=4, downs=2), discriminator=TINY_D, optim=FAST
     ),
+    "distill": DistillOptions(student=TINY_STUDENT, discriminator=TINY_D, gan_from=0.0, optim=FAST),
     "dcgan": DcganOptions(network=TINY_DCGAN, discriminator_width=2, optim=FAST),
 }
 

@@ -14,7 +14,14 @@ import torch
 from tiny_recipe import OPTIONS
 
 from i2i_training.loop import TrainingResult, run_training
-from i2i_training.networks import DcganConfig, EncoderDecoderConfig, ResnetConfig, UnetConfig, UnitConfig
+from i2i_training.networks import (
+    CompactConfig,
+    DcganConfig,
+    EncoderDecoderConfig,
+    ResnetConfig,
+    UnetConfig,
+    UnitConfig,
+)
 from i2i_training.recipes import RECIPES, Recipe
 from i2i_training.recipes.parts import DiscriminatorOptions
 from i2i_training.run.run_options import RunOptions
@@ -36,6 +43,11 @@ TINY: dict[str, Any] = {
     "unit": replace(OPTIONS["unit"], network=UnitConfig(width=2, blocks=1), discriminator=D),
     "encdec": replace(
         OPTIONS["encdec"], network=EncoderDecoderConfig(width=2, downs=2), discriminator=D, gan_mode="wgan-gp"
+    ),
+    "distill": replace(
+        OPTIONS["distill"],
+        student=CompactConfig(width=4, blocks=2, global_places=1),
+        discriminator=replace(D, spectral_norm=True),
     ),
     "dcgan": replace(OPTIONS["dcgan"], network=DcganConfig(latent=4, width=2, size=32)),
 }

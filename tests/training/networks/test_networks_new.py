@@ -26,6 +26,8 @@ CONFIGS: list[networks.GeneratorConfig] = [
     networks.DcganConfig(latent=5, width=2, size=32),
     networks.DcganConfig(latent=3, out_channels=1, width=1, size=64, norm="none"),
     networks.DcganConfig(latent=3, width=1, size=256, norm="instance"),
+    networks.CompactConfig(width=4, blocks=3),
+    networks.CompactConfig(1, 3, width=2, blocks=1, norm="none", global_places=0),
 ]
 
 

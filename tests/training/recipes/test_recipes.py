@@ -13,7 +13,13 @@ from tiny_recipe import FAST, OPTIONS, TINY_D, TINY_DCGAN, copy_state, make_batc
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.losses.gan import GAN_OBJECTIVES
-from i2i_training.networks import EncoderDecoderConfig, ResnetConfig, UnitConfig, build_generator
+from i2i_training.networks import (
+    CompactConfig,
+    EncoderDecoderConfig,
+    ResnetConfig,
+    UnitConfig,
+    build_generator,
+)
 from i2i_training.recipes import RECIPES, Recipe
 
 every_recipe = pytest.mark.parametrize("name", RECIPES)
@@ -114,6 +120,7 @@ CHANNELS: dict[str, list[dict[str, Any]]] = {
         {"network": EncoderDecoderConfig(a, b, width=4, downs=2), "lambda_rec": 0.0}
         for a, b in ((1, 3), (3, 1))
     ],
+    "distill": [{"student": CompactConfig(a, b, width=4, blocks=2)} for a, b in ((1, 3), (3, 1))],
 }
 
 
