@@ -26,12 +26,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "frames": {"type": Path, "help": "image, folder of images or video that pictures are compared on"},
     "json": {"action": "store_true", "help": "print JSON"},
     "license": {"help": "of the weights"},
+    "max_ms": {"type": float, "metavar": "MS", "help": "the best that takes at most MS ms a frame"},
     "min_psnr": {"type": float, "metavar": "DB", "help": "accept no variant below this"},
     "norm_mode": {"choices": ("batch_stats", "running_stats"), "help": "of BatchNorm at test time"},
     "out": {"type": Path, "help": "what to write"},
     "padding": {"choices": ("reflect", "replicate"), "help": "inside the blocks of a ResNet"},
     "provider": {"help": f"of ONNX Runtime: {', '.join(PROVIDERS)}"},
     "rounds": {"type": int, "default": 10, "help": "turns of each variant at least"},
+    "resume": {"type": Path, "metavar": "DIR", "help": "go on with a run where it stopped"},
     "size": {"metavar": "N|HxW", "help": "size of the network's input in pixels"},
     "threads": {"type": int, "help": "CPU threads of an engine"},
     "trained_on": {"help": "what it was trained on, in a few words"},
@@ -81,11 +83,15 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     add("--backend", help="ort, openvino … instead of the fastest that runs here")
     add("--precision", help="fp32, bf16, int8 …")
     add("--fit", help="resize, letterbox, crop, pad or tile; default: as the bundle says")
-    add("--max-ms", type=float, metavar="MS", help="best variant within MS ms; run i2i tune first")
     add("--allow-fallback", action="store_true", help="let the CPU run what the provider cannot")
     floor = f"{DEFAULT_MIN_PSNR:.0f}"
     add_options(
-        add, size="the bundle's first", threads="its own choice", min_psnr=floor, provider="by --device"
+        add,
+        size="the bundle's first",
+        threads="its own choice",
+        max_ms="no limit; i2i tune measures",
+        min_psnr=floor,
+        provider="by --device",
     )
 
 

@@ -108,7 +108,6 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         open_teacher(f"{tmp_path / 'absent.py'}:f")
 
 
-@pytest.mark.xfail(reason="the module is not in sys.modules, where dataclasses look for it", strict=True)
 def test_a_function_may_stand_beside_a_dataclass(tmp_path: Path) -> None:
     path = tmp_path / "styled.py"
     path.write_text(
@@ -136,7 +135,7 @@ def test_a_checkpoint_is_a_teacher(is_run: bool, tmp_path: Path) -> None:
     assert np.abs(teacher.translate(image).astype(int) - expected).max() <= 1
     assert expected.std() > 5
     assert (teacher.checkpoint, teacher.multiple_of, teacher.size) == (file, 4, None)
-    assert (teacher.license, teacher.trained_on) == ("CC0", "spots")
+    assert teacher.license == "CC0"
     assert teacher.fingerprint == spec.source_sha256 == hash_file(file)
 
 
@@ -150,7 +149,7 @@ def test_the_sides_that_a_checkpoint_takes(tmp_path: Path) -> None:
 def test_students_are_of_rgb(channels: tuple[int, int], tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     save_network(path, ResnetConfig(*channels, width=2, blocks=1))
-    message = rf"net.safetensors: maps {channels[0]} to {channels[1]} channels; students are of RGB"
+    message = rf"net.safetensors: maps {channels[0]} to {channels[1]} channels; students map RGB"
     with pytest.raises(TrainingError, match=message):
         open_teacher(str(path))
 
@@ -165,7 +164,7 @@ def test_a_bundle_is_a_teacher(name: str, expected: Any, tmp_path: Path) -> None
     image = make_noise(HEIGHT, WIDTH, 3)
     assert np.array_equal(teacher.translate(image), expected(image))
     assert (teacher.name, teacher.size, teacher.checkpoint) == ("known.i2i", (HEIGHT, WIDTH), None)
-    assert (teacher.license, teacher.trained_on) == ("Apache-2.0", "nothing")
+    assert teacher.license == "Apache-2.0"
     assert teacher.fingerprint == "ab" * 32
 
 

@@ -25,12 +25,6 @@ def make_maps(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) ->
 # ---------------------------------------------------------------- SSIM
 
 
-IS_SIGNED = pytest.mark.xfail(
-    reason="the means are signed: SSIM is defined for values from 0 on", strict=True
-)
-
-
-@IS_SIGNED
 def test_ssim_is_that_of_the_metric() -> None:
     photo = data.astronaut()[100:148, 150:190]
     random = np.random.default_rng(0)
@@ -41,7 +35,6 @@ def test_ssim_is_that_of_the_metric() -> None:
         assert 1 - float(loss) == pytest.approx(ssim(other, photo), abs=1e-4)
 
 
-@IS_SIGNED
 def test_negatives_are_not_alike() -> None:
     """Nor where both means have opposite signs."""
     x = 0.5 + make_maps(2, 3, 16, 16) / 4

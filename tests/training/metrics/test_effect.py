@@ -87,7 +87,6 @@ def test_a_cast_does_not_raise_the_correlation() -> None:
     assert set(compare_edits([GRAY], [edit(GRAY, 20)], [edit(GRAY, one)]).correlation.values()) == {0.0}
 
 
-@pytest.mark.xfail(reason="the squares are float32, whose rounding is taken for variance", strict=True)
 def test_edits_that_are_the_same_everywhere_agree() -> None:
     even = compare_edits([GRAY], [edit(GRAY, 20)], [edit(GRAY, 50)])
     assert set(even.correlation.values()) == {1.0}

@@ -118,12 +118,10 @@ def _build_parser() -> argparse.ArgumentParser:
         help="student by L1 and SSIM alone, which the judge must know",
     )
     add("--judge-steps", type=int, default=JUDGE_STEPS, help="of the judge's training (default %(default)s)")
-    add("--resume", type=Path, metavar="DIR", help="go on with a run where it stopped")
+    add_options(add, resume="")
     add("--judge", type=Path, metavar="DIR", help="only judge the latest student of a run")
     group = parser.add_argument_group("the student by the time it may take")
-    group.add_argument(
-        "--max-ms", type=float, metavar="MS", help="the largest student that takes at most MS a frame"
-    )
+    add_options(group.add_argument, max_ms="--student says which")
     group.add_argument(
         "--table", type=Path, metavar="RECORD", help="times of another device, by i2i bench there"
     )

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from i2i_sdk.cli.common import add_options
 from i2i_training.api import PreparedRun, prepare_run, start_run
 from i2i_training.checkpoint import LATEST
 from i2i_training.data.layout import LAYOUTS, SINGLE_LAYOUTS
@@ -30,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     name, rest = ("", argv) if argv[0].startswith("-") else (argv[0], argv[1:])
     parser = argparse.ArgumentParser("i2i train", add_help=False, allow_abbrev=False)
-    parser.add_argument("--resume")
+    add_options(parser.add_argument, resume="")
     parser.add_argument("--config")
     parser.add_argument("--preset", default="")
     args, flags = parser.parse_known_args(rest)

@@ -124,9 +124,9 @@ class TrainingData:
         b = self._prepare_tensor(targets, self._split.targets[0].domain, plan.target_draws[mine], device)
         seen = None
         if self._overview_stride:
-            draws = plan.input_draws[mine].split(1)
+            draws, domain = plan.input_draws[mine].split(1), self._split.inputs[0].domain
             parts = [
-                self._prepare_tensor([o], "A", d, device)[0] for o, d in zip(overviews, draws, strict=True)
+                self._prepare_tensor([o], domain, d, device)[0] for o, d in zip(overviews, draws, strict=True)
             ]
             seen = tuple(parts)
         self._state = state

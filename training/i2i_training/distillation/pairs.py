@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,8 +105,16 @@ def _explain_size(teacher: Teacher) -> str:
 
 
 def _describe(options: PairOptions) -> dict[str, object]:
-    sources = [str(Path(each).resolve()) for each in (*options.data, "--", *options.held_out)]
-    return {"sources": sources, "side": options.side, "multiple_of": options.multiple_of}
+    sources = [[str(Path(each).resolve()), _list_files(Path(each))] for each in options.data]
+    held_out = [[str(Path(each).resolve()), _list_files(Path(each))] for each in options.held_out]
+    sizes = {"side": options.side, "min_side": options.min_side, "multiple_of": options.multiple_of}
+    return {"data": sources, "held_out": held_out, **sizes}
+
+
+def _list_files(source: Path) -> int:
+    """CRC-32 of the names and bytes of a folder's images, or of the video."""
+    paths = list_files(source) if source.is_dir() else [source] * source.is_file()
+    return zlib.crc32("".join(f"{path.name} {path.stat().st_size}\n" for path in paths).encode())
 
 
 def _reopen(out: Path, origin: dict[str, object]) -> PairSet:
@@ -147,7 +156,7 @@ def _read_photos(options: PairOptions) -> Iterator[Photo]:
 def _read_source(source: Path) -> Iterator[tuple[str, Image]]:
     if source.suffix.lower() in VIDEO_SUFFIXES:
         with VideoReader(source) as video:
-            every = max(1, (video.frame_count_hint or 0) // VIDEO_FRAMES)
+            every = -(-(video.frame_count_hint or 1) // VIDEO_FRAMES)
             for frame in video:
                 if frame.index % every == 0:
                     yield f"{source.stem}_{frame.index:06d}", swap_red_and_blue(frame.image)
@@ -159,7 +168,7 @@ def _read_source(source: Path) -> Iterator[tuple[str, Image]]:
         raise TrainingError(f"{source}: no photos in it ({', '.join(IMAGE_SUFFIXES)})")
     for path in paths:
         try:
-            yield path.stem, decode(path)
+            yield path.name.replace(".", "_"), decode(path)
         except ValueError as error:
             log.warning("%s: left out: it %s", path, error)
 

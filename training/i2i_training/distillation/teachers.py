@@ -128,9 +128,10 @@ def _open_translator(file: Path, contract: dict[str, Any]) -> Teacher:
 def _open_function(file: Path, name: str) -> Teacher:
     if not file.is_file():
         raise TrainingError(f"teacher {file}:{name}: there is no file {file}")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
+    spec = importlib.util.spec_from_file_location(f"teacher_{file.stem}", file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # as for an import: dataclasses look there
     sys.path.insert(0, str(file.parent.resolve()))  # as when it is run, so that it finds its own modules
     try:
         spec.loader.exec_module(module)
@@ -143,10 +144,10 @@ def _open_function(file: Path, name: str) -> Teacher:
 
     def translate(image: Image) -> Image:
         picture = function(image.copy())
-        given = getattr(picture, "dtype", type(picture).__name__), getattr(picture, "shape", "")
-        if not isinstance(picture, np.ndarray) or given != (np.uint8, image.shape):
+        found = getattr(picture, "dtype", type(picture).__name__), getattr(picture, "shape", "")
+        if not isinstance(picture, np.ndarray) or found != (np.uint8, image.shape):
             raise TrainingError(
-                f"teacher {file}:{name} gave {given[0]} {given[1]} for uint8 {image.shape}; a teacher gives "
+                f"teacher {file}:{name} gave {found[0]} {found[1]} for uint8 {image.shape}; a teacher gives "
                 f"uint8 RGB of the picture's own size"
             )
         return picture

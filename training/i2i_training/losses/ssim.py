@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 WINDOW, SIGMA = 11, 1.5
-C1, C2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2  # of values that span 2, from -1 to 1
+C1, C2 = 0.01**2, 0.03**2  # of values in 0..1
 
 
 def compute_ssim_loss(images: Tensor, targets: Tensor) -> Tensor:
@@ -15,7 +15,8 @@ def compute_ssim_loss(images: Tensor, targets: Tensor) -> Tensor:
 
     float [N, C, H, W] in -1..1 each, at least 11x11 -> a scalar, 0 for equal pictures, at most 2.
     """
-    images, targets = images.float(), targets.float()
+    # Means of both signs would make a picture like its negative.
+    images, targets = images.float() / 2 + 0.5, targets.float() / 2 + 0.5
     channels = images.shape[1]
     line = torch.arange(WINDOW, device=images.device, dtype=images.dtype) - WINDOW // 2
     line = torch.exp(-(line**2) / (2 * SIGMA**2))

@@ -97,7 +97,8 @@ class _Moments:
 
     def add(self, x: Floats, y: Floats) -> None:
         self.count += x.shape[0] * x.shape[1]
-        self.sums += [np.sum(v, axis=(0, 1), dtype=np.float64) for v in (x, y, x * x, y * y, x * y)]
+        a, b = (v.reshape(-1, 3).astype(np.float64) for v in (x, y))
+        self.sums += [v.sum(axis=0) for v in (a, b, a * a, b * b, a * b)]
 
     def correlate(self) -> float:
         """-1..1; of edits that are the same everywhere 1 where both are, else 0."""

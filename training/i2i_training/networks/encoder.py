@@ -22,7 +22,7 @@ class FrozenEncoder(nn.Module):
     def __init__(self, generator: nn.Module, layers: Sequence[int]) -> None:
         super().__init__()
         model = getattr(generator, "model", None)
-        if not isinstance(model, nn.Sequential) or max(layers) >= len(model):
+        if not isinstance(model, nn.Sequential) or not 0 < max(layers) < len(model):
             raise ValueError("its layers do not follow one another; a ResNet's do")
         self.layers = nn.Sequential(*list(model)[: max(layers) + 1])
         self.wanted = tuple(layers)

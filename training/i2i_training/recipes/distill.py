@@ -95,9 +95,9 @@ class Distill(Recipe):
             networks["D"] = options.discriminator.build(channels, options.init)
         self.encoder = self.teacher = None
         if options.lambda_feature or options.lambda_gram:
-            self.encoder = load_encoder(options.encoder or options.teacher)
+            self.encoder = load_encoder(options.encoder, options.teacher, self.config.out_channels)
         if options.lambda_adapter and options.teacher:
-            self.teacher = load_teacher_blocks(options.teacher)
+            self.teacher = load_teacher_blocks(options.teacher, self.config.in_channels)
         if self.teacher is not None:
             with torch.no_grad():
                 maps = self.teacher(torch.zeros(1, self.config.in_channels, 64, 64))
@@ -124,7 +124,8 @@ class Distill(Recipe):
             with self.freeze("D"):
                 losses["gan"] = self.objective.generator(self.run["D"](x, fake))
         weights = {name: getattr(o, f"lambda_{name}") for name in losses if name != "D"}
-        total = torch.stack([weight * losses[name] for name, weight in weights.items()]).sum()
+        total = fake.new_zeros(()) * fake.mean()  # where the GAN's loss is alone, and not in yet
+        total = total + sum(weight * losses[name] for name, weight in weights.items())
         self.update(total, *(name for name in self.networks if name != "D"))
         known = ["D", *["gan"]] if o.lambda_gan else []
         losses = {name: total.new_zeros(()) for name in known} | losses
@@ -165,26 +166,45 @@ def build_student(config: CompactConfig, init: Init) -> nn.Module:
     return student
 
 
-def load_encoder(checkpoint: str) -> FrozenEncoder | None:
-    """The first layers of a ResNet, to see with; None where there is no checkpoint."""
-    if not checkpoint:
+def load_encoder(checkpoint: str, teacher: str, channels: int) -> FrozenEncoder | None:
+    """The first layers of a ResNet, to see with.
+
+    Args:
+        checkpoint: the ResNet; empty takes the teacher.
+        teacher: the teacher's checkpoint; empty where it has none.
+        channels: of the pictures that it looks at.
+
+    Returns:
+        The layers; None without a checkpoint, and where the teacher is no ResNet.
+
+    Raises:
+        TrainingError: where `checkpoint` is no ResNet of such pictures.
+    """
+    file = checkpoint or teacher
+    if not file:
         return None
-    module, _ = load_generator(Path(checkpoint))
+    module, spec = load_generator(Path(file))
     blocks = find_residual_blocks(module)
-    if not blocks:
+    if not blocks or spec.config.in_channels != channels:
+        if not checkpoint:
+            return None
         raise TrainingError(
-            f"encoder {checkpoint}: is no ResNet; give one, or --lambda-feature 0 --lambda-gram 0"
+            f"encoder {checkpoint}: is no ResNet of pictures with {channels} channels; give one, or "
+            f"--lambda-feature 0 --lambda-gram 0"
         )
     first = blocks[0]
     # After the 7x7 convolution, each of the two strided ones, and the second block.
     return FrozenEncoder(module, [first - 7, first - 4, first - 1, blocks[min(1, len(blocks) - 1)]])
 
 
-def load_teacher_blocks(checkpoint: str) -> FrozenEncoder | None:
-    """The teacher's residual blocks whose maps the student says again; None where it has none."""
-    module, _ = load_generator(Path(checkpoint))
+def load_teacher_blocks(checkpoint: str, channels: int) -> FrozenEncoder | None:
+    """The teacher's residual blocks whose maps the student says again.
+
+    None where it has none, or takes pictures of other than so many channels.
+    """
+    module, spec = load_generator(Path(checkpoint))
     blocks = find_residual_blocks(module)
-    if not blocks:
+    if not blocks or spec.config.in_channels != channels:
         return None
     count = min(ADAPTED_BLOCKS, len(blocks))
     return FrozenEncoder(module, [blocks[(n + 1) * len(blocks) // count - 1] for n in range(count)])
