@@ -21,6 +21,7 @@ SCALABLE = ("LeakyRelu", "Pad", "Relu", "Resize")
 # onnxruntime-web runs them: the WebAssembly build has all of ONNX. The WebGPU build (1.30) was seen to run
 # all nodes of a ResNet and a U-Net but Round, near the end, which it gives to WebAssembly.
 WEB = (
-    *("Add", "Cast", "Clip", "Concat", "Conv", "ConvTranspose", "Div", "InstanceNormalization", "Mul"),
-    *("Round", "Sub", "Transpose", "Unsqueeze", *HEAD, *SCALABLE),
+    *("Add", "AveragePool", "Cast", "Clip", "Concat", "Conv", "ConvTranspose", "DepthToSpace", "Div"),
+    *("InstanceNormalization", "Mul", "ReduceMean", "Round", "Sub", "Transpose", "Unsqueeze"),
+    *(*HEAD, *SCALABLE),
 )

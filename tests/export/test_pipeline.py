@@ -28,6 +28,7 @@ from i2i_sdk.quality.floors import PSNR_FLOORS
 from i2i_sdk.quality.metrics import psnr
 from i2i_training.checkpoint import load_generator, save_generator
 from i2i_training.networks import (
+    CompactConfig,
     DcganConfig,
     EncoderDecoderConfig,
     GeneratorConfig,
@@ -45,6 +46,8 @@ NETWORKS: dict[str, GeneratorConfig] = {
     "unit": UnitConfig(width=4, blocks=1),
     "unit_gray": UnitConfig(1, 3, width=4, blocks=1, norm="batch", upsample="bilinear"),
     "encoder_decoder": EncoderDecoderConfig(width=16),
+    "compact": CompactConfig(width=16, blocks=2, global_places=1),
+    "compact_gray": CompactConfig(1, 3, width=8, blocks=1, norm="none", global_places=0),
 }
 
 

@@ -37,8 +37,9 @@ def make_compact(config: CompactConfig = TINY, seed: int = 0) -> CompactGenerato
     net = make_tiny_network(config, seed)
     assert isinstance(net, CompactGenerator)
     if net.branch is not None:
-        nn.init.normal_(net.branch.styles.weight, 0.0, 0.5)
-        nn.init.normal_(net.branch.styles.bias, 0.0, 0.5)
+        for conv in (*net.branch.gains, *net.branch.biases):
+            nn.init.normal_(conv.weight, 0.0, 0.5)
+            nn.init.normal_(conv.bias, 0.0, 0.5)
     return net.eval()
 
 
@@ -47,7 +48,7 @@ def make_compact(config: CompactConfig = TINY, seed: int = 0) -> CompactGenerato
 
 @pytest.mark.parametrize(
     ("width", "blocks", "parameters", "macs"),
-    [(32, 4, 103_320, 1_962_934_272), (48, 6, 312_600, 5_605_687_296)],
+    [(32, 4, 103_311, 1_962_934_272), (48, 6, 312_591, 5_605_687_296)],
 )
 def test_the_cost_of_a_student(width: int, blocks: int, parameters: int, macs: int) -> None:
     """Of the presets nano and small, without the branch."""
@@ -102,7 +103,8 @@ def test_places_are_spread_evenly(blocks: int, places: int, first: list[int]) ->
     for place in range(places):
         with torch.no_grad():
             _, before = net(x, with_features=True)
-            net.branch.styles.bias.view(places, 2, 4)[place] += 1.0
+            net.branch.gains[place].bias += 1.0
+            net.branch.biases[place].bias += 1.0
             _, after = net(x, with_features=True)
         changed = [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
         assert changed == [number >= first[place] for number in range(blocks)]
@@ -130,7 +132,8 @@ def test_the_branch_sees_the_color_of_the_whole_frame() -> None:
     with torch.no_grad():
         far = (net(x) - net(other))[..., 120:].abs().max()
         assert net.branch is not None
-        net.branch.styles.weight.zero_()
+        for conv in (*net.branch.gains, *net.branch.biases):
+            conv.weight.zero_()
         blind = (net(x) - net(other))[..., 120:].abs().max()
     assert far > 1e-3 and blind == 0
 

@@ -31,21 +31,22 @@ class CompactGenerator(nn.Module):
     def __init__(self, config: CompactConfig) -> None:
         super().__init__()
         w, half, norm = config.width, config.width // 2, config.norm
-        self.fold, self.unfold = nn.PixelUnshuffle(2), nn.PixelShuffle(2)
+        # The first is a 3x3 convolution of 2x2 pixels folded into channels, without the folding.
         self.encode = nn.Sequential(
-            *_build_conv(4 * config.in_channels, half, norm), *_build_conv(half, w, norm, stride=2)
+            *_build_conv(config.in_channels, half, norm, kernel=6, stride=2),
+            *_build_conv(half, w, norm, stride=2),
         )
         self.blocks = nn.ModuleList(CompactBlock(w, norm) for _ in range(config.blocks))
         self.decode = nn.Sequential(
             *_build_conv(w, 2 * w, norm), nn.PixelShuffle(2), *_build_conv(half, half, norm)
         )
-        self.last = nn.Conv2d(half, 4 * config.out_channels, 3, padding=1)
+        self.last, self.unfold = nn.Conv2d(half, 4 * config.out_channels, 3, padding=1), nn.PixelShuffle(2)
         places = config.global_places
         self.places = {place * config.blocks // places: place for place in range(places)}  # block -> place
         self.branch = GlobalBranch(config.in_channels, w, places) if places else None
         same = config.in_channels == config.out_channels
-        # How much of the input itself is in the picture, for each folded channel: learned.
-        self.input_gain = nn.Parameter(torch.ones(1, 4 * config.in_channels, 1, 1)) if same else None
+        # How much of the input itself is in the picture, for each color: learned.
+        self.input_gain = nn.Parameter(torch.ones(1, config.in_channels, 1, 1)) if same else None
 
     def forward(
         self, x: Tensor, overviews: Sequence[Tensor] | None = None, with_features: bool = False
@@ -61,16 +62,14 @@ class CompactGenerator(nn.Module):
         Returns:
             float32 [N, C_out, H, W]; with features (picture, one [N, width, H/4, W/4] for each block).
         """
-        folded = self.fold(x)
-        maps, features = self.encode(folded), list[Tensor]()
+        maps, features = self.encode(x), list[Tensor]()
         styles = self.branch(x if overviews is None else overviews) if self.branch is not None else []
         for number, block in enumerate(self.blocks):
             maps = block(maps, styles[self.places[number]] if number in self.places else None)
             features.append(maps)
-        change = self.last(self.decode(maps))
+        picture = self.unfold(self.last(self.decode(maps)))
         if self.input_gain is not None:
-            change = change + self.input_gain * folded
-        picture = self.unfold(change)
+            picture = picture + self.input_gain * x
         if not self.training:
             picture = picture.clamp(-1, 1)
         return (picture, features) if with_features else picture
@@ -111,7 +110,6 @@ class GlobalBranch(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, places: int) -> None:
         super().__init__()
-        self.channels, self.places = channels, places
         self.pool = nn.AvgPool2d(OVERVIEW_STRIDE)
         self.look = nn.Sequential(
             nn.Conv2d(in_channels, 24, 3, stride=2, padding=1),
@@ -119,22 +117,26 @@ class GlobalBranch(nn.Module):
             nn.Conv2d(24, 48, 3, stride=2, padding=1),
             nn.ReLU(True),
         )
-        self.hidden = nn.Sequential(nn.Linear(48, 64), nn.ReLU(True))
-        self.styles = nn.Linear(64, places * 2 * channels)
-        nn.init.zeros_(self.styles.weight)
-        nn.init.zeros_(self.styles.bias)
+        self.hidden = nn.Sequential(nn.Conv2d(48, 64, 1), nn.ReLU(True))
+        # Convolutions of one pixel, because every engine runs these.
+        self.gains = nn.ModuleList(nn.Conv2d(64, channels, 1) for _ in range(places))
+        self.biases = nn.ModuleList(nn.Conv2d(64, channels, 1) for _ in range(places))
+        for conv in (*self.gains, *self.biases):
+            nn.init.zeros_(conv.weight)
+            nn.init.zeros_(conv.bias)
 
     def forward(self, frames: Tensor | Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
         """[N, C, H, W], or of each frame its overview [C, h, w] -> for each place gain, bias [N, c, 1, 1]."""
         if isinstance(frames, Tensor):
-            summary = self.look(self.pool(frames)).mean((2, 3))
+            summary = self.look(self.pool(frames)).mean((2, 3), keepdim=True)
         else:
-            summary = torch.stack([self.look(each[None]).mean((2, 3))[0] for each in frames])
-        styles = self.styles(self.hidden(summary)).reshape(-1, self.places, 2, self.channels, 1, 1)
-        return [(1 + styles[:, place, 0], styles[:, place, 1]) for place in range(self.places)]
+            summary = torch.cat([self.look(each[None]).mean((2, 3), keepdim=True) for each in frames])
+        hidden = self.hidden(summary)
+        return [(1 + gain(hidden), bias(hidden)) for gain, bias in zip(self.gains, self.biases, strict=True)]
 
 
-def _build_conv(before: int, after: int, norm: str, stride: int = 1) -> list[nn.Module]:
-    """A 3x3 convolution with zeros around it, its norm, and ReLU."""
-    conv = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=norm == "none")
+def _build_conv(before: int, after: int, norm: str, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
+    """A convolution with zeros around it, its norm, and ReLU."""
+    padding = (kernel - 1) // 2
+    conv = nn.Conv2d(before, after, kernel, stride=stride, padding=padding, bias=norm == "none")
     return [conv, build_norm_layer(norm, after), nn.ReLU(True)]

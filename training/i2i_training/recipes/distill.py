@@ -160,7 +160,11 @@ class Distill(Recipe):
 def build_student(config: CompactConfig, init: Init) -> nn.Module:
     """With fresh weights, and the identity's share of the picture as it begins."""
     student = build_generator(config)
-    style = {k: v.clone() for k, v in student.state_dict().items() if k.startswith("branch.styles")}
+    style = {
+        k: v.clone()
+        for k, v in student.state_dict().items()
+        if k.startswith(("branch.gains", "branch.biases"))
+    }
     initialize_weights(student, init)
     student.load_state_dict(style, strict=False)
     return student

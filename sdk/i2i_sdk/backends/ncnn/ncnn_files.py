@@ -34,19 +34,23 @@ class NcnnLayer:
 # All that our networks become.
 CONVOLUTIONS = ("Convolution", "ConvolutionDepthWise", "Deconvolution")
 WEIGHTLESS_LAYERS = (
-    *("BinaryOp", "Clip", "Concat", "Input", "Interp", "Padding", "ReLU", "Reshape", "Split", "TanH"),
-    "UnaryOp",
+    *("BinaryOp", "Clip", "Concat", "Input", "Interp", "Padding", "PixelShuffle", "Pooling", "ReLU"),
+    *("Reduction", "Reshape", "Split", "TanH", "UnaryOp"),
 )
-KNOWN_LAYERS = (*CONVOLUTIONS, *WEIGHTLESS_LAYERS, "InstanceNorm")
+KNOWN_LAYERS = (*CONVOLUTIONS, *WEIGHTLESS_LAYERS, "InnerProduct", "InstanceNorm", "MemoryData")
 
 
 def _count_weights(layer: NcnnLayer) -> tuple[int, int]:
     """How many numbers of a layer stand in the .bin: weights behind a mark, then plain FP32.
 
-    The latter are a convolution's bias, or a normalization's gain and offset.
+    The latter are a bias, a normalization's gain and offset, or a constant.
     """
     if layer.kind in CONVOLUTIONS:
         return layer.read_int(6), layer.read_int(0) * layer.read_int(5)
+    if layer.kind == "InnerProduct":
+        return layer.read_int(2), layer.read_int(0) * layer.read_int(1)
+    if layer.kind == "MemoryData":
+        return 0, layer.read_int(0, 1) * max(1, layer.read_int(1, 1)) * max(1, layer.read_int(2, 1))
     if layer.kind == "InstanceNorm":
         return 0, 2 * layer.read_int(0) * layer.read_int(2, 1)
     return 0, 0
