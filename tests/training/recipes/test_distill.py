@@ -15,6 +15,7 @@ from tiny_networks import assert_same
 from tiny_recipe import OPTIONS, TINY_D, copy_state, make_recipe
 
 from i2i_sdk.errors import TrainingError
+from i2i_training.checkpoint import load_generator
 from i2i_training.data import Batch
 from i2i_training.losses.haar import compute_haar_loss
 from i2i_training.losses.perceptual import compute_feature_loss, compute_gram_loss
@@ -200,6 +201,19 @@ def test_the_encoder_sees_with_the_first_layers(teacher: str, tmp_path: Path) ->
     assert all(float(each.min()) >= 0 for each in maps[:3])  # after ReLU
     assert make_distill(teacher).encoder.wanted == (3, 6, 9, 11)  # the teacher's own
     assert make_distill().encoder is None
+
+
+def test_a_student_begins_with_the_weights_of_another(tmp_path: Path) -> None:
+    path = save_network(tmp_path / "net.safetensors", STUDENT)
+    begun = make_distill(start=str(path))
+    weights, found = load_generator(path)[0].state_dict(), begun.networks["G"].state_dict()
+    assert list(found) == list(weights) and all(torch.equal(found[k], weights[k]) for k in weights)
+    assert begun.networks["G"].training
+    save_network(path, replace(STUDENT, width=8))
+    with pytest.raises(
+        TrainingError, match=r"start .*net.safetensors: is Compact.* and the student is"
+    ):
+        make_distill(start=str(path))
 
 
 @pytest.mark.parametrize("network", [UnetConfig(width=1, downs=5), CompactConfig(width=2, blocks=2)])

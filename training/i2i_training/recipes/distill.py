@@ -41,6 +41,7 @@ ADAPTED_BLOCKS = 3  # of the teacher, evenly spaced, the last one included
 @dataclass(frozen=True)
 class DistillOptions(GanOptions):
     student: CompactConfig = field(default_factory=CompactConfig)  # the network that learns
+    start: str = ""  # checkpoint of a student of the same sizes, whose weights this one begins with
     teacher: str = ""  # the teacher's checkpoint, whose feature maps lambda_adapter is for
     encoder: str = ""  # checkpoint of a ResNet, whose first layers see for lambda_feature and lambda_gram
     lambda_l1: float = 10.0  # weight of the L1 distance
@@ -90,6 +91,8 @@ class Distill(Recipe):
     def __init__(self, options: DistillOptions, seed: int = 0) -> None:
         self.config = options.student
         networks = {"G": build_student(self.config, options.init)}
+        if options.start:
+            networks["G"].load_state_dict(load_start(options.start, self.config))
         if options.lambda_gan:
             channels = self.config.in_channels + self.config.out_channels
             networks["D"] = options.discriminator.build(channels, options.init)
@@ -168,6 +171,14 @@ def build_student(config: CompactConfig, init: Init) -> nn.Module:
     initialize_weights(student, init)
     student.load_state_dict(style, strict=False)
     return student
+
+
+def load_start(checkpoint: str, config: CompactConfig) -> dict[str, Tensor]:
+    """The weights to begin with. Raises TrainingError for a network of another kind or size."""
+    module, spec = load_generator(Path(checkpoint))
+    if spec.config != config:
+        raise TrainingError(f"start {checkpoint}: is {spec.config}, and the student is {config}")
+    return module.state_dict()
 
 
 def load_encoder(checkpoint: str, teacher: str, channels: int) -> FrozenEncoder | None:
