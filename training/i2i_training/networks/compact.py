@@ -119,11 +119,8 @@ class GlobalBranch(nn.Module):
         )
         self.hidden = nn.Sequential(nn.Conv2d(48, 64, 1), nn.ReLU(True))
         # Convolutions of one pixel, because every engine runs these.
-        self.gains = nn.ModuleList(nn.Conv2d(64, channels, 1) for _ in range(places))
-        self.biases = nn.ModuleList(nn.Conv2d(64, channels, 1) for _ in range(places))
-        for conv in (*self.gains, *self.biases):
-            nn.init.zeros_(conv.weight)
-            nn.init.zeros_(conv.bias)
+        self.gains = nn.ModuleList(_build_zero_conv(64, channels) for _ in range(places))
+        self.biases = nn.ModuleList(_build_zero_conv(64, channels) for _ in range(places))
 
     def forward(self, frames: Tensor | Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
         """[N, C, H, W], or of each frame its overview [C, h, w] -> for each place gain, bias [N, c, 1, 1]."""
@@ -133,6 +130,15 @@ class GlobalBranch(nn.Module):
             summary = torch.cat([self.look(each[None]).mean((2, 3), keepdim=True) for each in frames])
         hidden = self.hidden(summary)
         return [(1 + gain(hidden), bias(hidden)) for gain, bias in zip(self.gains, self.biases, strict=True)]
+
+
+def _build_zero_conv(before: int, after: int) -> nn.Conv2d:
+    """A 1x1 convolution that gives zeros until it has learned something."""
+    conv = nn.Conv2d(before, after, 1)
+    nn.init.zeros_(conv.weight)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return conv
 
 
 def _build_conv(before: int, after: int, norm: str, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
