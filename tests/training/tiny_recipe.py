@@ -39,7 +39,7 @@ OPTIONS: dict[str, Any] = {
     "encdec": EncoderDecoderOptions(
         network=EncoderDecoderConfig(width=4, downs=2), discriminator=TINY_D, optim=FAST
     ),
-    "distill": DistillOptions(student=TINY_STUDENT, discriminator=TINY_D, gan_from=0.0, optim=FAST),
+    "distill": DistillOptions(student=TINY_STUDENT, discriminator=TINY_D, gan_from=0.0, size=32, optim=FAST),
     "dcgan": DcganOptions(network=TINY_DCGAN, discriminator_width=2, optim=FAST),
 }
 

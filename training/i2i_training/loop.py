@@ -22,7 +22,7 @@ from i2i_training.networks import DcganConfig, GeneratorSpec
 from i2i_training.networks.spec import Direction
 from i2i_training.options import write_config
 from i2i_training.recipes.base import Recipe
-from i2i_training.report.run_report import CONFIG, REPORT
+from i2i_training.report.run_report import CONFIG, GATES, HELD_OUT_GRID, REPORT
 from i2i_training.run.devices import average_losses, launch_fabric, reduce_stop_reason
 from i2i_training.run.ema import WeightAverages
 from i2i_training.run.evaluation import (
@@ -197,7 +197,7 @@ def _write_generators(state: RunState, run: RunOptions, name: str) -> None:
             recipe=state.recipe.name,
             direction=to_data_direction(g.direction, run.direction),
             steps=state.step,
-            size=run.crop_size,
+            size=state.recipe.size or run.crop_size,
             trained_on=run.trained_on,
             license=run.license,
         )
@@ -297,7 +297,8 @@ def _prepare_folder(recipe: Recipe, run: RunOptions, resume: bool) -> None:
     given once.
     """
     out = Path(run.out)
-    for path in (*([] if resume else _list_run_files(out)), *out.glob(".*.partial*")):
+    judged = [path for path in (out / GATES, out / SAMPLES / HELD_OUT_GRID) if path.exists()]
+    for path in (*(judged if resume else _list_run_files(out)), *out.glob(".*.partial*")):
         path.unlink()
     write_config(out / CONFIG, recipe.name, replace(run, overwrite=False), recipe.options)
 
@@ -305,4 +306,5 @@ def _prepare_folder(recipe: Recipe, run: RunOptions, resume: bool) -> None:
 def _list_run_files(out: Path) -> list[Path]:
     """What an earlier run left behind that a new one may not replace."""
     patterns = (STATE, f"{LATEST}*.safetensors", f"{BEST}*.safetensors", f"{SAMPLES}/step_*.jpg", REPORT)
+    patterns += (GATES, f"{SAMPLES}/{HELD_OUT_GRID}")
     return [path for pattern in patterns for path in sorted(out.glob(pattern))]

@@ -256,8 +256,8 @@ def test_sources_that_hold_no_photos(photos: Path, tmp_path: Path) -> None:
     one = write_photos(tmp_path / "one", ["a.png"])
     for source, message in (
         (tmp_path / "empty", r"empty: no photos in it \(.*png"),
-        (tmp_path / "absent", "absent: no folder of photos and no video"),
-        (photos / "p1.png", r"p1.png: no folder of photos and no video"),
+        (tmp_path / "absent", "absent: there is no such folder of photos, and no such video"),
+        (photos / "p1.png", r"p1.png: is a file and no video; give its folder"),
         (one, "one: 0 photos to train on and 1 held out have at least 32 pixels a side; photos are never"),
     ):
         before = list_tree(tmp_path)

@@ -133,7 +133,8 @@ def test_pictures_without_areas_have_no_palette() -> None:
 
 def test_directions_cover_every_figure() -> None:
     image = data.astronaut()[:32, :32]
-    figures = {*compute_paired_scores([image], [image], PALETTE), "swd", "fid", "kid"}
+    edits = metrics.compute_effect_scores([image], [image], [image])
+    figures = {*compute_paired_scores([image], [image], PALETTE), *edits, "swd", "fid", "kid"}
     assert {name for name, score in metrics.SCORES.items() if score.better} == figures
     worse = compute_paired_scores([255 - image], [image], PALETTE)
     for name, best in compute_paired_scores([image], [image], PALETTE).items():

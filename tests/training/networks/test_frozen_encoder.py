@@ -43,7 +43,7 @@ def test_it_learns_nothing_and_lets_gradients_through() -> None:
 
 def test_it_stays_as_at_test_time() -> None:
     """No dropout, and no new statistics of BatchNorm."""
-    encoder = FrozenEncoder(make_tiny_network(RESNET).train(), [11])
+    encoder = FrozenEncoder(make_tiny_network(RESNET).eval(), [11])
     kept = {key: value.clone() for key, value in encoder.state_dict().items()}
     first = encoder.train()(make_input())[0]
     nn.Sequential(encoder).train()

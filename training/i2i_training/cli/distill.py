@@ -11,6 +11,7 @@ from i2i_sdk.cli.tables import print_table
 from i2i_sdk.errors import TrainingError
 from i2i_sdk.selection import parse_size
 from i2i_training.api import PreparedRun, prepare_run, start_run
+from i2i_training.checkpoint import LATEST
 from i2i_training.cli.train import print_result
 from i2i_training.distillation.api import CONTRACT, DistillRequest, judge_run, prepare_distillation
 from i2i_training.distillation.family import choose_student, measure_family, write_family
@@ -57,14 +58,18 @@ def print_gates(judgment: Judgment) -> None:
 
 def _prepare(args: argparse.Namespace, flags: Sequence[str]) -> PreparedRun:
     if args.resume or args.judge:
+        _refuse_beside_run(args)
         return prepare_run("distill", flags, resume=args.resume or args.judge)
     if args.teacher is None or not args.data:
-        raise TrainingError("say who teaches and with what: i2i distill TEACHER --data PHOTOS; see --help")
+        advice = "the teacher comes first: i2i distill TEACHER --data PHOTOS; see --help"
+        raise TrainingError(f"say who teaches and with what; {advice}")
+    if args.baseline is not None and not args.baseline.is_file():
+        raise TrainingError(f"baseline {args.baseline}: there is no such file")
     student = _choose_student(args)
     sides = parse_size(args.size)
     contract = {name: vars(args)[name] for name in CONTRACT if vars(args)[name] is not None}
     pairs = PairOptions(tuple(map(str, args.data)), tuple(map(str, args.held_out)), min(sides))
-    out = args.out or Path("out") / f"{Path(args.teacher.rpartition(':')[0] or args.teacher).stem}_{student}"
+    out = args.out or Path("out") / f"{_name_teacher(args.teacher)}_{student}"
     return prepare_distillation(
         DistillRequest(args.teacher, pairs, out, student, args.cache, contract), flags, print
     )
@@ -77,9 +82,23 @@ def _choose_student(args: argparse.Namespace) -> str:
     if args.student is not None:
         raise TrainingError(f"--student {args.student} or --max-ms {args.max_ms:g}, not both")
     record = args.table or measure_family(Path("out") / "family", args.size, args.data[0], print)
-    name, milliseconds = choose_student(record, args.max_ms)
+    name, milliseconds = choose_student(record, args.max_ms, args.size)
     print(f"student {name}: {milliseconds:.1f} ms a frame, by {record}")
     return name
+
+
+def _refuse_beside_run(args: argparse.Namespace) -> None:
+    """Raise TrainingError for options that a run which is there already has: it has its own."""
+    names = ("teacher", "data", "held_out", "student", "out", "cache", "max_ms", "table", *CONTRACT)
+    if found := [name.replace("_", "-") for name in names if vars(args)[name]]:
+        option = "--resume" if args.resume else "--judge"
+        raise TrainingError(f"{option} takes the run as it is; leave out {', '.join(found)}")
+
+
+def _name_teacher(text: str) -> str:
+    """For the folder of the run: most checkpoints are called latest_net_G, and their folders are not."""
+    path = Path(text.rpartition(":")[0] or text)
+    return path.parent.resolve().name if path.stem.startswith(LATEST) else path.stem
 
 
 def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -104,7 +123,7 @@ def _build_parser() -> argparse.ArgumentParser:
         "uint8 [H, W, 3] RGB -> the same, whose code is run.",
     )
     add = parser.add_argument
-    photos = {"nargs": "+", "type": Path, "default": [], "metavar": "PHOTOS"}
+    photos = {"nargs": "+", "type": Path, "default": [], "metavar": "PHOTOS", "action": "extend"}
     add("--data", **photos, help="folders of photos, and videos; one that is named twice counts twice")
     add("--held-out", **photos, help="folders never trained on; default: every eighth photo of --data")
     add("--student", choices=tuple(PRESETS), help="of the family (default small)")

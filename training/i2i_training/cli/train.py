@@ -61,7 +61,8 @@ def print_result(result: TrainingResult, prepared: PreparedRun) -> int:
     else:
         reason = f"--minutes {run.minutes:g}" if result.stop_reason == "minutes" else result.stop_reason
         lines += [f"stopped by {reason} after step {result.steps} of {run.steps}, with its state"]
-        lines += [f"next: i2i train --resume {shlex.quote(run.out)}"]
+        command = "distill" if recipe.has_teacher else "train"
+        lines += [f"next: i2i {command} --resume {shlex.quote(run.out)}"]
     if result.is_primary:
         print("\n".join(lines))
     return 0 if result.is_finished or result.stop_reason == "minutes" else EXIT_STOPPED

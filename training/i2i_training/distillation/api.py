@@ -24,7 +24,7 @@ from i2i_training.distillation.gates import (
 )
 from i2i_training.distillation.pairs import PairOptions, make_pairs
 from i2i_training.distillation.teachers import open_teacher
-from i2i_training.loop import SAMPLES, TrainingResult
+from i2i_training.loop import SAMPLES, TrainingResult, check_folder
 from i2i_training.metrics.style_classifier import JUDGE_STEPS
 from i2i_training.options import make_flags
 from i2i_training.recipes.distill import PRESETS
@@ -98,16 +98,19 @@ def distill(
     pairs = PairOptions(_list_paths(data), _list_paths(held_out), side)
     where = None if cache is None else Path(cache)
     request = DistillRequest(os.fspath(teacher), pairs, Path(out), student, where, contract or {})
-    return start_run(prepare_distillation(request, make_flags(options), progress))
+    return start_run(prepare_distillation(request, make_flags(options), progress, source="distill"))
 
 
-def prepare_distillation(request: DistillRequest, flags: Sequence[str], progress: Progress) -> PreparedRun:
+def prepare_distillation(
+    request: DistillRequest, flags: Sequence[str], progress: Progress, source: str = ""
+) -> PreparedRun:
     """Everything before the first step: the teacher's pictures, and the run's options.
 
     Args:
         request: who teaches whom with what.
         flags: of the run and the recipe.
         progress: is told what is going on.
+        source: as `parse_options` has it.
 
     Raises:
         TrainingError: as `distill`.
@@ -116,16 +119,20 @@ def prepare_distillation(request: DistillRequest, flags: Sequence[str], progress
         raise TrainingError(f"student {request.student!r} is not known; known: {', '.join(PRESETS)}")
     teacher = open_teacher(request.teacher, **request.contract)
     names = [Path(each).name for each in dict.fromkeys(request.pairs.data)]
-    known = {
-        "data": str(request.cache or request.out / PAIRS),
+    known: dict[str, Any] = {
+        "data": str((request.cache or request.out / PAIRS).resolve()),
+        "size": request.pairs.side,
         "out": str(request.out),
         "trained_on": f"pictures by {teacher.name} ({teacher.fingerprint[:12]}) of {', '.join(names)}",
         "license": teacher.license,
     }
     if teacher.checkpoint is not None:
-        known["teacher"] = str(teacher.checkpoint)
-    prepared = prepare_run("distill", [*make_flags(known), *flags], preset=request.student)
+        known["teacher"] = str(teacher.checkpoint.resolve())
+    prepared = prepare_run("distill", [*make_flags(known), *flags], preset=request.student, source=source)
     run = prepared.run
+    # What would be refused after the teacher's pictures were made is refused before.
+    check_folder(Path(run.out), run.overwrite)
+    prepared.spec.recipe(prepared.options, run.seed).check_crop(run.crop_size)
     options = replace(request.pairs, min_side=run.crop_size)
     pairs = make_pairs(teacher, options, Path(run.data), progress)
     progress(f"{pairs.train} pairs to learn from, {pairs.held_out} held out: {pairs.folder}")

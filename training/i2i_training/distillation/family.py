@@ -57,21 +57,22 @@ def write_family(
         checkpoint.unlink()
 
 
-def choose_student(record: Path, max_ms: float) -> tuple[str, float]:
+def choose_student(record: Path, max_ms: float, size: str) -> tuple[str, float]:
     """The largest member that a device runs in time, and its milliseconds a frame.
 
     Args:
         record: of `i2i bench FOLDER` for a folder of `write_family`.
         max_ms: for one frame, in the fastest variant.
+        size: of the frame, as `parse_size` takes it.
 
     Raises:
         TrainingError: for a record of something else, and where none is fast enough.
     """
-    times = find_fastest(read_record(record))
+    times = find_fastest(read_record(record), parse_size(size))
     if missing := [name for name in list_members() if name not in times]:
         raise TrainingError(
-            f"{record}: has no times of {', '.join(missing)}; make it by i2i bench DIR --out {record.name}, "
-            f"where DIR is of i2i distill --write-family DIR"
+            f"{record}: has no times of {', '.join(missing)} at {size}; make it by i2i bench DIR "
+            f"--out {record.name}, where DIR is of i2i distill --write-family DIR --size {size}"
         )
     fitting = [name for name in list_members() if times[name] <= max_ms]
     if not fitting:
@@ -90,11 +91,11 @@ def measure_family(folder: Path, size: str, frames: Path | None, progress: Calla
     return record
 
 
-def find_fastest(record: Record) -> dict[str, float]:
-    """Milliseconds a frame of the fastest variant, by subject."""
+def find_fastest(record: Record, size: tuple[int, int]) -> dict[str, float]:
+    """Milliseconds a frame of the fastest variant at a size (height, width), by subject."""
     times: dict[str, float] = {}
     for row in record.rows:
-        if "frame" in row.times:
+        if "frame" in row.times and (row.height, row.width) == size and row.batch == row.streams == 1:
             found = row.times["frame"].median_ms
             times[row.subject] = min(found, times.get(row.subject, found))
     return times

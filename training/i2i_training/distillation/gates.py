@@ -80,8 +80,8 @@ class Judgment:
 
     @property
     def passed(self) -> bool:
-        """Whether every gate holds."""
-        return all(gate.passed for gate in self.list_gates())
+        """Whether no gate is missed."""
+        return all(gate.passed is not False for gate in self.list_gates())
 
 
 def judge_checkpoint(

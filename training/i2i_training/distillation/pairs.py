@@ -23,7 +23,7 @@ from i2i_sdk.imaging.geometry import swap_red_and_blue
 from i2i_sdk.media.images import IMAGE_SUFFIXES, list_files
 from i2i_sdk.media.video import VIDEO_SUFFIXES, VideoReader
 from i2i_training.data.image_tensors import Image, decode
-from i2i_training.distillation.teachers import Teacher, fit_to_teacher, is_mirror_safe
+from i2i_training.distillation.teachers import Teacher, ask_teacher, fit_to_teacher, is_mirror_safe
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,9 @@ def make_pairs(
     Raises:
         TrainingError: for folders without usable photos, and where `out` holds something else.
     """
-    origin = {"teacher": teacher.name, "fingerprint": teacher.fingerprint, **_describe(options)}
+    known = {"teacher": teacher.name, "fingerprint": teacher.fingerprint, "contract": teacher.contract}
+    origin = {**known, "size": list(teacher.size or ()), **_describe(options)}
+    _check_sources(options)
     if out.exists():
         return _reopen(out, origin)
     with create_temporary_folder(out) as parent:
@@ -81,10 +83,11 @@ def make_pairs(
             image = fit_to_teacher(photo.pixels, teacher, options.side, options.multiple_of)
             if image is None or min(image.shape[:2]) < options.min_side:
                 continue
+            picture = ask_teacher(teacher, image, photo.name)
             if len(safe) < 2:
                 safe.append(is_mirror_safe(teacher, image))
-            for domain, pixels in (("A", image), ("B", teacher.translate(image))):
-                _write_copies(folder / domain / photo.split, photo, pixels)
+            for domain, pixels in (("A", image), ("B", picture)):
+                _write_copies(folder / domain / photo.split, photo, _cut(pixels, options.multiple_of))
             counts[photo.split] += photo.weight
             if sum(counts.values()) % 20 == 0:
                 progress(f"the teacher's pictures: {sum(counts.values())}")
@@ -98,6 +101,24 @@ def make_pairs(
         (folder / ORIGIN).write_text(json.dumps({"origin": origin, **found}, indent=1), encoding="utf-8")
         folder.rename(out)
     return PairSet(out, counts["train"], counts["val"], all(safe))
+
+
+def _check_sources(options: PairOptions) -> None:
+    """Raise TrainingError for a folder that is not there, and one that is trained on and held out."""
+    for source in map(Path, (*options.data, *options.held_out)):
+        if not source.exists():
+            raise TrainingError(f"{source}: there is no such folder of photos, and no such video")
+        if source.is_file() and source.suffix.lower() not in VIDEO_SUFFIXES:
+            raise TrainingError(f"{source}: is a file and no video; give its folder")
+    data, held_out = ({Path(each).resolve() for each in paths} for paths in (options.data, options.held_out))
+    if both := sorted(data & held_out):
+        raise TrainingError(f"{both[0]}: is among the photos to train on and those held out; leave one out")
+
+
+def _cut(pixels: Image, multiple_of: int) -> Image:
+    """Without what is left over at the bottom and the right: a teacher may take a size of its own only."""
+    height, width = (side - side % multiple_of for side in pixels.shape[:2])
+    return np.ascontiguousarray(pixels[:height, :width])
 
 
 def _explain_size(teacher: Teacher) -> str:

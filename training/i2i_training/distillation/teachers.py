@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,17 @@ import numpy as np
 import torch
 
 from i2i_sdk import Translator
-from i2i_sdk.errors import InputError, TrainingError
+from i2i_sdk.errors import I2IError, InputError, TrainingError
 from i2i_sdk.files import hash_file
 from i2i_training.checkpoint import LATEST, load_generator
 from i2i_training.data import normalize_images, to_images, to_tensor
 from i2i_training.data.image_tensors import Image
 from i2i_training.networks import GeneratorSpec
 
-MAX_MIRROR_DIFFERENCE = 2.0  # gray levels: below, mirroring before or after is the same
+# Gray levels up to which mirroring before or after is the same: on the whole, and at a place of 16x16 pixels,
+# such as a letter.
+MAX_MIRROR_DIFFERENCE, MAX_PLACE_DIFFERENCE = 2.0, 48.0
+MIRROR_WINDOW = 16
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Teacher:
     checkpoint: Path | None = None
     license: str = "unknown"
     fingerprint: str = ""  # SHA-256 of its file
+    contract: str = ""  # what was said of an ONNX file
 
 
 def open_teacher(text: str, **contract: Any) -> Teacher:
@@ -81,8 +86,9 @@ def is_mirror_safe(teacher: Teacher, image: Image) -> bool:
         image: uint8 [H, W, 3] RGB that it takes.
     """
     mirrored = teacher.translate(np.ascontiguousarray(image[:, ::-1]))[:, ::-1]
-    difference = np.abs(mirrored.astype(np.int16) - teacher.translate(image))
-    return float(difference.mean()) <= MAX_MIRROR_DIFFERENCE
+    difference = np.abs(mirrored.astype(np.float32) - teacher.translate(image))
+    places = cv2.blur(difference, (MIRROR_WINDOW, MIRROR_WINDOW))
+    return float(difference.mean()) <= MAX_MIRROR_DIFFERENCE and float(places.max()) <= MAX_PLACE_DIFFERENCE
 
 
 def _open_checkpoint(file: Path) -> Teacher:
@@ -117,7 +123,8 @@ def _open_translator(file: Path, contract: dict[str, Any]) -> Teacher:
         model = translator.bundle.manifest.model
         known = {"license": model.license, "fingerprint": model.source_sha256}
     elif file.is_file():
-        known = {"fingerprint": hash_file(file)}
+        said = ", ".join(f"{name} {value}" for name, value in sorted(contract.items()))
+        known = {"fingerprint": hash_file(file), "contract": said}
 
     def translate(image: Image) -> Image:
         return translator(image, color="rgb")
@@ -132,11 +139,13 @@ def _open_function(file: Path, name: str) -> Teacher:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # as for an import: dataclasses look there
-    sys.path.insert(0, str(file.parent.resolve()))  # as when it is run, so that it finds its own modules
+    folder = str(file.parent.resolve())
+    if folder not in sys.path:  # as when it is run, so that it finds its own modules, now and later
+        sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
-    finally:
-        sys.path.pop(0)
+    except Exception as error:
+        raise TrainingError(f"teacher {file}: it fails when it is read: {_describe_error(error)}") from error
     function = getattr(module, name, None)
     if not callable(function):
         found = ", ".join(key for key, value in vars(module).items() if callable(value) and key[0] != "_")
@@ -153,6 +162,34 @@ def _open_function(file: Path, name: str) -> Teacher:
         return picture
 
     return Teacher(f"{file.name}:{name}", translate, fingerprint=hash_file(file))
+
+
+def _describe_error(error: Exception) -> str:
+    """Kind, message, and the line of the code that raised it."""
+    line = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(line.filename).name}, line {line.lineno})"
+
+
+def ask_teacher(teacher: Teacher, image: Image, name: str) -> Image:
+    """The teacher's picture of a photo.
+
+    Args:
+        teacher: any.
+        image: uint8 [H, W, 3] RGB that it takes.
+        name: of the photo, for errors.
+
+    Returns:
+        uint8 [H, W, 3] RGB.
+
+    Raises:
+        TrainingError: where the teacher fails.
+    """
+    try:
+        return teacher.translate(image)
+    except I2IError:
+        raise
+    except Exception as error:
+        raise TrainingError(f"teacher {teacher.name} fails on {name}: {_describe_error(error)}") from error
 
 
 def fit_to_teacher(image: Image, teacher: Teacher, side: int, multiple_of: int) -> Image | None:

@@ -18,6 +18,7 @@ from i2i_training.data.image_tensors import Image
 
 OCTAVES = 5  # of detail: about 1-2, 2-4, 4-8, 8-16 and 16-32 pixels
 BLURS = (0, 4, 16)  # pixels (sigma): fine texture has no fixed place, so it is blurred away before comparing
+INVISIBLE = 0.25  # mean square of an edit of half a gray level
 GATE_BLUR = 4  # of these, the one that a student must pass at
 
 Floats = NDArray[np.float32]
@@ -49,8 +50,8 @@ def compare_edits(
         targets: the teacher's.
 
     Returns:
-        The scores. An octave in which the teacher changes nothing has the energy 1 where the student changes
-        nothing either, else infinity.
+        The scores. An octave in which the teacher's edit is below half a gray level has the energy 1 where
+        the student's is, too.
 
     Example:
         >>> photo = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
@@ -101,12 +102,14 @@ class _Moments:
         self.sums += [v.sum(axis=0) for v in (a, b, a * a, b * b, a * b)]
 
     def correlate(self) -> float:
-        """-1..1; of edits that are the same everywhere 1 where both are, else 0."""
+        """-1..1; 1 where both edit nothing that is seen, 0 where one of them is the same everywhere."""
         x, y, xx, yy, xy = self.sums / max(self.count, 1)
         covariance = float((xy - x * y).sum())
         variances = [max(0.0, float((square - mean**2).sum())) for square, mean in ((xx, x), (yy, y))]
+        if max(variances) < INVISIBLE:
+            return 1.0
         if min(variances) < 1e-6:
-            return float(max(variances) < 1e-6)
+            return 0.0
         return round(float(np.clip(covariance / np.sqrt(variances[0] * variances[1]), -1, 1)), 6)
 
 
@@ -129,6 +132,5 @@ def _compute_distance(pair: Sequence[NDArray[np.float64]]) -> float:
 
 
 def _divide(a: float, b: float) -> float:
-    if b < 1e-9:
-        return 1.0 if a < 1e-9 else float("inf")
-    return round(float(a / b), 6)
+    """a / b; where the teacher's edit is not seen, how much more than that is the student's."""
+    return round(float(a / b if b >= INVISIBLE else max(a, INVISIBLE) / INVISIBLE), 6)

@@ -26,11 +26,12 @@ class FrozenEncoder(nn.Module):
             raise ValueError("its layers do not follow one another; a ResNet's do")
         self.layers = nn.Sequential(*list(model)[: max(layers) + 1])
         self.wanted = tuple(layers)
-        self.eval().requires_grad_(False)
+        self.requires_grad_(False)
+        self.training = self.layers.training = False
 
     def train(self, mode: bool = True) -> FrozenEncoder:
-        """It stays as it is: dropout off."""
-        return super().train(False)
+        """It stays in the mode that its generator had, in which its pictures are made."""
+        return self
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """float [N, C, H, W] in -1..1 -> one [N, c, h, w] for each layer."""

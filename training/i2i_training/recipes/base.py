@@ -51,6 +51,7 @@ class Recipe:
         0  # pixels of the whole input that one of its overview stands for; 0: none
     )
     config: Any  # the generator's, of the way from A to B
+    size: int | None = None  # side of the pictures that the generators are for; None is that of the crops
     progress: float = 0.0  # share of the run that is done, 0 to 1; the loop says it before each step
 
     def __init__(self, options: Any, networks: dict[str, nn.Module], seed: int, pool_size: int = 0):

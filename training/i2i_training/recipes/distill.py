@@ -41,16 +41,17 @@ ADAPTED_BLOCKS = 3  # of the teacher, evenly spaced, the last one included
 @dataclass(frozen=True)
 class DistillOptions(GanOptions):
     student: CompactConfig = field(default_factory=CompactConfig)  # the network that learns
+    size: int = 512  # side of the frames that it will see, which export takes
     start: str = ""  # checkpoint of a student of the same sizes, whose weights this one begins with
     teacher: str = ""  # the teacher's checkpoint, whose feature maps lambda_adapter is for
     encoder: str = ""  # checkpoint of a ResNet, whose first layers see for lambda_feature and lambda_gram
-    lambda_l1: float = 10.0  # weight of the L1 distance
-    lambda_ssim: float = 3.0  # weight of 1 - SSIM
-    lambda_haar: float = 20.0  # weight of the L1 distance of wavelet bands: detail
-    lambda_feature: float = 1.0  # weight of the encoder's features
-    lambda_gram: float = 1.0  # weight of how often its features go together: texture
+    lambda_l1: float = 5.0  # weight of the L1 distance
+    lambda_ssim: float = 1.0  # weight of 1 - SSIM
+    lambda_haar: float = 10.0  # weight of the L1 distance of wavelet bands: detail
+    lambda_feature: float = 5.0  # weight of the encoder's features
+    lambda_gram: float = 5.0  # weight of how often its features go together: texture
     lambda_adapter: float = 1.0  # weight of the teacher's feature maps
-    lambda_gan: float = 0.3  # weight of the GAN loss
+    lambda_gan: float = 1.0  # weight of the GAN loss
     gan_from: float = 0.15  # share of the run after which the discriminator comes in
     discriminator: DiscriminatorOptions = field(
         default_factory=lambda: DiscriminatorOptions(width=32, norm="none", spectral_norm=True)
@@ -89,7 +90,7 @@ class Distill(Recipe):
     overview_stride = OVERVIEW_STRIDE
 
     def __init__(self, options: DistillOptions, seed: int = 0) -> None:
-        self.config = options.student
+        self.config, self.size = options.student, options.size
         networks = {"G": build_student(self.config, options.init)}
         if options.start:
             networks["G"].load_state_dict(load_start(options.start, self.config))

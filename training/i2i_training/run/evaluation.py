@@ -115,7 +115,9 @@ def plan_evaluation(
         )
     best_by = run.best_by
     if best_by == "auto":
-        best_by = next((name for name in ("l1", "swd") if name in scores), "")
+        # L1 likes a blurred student best.
+        order = ("swd",) if measures_edits else ("l1", "swd")
+        best_by = next((name for name in order if name in scores), "")
     if run.schedule == "plateau" and not best_by:
         raise TrainingError("schedule is 'plateau', but these images have no score to go by; try linear")
     return EvalPlan(eval_sets, best_by)
