@@ -20,7 +20,7 @@ TINY = {
     "cyclegan": SMALL_RESNET,
     "cut": f"{SMALL_RESNET} --patches 16",
     "unit": "--network.width 4 --network.blocks 2 --discriminator.width 8 --discriminator.layers 2",
-    "distill": "--student.width 8 --student.blocks 2 --discriminator.width 8 --load-size 72",
+    "distill": "--student.width 8 --student.blocks 2 --discriminator.width 8 --size 32",
     "encdec": "--network.width 8 --network.downs 3 --discriminator.width 8 --discriminator.layers 2",
 }
 TWO_WAY_RECIPES = ("cyclegan", "unit")

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from i2i_training.api import train
     from i2i_training.checkpoint import load_generator, save_generator
-    from i2i_training.distillation.api import distill
+    from i2i_training.distillation.api import distill, judge_run
     from i2i_training.loop import TrainingResult
     from i2i_training.sampling import sample
 
-__all__ = ["TrainingResult", "distill", "load_generator", "sample", "save_generator", "train"]
+__all__ = ["TrainingResult", "distill", "judge_run", "load_generator", "sample", "save_generator", "train"]
 
 _HOMES = {
     "train": "api",
     "distill": "distillation.api",
+    "judge_run": "distillation.api",
     "sample": "sampling",
     "TrainingResult": "loop",
 }  # the others: checkpoint

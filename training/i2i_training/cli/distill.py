@@ -35,13 +35,17 @@ def main(argv: Sequence[str]) -> int:
             f"next: i2i bench {args.write_family} --out family.json on the device, then --table family.json"
         )
         return 0
-    prepared = _prepare(args, flags)
-    if args.judge is None:
+    out = args.judge
+    if out is None:
+        prepared = _prepare(args, flags)
         result = start_run(prepared)
         code = print_result(result, prepared)
         if not result.is_finished or not result.is_primary:
             return code
-    judgment = judge_run(prepared, args.baseline, args.judge_steps)
+        out = Path(prepared.run.out)
+    else:
+        _refuse_beside_run(args)
+    judgment = judge_run(out, args.baseline, args.judge_steps)
     print_gates(judgment)
     return 0 if judgment.passed else EXIT_GATES_MISSED
 
@@ -57,9 +61,9 @@ def print_gates(judgment: Judgment) -> None:
 
 
 def _prepare(args: argparse.Namespace, flags: Sequence[str]) -> PreparedRun:
-    if args.resume or args.judge:
+    if args.resume:
         _refuse_beside_run(args)
-        return prepare_run("distill", flags, resume=args.resume or args.judge)
+        return prepare_run("distill", flags, resume=args.resume)
     if args.teacher is None or not args.data:
         advice = "the teacher comes first: i2i distill TEACHER --data PHOTOS; see --help"
         raise TrainingError(f"say who teaches and with what; {advice}")
@@ -118,15 +122,15 @@ def _build_parser() -> argparse.ArgumentParser:
         prog="i2i distill",
         usage="i2i distill TEACHER --data PHOTOS … [--option value …]",
         description="Teach a small network, made for the device, what a picture function does. Further "
-        "options are those of i2i train distill, such as --steps, --minutes and --lambda-gan. Exit code 1: a "
-        "gate is missed. TEACHER: a checkpoint, a run's folder, a bundle, an ONNX file, or FILE.py:FUNCTION, "
-        "uint8 [H, W, 3] RGB -> the same, whose code is run.",
+        "options, such as --steps, --minutes and --lambda-gan, are listed by i2i train distill --help. Exit "
+        "code 1: a gate is missed. TEACHER: a checkpoint, a run's folder, a bundle, an ONNX file, or "
+        "FILE.py:FUNCTION, uint8 [H, W, 3] RGB -> the same, whose code is run.",
     )
     add = parser.add_argument
     photos = {"nargs": "+", "type": Path, "default": [], "metavar": "PHOTOS", "action": "extend"}
     add("--data", **photos, help="folders of photos, and videos; one that is named twice counts twice")
     add("--held-out", **photos, help="folders never trained on; default: every eighth photo of --data")
-    add("--student", choices=tuple(PRESETS), help="of the family (default small)")
+    add("--student", choices=tuple(PRESETS), help="by size (default small)")
     add_options(add, out="out/TEACHER_STUDENT", size=f"{DEFAULT_SIZE}, and photos are never enlarged")
     parser.set_defaults(size=DEFAULT_SIZE)
     add("--cache", type=Path, metavar="DIR", help="keeps the teacher's pictures (default: pairs in --out)")
@@ -134,9 +138,14 @@ def _build_parser() -> argparse.ArgumentParser:
         "--baseline",
         type=Path,
         metavar="CKPT",
-        help="student by L1 and SSIM alone, which the judge must know",
+        help="a student by L1 and SSIM alone, to be told from the teacher",
     )
-    add("--judge-steps", type=int, default=JUDGE_STEPS, help="of the judge's training (default %(default)s)")
+    add(
+        "--judge-steps",
+        type=int,
+        default=JUDGE_STEPS,
+        help="of the training of the classifier that judges (default %(default)s)",
+    )
     add_options(add, resume="")
     add("--judge", type=Path, metavar="DIR", help="only judge the latest student of a run")
     group = parser.add_argument_group("the student by the time it may take")

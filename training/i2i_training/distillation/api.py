@@ -26,9 +26,9 @@ from i2i_training.distillation.pairs import PairOptions, make_pairs
 from i2i_training.distillation.teachers import open_teacher
 from i2i_training.loop import SAMPLES, TrainingResult, check_folder
 from i2i_training.metrics.style_classifier import JUDGE_STEPS
-from i2i_training.options import make_flags
+from i2i_training.options import RECIPE, make_flags, read_config
 from i2i_training.recipes.distill import PRESETS
-from i2i_training.report.run_report import GATES, HELD_OUT_GRID, write_report
+from i2i_training.report.run_report import CONFIG, GATES, HELD_OUT_GRID, write_report
 from i2i_training.run.sample_grids import draw_sample_grid
 
 StrPath = str | os.PathLike[str]
@@ -139,22 +139,28 @@ def prepare_distillation(
     return replace(prepared, run=replace(run, flip=run.flip and pairs.is_mirror_safe))
 
 
-def judge_run(
-    prepared: PreparedRun, baseline: Path | None = None, judge_steps: int = JUDGE_STEPS
-) -> Judgment:
-    """Measure a finished run's student on the held-out pairs, and put that into its report.
+def judge_run(run: StrPath, baseline: StrPath | None = None, judge_steps: int = JUDGE_STEPS) -> Judgment:
+    """Measure the latest student of a run on the held-out pairs, and put that into its report.
 
     Args:
-        prepared: the run.
+        run: its folder.
         baseline: as `judge_checkpoint`.
         judge_steps: of the judge's training.
 
     Returns:
         What was measured; it is in `gates.json`, too, beside a grid of 24 pictures to look at.
+
+    Raises:
+        TrainingError: for a folder that is no run of `distill`, or whose pairs are gone.
+        CheckpointError: for a student or a baseline that cannot be read.
     """
-    out, pairs = Path(prepared.run.out), Path(prepared.run.data)
-    student = out / f"{LATEST}.safetensors"
-    judgment = judge_checkpoint(student, pairs, baseline, judge_steps)
+    out = Path(run)
+    config = read_config(out / CONFIG) if (out / CONFIG).is_file() else {}
+    if config.get(RECIPE) != "distill":
+        raise TrainingError(f"{out}: is no run of i2i distill; give its --out folder")
+    pairs, student = Path(config["data"]), out / f"{LATEST}.safetensors"
+    known = None if baseline is None else Path(baseline)
+    judgment = judge_checkpoint(student, pairs, known, judge_steps)
     write_judgment(out / GATES, judgment)
     photos, teachers = read_pairs(pairs, "val", GRID_PICTURES)
     columns = {"input": photos, "teacher": teachers, "student": translate(student, photos)}

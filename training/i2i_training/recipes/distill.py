@@ -11,6 +11,7 @@ once there is a picture to judge.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,8 @@ from i2i_training.networks.encoder import FrozenEncoder, find_residual_blocks
 from i2i_training.options import check_value
 from i2i_training.recipes.base import Recipe
 from i2i_training.recipes.parts import DiscriminatorOptions, GanOptions, OptimOptions, TestNormMode
+
+log = logging.getLogger(__name__)
 
 HAAR_LEVELS = 3
 ADAPTED_BLOCKS = 3  # of the teacher, evenly spaced, the last one included
@@ -100,6 +103,10 @@ class Distill(Recipe):
         self.encoder = self.teacher = None
         if options.lambda_feature or options.lambda_gram:
             self.encoder = load_encoder(options.encoder, options.teacher, self.config.out_channels)
+            if self.encoder is None:
+                log.warning(
+                    "no encoder: lambda_feature and lambda_gram are left out; --encoder names a ResNet"
+                )
         if options.lambda_adapter and options.teacher:
             self.teacher = load_teacher_blocks(options.teacher, self.config.in_channels)
         if self.teacher is not None:

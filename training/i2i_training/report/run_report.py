@@ -64,11 +64,11 @@ def write_report(out: Path) -> Path:
         keep_trailing_newline=True,
     )
     page = environment.get_template("run_report.html.jinja").render(
-        title=f"{config.get('recipe', 'Training')} on {Path(str(config.get('data', out))).name}",
+        title=_make_title(config, out),
         subtitle=_format_subtitle(out),
         tiles=_collect_tiles(config, curves),
         sheets=_read_sheets(out / "samples"),
-        gates=_read_gates(out / GATES),
+        judgment=_read_judgment(out / GATES),
         held_out=_read_held_out_grid(out / "samples" / HELD_OUT_GRID),
         scores=_collect_scores(curves),
         figures={kind: _draw_figures(curves, kind) for kind in ("score", "loss", "run")},
@@ -95,8 +95,16 @@ def _read_machine(path: Path) -> dict[str, Any] | None:
     return facts
 
 
-def _read_gates(path: Path) -> list[dict[str, Any]]:
-    return json.loads(path.read_text(encoding="utf-8"))["gates"] if path.is_file() else []
+def _make_title(config: Mapping[str, Any], out: Path) -> str:
+    """What was trained on what; a student's data are its teacher's pictures."""
+    recipe = config.get("recipe", "Training")
+    if recipe == "distill" and config.get("trained_on", "unknown") != "unknown":
+        return f"A student of {config['trained_on']}"
+    return f"{recipe} on {Path(str(config.get('data', out))).name}"
+
+
+def _read_judgment(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def _read_held_out_grid(path: Path) -> dict[str, Any] | None:
