@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,20 @@ def test_pairs_are_kept(photos: Path, tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == times
 
 
+def test_smaller_crops_fit_into_what_is_there(photos: Path, tmp_path: Path) -> None:
+    first = make_pairs(make_teacher(), make_options(photos), tmp_path / "out")
+    assert make_pairs(make_teacher(), make_options(photos, min_side=24), tmp_path / "out") == first
+    message = r"out holds photos from 32 pixels on; choose --crop-size 32 or less, or another --cache"
+    with pytest.raises(TrainingError, match=message):
+        make_pairs(make_teacher(), make_options(photos, min_side=40), tmp_path / "out")
+
+
+def test_an_empty_folder_is_filled(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    assert make_pairs(make_teacher(), make_options(photos), tmp_path / "out").train == 8
+    assert list_names(tmp_path / "out", "A", "val") == ["0_p0_png.png", "0_p8_png.png"]
+
+
 def test_other_pairs_are_refused(photos: Path, tmp_path: Path) -> None:
     options, out = make_options(photos), tmp_path / "out"
     make_pairs(make_teacher(), options, out)
@@ -243,12 +258,71 @@ def test_a_folder_of_something_else_is_refused(text: str | None, photos: Path, t
 # ---------------------------------------------------------------- failures
 
 
-def test_nothing_is_left_behind_after_a_failure(photos: Path, tmp_path: Path) -> None:
-    before = list_tree(tmp_path)
+def interrupt(out: Path, options: PairOptions, teacher: Teacher) -> None:
     with pytest.raises(TrainingError, match="the teacher is ill"):
-        make_pairs(make_teacher(Inverter(fails_at=9)), make_options(photos), tmp_path / "out")
-    assert list_tree(tmp_path) == before
-    assert make_pairs(make_teacher(), make_options(photos), tmp_path / "out").train == 8
+        make_pairs(replace(teacher, translate=Inverter(fails_at=9)), options, out)
+    assert not out.exists()
+
+
+def test_pictures_are_not_made_again_after_an_interruption(photos: Path, tmp_path: Path) -> None:
+    options = make_options(photos, photos)
+    whole = make_pairs(make_teacher(translate := Inverter()), options, tmp_path / "whole")
+    interrupt(tmp_path / "out", options, make_teacher())
+    before, again = list_tree(tmp_path), Inverter()
+    assert make_pairs(make_teacher(again), options, tmp_path / "out") == replace(
+        whole, folder=tmp_path / "out"
+    )
+    # Both times two photos are mirrored; the four pictures of the first call were not asked for again.
+    assert (translate.count, again.count) == (14, 10)
+    for path in (path for path in whole.folder.rglob("*") if path.is_file()):
+        assert path.read_bytes() == (tmp_path / "out" / path.relative_to(whole.folder)).read_bytes()
+    assert len(list_tree(tmp_path / "out")) == len(list_tree(whole.folder))
+    assert any(".out.unfinished" in name for name in before)
+    assert not any(".out.unfinished" in name for name in list_tree(tmp_path))
+
+
+def test_what_another_call_left_unfinished_is_not_used(photos: Path, tmp_path: Path) -> None:
+    options = make_options(photos)
+    for teacher, other in (
+        (make_teacher(fingerprint="g"), options),
+        (make_teacher(), replace(options, side=48)),
+    ):
+        interrupt(tmp_path / "out", options, make_teacher())
+        found = make_pairs(replace(teacher, translate=lambda image: image // 2), other, tmp_path / "out")
+        for path in (found.folder / "A" / "train").iterdir():
+            picture = decode(found.folder / "B" / "train" / path.name)
+            assert np.array_equal(picture, decode(path) // 2)
+        shutil.rmtree(found.folder)
+
+
+def test_progress_names_the_total_and_what_is_left_out(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", [f"p{n:02d}.png" for n in range(41)])
+    write_photos(photos, ["p01.png", "p02.png"], 31, 48)
+    said: list[str] = []
+    make_pairs(make_teacher(), make_options(photos), tmp_path / "out", said.append)
+    assert said == [
+        "the teacher's pictures: 20 of 41, 0 min left",
+        "the teacher's pictures: 40 of 41, 0 min left",
+        "2 of 41 photos are left out: to be used, they must have 32 pixels a side",
+    ]
+
+
+def test_crops_must_fit_into_the_photos(photos: Path, tmp_path: Path) -> None:
+    message = "crops of 72 pixels do not fit into photos of 64, shrunken to --size"
+    with pytest.raises(TrainingError, match=message):
+        make_pairs(make_teacher(), make_options(photos, min_side=72), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_copies_where_there_are_no_links(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no links on this disk")
+
+    monkeypatch.setattr("os.link", refuse)
+    found = make_pairs(make_teacher(), make_options(photos, photos), tmp_path / "out")
+    assert found.train == 16 == len(list_names(tmp_path / "out", "B", "train"))
 
 
 def test_sources_that_hold_no_photos(photos: Path, tmp_path: Path) -> None:

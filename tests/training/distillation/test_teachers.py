@@ -11,7 +11,8 @@ import pytest
 import torch
 from checkpoint_files import save_network
 
-from i2i_sdk.errors import CheckpointError, TrainingError
+from i2i_sdk import Translator
+from i2i_sdk.errors import BundleError, CheckpointError, TrainingError
 from i2i_sdk.files import hash_file
 from i2i_training.checkpoint import LATEST, load_generator
 from i2i_training.data import normalize_images, to_images, to_tensor
@@ -188,6 +189,32 @@ def test_an_onnx_file_with_the_engines_contract_needs_none(tmp_path: Path) -> No
     assert np.array_equal(open_teacher(str(path)).translate(image), 255 - image)
 
 
+def test_an_onnx_file_of_any_size_runs_at_the_students(tmp_path: Path) -> None:
+    path = save_affine(tmp_path / "x.onnx", [-1, -1, -1], [0, 0, 0], size=("h", "w"))
+    contract = {"input_range": (-1, 1), "output_range": (-1, 1), "layout": "nchw", "channel_order": "rgb"}
+    teacher = open_teacher(str(path), side=48, **contract)
+    assert teacher.size == (48, 48)
+    image = make_noise(48, 48, 3)
+    assert np.abs(teacher.translate(image) - (255.0 - image)).max() <= 1
+    with pytest.raises(TrainingError, match=r"teacher .*x.onnx: takes float32 .*; give input_range"):
+        open_teacher(str(path))
+
+
+def test_a_bundle_teaches_in_float_at_its_best_size() -> None:
+    """A name of the zoo is a bundle, too."""
+    for side, expected in ((512, 512), (300, 256), (64, 128)):
+        assert open_teacher("sketch", side).size == (expected, expected)
+    image = make_noise(128, 128, 3)
+    with Translator("sketch", precision="fp32", size=128) as translate:
+        assert np.array_equal(open_teacher("sketch", 128).translate(image), translate(image, color="rgb"))
+
+
+def test_conventions_are_of_onnx_files(functions: Path) -> None:
+    message = r"functions.py:invert: is no ONNX file; --input-range, --layout are for these"
+    with pytest.raises(TrainingError, match=message):
+        open_teacher(f"{functions}:invert", input_range=(0, 255), layout="nchw")
+
+
 @pytest.mark.parametrize(
     ("name", "error", "message"),
     [
@@ -196,9 +223,9 @@ def test_an_onnx_file_with_the_engines_contract_needs_none(tmp_path: Path) -> No
             TrainingError,
             r"teacher .*x.txt: give a checkpoint \(.safetensors, .pth, or a run's folder\)",
         ),
-        ("functions.py", TrainingError, r"or FILE.py:FUNCTION"),
+        ("functions.py", TrainingError, r"FILE.py:FUNCTION, or a name of the zoo"),
         ("", TrainingError, "give a checkpoint"),
-        ("absent.i2i", TrainingError, r"absent.i2i: no such bundle"),
+        ("absent.i2i", BundleError, r"absent.i2i: no such folder"),
         ("absent.safetensors", CheckpointError, r"absent.safetensors: no such file"),
     ],
 )

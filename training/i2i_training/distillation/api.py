@@ -117,7 +117,7 @@ def prepare_distillation(
     """
     if request.student not in PRESETS:
         raise TrainingError(f"student {request.student!r} is not known; known: {', '.join(PRESETS)}")
-    teacher = open_teacher(request.teacher, **request.contract)
+    teacher = open_teacher(request.teacher, request.pairs.side, **request.contract)
     names = [Path(each).name for each in dict.fromkeys(request.pairs.data)]
     known: dict[str, Any] = {
         "data": str((request.cache or request.out / PAIRS).resolve()),

@@ -15,8 +15,10 @@ import numpy as np
 import torch
 
 from i2i_sdk import Translator
+from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.errors import I2IError, InputError, TrainingError
 from i2i_sdk.files import hash_file
+from i2i_sdk.zoo import ZOO, find_zoo_bundle
 from i2i_training.checkpoint import LATEST, load_generator
 from i2i_training.data import normalize_images, to_images, to_tensor
 from i2i_training.data.image_tensors import Image
@@ -46,14 +48,15 @@ class Teacher:
     contract: str = ""  # what was said of an ONNX file
 
 
-def open_teacher(text: str, **contract: Any) -> Teacher:
+def open_teacher(text: str, side: int = 512, **contract: Any) -> Teacher:
     """Find out what a teacher is, and open it.
 
     Args:
-        text: a checkpoint (`.safetensors`, `.pth`) or the folder of a run, a bundle (`.i2i`), an ONNX file,
-            or FILE.py:FUNCTION, a function of uint8 [H, W, 3] RGB -> the same. The code of such a file is
-            run, with all rights of whoever calls.
-        contract: of an ONNX file: input_range, output_range, layout, channel_order, size; as `Translator`.
+        text: a checkpoint (`.safetensors`, `.pth`) or the folder of a run, a bundle (`.i2i`) or its name in
+            the zoo, an ONNX file, or FILE.py:FUNCTION, a function of uint8 [H, W, 3] RGB -> the same. The
+            code of such a file is run, with all rights of whoever calls. A bundle runs in float where it can.
+        side: pixels at which a bundle of several sizes, or an ONNX file of any, is run, or the next smaller.
+        contract: of an ONNX file: input_range, output_range, layout, channel_order; as `Translator`.
 
     Returns:
         The teacher.
@@ -63,18 +66,25 @@ def open_teacher(text: str, **contract: Any) -> Teacher:
         I2IError: as the reader of its kind of file.
     """
     path, _, function = text.rpartition(":")
+    file = Path(text)
+    if contract and file.suffix != ".onnx":
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in contract)
+        raise TrainingError(f"teacher {text}: is no ONNX file; {options} are for these")
     if path.endswith(".py") and function:
         return _open_function(Path(path), function)
-    file = Path(text)
     if file.is_dir() and (file / f"{LATEST}.safetensors").is_file():
         file = file / f"{LATEST}.safetensors"
     if file.suffix in (".safetensors", ".pth", ".pt"):
         return _open_checkpoint(file)
-    if file.suffix in (".i2i", ".onnx"):
-        return _open_translator(file, contract)
+    if file.suffix == ".onnx":
+        said = ", ".join(f"{name} {value}" for name, value in sorted(contract.items()))
+        translator = _open_onnx(file, side, contract)
+        return _use_translator(file.name, translator, fingerprint=hash_file(file), contract=said)
+    if bundle := find_zoo_bundle(text) or (file if file.suffix == ".i2i" else None):
+        return _open_bundle(bundle, side)
     raise TrainingError(
         f"teacher {text}: give a checkpoint (.safetensors, .pth, or a run's folder), a bundle (.i2i), an "
-        f"ONNX file, or FILE.py:FUNCTION"
+        f"ONNX file, FILE.py:FUNCTION, or a name of the zoo ({', '.join(ZOO)})"
     )
 
 
@@ -113,23 +123,33 @@ def _check_channels(file: Path, spec: GeneratorSpec) -> None:
         )
 
 
-def _open_translator(file: Path, contract: dict[str, Any]) -> Teacher:
+def _open_onnx(file: Path, side: int, contract: dict[str, Any]) -> Translator:
+    """At the size of the graph, or at `side` where it takes any."""
     try:
-        translator = Translator(file, **contract)
+        return Translator(file, **contract)
     except InputError as error:
-        raise TrainingError(f"teacher {error}") from error
-    known: dict[str, Any] = {}
-    if translator.bundle:
-        model = translator.bundle.manifest.model
-        known = {"license": model.license, "fingerprint": model.source_sha256}
-    elif file.is_file():
-        said = ", ".join(f"{name} {value}" for name, value in sorted(contract.items()))
-        known = {"fingerprint": hash_file(file), "contract": said}
+        try:
+            return Translator(file, size=side, **contract)
+        except InputError:
+            raise TrainingError(f"teacher {error}") from error
 
+
+def _open_bundle(folder: Path, side: int) -> Teacher:
+    """At its best size up to `side`, in float where it can: what INT8 gets wrong is not to be learned."""
+    manifest = Bundle.read(folder).manifest
+    floats = [each for each in manifest.variants if each.precision == "fp32" and each.backend != "web"]
+    sizes = sorted({(each.height, each.width) for each in floats or manifest.variants}, key=min)
+    fitting = [size for size in sizes if min(size) <= side] or sizes[:1]
+    translator = Translator(folder, precision="fp32" if floats else None, size=fitting[-1])
+    model = manifest.model
+    return _use_translator(folder.name, translator, license=model.license, fingerprint=model.source_sha256)
+
+
+def _use_translator(name: str, translator: Translator, **known: Any) -> Teacher:
     def translate(image: Image) -> Image:
         return translator(image, color="rgb")
 
-    return Teacher(file.name, translate, size=(translator.height, translator.width), **known)
+    return Teacher(name, translate, size=(translator.height, translator.width), **known)
 
 
 def _open_function(file: Path, name: str) -> Teacher:
