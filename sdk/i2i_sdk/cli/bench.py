@@ -52,7 +52,8 @@ def main(argv: Sequence[str]) -> int:
     print_record(record)
     write_record(out, record)
     print(f"written to {out}; later: i2i bench --compare {out} NEWER.json")
-    print(f"next: {format_run_command(args.bundle)}")
+    if len(bundles) == 1:
+        print(f"next: {format_run_command(args.bundle)}")
     return 0
 
 

@@ -14,7 +14,10 @@ STAGES = ("capture", "pre", "engine", "post", "handed")  # parts of a time that 
 # What a reader of a page does without: it follows from other columns or concerns the measurement itself.
 JSON_ONLY = ("macs", "traffic", "warm_up", "frames", "fps_mean", "camera_cpu")
 VARIANT_VALUES = ("faster", "of_peak", "of_limit", "psnr", "ssim", "memory", "size", "repeated", "energy")
-SHARES = ("low", "of_peak", "of_limit", "cpu", "camera_cpu", "server_cpu", "steadier", "rss_growth")
+SHARES = (
+    *("low", "of_peak", "of_limit", "cpu", "camera_cpu", "server_cpu", "steadier"),
+    *("rss_growth", "accepted"),
+)
 # A unit of records -> the one that tables have instead, and by what to divide.
 SCALES = {"B": ("MB", 1e6), "B/s": ("GB/s", 1e9), "MAC/s": ("GMAC/s", 1e9), "1/s": ("per second", 1.0)}
 HEADINGS = {
@@ -32,6 +35,10 @@ HEADINGS = {
     "warm_up": "warm-up",
     "macs": "MACs",
     "low": "in low precision",
+    "energy_least": "edit energy, least",
+    "energy_most": "edit energy, most",
+    "correlation": "edit correlation",
+    "accepted": "taken for the teacher's",
 }
 
 Column = tuple[str, Callable[[Row], str]]  # its heading, and what stands in the cell of a row
