@@ -39,7 +39,7 @@ BLUR = "4"  # pixels by which edits are blurred before they are compared
 
 
 @dataclass(frozen=True)
-class Network:
+class JudgedBundle:
     """A bundle, and what is known of its effect."""
 
     bundle: Bundle
@@ -89,10 +89,10 @@ def measure(args: argparse.Namespace) -> int:
     return publish("students", title, rows, quiet.conditions, facts, baseline=fastest.name, name=name)
 
 
-def read_network(text: str) -> Network:
+def read_network(text: str) -> JudgedBundle:
     """Of "BUNDLE" or "BUNDLE=RUN". Raises InputError, BundleError."""
     path, _, run = text.partition("=")
-    return Network(Bundle.read(path), read_effect(Path(run) / GATES) if run else {})
+    return JudgedBundle(Bundle.read(path), read_effect(Path(run) / GATES) if run else {})
 
 
 def read_effect(path: Path) -> dict[str, float]:
@@ -112,7 +112,7 @@ def read_effect(path: Path) -> dict[str, float]:
         ) from error
 
 
-def collect(network: Network, options: BenchOptions) -> list[Candidate]:
+def collect(network: JudgedBundle, options: BenchOptions) -> list[Candidate]:
     """A candidate for every variant that runs here, called NETWORK, VARIANT. Raises BackendError for none."""
     variants = network.bundle.manifest.variants
     short = {variant.name: f"{network.name}, {shorten_name(variant)}" for variant in variants}
@@ -122,7 +122,7 @@ def collect(network: Network, options: BenchOptions) -> list[Candidate]:
     return [replace(candidate, name=short[candidate.name]) for candidate in found]
 
 
-def find_fastest(teacher: Network, options: BenchOptions) -> Candidate:
+def find_fastest(teacher: JudgedBundle, options: BenchOptions) -> Candidate:
     """The teacher's fastest variant, by a short comparison."""
     candidates = collect(teacher, options)
     timings = compare(candidates, FIRST_ROUNDS, progress=print).timings
@@ -135,7 +135,10 @@ def find_fastest(teacher: Network, options: BenchOptions) -> Candidate:
 
 
 def make_rows(
-    teacher: Network, students: Sequence[Network], baseline: str, timings: Mapping[str, CandidateTimings]
+    teacher: JudgedBundle,
+    students: Sequence[JudgedBundle],
+    baseline: str,
+    timings: Mapping[str, CandidateTimings],
 ) -> list[Row]:
     """One for each that ran: its times, its quality, and what is left of the effect.
 

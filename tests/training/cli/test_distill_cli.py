@@ -203,6 +203,8 @@ def test_a_network_that_sees_the_whole_frame_is_not_tiled(family: Path) -> None:
             ["x.onnx", "--data", "p", "--student", "nano", "--max-ms", "3"],
             "--student nano or --max-ms 3, not",
         ),
+        (["--write-family", "x", "--size", "30"], "size 30x30: the sides must be multiples of 4"),
+        (["x.i2i", "--data", "photos", "--layout", "nchw"], "x.i2i: is no ONNX file; --layout are for these"),
     ],
 )
 def test_arguments_that_do_not_do(words: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:

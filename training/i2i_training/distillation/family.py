@@ -43,6 +43,9 @@ def write_family(
         TrainingError: where one cannot be made.
     """
     height, width = parse_size(size)
+    multiple = CompactConfig().multiple_of
+    if height % multiple or width % multiple:
+        raise TrainingError(f"size {height}x{width}: the sides must be multiples of {multiple}")
     folder.mkdir(parents=True, exist_ok=True)
     for name in members:
         config = list_members()[name]
