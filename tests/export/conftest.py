@@ -11,7 +11,6 @@ from typing import Any
 import cv2
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from onnx import TensorProto, helper
 from skimage import data
 
 from i2i_export.canonical import make_example_input, wrap_for_export, write_onnx
+from i2i_export.int8.calibrate import open_session
 from i2i_export.job import Job
 from i2i_export.options import ExportOptions
 from i2i_export.passes.conv_transpose import replace_transposed_convolutions
@@ -125,7 +125,7 @@ def run_graph(model: onnx.ModelProto, values: NDArray[Any], tensor: str | None =
     watched = copy.deepcopy(model)
     if tensor is not None and tensor not in {output.name for output in model.graph.output}:
         watched.graph.output.append(helper.make_tensor_value_info(tensor, TensorProto.FLOAT, None))
-    session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(watched)
     return np.asarray(session.run(tensor and [tensor], {session.get_inputs()[0].name: values})[0])
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from i2i_sdk.backends.ort.saturation import avoid_saturation
 from i2i_sdk.quality.grids import QuantizationGrid
 
 BINS = 4096
@@ -80,11 +81,12 @@ Observations = dict[str, Activation]
 
 
 def open_session(model: onnx.ModelProto) -> Any:
-    """ONNX Runtime's session of a graph, on the CPU, quiet."""
+    """ONNX Runtime's session of a graph, on the CPU, quiet; the same pictures on every CPU, to rounding."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    avoid_saturation(options)
     providers = ["CPUExecutionProvider"]
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
 

@@ -162,7 +162,7 @@ def test_openvino_that_runs_something_else_is_an_error(graph: Path, monkeypatch:
     import openvino as ov
 
     model = Mock(get_property={"INFERENCE_PRECISION_HINT": ov.Type.bf16}.__getitem__)
-    monkeypatch.setattr(openvino, "_compile_model", lambda *_: model)
+    monkeypatch.setattr(openvino, "_compile_model", lambda *_, **__: model)
     with pytest.raises(BackendError, match="asked OpenVINO for f32, it would run bf16"):
         load_backend_class("openvino")((graph,), "fp32")
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from i2i_sdk.backends.base import DEFAULT_OPTIONS, Engine, EngineOptions, Files
 from i2i_sdk.backends.ort import providers
 from i2i_sdk.backends.ort.onnx_layers import OnnxLayers, find_engine_precision, read_layers
+from i2i_sdk.backends.ort.saturation import avoid_saturation
 from i2i_sdk.errors import BackendError, get_first_line
 
 DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
@@ -72,7 +73,9 @@ def _open_session(
     session.log_severity_level = 4  # fatal: errors are raised below
     if options.threads is not None:
         session.intra_op_num_threads = options.threads
-    if not allow_integers:
+    if allow_integers:
+        avoid_saturation(session)
+    else:
         session.add_session_config_entry("session.disable_quant_qdq", "1")
     if optimized is not None:
         session.optimized_model_filepath = str(optimized)
