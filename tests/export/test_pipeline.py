@@ -289,15 +289,15 @@ def test_what_is_not_required_is_left_out_with_its_reason(
     checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A default precision that misses its floor must not take the others with it; a required one must."""
-    monkeypatch.setitem(PSNR_FLOORS, "bf16", 121.0)
+    monkeypatch.setitem(PSNR_FLOORS, "fp16", 121.0)
     source, out = checkpoints["resnet"], tmp_path / "x.i2i"
-    wanted = [TargetRequest("openvino", "fp32"), TargetRequest("openvino", "bf16", required=False)]
+    wanted = [TargetRequest("openvino", "fp32"), TargetRequest("web", "fp16", required=False)]
     exported = export(source, wanted, out, SIZE)
     assert [c.variant.precision for c in exported.variants] == ["fp32"]
-    assert len(exported.skipped) == 1 and "openvino:bf16: openvino-bf16-64x64: " in exported.skipped[0]
+    assert len(exported.skipped) == 1 and "web:fp16: web-fp16-64x64: " in exported.skipped[0]
     assert [v.name for v in Bundle.read(out).manifest.variants] == ["openvino-fp32-64x64"]
     with pytest.raises(ParityError, match="floor is 121 dB"):
-        export(source, [TargetRequest("openvino", "bf16")], tmp_path / "y.i2i", SIZE)
+        export(source, [TargetRequest("web", "fp16")], tmp_path / "y.i2i", SIZE)
     assert not (tmp_path / "y.i2i").exists()
 
 

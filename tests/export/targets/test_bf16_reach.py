@@ -10,11 +10,10 @@ from i2i_export.options import ExportOptions
 from i2i_export.pipeline import export
 from i2i_export.targets import parse_targets
 from i2i_sdk.backends import load_backend_class, openvino
+from tests.cpu import needs_bf16
 from tests.export.conftest import export_graph
 
-pytestmark = pytest.mark.skipif(
-    openvino.OpenVinoEngine.explain_unsupported("bf16") is not None, reason="this CPU has no BF16"
-)
+pytestmark = needs_bf16
 
 
 @pytest.mark.parametrize("name", ["unet", "unet_instance", "resnet", "mobile"])

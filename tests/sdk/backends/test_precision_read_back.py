@@ -13,10 +13,7 @@ from small_convolutions import save_convolutions
 from i2i_sdk.backends import load_backend_class, openvino
 from i2i_sdk.backends.ort.onnx_layers import find_engine_precision, read_layers
 from i2i_sdk.errors import BackendError
-
-needs_bf16 = pytest.mark.skipif(
-    openvino.OpenVinoEngine.explain_unsupported("bf16") is not None, reason="this CPU has no BF16"
-)
+from tests.cpu import needs_bf16
 
 
 def count_engine_layers(backend: str, path: Path, precision: str) -> dict[str, int]:

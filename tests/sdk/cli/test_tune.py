@@ -62,7 +62,7 @@ def test_dominated_variants_are_marked(
     monkeypatch.setattr(tune, "measure_timings", lambda *_: (timings, {}))
     output = run_command("tune", poor_bundle.path, "--frames", photos).out
     rows = {line.split()[0]: line for line in output.splitlines() if "-24x40" in line}
-    fastest = next(name for name in ("openvino-bf16-24x40", "ort-fp32-24x40") if name in rows)
+    fastest = min(runs, key=lambda name: runs[name])  # BF16 where this CPU has it
     assert rows[fastest].rstrip().endswith("on the front")
     assert rows["openvino-fp32-24x40"].rstrip().endswith(f"dominated by {fastest}")
 
