@@ -57,7 +57,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--palette", default="none", help="of pairs: auto, or #rrggbb,…")
     parser.add_argument("--images", type=int, default=100, help="held-out images at most")
     args = parser.parse_args(argv)
-    options = DataOptions(str(args.data), args.direction, load_size=args.size, crop_size=CLASSIFIER_CROP)
+    options = DataOptions(
+        str(args.data), direction=args.direction, load_size=args.size, crop_size=CLASSIFIER_CROP
+    )
     held_out = read_held_out(options, "unpaired", 16, 64, args.images)
     outputs = {COPY: held_out.inputs}
     if held_out.targets is not None:
