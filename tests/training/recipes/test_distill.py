@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from checkpoint_files import save_network
 from tiny_networks import assert_same
 from tiny_recipe import OPTIONS, TINY_D, copy_state, make_recipe
+from torch import nn
 
 from i2i_sdk.errors import TrainingError
 from i2i_training.checkpoint import load_generator
@@ -43,8 +44,9 @@ def make_pair(seed: int = 0, count: int = 2, side: int = 32) -> Batch:
     return Batch(x, -x, overviews)
 
 
-def make_distill(teacher: str = "", progress: float = 1.0, **changes: Any) -> Recipe:
-    recipe = make_recipe("distill", **{"student": STUDENT, "teacher": teacher, **changes})
+def make_distill(teacher: str = "", progress: float = 0.99, **changes: Any) -> Recipe:
+    known = {"student": STUDENT, "teacher": teacher, "freeze_norm_from": 1.0}
+    recipe = make_recipe("distill", **{**known, **changes})
     recipe.progress = progress
     return recipe
 
@@ -142,6 +144,32 @@ def test_the_student_sees_the_whole_images() -> None:
     recipe.set_learning_rate(0.0)
     seen = [float(recipe.step(replace(batch, overviews=o))["l1"]) for o in (batch.overviews, None)]
     assert seen[0] != seen[1]
+
+
+# ---------------------------------------------------------------- statistics
+
+
+def copy_statistics(recipe: Recipe) -> dict[str, torch.Tensor]:
+    return {k: v for k, v in copy_state(recipe.networks["G"]).items() if "running" in k}
+
+
+def test_batch_norm_stops_looking_at_the_batch_when_it_is_time() -> None:
+    recipe, batch = make_distill(progress=0.4, freeze_norm_from=0.5, lambda_gan=0.0), make_pair()
+    assert batch.a is not None
+    before = copy_statistics(recipe)
+    recipe.step(batch)
+    moved = copy_statistics(recipe)
+    assert all(not torch.equal(before[name], moved[name]) for name in before)
+    recipe.progress = 0.5
+    student = recipe.networks["G"]
+    gains = [layer.weight.clone() for layer in student.modules() if isinstance(layer, nn.BatchNorm2d)]
+    recipe.step(batch)
+    assert_same(copy_statistics(recipe), moved)
+    now = [layer.weight for layer in student.modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert all(not torch.equal(*pair) for pair in zip(gains, now, strict=True))
+    # The pictures that it learns from are those of test time, apart from their limits.
+    learned, shown = student(batch.a), copy.deepcopy(student).eval()(batch.a)
+    assert torch.equal(learned.clamp(-1, 1), shown)
 
 
 # ---------------------------------------------------------------- the discriminator

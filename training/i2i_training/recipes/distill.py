@@ -62,11 +62,16 @@ class DistillOptions(GanOptions):
     gan_mode: GanMode = "hinge"  # the GAN's objective
     optim: OptimOptions = field(default_factory=lambda: OptimOptions(lr=1e-3))
     norm_mode: TestNormMode = "running_stats"  # how BatchNorm runs at test time; running_stats folds away
+    # Share of the run after which BatchNorm stops looking at the batch: the student learns with the
+    # statistics that it will have on the device.
+    freeze_norm_from: float = 0.5
     init: Init = "kaiming"  # how weights start
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_value("gan_from", self.gan_from, 0 <= self.gan_from <= 1, "it is a share of the run, 0 to 1")
+        for name in ("gan_from", "freeze_norm_from"):
+            value = getattr(self, name)
+            check_value(name, value, 0 <= value <= 1, "it is a share of the run, 0 to 1")
 
 
 PRESETS = {
@@ -128,6 +133,8 @@ class Distill(Recipe):
         x, y, o = batch.a, batch.b, self.options
         for network in self.frozen:
             network.to(x.device)
+        if self.progress >= o.freeze_norm_from:
+            freeze_batch_norm(self.networks["G"])
         fake, features = self.run["G"](x, batch.overviews, with_features=True)
         losses = self._compute_losses(x, y, fake, features)
         if o.lambda_gan and self.progress >= o.gan_from:
@@ -179,6 +186,13 @@ def build_student(config: CompactConfig, init: Init) -> nn.Module:
     initialize_weights(student, init)
     student.load_state_dict(style, strict=False)
     return student
+
+
+def freeze_batch_norm(network: nn.Module) -> None:
+    """From now on its statistics are fixed; gains and biases still learn."""
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eval()
 
 
 def load_start(checkpoint: str, config: CompactConfig) -> dict[str, Tensor]:
