@@ -78,9 +78,10 @@ def test_two_cameras(root: Path, screen: Screen, clip: Path, tmp_path: Path) -> 
     with screen.run_python(root / "examples" / "two_cameras.py", clip, clip, cwd=tmp_path) as process:
         screen.find_window("i2i 1: clip.mp4", process)
         second = screen.find_window("i2i 2: clip.mp4", process)
-        screen.run_xdotool("windowmove", second, 340, 260)
 
         def are_two_shown() -> bool:
+            # Again and again: a window that is not drawn yet places itself afterwards.
+            screen.run_xdotool("windowmove", second, 340, 260)
             picture = screen.read_pixels()
             return all(is_drawing(part) for part in (picture[60:240, 10:320], picture[500:680, 700:960]))
 

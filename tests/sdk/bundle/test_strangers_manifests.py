@@ -112,10 +112,12 @@ def test_any_manifest_is_a_bundle_or_a_bundle_error(bundle: Path, draw: st.DataO
     if draw.draw(st.integers(0, 9)) == 0:
         cut = draw.draw(st.integers(0, len(text)))
         text = text[:cut] + draw.draw(st.binary(max_size=4)) + text[cut + 1 :]
+    # Drawn before anything is watched: Hypothesis reads source files while it draws.
+    trimmed = draw.draw(st.sampled_from([slice(0, 1), slice(0, 2), slice(1, 3)]))
     try:
         manifest.write_bytes(text)
         with assert_stays_inside(bundle):
-            read_and_trim(bundle, draw.draw(st.sampled_from([slice(0, 1), slice(0, 2), slice(1, 3)])))
+            read_and_trim(bundle, trimmed)
     finally:
         manifest.write_bytes(whole)
         for name in ("reference.onnx", "a.onnx", "sub/b.onnx", "sub/c.onnx"):

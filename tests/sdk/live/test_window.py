@@ -175,8 +175,14 @@ def test_two_sources_in_two_windows(known: FindBundle, screen: Screen, clip: Pat
     with run_live(screen, tmp_path, known("invert"), *sources, "--record", tmp_path / "out.mp4") as process:
         first, second = (screen.find_window(f"i2i {number}: clip.mp4", process) for number in (1, 2))
         assert first != second
-        screen.run_xdotool("windowmove", second, 340, 300)
-        wait_for(make_color_check(screen, 900, 255 - RED, 255 - GREEN, y=600), "the second window there")
+        is_there = make_color_check(screen, 900, 255 - RED, 255 - GREEN, y=600)
+
+        def is_moved() -> bool:
+            # Again and again: a window that is not drawn yet places itself afterwards.
+            screen.run_xdotool("windowmove", second, 340, 300)
+            return is_there()
+
+        wait_for(is_moved, "the second window there")
         assert make_color_check(screen, 100, 255 - RED, 255 - GREEN)()
         screen.request_close(first)
         code, out, err = collect_output(process)
