@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
 from i2i_training.data.image_tensors import Image
+from i2i_training.metrics import style_classifier
 from i2i_training.metrics.style_classifier import (
     BLURS,
+    MIN_ACCURACY,
     PictureSet,
     Verdict,
     _compute_share_accepted,
@@ -74,6 +78,23 @@ def test_a_perfect_student_is_accepted_and_chance_is_the_seeds(
     assert np.random.get_state()[1].tolist() == numpy_before
     assert perfect.accepted == 1.0
     assert perfect.by_kind == verdict.by_kind and perfect.accuracy == verdict.accuracy
+
+
+def test_a_judge_that_is_not_right_learns_longer(
+    sets: tuple[PictureSet, PictureSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+
+    def note(*arguments: Any) -> None:
+        steps.append(arguments[3])
+        train(*arguments)
+
+    train = style_classifier._train
+    monkeypatch.setattr(style_classifier, "_train", note)
+    found = judge_student(*sets, sets[1].photos, STEPS // 4)
+    assert steps == [STEPS // 4, STEPS] and found.accuracy >= MIN_ACCURACY
+    judge_student(*sets, sets[1].photos, STEPS)
+    assert steps[2:] == [STEPS]
 
 
 def test_look_alikes_have_the_content_and_not_the_effect(sets: tuple[PictureSet, PictureSet]) -> None:

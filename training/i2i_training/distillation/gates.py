@@ -17,11 +17,16 @@ from i2i_training.data.image_tensors import Image, decode
 from i2i_training.data.layout import select_evenly
 from i2i_training.metrics import compute_paired_scores
 from i2i_training.metrics.effect import GATE_BLUR, EffectScores, compare_edits
-from i2i_training.metrics.style_classifier import JUDGE_STEPS, PictureSet, Verdict, judge_student
+from i2i_training.metrics.style_classifier import (
+    JUDGE_STEPS,
+    MIN_ACCURACY,
+    PictureSet,
+    Verdict,
+    judge_student,
+)
 
 ENERGY = 0.8, 1.25  # of the teacher's, in every octave
 MIN_CORRELATION = 0.8
-MIN_ACCURACY = 0.95  # of the judge, before it may judge
 MIN_ACCEPTED = 0.8  # of the student's pictures, by the judge
 MAX_TRAIN_PICTURES = 120  # that the judge learns from
 

@@ -20,6 +20,8 @@ from i2i_training.data import normalize_images, to_tensor
 from i2i_training.data.image_tensors import Image
 
 JUDGE_STEPS = 400
+LONGER = 4  # times as many, where the judge is not right after these
+MIN_ACCURACY = 0.95  # before it may judge
 CROP = 128  # pixels
 BATCH = 16  # half of it the teacher's
 CROPS_JUDGED = 6  # of a picture, whose mean score decides
@@ -52,7 +54,7 @@ class PictureSet:
 def judge_student(
     train: PictureSet, held_out: PictureSet, student: Sequence[Image], steps: int = JUDGE_STEPS, seed: int = 0
 ) -> Verdict:
-    """Train a judge, examine it, and let it judge.
+    """Train a judge, examine it, and let it judge. One that is not right yet learns again, and longer.
 
     Args:
         train: what it learns from.
@@ -64,12 +66,20 @@ def judge_student(
     Returns:
         How right it is, and how many of the student's pictures it takes for the teacher's.
     """
-    kinds = make_look_alikes(train)
+    verdict = _let_judge(train, held_out, student, steps, seed)
+    if verdict.accuracy >= MIN_ACCURACY:
+        return verdict
+    return _let_judge(train, held_out, student, LONGER * steps, seed)
+
+
+def _let_judge(
+    train: PictureSet, held_out: PictureSet, student: Sequence[Image], steps: int, seed: int
+) -> Verdict:
     random = np.random.default_rng(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         judge = _build_judge()
-        _train(judge, train.teacher, kinds, steps, random)
+        _train(judge, train.teacher, make_look_alikes(train), steps, random)
     judge.eval()
     right = {"teacher": _compute_share_accepted(judge, held_out.teacher)}
     for name, images in make_look_alikes(held_out).items():
@@ -117,7 +127,7 @@ def _build_judge() -> nn.Module:
 def _train(
     judge: nn.Module,
     teacher: Sequence[Image],
-    kinds: dict[str, Sequence[Image]],
+    kinds: Mapping[str, Sequence[Image]],
     steps: int,
     random: np.random.Generator,
 ) -> None:
