@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks.reporting.publish import publish
 from i2i_sdk.bundle.folder import Bundle
+from i2i_sdk.bundle.manifest import Variant
 from i2i_sdk.errors import BackendError, I2IError, InputError
 from i2i_sdk.perf.bench import (
     BenchOptions,
@@ -32,10 +33,10 @@ from i2i_sdk.perf.candidates import Candidate, CandidateTimings, compare
 from i2i_sdk.perf.quiet import QuietMonitor
 from i2i_sdk.perf.record import Row
 from i2i_sdk.perf.timing import compute_median_ratio
+from i2i_training.metrics.effect import GATE_BLUR
+from i2i_training.report.run_report import GATES
 
 FIRST_ROUNDS = 2  # to find the teacher's fastest variant
-GATES = "gates.json"  # in the folder of a run
-BLUR = "4"  # pixels by which edits are blurred before they are compared
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,10 @@ class JudgedBundle:
     def name(self) -> str:
         """Of the file: two students of a teacher may have the same name."""
         return self.bundle.path.stem
+
+    def name_row(self, variant: Variant) -> str:
+        """NETWORK, VARIANT."""
+        return f"{self.name}, {shorten_name(variant)}"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -103,7 +108,7 @@ def read_effect(path: Path) -> dict[str, float]:
         effect = {"energy_least": min(energy), "energy_most": max(energy)}
         return {
             **effect,
-            "correlation": float(found["correlation"][BLUR]),
+            "correlation": float(found["correlation"][str(GATE_BLUR)]),
             "accepted": float(found["accepted"]),
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -115,11 +120,11 @@ def read_effect(path: Path) -> dict[str, float]:
 def collect(network: JudgedBundle, options: BenchOptions) -> list[Candidate]:
     """A candidate for every variant that runs here, called NETWORK, VARIANT. Raises BackendError for none."""
     variants = network.bundle.manifest.variants
-    short = {variant.name: f"{network.name}, {shorten_name(variant)}" for variant in variants}
+    names = {variant.name: network.name_row(variant) for variant in variants}
     found, reasons = collect_candidates(network.bundle, variants, 1, options)
     if not found:
         raise BackendError(f"{network.name}: no variant runs here: {reasons}")
-    return [replace(candidate, name=short[candidate.name]) for candidate in found]
+    return [replace(candidate, name=names[candidate.name]) for candidate in found]
 
 
 def find_fastest(teacher: JudgedBundle, options: BenchOptions) -> Candidate:
@@ -154,7 +159,7 @@ def make_rows(
     rows: list[Row] = []
     for network in (teacher, *students):
         for variant in network.bundle.manifest.variants:
-            name = f"{network.name}, {shorten_name(variant)}"
+            name = network.name_row(variant)
             if name not in timings:
                 continue
             row = make_row(teacher.name, name, timings[name])

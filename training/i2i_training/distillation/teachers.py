@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from i2i_sdk import Translator
+from i2i_sdk.backends import explain_unsupported_variant
 from i2i_sdk.bundle.folder import Bundle
 from i2i_sdk.errors import I2IError, InputError, TrainingError
 from i2i_sdk.files import hash_file
@@ -137,8 +138,10 @@ def _open_onnx(file: Path, side: int, contract: dict[str, Any]) -> Translator:
 def _open_bundle(folder: Path, side: int) -> Teacher:
     """At its best size up to `side`, in float where it can: what INT8 gets wrong is not to be learned."""
     manifest = Bundle.read(folder).manifest
-    floats = [each for each in manifest.variants if each.precision == "fp32" and each.backend != "web"]
-    sizes = sorted({(each.height, each.width) for each in floats or manifest.variants}, key=min)
+    runnable = [each for each in manifest.variants if explain_unsupported_variant(each) is None]
+    floats = [each for each in runnable if each.precision == "fp32"]
+    # Where none runs, Translator says why.
+    sizes = sorted({(v.height, v.width) for v in floats or runnable or manifest.variants}, key=min)
     fitting = [size for size in sizes if min(size) <= side] or sizes[:1]
     translator = Translator(folder, precision="fp32" if floats else None, size=fitting[-1])
     model = manifest.model

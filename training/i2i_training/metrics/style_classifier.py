@@ -66,27 +66,34 @@ def judge_student(
     Returns:
         How right it is, and how many of the student's pictures it takes for the teacher's.
     """
-    verdict = _let_judge(train, held_out, student, steps, seed)
-    if verdict.accuracy >= MIN_ACCURACY:
-        return verdict
-    return _let_judge(train, held_out, student, LONGER * steps, seed)
+    learned, asked = make_look_alikes(train), make_look_alikes(held_out)
+    judge = _train_judge(train.teacher, learned, steps, seed)
+    accuracy, right = _examine(judge, held_out.teacher, asked)
+    if accuracy < MIN_ACCURACY:
+        judge = _train_judge(train.teacher, learned, LONGER * steps, seed)
+        accuracy, right = _examine(judge, held_out.teacher, asked)
+    return Verdict(accuracy, right, _compute_share_accepted(judge, student))
 
 
-def _let_judge(
-    train: PictureSet, held_out: PictureSet, student: Sequence[Image], steps: int, seed: int
-) -> Verdict:
-    random = np.random.default_rng(seed)
+def _train_judge(
+    teacher: Sequence[Image], kinds: Mapping[str, Sequence[Image]], steps: int, seed: int
+) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         judge = _build_judge()
-        _train(judge, train.teacher, make_look_alikes(train), steps, random)
-    judge.eval()
-    right = {"teacher": _compute_share_accepted(judge, held_out.teacher)}
-    for name, images in make_look_alikes(held_out).items():
+        _train(judge, teacher, kinds, steps, np.random.default_rng(seed))
+    return judge.eval()
+
+
+def _examine(
+    judge: nn.Module, teacher: Sequence[Image], kinds: Mapping[str, Sequence[Image]]
+) -> tuple[float, dict[str, float]]:
+    """Accuracy, and the same by kind, as in `Verdict`."""
+    right = {"teacher": _compute_share_accepted(judge, teacher)}
+    for name, images in kinds.items():
         right[name] = 1 - _compute_share_accepted(judge, images)
     others = [share for name, share in right.items() if name != "teacher"]
-    accuracy = (right["teacher"] + float(np.mean(others))) / 2
-    return Verdict(accuracy, right, _compute_share_accepted(judge, student))
+    return (right["teacher"] + float(np.mean(others))) / 2, right
 
 
 def make_look_alikes(pictures: PictureSet) -> dict[str, Sequence[Image]]:
