@@ -13,6 +13,7 @@ from torch import Tensor
 from i2i_sdk.quality.metrics import ssim
 from i2i_training.data import normalize_images, to_tensor
 from i2i_training.losses.adapters import FeatureAdapters, count_channels
+from i2i_training.losses.energy import INVISIBLE, compute_energy_loss, measure_local_energies
 from i2i_training.losses.haar import compute_haar_loss, split_haar_bands
 from i2i_training.losses.perceptual import compute_feature_loss, compute_gram_loss, compute_gram_matrix
 from i2i_training.losses.ssim import compute_ssim_loss
@@ -127,6 +128,54 @@ def test_haar_loss_ignores_a_cast_and_pays_for_blur() -> None:
     assert float(compute_haar_loss(x + 0.5, x)) == pytest.approx(0, abs=1e-6)
     blurred = F.avg_pool2d(x, 3, 1, 1)
     assert float(compute_haar_loss(blurred, x)) > 0.2
+
+
+# ---------------------------------------------------------------- energies
+
+
+def test_bands_add_up_to_the_edit() -> None:
+    """What one level leaves is the next level's, down to what no level has."""
+    edit = make_maps(1, 1, 16, 16)
+    coarser = F.avg_pool2d(edit, 2)
+    band = edit - F.interpolate(coarser, scale_factor=2, mode="bilinear")
+    expected = [
+        float(band[..., y : y + 8, x : x + 8].square().mean() + INVISIBLE**2) ** 0.5
+        for y in (0, 8)
+        for x in (0, 8)
+    ]
+    fine, next_one = measure_local_energies(edit, levels=2)
+    assert fine.flatten().tolist() == pytest.approx(expected, rel=1e-4)
+    torch.testing.assert_close(next_one, measure_local_energies(coarser, levels=1)[0])
+
+
+@pytest.mark.parametrize("octave", range(4))
+def test_energies_tell_sizes_of_detail_apart(octave: int) -> None:
+    """Waves of 2.5, 5, 10 and 20 pixels are strongest in the level that is called after them."""
+    place = torch.arange(128, dtype=torch.float32)
+    waves = torch.sin(2 * torch.pi * place / (2.5 * 2**octave)).expand(1, 3, 128, 128)
+    energies = [float(level.mean()) for level in measure_local_energies(waves)]
+    assert max(range(4), key=energies.__getitem__) == octave
+
+
+def test_energy_loss_asks_how_strong_and_not_where() -> None:
+    target = 0.3 * make_maps(2, 3, 64, 64)
+    moved = target.roll((8 * 16, 16), (2, 3))
+    assert float(compute_energy_loss(moved, target)) < 0.1
+    assert float(compute_energy_loss(target, target)) == 0
+    for share in (0.0, 0.5, 2.0):  # INVISIBLE is left of nothing
+        assert float(compute_energy_loss(share * target, target)) == pytest.approx(abs(1 - share), abs=0.12)
+
+
+def test_energies_are_local() -> None:
+    """A picture whose halves were exchanged has the same energies, at other places."""
+    target = make_maps(1, 3, 64, 64) * torch.linspace(0, 1, 64)
+    assert float(compute_energy_loss(target.flip(3), target)) > 0.5
+
+
+def test_an_edit_of_nothing_gives_no_gradient_without_end() -> None:
+    edit = torch.zeros(1, 3, 32, 32, requires_grad=True)
+    compute_energy_loss(edit, make_maps(1, 3, 32, 32)).backward()
+    assert edit.grad is not None and edit.grad.isfinite().all()
 
 
 # ---------------------------------------------------------------- features

@@ -18,6 +18,7 @@ from torch import nn
 from i2i_sdk.errors import TrainingError
 from i2i_training.checkpoint import load_generator
 from i2i_training.data import Batch
+from i2i_training.losses.energy import compute_energy_loss
 from i2i_training.losses.haar import compute_haar_loss
 from i2i_training.losses.perceptual import compute_feature_loss, compute_gram_loss
 from i2i_training.losses.ssim import compute_ssim_loss
@@ -26,7 +27,7 @@ from i2i_training.recipes import Recipe
 from i2i_training.recipes.parts import OptimOptions
 
 STUDENT = CompactConfig(width=4, blocks=3, global_places=2)
-NAMES = ["D", "gan", "l1", "ssim", "haar", "feature", "gram", "adapter"]
+NAMES = ["D", "gan", "l1", "ssim", "energy", "haar", "feature", "gram", "adapter"]
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,7 @@ def test_losses_are_what_they_are_called(teacher: str) -> None:
     expected = {
         "l1": (fake - batch.b).abs().mean(),
         "ssim": compute_ssim_loss(fake, batch.b),
+        "energy": compute_energy_loss(fake - batch.a, batch.b - batch.a),
         "haar": compute_haar_loss(fake, batch.b),
         "feature": compute_feature_loss(seen, wanted),
         "gram": compute_gram_loss(seen, wanted),

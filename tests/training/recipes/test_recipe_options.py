@@ -42,6 +42,7 @@ MODES = ", ".join(GAN_OBJECTIVES)
         (make_change("distill", gan_from=1.1), "gan_from is 1.1; it is a share of the run, 0 to 1"),
         (make_change("distill", gan_from=-0.1), "gan_from is -0.1; it is a share"),
         (make_change("distill", lambda_haar=-1.0), "lambda_haar is -1.0; a loss weight is 0 or more"),
+        (make_change("distill", discriminator_lr=0.0), "discriminator_lr is 0.0; it must be positive"),
         (make_change("dcgan", discriminator_width=0), "discriminator_width is 0; at least 1"),
         (lambda: DiscriminatorOptions(norm="bacth"), "norm is 'bacth'; allowed: instance, batch"),
         (lambda: DiscriminatorOptions(layers=0), "discriminator.layers is 0; at least 1"),
@@ -63,8 +64,8 @@ def test_impossible_options_are_named_with_what_is_allowed(make: Any, message: s
         ("encdec", 18, "crop_size is 18; the encoder_decoder needs multiples of 4"),
         ("pix2pix", 4, "crop_size is 4; a discriminator of 1 layers needs at least 6"),
         ("distill", 18, "crop_size is 18; the compact needs multiples of 4"),
-        ("distill", 20, "crop_size is 20; the losses need multiples of 8 from 16 on"),
-        ("distill", 8, "crop_size is 8; the losses need multiples of 8 from 16 on"),
+        ("distill", 20, "crop_size is 20; the losses need multiples of 16"),
+        ("distill", 8, "crop_size is 8; the losses need multiples of 16"),
         ("dcgan", 64, "crop_size is 64, but pictures of network.size 32 are made"),
     ],
 )

@@ -66,8 +66,9 @@ class Recipe:
         self.options, self.seed = options, seed
         self.objective = GAN_OBJECTIVES[options.gan_mode]
         self.networks = networks
-        optim: OptimOptions = options.optim
-        self.optimizers: dict[str, Any] = {name: optim.build_optimizer(net) for name, net in networks.items()}
+        self.optimizers: dict[str, Any] = {
+            name: self.choose_optim(name).build_optimizer(network) for name, network in networks.items()
+        }
         self.pool_size = pool_size
         self.pools: dict[str, ImagePool] = {}
         self.restart_pools(rank=0)
@@ -78,6 +79,10 @@ class Recipe:
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Update all networks once; returns the losses, detached scalars."""
         raise NotImplementedError
+
+    def choose_optim(self, network: str) -> OptimOptions:
+        """How the network of that name learns; here all do so alike."""
+        return self.options.optim
 
     def list_generators(self, networks: Networks) -> list[TrainedGenerator]:
         """What to save and show, made of `networks`: the live ones, or their moving averages.
@@ -165,10 +170,10 @@ class Recipe:
             self.networks[name].requires_grad_(True)
 
     def set_learning_rate(self, factor: float) -> None:
-        """Set all learning rates to `factor` times the option's."""
-        for optimizer in self.optimizers.values():
+        """Set all learning rates to `factor` times the options'."""
+        for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = self.options.optim.lr * factor
+                group["lr"] = self.choose_optim(name).lr * factor
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes while training: weights, optimizers, image pools, the scale of losses."""

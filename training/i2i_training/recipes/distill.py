@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -24,10 +24,12 @@ from i2i_sdk.errors import TrainingError
 from i2i_training.checkpoint import load_generator
 from i2i_training.data import Batch
 from i2i_training.losses.adapters import FeatureAdapters, count_channels
+from i2i_training.losses.energy import LEVELS as ENERGY_LEVELS
+from i2i_training.losses.energy import compute_energy_loss
 from i2i_training.losses.gan import GanMode
 from i2i_training.losses.haar import compute_haar_loss
 from i2i_training.losses.perceptual import compute_feature_loss, compute_gram_loss
-from i2i_training.losses.ssim import WINDOW, compute_ssim_loss
+from i2i_training.losses.ssim import compute_ssim_loss
 from i2i_training.networks import CompactConfig, Init, build_generator, initialize_weights
 from i2i_training.networks.compact import OVERVIEW_STRIDE
 from i2i_training.networks.encoder import FrozenEncoder, find_residual_blocks
@@ -51,6 +53,7 @@ class DistillOptions(GanOptions):
     lambda_l1: float = 5.0  # weight of the L1 distance
     lambda_ssim: float = 1.0  # weight of 1 - SSIM
     lambda_haar: float = 10.0  # weight of the L1 distance of wavelet bands: detail
+    lambda_energy: float = 3.0  # weight of how strong the edit is at each size; none where channels differ
     lambda_feature: float = 5.0  # weight of the encoder's features
     lambda_gram: float = 5.0  # weight of how often its features go together: texture
     lambda_adapter: float = 1.0  # weight of the teacher's feature maps
@@ -61,6 +64,7 @@ class DistillOptions(GanOptions):
     )
     gan_mode: GanMode = "hinge"  # the GAN's objective
     optim: OptimOptions = field(default_factory=lambda: OptimOptions(lr=1e-3))
+    discriminator_lr: float = 2e-4  # learning rate of the discriminator
     norm_mode: TestNormMode = "running_stats"  # how BatchNorm runs at test time; running_stats folds away
     # Share of the run after which BatchNorm stops looking at the batch: the student learns with the
     # statistics that it will have on the device.
@@ -69,6 +73,8 @@ class DistillOptions(GanOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        lr = self.discriminator_lr
+        check_value("discriminator_lr", lr, lr > 0, "it must be positive")
         for name in ("gan_from", "freeze_norm_from"):
             value = getattr(self, name)
             check_value(name, value, 0 <= value <= 1, "it is a share of the run, 0 to 1")
@@ -121,11 +127,15 @@ class Distill(Recipe):
         super().__init__(options, networks, seed)
         self.frozen = [each for each in (self.encoder, self.teacher) if each is not None]
 
+    def choose_optim(self, network: str) -> OptimOptions:
+        optim: OptimOptions = self.options.optim
+        return replace(optim, lr=self.options.discriminator_lr) if network == "D" else optim
+
     def check_crop(self, size: int) -> None:
         super().check_crop(size)
-        multiple = 2**HAAR_LEVELS
-        if size % multiple or size < WINDOW:
-            raise TrainingError(f"crop_size is {size}; the losses need multiples of {multiple} from 16 on")
+        multiple = 2 ** max(HAAR_LEVELS, ENERGY_LEVELS)
+        if size % multiple:
+            raise TrainingError(f"crop_size is {size}; the losses need multiples of {multiple}")
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Update D once it is its time, then G, on x = batch.a and y = batch.b."""
@@ -158,6 +168,8 @@ class Distill(Recipe):
             losses["l1"] = F.l1_loss(fake, y)
         if o.lambda_ssim:
             losses["ssim"] = compute_ssim_loss(fake, y)
+        if o.lambda_energy and x.shape == y.shape:
+            losses["energy"] = compute_energy_loss(fake - x, y - x)
         if o.lambda_haar:
             losses["haar"] = compute_haar_loss(fake, y, HAAR_LEVELS)
         if self.encoder is not None:
