@@ -1,4 +1,4 @@
-"""docs/benchmarks.md, its pictures and README's table, from the records that are kept.
+"""docs/benchmarks.md, its pictures and README's tables, from the records that are kept.
 
 python -m benchmarks.docs           # write
 python -m benchmarks.docs --check   # 1 where a file is not what would be written
@@ -20,12 +20,20 @@ from benchmarks.support.places import ROOT
 from i2i_sdk.errors import InputError
 from i2i_sdk.files import write_atomically
 from i2i_sdk.perf.record import SCHEMA, Record, Row, read_record
-from i2i_sdk.perf.tables import MISSING, PLUS_MINUS, Table, build_tables, format_number, format_value
+from i2i_sdk.perf.tables import (
+    MISSING,
+    PLUS_MINUS,
+    Table,
+    build_tables,
+    format_number,
+    format_size,
+    format_value,
+)
 
 RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "benchmarks.md"
 README = ROOT / "README.md"
-BEGIN, END = "<!-- speed: written by `python -m benchmarks.docs` -->", "<!-- /speed -->"  # of README's table
-README_SIDE = 256  # of its frames
+MARKS = "<!-- {}: written by `python -m benchmarks.docs` -->", "<!-- /{} -->"  # of README's tables
+README_SIDE = 256  # of the frames of its table of engines
 PICTURE_KINDS = ("front", "roofline", "growth")
 PARETO_SIZE = "256x256"  # a front is drawn for it; the tables have every size
 
@@ -107,9 +115,8 @@ def make_files(results: Path, page: Path, readme: Path) -> list[GeneratedFile]:
             files.append(GeneratedFile(page.parent / name, picture.render_svg(stamp), stamp))
         sections.append(PageSection(record, build_tables(record, is_brief=True), pictures, path))
     text = render_template("docs.md.jinja", sections=sections, others=others)
-    engines = [section.record for section in sections if section.record.part == "engines"]
-    table = replace_table(readme.read_text(encoding="utf-8"), engines[-1:])
-    return [*files, GeneratedFile(page, text), GeneratedFile(readme, table)]
+    records = [section.record for section in sections]
+    return [*files, GeneratedFile(page, text), GeneratedFile(readme, fill_readme(readme, records))]
 
 
 def read_kept_record(path: Path) -> Record | None:
@@ -127,16 +134,40 @@ def read_kept_record(path: Path) -> Record | None:
     return record
 
 
-def replace_table(text: str, records: Sequence[Record]) -> str:
-    """README's text with the records' table between its two marks. Raises InputError without them."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise InputError(f"README.md has no place for the table: {BEGIN} and {END} are needed")
-    for record in records:
-        table = render_template("speed.md.jinja", sections=[], record=record, table=build_speed_table(record))
-        text = f"{before}{BEGIN}\n\n{table}\n{END}{after}"
+def fill_readme(path: Path, records: Sequence[Record]) -> str:
+    """README's text with its tables as the records say. Raises InputError where a mark is missing."""
+    text = path.read_text(encoding="utf-8")
+    engines = [record for record in records if record.part == "engines"]
+    students = [record for record in records if record.part == "students"]
+    if engines:
+        text = replace_table(text, "speed", engines[-1], build_speed_table(engines[-1]))
+    if students:
+        text = replace_table(text, "students", students[-1], build_student_table(students))
     return text
+
+
+def replace_table(text: str, name: str, record: Record, table: Table) -> str:
+    """README's text with the table between its two marks.
+
+    Args:
+        text: of README.
+        name: of the marks and of the template.
+        record: that the table is of.
+        table: what is shown.
+
+    Returns:
+        The text.
+
+    Raises:
+        InputError: a mark is missing.
+    """
+    first, last = (mark.format(name) for mark in MARKS)
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
+    if not (begin and end):
+        raise InputError(f"README.md has no place for the table: {first} and {last} are needed")
+    written = render_template(f"{name}.md.jinja", sections=[], record=record, table=table)
+    return f"{before}{first}\n\n{written}\n{last}{after}"
 
 
 def build_speed_table(record: Record) -> Table:
@@ -149,6 +180,32 @@ def build_speed_table(record: Record) -> Table:
     names = dict.fromkeys(row.name for row in rows)
     lines = [(name, *(cells.get((name, model), MISSING) for model in models)) for name in names]
     return Table("", ("", *models), tuple(lines))
+
+
+def build_student_table(records: Sequence[Record]) -> Table:
+    """Each teacher, and below it its students: of each network the fastest variant."""
+    lines: list[tuple[str, ...]] = []
+    for record in records:
+        fastest: dict[str, Row] = {}
+        for row in record.rows:
+            network = row.name.partition(", ")[0]
+            best = fastest.get(network, row)
+            fastest[network] = min(best, row, key=lambda each: each.times["frame"].median_ms)
+        lines += [format_network(row, row.name == record.baseline) for row in fastest.values()]
+    headings = ("", "a frame", "faster", "edit energy", "edit correlation", "file")
+    sizes = dict.fromkeys(format_size(row) for record in records for row in record.rows)
+    return Table("", headings, tuple(lines), notes=(" and ".join(sizes),))
+
+
+def format_network(row: Row, is_teacher: bool) -> tuple[str, ...]:
+    """A line of the table of students."""
+    timing, values = row.times["frame"], row.values
+    effect = ("teacher", "") if is_teacher else (MISSING, MISSING)
+    if "correlation" in values:
+        energy = f"{values['energy_least']:.2f} to {values['energy_most']:.2f}"
+        effect = energy, f"{values['correlation']:.2f}"
+    time = f"{format_number(timing.median_ms)} ms {PLUS_MINUS} {timing.spread:.0%}"
+    return row.name, time, format_value("faster", values["faster"]), *effect, f"{values['size'] / 1e6:.1f} MB"
 
 
 def format_cell(row: Row) -> str:

@@ -33,6 +33,25 @@ def make_live_record() -> Record:
     return make_record("live", "live: camera to result", tuple(rows), MACHINE, quiet)
 
 
+def make_students_record() -> Record:
+    """A teacher, a judged student with two variants, and one that was not judged."""
+    judged = {"energy_least": 0.82, "energy_most": 1.1, "correlation": 0.84, "accepted": 0.9}
+    found = [
+        ("zebra, openvino-int8", 530.0, 11e6, {}),
+        ("zebra_small, ort-fp32", 60.0, 1.4e6, judged),
+        ("zebra_small, openvino-int8", 16.2, 0.4e6, judged),
+        ("zebra_nano, openvino-int8", 7.4, 0.4e6, {}),
+    ]
+    rows: list[Row] = []
+    for name, ms, size, effect in found:
+        times = {"frame": dataclasses.replace(compute_statistics([ms] * 30), spread=0.02)}
+        values = {"faster": 530 / ms, "size": size, **effect}
+        rows.append(Row("zebra", name, 512, 512, times=times, values=values))
+    conditions = Conditions(60.0, 0.1, 2.0, others=0.0, stolen=0.0, slowdown=0.0)
+    baseline = "zebra, openvino-int8"
+    return make_record("students", "students of zebra", tuple(rows), MACHINE, conditions, baseline=baseline)
+
+
 def select_rows(record: Record, subject: str, suffix: str = "") -> Record:
     """Of one model, and something behind the names."""
     rows = [row for row in record.rows if row.subject == subject]

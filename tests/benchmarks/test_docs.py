@@ -6,12 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
-from known_records import add_marks, make_live_record, read_engines_record
+from known_records import add_marks, make_live_record, make_students_record, read_engines_record
 
 from benchmarks import docs
-from benchmarks.docs import BEGIN, END, build_speed_table, replace_table
+from benchmarks.docs import MARKS, build_speed_table, build_student_table, replace_table
 from i2i_sdk.errors import InputError
 from i2i_sdk.perf.record import write_record
+from i2i_sdk.perf.tables import CROSS, MISSING
 
 
 @pytest.fixture
@@ -33,7 +34,8 @@ def ensure_readme(results: Path) -> Path:
     """A README with a place for the table."""
     path = results.parent / "README.md"
     if not path.is_file():
-        path.write_text(f"# Before\n\n{BEGIN}\n\n{END}\n\nAfter.\n")
+        marks = "\n\n".join(mark.format(name) for name in ("students", "speed") for mark in MARKS)
+        path.write_text(f"# Before\n\n{marks}\n\nAfter.\n")
     return path
 
 
@@ -119,7 +121,22 @@ def test_the_table_says_what_the_record_says() -> None:
     line = next(line for line in build_speed_table(record).rows if line[0] == row.name)
     assert f"{row.times['frame'].median_ms:.0f}"[:2] in line[1] and f"{row.values['faster']:.2f}" in line[1]
     with pytest.raises(InputError, match="has no place for the table"):
-        replace_table("# nothing", [record])
+        replace_table("# nothing", "speed", record, build_speed_table(record))
+
+
+def test_readme_has_each_teacher_and_the_fastest_of_each_student(results: Path) -> None:
+    record = make_students_record()
+    first, *others = build_student_table([record]).rows
+    assert first == ("zebra, openvino-int8", "530 ms ± 2%", f"1.00{CROSS}", "teacher", "", "11.0 MB")
+    student = ("zebra_small, openvino-int8", "16.2 ms ± 2%", f"32.7{CROSS}", "0.82 to 1.10", "0.84", "0.4 MB")
+    assert others == [
+        student,
+        ("zebra_nano, openvino-int8", "7.40 ms ± 2%", f"71.6{CROSS}", MISSING, MISSING, "0.4 MB"),
+    ]
+    write_record(results / "students_zebra.json", record)
+    readme = ensure_readme(results)
+    assert run_docs(results) == 0
+    assert "| zebra_small, openvino-int8 | 16.2 ms" in readme.read_text()
 
 
 def test_kept_records_are_possible_and_can_be_taken_apart() -> None:

@@ -281,6 +281,18 @@ def test_pictures_are_not_made_again_after_an_interruption(photos: Path, tmp_pat
     assert not any(".out.unfinished" in name for name in list_tree(tmp_path))
 
 
+def test_who_interrupts_it_hears_that_nothing_is_lost(photos: Path, tmp_path: Path) -> None:
+    def stop(image: Image) -> Image:
+        raise KeyboardInterrupt
+
+    lines: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        make_pairs(
+            replace(make_teacher(), translate=stop), make_options(photos), tmp_path / "out", lines.append
+        )
+    assert "the same command goes on with it" in lines[-1]
+
+
 def test_what_another_call_left_unfinished_is_not_used(photos: Path, tmp_path: Path) -> None:
     options = make_options(photos)
     for teacher, other in (

@@ -80,7 +80,11 @@ def make_pairs(
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         return _reopen(out, origin, options.min_side)
     folder = _open_unfinished(out, {**origin, "min_side": options.min_side})
-    pairs = _fill_folder(folder, teacher, options, progress)
+    try:
+        pairs = _fill_folder(folder, teacher, options, progress)
+    except KeyboardInterrupt:
+        progress(f"what the teacher has made is kept in {folder}: the same command goes on with it")
+        raise
     counts = {"train": pairs.train, "val": pairs.held_out}
     if min(counts.values()) < 1:
         shutil.rmtree(folder)
