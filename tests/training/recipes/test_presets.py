@@ -68,7 +68,7 @@ def test_students_differ_in_size_alone() -> None:
     """The presets of distill: what is learned from, and how long, is the same."""
     runs, options = zip(*(apply_preset("distill", name) for name in ("nano", "small", "medium")), strict=True)
     assert runs[0] == runs[1] == runs[2]
-    assert (runs[0].load_size, runs[0].crop_size, runs[0].steps) == (None, 224, 4000)
+    assert (runs[0].load_size, runs[0].crop_size, runs[0].steps) == (None, 160, 4000)
     assert [(o.student.width, o.student.blocks) for o in options] == [(32, 4), (48, 6), (64, 6)]
     assert len({replace(o, student=CompactConfig()) for o in options}) == 1
     parameters = [count_parameters(build_generator(o.student)) for o in options]

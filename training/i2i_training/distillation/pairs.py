@@ -53,7 +53,7 @@ class PairOptions:
     data: tuple[str, ...]  # folders of photos, or videos; one that is named twice counts twice
     held_out: tuple[str, ...] = ()  # folders of photos never trained on; empty: every eighth of `data`
     side: int = 512  # pixels that the shorter side has at most: as large as the student will see frames
-    min_side: int = 224  # pixels that it needs
+    min_side: int = 160  # pixels that it needs
     multiple_of: int = 8  # of the sides
 
 

@@ -50,21 +50,21 @@ class DistillOptions(GanOptions):
     start: str = ""  # checkpoint of a student of the same sizes, whose weights this one begins with
     teacher: str = ""  # the teacher's checkpoint, whose feature maps lambda_adapter is for
     encoder: str = ""  # checkpoint of a ResNet, whose first layers see for lambda_feature and lambda_gram
-    lambda_l1: float = 5.0  # weight of the L1 distance
+    lambda_l1: float = 1.0  # weight of the L1 distance
     lambda_ssim: float = 1.0  # weight of 1 - SSIM
-    lambda_haar: float = 10.0  # weight of the L1 distance of wavelet bands: detail
-    lambda_energy: float = 3.0  # weight of how strong the edit is at each size; none where channels differ
-    lambda_feature: float = 5.0  # weight of the encoder's features
-    lambda_gram: float = 5.0  # weight of how often its features go together: texture
+    lambda_haar: float = 1.0  # weight of the L1 distance of wavelet bands: detail
+    lambda_energy: float = 10.0  # weight of how strong the edit is at each size; none where channels differ
+    lambda_feature: float = 0.5  # weight of the encoder's features
+    lambda_gram: float = 10.0  # weight of how often its features go together: texture
     lambda_adapter: float = 1.0  # weight of the teacher's feature maps
-    lambda_gan: float = 1.0  # weight of the GAN loss
+    lambda_gan: float = 2.0  # weight of the GAN loss
     gan_from: float = 0.15  # share of the run after which the discriminator comes in
+    gan_mode: GanMode = "lsgan"  # the GAN's objective
     discriminator: DiscriminatorOptions = field(
-        default_factory=lambda: DiscriminatorOptions(width=32, norm="none", spectral_norm=True)
+        default_factory=lambda: DiscriminatorOptions(width=32, norm="none")
     )
-    gan_mode: GanMode = "hinge"  # the GAN's objective
     optim: OptimOptions = field(default_factory=lambda: OptimOptions(lr=1e-3))
-    discriminator_lr: float = 2e-4  # learning rate of the discriminator
+    discriminator_lr: float = 4e-4  # learning rate of the discriminator
     norm_mode: TestNormMode = "running_stats"  # how BatchNorm runs at test time; running_stats folds away
     # Share of the run after which BatchNorm stops looking at the batch: the student learns with the
     # statistics that it will have on the device.
@@ -87,7 +87,7 @@ PRESETS = {
 }
 DEFAULTS = {
     "load_size": "none",
-    "crop_size": 224,
+    "crop_size": 160,
     "batch": 4,
     "steps": 4000,
     "decay_from": 0.4,
