@@ -114,12 +114,8 @@ def test_the_student_learns_from_each_loss_by_its_weight(teacher: str, name: str
 
 
 def test_one_pair_is_learned_by_heart(teacher: str) -> None:
-    exact = {
-        "lambda_l1": 5.0,
-        "lambda_haar": 10.0,
-        "lambda_energy": 3.0,
-        "lambda_gram": 5.0,
-    }  # by default, strength counts for more than place
+    # By default strength counts for more than place.
+    exact = {"lambda_l1": 5.0, "lambda_haar": 10.0, "lambda_energy": 3.0, "lambda_gram": 5.0}
     recipe = make_distill(teacher, gan_from=1.0, progress=0.0, optim=OptimOptions(lr=1e-2), **exact)
     batch = make_pair(count=1)
     first = recipe.step(batch)

@@ -58,7 +58,7 @@ class DistillOptions(GanOptions):
     lambda_gram: float = 10.0  # weight of how often its features go together: texture
     lambda_adapter: float = 1.0  # weight of the teacher's feature maps
     lambda_gan: float = 2.0  # weight of the GAN loss
-    gan_from: float = 0.15  # share of the run after which the discriminator comes in
+    gan_from: float = 0.05  # share of the run after which the discriminator comes in
     gan_mode: GanMode = "lsgan"  # the GAN's objective
     discriminator: DiscriminatorOptions = field(
         default_factory=lambda: DiscriminatorOptions(width=32, norm="none")
